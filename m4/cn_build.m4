@@ -1,0 +1,45 @@
+dnl Compiler settings of the project: warnings, build type, sanitizers, oneDNN.
+
+AC_DEFUN([AX_CN_WARNINGS], [
+AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors])],
+    [cn_werror=$enableval], [cn_werror=no])
+CN_WARN="-Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-format-truncation"
+AS_IF([test "x$cn_werror" = xyes], [CN_WARN="$CN_WARN -Werror"])
+AC_SUBST([CN_WARN])
+])
+
+AC_DEFUN([AX_CN_BUILD_TYPE], [
+AC_ARG_ENABLE([build-type],
+    [AS_HELP_STRING([--enable-build-type=TYPE], [debug, release (default) or hardened])],
+    [cn_build_type=$enableval], [cn_build_type=release])
+AS_CASE([$cn_build_type],
+    [debug], [CN_OPT="-O1 -g -DCN_DEBUG=1"],
+    [release], [CN_OPT="-O2 -g"],
+    [hardened], [CN_OPT="-O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE"
+                 CN_LINK="-pie -Wl,-z,relro,-z,now"],
+    [AC_MSG_ERROR([unknown build type "$cn_build_type"])])
+dnl Our own CFLAGS come first so that the user's CFLAGS win; autoconf's default -O2 stays harmless.
+AC_SUBST([CN_OPT])
+AC_SUBST([CN_LINK])
+])
+
+AC_DEFUN([AX_CN_SANITIZER], [
+AC_ARG_ENABLE([sanitizer],
+    [AS_HELP_STRING([--enable-sanitizer=LIST], [compile with -fsanitize=LIST, for instance address,undefined])],
+    [cn_sanitizer=$enableval], [cn_sanitizer=no])
+AS_IF([test "x$cn_sanitizer" != xno], [
+    CN_SAN="-fsanitize=$cn_sanitizer -fno-omit-frame-pointer -fno-sanitize-recover=all"])
+AC_SUBST([CN_SAN])
+])
+
+AC_DEFUN([AX_CN_ONEDNN], [
+AC_ARG_WITH([onednn], [AS_HELP_STRING([--without-onednn], [build only the plain C interpreter])],
+    [cn_onednn=$withval], [cn_onednn=yes])
+AS_IF([test "x$cn_onednn" = xyes], [
+    AC_CHECK_HEADER([oneapi/dnnl/dnnl.h], [],
+        [AC_MSG_ERROR([oneDNN is missing (Debian: libdnnl-dev); or say --without-onednn])])
+    DNNL_LIBS=-ldnnl
+    AC_DEFINE([HAVE_ONEDNN], [1], [oneDNN is there])])
+AC_SUBST([DNNL_LIBS])
+AM_CONDITIONAL([HAVE_ONEDNN], [test "x$cn_onednn" = xyes])
+])

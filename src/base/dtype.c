@@ -1,0 +1,127 @@
+/* Element types. */
+#include "base/base.h"
+#include "base/dtype.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t size;
+} types[CN_DTYPE_COUNT] = {
+    [CN_F32] = {"F32", 4}, [CN_F16] = {"F16", 2}, [CN_BF16] = {"BF16", 2}, [CN_F64] = {"F64", 8},
+    [CN_I64] = {"I64", 8}, [CN_I32] = {"I32", 4}, [CN_U8] = {"U8", 1},
+};
+
+size_t cn_dtype_size(enum cn_dtype t)
+{
+    return types[t].size;
+}
+
+const char *cn_dtype_name(enum cn_dtype t)
+{
+    return types[t].name;
+}
+
+static float from_bits(uint32_t u)
+{
+    float f;
+
+    memcpy(&f, &u, 4);
+    return f;
+}
+
+static uint32_t to_bits(float f)
+{
+    uint32_t u;
+
+    memcpy(&u, &f, 4);
+    return u;
+}
+
+float cn_f16_to_f32(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
+    uint32_t exp = (h >> 10) & 0x1fu, frac = h & 0x3ffu;
+
+    if (exp == 0x1f)
+        return from_bits(sign | 0x7f800000u | frac << 13);
+    if (exp == 0) /* zero and subnormals: frac * 2^-24 is exact in binary32 */
+        return from_bits(sign | to_bits((float)frac * 0x1p-24f));
+    return from_bits(sign | (exp + 112) << 23 | frac << 13);
+}
+
+uint16_t cn_f32_to_f16(float f)
+{
+    uint32_t u = to_bits(f), sign = (u >> 16) & 0x8000u, a = u & 0x7fffffffu;
+
+    if (a > 0x7f800000u)
+        return (uint16_t)(sign | 0x7e00u);
+    if (a >= 0x477ff000u) /* rounds to 65536 or more */
+        return (uint16_t)(sign | 0x7c00u);
+    if (a < 0x38800000u) /* subnormal result: let binary32 addition do the rounding */
+        return (uint16_t)(sign | (to_bits(from_bits(a) + 0.5f) - 0x3f000000u));
+    a += 0xfffu + ((a >> 13) & 1u);
+    return (uint16_t)(sign | ((a - 0x38000000u) >> 13));
+}
+
+float cn_bf16_to_f32(uint16_t h)
+{
+    return from_bits((uint32_t)h << 16);
+}
+
+uint16_t cn_f32_to_bf16(float f)
+{
+    uint32_t u = to_bits(f);
+
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(u >> 16 | 0x40u);
+    return (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+
+static float load(const unsigned char *p, enum cn_dtype t)
+{
+    uint16_t h;
+    int32_t i;
+    int64_t l;
+    double d;
+    float f;
+
+    switch (t) {
+    case CN_F32:
+        memcpy(&f, p, 4);
+        return f;
+    case CN_F16:
+        memcpy(&h, p, 2);
+        return cn_f16_to_f32(h);
+    case CN_BF16:
+        memcpy(&h, p, 2);
+        return cn_bf16_to_f32(h);
+    case CN_F64:
+        memcpy(&d, p, 8);
+        return (float)d;
+    case CN_I64:
+        memcpy(&l, p, 8);
+        return (float)l;
+    case CN_I32:
+        memcpy(&i, p, 4);
+        return (float)i;
+    case CN_U8:
+        return *p;
+    default:
+        CN_ASSERT(!"known dtype");
+        return 0;
+    }
+}
+
+void cn_to_f32(float *dst, const void *src, enum cn_dtype t, size_t n)
+{
+    const unsigned char *p = src;
+    size_t size = cn_dtype_size(t);
+
+    if (t == CN_F32) {
+        memcpy(dst, src, n * 4);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        dst[i] = load(p + i * size, t);
+}

@@ -1,0 +1,135 @@
+/* Files. */
+#include "base/base.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int open_regular(const char *path, struct stat *st, struct cn_err *err)
+{
+    /* O_NONBLOCK: a FIFO must not hang us before fstat can refuse it. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        return cn_fail(err, errno == ENOENT || errno == ENOTDIR ? CN_ENOTFOUND : CN_EIO,
+                       "cannot open \"%s\": %s", path, strerror(errno));
+    if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode)) {
+        close(fd);
+        return cn_fail(err, CN_EFORMAT, "\"%s\" is not a regular file", path);
+    }
+    return fd;
+}
+
+static int read_all(int fd, const char *path, unsigned char *p, size_t len, struct cn_err *err)
+{
+    while (len > 0) {
+        ssize_t n = read(fd, p, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return cn_fail(err, CN_EIO, "cannot read \"%s\": %s", path, strerror(errno));
+        if (n == 0)
+            return cn_fail(err, CN_EIO, "\"%s\" became shorter while it was read", path);
+        p += n;
+        len -= (size_t)n;
+    }
+    return CN_OK;
+}
+
+int cn_file_read(const char *path, struct cn_buf *out, struct cn_err *err)
+{
+    struct stat st;
+    unsigned char *p;
+    int fd = open_regular(path, &st, err), rc;
+
+    if (fd < 0)
+        return fd;
+    rc = cn_buf_reserve(out, (size_t)st.st_size, &p, NULL);
+    if (rc == CN_OK)
+        rc = read_all(fd, path, p, (size_t)st.st_size, err);
+    else
+        cn_fail(err, rc, "\"%s\" is too big: %lld bytes, at most %zu are accepted", path,
+                (long long)st.st_size, out->max);
+    close(fd);
+    return rc;
+}
+
+static int write_all(int fd, const unsigned char *p, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, p, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        p += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+int cn_file_write(const char *path, const void *data, size_t len, struct cn_err *err)
+{
+    char *tmp = cn_xprintf("%s.%ld.tmp", path, (long)getpid());
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), rc = CN_OK;
+
+    if (fd < 0 || write_all(fd, data, len) < 0 || fsync(fd) < 0)
+        rc = cn_fail(err, CN_EIO, "cannot write \"%s\": %s", path, strerror(errno));
+    if (fd >= 0 && close(fd) < 0 && rc == CN_OK)
+        rc = cn_fail(err, CN_EIO, "cannot write \"%s\": %s", path, strerror(errno));
+    if (rc == CN_OK && rename(tmp, path) < 0)
+        rc = cn_fail(err, CN_EIO, "cannot write \"%s\": %s", path, strerror(errno));
+    if (rc != CN_OK)
+        unlink(tmp);
+    free(tmp);
+    return rc;
+}
+
+bool cn_file_exists(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool cn_dir_exists(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int cn_map_open(struct cn_map *m, const char *path, struct cn_err *err)
+{
+    struct stat st;
+    int fd = open_regular(path, &st, err);
+    void *p = NULL;
+
+    if (fd < 0)
+        return fd;
+    if (st.st_size > 0)
+        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    if (p == MAP_FAILED)
+        return cn_fail(err, CN_EIO, "cannot map \"%s\": %s", path, strerror(errno));
+    m->data = p;
+    m->len = (size_t)st.st_size;
+    return CN_OK;
+}
+
+void cn_map_close(struct cn_map *m)
+{
+    if (m->data != NULL)
+        munmap((void *)(uintptr_t)m->data, m->len);
+    m->data = NULL;
+    m->len = 0;
+}

@@ -1,0 +1,10 @@
+noinst_LIBRARIES += libcnbase.a
+libcnbase_a_SOURCES = \
+    %reldir%/base.h %reldir%/base.c \
+    %reldir%/buf.h %reldir%/buf.c \
+    %reldir%/clock.h %reldir%/clock.c \
+    %reldir%/dtype.h %reldir%/dtype.c \
+    %reldir%/file.h %reldir%/file.c \
+    %reldir%/mem.h %reldir%/mem.c \
+    %reldir%/spec.h %reldir%/spec.c \
+    %reldir%/strmap.h %reldir%/strmap.c

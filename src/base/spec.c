@@ -1,0 +1,215 @@
+/* Job description: defaults, names, range checks. */
+#include "base/base.h"
+#include "base/spec.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static const char *const sampler_names[CN_SAMPLER_COUNT] = {
+    "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "pndm"};
+static const char *const schedule_names[CN_SCHEDULE_COUNT] = {"default", "karras", "exponential"};
+static const char *const spacing_names[CN_SPACING_COUNT] = {"model", "leading", "trailing",
+                                                            "linspace"};
+static const char *const rng_names[CN_RNG_COUNT] = {"cpu", "cuda"};
+static const char *const branch_names[CN_BRANCH_COUNT] = {"both", "cond"};
+static const char *const weights_names[CN_WEIGHTS_COUNT] = {"uniform", "soft", "resolution",
+                                                            "custom"};
+static const char *const resize_names[CN_RESIZE_COUNT] = {"stretch", "crop", "pad"};
+static const char *const format_names[CN_FORMAT_COUNT] = {"png", "jpeg", "webp"};
+
+const struct cn_enum cn_enum_sampler = {"sampler", sampler_names, CN_SAMPLER_COUNT};
+const struct cn_enum cn_enum_schedule = {"schedule", schedule_names, CN_SCHEDULE_COUNT};
+const struct cn_enum cn_enum_spacing = {"spacing", spacing_names, CN_SPACING_COUNT};
+const struct cn_enum cn_enum_rng = {"rng", rng_names, CN_RNG_COUNT};
+const struct cn_enum cn_enum_branch = {"branch", branch_names, CN_BRANCH_COUNT};
+const struct cn_enum cn_enum_weights = {"weights", weights_names, CN_WEIGHTS_COUNT};
+const struct cn_enum cn_enum_resize = {"resize", resize_names, CN_RESIZE_COUNT};
+const struct cn_enum cn_enum_format = {"format", format_names, CN_FORMAT_COUNT};
+
+int cn_enum_find(const struct cn_enum *e, const char *name)
+{
+    for (int i = 0; i < e->count; i++)
+        if (strcmp(e->name[i], name) == 0)
+            return i;
+    return -1;
+}
+
+void cn_enum_list(const struct cn_enum *e, char *text, size_t size)
+{
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < e->count && at < size; i++) {
+        const char *sep = i == 0 ? "" : i == e->count - 1 ? " or " : ", ";
+        int n = snprintf(text + at, size - at, "%s%s", sep, e->name[i]);
+
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+void cn_spec_init(struct cn_spec *s)
+{
+    *s = (struct cn_spec){
+        .model = cn_xstrdup(""),
+        .prompt = cn_xstrdup(""),
+        .negative_prompt = cn_xstrdup(""),
+        .steps = 20,
+        .guidance_scale = 7.5,
+        .sampler = CN_DPMPP_2M,
+        .n = 1,
+        .denoise = 0.75,
+        .quality = 90,
+    };
+}
+
+void cn_spec_release(struct cn_spec *s)
+{
+    for (int i = 0; i < s->n_controls; i++) {
+        free(s->control[i].model);
+        free(s->control[i].annotator);
+        free(s->control[i].image.data);
+    }
+    free(s->model);
+    free(s->prompt);
+    free(s->negative_prompt);
+    free(s->init_image.data);
+    free(s->mask.data);
+    memset(s, 0, sizeof(*s));
+}
+
+struct cn_spec_control *cn_spec_add_control(struct cn_spec *s)
+{
+    struct cn_spec_control *c;
+
+    if (s->n_controls == CN_MAX_CONTROLS)
+        return NULL;
+    c = &s->control[s->n_controls++];
+    *c = (struct cn_spec_control){
+        .model = cn_xstrdup(""),
+        .annotator = cn_xstrdup("none"),
+        .strength = 1,
+        .end = 1,
+    };
+    for (int i = 0; i < CN_CONTROL_LEVELS; i++)
+        c->weight[i] = 1;
+    return c;
+}
+
+static int check_int(const char *where, long v, long lo, long hi, struct cn_err *err)
+{
+    if (v < lo || v > hi)
+        return cn_fail_at(err, CN_EINVAL, where, "%ld is out of range: %ld to %ld are accepted", v,
+                          lo, hi);
+    return CN_OK;
+}
+
+static int check_real(const char *where, double v, double lo, double hi, struct cn_err *err)
+{
+    if (!(v >= lo && v <= hi)) /* so that NaN fails too */
+        return cn_fail_at(err, CN_EINVAL, where, "%g is out of range: %g to %g are accepted", v, lo,
+                          hi);
+    return CN_OK;
+}
+
+static int check_side(const char *where, int v, const struct cn_limits *l, struct cn_err *err)
+{
+    if (v == 0)
+        return CN_OK;
+    if (check_int(where, v, 8, l->max_side ? l->max_side : 16384, err) < 0)
+        return err ? err->code : CN_EINVAL;
+    if (v % 8 != 0)
+        return cn_fail_at(err, CN_EINVAL, where, "%d is not a multiple of 8", v);
+    return CN_OK;
+}
+
+static int check_text(const char *where, const char *s, const struct cn_limits *l,
+                      struct cn_err *err)
+{
+    if (l->max_prompt != 0 && strlen(s) > l->max_prompt)
+        return cn_fail_at(err, CN_ETOOBIG, where, "%zu bytes of text: at most %zu are accepted",
+                          strlen(s), l->max_prompt);
+    return CN_OK;
+}
+
+static int check_control(const struct cn_spec_control *c, int index, struct cn_err *err)
+{
+    char where[64];
+    int rc;
+
+#define AT(field) (snprintf(where, sizeof(where), "/controls/%d/" field, index), where)
+    if (c->model[0] == '\0')
+        return cn_fail_at(err, CN_EINVAL, AT("model"), "the name of a ControlNet is required");
+    if (c->image.len == 0)
+        return cn_fail_at(err, CN_EINVAL, AT("image"), "a control image is required");
+    if ((rc = check_real(AT("strength"), c->strength, 0, 2, err)) < 0 ||
+        (rc = check_real(AT("start"), c->start, 0, 1, err)) < 0 ||
+        (rc = check_real(AT("end"), c->end, 0, 1, err)) < 0)
+        return rc;
+    if (c->start >= c->end)
+        return cn_fail_at(err, CN_EINVAL, AT("start"), "%g is not below \"end\" (%g)", c->start,
+                          c->end);
+    for (int i = 0; i < CN_CONTROL_LEVELS; i++)
+        if ((rc = check_real(AT("weights"), c->weight[i], -10, 100, err)) < 0)
+            return rc;
+#undef AT
+    return CN_OK;
+}
+
+static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, struct cn_err *err)
+{
+    int rc;
+
+    if ((rc = check_int("/steps", s->steps, 1, l->max_steps ? l->max_steps : CN_MAX_STEPS, err)) < 0)
+        return rc;
+    if ((rc = check_int("/n", s->n, 1, l->max_n ? l->max_n : 1000, err)) < 0 ||
+        (rc = check_int("/clip_skip", s->clip_skip, 0, 12, err)) < 0 ||
+        (rc = check_int("/quality", s->quality, 1, 100, err)) < 0 ||
+        (rc = check_int("/preview_every", s->preview_every, 0, CN_MAX_STEPS, err)) < 0 ||
+        (rc = check_int("/priority", s->priority, -10, 10, err)) < 0 ||
+        (rc = check_int("/timeout_s", s->timeout_s, 0, 86400, err)) < 0)
+        return rc;
+    if ((rc = check_real("/guidance_scale", s->guidance_scale, 0, 100, err)) < 0 ||
+        (rc = check_real("/eta", s->eta, 0, 1, err)) < 0)
+        return rc;
+    if (!(s->denoise > 0 && s->denoise <= 1))
+        return cn_fail_at(err, CN_EINVAL, "/denoise",
+                          "%g is out of range: above 0 and up to 1 is accepted", s->denoise);
+    return CN_OK;
+}
+
+int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_err *err)
+{
+    int rc;
+
+    if ((rc = check_text("/prompt", s->prompt, l, err)) < 0 ||
+        (rc = check_text("/negative_prompt", s->negative_prompt, l, err)) < 0 ||
+        (rc = check_side("/width", s->width, l, err)) < 0 ||
+        (rc = check_side("/height", s->height, l, err)) < 0 ||
+        (rc = check_numbers(s, l, err)) < 0)
+        return rc;
+    if (l->max_pixels != 0 && (long)s->width * s->height > l->max_pixels)
+        return cn_fail_at(err, CN_EINVAL, "/width", "%d x %d is over the limit of %ld pixels",
+                          s->width, s->height, l->max_pixels);
+    if (s->mask.len > 0 && s->init_image.len == 0)
+        return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");
+    if (s->n_controls > l->max_controls)
+        return cn_fail_at(err, CN_EINVAL, "/controls", "%d controls: at most %d are accepted",
+                          s->n_controls, l->max_controls);
+    for (int i = 0; i < s->n_controls; i++)
+        if ((rc = check_control(&s->control[i], i, err)) < 0)
+            return rc;
+    return CN_OK;
+}
+
+uint64_t cn_random_seed(void)
+{
+    uint64_t v = 0;
+
+    while (getrandom(&v, sizeof(v), 0) != (ssize_t)sizeof(v))
+        ;
+    return v & ((UINT64_C(1) << 53) - 1);
+}

@@ -1,0 +1,143 @@
+/* What one job asks for: the only description of a generation request in the project.
+ *
+ * The HTTP dialects and the command line fill one, cn_spec_check() holds it against the limits, the
+ * wire carries it to a worker, and the engine draws it. Plain data, owned by whoever holds the
+ * struct; any thread, one at a time.
+ *
+ *     struct cn_spec s;
+ *     cn_spec_init(&s);                       -- every default in one place
+ *     s.prompt = cn_xstrdup("a red apple");
+ *     if (cn_spec_check(&s, &limits, &err) < 0) ...        -- err.where = "/steps"
+ *     cn_spec_release(&s);
+ */
+#ifndef CN_BASE_SPEC_H
+#define CN_BASE_SPEC_H
+
+#include "base/base.h"
+
+enum {
+    CN_CONTROL_LEVELS = 13,  /* 12 skips and the middle block of an SD 1.5 UNet */
+    CN_MAX_CONTROLS = 8,
+    CN_MAX_STEPS = 1000
+};
+
+enum cn_sampler {
+    CN_DDIM,
+    CN_EULER,
+    CN_EULER_A,
+    CN_HEUN,
+    CN_DPMPP_2M,
+    CN_DPMPP_2M_SDE,
+    CN_UNIPC,
+    CN_LCM,
+    CN_PNDM,
+    CN_SAMPLER_COUNT
+};
+
+enum cn_schedule { CN_SCHEDULE_DEFAULT, CN_KARRAS, CN_EXPONENTIAL, CN_SCHEDULE_COUNT };
+
+/* CN_SPACING_MODEL: what the model's scheduler_config.json says, else the sampler's own default. */
+enum cn_spacing { CN_SPACING_MODEL, CN_LEADING, CN_TRAILING, CN_LINSPACE, CN_SPACING_COUNT };
+
+/* Whose random numbers: PyTorch's CPU generator (MT19937) or its CUDA one (Philox 4x32-10). */
+enum cn_rng { CN_RNG_CPU, CN_RNG_CUDA, CN_RNG_COUNT };
+
+/* Guidance branches that the control acts on. */
+enum cn_branch { CN_BRANCH_BOTH, CN_BRANCH_COND, CN_BRANCH_COUNT };
+
+/* How strength is spread over the levels: equal; 0.825^(12-i); 64/h_i; or 13 given numbers. */
+enum cn_weights { CN_W_UNIFORM, CN_W_SOFT, CN_W_RESOLUTION, CN_W_CUSTOM, CN_WEIGHTS_COUNT };
+
+/* How a control image of another size becomes the picture's size. */
+enum cn_resize { CN_STRETCH, CN_CROP, CN_PAD, CN_RESIZE_COUNT };
+
+enum cn_format { CN_PNG, CN_JPEG, CN_WEBP, CN_FORMAT_COUNT };
+
+/* Encoded bytes of an image file; data is malloc'd and owned by the holder. len 0: absent. */
+struct cn_blob {
+    unsigned char *data;
+    size_t len;
+};
+
+struct cn_spec_control {
+    char *model;     /* name of the ControlNet */
+    struct cn_blob image;
+    char *annotator; /* "none": the image is the control map already */
+    double strength; /* [0,2] */
+    double start, end; /* window as fractions of the steps; step i of N is controlled when
+                          start <= i/N and (i/N < end or end == 1) */
+    enum cn_branch branch;
+    enum cn_weights weights;
+    double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, 12 the middle */
+    enum cn_resize resize;
+};
+
+struct cn_spec {
+    char *model; /* "" means the server's default model */
+    char *prompt, *negative_prompt; /* UTF-8 */
+    int width, height;              /* pixels; 0 means the model's own size */
+    int steps;
+    double guidance_scale; /* <= 1 switches guidance off: one row per image */
+    enum cn_sampler sampler;
+    enum cn_schedule schedule;
+    enum cn_spacing spacing;
+    enum cn_rng rng;
+    double eta; /* DDIM only, [0,1] */
+    uint64_t seed;
+    bool has_seed; /* false: drawn from the operating system by whoever accepts the job */
+    int n;         /* images; image i uses seed + i */
+    int clip_skip; /* 0: the last layer of the text encoder; k: k layers earlier */
+    struct cn_blob init_image; /* img2img, inpainting */
+    struct cn_blob mask;       /* white is painted anew */
+    double denoise;            /* img2img strength, (0,1] */
+    enum cn_format format;
+    int quality; /* JPEG and WebP, 1..100 */
+    int preview_every;
+    int priority;  /* -10..10 */
+    int timeout_s; /* 0: the server's default */
+    struct cn_spec_control control[CN_MAX_CONTROLS];
+    int n_controls;
+};
+
+/* What a server or a shell accepts. Zero means no limit for the counts of pixels and bytes. */
+struct cn_limits {
+    int max_steps, max_n, max_side, max_controls;
+    long max_pixels;   /* width * height */
+    size_t max_prompt; /* bytes */
+};
+
+#define CN_LIMITS_DEFAULTS                                                                         \
+    {                                                                                              \
+        .max_steps = 150, .max_n = 16, .max_side = 2048, .max_controls = CN_MAX_CONTROLS,          \
+        .max_pixels = 2048L * 2048, .max_prompt = 4096                                             \
+    }
+
+void cn_spec_init(struct cn_spec *s);
+void cn_spec_release(struct cn_spec *s);
+
+/* Appends a control with its defaults (strength 1, whole window, both branches, uniform).
+ * NULL when CN_MAX_CONTROLS are there. */
+struct cn_spec_control *cn_spec_add_control(struct cn_spec *s);
+
+/* CN_EINVAL or CN_ETOOBIG with err->where a JSON pointer; CN_OK when every field is in range. */
+int cn_spec_check(const struct cn_spec *s, const struct cn_limits *limits, struct cn_err *err);
+
+/* A fresh 53-bit seed (exact in every JSON reader) from the operating system. */
+uint64_t cn_random_seed(void);
+
+/* Names as requests spell them ("euler_a"). cn_enum_find returns the value or -1. */
+struct cn_enum {
+    const char *kind; /* "sampler": for messages */
+    const char *const *name;
+    int count;
+};
+
+extern const struct cn_enum cn_enum_sampler, cn_enum_schedule, cn_enum_spacing, cn_enum_rng,
+    cn_enum_branch, cn_enum_weights, cn_enum_resize, cn_enum_format;
+
+int cn_enum_find(const struct cn_enum *e, const char *name);
+
+/* Writes "a, b or c" (all names) for messages and help texts. */
+void cn_enum_list(const struct cn_enum *e, char *text, size_t size);
+
+#endif

@@ -1,0 +1,79 @@
+/* What a model's configuration files say, as plain data: sizes and kinds of the networks.
+ *
+ * Filled by checkpoint/ from config.json (or inferred from the tensors of a single file), read by
+ * model/ which emits the networks. No ownership, no threads. Names follow diffusers'
+ * configuration keys.
+ */
+#ifndef CN_CHECKPOINT_CONFIG_H
+#define CN_CHECKPOINT_CONFIG_H
+
+#include "base/base.h"
+
+enum { CN_MAX_BLOCKS = 6, CN_MAX_HINT = 8 };
+
+enum cn_act { CN_ACT_SILU, CN_ACT_GELU, CN_ACT_QUICK_GELU, CN_ACT_RELU };
+
+enum cn_prediction { CN_PREDICT_EPSILON, CN_PREDICT_V };
+
+/* CLIPTextModel */
+struct cn_text_config {
+    int vocab_size, hidden_size, layers, heads, intermediate_size, max_position;
+    enum cn_act act; /* CN_ACT_QUICK_GELU or CN_ACT_GELU */
+    double layer_norm_eps;
+    int eos_token, bos_token, pad_token;
+};
+
+/* UNet2DConditionModel; the encoder half also describes a ControlNetModel */
+struct cn_unet_config {
+    int in_channels, out_channels, sample_size;
+    int blocks;                      /* resolution levels */
+    int channels[CN_MAX_BLOCKS];     /* block_out_channels */
+    bool down_attention[CN_MAX_BLOCKS]; /* CrossAttnDownBlock2D rather than DownBlock2D */
+    bool up_attention[CN_MAX_BLOCKS];   /* CrossAttnUpBlock2D rather than UpBlock2D, in up order */
+    bool mid_attention;                 /* UNetMidBlock2DCrossAttn */
+    int layers_per_block;
+    int heads[CN_MAX_BLOCKS];        /* number of heads per level (diffusers' attention_head_dim) */
+    int transformer_layers[CN_MAX_BLOCKS]; /* transformer_layers_per_block */
+    int cross_attention_dim;
+    int norm_groups;
+    double norm_eps;
+    bool linear_projection; /* proj_in and proj_out are linear layers on tokens (SD 2) */
+    bool flip_sin_to_cos;
+    int freq_shift;
+    int time_cond_proj_dim; /* LCM guidance embedding; 0: none */
+};
+
+/* ControlNetModel: the encoder of unet, and the hint encoder */
+struct cn_control_config {
+    struct cn_unet_config unet;
+    int hint_channels;             /* conditioning_channels: 3 */
+    int hint_blocks;               /* entries of conditioning_embedding_out_channels */
+    int hint_out[CN_MAX_HINT];
+    bool bgr;                      /* controlnet_conditioning_channel_order */
+    bool global_pool;              /* global_pool_conditions */
+};
+
+/* AutoencoderKL */
+struct cn_vae_config {
+    int in_channels, out_channels, latent_channels;
+    int blocks;
+    int channels[CN_MAX_BLOCKS]; /* block_out_channels; factor is 2^(blocks-1) */
+    int layers_per_block;
+    int norm_groups;
+    bool mid_attention, use_quant_conv, use_post_quant_conv;
+    double scaling_factor, shift_factor;
+};
+
+/* scheduler_config.json */
+struct cn_schedule_config {
+    int train_steps;          /* num_train_timesteps */
+    double beta_start, beta_end;
+    enum cn_beta { CN_BETA_LINEAR, CN_BETA_SCALED_LINEAR, CN_BETA_COSINE } beta_schedule;
+    enum cn_prediction prediction;
+    int spacing;              /* enum cn_spacing; CN_SPACING_MODEL when the file does not say */
+    int steps_offset;
+    bool set_alpha_to_one;
+    bool rescale_zero_snr;    /* rescale_betas_zero_snr */
+};
+
+#endif

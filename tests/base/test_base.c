@@ -1,0 +1,200 @@
+/* base: buffers, sizes, half floats, maps, files, job descriptions. */
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/dtype.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/spec.h"
+#include "base/strmap.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static void buffer_stops_at_its_maximum(void **state)
+{
+    struct cn_buf b;
+    struct cn_err err = CN_ERR_INIT;
+
+    (void)state;
+    cn_buf_init(&b, 10);
+    assert_int_equal(cn_buf_adds(&b, "0123456789", &err), CN_OK);
+    assert_int_equal(cn_buf_adds(&b, "x", &err), CN_ETOOBIG);
+    assert_int_equal(b.len, 10);
+    cn_buf_consume(&b, 4);
+    assert_string_equal((char *)b.data, "456789");
+    cn_buf_release(&b);
+}
+
+static void first_error_wins(void **state)
+{
+    struct cn_err err = CN_ERR_INIT;
+
+    (void)state;
+    cn_fail_at(&err, CN_EINVAL, "/steps", "first");
+    cn_fail(&err, CN_EIO, "second");
+    assert_int_equal(err.code, CN_EINVAL);
+    assert_string_equal(err.where, "/steps");
+    cn_err_prefix(&err, "file \"%s\"", "x");
+    assert_string_equal(err.msg, "file \"x\": first");
+}
+
+/* Every half value survives the way to float and back, NaNs as NaNs. */
+static void half_floats_round_trip(void **state)
+{
+    (void)state;
+    for (unsigned h = 0; h < 65536; h++) {
+        float f = cn_f16_to_f32((uint16_t)h);
+
+        if (isnan(f))
+            assert_true(isnan(cn_f16_to_f32(cn_f32_to_f16(f))));
+        else
+            assert_int_equal(cn_f32_to_f16(f), h);
+        f = cn_bf16_to_f32((uint16_t)h);
+        if (!isnan(f))
+            assert_int_equal(cn_f32_to_bf16(f), h);
+    }
+    assert_int_equal(cn_f32_to_f16(65519.0f), 0x7bff);
+    assert_int_equal(cn_f32_to_f16(65520.0f), 0x7c00);
+    assert_int_equal(cn_f32_to_f16(0x1p-25f), 0);       /* tie to even */
+    assert_int_equal(cn_f32_to_f16(0x1.8p-24f), 2);     /* tie to even */
+    assert_int_equal(cn_f32_to_f16(1.0f + 0x1p-11f), 0x3c00);
+    assert_int_equal(cn_f32_to_f16(1.0f + 0x1.8p-10f), 0x3c02);
+}
+
+static void sizes_do_not_overflow(void **state)
+{
+    size_t r = 7;
+
+    (void)state;
+    assert_false(cn_mul_size(SIZE_MAX / 2, 3, &r));
+    assert_false(cn_add_size(SIZE_MAX, 1, &r));
+    assert_int_equal(r, 7);
+    assert_null(cn_try_alloc(SIZE_MAX - 10));
+}
+
+static void map_keeps_what_it_was_given(void **state)
+{
+    struct cn_strmap m;
+    static int value[1000];
+    char key[16];
+
+    (void)state;
+    cn_strmap_init(&m);
+    assert_null(cn_strmap_get(&m, "k1"));
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        assert_true(cn_strmap_add(&m, key, &value[i]));
+    }
+    assert_false(cn_strmap_add(&m, "k500", &value[0]));
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        assert_ptr_equal(cn_strmap_get(&m, key), &value[i]);
+        assert_string_equal(m.item[i].key, key);
+    }
+    assert_null(cn_strmap_get(&m, "k1000"));
+    cn_strmap_release(&m);
+}
+
+static void files_are_read_whole_or_refused(void **state)
+{
+    char path[] = "/tmp/cn-test-XXXXXX";
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_buf b;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(cn_file_write(path, "hello", 5, &err), CN_OK);
+    cn_buf_init(&b, 5);
+    assert_int_equal(cn_file_read(path, &b, &err), CN_OK);
+    assert_memory_equal(b.data, "hello", 5);
+    assert_int_equal(cn_file_read(path, &b, &err), CN_ETOOBIG);
+    cn_buf_release(&b);
+    memset(&err, 0, sizeof(err));
+    assert_int_equal(cn_file_read("/tmp", &b, &err), CN_EFORMAT);
+    unlink(path);
+}
+
+static void check_fails(const struct cn_spec *s, int code, const char *where)
+{
+    struct cn_limits l = CN_LIMITS_DEFAULTS;
+    struct cn_err err = CN_ERR_INIT;
+
+    assert_int_equal(cn_spec_check(s, &l, &err), code);
+    if (code < 0)
+        assert_string_equal(err.where, where);
+}
+
+static void every_field_is_held_against_its_range(void **state)
+{
+    struct cn_spec s;
+    struct cn_spec_control *c;
+
+    (void)state;
+    cn_spec_init(&s);
+    check_fails(&s, CN_OK, "");
+#define BAD(field, value, where)                                                                   \
+    do {                                                                                           \
+        struct cn_spec t = s;                                                                      \
+        t.field = (value);                                                                         \
+        check_fails(&t, CN_EINVAL, where);                                                         \
+    } while (0)
+    BAD(steps, 0, "/steps");
+    BAD(steps, 151, "/steps");
+    BAD(width, 12, "/width");
+    BAD(height, -8, "/height");
+    BAD(height, 4096, "/height");
+    BAD(n, 17, "/n");
+    BAD(guidance_scale, NAN, "/guidance_scale");
+    BAD(denoise, 0.0, "/denoise");
+    BAD(clip_skip, -1, "/clip_skip");
+    BAD(quality, 101, "/quality");
+    BAD(mask.len, 1, "/mask");
+    c = cn_spec_add_control(&s);
+    check_fails(&s, CN_EINVAL, "/controls/0/model");
+    free(c->model);
+    c->model = cn_xstrdup("canny");
+    check_fails(&s, CN_EINVAL, "/controls/0/image");
+    c->image.data = cn_xcalloc(1, 1);
+    c->image.len = 1;
+    check_fails(&s, CN_OK, "");
+    BAD(control[0].start, 1.0, "/controls/0/start");
+    BAD(control[0].strength, -0.1, "/controls/0/strength");
+    BAD(control[0].weight[12], INFINITY, "/controls/0/weights");
+#undef BAD
+    cn_spec_release(&s);
+}
+
+static void names_are_found(void **state)
+{
+    char list[128];
+
+    (void)state;
+    assert_int_equal(cn_enum_find(&cn_enum_sampler, "unipc"), CN_UNIPC);
+    assert_int_equal(cn_enum_find(&cn_enum_sampler, "UniPC"), -1);
+    cn_enum_list(&cn_enum_resize, list, sizeof(list));
+    assert_string_equal(list, "stretch, crop or pad");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(buffer_stops_at_its_maximum),
+        cmocka_unit_test(first_error_wins),
+        cmocka_unit_test(half_floats_round_trip),
+        cmocka_unit_test(sizes_do_not_overflow),
+        cmocka_unit_test(map_keeps_what_it_was_given),
+        cmocka_unit_test(files_are_read_whole_or_refused),
+        cmocka_unit_test(every_field_is_held_against_its_range),
+        cmocka_unit_test(names_are_found),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,16 @@
+include tests/base/local.mk
+include tests/image/local.mk
+include tests/checkpoint/local.mk
+include tests/text/local.mk
+include tests/diffusion/local.mk
+include tests/tensor/local.mk
+include tests/model/local.mk
+include tests/backend/local.mk
+include tests/engine/local.mk
+include tests/wire/local.mk
+include tests/job/local.mk
+include tests/api/local.mk
+include tests/http/local.mk
+include tests/e2e/local.mk
+include tests/fuzz/local.mk
+include tests/lint/local.mk
