@@ -6,6 +6,7 @@ include src/diffusion/local.mk
 include src/tensor/local.mk
 include src/model/local.mk
 include src/backend/local.mk
+include src/backend/cpu/onednn.mk
 include src/engine/local.mk
 include src/wire/local.mk
 include src/job/local.mk

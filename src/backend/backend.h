@@ -39,11 +39,12 @@ struct cn_param_source {
 
 struct cn_backend_opts {
     int threads;          /* 0: as many as there are processors */
-    size_t winograd_bytes; /* extra memory that transformed weights may take per model */
+    double winograd_ratio; /* extra memory for transformed weights, as a share of a network's own
+                              fp32 bytes (at least 64 MiB): 0 switches Winograd off */
     bool profile;         /* time every step of a plan: cn_plan_profile */
 };
 
-#define CN_BACKEND_DEFAULTS {.threads = 0, .winograd_bytes = (size_t)2 << 30, .profile = false}
+#define CN_BACKEND_DEFAULTS {.threads = 0, .winograd_ratio = 0.5, .profile = false}
 
 struct cn_backend;
 struct cn_weights; /* the parameters of one network, resident, shared by all its plans */
