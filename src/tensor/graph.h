@@ -25,11 +25,11 @@
 #include "base/dtype.h"
 #include "base/mem.h"
 
-enum { CN_MAX_RANK = 4, CN_MAX_IN = 4 };
+enum { CN_GRAPH_RANK = 4, CN_MAX_IN = 4 };
 
 struct cn_shape {
     int rank;
-    int64_t dim[CN_MAX_RANK];
+    int64_t dim[CN_GRAPH_RANK];
 };
 
 struct cn_shape cn_shape1(int64_t a);
