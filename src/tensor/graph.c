@@ -206,6 +206,8 @@ cn_val cn_conv2d(struct cn_graph *g, cn_val x, const char *weight, const char *b
     int64_t oh, ow;
 
     CN_ASSERT(s.rank == 4 && conv->k > 0 && conv->stride > 0);
+    CN_ASSERT(conv->k <= s.dim[2] + conv->pad[0] + conv->pad[2] &&
+              conv->k <= s.dim[3] + conv->pad[1] + conv->pad[3]);
     oh = (s.dim[2] + conv->pad[0] + conv->pad[2] - conv->k) / conv->stride + 1;
     ow = (s.dim[3] + conv->pad[1] + conv->pad[3] - conv->k) / conv->stride + 1;
     n.in[1] = cn_param(g, weight, cn_shape4(conv->out, s.dim[1], conv->k, conv->k));

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Work state of one fusion: for each old value, how often it is read, which node it was folded
+/* Work state of one fusion: for each old value, how often what is needed reads it, which node it was folded
  * into (the value that stands for it), and its index in the new graph. */
 struct fusion {
     const struct cn_graph *g;
@@ -20,15 +20,17 @@ static int resolve(const struct fusion *f, int v)
     return v;
 }
 
+/* Readers that an output needs, back to front: when a value's turn comes all its readers are
+ * known. 0: dead. */
 static void count_uses(struct fusion *f)
 {
     memset(f->uses, 0, (size_t)f->g->count * sizeof(*f->uses));
-    for (int i = 0; i < f->g->count; i++)
-        for (int k = 0; k < CN_MAX_IN; k++)
-            if (f->node[i].in[k] >= 0)
-                f->uses[f->node[i].in[k]]++;
     for (int i = 0; i < f->g->n_outputs; i++)
         f->uses[f->g->output[i].val]++;
+    for (int i = f->g->count - 1; i >= 0; i--)
+        for (int k = 0; k < CN_MAX_IN; k++)
+            if (f->uses[i] > 0 && f->node[i].in[k] >= 0)
+                f->uses[f->node[i].in[k]]++;
 }
 
 static bool takes_residual(enum cn_op op)
@@ -168,6 +170,8 @@ struct cn_graph *cn_graph_fuse(const struct cn_graph *g)
         f.alias[i] = i;
     count_uses(&f);
     for (int i = 0; i < g->count; i++) {
+        if (f.uses[i] == 0)
+            continue;
         for (int k = 0; k < CN_MAX_IN; k++)
             f.node[i].in[k] = resolve(&f, f.node[i].in[k]);
         if (f.node[i].op == CN_OP_ACT)
