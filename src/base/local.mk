@@ -7,4 +7,5 @@ libcnbase_a_SOURCES = \
     %reldir%/file.h %reldir%/file.c \
     %reldir%/mem.h %reldir%/mem.c \
     %reldir%/spec.h %reldir%/spec.c \
-    %reldir%/strmap.h %reldir%/strmap.c
+    %reldir%/strmap.h %reldir%/strmap.c \
+    %reldir%/utf8.h %reldir%/utf8.c
