@@ -6,7 +6,8 @@ libcnimage_a_SOURCES = \
     %reldir%/annotate_canny.c \
     %reldir%/annotate_blur.h %reldir%/annotate_blur.c \
     %reldir%/annotate_lines.c \
-    %reldir%/resize.h %reldir%/codec.h
+    %reldir%/resize.h %reldir%/resize.c \
+    %reldir%/codec.h
 libcnimage_a_CPPFLAGS = $(AM_CPPFLAGS) $(SPNG_CFLAGS) $(JPEG_CFLAGS) $(WEBP_CFLAGS)
 # -O3: the loops over pixels are written to be vectorized, which -O2 does not do here.
 libcnimage_a_CFLAGS = $(AM_CFLAGS) -O3 -Wconversion

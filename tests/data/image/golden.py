@@ -57,7 +57,8 @@ def lineart(px):
 
 FILTERS = [("NEAREST", Image.NEAREST), ("BOX", Image.BOX), ("BILINEAR", Image.BILINEAR),
            ("BICUBIC", Image.BICUBIC), ("LANCZOS", Image.LANCZOS)]
-SIZES = [(97, 61), (512, 512), (48, 30), (1, 1), (13, 200), (300, 7), (97, 40), (64, 61), (96, 60)]
+SIZES = [(97, 61), (512, 512), (48, 30), (1, 1), (13, 200), (300, 7), (97, 40), (64, 61), (96, 60),
+         (200, 20), (90, 10)]
 
 
 def resize_rows(c):
