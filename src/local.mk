@@ -12,3 +12,6 @@ include src/wire/local.mk
 include src/job/local.mk
 include src/api/local.mk
 include src/http/local.mk
+
+noinst_LIBRARIES += libcnworkerloop.a
+libcnworkerloop_a_SOURCES = %reldir%/worker_loop.h %reldir%/worker_loop.c
