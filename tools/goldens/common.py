@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
+sys.modules["ftfy"] = None  # diffusers does not require it; with it CLIPTokenizer cleans differently
 
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
@@ -43,6 +45,16 @@ def save_json(path, value, indent=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def save_rows(path, rows, **about):
+    """A JSON object of `about` and "cases", one case a line."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = json.dumps(about, ensure_ascii=False)[1:-1]
+    lines = [json.dumps(row, separators=(",", ":")) for row in rows]
+    text = "{" + head + ',\n"cases": [\n' + ",\n".join(lines) + "\n]}\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def fnv64(data):
