@@ -68,7 +68,8 @@ struct cn_spec_control {
                           start <= i/N and (i/N < end or end == 1) */
     enum cn_branch branch;
     enum cn_weights weights;
-    double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, 12 the middle */
+    double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, then deeper */
+    int n_weights;                    /* how many of them the request gave; the last is the middle */
     enum cn_resize resize;
 };
 
