@@ -121,21 +121,34 @@ size_t cn_buffer_bytes(const struct cn_buffer *buf)
     return buf->ops->buffer_bytes(buf);
 }
 
+/* Whether the bytes that the source hands over can hold the shape it claims. */
+static bool holds_shape(const struct cn_param_data *d)
+{
+    size_t n = cn_dtype_size(d->dtype);
+
+    for (int i = 0; i < d->shape.rank; i++)
+        if (!cn_mul_size(n, (size_t)d->shape.dim[i], &n))
+            return false;
+    return d->bytes >= n;
+}
+
 int cn_param_fetch(const struct cn_param_source *source, const struct cn_graph *g, cn_val v,
                    struct cn_param_data *ret, struct cn_err *err)
 {
     const struct cn_value *p = &g->value[v];
-    char want[64], have[64];
+    char want[96], have[96];
     int rc = source->get(source->ctx, p->name, ret, err);
 
     if (rc < 0)
         return rc;
-    if (cn_shape_equivalent(&p->shape, &ret->shape))
-        return CN_OK;
-    rc = cn_fail(err, CN_EFORMAT, "tensor \"%s\" has shape %s, the network needs %s", p->name,
-                 cn_shape_text(&ret->shape, have, sizeof(have)),
-                 cn_shape_text(&p->shape, want, sizeof(want)));
-    if (source->done != NULL)
+    cn_shape_text(&ret->shape, have, sizeof(have));
+    if (!cn_shape_equivalent(&p->shape, &ret->shape))
+        rc = cn_fail(err, CN_EFORMAT, "tensor \"%s\" has shape %s, the network needs %s", p->name,
+                     have, cn_shape_text(&p->shape, want, sizeof(want)));
+    else if (!holds_shape(ret))
+        rc = cn_fail(err, CN_EFORMAT, "tensor \"%s\" of shape %s %s has only %zu bytes", p->name,
+                     have, cn_dtype_name(ret->dtype), ret->bytes);
+    if (rc < 0 && source->done != NULL)
         source->done(source->ctx, p->name, ret);
     return rc;
 }

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Work state of one fusion: for each old value, how often what is needed reads it, which node it was folded
- * into (the value that stands for it), and its index in the new graph. */
+/* Work state of one fusion: for each old value, how many needed nodes read it, which node it was
+ * folded into (the value that stands for it), and its index in the new graph. */
 struct fusion {
     const struct cn_graph *g;
     struct cn_node *node; /* copies, edited */
