@@ -22,8 +22,8 @@
 enum cn_row { CN_ROW_COND, CN_ROW_UNCOND };
 
 /* Does the control fit a network of that many levels? where = "/controls/<index>/weights". */
-int cn_control_check(const struct cn_spec_control *c, int index, int levels, struct cn_err *err)
-    CN_MUST_USE;
+int cn_control_check(const struct cn_spec_control *c, int index, int levels,
+                     struct cn_err *err) CN_MUST_USE;
 
 /* Is call number "call" of "calls" inside the window? start <= call/calls, and call/calls < end or
  * end is 1. */

@@ -3,8 +3,15 @@
  * Nine methods, one table, one loop. Each follows the class of diffusers 0.35 with its defaults
  * (DDIM, PNDM with skip_prk_steps, Euler, Euler ancestral, Heun, DPMSolverMultistep as dpmsolver++
  * and sde-dpmsolver++ of order 2, UniPC bh2 of order 2, LCM), float32 operation by float32
- * operation; trajectories agree to 1e-6 or better (tests/diffusion). Where diffusers would divide
- * by zero (two equal noise levels in a row) the step of lower order is taken instead.
+ * operation; trajectories agree to 1e-6 or better (tests/diffusion). What is not as there:
+ *
+ *   - two equal noise levels in a row (1000 steps) make DPM++ and UniPC divide by zero there; here
+ *     the step of lower order is taken. Square roots of what rounding made negative are 0, not NaN;
+ *   - trailing spacing with 61, 103, 121 .. steps visits timestep -1 there (test_schedule.c);
+ *   - timesteps that repeat at the start do not shift the trajectory (diffusers looks the first one
+ *     up by value unless a pipeline calls set_begin_index, and then takes the second of two);
+ *   - Euler ancestral has Karras and exponential sigmas too, as in k-diffusion;
+ *   - DDIM and LCM refuse an epsilon model at zero signal instead of dividing by it.
  *
  * A state belongs to one image; rows of a batch have one each. All arrays hold n floats, in the
  * order of the latent, and never overlap unless said otherwise. Owned by whoever created it; any
