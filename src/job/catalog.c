@@ -10,7 +10,8 @@
 void cn_catalog_release(struct cn_catalog *c)
 {
     free(c->model);
-    *c = (struct cn_catalog){NULL, 0};
+    free(c->annotator);
+    *c = (struct cn_catalog){NULL, 0, NULL, 0};
 }
 
 void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello)
@@ -18,7 +19,11 @@ void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello)
     cn_catalog_release(c);
     c->model = hello->model;
     c->n = hello->n_models;
+    c->annotator = hello->annotator;
+    c->n_annotators = hello->n_annotators;
     hello->model = NULL;
+    hello->annotator = NULL;
+    hello->n_annotators = 0;
     hello->n_models = 0;
 }
 
@@ -70,9 +75,29 @@ static int resolve_side(int *side, int preset, int multiple, const char *where, 
     return CN_OK;
 }
 
-static int check_control(const struct cn_catalog *c, const struct cn_model_info *base,
-                         const char *name, int index, struct cn_err *err)
+static int check_annotator(const struct cn_catalog *c, const char *name, int index,
+                           struct cn_err *err)
 {
+    char where[48], list[256] = "\"none\"";
+    size_t at = strlen(list);
+
+    if (strcmp(name, "none") == 0)
+        return CN_OK;
+    for (int i = 0; i < c->n_annotators; i++) {
+        if (strcmp(name, c->annotator[i].name) == 0)
+            return CN_OK;
+        if (at < sizeof(list))
+            at += (size_t)snprintf(list + at, sizeof(list) - at, ", \"%s\"", c->annotator[i].name);
+    }
+    snprintf(where, sizeof(where), "/controls/%d/annotator", index);
+    return cn_fail_at(err, CN_ENOTFOUND, where, "there is no annotator \"%.60s\": there is %s", name,
+                      list);
+}
+
+static int check_control(const struct cn_catalog *c, const struct cn_model_info *base,
+                         const struct cn_spec_control *control, int index, struct cn_err *err)
+{
+    const char *name = control->model;
     const struct cn_model_info *m = cn_catalog_find(c, CN_MODEL_CONTROLNET, name);
     char where[48];
 
@@ -83,7 +108,7 @@ static int check_control(const struct cn_catalog *c, const struct cn_model_info 
         return cn_fail_at(err, CN_EINVAL, where,
                           "ControlNet \"%.60s\" is of family \"%s\", model \"%.60s\" of \"%s\"",
                           name, m->family, base->name, base->family);
-    return CN_OK;
+    return check_annotator(c, control->annotator, index, err);
 }
 
 int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct cn_err *err)
@@ -103,7 +128,7 @@ int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct 
         (rc = resolve_side(&spec->height, m->height, m->multiple, "/height", err)) < 0)
         return rc;
     for (int i = 0; i < spec->n_controls; i++)
-        if ((rc = check_control(c, m, spec->control[i].model, i, err)) < 0)
+        if ((rc = check_control(c, m, &spec->control[i], i, err)) < 0)
             return rc;
     return CN_OK;
 }

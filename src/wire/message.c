@@ -94,12 +94,18 @@ int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_e
     cn_put_i32(p, m->n_models);
     for (int i = 0; i < m->n_models; i++)
         put_model(p, &m->model[i]);
+    cn_put_i32(p, m->n_annotators);
+    for (int i = 0; i < m->n_annotators; i++) {
+        cn_put_str(p, m->annotator[i].name);
+        cn_put_str(p, m->annotator[i].title);
+    }
     return end(&w, err);
 }
 
 void cn_msg_hello_release(struct cn_msg_hello *m)
 {
     free(m->model);
+    free(m->annotator);
     memset(m, 0, sizeof(*m));
 }
 
@@ -122,6 +128,12 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn
     m->model = cn_xcalloc((size_t)m->n_models + 1, sizeof(*m->model));
     for (int i = 0; i < m->n_models && u.rc == CN_OK; i++)
         get_model(&u, &m->model[i]);
+    m->n_annotators = cn_get_range(&u, 0, CN_WIRE_MAX_ANNOTATORS);
+    m->annotator = cn_xcalloc((size_t)m->n_annotators + 1, sizeof(*m->annotator));
+    for (int i = 0; i < m->n_annotators && u.rc == CN_OK; i++) {
+        cn_get_text(&u, m->annotator[i].name, sizeof(m->annotator[i].name));
+        cn_get_text(&u, m->annotator[i].title, sizeof(m->annotator[i].title));
+    }
     rc = cn_unpack_end(&u, "a hello frame", err);
     if (rc < 0)
         cn_msg_hello_release(m);

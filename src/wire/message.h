@@ -18,7 +18,12 @@
 #include "base/spec.h"
 #include "wire/frame.h"
 
-enum { CN_WIRE_VERSION = 1, CN_WIRE_MAX_MODELS = 512, CN_WIRE_MAX_GAUGES = 64 };
+enum {
+    CN_WIRE_VERSION = 1,
+    CN_WIRE_MAX_MODELS = 512,
+    CN_WIRE_MAX_ANNOTATORS = 64,
+    CN_WIRE_MAX_GAUGES = 64
+};
 
 enum cn_stage {
     CN_STAGE_LOAD,       /* weights from disk */
@@ -52,6 +57,12 @@ struct cn_model_info {
     uint64_t bytes;      /* on disk; 0: not known */
 };
 
+/* A way to make a control map from a photograph. */
+struct cn_annotator_info {
+    char name[64];   /* "canny" */
+    char title[128]; /* for people; may be empty */
+};
+
 struct cn_msg_hello {
     int pid;
     int capacity;     /* jobs that may be with the worker at a time */
@@ -60,6 +71,8 @@ struct cn_msg_hello {
     char build[64];   /* version of the program */
     int n_models;
     struct cn_model_info *model; /* n_models of them */
+    int n_annotators; /* "none" is not listed; 0 when the worker has none */
+    struct cn_annotator_info *annotator;
 };
 
 void cn_msg_hello_release(struct cn_msg_hello *m);
