@@ -84,6 +84,7 @@ def build(models, request):
         request.get("spacing", config.timestep_spacing),
         request.get("schedule", "default"),
         config.prediction_type,
+        **{key: config[key] for key in samplers.BETAS},
     )
     nets = [control_net(models / c["model"]) for c in request.get("controls", [])]
     if nets:
@@ -279,10 +280,32 @@ CASES = {
 }
 
 
+def shipped_cases(model, control_model, side, prompts):
+    """A few images of a trained model with one ControlNet."""
+    size = dict(width=side, height=side)
+    hint = [control(control_model, f"edges-{side}x{side}.png")]
+    common = dict(negative_prompt="", steps=10)
+
+    def case(prompt, **more):
+        return base(model, size, prompt=prompt, **(common | more))
+
+    yield "plain", case(prompts[0])
+    yield "control", case(prompts[0], controls=hint)
+    yield "no-guidance", case(prompts[1], guidance_scale=1.0, sampler="ddim", controls=hint)
+    yield "ancestral", case(prompts[1], sampler="euler_a", controls=hint)
+    yield "multistep", case(prompts[0], sampler="dpmpp_2m", schedule="karras", controls=hint)
+    yield "image", case(
+        prompts[1], sampler="unipc", init_image=f"photo-{side}x{side}.png", denoise=0.5, controls=hint
+    )
+
+
+def write_cases(models, folder, cases):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, request in cases:
+        write_case(models, folder, name, request)
+
+
 def make(models, out):
     for model, groups in CASES.items():
-        folder = out / model
-        folder.mkdir(parents=True, exist_ok=True)
         for group in groups:
-            for name, request in group():
-                write_case(models, folder, name, request)
+            write_cases(models, out / model, group())
