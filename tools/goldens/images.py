@@ -6,6 +6,7 @@ latent  [n,4,h,w]  the last latent, still multiplied by scaling_factor
 Images that a request names lie next to it.
 """
 
+import copy
 import functools
 from pathlib import Path
 
@@ -70,6 +71,27 @@ def control_net(path):
     return diffusers.ControlNetModel.from_pretrained(path, torch_dtype=torch.float32)
 
 
+def conditional_only(net):
+    """The same ControlNet with zeros for the negative half of the rows ("branch": "cond")."""
+    net = copy.copy(net)
+    plain = net.forward
+
+    def forward(*args, **kwargs):
+        down, mid = plain(*args, **kwargs)
+        rows = len(mid) // 2
+        for out in (*down, mid):
+            out[:rows] = 0
+        return down, mid
+
+    net.forward = forward
+    return net
+
+
+def control_of(models, entry):
+    net = control_net(models / entry["model"])
+    return conditional_only(net) if entry.get("branch") == "cond" else net
+
+
 def pipeline_class(request):
     kind = "Inpaint" if "mask" in request else "Img2Img" if "init_image" in request else ""
     control = "ControlNet" if request.get("controls") else ""
@@ -84,8 +106,9 @@ def build(models, request):
         request.get("spacing", config.timestep_spacing),
         request.get("schedule", "default"),
         config.prediction_type,
+        **{key: config[key] for key in samplers.BETAS},
     )
-    nets = [control_net(models / c["model"]) for c in request.get("controls", [])]
+    nets = [control_of(models, entry) for entry in request.get("controls", [])]
     if nets:
         parts["controlnet"] = nets[0] if len(nets) == 1 else list(nets)
     pipe = pipeline_class(request)(**parts, requires_safety_checker=False)
@@ -214,6 +237,7 @@ def control_cases():
     edges, blocks = "edges-40x48.png", "blocks-40x48.png"
     yield "no-control", base("tiny", SIZE)
     yield "strength-0.5", base("tiny", SIZE, controls=[control(a, edges, 0.5)])
+    yield "cond-branch", base("tiny", SIZE, controls=[control(a, edges, branch="cond")])
     two = [control(a, edges, 0.8), control(b, blocks, 1.3)]
     yield "two-controls", base("tiny", SIZE, sampler="dpmpp_2m", controls=two)
     window = control(a, blocks, 1.0, start=0.25, end=0.75)
@@ -279,10 +303,32 @@ CASES = {
 }
 
 
+def shipped_cases(model, control_model, side, prompts):
+    """A few images of a trained model with one ControlNet."""
+    size = dict(width=side, height=side)
+    hint = [control(control_model, f"edges-{side}x{side}.png")]
+    common = dict(negative_prompt="", steps=10)
+
+    def case(prompt, **more):
+        return base(model, size, prompt=prompt, **(common | more))
+
+    yield "plain", case(prompts[0])
+    yield "control", case(prompts[0], controls=hint)
+    yield "no-guidance", case(prompts[1], guidance_scale=1.0, sampler="ddim", controls=hint)
+    yield "ancestral", case(prompts[1], sampler="euler_a", controls=hint)
+    yield "multistep", case(prompts[0], sampler="dpmpp_2m", schedule="karras", controls=hint)
+    yield "image", case(
+        prompts[1], sampler="unipc", init_image=f"photo-{side}x{side}.png", denoise=0.5, controls=hint
+    )
+
+
+def write_cases(models, folder, cases):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, request in cases:
+        write_case(models, folder, name, request)
+
+
 def make(models, out):
     for model, groups in CASES.items():
-        folder = out / model
-        folder.mkdir(parents=True, exist_ok=True)
         for group in groups:
-            for name, request in group():
-                write_case(models, folder, name, request)
+            write_cases(models, out / model, group())

@@ -76,7 +76,7 @@ def unet(model, out, latent, context, seed):
 def controlnet(model, control, file, latent, context, seed):
     net = ControlNetModel.from_pretrained(control, torch_dtype=torch.float32)
     rows = len(context)
-    sample = randn((rows, 4, *latent), seed)
+    sample = randn((rows, net.config.in_channels, *latent), seed)
     timestep = torch.tensor(TIMESTEPS[:rows])
     hint = rand((rows, 3, *size_of(model, latent)), seed + 1)
     down, mid = net(sample, timestep, context, controlnet_cond=hint, return_dict=False)

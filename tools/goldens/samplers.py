@@ -47,20 +47,20 @@ BETAS = dict(
 )
 
 
-def sampler(name, spacing="leading", schedule="default", prediction="epsilon"):
-    """The diffusers object for our names."""
+def sampler(name, spacing="leading", schedule="default", prediction="epsilon", **betas):
+    """The diffusers object for our names; betas: the noise schedule, where it is not that of SD 1.5."""
     cls, options, sigmas, _ = SAMPLERS[name]
     if schedule != "default" and not sigmas:
-        return injected(name, spacing, schedule, prediction)
-    more = {**BETAS, **options, **SCHEDULES[schedule]}
+        return injected(name, spacing, schedule, prediction, **betas)
+    more = {**BETAS, **options, **SCHEDULES[schedule], **betas}
     return getattr(diffusers, cls)(timestep_spacing=spacing, prediction_type=prediction, **more)
 
 
-def injected(name, spacing, schedule, prediction):
+def injected(name, spacing, schedule, prediction, **betas):
     """Euler a has no Karras option in diffusers: give it the sigmas and timesteps of Euler."""
     assert name == "euler_a"
-    donor = sampler("euler", spacing, schedule, prediction)
-    target = sampler(name, spacing, "default", prediction)
+    donor = sampler("euler", spacing, schedule, prediction, **betas)
+    target = sampler(name, spacing, "default", prediction, **betas)
 
     def set_timesteps(steps, device=None):
         donor.set_timesteps(steps)
