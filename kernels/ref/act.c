@@ -26,14 +26,14 @@ double cnk_ref_activate(double x, enum cnk_act act)
 
 void cnk_ref_act(float *y, const float *x, size_t count, enum cnk_act act)
 {
-    CNK_OMP(omp parallel for schedule(static))
+    CNK_OMP(omp parallel for schedule(static) if (count > CNK_SMALL))
     for (size_t i = 0; i < count; i++)
         y[i] = (float)cnk_ref_activate(x[i], act);
 }
 
 void cnk_ref_geglu(float *y, const float *x, int rows, int d)
 {
-    CNK_OMP(omp parallel for schedule(static))
+    CNK_OMP(omp parallel for schedule(static) if ((double)rows * d > CNK_SMALL))
     for (int r = 0; r < rows; r++) {
         const float *value = x + 2 * (size_t)r * d, *gate = value + d;
         float *out = y + (size_t)r * d;

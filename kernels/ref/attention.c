@@ -1,6 +1,6 @@
 /* Attention, streaming: no score matrix is kept. A 128x128 latent's would take 1 GiB.
  *
- * Running maximum m, sum l and weighted values are rescaled when a larger score appears (Milakov and
+ * Running maximum, sum and weighted values are rescaled when a larger score appears (Milakov and
  * Gimelshein 2018, arXiv:1805.02867). Heads wider than WIDTH are done in pieces, whose scores are
  * computed again each time. */
 #include "kernels/ref/ref_priv.h"
@@ -71,7 +71,8 @@ void cnk_ref_attention(float *y, const float *q, const float *k, const float *v,
 {
     int dh = a->d / a->heads;
 
-    CNK_OMP(omp parallel for collapse(3) schedule(static))
+    CNK_OMP(omp parallel for collapse(3) schedule(static)
+            if ((double)a->s * a->t * a->d > CNK_SMALL))
     for (int n = 0; n < a->n; n++)
         for (int m = 0; m < a->heads; m++)
             for (int i = 0; i < a->s; i++) {

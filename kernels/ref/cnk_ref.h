@@ -1,7 +1,7 @@
 /* Every operation of the networks in plain C: the truth that tests compare with, and the plain twin
  * of each accelerated kernel.
  *
- * All tensors are dense, row-major, outermost dimension first, binary32 in and out; sums are carried
+ * Tensors are dense, row-major, outermost dimension first, binary32 in and out; sums are carried
  * in binary64 and rounded once. No output may overlap an input. Optional inputs are NULL. The
  * result does not depend on the number of OpenMP threads: every output element is computed by one
  * thread in a fixed order. Any thread; nothing is allocated, nothing is kept.
@@ -23,7 +23,8 @@ extern "C" {
 enum cnk_act { CNK_NONE, CNK_SILU, CNK_GELU, CNK_QUICK_GELU, CNK_RELU };
 
 /* y[n,co,i,j] = act(residual[n,co,i,j] + bias[co]
- *                   + sum over ci, u, v of w[co,ci,u,v] x[n, ci, i stride - top + u, j stride - left + v])
+ *                   + sum over ci, u, v of
+ *                     w[co,ci,u,v] x[n, ci, i stride - top + u, j stride - left + v])
  * x [n,ci,h,w], zero outside · w [co,ci,k,k] · bias [co]? · residual, y [n,co,oh,ow].
  * Padding below and to the right is what oh and ow imply. */
 struct cnk_conv2d {

@@ -84,7 +84,8 @@ void cnk_ref_conv2d(float *y, const float *x, const float *w, const float *bias,
 {
     size_t taps = (size_t)a->k * a->k, step = taps * a->ci, plane = (size_t)a->h * a->w;
 
-    CNK_OMP(omp parallel for collapse(4) schedule(static))
+    CNK_OMP(omp parallel for collapse(4) schedule(static)
+            if ((double)a->co * step * a->oh * a->ow > CNK_SMALL))
     for (int n = 0; n < a->n; n++)
         for (int co = 0; co < a->co; co += BLOCK)
             for (int oy = 0; oy < a->oh; oy++)

@@ -18,7 +18,8 @@ void cnk_ref_concat(float *y, const float *x, const float *z, const struct cnk_c
 /* y[n,j,i] = x[n,i,j]. x [n,rows,columns] */
 static void transpose(float *y, const float *x, int n, int rows, int columns)
 {
-    CNK_OMP(omp parallel for collapse(2) schedule(static))
+    CNK_OMP(omp parallel for collapse(2) schedule(static)
+            if ((double)n * rows * columns > CNK_SMALL))
     for (int b = 0; b < n; b++)
         for (int j = 0; j < columns; j++) {
             const float *in = x + (size_t)b * rows * columns + j;

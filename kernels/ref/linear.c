@@ -30,7 +30,8 @@ static void column(float *y, const float *x, const float *w, double start, const
 void cnk_ref_linear(float *y, const float *x, const float *w, const float *bias,
                     const float *residual, const struct cnk_linear *a)
 {
-    CNK_OMP(omp parallel for collapse(2) schedule(static))
+    CNK_OMP(omp parallel for collapse(2) schedule(static)
+            if ((double)a->rows * a->k * a->out > CNK_SMALL))
     for (int r = 0; r < a->rows; r += ROWS)
         for (int o = 0; o < a->out; o++) {
             size_t at = (size_t)r * a->out + o;

@@ -40,7 +40,7 @@ void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const floa
 {
     int per_group = a->c / a->groups;
 
-    CNK_OMP(omp parallel for collapse(2) schedule(static))
+    CNK_OMP(omp parallel for collapse(2) schedule(static) if ((double)a->c * a->hw > CNK_SMALL))
     for (int n = 0; n < a->n; n++)
         for (int group = 0; group < a->groups; group++) {
             double mean, scale;
@@ -59,7 +59,7 @@ void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const floa
 void cnk_ref_layer_norm(float *y, const float *x, const float *gamma, const float *beta,
                         const struct cnk_layer_norm *a)
 {
-    CNK_OMP(omp parallel for schedule(static))
+    CNK_OMP(omp parallel for schedule(static) if ((double)a->rows * a->d > CNK_SMALL))
     for (int r = 0; r < a->rows; r++) {
         const float *in = x + (size_t)r * a->d;
         float *out = y + (size_t)r * a->d;

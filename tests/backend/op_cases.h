@@ -32,8 +32,8 @@ extern const struct op_case op_shapes[]; /* speed: what SD 1.5 asks for at 512x5
 /* A graph whose output "y" is the case; cn_graph_free() it. */
 struct cn_graph *op_case_graph(const struct op_case *c) CN_MUST_USE;
 
-/* Builders, for tests that know more about an op. Input names: x, y, z, t, w, r (residual), q, k, v,
- * ids; parameter names: weight, bias, gamma, beta, table, position. */
+/* Builders, for tests that know more about an op. Inputs are named x, y, t, w, r (residual), q, k,
+ * v, ids; parameters weight, bias, gamma, beta, table, position. */
 cn_val op_conv2d(struct cn_graph *g, const struct op_case *c);
 cn_val op_linear(struct cn_graph *g, const struct op_case *c);
 cn_val op_group_norm(struct cn_graph *g, const struct op_case *c);

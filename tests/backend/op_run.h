@@ -1,5 +1,5 @@
-/* Runs small graphs on backends with inputs and parameters that follow from their names, so that two
- * backends, and a naive computation, see the same numbers.
+/* Runs small graphs on backends with inputs and parameters that follow from their names, so that
+ * two backends, and a naive computation, see the same numbers.
  *
  * A failure ends the cmocka test. One thread.
  *
@@ -28,8 +28,8 @@ void *op_data(const struct cn_graph *g, cn_val v) CN_MUST_USE;
 /* A source that makes the parameters that g declares. ctx of the result is g. */
 struct cn_param_source op_source(const struct cn_graph *g);
 
-/* Opens the backend, compiles, runs, closes. Twice on the same plan, first with zeroed inputs, so that
- * nothing may be left over from a run. */
+/* Opens the backend, compiles, runs, closes. Twice on the same plan, first with zeroed inputs, so
+ * that nothing may be left over from a run. */
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret);
 void op_result_release(struct op_result *r);
 

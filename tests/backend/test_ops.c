@@ -1,5 +1,5 @@
-/* The op table on every backend: whole graphs, every value an output (nothing fuses), buffers in the
- * backend's own layout. All against the fused run of the reference. */
+/* The op table on every backend: whole graphs, every value an output (nothing fuses), buffers in
+ * the backend's own layout. All against the fused run of the reference. */
 #include "base/base.h"
 #include "backend/backend.h"
 #include "tests/backend/op_cases.h"
