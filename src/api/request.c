@@ -220,7 +220,7 @@ static int read_weights(struct reader *r, const json_t *v, const char *where, vo
         if (i < 0 || i == CN_W_CUSTOM)
             return cn_fail_at(r->err, CN_EINVAL, where, "there are no weights \"%.60s\": expected %s",
                               word, expected);
-        c->weights = (enum cn_weights)i;
+        c->weights = (enum cn_weighting)i;
         return CN_OK;
     }
     if (!json_is_array(v))

@@ -304,7 +304,7 @@ static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
 
 static int draw(struct cn_job *j, struct cn_err *err)
 {
-    float *timesteps;
+    float *timesteps = NULL;
     int rc;
 
     if ((rc = find_base(j, err)) < 0)
@@ -313,7 +313,7 @@ static int draw(struct cn_job *j, struct cn_err *err)
     j->vae = cn_checkpoint_vae(j->base->checkpoint);
     if ((rc = choose_sizes(j, err)) < 0)
         return rc;
-    j->main = (struct cn_branch){
+    j->main = (struct cn_net_inputs){
         .net = &j->base->unet, .config = j->unet, .kind = CN_NET_UNET};
     for (j->n_controls = 0; j->n_controls < j->spec->n_controls; j->n_controls++)
         if ((rc = find_control(j, j->n_controls, err)) < 0)

@@ -10,7 +10,7 @@
 enum { CN_MAX_LEVELS = 64 };
 
 /* What one network needs in every step and was computed before the first. */
-struct cn_branch {
+struct cn_net_inputs {
     struct cn_network *net;
     const struct cn_unet_config *config;
     enum cn_net kind;
@@ -24,7 +24,7 @@ struct cn_branch {
 struct cn_job_control {
     const struct cn_spec_control *spec;
     const struct cn_control_config *config;
-    struct cn_branch branch;
+    struct cn_net_inputs branch;
     struct cn_buffer *hint;                    /* [rows, c0, h, w] native */
     struct cn_buffer *residual[CN_MAX_LEVELS]; /* native */
     struct cn_buffer *weights;                 /* [rows, levels] */
@@ -46,7 +46,7 @@ struct cn_job {
     int tokens;
     int calls;
     size_t latent;       /* elements of one image's latent */
-    struct cn_branch main;
+    struct cn_net_inputs main;
     struct cn_job_control control[CN_MAX_CONTROLS];
     int n_controls;
     struct cn_buffer *sample, *sample9, *out; /* [rows, c, h, w]; sample9: 9-channel UNets */

@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Time projections are made for this many steps at once, so that every step count uses one plan. */
@@ -171,7 +172,7 @@ static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *
     return cn_plan_run(p->plan, &in, ret, err);
 }
 
-static int project_context(struct cn_job *j, struct cn_branch *b, struct cn_buffer *context,
+static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
                            struct cn_err *err)
 {
     struct unet_arg a = {b->config, b->kind, step_size(j, 0)};
@@ -190,7 +191,7 @@ static int project_context(struct cn_job *j, struct cn_branch *b, struct cn_buff
     return cn_plan_run(p->plan, &context, b->kv, err);
 }
 
-static int project_time(struct cn_job *j, struct cn_branch *b, const float *timesteps,
+static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *timesteps,
                         struct cn_err *err)
 {
     struct unet_arg a = {b->config, b->kind, step_size(j, 0)};
@@ -216,7 +217,7 @@ static int project_time(struct cn_job *j, struct cn_branch *b, const float *time
     return rc;
 }
 
-static int prepare_branch(struct cn_job *j, struct cn_branch *b, struct cn_buffer *context,
+static int prepare_branch(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
                           const float *timesteps, struct cn_err *err)
 {
     struct cn_value time = {.dtype = CN_F32};
@@ -315,7 +316,7 @@ int cn_job_prepare(struct cn_job *j, const float *timesteps, struct cn_err *err)
 
 /* ---- every step ---- */
 
-static void write_time(const struct cn_job *j, const struct cn_branch *b, int call)
+static void write_time(const struct cn_job *j, const struct cn_net_inputs *b, int call)
 {
     size_t width = (size_t)b->time_width;
 
@@ -327,7 +328,7 @@ static void write_time(const struct cn_job *j, const struct cn_branch *b, int ca
 
 /* sample, time, k0, v0, ... into list; returns how many. */
 static int common_inputs(struct cn_buffer **list, struct cn_buffer *sample,
-                         const struct cn_branch *b)
+                         const struct cn_net_inputs *b)
 {
     list[0] = sample;
     list[1] = b->time_in;

@@ -61,7 +61,7 @@ static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
     c->start = cn_get_f64(u);
     c->end = cn_get_f64(u);
     c->branch = (enum cn_branch)cn_get_enum(u, CN_BRANCH_COUNT);
-    c->weights = (enum cn_weights)cn_get_enum(u, CN_WEIGHTS_COUNT);
+    c->weights = (enum cn_weighting)cn_get_enum(u, CN_WEIGHTS_COUNT);
     for (int i = 0; i < CN_CONTROL_LEVELS; i++)
         c->weight[i] = cn_get_f64(u);
     c->resize = (enum cn_resize)cn_get_enum(u, CN_RESIZE_COUNT);
