@@ -54,7 +54,8 @@ struct cn_png_text {
 enum { CN_PNG_LEVEL = 4 }; /* deflate effort 0..9 */
 
 /* The file is appended to out; CN_ETOOBIG when it does not fit under the maximum of out, which is
- * then left as it was. Text goes to tEXt when it is Latin-1, else to iTXt. */
+ * then left as it was. Text goes to tEXt when it is Latin-1, else to iTXt; empty text is left out.
+ */
 int cn_png_encode(const struct cn_image *img, const struct cn_png_text *text, size_t n_text,
                   int level, struct cn_buf *out, struct cn_err *err);
 

@@ -7,7 +7,9 @@ libcnimage_a_SOURCES = \
     %reldir%/annotate_blur.h %reldir%/annotate_blur.c \
     %reldir%/annotate_lines.c \
     %reldir%/resize.h %reldir%/resize.c \
-    %reldir%/codec.h
+    %reldir%/codec.h %reldir%/codec_priv.h %reldir%/codec.c \
+    %reldir%/codec_png.c %reldir%/codec_jpeg.c %reldir%/codec_webp.c \
+    %reldir%/exif.c
 libcnimage_a_CPPFLAGS = $(AM_CPPFLAGS) $(SPNG_CFLAGS) $(JPEG_CFLAGS) $(WEBP_CFLAGS)
 # -O3: the loops over pixels are written to be vectorized, which -O2 does not do here.
 libcnimage_a_CFLAGS = $(AM_CFLAGS) -O3 -Wconversion

@@ -161,18 +161,8 @@ static void planar_floats_round_trip(void **state)
 /* Half to even, clamped, and no undefined conversion for what a broken model may produce. */
 static void planar_floats_are_rounded_and_clamped(void **state)
 {
-    const float planar[12] = {2 * (0.5f / 255) - 1,
-                              -0.4f, /* 76.5 */
-                              -7,
-                              7,
-                              NAN,
-                              INFINITY,
-                              -INFINITY,
-                              0,
-                              1,
-                              -1,
-                              0.9999f,
-                              1e30f};
+    const float planar[12] = {-0.999f, -0.4f, /* 76.5 */
+                              -7,      7,     NAN, INFINITY, -INFINITY, 0, 1, -1, 0.9999f, 1e30f};
     const uint8_t expect[4][3] = {{0, 0, 255}, {76, 255, 0}, {0, 0, 255}, {255, 128, 255}};
     struct cn_image img;
 
