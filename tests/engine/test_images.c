@@ -76,6 +76,10 @@ static void read_control(struct cn_spec *s, json_t *o, const char *folder)
             c->start = json_number_value(v);
         else if (strcmp(key, "end") == 0)
             c->end = json_number_value(v);
+        else if (strcmp(key, "branch") == 0)
+            c->branch = (enum cn_branch)word(&cn_enum_branch, v);
+        else if (strcmp(key, "weights") == 0)
+            c->weights = (enum cn_weighting)word(&cn_enum_weights, v);
         else
             CN_ASSERT(!"known control field");
     }
