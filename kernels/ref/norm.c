@@ -8,10 +8,14 @@ static double channel_add(const struct cnk_group_norm *a, const float *t, int n,
     return t != NULL ? t[(size_t)n * a->t_width + a->t_offset + c] : 0.0;
 }
 
-/* Mean and 1 / sqrt(variance + eps) of one group. Two passes: the difference of two large sums
+struct statistics {
+    double mean, scale; /* scale: 1 / sqrt(variance + eps) */
+};
+
+/* Of one group. Two passes: the difference of two large sums
  * would lose the variance of a group far from zero. */
-static void group_statistics(const struct cnk_group_norm *a, const float *x, const float *t, int n,
-                             int group, double *ret_mean, double *ret_scale)
+static struct statistics group_statistics(const struct cnk_group_norm *a, const float *x,
+                                          const float *t, int n, int group)
 {
     int per_group = a->c / a->groups, first = group * per_group;
     double mean = 0.0, var = 0.0, count = (double)per_group * a->hw;
@@ -31,8 +35,7 @@ static void group_statistics(const struct cnk_group_norm *a, const float *x, con
         for (int p = 0; p < a->hw; p++)
             var += (plane[p] + add) * (plane[p] + add);
     }
-    *ret_mean = mean;
-    *ret_scale = 1.0 / sqrt(var / count + a->eps);
+    return (struct statistics){mean, 1.0 / sqrt(var / count + a->eps)};
 }
 
 void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const float *beta,
@@ -43,12 +46,11 @@ void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const floa
     CNK_OMP(omp parallel for collapse(2) schedule(static) if ((double)a->c * a->hw > CNK_SMALL))
     for (int n = 0; n < a->n; n++)
         for (int group = 0; group < a->groups; group++) {
-            double mean, scale;
+            struct statistics st = group_statistics(a, x, t, n, group);
 
-            group_statistics(a, x, t, n, group, &mean, &scale);
             for (int c = group * per_group; c < (group + 1) * per_group; c++) {
                 size_t at = ((size_t)n * a->c + c) * a->hw;
-                double add = channel_add(a, t, n, c) - mean, s = scale * gamma[c];
+                double add = channel_add(a, t, n, c) - st.mean, s = st.scale * gamma[c];
 
                 for (int p = 0; p < a->hw; p++)
                     y[at + p] = (float)cnk_ref_activate((x[at + p] + add) * s + beta[c], a->act);
