@@ -261,11 +261,10 @@ static void init_metrics(struct front *f)
 static void collect(void *arg)
 {
     struct front *f = arg;
-    const char *backend = cn_dispatch_backend(f->dispatch);
     struct cn_selfstat s;
 
     cn_selfstat_read(&s);
-    cn_metric_set(f->build_info, 1, PACKAGE_VERSION, backend[0] ? backend : f->conf.backend);
+    cn_metric_set(f->build_info, 1, PACKAGE_VERSION, f->conf.backend);
     cn_metric_set(f->cpu, s.cpu_s);
     cn_metric_set(f->resident, s.resident_bytes);
     cn_metric_set(f->virtual_bytes, s.virtual_bytes);
@@ -275,6 +274,8 @@ static void collect(void *arg)
 }
 
 /* ---- the end ---- */
+
+static void next_tick(struct front *f);
 
 static void enter(struct front *f, enum step step)
 {
@@ -334,7 +335,7 @@ static void on_signal(uv_signal_t *h, int number)
         cn_dispatch_drain(f->dispatch);
         cn_server_drain(f->server);
         enter(f, DRAIN);
-        f->due_ns = 0;
+        next_tick(f);
     } else if (f->step == DRAIN) {
         close_now(f);
     }

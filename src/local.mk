@@ -24,3 +24,6 @@ controlnetd_SOURCES = %reldir%/front.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c
 controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnwire.a libcnbase.a \
     $(MHD_LIBS) $(LIBUV_LIBS) $(JANSSON_LIBS) -linih
+
+controlnetdconfdir = $(sysconfdir)/controlnetd
+dist_controlnetdconf_DATA = etc/controlnetd.conf

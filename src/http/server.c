@@ -279,7 +279,7 @@ static enum MHD_Result admit(struct cn_request *q)
         return cn_reply_fault(q, CN_FAULT_BAD_REQUEST, "no body is expected here", NULL);
     if (length > 0 && (uint64_t)length > s->o.max_body)
         return cn_reply_fault(q, CN_FAULT_TOO_LARGE, "the body is over the limit", NULL);
-    if (s->n_conns > s->o.max_connections && !q->e->admin && !q->route->on_both)
+    if (s->n_conns > s->o.max_connections && !q->route->admin && !q->route->on_both)
         return cn_reply_fault(q, CN_FAULT_OVERLOADED, "there are too many connections", NULL);
     if (length > 0 && s->inflight + (size_t)length > s->o.max_inflight)
         return cn_reply_fault(q, CN_FAULT_OVERLOADED, "too many uploads are under way", NULL);
