@@ -1,1 +1,11 @@
-# tests/checkpoint
+checkpoint_libs = libcncheckpoint.a libcnbase.a $(JANSSON_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/checkpoint/test_safetensors
+tests_checkpoint_test_safetensors_SOURCES = %reldir%/test_safetensors.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_safetensors_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_safetensors
+
+check_PROGRAMS += tests/checkpoint/test_names
+tests_checkpoint_test_names_SOURCES = %reldir%/test_names.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_names_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_names
