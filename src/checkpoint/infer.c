@@ -106,7 +106,8 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
 {
     const struct cn_tensor_view *proj;
 
-    u->in_channels = dim(a, 1, "conv_in.weight");
+    /* A difference file leaves out what training did not change. */
+    u->in_channels = a->c->difference && !has(a, "conv_in.weight") ? 4 : dim(a, 1, "conv_in.weight");
     u->out_channels =
         a->comp == CN_COMP_UNET ? dim(a, 0, "conv_out.weight") : u->in_channels;
     u->blocks = count_blocks(a, "down_blocks.", ".resnets.0.conv1.weight");

@@ -9,3 +9,13 @@ check_PROGRAMS += tests/checkpoint/test_names
 tests_checkpoint_test_names_SOURCES = %reldir%/test_names.c %reldir%/make.c %reldir%/make.h
 tests_checkpoint_test_names_LDADD = $(checkpoint_libs)
 TESTS += tests/checkpoint/test_names
+
+check_PROGRAMS += tests/checkpoint/test_checkpoint
+tests_checkpoint_test_checkpoint_SOURCES = %reldir%/test_checkpoint.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_checkpoint_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_checkpoint
+
+check_PROGRAMS += tests/checkpoint/test_config
+tests_checkpoint_test_config_SOURCES = %reldir%/test_config.c
+tests_checkpoint_test_config_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_config
