@@ -28,3 +28,7 @@ controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnwire.a li
 
 controlnetdconfdir = $(sysconfdir)/controlnetd
 dist_controlnetdconf_DATA = etc/controlnetd.conf
+
+pkglibexec_PROGRAMS += controlnet-worker
+controlnet_worker_SOURCES = %reldir%/worker.c
+controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)
