@@ -1,1 +1,6 @@
-# tests/api
+check_PROGRAMS += tests/api/test_api
+tests_api_test_api_SOURCES = %reldir%/test_api.c
+tests_api_test_api_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS)
+tests_api_test_api_LDADD = libcnapi.a libcnjob.a libcnwire.a libcnbase.a $(JANSSON_LIBS) \
+    $(LIBUV_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/api/test_api
