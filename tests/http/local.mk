@@ -5,3 +5,10 @@ tests_http_test_http_LDADD = libcnhttp.a libcnbase.a $(MHD_LIBS) $(CMOCKA_LIBS)
 tests_http_test_conf_SOURCES = %reldir%/test_conf.c
 tests_http_test_conf_LDADD = libcnconf.a libcnhttp.a libcnbase.a -linih $(CMOCKA_LIBS)
 TESTS += tests/http/test_http tests/http/test_conf
+
+check_PROGRAMS += tests/fuzz/fuzz_multipart
+tests_fuzz_fuzz_multipart_SOURCES = tests/fuzz/fuzz_multipart.c tests/fuzz/driver.c
+tests_fuzz_fuzz_multipart_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/multipart"'
+tests_fuzz_fuzz_multipart_LDADD = libcnhttp.a libcnbase.a
+TESTS += tests/fuzz/fuzz_multipart
