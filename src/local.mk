@@ -27,3 +27,10 @@ controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnwire.a li
 
 controlnetdconfdir = $(sysconfdir)/controlnetd
 dist_controlnetdconf_DATA = etc/controlnetd.conf
+
+systemdsystemunit_DATA = systemd/controlnetd.service systemd/controlnetd.socket
+EXTRA_DIST += systemd/controlnetd.service.in systemd/controlnetd.socket
+CLEANFILES += systemd/controlnetd.service
+systemd/controlnetd.service: $(srcdir)/systemd/controlnetd.service.in
+	$(AM_V_GEN)$(MKDIR_P) systemd && $(SED) -e 's|@sbindir[@]|$(sbindir)|' \
+	    $(srcdir)/systemd/controlnetd.service.in >$@
