@@ -46,7 +46,7 @@ struct cn_server {
     struct cn_conn *conns; /* all of them */
     int n_conns, n_suspended;
     int refs;         /* objects whose handles are still closing */
-    size_t inflight;  /* bytes of bodies held */
+    size_t inflight;  /* bytes of bodies held, and of the images of jobs */
     bool is_draining;
     char why[300];
 };
@@ -89,6 +89,7 @@ struct cn_request {
     size_t bytes_out;
     bool as_json;      /* how the result is wanted */
     struct cn_job *job;
+    size_t job_bytes;  /* of its images, counted in the server's inflight */
 };
 
 struct cn_route {

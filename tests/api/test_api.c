@@ -19,7 +19,7 @@ static const struct cn_limits limits = CN_LIMITS_DEFAULTS;
 static int read_text(const char *json, struct cn_spec *s, struct cn_err *err)
 {
     struct cn_api_input in = {.json = json, .json_len = strlen(json), .limits = &limits,
-                              .max_image = 1 << 20};
+                              .max_image = 1 << 20, .max_total = 2 << 20};
 
     *err = (struct cn_err)CN_ERR_INIT;
     return cn_api_read_images(&in, s, err);
@@ -246,7 +246,7 @@ static void parts_are_found_by_name(void **state)
     struct cn_api_part part[2] = {{.name = "a", .data = (const unsigned char *)"1234", .len = 4},
                                   {.name = "b", .data = (const unsigned char *)"x", .len = 1}};
     struct cn_api_input in = {.json = json, .json_len = strlen(json), .part = part, .n_parts = 1,
-                              .limits = &limits, .max_image = 4};
+                              .limits = &limits, .max_image = 4, .max_total = 8};
     struct cn_err err = CN_ERR_INIT;
     struct cn_spec s;
 
@@ -263,6 +263,11 @@ static void parts_are_found_by_name(void **state)
     in.max_image = 3;
     assert_int_equal(cn_api_read_images(&in, &s, &err), CN_ETOOBIG);
     assert_string_equal(err.where, "/init_image");
+    err.code = 0;
+    in.max_image = 4;
+    in.max_total = 7; /* named twice, it counts twice */
+    assert_int_equal(cn_api_read_images(&in, &s, &err), CN_ETOOBIG);
+    assert_string_equal(err.where, "/controls/0/image");
 }
 
 static void a_result_can_be_read_again(void **state)
