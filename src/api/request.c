@@ -31,7 +31,7 @@ struct member {
 
 static const char *type_name(const json_t *v)
 {
-    static const char *const name[] = {"an object", "a list",  "a string", "an integer",
+    static const char *const name[] = {"an object", "a list",    "a string",  "an integer",
                                        "a number",  "a boolean", "a boolean", "null"};
 
     return name[json_typeof(v)];
@@ -231,8 +231,8 @@ static int read_weights(struct reader *r, const json_t *v, const char *where, vo
         int i = cn_enum_find(&cn_enum_weights, word);
 
         if (i < 0 || i == CN_W_CUSTOM)
-            return cn_fail_at(r->err, CN_EINVAL, where, "there are no weights \"%.60s\": expected %s",
-                              word, expected);
+            return cn_fail_at(r->err, CN_EINVAL, where,
+                              "there are no weights \"%.60s\": expected %s", word, expected);
         c->weights = (enum cn_weights)i;
         return CN_OK;
     }
@@ -295,7 +295,8 @@ static int read_members(struct reader *r, const json_t *object, const struct mem
     json_t *v;
     char where[80];
 
-    json_object_foreach((json_t *)object, name, v) {
+    json_object_foreach((json_t *)object, name, v)
+    {
         const struct member *found = find_member(m, n, name);
 
         pointer(where, sizeof(where), base, name);

@@ -97,8 +97,8 @@ static int read_body(struct cn_request *q, struct cn_spec *spec, enum cn_fault *
 {
     const struct cn_server *s = q->e->s;
     const char *type = cn_request_header(q, "Content-Type");
-    struct cn_api_input in = {.limits = &s->o.limits, .max_image = s->o.max_image,
-                              .max_total = s->o.max_body};
+    struct cn_api_input in = {
+        .limits = &s->o.limits, .max_image = s->o.max_image, .max_total = s->o.max_body};
 
     *fault = CN_FAULT_COUNT; /* by the error's code */
     if (q->body.len == 0)
@@ -211,7 +211,8 @@ static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec)
     cn_request_drop_body(q); /* the spec has what it needs */
     if (q->e->s->inflight + image_bytes(spec) > q->e->s->o.max_inflight) {
         cn_spec_release(spec);
-        return cn_reply_fault(q, CN_FAULT_OVERLOADED, "the waiting jobs need too much memory", NULL);
+        return cn_reply_fault(q, CN_FAULT_OVERLOADED, "the waiting jobs need too much memory",
+                              NULL);
     }
     if (queue_job(q, spec, &err) < 0)
         return why == CN_REFUSED_NOT ? cn_reply_err(q, &err) : refuse(q, why);

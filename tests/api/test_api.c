@@ -18,8 +18,11 @@ static const struct cn_limits limits = CN_LIMITS_DEFAULTS;
 
 static int read_text(const char *json, struct cn_spec *s, struct cn_err *err)
 {
-    struct cn_api_input in = {.json = json, .json_len = strlen(json), .limits = &limits,
-                              .max_image = 1 << 20, .max_total = 2 << 20};
+    struct cn_api_input in = {.json = json,
+                              .json_len = strlen(json),
+                              .limits = &limits,
+                              .max_image = 1 << 20,
+                              .max_total = 2 << 20};
 
     *err = (struct cn_err)CN_ERR_INIT;
     return cn_api_read_images(&in, s, err);
@@ -148,7 +151,8 @@ static void wrong_fields_are_named(void **state)
         {C("\"weights\":\"custom\""), "/controls/0/weights", "list of 13"},
         {C("\"weights\":7"), "/controls/0/weights", "got an integer"},
         {C("\"weights\":[1]"), "/controls/0/weights", "1 numbers: expected 13"},
-        {C("\"weights\":[1,1,1,1,1,1,1,1,1,1,1,1,\"x\"]"), "/controls/0/weights/12", "got a string"},
+        {C("\"weights\":[1,1,1,1,1,1,1,1,1,1,1,1,\"x\"]"), "/controls/0/weights/12",
+         "got a string"},
         {C("\"weights\":[1,1,1,1,1,1,1,1,1,1,1,1,101]"), "/controls/0/weights", "100"},
         {C("\"resize\":\"fit\""), "/controls/0/resize", "stretch, crop or pad"},
         {C("\"annotator\":[]"), "/controls/0/annotator", "expected a string"},
@@ -171,11 +175,24 @@ static void wrong_fields_are_named(void **state)
 
 static void what_is_no_json_is_refused_without_a_place(void **state)
 {
-    static const char *const bad[] = {"", "{", "}", "[]", "7", "\"x\"", "null", "{\"a\":1,}",
-                                      "{\"prompt\":\"a\",\"prompt\":\"b\"}", "{} {}", "{'a':1}",
-                                      "{\"prompt\":\"\\u0000\"}", "{\"prompt\":\"\\ud800\"}",
-                                      "{\"prompt\":\"\xff\"}", "{\"steps\":NaN}",
-                                      "{\"steps\":1e999}", "{\"prompt\":\"x", "{\"prompt\":\"x\\"};
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "}",
+                                      "[]",
+                                      "7",
+                                      "\"x\"",
+                                      "null",
+                                      "{\"a\":1,}",
+                                      "{\"prompt\":\"a\",\"prompt\":\"b\"}",
+                                      "{} {}",
+                                      "{'a':1}",
+                                      "{\"prompt\":\"\\u0000\"}",
+                                      "{\"prompt\":\"\\ud800\"}",
+                                      "{\"prompt\":\"\xff\"}",
+                                      "{\"steps\":NaN}",
+                                      "{\"steps\":1e999}",
+                                      "{\"prompt\":\"x",
+                                      "{\"prompt\":\"x\\"};
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(bad); i++) {
@@ -245,8 +262,13 @@ static void parts_are_found_by_name(void **state)
         "{\"init_image\":\"part:a\",\"controls\":[{\"model\":\"c\",\"image\":\"part:a\"}]}";
     struct cn_api_part part[2] = {{.name = "a", .data = (const unsigned char *)"1234", .len = 4},
                                   {.name = "b", .data = (const unsigned char *)"x", .len = 1}};
-    struct cn_api_input in = {.json = json, .json_len = strlen(json), .part = part, .n_parts = 1,
-                              .limits = &limits, .max_image = 4, .max_total = 8};
+    struct cn_api_input in = {.json = json,
+                              .json_len = strlen(json),
+                              .part = part,
+                              .n_parts = 1,
+                              .limits = &limits,
+                              .max_image = 4,
+                              .max_total = 8};
     struct cn_err err = CN_ERR_INIT;
     struct cn_spec s;
 
@@ -282,13 +304,18 @@ static void a_result_can_be_read_again(void **state)
     assert_int_equal(read_text("{\"prompt\":\"\\\"\xc3\xbc\\n\",\"seed\":5,\"n\":2,\"controls\":[{"
                                "\"model\":\"c\",\"image\":\"ZA==\",\"weights\":"
                                "[0,1,2,3,4,5,6,7,8,9,10,11,12.5]}]}",
-                               &s, &err), CN_OK);
+                               &s, &err),
+                     CN_OK);
     job = cn_job_new(&s);
     for (int i = 0; i < 2; i++)
-        cn_job_put_image(job, &(struct cn_msg_image){.index = i, .seed = 5 + (uint64_t)i,
-                                                     .width = 8, .height = 16,
-                                                     .data = (const unsigned char *)"abc",
-                                                     .len = 3}, NULL);
+        cn_job_put_image(job,
+                         &(struct cn_msg_image){.index = i,
+                                                .seed = 5 + (uint64_t)i,
+                                                .width = 8,
+                                                .height = 16,
+                                                .data = (const unsigned char *)"abc",
+                                                .len = 3},
+                         NULL);
     cn_job_move(job, CN_JOB_RUNNING);
     job->stage_ms[CN_STAGE_UNET] = 12.5;
     cn_job_move(job, CN_JOB_SUCCEEDED);
@@ -304,8 +331,9 @@ static void a_result_can_be_read_again(void **state)
     assert_int_equal(json_integer_value(json_object_get(image, "seed")), 6);
     assert_string_equal(json_string_value(json_object_get(p, "prompt")), "\"\xc3\xbc\n");
     assert_int_equal(json_array_size(json_object_get(c, "weights")), 13);
-    assert_true(json_real_value(json_object_get(json_object_get(json_object_get(root, "timings_ms"),
-                                                                "stages"), "unet")) == 12.5);
+    assert_true(json_real_value(json_object_get(
+                    json_object_get(json_object_get(root, "timings_ms"), "stages"), "unet")) ==
+                12.5);
     json_decref(root);
     cn_buf_release(&b);
     cn_job_unref(job);
@@ -313,8 +341,12 @@ static void a_result_can_be_read_again(void **state)
 
 static void a_problem_is_json(void **state)
 {
-    struct cn_problem p = {.type = "validation", .title = "T", .status = 422,
-                           .detail = "a \"b\" \xff", .pointer = "/a~1\n", .request_id = "id",
+    struct cn_problem p = {.type = "validation",
+                           .title = "T",
+                           .status = 422,
+                           .detail = "a \"b\" \xff",
+                           .pointer = "/a~1\n",
+                           .request_id = "id",
                            .retry_after_s = 7};
     struct cn_buf b;
     json_t *root;
@@ -327,9 +359,9 @@ static void a_problem_is_json(void **state)
     assert_string_equal(json_string_value(json_object_get(root, "type")),
                         CN_PROBLEM_BASE "validation");
     assert_int_equal(json_integer_value(json_object_get(root, "retry_after")), 7);
-    assert_string_equal(
-        json_string_value(json_object_get(json_array_get(json_object_get(root, "errors"), 0),
-                                          "pointer")), "/a~1\n");
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(root, "errors"), 0), "pointer")),
+                        "/a~1\n");
     json_decref(root);
     cn_buf_release(&b);
 }

@@ -13,10 +13,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static const struct cn_limits limits = CN_LIMITS_DEFAULTS;
-    struct cn_api_part part[1] = {{.name = "edge", .data = (const unsigned char *)"PNG", .len = 3,
-                                   .used = true}};
-    struct cn_api_input in = {.json = (const char *)data, .json_len = len, .part = part,
-                              .n_parts = 1, .limits = &limits, .max_image = 1 << 20,
+    struct cn_api_part part[1] = {
+        {.name = "edge", .data = (const unsigned char *)"PNG", .len = 3, .used = true}};
+    struct cn_api_input in = {.json = (const char *)data,
+                              .json_len = len,
+                              .part = part,
+                              .n_parts = 1,
+                              .limits = &limits,
+                              .max_image = 1 << 20,
                               .max_total = 2 << 20};
     struct cn_err err = CN_ERR_INIT;
     struct cn_spec s, again;

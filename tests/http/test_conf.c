@@ -71,9 +71,16 @@ static void the_shipped_file_mentions_every_key(void **state)
 
 static void assignments(void **state)
 {
-    static const char *const bad[] = {"", "queue", "queue.capacity", "queue=3", "queue.capacity=",
-                                      "queue.capacity=x", "queue.capacity=0", "queue.capacity=3x",
-                                      "queue.capacity=99999999999999999999", "nope.capacity=3",
+    static const char *const bad[] = {"",
+                                      "queue",
+                                      "queue.capacity",
+                                      "queue=3",
+                                      "queue.capacity=",
+                                      "queue.capacity=x",
+                                      "queue.capacity=0",
+                                      "queue.capacity=3x",
+                                      "queue.capacity=99999999999999999999",
+                                      "nope.capacity=3",
                                       "queue.nope=3"};
     struct cn_conf c;
 

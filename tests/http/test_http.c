@@ -61,8 +61,9 @@ static void the_gate_refuses_what_can_be_read_twice(void **state)
 static void the_gate_looks_at_the_target(void **state)
 {
     static const char *const good[] = {"/", "/v1/images", "/a?b=c%20d", "/a.b", "/a%2fb"};
-    static const char *const bad[] = {"", "*", "http://a/", "/a b", "/%00", "/a%0d%0ab", "/../a",
-                                      "/a/..", "/%2E%2e/a", "/\xc3\xbc", "/a\x7f"};
+    static const char *const bad[] = {"",          "*",         "http://a/", "/a b",
+                                      "/%00",      "/a%0d%0ab", "/../a",     "/a/..",
+                                      "/%2E%2e/a", "/\xc3\xbc", "/a\x7f"};
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(good); i++)
@@ -115,10 +116,11 @@ static void boundaries(void **state)
 
 static void parts_come_out_whole(void **state)
 {
-    static const char body[] = "--b\r\n" DISP "\"params\"\r\n\r\n{}\r\n"
-                               "--b \t\r\ncontent-disposition: form-data; name=edge; filename=\"../x\\\"\""
-                               "\r\nContent-Type: image/png\r\n\r\nline\r\n--\r\n-b\r\n"
-                               "--b\r\n" DISP "\"empty\"\r\n\r\n\r\n--b--\r\n";
+    static const char body[] =
+        "--b\r\n" DISP "\"params\"\r\n\r\n{}\r\n"
+        "--b \t\r\ncontent-disposition: form-data; name=edge; filename=\"../x\\\"\""
+        "\r\nContent-Type: image/png\r\n\r\nline\r\n--\r\n-b\r\n"
+        "--b\r\n" DISP "\"empty\"\r\n\r\n\r\n--b--\r\n";
     struct cn_part part[4];
 
     (void)state;
@@ -166,7 +168,8 @@ static void broken_bodies_are_refused(void **state)
         "--b\r\n" DISP "a\r\n\r\nx\r\n--b--\r\nepilogue",
         "--b\r\n" DISP "a\r\n\r\nx\r\n--b\r\n" DISP "a\r\n\r\ny\r\n--b--",
         "--b\r\n" DISP "a\r\n\r\nx\n--b--",
-        "--b\r\n" DISP "a\r\nA:1\r\nB:1\r\nC:1\r\nD:1\r\nE:1\r\nF:1\r\nG:1\r\nH:1\r\nI:1\r\n\r\nx\r\n--b--",
+        "--b\r\n" DISP
+        "a\r\nA:1\r\nB:1\r\nC:1\r\nD:1\r\nE:1\r\nF:1\r\nG:1\r\nH:1\r\nI:1\r\n\r\nx\r\n--b--",
         "--b\r\n" DISP "1234567890123456789012345678901234567890123456789012345678901234\r\n\r\n"
         "x\r\n--b--",
     };
@@ -240,10 +243,10 @@ static void keys(void **state)
 
 static void addresses(void **state)
 {
-    static const char *const good[] = {"127.0.0.1:80", ":0", "*:1", "[::1]:65535", "unix:/x",
-                                       "localhost:8080"};
-    static const char *const bad[] = {"", "127.0.0.1", "a:", "a:x", "a:65536", "a:-1", "unix:",
-                                      "unix:x"};
+    static const char *const good[] = {"127.0.0.1:80", ":0",      "*:1",
+                                       "[::1]:65535",  "unix:/x", "localhost:8080"};
+    static const char *const bad[] = {"",        "127.0.0.1", "a:",    "a:x",
+                                      "a:65536", "a:-1",      "unix:", "unix:x"};
     int fd;
 
     (void)state;
@@ -264,11 +267,11 @@ static void statuses(void **state)
         const char *where;
         int status;
     } row[] = {
-        {CN_EINVAL, "", 400},   {CN_EINVAL, "/steps", 422},   {CN_EFORMAT, "", 400},
+        {CN_EINVAL, "", 400},    {CN_EINVAL, "/steps", 422},    {CN_EFORMAT, "", 400},
         {CN_EFORMAT, "/x", 422}, {CN_ENOTFOUND, "/model", 422}, {CN_ENOTFOUND, "", 404},
-        {CN_ETOOBIG, "", 413},  {CN_ETOOBIG, "/prompt", 422}, {CN_EDEVMEM, "", 507},
-        {CN_EDEVICE, "", 502},  {CN_EINTERNAL, "", 500},      {CN_EIO, "", 500},
-        {CN_EBUSY, "", 503},    {CN_ECANCELED, "", 504},      {CN_ENOMEM, "", 507},
+        {CN_ETOOBIG, "", 413},   {CN_ETOOBIG, "/prompt", 422},  {CN_EDEVMEM, "", 507},
+        {CN_EDEVICE, "", 502},   {CN_EINTERNAL, "", 500},       {CN_EIO, "", 500},
+        {CN_EBUSY, "", 503},     {CN_ECANCELED, "", 504},       {CN_ENOMEM, "", 507},
     };
 
     (void)state;

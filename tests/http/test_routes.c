@@ -34,7 +34,8 @@ static void every_problem_is_in_the_contract(void **state)
 
     (void)state;
     for (int f = 0; f < CN_FAULT_COUNT; f++) {
-        snprintf(line, sizeof(line), "- %s%s\n", CN_PROBLEM_BASE, cn_fault_info((enum cn_fault)f)->type);
+        snprintf(line, sizeof(line), "- %s%s\n", CN_PROBLEM_BASE,
+                 cn_fault_info((enum cn_fault)f)->type);
         if (strstr(cn_asset_openapi, line) == NULL)
             fail_msg("openapi.yaml does not list %s", line);
     }

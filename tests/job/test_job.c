@@ -37,8 +37,12 @@ static void only_the_drawn_transitions_exist(void **state)
 
 static void a_job_collects_its_images(void **state)
 {
-    struct cn_msg_image m = {.index = 1, .seed = 9, .width = 8, .height = 8,
-                             .data = (const unsigned char *)"PNG", .len = 3};
+    struct cn_msg_image m = {.index = 1,
+                             .seed = 9,
+                             .width = 8,
+                             .height = 8,
+                             .data = (const unsigned char *)"PNG",
+                             .len = 3};
     struct cn_job *a = new_job(2), *b = new_job(1);
 
     (void)state;
@@ -95,7 +99,11 @@ static void make_catalog(struct cn_catalog *c)
     static const struct cn_model_info model[] = {
         {.name = "a-canny", .kind = CN_MODEL_CONTROLNET, .family = "a"},
         {.name = "a", .family = "a", .width = 64, .height = 128, .multiple = 8},
-        {.name = "b", .family = "b", .width = 512, .height = 512, .multiple = 64,
+        {.name = "b",
+         .family = "b",
+         .width = 512,
+         .height = 512,
+         .multiple = 64,
          .is_default = true}};
     struct cn_msg_hello hello = {.n_models = 3, .n_annotators = 1};
 
