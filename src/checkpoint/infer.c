@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SD1_CONTEXT = 768, SD2_CONTEXT = 1024, SD_GROUPS = 32 };
+enum { SD2_CONTEXT = 1024, SD_GROUPS = 32, CLIP_VOCAB = 49408 };
 
 /* Questions to one component; the first error sticks. */
 struct ask {
@@ -179,8 +179,9 @@ static void infer_text(struct ask *a, struct cn_text_config *t)
         t->act = CN_ACT_GELU;
         t->layers = CN_MAX(t->layers - 1, 1);
     }
-    t->bos_token = t->vocab_size - 2;
-    t->eos_token = t->vocab_size - 1;
+    /* The two specials are CLIP's last; tokens that were added to a model come after them. */
+    t->bos_token = CN_MAX(CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 2, 0);
+    t->eos_token = CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 1;
     t->pad_token = t->act == CN_ACT_GELU ? 0 : t->eos_token;
 }
 

@@ -317,10 +317,12 @@ int32_t cn_tokenizer_pad(const struct cn_tokenizer *t)
     return t->pad;
 }
 
-void cn_tokenizer_set_pad(struct cn_tokenizer *t, int32_t id)
+bool cn_tokenizer_set_pad(struct cn_tokenizer *t, int32_t id)
 {
-    CN_ASSERT(id >= 0 && id < t->size);
+    if (id < 0 || id >= t->size)
+        return false;
     t->pad = id;
+    return true;
 }
 
 int32_t cn_tokenizer_id(const struct cn_tokenizer *t, const char *symbol)
