@@ -17,8 +17,8 @@
 #include "base/base.h"
 
 enum {
-    CN_CLIP_LENGTH = 77,             /* positions of CLIP's text encoder */
-    CN_MAX_TOKENIZE = 256 * 1024     /* bytes of text that one call accepts */
+    CN_CLIP_LENGTH = 77,         /* positions of CLIP's text encoder */
+    CN_MAX_TOKENIZE = 256 * 1024 /* bytes of text that one call accepts */
 };
 
 struct cn_tokenizer;

@@ -10,8 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 /* A name that maps must map back to itself. */
 static void round_trip(const char *name)
 {
-    static const struct cn_layout l = {.levels = 4, .layers = 2, .hint_convs = 8,
-                                       .up_attention = {false, true, true, true}};
+    static const struct cn_layout l = {
+        .levels = 4, .layers = 2, .hint_convs = 8, .up_attention = {false, true, true, true}};
     char other[256], back[256];
 
     for (int c = 0; c < CN_COMP_COUNT; c++) {
@@ -43,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         cn_safetensors_at(st, i, &v);
         p = v.data;
         CN_ASSERT(p >= data + 8 && p + v.bytes <= data + len);
-        CN_ASSERT(v.dtype == CN_DTYPE_COUNT || cn_view_elements(&v) * cn_dtype_size(v.dtype) == v.bytes);
+        CN_ASSERT(v.dtype == CN_DTYPE_COUNT ||
+                  cn_view_elements(&v) * cn_dtype_size(v.dtype) == v.bytes);
         rc = cn_safetensors_find(st, v.name, &w, NULL);
         CN_ASSERT(rc == (v.dtype == CN_DTYPE_COUNT ? CN_EFORMAT : CN_OK));
         cn_view_shape(&v, shape, sizeof(shape));
