@@ -148,28 +148,54 @@ static int tokenize(struct cn_job *j, int32_t *ids, struct cn_err *err)
     return CN_OK;
 }
 
-static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err)
+/* The context of n rows of ids, made by the text encoder without its last `skip` layers. */
+static int encode_rows(struct cn_job *j, const int32_t *ids, int n, int skip, float *ret,
+                       struct cn_err *err)
 {
     const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint);
-    struct text_arg a = {c, j->rows, j->tokens, j->spec->clip_skip};
+    struct text_arg a = {c, n, j->tokens, skip};
     const struct cn_compiled *p;
-    struct cn_buffer *in;
-    int32_t *ids = cn_arena_alloc(&j->arena, (size_t)(j->rows * j->tokens) * sizeof(*ids));
+    struct cn_buffer *in, *out;
     char key[64];
     int rc;
 
-    if (a.skip >= c->layers)
-        return cn_fail_at(err, CN_EINVAL, "/clip_skip",
-                          "%d is too many: the text encoder of \"%s\" has %d layers", a.skip,
-                          j->base->name, c->layers);
     snprintf(key, sizeof(key), "text n%d s%d skip%d", a.n, a.s, a.skip);
-    if ((rc = tokenize(j, ids, err)) < 0 ||
-        (rc = plan(j, &j->base->text, key, build_text, &a, &p, err)) < 0 ||
-        (rc = input_buffer(j, p, 0, &in, err)) < 0 ||
-        (rc = output_buffer(j, p, 0, ret, err)) < 0)
+    if ((rc = plan(j, &j->base->text, key, build_text, &a, &p, err)) < 0 ||
+        (rc = input_buffer(j, p, 0, &in, err)) < 0 || (rc = output_buffer(j, p, 0, &out, err)) < 0)
         return rc;
     cn_buffer_write(in, ids);
-    return cn_plan_run(p->plan, &in, ret, err);
+    rc = cn_plan_run(p->plan, &in, &out, err);
+    cn_buffer_read(out, ret);
+    return rc;
+}
+
+/* As in diffusers, only the prompt skips layers: the negative prompt goes through all of them. */
+static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err)
+{
+    const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint);
+    int32_t *ids = cn_arena_alloc(&j->arena, (size_t)(j->rows * j->tokens) * sizeof(*ids));
+    size_t row = (size_t)j->tokens * (size_t)c->hidden_size;
+    struct cn_value v = {.dtype = CN_F32};
+    int rc, skip = j->spec->clip_skip, last = j->rows - 1;
+    float *rows;
+
+    if (skip >= c->layers)
+        return cn_fail_at(err, CN_EINVAL, "/clip_skip",
+                          "%d is too many: the text encoder of \"%s\" has %d layers", skip,
+                          j->base->name, c->layers);
+    v.shape = cn_shape3(j->rows, j->tokens, c->hidden_size);
+    if ((rc = tokenize(j, ids, err)) < 0 || (rc = cn_job_buffer(j, &v, CN_IO_NATIVE, ret, err)) < 0 ||
+        (rc = cn_job_floats(j, (size_t)j->rows * row, &rows, err)) < 0)
+        return rc;
+    if (skip == 0 || j->rows == 1) {
+        rc = encode_rows(j, ids, j->rows, skip, rows, err);
+    } else {
+        rc = encode_rows(j, ids, 1, 0, rows, err);
+        if (rc == CN_OK)
+            rc = encode_rows(j, ids + last * j->tokens, 1, skip, rows + row, err);
+    }
+    cn_buffer_write(*ret, rows);
+    return rc;
 }
 
 static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,

@@ -1,5 +1,5 @@
 op_table_sources = %reldir%/op_run.h %reldir%/op_run.c %reldir%/op_cases.h %reldir%/op_cases.c
-op_table_libs = libcnbackend.a libcntensor.a libcnkref.a libcnbase.a $(CMOCKA_LIBS) $(DNNL_LIBS)
+op_table_libs = $(CNBACKEND_LIBS) $(CMOCKA_LIBS) $(DNNL_LIBS)
 
 check_PROGRAMS += tests/backend/test_ops
 tests_backend_test_ops_SOURCES = %reldir%/test_ops.c $(op_table_sources)

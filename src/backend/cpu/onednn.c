@@ -55,6 +55,17 @@ int64_t onednn_native_block(const struct cn_shape *s)
     return s->dim[1] % 16 == 0 ? 16 : s->dim[1];
 }
 
+/* 0: more than a size_t can say. */
+static size_t bytes_of(const struct cn_value *v)
+{
+    size_t bytes = cn_dtype_size(v->dtype);
+
+    for (int i = 0; i < v->shape.rank; i++)
+        if (!cn_mul_size(bytes, (size_t)v->shape.dim[i], &bytes))
+            return 0;
+    return bytes;
+}
+
 static int buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
                       struct cn_buffer **ret, struct cn_err *err)
 {
@@ -65,8 +76,8 @@ static int buffer_new(struct cn_backend *b, const struct cn_value *value, int fl
     buf->value = *value;
     buf->value.name = NULL;
     buf->b = flags & CN_IO_NATIVE ? onednn_native_block(&value->shape) : 1;
-    buf->bytes = (size_t)cn_shape_elements(&value->shape) * cn_dtype_size(value->dtype);
-    buf->data = cn_try_alloc(buf->bytes);
+    buf->bytes = bytes_of(value);
+    buf->data = buf->bytes > 0 ? cn_try_alloc(buf->bytes) : NULL;
     if (buf->data == NULL) {
         cn_fail(err, CN_EDEVMEM, "no memory for a tensor of %zu bytes", buf->bytes);
         free(buf);
