@@ -145,9 +145,15 @@ int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn
 void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s)
 {
     static const struct cn_rule rules[] = {
-        {.key = "num_train_timesteps"}, {.key = "beta_start"},       {.key = "beta_end"},
-        {.key = "beta_schedule"},       {.key = "prediction_type"},  {.key = "timestep_spacing"},
-        {.key = "steps_offset"},        {.key = "set_alpha_to_one"}, {.key = "rescale_betas_zero_snr"},
+        {.key = "num_train_timesteps"},
+        {.key = "beta_start"},
+        {.key = "beta_end"},
+        {.key = "beta_schedule"},
+        {.key = "prediction_type"},
+        {.key = "timestep_spacing"},
+        {.key = "steps_offset"},
+        {.key = "set_alpha_to_one"},
+        {.key = "rescale_betas_zero_snr"},
     };
 
     read_schedule(f, s);
@@ -156,8 +162,10 @@ void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s)
 
 void cn_conf_amend_text(struct cn_conf *f, struct cn_text_config *t)
 {
-    static const struct cn_rule rules[] = {{.key = "num_attention_heads"}, {.key = "hidden_act"},
-                                           {.key = "layer_norm_eps"}, {.key = "pad_token_id"}};
+    static const struct cn_rule rules[] = {{.key = "num_attention_heads"},
+                                           {.key = "hidden_act"},
+                                           {.key = "layer_norm_eps"},
+                                           {.key = "pad_token_id"}};
 
     t->heads = (int)cn_conf_int(f, "num_attention_heads", t->heads, 1, 256);
     t->layer_norm_eps = cn_conf_real(f, "layer_norm_eps", t->layer_norm_eps, 0, 1);
