@@ -136,8 +136,6 @@ static void truncated_files_are_refused(void **state)
 
         if (strcmp(corpus[i].file, "trailing-bytes.png") == 0)
             end -= strlen("more bytes");
-        if (strstr(corpus[i].file, ".png") != NULL)
-            end -= 4; /* the checksum of the empty end chunk is not looked at */
         for (size_t n = 0; corpus[i].code == CN_OK && n < end; n++) {
             struct cn_image img = CN_IMAGE_NONE;
             uint8_t *cut = malloc(n + 1); /* its own block: a sanitizer sees reads behind it */
@@ -270,10 +268,19 @@ static void foreign_png_text_is_read(void **state)
 
     (void)state;
     assert_int_equal(cn_png_read_text(b.data, b.len, &t, NULL), CN_OK);
-    assert_int_equal(t.n, 3);
+    assert_int_equal(t.n, 2); /* the compressed one is left out */
     assert_string_equal(cn_png_text_find(&t, "parameters"), "a caf\xc3\xa9\nSteps: 20");
-    assert_int_equal(strlen(cn_png_text_find(&t, "notes")), 180);
+    assert_int_equal(strlen(cn_png_text_find(&t, "prompt")), 12 + 1 + 4);
     cn_png_texts_release(&t);
+    cn_buf_release(&b);
+    b = load("odd-texts.png");
+    assert_int_equal(cn_png_read_text(b.data, b.len, &t, NULL), CN_OK);
+    assert_int_equal(t.n, 1);
+    assert_string_equal(cn_png_text_find(&t, "last"), "one");
+    cn_png_texts_release(&t);
+    cn_buf_release(&b);
+    b = load("crc-text.png");
+    assert_int_equal(cn_png_read_text(b.data, b.len, &t, NULL), CN_EFORMAT);
     cn_buf_release(&b);
     b = load("rgb8.png");
     assert_int_equal(cn_png_read_text(b.data, b.len, &t, NULL), CN_OK);
