@@ -119,6 +119,8 @@ static const struct corpus_row {
     {"grey-half.jpg", CN_EFORMAT, 0, 0, 0, 0},
     {"no-end.jpg", CN_EFORMAT, 0, 0, 0, 0},
     {"soi-only.jpg", CN_EFORMAT, 0, 0, 0, 0},
+    {"stray-bytes.jpg", CN_OK, 40, 24, 3, 0x0000000000000000},
+    {"trailing-bytes.jpg", CN_OK, 40, 24, 3, 0x0000000000000000},
     {"app1-flood.jpg", CN_OK, 24, 40, 3, 0x0000000000000000},
     {"lossy.webp", CN_OK, 40, 24, 3, 0x0000000000000000},
     {"lossless.webp", CN_OK, 40, 24, 3, 0x823636544e29c15e},

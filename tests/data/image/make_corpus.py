@@ -272,6 +272,8 @@ def jpegs_broken():
     bad("grey-half.jpg", whole[:sos + 60] + b"\xff\xd9", "EFORMAT")
     bad("no-end.jpg", whole[:-2], "EFORMAT")
     bad("soi-only.jpg", b"\xff\xd8\xff", "EFORMAT")
+    good("stray-bytes.jpg", whole[:-2] + b"\0\0\0" + whole[-2:], smooth(40, 24), exact=False)
+    good("trailing-bytes.jpg", whole + b"more bytes", smooth(40, 24), exact=False)
     app = b"\xff\xe1" + struct.pack(">H", 5000) + exif(5) + b"\0" * (5000 - 2 - len(exif(5)))
     good("app1-flood.jpg", whole[:2] + app * 3 + whole[2:],
          smooth(40, 24).transpose(1, 0, 2), exact=False)
