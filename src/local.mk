@@ -6,8 +6,29 @@ include src/diffusion/local.mk
 include src/tensor/local.mk
 include src/model/local.mk
 include src/backend/local.mk
+include src/backend/cpu/onednn.mk
 include src/engine/local.mk
 include src/wire/local.mk
 include src/job/local.mk
 include src/api/local.mk
 include src/http/local.mk
+
+noinst_LIBRARIES += libcnworkerloop.a
+libcnworkerloop_a_SOURCES = %reldir%/worker_loop.h %reldir%/worker_loop.c
+
+noinst_LIBRARIES += libcnconf.a
+libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c
+
+sbin_PROGRAMS += controlnetd
+controlnetd_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
+controlnetd_SOURCES = %reldir%/front.c %reldir%/notify.h %reldir%/notify.c \
+    %reldir%/selfstat.h %reldir%/selfstat.c
+controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnwire.a libcnbase.a \
+    $(MHD_LIBS) $(LIBUV_LIBS) $(JANSSON_LIBS) -linih
+
+controlnetdconfdir = $(sysconfdir)/controlnetd
+dist_controlnetdconf_DATA = etc/controlnetd.conf
+
+pkglibexec_PROGRAMS += controlnet-worker
+controlnet_worker_SOURCES = %reldir%/worker.c
+controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)

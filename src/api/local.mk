@@ -1,1 +1,7 @@
-# src/api
+noinst_LIBRARIES += libcnapi.a
+libcnapi_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+libcnapi_a_SOURCES = \
+    %reldir%/problem.h %reldir%/problem.c \
+    %reldir%/request.h %reldir%/request.c \
+    %reldir%/result.h %reldir%/result.c \
+    %reldir%/skeleton.h %reldir%/skeleton.c

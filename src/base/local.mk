@@ -1,10 +1,15 @@
 noinst_LIBRARIES += libcnbase.a
 libcnbase_a_SOURCES = \
     %reldir%/base.h %reldir%/base.c \
+    %reldir%/base64.h %reldir%/base64.c \
     %reldir%/buf.h %reldir%/buf.c \
     %reldir%/clock.h %reldir%/clock.c \
     %reldir%/dtype.h %reldir%/dtype.c \
+    %reldir%/escape.h %reldir%/escape.c \
     %reldir%/file.h %reldir%/file.c \
+    %reldir%/log.h %reldir%/log.c \
     %reldir%/mem.h %reldir%/mem.c \
+    %reldir%/metrics.h %reldir%/metrics.c \
     %reldir%/spec.h %reldir%/spec.c \
-    %reldir%/strmap.h %reldir%/strmap.c
+    %reldir%/strmap.h %reldir%/strmap.c \
+    %reldir%/utf8.h %reldir%/utf8.c

@@ -1,1 +1,7 @@
-# src/wire
+noinst_LIBRARIES += libcnwire.a
+libcnwire_a_SOURCES = \
+    %reldir%/frame.h %reldir%/frame.c \
+    %reldir%/message.h %reldir%/message.c \
+    %reldir%/pack.h %reldir%/pack.c \
+    %reldir%/peer.h %reldir%/peer.c \
+    %reldir%/spec.h %reldir%/spec.c

@@ -1,0 +1,34 @@
+/* Problem documents. */
+#include "base/base.h"
+#include "api/problem.h"
+#include "base/escape.h"
+
+#include <string.h>
+
+static void member(struct cn_buf *out, const char *name, const char *value)
+{
+    cn_buf_printf(out, NULL, ",\"%s\":", name);
+    cn_escape_json(out, value, strlen(value), NULL);
+}
+
+int cn_problem_write(const struct cn_problem *p, struct cn_buf *out, struct cn_err *err)
+{
+    cn_buf_printf(out, NULL, "{\"type\":\"" CN_PROBLEM_BASE "%s\"", p->type);
+    member(out, "title", p->title);
+    cn_buf_printf(out, NULL, ",\"status\":%d", p->status);
+    if (p->detail != NULL && p->detail[0] != '\0')
+        member(out, "detail", p->detail);
+    if (p->request_id != NULL) {
+        cn_buf_printf(out, NULL, ",\"instance\":\"urn:request:%s\"", p->request_id);
+        member(out, "request_id", p->request_id);
+    }
+    if (p->pointer != NULL && p->pointer[0] != '\0') {
+        cn_buf_adds(out, ",\"errors\":[{\"pointer\":", NULL);
+        cn_escape_json(out, p->pointer, strlen(p->pointer), NULL);
+        member(out, "detail", p->detail == NULL ? p->title : p->detail);
+        cn_buf_adds(out, "}]", NULL);
+    }
+    if (p->retry_after_s > 0)
+        cn_buf_printf(out, NULL, ",\"retry_after\":%d", p->retry_after_s);
+    return cn_buf_adds(out, "}\n", err);
+}

@@ -1,0 +1,398 @@
+/* Request reader: tables of members, one reader per type. */
+#include "base/base.h"
+#include "api/request.h"
+#include "api/skeleton.h"
+#include "base/base64.h"
+#include "base/mem.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reader {
+    struct cn_api_input *in;
+    const struct cn_skeleton *sk;
+    struct cn_spec *spec;
+    struct cn_err *err;
+};
+
+/* A member: what it is called, how it is read, where it goes. */
+struct member {
+    const char *name;
+    int (*read)(struct reader *r, const json_t *v, const char *where, void *target,
+                const struct cn_enum *e);
+    size_t offset;
+    const struct cn_enum *e;
+};
+
+static const char *type_name(const json_t *v)
+{
+    static const char *const name[] = {"an object", "a list",  "a string", "an integer",
+                                       "a number",  "a boolean", "a boolean", "null"};
+
+    return name[json_typeof(v)];
+}
+
+static int wrong_type(struct reader *r, const json_t *v, const char *where, const char *expected)
+{
+    return cn_fail_at(r->err, CN_EINVAL, where, "expected %s, got %s", expected, type_name(v));
+}
+
+/* ---- one reader per type ---- */
+
+static int read_text(struct reader *r, const json_t *v, const char *where, void *target,
+                     const struct cn_enum *e)
+{
+    char **text = target;
+    const struct cn_slice *slot;
+
+    (void)e;
+    if (!json_is_string(v))
+        return wrong_type(r, v, where, "a string");
+    slot = cn_skeleton_slot(r->sk, json_string_value(v));
+    if (slot != NULL)
+        return cn_fail_at(r->err, CN_ETOOBIG, where, "%zu bytes of text are too long", slot->len);
+    free(*text);
+    *text = cn_xstrdup(json_string_value(v));
+    return CN_OK;
+}
+
+static int read_int(struct reader *r, const json_t *v, const char *where, void *target,
+                    const struct cn_enum *e)
+{
+    double d;
+
+    (void)e;
+    if (!json_is_number(v))
+        return wrong_type(r, v, where, "an integer");
+    d = json_number_value(v);
+    if (d != floor(d))
+        return cn_fail_at(r->err, CN_EINVAL, where, "expected an integer, got %g", d);
+    if (d < -1e9 || d > 1e9)
+        return cn_fail_at(r->err, CN_EINVAL, where, "%g is out of range", d);
+    *(int *)target = (int)d;
+    return CN_OK;
+}
+
+static int read_real(struct reader *r, const json_t *v, const char *where, void *target,
+                     const struct cn_enum *e)
+{
+    (void)e;
+    if (!json_is_number(v))
+        return wrong_type(r, v, where, "a number");
+    *(double *)target = json_number_value(v);
+    return CN_OK;
+}
+
+static int read_enum(struct reader *r, const json_t *v, const char *where, void *target,
+                     const struct cn_enum *e)
+{
+    char list[200];
+    int i;
+
+    cn_enum_list(e, list, sizeof(list));
+    if (!json_is_string(v))
+        return cn_fail_at(r->err, CN_EINVAL, where, "expected a string (%s), got %s", list,
+                          type_name(v));
+    i = cn_enum_find(e, json_string_value(v));
+    if (i < 0)
+        return cn_fail_at(r->err, CN_EINVAL, where, "there is no %s \"%.60s\": expected %s",
+                          e->kind, json_string_value(v), list);
+    *(int *)target = i; /* an enum of ours is an int here: checked below */
+    return CN_OK;
+}
+
+_Static_assert(sizeof(enum cn_sampler) == sizeof(int), "enums are stored as int");
+
+static int read_seed(struct reader *r, const json_t *v, const char *where, void *target,
+                     const struct cn_enum *e)
+{
+    (void)target;
+    (void)e;
+    if (json_is_real(v) && json_real_value(v) == floor(json_real_value(v)) &&
+        fabs(json_real_value(v)) <= 9007199254740992.0)
+        r->spec->seed = (uint64_t)(int64_t)json_real_value(v);
+    else if (json_is_integer(v))
+        r->spec->seed = (uint64_t)json_integer_value(v);
+    else
+        return wrong_type(r, v, where, "an integer");
+    if (json_number_value(v) < 0)
+        return cn_fail_at(r->err, CN_EINVAL, where,
+                          "%.0f is negative: leave the seed out to have one drawn",
+                          json_number_value(v));
+    r->spec->has_seed = true;
+    return CN_OK;
+}
+
+/* ---- images ---- */
+
+static int copy_part(struct reader *r, const char *name, const char *where, struct cn_blob *blob)
+{
+    for (int i = 0; i < r->in->n_parts; i++) {
+        struct cn_api_part *part = &r->in->part[i];
+
+        if (strcmp(part->name, name) != 0)
+            continue;
+        part->used = true;
+        if (part->len == 0)
+            return cn_fail_at(r->err, CN_EINVAL, where, "part \"%.60s\" is empty", name);
+        if (part->len > r->in->max_image)
+            return cn_fail_at(r->err, CN_ETOOBIG, where, "%zu bytes: at most %zu are accepted",
+                              part->len, r->in->max_image);
+        blob->data = cn_try_alloc(part->len);
+        if (blob->data == NULL)
+            return cn_fail_at(r->err, CN_ENOMEM, where, "no memory for an image");
+        memcpy(blob->data, part->data, part->len);
+        blob->len = part->len;
+        return CN_OK;
+    }
+    return cn_fail_at(r->err, CN_EINVAL, where, "the request has no part \"%.60s\"", name);
+}
+
+/* Skips "data:image/png;base64,"; false when it is a data URL of another encoding. */
+static bool skip_data_url(struct cn_slice *s)
+{
+    static const char mark[] = ";base64,";
+    const char *p;
+
+    if (s->len < 5 || memcmp(s->data, "data:", 5) != 0)
+        return true;
+    p = memmem(s->data, CN_MIN(s->len, (size_t)100), mark, strlen(mark));
+    if (p == NULL)
+        return false;
+    p += strlen(mark);
+    s->len -= (size_t)(p - s->data);
+    s->data = p;
+    return true;
+}
+
+static int decode_image(struct reader *r, struct cn_slice text, int flags, const char *where,
+                        struct cn_blob *blob)
+{
+    struct cn_err why = CN_ERR_INIT;
+    int rc;
+
+    if (!skip_data_url(&text))
+        return cn_fail_at(r->err, CN_EINVAL, where, "the data URL is not in base64");
+    rc = cn_base64_decode(text.data, text.len, flags, r->in->max_image, &blob->data, &blob->len,
+                          &why);
+    if (rc < 0)
+        return cn_fail_at(r->err, rc, where, "%s", why.msg);
+    if (blob->len == 0)
+        return cn_fail_at(r->err, CN_EINVAL, where, "the image is empty");
+    return CN_OK;
+}
+
+static int read_image(struct reader *r, const json_t *v, const char *where, void *target,
+                      const struct cn_enum *e)
+{
+    const char *s = json_string_value(v);
+    const struct cn_slice *slot;
+
+    (void)e;
+    if (s == NULL)
+        return wrong_type(r, v, where, "an image: a string of base64 or \"part:NAME\"");
+    if (strncmp(s, "part:", 5) == 0)
+        return copy_part(r, s + 5, where, target);
+    slot = cn_skeleton_slot(r->sk, s);
+    if (slot != NULL)
+        return decode_image(r, *slot, CN_BASE64_JSON, where, target);
+    return decode_image(r, (struct cn_slice){s, strlen(s)}, 0, where, target);
+}
+
+/* ---- controls ---- */
+
+static int read_weights(struct reader *r, const json_t *v, const char *where, void *target,
+                        const struct cn_enum *e)
+{
+    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of numbers, one for each level (13 in SD 1.5)";
+    struct cn_spec_control *c = target;
+    const char *word = json_string_value(v);
+    char at[96];
+
+    (void)e;
+    if (word != NULL) {
+        int i = cn_enum_find(&cn_enum_weights, word);
+
+        if (i < 0 || i == CN_W_CUSTOM)
+            return cn_fail_at(r->err, CN_EINVAL, where, "there are no weights \"%.60s\": expected %s",
+                              word, expected);
+        c->weights = (enum cn_weighting)i;
+        return CN_OK;
+    }
+    if (!json_is_array(v))
+        return wrong_type(r, v, where, expected);
+    if (json_array_size(v) == 0 || json_array_size(v) > CN_CONTROL_LEVELS)
+        return cn_fail_at(r->err, CN_EINVAL, where, "%zu numbers: expected 1 to %d",
+                          json_array_size(v), CN_CONTROL_LEVELS);
+    c->weights = CN_W_CUSTOM;
+    c->n_weights = (int)json_array_size(v);
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        snprintf(at, sizeof(at), "%s/%zu", where, i);
+        if (read_real(r, json_array_get(v, i), at, &c->weight[i], NULL) < 0)
+            return r->err->code;
+    }
+    return CN_OK;
+}
+
+#define IN_CONTROL(field) offsetof(struct cn_spec_control, field)
+
+static const struct member control_members[] = {
+    {"model", read_text, IN_CONTROL(model), NULL},
+    {"image", read_image, IN_CONTROL(image), NULL},
+    {"annotator", read_text, IN_CONTROL(annotator), NULL},
+    {"strength", read_real, IN_CONTROL(strength), NULL},
+    {"start", read_real, IN_CONTROL(start), NULL},
+    {"end", read_real, IN_CONTROL(end), NULL},
+    {"branch", read_enum, IN_CONTROL(branch), &cn_enum_branch},
+    {"weights", read_weights, 0, NULL},
+    {"resize", read_enum, IN_CONTROL(resize), &cn_enum_resize},
+};
+
+static const struct member *find_member(const struct member *m, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(m[i].name, name) == 0)
+            return &m[i];
+    return NULL;
+}
+
+/* "/controls/0" + "/" + the name with RFC 6901 escapes, cut to the buffer. */
+static void pointer(char *out, size_t size, const char *base, const char *name)
+{
+    size_t at = (size_t)snprintf(out, size, "%s/", base);
+
+    for (; *name != '\0' && at + 3 < size; name++) {
+        if (*name == '~' || *name == '/') {
+            out[at++] = '~';
+            out[at++] = *name == '~' ? '0' : '1';
+        } else {
+            out[at++] = *name;
+        }
+    }
+    out[at] = '\0';
+}
+
+static int read_members(struct reader *r, const json_t *object, const struct member *m, size_t n,
+                        const char *base, void *target)
+{
+    const char *name;
+    json_t *v;
+    char where[80];
+
+    json_object_foreach((json_t *)object, name, v) {
+        const struct member *found = find_member(m, n, name);
+
+        pointer(where, sizeof(where), base, name);
+        if (found == NULL)
+            return cn_fail_at(r->err, CN_EINVAL, where, "there is no such field");
+        if (json_is_null(v))
+            continue;
+        if (found->read(r, v, where, (char *)target + found->offset, found->e) < 0)
+            return r->err->code;
+    }
+    return CN_OK;
+}
+
+static int read_controls(struct reader *r, const json_t *v, const char *where, void *target,
+                         const struct cn_enum *e)
+{
+    char at[48];
+
+    (void)target;
+    (void)e;
+    if (!json_is_array(v))
+        return wrong_type(r, v, where, "a list");
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *item = json_array_get(v, i);
+        struct cn_spec_control *c;
+
+        snprintf(at, sizeof(at), "%s/%zu", where, i);
+        if (!json_is_object(item))
+            return wrong_type(r, item, at, "an object");
+        c = cn_spec_add_control(r->spec);
+        if (c == NULL)
+            return cn_fail_at(r->err, CN_EINVAL, where, "%zu controls: at most %d are accepted",
+                              json_array_size(v), r->in->limits->max_controls);
+        if (read_members(r, item, control_members, CN_LEN(control_members), at, c) < 0)
+            return r->err->code;
+    }
+    return CN_OK;
+}
+
+/* ---- the request ---- */
+
+#define IN_SPEC(field) offsetof(struct cn_spec, field)
+
+static const struct member spec_members[] = {
+    {"model", read_text, IN_SPEC(model), NULL},
+    {"prompt", read_text, IN_SPEC(prompt), NULL},
+    {"negative_prompt", read_text, IN_SPEC(negative_prompt), NULL},
+    {"width", read_int, IN_SPEC(width), NULL},
+    {"height", read_int, IN_SPEC(height), NULL},
+    {"steps", read_int, IN_SPEC(steps), NULL},
+    {"guidance_scale", read_real, IN_SPEC(guidance_scale), NULL},
+    {"sampler", read_enum, IN_SPEC(sampler), &cn_enum_sampler},
+    {"schedule", read_enum, IN_SPEC(schedule), &cn_enum_schedule},
+    {"spacing", read_enum, IN_SPEC(spacing), &cn_enum_spacing},
+    {"rng", read_enum, IN_SPEC(rng), &cn_enum_rng},
+    {"eta", read_real, IN_SPEC(eta), NULL},
+    {"seed", read_seed, 0, NULL},
+    {"n", read_int, IN_SPEC(n), NULL},
+    {"clip_skip", read_int, IN_SPEC(clip_skip), NULL},
+    {"init_image", read_image, IN_SPEC(init_image), NULL},
+    {"mask", read_image, IN_SPEC(mask), NULL},
+    {"denoise", read_real, IN_SPEC(denoise), NULL},
+    {"format", read_enum, IN_SPEC(format), &cn_enum_format},
+    {"quality", read_int, IN_SPEC(quality), NULL},
+    {"preview_every", read_int, IN_SPEC(preview_every), NULL},
+    {"priority", read_int, IN_SPEC(priority), NULL},
+    {"timeout_s", read_int, IN_SPEC(timeout_s), NULL},
+    {"controls", read_controls, 0, NULL},
+};
+
+static int read_root(struct reader *r, const json_t *root)
+{
+    if (!json_is_object(root))
+        return cn_fail(r->err, CN_EFORMAT, "expected a JSON object, got %s", type_name(root));
+    if (read_members(r, root, spec_members, CN_LEN(spec_members), "", r->spec) < 0)
+        return r->err->code;
+    for (int i = 0; i < r->in->n_parts; i++)
+        if (!r->in->part[i].used)
+            return cn_fail(r->err, CN_EINVAL, "part \"%.60s\" is not named by the parameters",
+                           r->in->part[i].name);
+    return cn_spec_check(r->spec, r->in->limits, r->err);
+}
+
+int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)
+{
+    struct cn_err own = CN_ERR_INIT; /* the readers return err->code, so there must be one */
+    struct cn_skeleton sk;
+    struct reader r = {.in = in, .sk = &sk, .spec = ret, .err = &own};
+    json_error_t why;
+    json_t *root;
+    int rc;
+
+    if ((rc = cn_skeleton_make(&sk, in->json, in->json_len, err)) < 0)
+        return rc;
+    root = json_loadb((const char *)sk.text.data, sk.text.len,
+                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (root == NULL) {
+        rc = cn_fail(err, CN_EFORMAT, "the JSON text cannot be read: %s (line %d, column %d)",
+                     why.text, why.line, why.column);
+        cn_skeleton_release(&sk);
+        return rc;
+    }
+    cn_spec_init(ret);
+    rc = read_root(&r, root);
+    if (rc < 0) {
+        cn_spec_release(ret);
+        cn_fail_at(err, rc, own.where, "%s", own.msg);
+    }
+    json_decref(root);
+    cn_skeleton_release(&sk);
+    return rc;
+}

@@ -1,0 +1,36 @@
+/* The native dialect: a JSON request, with or without multipart parts beside it, to a job
+ * description. Any thread.
+ *
+ *     struct cn_api_input in = {.json = body, .json_len = len, .limits = &limits, .max_image = max};
+ *     if (cn_api_read_images(&in, &spec, &err) < 0) ...   -- err.where = "/controls/0/image" or ""
+ *
+ * The caller holds the spec afterwards. A member that is null counts as left out. Unknown members
+ * are errors. Numbers with an integral value ("20.0") are integers.
+ */
+#ifndef CN_API_REQUEST_H
+#define CN_API_REQUEST_H
+
+#include "base/base.h"
+#include "base/spec.h"
+
+/* An image part of a multipart request; the JSON names it "part:NAME". Borrowed. */
+struct cn_api_part {
+    const char *name;
+    const unsigned char *data;
+    size_t len;
+    bool used;
+};
+
+struct cn_api_input {
+    const char *json;
+    size_t json_len;
+    struct cn_api_part *part; /* n_parts of them; used is set here */
+    int n_parts;
+    const struct cn_limits *limits;
+    size_t max_image; /* bytes of one image file */
+};
+
+/* err->where: a JSON pointer, or "" when the request as a whole is at fault. */
+int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err);
+
+#endif

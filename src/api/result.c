@@ -1,0 +1,203 @@
+/* Results. jansson makes the small objects; image bytes go straight into the buffer, once. */
+#include "base/base.h"
+#include "api/result.h"
+#include "base/base64.h"
+
+#include <jansson.h>
+#include <string.h>
+
+static int append(const char *text, size_t len, void *arg)
+{
+    return cn_buf_add(arg, text, len, NULL) == CN_OK ? 0 : -1;
+}
+
+/* Appends v and releases it. */
+static int put_json_take(struct cn_buf *out, json_t *v, struct cn_err *err)
+{
+    int rc = v == NULL || json_dump_callback(v, append, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0;
+
+    json_decref(v);
+    return rc ? cn_fail(err, CN_ENOMEM, "cannot write JSON") : CN_OK;
+}
+
+static json_t *weights_json(const struct cn_spec_control *c)
+{
+    json_t *list;
+
+    if (c->weights != CN_W_CUSTOM)
+        return json_string(cn_enum_weights.name[c->weights]);
+    list = json_array();
+    for (int i = 0; i < CN_CONTROL_LEVELS; i++)
+        json_array_append_new(list, json_real(c->weight[i]));
+    return list;
+}
+
+/* Images are not repeated in the answer: only how many bytes they had. */
+static json_t *control_json(const struct cn_spec_control *c)
+{
+    return json_pack("{ss sI ss sf sf sf ss so ss}", "model", c->model, "image_bytes",
+                     (json_int_t)c->image.len, "annotator", c->annotator, "strength", c->strength,
+                     "start", c->start, "end", c->end, "branch", cn_enum_branch.name[c->branch],
+                     "weights", weights_json(c), "resize", cn_enum_resize.name[c->resize]);
+}
+
+static json_t *spec_json(const struct cn_spec *s)
+{
+    json_t *o = json_pack(
+        "{ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "model", s->model, "prompt",
+        s->prompt, "negative_prompt", s->negative_prompt, "width", s->width, "height", s->height,
+        "steps", s->steps, "guidance_scale", s->guidance_scale, "sampler",
+        cn_enum_sampler.name[s->sampler], "schedule", cn_enum_schedule.name[s->schedule],
+        "spacing", cn_enum_spacing.name[s->spacing], "rng", cn_enum_rng.name[s->rng], "eta",
+        s->eta, "seed", (json_int_t)s->seed, "n", s->n, "clip_skip", s->clip_skip, "denoise",
+        s->denoise, "format", cn_enum_format.name[s->format], "quality", s->quality);
+    json_t *controls = json_array();
+
+    for (int i = 0; i < s->n_controls; i++)
+        json_array_append_new(controls, control_json(&s->control[i]));
+    if (o != NULL && s->init_image.len > 0)
+        json_object_set_new(o, "init_image_bytes", json_integer((json_int_t)s->init_image.len));
+    if (o != NULL && s->mask.len > 0)
+        json_object_set_new(o, "mask_bytes", json_integer((json_int_t)s->mask.len));
+    if (o != NULL)
+        json_object_set_new(o, "controls", controls);
+    else
+        json_decref(controls);
+    return o;
+}
+
+/* Milliseconds with a thousandth, as text would not be shorter with all digits of a double. */
+static double ms_of(int64_t from_ns, int64_t to_ns)
+{
+    return (double)((to_ns - from_ns) / 1000) / 1000;
+}
+
+static json_t *timings_json(const struct cn_job *job)
+{
+    json_t *o = json_object(), *stages = json_object();
+
+    json_object_set_new(o, "queue", json_real(ms_of(job->queued_ns, job->started_ns)));
+    json_object_set_new(o, "run", json_real(ms_of(job->started_ns, job->ended_ns)));
+    json_object_set_new(o, "total", json_real(ms_of(job->queued_ns, job->ended_ns)));
+    for (int i = 0; i < CN_STAGE_COUNT; i++)
+        if (job->stage_ms[i] > 0)
+            json_object_set_new(stages, cn_enum_stage.name[i], json_real(job->stage_ms[i]));
+    json_object_set_new(o, "stages", stages);
+    return o;
+}
+
+static int put_image(struct cn_buf *out, const struct cn_job *job, int index, struct cn_err *err)
+{
+    const struct cn_job_image *m = &job->image[index];
+    int rc = cn_buf_printf(out, err,
+                           "%s{\"index\":%d,\"seed\":%lu,\"format\":\"%s\",\"width\":%d,"
+                           "\"height\":%d,\"data\":\"",
+                           index == 0 ? "" : ",", index, (unsigned long)m->seed,
+                           cn_enum_format.name[m->format], m->width, m->height);
+
+    if (rc == CN_OK && (rc = cn_base64_encode(out, m->data, m->len, err)) == CN_OK)
+        rc = cn_buf_adds(out, "\"}", err);
+    return rc;
+}
+
+int cn_result_job(const struct cn_job *job, struct cn_buf *out, struct cn_err *err)
+{
+    int rc = cn_buf_printf(out, err, "{\"id\":\"%s\",\"model\":", job->name);
+
+    if (rc == CN_OK)
+        rc = put_json_take(out, json_string(job->spec.model), err);
+    if (rc == CN_OK)
+        rc = cn_buf_adds(out, ",\"images\":[", err);
+    for (int i = 0; rc == CN_OK && i < job->spec.n; i++)
+        rc = put_image(out, job, i, err);
+    if (rc == CN_OK)
+        rc = cn_buf_adds(out, "],\"parameters\":", err);
+    if (rc == CN_OK)
+        rc = put_json_take(out, spec_json(&job->spec), err);
+    if (rc == CN_OK)
+        rc = cn_buf_adds(out, ",\"timings_ms\":", err);
+    if (rc == CN_OK)
+        rc = put_json_take(out, timings_json(job), err);
+    return rc == CN_OK ? cn_buf_adds(out, "}\n", err) : rc;
+}
+
+static json_t *model_json(const struct cn_model_info *m, bool is_default)
+{
+    json_t *o = json_pack("{ss ss ss}", "name", m->name, "kind",
+                          cn_enum_model_kind.name[m->kind], "family", m->family);
+
+    if (o == NULL)
+        return NULL;
+    if (m->title[0] != '\0')
+        json_object_set_new(o, "title", json_string(m->title));
+    if (m->annotator[0] != '\0')
+        json_object_set_new(o, "annotator", json_string(m->annotator));
+    if (m->kind == CN_MODEL_BASE) {
+        json_object_set_new(o, "width", json_integer(m->width));
+        json_object_set_new(o, "height", json_integer(m->height));
+        json_object_set_new(o, "multiple", json_integer(m->multiple));
+        json_object_set_new(o, "default", json_boolean(is_default));
+    }
+    if (m->parameters != 0)
+        json_object_set_new(o, "parameters", json_integer((json_int_t)m->parameters));
+    if (m->bytes != 0)
+        json_object_set_new(o, "bytes", json_integer((json_int_t)m->bytes));
+    return o;
+}
+
+static int put_list(struct cn_buf *out, const char *name, json_t *list, struct cn_err *err)
+{
+    int rc = put_json_take(out, json_pack("{so}", name, list), err);
+
+    return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
+}
+
+int cn_result_models(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err)
+{
+    const struct cn_model_info *preset = cn_catalog_default(c);
+    json_t *list = json_array();
+
+    for (int i = 0; i < c->n; i++)
+        json_array_append_new(list, model_json(&c->model[i], &c->model[i] == preset));
+    return put_list(out, "models", list, err);
+}
+
+static json_t *names_json(const struct cn_enum *e)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < e->count; i++)
+        json_array_append_new(list, json_string(e->name[i]));
+    return list;
+}
+
+int cn_result_samplers(struct cn_buf *out, struct cn_err *err)
+{
+    struct cn_spec s;
+    int rc;
+
+    cn_spec_init(&s);
+    rc = put_json_take(out,
+                       json_pack("{so so so so s{ss ss ss ss}}", "samplers",
+                                 names_json(&cn_enum_sampler), "schedules",
+                                 names_json(&cn_enum_schedule), "spacings",
+                                 names_json(&cn_enum_spacing), "rngs", names_json(&cn_enum_rng),
+                                 "defaults", "sampler", cn_enum_sampler.name[s.sampler],
+                                 "schedule", cn_enum_schedule.name[s.schedule], "spacing",
+                                 cn_enum_spacing.name[s.spacing], "rng", cn_enum_rng.name[s.rng]),
+                       err);
+    cn_spec_release(&s);
+    return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
+}
+
+int cn_result_annotators(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err)
+{
+    json_t *list = json_array();
+
+    json_array_append_new(list, json_pack("{ss ss}", "name", "none", "title",
+                                          "the image is a control map already"));
+    for (int i = 0; i < c->n_annotators; i++)
+        json_array_append_new(list, json_pack("{ss ss}", "name", c->annotator[i].name, "title",
+                                              c->annotator[i].title));
+    return put_list(out, "annotators", list, err);
+}

@@ -1,0 +1,125 @@
+/* The dispatcher's metrics: names and buckets are an interface; dashboards depend on them. */
+#include "base/base.h"
+#include "job/dispatch_priv.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+
+static const double queue_bound[] = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800};
+static const double run_bound[] = {0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300};
+static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
+
+#define HISTOGRAM(name, help, labels, bound)                                                       \
+    cn_metric_add_histogram(r, name, help, labels, bound, (int)CN_LEN(bound))
+
+static const char *reason_name(const struct cn_err *err)
+{
+    switch (err->code) {
+    case CN_EDEVMEM:
+        return "device_memory";
+    case CN_EDEVICE:
+        return "worker_lost";
+    case CN_EINVAL:
+    case CN_EFORMAT:
+    case CN_ETOOBIG:
+    case CN_ENOTFOUND:
+        return "request";
+    case CN_ENOMEM:
+        return "memory";
+    case CN_EBUSY:
+        return "shutdown";
+    default:
+        return "internal";
+    }
+}
+
+void cn_dispatch_metrics_init(struct cn_dispatch *d)
+{
+    struct cn_metrics *r = d->o.metrics;
+    struct cn_dispatch_metrics *m = &d->m;
+    static const char *const reason[] = {"device_memory", "worker_lost", "request",
+                                         "memory",        "shutdown",    "internal"};
+
+    m->submitted = cn_metric_add(r, CN_COUNTER, "controlnetd_jobs_submitted_total",
+                                 "Jobs accepted into the queue.", "model");
+    m->finished = cn_metric_add(r, CN_COUNTER, "controlnetd_jobs_finished_total",
+                                "Jobs that reached a final state.", "model,outcome");
+    m->failed = cn_metric_add(r, CN_COUNTER, "controlnetd_jobs_failed_total",
+                              "Failed jobs by cause.", "reason");
+    for (size_t i = 0; i < CN_LEN(reason); i++)
+        cn_metric_inc(m->failed, 0, reason[i]);
+    m->retried = cn_metric_add(r, CN_COUNTER, "controlnetd_jobs_retried_total",
+                               "Job attempts given back to the queue.", "reason");
+    cn_metric_inc(m->retried, 0, "worker_lost");
+    m->queue_jobs = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_jobs", "Jobs waiting.", NULL);
+    m->queue_capacity = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_capacity_jobs",
+                                      "Jobs the queue can hold.", NULL);
+    m->oldest = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_oldest_job_age_seconds",
+                              "Age of the oldest waiting job.", NULL);
+    m->queue_time = HISTOGRAM("controlnetd_job_queue_duration_seconds",
+                              "Time from acceptance to the start on a worker.", NULL, queue_bound);
+    m->run_time = HISTOGRAM("controlnetd_job_run_duration_seconds",
+                            "Time a successful job spent with a worker.", "model", run_bound);
+    m->stage_time = HISTOGRAM("controlnetd_job_stage_duration_seconds",
+                              "Time a successful job spent in each stage.", "stage", stage_bound);
+    m->steps = cn_metric_add(r, CN_COUNTER, "controlnetd_steps_total",
+                             "Denoising steps of finished images.", "model");
+    m->images = cn_metric_add(r, CN_COUNTER, "controlnetd_images_total", "Images made.", "model");
+    m->up = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_up", "1 when the worker takes jobs.",
+                          "worker");
+    m->busy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_busy", "Jobs with the worker.",
+                            "worker");
+    m->restarts = cn_metric_add(r, CN_COUNTER, "controlnetd_worker_restarts_total",
+                                "Ends of worker processes by cause.", "worker,cause");
+    m->heartbeat = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_last_heartbeat_timestamp_seconds",
+                                 "When the worker was heard last.", "worker");
+    m->gauge = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_gauge",
+                             "Numbers a worker reports about itself.", "worker,name");
+}
+
+void cn_dispatch_count_end(struct cn_dispatch *d, const struct cn_job *job)
+{
+    struct cn_dispatch_metrics *m = &d->m;
+    const char *model = job->spec.model;
+    double run = job->started_ns ? (double)(job->ended_ns - job->started_ns) * 1e-9 : 0;
+
+    cn_metric_inc(m->finished, 1, model, cn_enum_job_state.name[job->state]);
+    if (job->state == CN_JOB_FAILED)
+        cn_metric_inc(m->failed, 1, reason_name(&job->err));
+    if (job->state != CN_JOB_SUCCEEDED)
+        return;
+    cn_metric_observe(m->run_time, run, model);
+    cn_metric_inc(m->images, job->spec.n, model);
+    cn_metric_inc(m->steps, (double)job->spec.n * job->spec.steps, model);
+    for (int i = 0; i < CN_STAGE_COUNT; i++)
+        if (job->stage_ms[i] > 0)
+            cn_metric_observe(m->stage_time, job->stage_ms[i] * 1e-3, cn_enum_stage.name[i]);
+    d->service_s = d->service_s == 0 ? run : 0.8 * d->service_s + 0.2 * run;
+}
+
+static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
+{
+    struct cn_dispatch_metrics *m = &d->m;
+    char worker[16];
+
+    snprintf(worker, sizeof(worker), "%d", s->index);
+    cn_metric_set(m->up, cn_process_state(s->process) == CN_PROCESS_READY, worker);
+    cn_metric_set(m->busy, s->n, worker);
+    cn_metric_set(m->heartbeat, (double)cn_process_pong_us(s->process) * 1e-6, worker);
+    for (int c = 0; c < CN_CAUSE_COUNT; c++)
+        cn_metric_inc(m->restarts, 0, worker, cn_enum_cause.name[c]);
+    for (int i = 0; i < s->gauges.n; i++)
+        cn_metric_set(m->gauge, s->gauges.gauge[i].value, worker, s->gauges.gauge[i].name);
+}
+
+void cn_dispatch_collect(struct cn_dispatch *d)
+{
+    const struct cn_job *oldest = d->queue.head;
+    int64_t now = cn_now_ns();
+
+    cn_metric_set(d->m.queue_jobs, d->queue.n);
+    cn_metric_set(d->m.queue_capacity, d->queue.capacity);
+    cn_metric_set(d->m.oldest, oldest == NULL ? 0 : (double)(now - oldest->queued_ns) * 1e-9);
+    for (int i = 0; i < d->o.workers; i++)
+        collect_slot(d, &d->slot[i]);
+}

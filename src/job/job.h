@@ -1,0 +1,84 @@
+/* One request for images on its way: record and state machine.
+ *
+ * Loop thread only. Counted: the dispatcher holds a reference until the job is final, whoever waits
+ * for it holds another. Transitions:
+ *
+ *     queued ──► running ──► succeeded | failed | cancelled | expired
+ *       │  ◄──────┘ (worker lost: attempt + 1)
+ *       └────────────────────► failed | cancelled | expired
+ *
+ *     struct cn_job *job = cn_job_new(&spec);       -- takes the spec, draws a missing seed
+ *     job->on_end = answer; job->arg = request;
+ *     if (cn_dispatch_submit(d, job, &err) < 0) ...
+ *     cn_job_unref(job);
+ */
+#ifndef CN_JOB_JOB_H
+#define CN_JOB_JOB_H
+
+#include "base/base.h"
+#include "base/spec.h"
+#include "wire/message.h"
+
+enum cn_job_state {
+    CN_JOB_QUEUED,
+    CN_JOB_RUNNING,
+    CN_JOB_SUCCEEDED,
+    CN_JOB_FAILED,
+    CN_JOB_CANCELLED,
+    CN_JOB_EXPIRED,
+    CN_JOB_STATE_COUNT
+};
+
+extern const struct cn_enum cn_enum_job_state;
+
+struct cn_job_image {
+    unsigned char *data; /* encoded file; NULL: not there yet */
+    size_t len;
+    uint64_t seed;
+    enum cn_format format;
+    int width, height;
+};
+
+struct cn_job;
+typedef void (*cn_job_end_fn)(struct cn_job *job, void *arg);
+
+struct cn_job {
+    uint64_t id;    /* on the wire; unique in this process */
+    char name[27];  /* for people: 128 random bits in base32 */
+    struct cn_spec spec;
+    enum cn_job_state state;
+    int attempt;    /* 1 on its first worker */
+    int64_t queued_ns, started_ns, ended_ns, deadline_ns; /* monotonic; 0: not yet */
+    struct cn_job_image *image; /* spec.n of them */
+    struct cn_msg_progress progress;
+    double stage_ms[CN_STAGE_COUNT];
+    struct cn_err err; /* failed, cancelled and expired say why */
+
+    cn_job_end_fn on_end; /* called once, when the job becomes final; may be NULL */
+    void *arg;
+
+    struct cn_job *prev, *next; /* owned by the queue */
+    int refs;
+};
+
+/* Takes what *spec owns and leaves *spec empty. */
+struct cn_job *cn_job_new(struct cn_spec *spec);
+struct cn_job *cn_job_ref(struct cn_job *job);
+void cn_job_unref(struct cn_job *job);
+
+bool cn_job_final(const struct cn_job *job);
+bool cn_job_may(enum cn_job_state from, enum cn_job_state to);
+
+/* Asserts that the transition is one of the above, and keeps the times. */
+void cn_job_move(struct cn_job *job, enum cn_job_state to);
+
+/* Forgets the images and times of an attempt that is lost. */
+void cn_job_forget_attempt(struct cn_job *job);
+
+/* Copies the file into its place: CN_EFORMAT when the index is out of range or came before. */
+int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn_err *err);
+
+/* CN_OK when all spec.n images are there. */
+int cn_job_complete(const struct cn_job *job, struct cn_err *err);
+
+#endif

@@ -1,0 +1,329 @@
+/* Payloads. The order of the put functions is the format. */
+#include "base/base.h"
+#include "wire/message.h"
+#include "wire/pack.h"
+#include "wire/spec.h"
+#include "base/mem.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "CNWP", read as a little-endian number. */
+#define MAGIC UINT32_C(0x50574e43)
+
+static const char *const stage_names[CN_STAGE_COUNT] = {"load",       "decode", "preprocess", "text",
+                                                        "controlnet", "unet",   "vae",        "encode"};
+static const char *const kind_names[CN_MODEL_KIND_COUNT] = {"base", "controlnet"};
+
+const struct cn_enum cn_enum_stage = {"stage", stage_names, CN_STAGE_COUNT};
+const struct cn_enum cn_enum_model_kind = {"kind", kind_names, CN_MODEL_KIND_COUNT};
+
+/* A frame being written. */
+struct writer {
+    struct cn_pack p;
+    size_t at, start;
+};
+
+static struct cn_pack *begin(struct writer *w, struct cn_buf *b, enum cn_frame_type type,
+                             struct cn_err *err)
+{
+    w->p = (struct cn_pack){.buf = b, .err = err};
+    w->start = b->len;
+    w->p.rc = cn_frame_begin(b, type, &w->at, err);
+    return &w->p;
+}
+
+/* A frame that could not be written leaves no half of it behind. */
+static int end(struct writer *w, struct cn_err *err)
+{
+    if (w->p.rc == CN_OK)
+        w->p.rc = cn_frame_end(w->p.buf, w->at, err);
+    if (w->p.rc != CN_OK)
+        w->p.buf->len = w->start;
+    return w->p.rc;
+}
+
+static struct cn_unpack reader(const struct cn_frame *f)
+{
+    return (struct cn_unpack){.p = f->data, .left = f->len};
+}
+
+static void put_model(struct cn_pack *p, const struct cn_model_info *m)
+{
+    cn_put_str(p, m->name);
+    cn_put_u8(p, m->kind);
+    cn_put_str(p, m->family);
+    cn_put_str(p, m->title);
+    cn_put_str(p, m->annotator);
+    cn_put_i32(p, m->width);
+    cn_put_i32(p, m->height);
+    cn_put_i32(p, m->multiple);
+    cn_put_u8(p, m->is_default);
+    cn_put_u64(p, m->parameters);
+    cn_put_u64(p, m->bytes);
+}
+
+static void get_model(struct cn_unpack *u, struct cn_model_info *m)
+{
+    cn_get_text(u, m->name, sizeof(m->name));
+    m->kind = (enum cn_model_kind)cn_get_enum(u, CN_MODEL_KIND_COUNT);
+    cn_get_text(u, m->family, sizeof(m->family));
+    cn_get_text(u, m->title, sizeof(m->title));
+    cn_get_text(u, m->annotator, sizeof(m->annotator));
+    m->width = cn_get_range(u, 0, 65536);
+    m->height = cn_get_range(u, 0, 65536);
+    m->multiple = cn_get_range(u, 0, 4096);
+    m->is_default = cn_get_enum(u, 2) != 0;
+    m->parameters = cn_get_u64(u);
+    m->bytes = cn_get_u64(u);
+}
+
+int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, CN_FRAME_HELLO, err);
+
+    cn_put_u32(p, MAGIC);
+    cn_put_u16(p, CN_WIRE_VERSION);
+    cn_put_i32(p, m->pid);
+    cn_put_i32(p, m->capacity);
+    cn_put_str(p, m->backend);
+    cn_put_str(p, m->device);
+    cn_put_str(p, m->build);
+    cn_put_i32(p, m->n_models);
+    for (int i = 0; i < m->n_models; i++)
+        put_model(p, &m->model[i]);
+    cn_put_i32(p, m->n_annotators);
+    for (int i = 0; i < m->n_annotators; i++) {
+        cn_put_str(p, m->annotator[i].name);
+        cn_put_str(p, m->annotator[i].title);
+    }
+    return end(&w, err);
+}
+
+void cn_msg_hello_release(struct cn_msg_hello *m)
+{
+    free(m->model);
+    free(m->annotator);
+    memset(m, 0, sizeof(*m));
+}
+
+int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+    int rc;
+
+    memset(m, 0, sizeof(*m));
+    if (cn_get_u32(&u) != MAGIC)
+        cn_unpack_fault(&u, CN_EFORMAT, "no controlnetd worker on the other side");
+    if (cn_get_u16(&u) != CN_WIRE_VERSION)
+        cn_unpack_fault(&u, CN_EFORMAT, "the worker speaks another version of the protocol");
+    m->pid = cn_get_range(&u, 0, INT_MAX);
+    m->capacity = cn_get_range(&u, 1, 1024);
+    cn_get_text(&u, m->backend, sizeof(m->backend));
+    cn_get_text(&u, m->device, sizeof(m->device));
+    cn_get_text(&u, m->build, sizeof(m->build));
+    m->n_models = cn_get_range(&u, 0, CN_WIRE_MAX_MODELS);
+    m->model = cn_xcalloc((size_t)m->n_models + 1, sizeof(*m->model));
+    for (int i = 0; i < m->n_models && u.rc == CN_OK; i++)
+        get_model(&u, &m->model[i]);
+    m->n_annotators = cn_get_range(&u, 0, CN_WIRE_MAX_ANNOTATORS);
+    m->annotator = cn_xcalloc((size_t)m->n_annotators + 1, sizeof(*m->annotator));
+    for (int i = 0; i < m->n_annotators && u.rc == CN_OK; i++) {
+        cn_get_text(&u, m->annotator[i].name, sizeof(m->annotator[i].name));
+        cn_get_text(&u, m->annotator[i].title, sizeof(m->annotator[i].title));
+    }
+    rc = cn_unpack_end(&u, "a hello frame", err);
+    if (rc < 0)
+        cn_msg_hello_release(m);
+    return rc;
+}
+
+int cn_msg_put_state(struct cn_buf *b, const struct cn_msg_state *m, struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, CN_FRAME_STATE, err);
+
+    cn_put_u8(p, m->state);
+    cn_put_str(p, m->text);
+    return end(&w, err);
+}
+
+int cn_msg_get_state(const struct cn_frame *f, struct cn_msg_state *m, struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+
+    m->state = (enum cn_worker_state)cn_get_enum(&u, CN_WORKER_STATE_COUNT);
+    cn_get_text(&u, m->text, sizeof(m->text));
+    return cn_unpack_end(&u, "a state frame", err);
+}
+
+int cn_msg_put_progress(struct cn_buf *b, const struct cn_msg_progress *m, struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, CN_FRAME_PROGRESS, err);
+
+    cn_put_u64(p, m->id);
+    cn_put_u8(p, m->stage);
+    cn_put_i32(p, m->image);
+    cn_put_i32(p, m->step);
+    cn_put_i32(p, m->steps);
+    return end(&w, err);
+}
+
+int cn_msg_get_progress(const struct cn_frame *f, struct cn_msg_progress *m, struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+
+    m->id = cn_get_u64(&u);
+    m->stage = (enum cn_stage)cn_get_enum(&u, CN_STAGE_COUNT);
+    m->image = cn_get_range(&u, 0, INT_MAX);
+    m->step = cn_get_range(&u, 0, INT_MAX);
+    m->steps = cn_get_range(&u, 0, INT_MAX);
+    return cn_unpack_end(&u, "a progress frame", err);
+}
+
+int cn_msg_put_image(struct cn_buf *b, const struct cn_msg_image *m, struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, CN_FRAME_IMAGE, err);
+
+    cn_put_u64(p, m->id);
+    cn_put_u64(p, m->seed);
+    cn_put_i32(p, m->index);
+    cn_put_u8(p, m->format);
+    cn_put_i32(p, m->width);
+    cn_put_i32(p, m->height);
+    cn_put_bytes(p, m->data, m->len);
+    return end(&w, err);
+}
+
+int cn_msg_get_image(const struct cn_frame *f, struct cn_msg_image *m, struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+
+    m->id = cn_get_u64(&u);
+    m->seed = cn_get_u64(&u);
+    m->index = cn_get_range(&u, 0, INT_MAX);
+    m->format = (enum cn_format)cn_get_enum(&u, CN_FORMAT_COUNT);
+    m->width = cn_get_range(&u, 1, 65536);
+    m->height = cn_get_range(&u, 1, 65536);
+    m->data = cn_get_borrow(&u, CN_FRAME_MAX, &m->len);
+    if (u.rc == CN_OK && m->len == 0)
+        cn_unpack_fault(&u, CN_EFORMAT, "an image without bytes");
+    return cn_unpack_end(&u, "an image frame", err);
+}
+
+int cn_msg_put_done(struct cn_buf *b, const struct cn_msg_done *m, struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, CN_FRAME_DONE, err);
+
+    cn_put_u64(p, m->id);
+    for (int i = 0; i < CN_STAGE_COUNT; i++)
+        cn_put_f64(p, m->ms[i]);
+    return end(&w, err);
+}
+
+int cn_msg_get_done(const struct cn_frame *f, struct cn_msg_done *m, struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+
+    m->id = cn_get_u64(&u);
+    for (int i = 0; i < CN_STAGE_COUNT; i++)
+        m->ms[i] = cn_get_f64(&u);
+    return cn_unpack_end(&u, "a done frame", err);
+}
+
+int cn_msg_put_failed(struct cn_buf *b, const struct cn_msg_failed *m, struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, CN_FRAME_FAILED, err);
+
+    cn_put_u64(p, m->id);
+    cn_put_i32(p, m->err.code);
+    cn_put_str(p, m->err.msg);
+    cn_put_str(p, m->err.where);
+    return end(&w, err);
+}
+
+int cn_msg_get_failed(const struct cn_frame *f, struct cn_msg_failed *m, struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+
+    m->id = cn_get_u64(&u);
+    m->err.code = cn_get_range(&u, CN_EINTERNAL, -1);
+    cn_get_text(&u, m->err.msg, sizeof(m->err.msg));
+    cn_get_text(&u, m->err.where, sizeof(m->err.where));
+    return cn_unpack_end(&u, "a failure frame", err);
+}
+
+int cn_msg_put_gauges(struct cn_buf *b, const struct cn_msg_gauges *m, struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, CN_FRAME_GAUGES, err);
+
+    cn_put_u8(p, (unsigned)m->n);
+    for (int i = 0; i < m->n; i++) {
+        cn_put_str(p, m->gauge[i].name);
+        cn_put_f64(p, m->gauge[i].value);
+    }
+    return end(&w, err);
+}
+
+int cn_msg_get_gauges(const struct cn_frame *f, struct cn_msg_gauges *m, struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+
+    memset(m, 0, sizeof(*m));
+    m->n = cn_get_enum(&u, CN_WIRE_MAX_GAUGES + 1);
+    for (int i = 0; i < m->n; i++) {
+        cn_get_text(&u, m->gauge[i].name, sizeof(m->gauge[i].name));
+        m->gauge[i].value = cn_get_f64(&u);
+    }
+    return cn_unpack_end(&u, "a gauges frame", err);
+}
+
+int cn_msg_put_job(struct cn_buf *b, uint64_t id, const struct cn_spec *s, struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, CN_FRAME_JOB, err);
+
+    cn_put_u64(p, id);
+    cn_wire_put_spec(p, s);
+    return end(&w, err);
+}
+
+int cn_msg_get_job(const struct cn_frame *f, uint64_t *ret_id, struct cn_spec *s,
+                   struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+    int rc;
+
+    *ret_id = cn_get_u64(&u);
+    if (cn_wire_get_spec(&u, s) < 0)
+        return cn_unpack_end(&u, "a job frame", err);
+    rc = cn_unpack_end(&u, "a job frame", err);
+    if (rc < 0)
+        cn_spec_release(s);
+    return rc;
+}
+
+int cn_msg_put_number(struct cn_buf *b, enum cn_frame_type type, uint64_t number,
+                      struct cn_err *err)
+{
+    struct writer w;
+    struct cn_pack *p = begin(&w, b, type, err);
+
+    cn_put_u64(p, number);
+    return end(&w, err);
+}
+
+int cn_msg_get_number(const struct cn_frame *f, uint64_t *ret, struct cn_err *err)
+{
+    struct cn_unpack u = reader(f);
+
+    *ret = cn_get_u64(&u);
+    return cn_unpack_end(&u, "a number frame", err);
+}

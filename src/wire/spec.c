@@ -1,0 +1,109 @@
+/* Job description on the wire. The order below is the format. */
+#include "base/base.h"
+#include "wire/spec.h"
+
+#include <limits.h>
+#include <string.h>
+
+static void put_control(struct cn_pack *p, const struct cn_spec_control *c)
+{
+    cn_put_str(p, c->model);
+    cn_put_bytes(p, c->image.data, c->image.len);
+    cn_put_str(p, c->annotator);
+    cn_put_f64(p, c->strength);
+    cn_put_f64(p, c->start);
+    cn_put_f64(p, c->end);
+    cn_put_u8(p, c->branch);
+    cn_put_u8(p, c->weights);
+    for (int i = 0; i < CN_CONTROL_LEVELS; i++)
+        cn_put_f64(p, c->weight[i]);
+    cn_put_u8(p, (unsigned)c->n_weights);
+    cn_put_u8(p, c->resize);
+}
+
+void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
+{
+    cn_put_u8(p, CN_WIRE_SPEC_VERSION);
+    cn_put_str(p, s->model);
+    cn_put_str(p, s->prompt);
+    cn_put_str(p, s->negative_prompt);
+    cn_put_i32(p, s->width);
+    cn_put_i32(p, s->height);
+    cn_put_i32(p, s->steps);
+    cn_put_f64(p, s->guidance_scale);
+    cn_put_u8(p, s->sampler);
+    cn_put_u8(p, s->schedule);
+    cn_put_u8(p, s->spacing);
+    cn_put_u8(p, s->rng);
+    cn_put_f64(p, s->eta);
+    cn_put_u8(p, s->has_seed);
+    cn_put_u64(p, s->seed);
+    cn_put_i32(p, s->n);
+    cn_put_i32(p, s->clip_skip);
+    cn_put_bytes(p, s->init_image.data, s->init_image.len);
+    cn_put_bytes(p, s->mask.data, s->mask.len);
+    cn_put_f64(p, s->denoise);
+    cn_put_u8(p, s->format);
+    cn_put_i32(p, s->quality);
+    cn_put_i32(p, s->preview_every);
+    cn_put_i32(p, s->priority);
+    cn_put_i32(p, s->timeout_s);
+    cn_put_u8(p, (unsigned)s->n_controls);
+    for (int i = 0; i < s->n_controls; i++)
+        put_control(p, &s->control[i]);
+}
+
+static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
+{
+    c->model = cn_get_str(u, CN_WIRE_MAX_NAME);
+    c->image = cn_get_blob(u, CN_WIRE_MAX_IMAGE);
+    c->annotator = cn_get_str(u, CN_WIRE_MAX_NAME);
+    c->strength = cn_get_f64(u);
+    c->start = cn_get_f64(u);
+    c->end = cn_get_f64(u);
+    c->branch = (enum cn_branch)cn_get_enum(u, CN_BRANCH_COUNT);
+    c->weights = (enum cn_weighting)cn_get_enum(u, CN_WEIGHTS_COUNT);
+    for (int i = 0; i < CN_CONTROL_LEVELS; i++)
+        c->weight[i] = cn_get_f64(u);
+    c->n_weights = cn_get_enum(u, CN_CONTROL_LEVELS + 1);
+    c->resize = (enum cn_resize)cn_get_enum(u, CN_RESIZE_COUNT);
+}
+
+int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
+{
+    int n;
+
+    memset(s, 0, sizeof(*s));
+    if (cn_get_u8(u) != CN_WIRE_SPEC_VERSION)
+        cn_unpack_fault(u, CN_EFORMAT, "unknown version of a job description");
+    s->model = cn_get_str(u, CN_WIRE_MAX_NAME);
+    s->prompt = cn_get_str(u, CN_WIRE_MAX_TEXT);
+    s->negative_prompt = cn_get_str(u, CN_WIRE_MAX_TEXT);
+    s->width = cn_get_range(u, 0, INT_MAX);
+    s->height = cn_get_range(u, 0, INT_MAX);
+    s->steps = cn_get_range(u, 1, CN_MAX_STEPS);
+    s->guidance_scale = cn_get_f64(u);
+    s->sampler = (enum cn_sampler)cn_get_enum(u, CN_SAMPLER_COUNT);
+    s->schedule = (enum cn_schedule)cn_get_enum(u, CN_SCHEDULE_COUNT);
+    s->spacing = (enum cn_spacing)cn_get_enum(u, CN_SPACING_COUNT);
+    s->rng = (enum cn_rng)cn_get_enum(u, CN_RNG_COUNT);
+    s->eta = cn_get_f64(u);
+    s->has_seed = cn_get_enum(u, 2) != 0;
+    s->seed = cn_get_u64(u);
+    s->n = cn_get_range(u, 1, INT_MAX);
+    s->clip_skip = cn_get_range(u, 0, INT_MAX);
+    s->init_image = cn_get_blob(u, CN_WIRE_MAX_IMAGE);
+    s->mask = cn_get_blob(u, CN_WIRE_MAX_IMAGE);
+    s->denoise = cn_get_f64(u);
+    s->format = (enum cn_format)cn_get_enum(u, CN_FORMAT_COUNT);
+    s->quality = cn_get_i32(u);
+    s->preview_every = cn_get_range(u, 0, INT_MAX);
+    s->priority = cn_get_i32(u);
+    s->timeout_s = cn_get_range(u, 0, INT_MAX);
+    n = cn_get_enum(u, CN_MAX_CONTROLS + 1);
+    for (int i = 0; i < n && u->rc == CN_OK; i++)
+        get_control(u, &s->control[s->n_controls++]);
+    if (u->rc != CN_OK)
+        cn_spec_release(s);
+    return u->rc;
+}

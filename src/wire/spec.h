@@ -1,0 +1,28 @@
+/* struct cn_spec as bytes, for the JOB frame. Any thread.
+ *
+ *     cn_wire_put_spec(&pack, &spec);
+ *     if (cn_wire_get_spec(&unpack, &spec) < 0) ...      -- spec is released on failure
+ *
+ * Strict: a version byte first, every enumeration and count in range, numbers finite, nothing
+ * skipped. What the numbers may be is cn_spec_check's business, on both ends.
+ */
+#ifndef CN_WIRE_SPEC_H
+#define CN_WIRE_SPEC_H
+
+#include "base/base.h"
+#include "base/spec.h"
+#include "wire/pack.h"
+
+enum { CN_WIRE_SPEC_VERSION = 1 };
+
+/* Longest name and text, largest image file; larger is CN_ETOOBIG on the reading side. */
+#define CN_WIRE_MAX_NAME  ((size_t)1024)
+#define CN_WIRE_MAX_TEXT  ((size_t)1 << 20)
+#define CN_WIRE_MAX_IMAGE ((size_t)64 << 20)
+
+void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s);
+
+/* Fills *s (not initialised before) or returns the fault, which sticks in u as well. */
+int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s) CN_MUST_USE;
+
+#endif

@@ -1,0 +1,324 @@
+/* wire: frames, job descriptions and messages keep what they carry and refuse what is broken. */
+#include "base/base.h"
+#include "base/mem.h"
+#include "wire/frame.h"
+#include "wire/message.h"
+#include "wire/pack.h"
+#include "wire/spec.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static struct cn_blob blob(const char *text)
+{
+    struct cn_blob b = {(unsigned char *)cn_xstrdup(text), strlen(text)};
+
+    return b;
+}
+
+/* A description in which no field has its default. */
+static void full_spec(struct cn_spec *s)
+{
+    cn_spec_init(s);
+    free(s->model);
+    free(s->prompt);
+    free(s->negative_prompt);
+    s->model = cn_xstrdup("emoji");
+    s->prompt = cn_xstrdup("ein roter Apfel \xf0\x9f\x8d\x8e");
+    s->negative_prompt = cn_xstrdup("blurry");
+    s->width = 136;
+    s->height = 72;
+    s->steps = 7;
+    s->guidance_scale = 3.25;
+    s->sampler = CN_UNIPC;
+    s->schedule = CN_KARRAS;
+    s->spacing = CN_TRAILING;
+    s->rng = CN_RNG_CUDA;
+    s->eta = 0.5;
+    s->seed = UINT64_C(0xfedcba9876543210);
+    s->has_seed = true;
+    s->n = 3;
+    s->clip_skip = 2;
+    s->init_image = blob("init");
+    s->mask = blob("mask");
+    s->denoise = 0.125;
+    s->format = CN_WEBP;
+    s->quality = 55;
+    s->preview_every = 4;
+    s->priority = -3;
+    s->timeout_s = 17;
+    for (int i = 0; i < 2; i++) {
+        struct cn_spec_control *c = cn_spec_add_control(s);
+
+        free(c->model);
+        free(c->annotator);
+        c->model = cn_xstrdup("emoji-canny");
+        c->annotator = cn_xstrdup("canny");
+        c->image = blob(i == 0 ? "edge one" : "edge two");
+        c->strength = 0.75;
+        c->start = 0.1;
+        c->end = 0.9;
+        c->branch = CN_BRANCH_COND;
+        c->weights = CN_W_CUSTOM;
+        for (int k = 0; k < CN_CONTROL_LEVELS; k++)
+            c->weight[k] = i + k / 16.0;
+        c->resize = CN_PAD;
+    }
+}
+
+static void job_bytes(struct cn_buf *b, uint64_t id)
+{
+    struct cn_spec s;
+
+    full_spec(&s);
+    cn_buf_init(b, 1 << 20);
+    assert_int_equal(cn_msg_put_job(b, id, &s, NULL), CN_OK);
+    cn_spec_release(&s);
+}
+
+static struct cn_frame only_frame(struct cn_frame_decoder *d, const struct cn_buf *b)
+{
+    struct cn_frame f;
+
+    cn_frame_decoder_init(d);
+    assert_int_equal(cn_frame_feed(d, b->data, b->len, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(d, &f, NULL), 1);
+    return f;
+}
+
+static void a_job_survives_the_wire(void **state)
+{
+    struct cn_frame_decoder d;
+    struct cn_buf b, again;
+    struct cn_spec s;
+    struct cn_frame f;
+    uint64_t id;
+
+    (void)state;
+    job_bytes(&b, 77);
+    f = only_frame(&d, &b);
+    assert_int_equal(f.type, CN_FRAME_JOB);
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_int_equal(id, 77);
+    assert_string_equal(s.model, "emoji");
+    assert_int_equal(s.n_controls, 2);
+    assert_string_equal(s.control[1].annotator, "canny");
+    assert_memory_equal(s.control[1].image.data, "edge two", 8);
+    assert_true(s.control[1].weight[12] == 1 + 12 / 16.0);
+    assert_true(s.seed == UINT64_C(0xfedcba9876543210));
+    /* Every field: what was read writes the same bytes. */
+    cn_buf_init(&again, 1 << 20);
+    assert_int_equal(cn_msg_put_job(&again, 77, &s, NULL), CN_OK);
+    assert_int_equal(again.len, b.len);
+    assert_memory_equal(again.data, b.data, b.len);
+    cn_buf_release(&again);
+    cn_spec_release(&s);
+    cn_frame_decoder_release(&d);
+    cn_buf_release(&b);
+}
+
+static void a_cut_job_is_refused_everywhere(void **state)
+{
+    struct cn_buf b;
+
+    (void)state;
+    job_bytes(&b, 1);
+    for (size_t len = 0; len < b.len - CN_FRAME_HEAD; len++) {
+        /* A copy of exactly len bytes, so that a sanitizer sees reads behind the end. */
+        unsigned char *cut = malloc(len + 1);
+        struct cn_frame f = {CN_FRAME_JOB, cut, len};
+        struct cn_err err = CN_ERR_INIT;
+        struct cn_spec s;
+        uint64_t id;
+
+        memcpy(cut, b.data + CN_FRAME_HEAD, len);
+        assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EFORMAT);
+        free(cut);
+    }
+    cn_buf_release(&b);
+}
+
+static void frames_come_out_of_any_cut(void **state)
+{
+    struct cn_buf b;
+    struct cn_frame f;
+
+    (void)state;
+    cn_buf_init(&b, 1 << 16);
+    for (uint64_t i = 0; i < 5; i++)
+        assert_int_equal(cn_msg_put_number(&b, CN_FRAME_PING, i, NULL), CN_OK);
+    for (size_t piece = 1; piece < b.len; piece++) {
+        struct cn_frame_decoder d;
+        uint64_t next = 0, got;
+
+        cn_frame_decoder_init(&d);
+        for (size_t at = 0; at < b.len; at += piece) {
+            cn_frame_feed(&d, b.data + at, CN_MIN(piece, b.len - at), NULL);
+            while (cn_frame_next(&d, &f, NULL) > 0) {
+                assert_int_equal(cn_msg_get_number(&f, &got, NULL), CN_OK);
+                assert_int_equal(got, next);
+                next++;
+            }
+        }
+        assert_int_equal(next, 5);
+        cn_frame_decoder_release(&d);
+    }
+    cn_buf_release(&b);
+}
+
+static void bad_heads_are_refused(void **state)
+{
+    static const struct {
+        unsigned char head[8];
+        int code;
+    } bad[] = {
+        {{0, 0, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},
+        {{99, 0, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},
+        {{34, 1, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},
+        {{34, 0, 1, 0, 8, 0, 0, 0}, CN_EFORMAT},
+        {{34, 0, 0, 0, 1, 0, 0, 16}, CN_ETOOBIG},
+        {{34, 0, 0, 0, 255, 255, 255, 255}, CN_ETOOBIG},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(bad); i++) {
+        struct cn_frame_decoder d;
+        struct cn_frame f;
+
+        cn_frame_decoder_init(&d);
+        cn_frame_feed(&d, bad[i].head, 8, NULL);
+        assert_int_equal(cn_frame_next(&d, &f, NULL), bad[i].code);
+        cn_frame_decoder_release(&d);
+    }
+}
+
+static void hello_keeps_the_models(void **state)
+{
+    struct cn_model_info model[2] = {
+        {.name = "emoji", .family = "tiny", .width = 128, .height = 128, .multiple = 8,
+         .is_default = true, .parameters = 1234567, .bytes = UINT64_C(5) << 32},
+        {.name = "emoji-canny", .kind = CN_MODEL_CONTROLNET, .annotator = "canny"}};
+    struct cn_msg_hello in = {.pid = 42, .capacity = 4, .backend = "cpu", .device = "2 cores",
+                              .build = "0.1.0", .n_models = 2, .model = model}, out;
+    struct cn_frame_decoder d;
+    struct cn_frame f;
+    struct cn_buf b;
+
+    (void)state;
+    cn_buf_init(&b, 1 << 16);
+    assert_int_equal(cn_msg_put_hello(&b, &in, NULL), CN_OK);
+    f = only_frame(&d, &b);
+    assert_int_equal(cn_msg_get_hello(&f, &out, NULL), CN_OK);
+    assert_int_equal(out.capacity, 4);
+    assert_int_equal(out.n_models, 2);
+    assert_true(out.model[0].is_default);
+    assert_true(out.model[0].bytes == UINT64_C(5) << 32);
+    assert_string_equal(out.model[1].annotator, "canny");
+    cn_msg_hello_release(&out);
+    /* Another version, another magic: refused with words. */
+    struct cn_err err = CN_ERR_INIT;
+    unsigned char copy[512];
+
+    memcpy(copy, f.data, f.len);
+    copy[4] = 9;
+    f.data = copy;
+    assert_int_equal(cn_msg_get_hello(&f, &out, &err), CN_EFORMAT);
+    assert_non_null(strstr(err.msg, "version"));
+    cn_frame_decoder_release(&d);
+    cn_buf_release(&b);
+}
+
+static void small_messages_survive(void **state)
+{
+    struct cn_msg_progress progress = {9, CN_STAGE_UNET, 1, 3, 20};
+    struct cn_msg_image image = {9, 5, 2, CN_JPEG, 64, 32, (const unsigned char *)"JPEG", 4};
+    struct cn_msg_done done = {.id = 9, .ms = {1, 2, 3}};
+    struct cn_msg_failed failed = {.id = 9};
+    struct cn_msg_gauges gauges = {.n = 1, .gauge = {{"resident_bytes", 1e9}}};
+    struct cn_msg_state st = {CN_WORKER_BROKEN, "no models"};
+    struct cn_frame_decoder d;
+    struct cn_frame f;
+    struct cn_buf b;
+
+    (void)state;
+    cn_fail_at(&failed.err, CN_EFORMAT, "/controls/0/image", "not a PNG");
+    cn_buf_init(&b, 1 << 16);
+    assert_int_equal(cn_msg_put_progress(&b, &progress, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_image(&b, &image, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_done(&b, &done, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_failed(&b, &failed, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_gauges(&b, &gauges, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_state(&b, &st, NULL), CN_OK);
+    memset(&progress, 0, sizeof(progress));
+    memset(&image, 0, sizeof(image));
+    memset(&done, 0, sizeof(done));
+    memset(&failed, 0, sizeof(failed));
+    memset(&gauges, 0, sizeof(gauges));
+    memset(&st, 0, sizeof(st));
+    f = only_frame(&d, &b);
+    assert_int_equal(cn_msg_get_progress(&f, &progress, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_image(&f, &image, NULL), CN_OK);
+    assert_int_equal(image.len, 4);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_done(&f, &done, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_failed(&f, &failed, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_gauges(&f, &gauges, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_state(&f, &st, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 0);
+    assert_int_equal(progress.stage, CN_STAGE_UNET);
+    assert_int_equal(progress.steps, 20);
+    assert_int_equal(image.format, CN_JPEG);
+    assert_true(done.ms[2] == 3);
+    assert_int_equal(failed.err.code, CN_EFORMAT);
+    assert_string_equal(failed.err.where, "/controls/0/image");
+    assert_string_equal(gauges.gauge[0].name, "resident_bytes");
+    assert_string_equal(st.text, "no models");
+    cn_frame_decoder_release(&d);
+    cn_buf_release(&b);
+}
+
+static void numbers_that_are_none_are_refused(void **state)
+{
+    struct cn_unpack u;
+    struct cn_buf b;
+    struct cn_pack p = {.buf = &b};
+
+    (void)state;
+    cn_buf_init(&b, 64);
+    cn_put_f64(&p, NAN);
+    cn_put_str(&p, "abc");
+    u = (struct cn_unpack){.p = b.data, .left = b.len};
+    assert_true(cn_get_f64(&u) == 0);
+    assert_int_equal(u.rc, CN_EFORMAT);
+    u = (struct cn_unpack){.p = b.data + 8, .left = b.len - 8};
+    free(cn_get_str(&u, 2));
+    assert_int_equal(u.rc, CN_ETOOBIG);
+    b.data[13] = 0;
+    u = (struct cn_unpack){.p = b.data + 8, .left = b.len - 8};
+    free(cn_get_str(&u, 3));
+    assert_int_equal(u.rc, CN_EFORMAT);
+    cn_buf_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_job_survives_the_wire),
+        cmocka_unit_test(a_cut_job_is_refused_everywhere),
+        cmocka_unit_test(frames_come_out_of_any_cut),
+        cmocka_unit_test(bad_heads_are_refused),
+        cmocka_unit_test(hello_keeps_the_models),
+        cmocka_unit_test(small_messages_survive),
+        cmocka_unit_test(numbers_that_are_none_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
