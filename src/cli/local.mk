@@ -7,7 +7,7 @@ controlnet_SOURCES = \
     %reldir%/control.c \
     %reldir%/engine.c \
     %reldir%/generate.c \
-    %reldir%/inspect.c \
+    %reldir%/inspect.h %reldir%/inspect.c %reldir%/inspect_print.c \
     %reldir%/interrupt.c \
     %reldir%/models.c \
     %reldir%/options.h %reldir%/options.c \
