@@ -8,6 +8,7 @@ include src/model/local.mk
 include src/backend/local.mk
 include src/backend/cpu/onednn.mk
 include src/engine/local.mk
+include src/cli/local.mk
 include src/wire/local.mk
 include src/job/local.mk
 include src/api/local.mk

@@ -126,6 +126,23 @@ int cn_checkpoint_inspect(const char *path, cn_finding_fn fn, void *ctx, struct 
     return CN_OK;
 }
 
+void cn_unet_family(const struct cn_unet_config *c, char *text, size_t size)
+{
+    static const int sd[4] = {320, 640, 1280, 1280};
+    size_t at;
+
+    if (c->blocks == 4 && memcmp(c->channels, sd, sizeof(sd)) == 0 &&
+        (c->cross_attention_dim == 768 || c->cross_attention_dim == 1024)) {
+        snprintf(text, size, "%s", c->cross_attention_dim == 768 ? "sd15" : "sd2");
+        return;
+    }
+    at = (size_t)snprintf(text, size, "unet");
+    for (int i = 0; i < c->blocks && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "-%d", c->channels[i]);
+    if (at < size)
+        snprintf(text + at, size - at, "-x%d", c->cross_attention_dim);
+}
+
 const char *cn_finding_name(enum cn_finding_kind kind)
 {
     static const char *const names[CN_FINDING_COUNT] = {"missing", "unexpected", "wrong shape",

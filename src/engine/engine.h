@@ -55,6 +55,8 @@ struct cn_engine_cb {
     void (*progress)(void *ctx, int image, int step, int steps);    /* may be NULL */
     int (*image)(void *ctx, const struct cn_engine_image *m, struct cn_err *err);
     void (*stage)(void *ctx, enum cn_engine_stage stage, double ms); /* may be NULL */
+    /* May be NULL. Before progress(): what the networks took in this step, loading left out. */
+    void (*step)(void *ctx, double control_ms, double unet_ms);
 };
 
 /* What a person or a server lists. Strings belong to the engine. */

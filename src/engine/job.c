@@ -239,6 +239,17 @@ static void put_back(struct cn_job *j, const struct cn_sampler_state *s)
     cn_inpaint_blend((size_t)j->channels, (size_t)j->h * (size_t)j->w, j->mask, j->kept, j->x);
 }
 
+static void report_step(const struct cn_job *j, int image, int call, const double *before)
+{
+    const struct cn_engine_cb *cb = j->cb;
+
+    if (cb->step != NULL)
+        cb->step(cb->ctx, j->ms[CN_ENGINE_CONTROL] - before[CN_ENGINE_CONTROL],
+                 j->ms[CN_ENGINE_UNET] - before[CN_ENGINE_UNET]);
+    if (cb->progress != NULL)
+        cb->progress(cb->ctx, image, call + 1, j->calls);
+}
+
 static int sample(struct cn_job *j, struct cn_sampler_state *s, struct cn_noise *z, int image,
                   struct cn_err *err)
 {
@@ -246,7 +257,9 @@ static int sample(struct cn_job *j, struct cn_sampler_state *s, struct cn_noise 
 
     while (rc == CN_OK && !cn_sampler_done(s)) {
         int call = cn_sampler_call(s);
+        double before[CN_ENGINE_STAGE_COUNT];
 
+        memcpy(before, j->ms, sizeof(before));
         if (cn_job_cancelled(j))
             return cn_fail(err, CN_ECANCELED, "cancelled before call %d of %d", call + 1, j->calls);
         cn_sampler_scale_input(s, j->x, j->in);
@@ -254,8 +267,7 @@ static int sample(struct cn_job *j, struct cn_sampler_state *s, struct cn_noise 
             (rc = cn_sampler_advance(s, j->x, j->eps, z)) < 0)
             return rc;
         put_back(j, s);
-        if (j->cb->progress != NULL)
-            j->cb->progress(j->cb->ctx, image, call + 1, j->calls);
+        report_step(j, image, call, before);
     }
     return rc;
 }

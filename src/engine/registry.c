@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "engine/engine_priv.h"
 #include "base/file.h"
+#include "checkpoint/inspect.h"
 #include "model/vae.h"
 
 #include <dirent.h>
@@ -110,24 +111,6 @@ int cn_engine_count(const struct cn_engine *e)
     return e->n_models;
 }
 
-/* What decides whether a ControlNet fits: channels, context width, latent channels. */
-static void describe_family(const struct cn_unet_config *c, char *text, size_t size)
-{
-    static const int sd[4] = {320, 640, 1280, 1280};
-    size_t at;
-
-    if (c->blocks == 4 && memcmp(c->channels, sd, sizeof(sd)) == 0 &&
-        (c->cross_attention_dim == 768 || c->cross_attention_dim == 1024)) {
-        snprintf(text, size, "%s", c->cross_attention_dim == 768 ? "sd15" : "sd2");
-        return;
-    }
-    at = (size_t)snprintf(text, size, "unet");
-    for (int i = 0; i < c->blocks && at < size; i++)
-        at += (size_t)snprintf(text + at, size - at, "-%d", c->channels[i]);
-    if (at < size)
-        snprintf(text + at, size - at, "-x%d", c->cross_attention_dim);
-}
-
 static void count_weights(const struct cn_model *m, struct cn_engine_model *ret)
 {
     for (int c = 0; c < CN_COMP_COUNT; c++)
@@ -154,13 +137,13 @@ void cn_engine_at(const struct cn_engine *e, int i, struct cn_engine_model *ret)
     ret->loaded = m->unet.weights != NULL || m->n_nets > 0;
     count_weights(m, ret);
     if (m->control) {
-        describe_family(&cn_checkpoint_control(m->checkpoint)->unet, ret->family,
-                        sizeof(ret->family));
+        cn_unet_family(&cn_checkpoint_control(m->checkpoint)->unet, ret->family,
+                       sizeof(ret->family));
         return;
     }
     if (cn_checkpoint_unet(m->checkpoint) == NULL || cn_checkpoint_vae(m->checkpoint) == NULL)
         return;
-    describe_family(cn_checkpoint_unet(m->checkpoint), ret->family, sizeof(ret->family));
+    cn_unet_family(cn_checkpoint_unet(m->checkpoint), ret->family, sizeof(ret->family));
     ret->multiple = cn_vae_factor(cn_checkpoint_vae(m->checkpoint));
     ret->width = ret->height = cn_checkpoint_unet(m->checkpoint)->sample_size * ret->multiple;
 }
