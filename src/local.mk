@@ -15,3 +15,20 @@ include src/http/local.mk
 
 noinst_LIBRARIES += libcnworkerloop.a
 libcnworkerloop_a_SOURCES = %reldir%/worker_loop.h %reldir%/worker_loop.c
+
+noinst_LIBRARIES += libcnconf.a
+libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c
+
+sbin_PROGRAMS += controlnetd
+controlnetd_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
+controlnetd_SOURCES = %reldir%/front.c %reldir%/notify.h %reldir%/notify.c \
+    %reldir%/selfstat.h %reldir%/selfstat.c
+controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnwire.a libcnbase.a \
+    $(MHD_LIBS) $(LIBUV_LIBS) $(JANSSON_LIBS) -linih
+
+controlnetdconfdir = $(sysconfdir)/controlnetd
+dist_controlnetdconf_DATA = etc/controlnetd.conf
+
+pkglibexec_PROGRAMS += controlnet-worker
+controlnet_worker_SOURCES = %reldir%/worker.c
+controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)

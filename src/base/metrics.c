@@ -214,7 +214,7 @@ static int put_number(struct cn_buf *out, double v, struct cn_err *err)
 {
     if (v == floor(v) && fabs(v) < 1e15)
         return cn_buf_printf(out, err, "%.0f\n", v);
-    return cn_buf_printf(out, err, "%.9g\n", v);
+    return cn_buf_printf(out, err, "%.15g\n", v);
 }
 
 static int put_histogram(struct cn_buf *out, const struct cn_metric *m, const struct series *s,

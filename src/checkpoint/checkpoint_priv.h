@@ -72,6 +72,7 @@ struct cn_checkpoint {
     struct cn_schedule_config schedule;
     char *tokenizer; /* directory or NULL */
     bool difference;
+    bool openclip; /* the text encoder came in OpenCLIP's layout */
 };
 
 /* Opens path and keeps it for the checkpoint's life. */
@@ -85,6 +86,10 @@ void cn_ck_add(struct cn_checkpoint *c, enum cn_component comp, const char *name
 /* Sorts a component's tensors; CN_EFORMAT when two have one name. */
 int cn_ck_finish(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err);
 
+/* A diffusers name in the spelling of today: old ones of the autoencoder's attention, new ones of
+ * transformers. The result lives as long as the checkpoint if name does. */
+const char *cn_ck_canonical(struct cn_checkpoint *c, enum cn_component comp, const char *name);
+
 /* NULL when absent; of a finished component. */
 const struct cn_tensor_view *cn_ck_get(const struct cn_checkpoint *c, enum cn_component comp,
                                        const char *name);
@@ -92,6 +97,11 @@ const struct cn_tensor_view *cn_ck_get(const struct cn_checkpoint *c, enum cn_co
 /* The two forms of checkpoint; c->path is set. */
 int cn_ck_open_dir(struct cn_checkpoint *c, struct cn_err *err);
 int cn_ck_open_file(struct cn_checkpoint *c, struct cn_err *err);
+
+/* Fills the configurations of a single file whose components are finished; then a file
+ * "<path>.json" may correct them. */
+int cn_ck_infer(struct cn_checkpoint *c, const struct cn_safetensors *st, struct cn_err *err);
+int cn_ck_sidecar(struct cn_checkpoint *c, struct cn_err *err);
 
 /* ---- configuration files ---- */
 
@@ -109,6 +119,9 @@ enum { CN_MAX_CONF = 256 * 1024 }; /* bytes; jansson needs up to 77 times as muc
 
 int cn_conf_open(struct cn_conf *f, const char *path, struct cn_err *err);
 void cn_conf_close(struct cn_conf *f);
+
+/* The object under key, which borrows everything from f; false when absent or none. */
+bool cn_conf_part(struct cn_conf *f, const char *key, struct cn_conf *ret);
 
 /* Makes f->rc CN_EINVAL with "path: key: ..." unless it is an error already. */
 void cn_conf_bad(struct cn_conf *f, const char *key, const char *fmt, ...) CN_PRINTF(3, 4);
@@ -154,6 +167,13 @@ int cn_conf_control(const char *path, struct cn_control_config *ret, struct cn_e
 int cn_conf_vae(const char *path, struct cn_vae_config *ret, struct cn_err *err);
 int cn_conf_text(const char *path, struct cn_text_config *ret, struct cn_err *err);
 int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn_err *err);
+
+/* The keys of a sidecar file: what is not there stays as it was inferred. */
+void cn_conf_amend_unet(struct cn_conf *f, struct cn_unet_config *u);
+void cn_conf_amend_control(struct cn_conf *f, struct cn_control_config *c);
+void cn_conf_amend_vae(struct cn_conf *f, struct cn_vae_config *v);
+void cn_conf_amend_text(struct cn_conf *f, struct cn_text_config *t);
+void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s);
 
 /* What must hold between the numbers of a configuration, wherever it came from. */
 int cn_check_unet(const char *path, const struct cn_unet_config *u, struct cn_err *err);

@@ -11,8 +11,7 @@
 
 enum { MAX_INDEX = 4 * 1024 * 1024, MAX_SHARDS = 256 };
 
-/* A name in a component's file as today's diffusers spells it. */
-static const char *canonical(struct cn_checkpoint *c, enum cn_component comp, const char *name)
+const char *cn_ck_canonical(struct cn_checkpoint *c, enum cn_component comp, const char *name)
 {
     static const char *const attention[][2] = {
         {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."},
@@ -47,7 +46,7 @@ static void add_one(struct cn_checkpoint *c, enum cn_component comp,
     /* A buffer of consecutive numbers that old transformers saved with the weights. */
     if (comp == CN_COMP_TEXT && ends_with(v->name, "embeddings.position_ids"))
         return;
-    cn_ck_add(c, comp, canonical(c, comp, v->name), v);
+    cn_ck_add(c, comp, cn_ck_canonical(c, comp, v->name), v);
 }
 
 static int add_file(struct cn_checkpoint *c, enum cn_component comp, const char *path,

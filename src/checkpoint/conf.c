@@ -77,6 +77,16 @@ bool cn_conf_has(const struct cn_conf *f, const char *key)
     return get(f, key) != NULL;
 }
 
+bool cn_conf_part(struct cn_conf *f, const char *key, struct cn_conf *ret)
+{
+    json_t *v = get(f, key);
+
+    if (v != NULL && !json_is_object(v))
+        cn_conf_bad(f, key, "not an object");
+    *ret = (struct cn_conf){.root = v, .path = f->path, .err = f->err};
+    return json_is_object(v);
+}
+
 static bool whole(const json_t *v, long min, long max, int *ret)
 {
     json_int_t i;

@@ -201,10 +201,21 @@ int cn_conf_unet(const char *path, struct cn_unet_config *ret, struct cn_err *er
     return rc;
 }
 
+static void read_order(struct cn_conf *f, struct cn_control_config *c)
+{
+    const char *order =
+        cn_conf_string(f, "controlnet_conditioning_channel_order", c->bgr ? "bgr" : "rgb");
+
+    c->bgr = strcmp(order, "bgr") == 0;
+    if (!c->bgr && strcmp(order, "rgb") != 0)
+        cn_conf_bad(f, "controlnet_conditioning_channel_order", "\"%.40s\" is neither rgb nor bgr",
+                    order);
+    c->global_pool = cn_conf_bool(f, "global_pool_conditions", c->global_pool);
+}
+
 static void read_hint(struct cn_conf *f, struct cn_control_config *c)
 {
     static const int hint[] = {16, 32, 96, 256};
-    const char *order = cn_conf_string(f, "controlnet_conditioning_channel_order", "rgb");
 
     c->hint_channels = (int)cn_conf_int(f, "conditioning_channels", 3, 1, 256);
     c->hint_blocks = cn_conf_ints(f, "conditioning_embedding_out_channels", c->hint_out,
@@ -213,11 +224,7 @@ static void read_hint(struct cn_conf *f, struct cn_control_config *c)
         c->hint_blocks = CN_LEN(hint);
         memcpy(c->hint_out, hint, sizeof(hint));
     }
-    c->bgr = strcmp(order, "bgr") == 0;
-    if (!c->bgr && strcmp(order, "rgb") != 0)
-        cn_conf_bad(f, "controlnet_conditioning_channel_order", "\"%.40s\" is neither rgb nor bgr",
-                    order);
-    c->global_pool = cn_conf_bool(f, "global_pool_conditions", false);
+    read_order(f, c);
 }
 
 int cn_conf_control(const char *path, struct cn_control_config *ret, struct cn_err *err)
@@ -279,6 +286,53 @@ int cn_conf_vae(const char *path, struct cn_vae_config *ret, struct cn_err *err)
     if (rc == CN_OK)
         *ret = v;
     return rc;
+}
+
+/* Of UNets and ControlNets alike; what only one has is read by the caller. */
+static void amend_net(struct cn_conf *f, struct cn_unet_config *u)
+{
+    if (!cn_conf_each(f, "num_attention_heads", u->heads, u->blocks, MAX_CHANNELS))
+        cn_conf_each(f, "attention_head_dim", u->heads, u->blocks, MAX_CHANNELS);
+    u->norm_groups = (int)cn_conf_int(f, "norm_num_groups", u->norm_groups, 1, MAX_CHANNELS);
+    u->norm_eps = cn_conf_real(f, "norm_eps", u->norm_eps, 0, 1);
+    u->sample_size = (int)cn_conf_int(f, "sample_size", u->sample_size, 0, 4096);
+}
+
+void cn_conf_amend_unet(struct cn_conf *f, struct cn_unet_config *u)
+{
+    static const struct cn_rule rules[] = {{.key = "num_attention_heads"},
+                                           {.key = "attention_head_dim"},
+                                           {.key = "norm_num_groups"},
+                                           {.key = "norm_eps"},
+                                           {.key = "sample_size"}};
+
+    amend_net(f, u);
+    cn_conf_rules(f, rules, CN_LEN(rules), true);
+}
+
+void cn_conf_amend_control(struct cn_conf *f, struct cn_control_config *c)
+{
+    static const struct cn_rule rules[] = {{.key = "num_attention_heads"},
+                                           {.key = "attention_head_dim"},
+                                           {.key = "norm_num_groups"},
+                                           {.key = "norm_eps"},
+                                           {.key = "global_pool_conditions"},
+                                           {.key = "controlnet_conditioning_channel_order"}};
+
+    amend_net(f, &c->unet);
+    read_order(f, c);
+    cn_conf_rules(f, rules, CN_LEN(rules), true);
+}
+
+void cn_conf_amend_vae(struct cn_conf *f, struct cn_vae_config *v)
+{
+    static const struct cn_rule rules[] = {{.key = "norm_num_groups"}, {.key = "scaling_factor"},
+                                           {.key = "shift_factor"}};
+
+    v->norm_groups = (int)cn_conf_int(f, "norm_num_groups", v->norm_groups, 1, MAX_CHANNELS);
+    v->scaling_factor = cn_conf_real(f, "scaling_factor", v->scaling_factor, 1e-6, 1e6);
+    v->shift_factor = cn_conf_real(f, "shift_factor", v->shift_factor, -1e6, 1e6);
+    cn_conf_rules(f, rules, CN_LEN(rules), true);
 }
 
 static int check_groups(const char *path, const int *channels, int n, int groups,

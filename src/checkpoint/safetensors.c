@@ -60,7 +60,8 @@ static int check_tiling(const char *path, struct cn_st_header *h, uint64_t len, 
 {
     uint64_t at = 0;
 
-    qsort(h->entry, h->count, sizeof(*h->entry), compare_offsets);
+    if (h->count > 0)
+        qsort(h->entry, h->count, sizeof(*h->entry), compare_offsets);
     for (size_t i = 0; i < h->count; i++) {
         const struct cn_st_entry *e = &h->entry[i];
         int rc = check_size(path, e, err);
@@ -83,7 +84,8 @@ static int check_tiling(const char *path, struct cn_st_header *h, uint64_t len, 
 /* Sorts by name, for the search and to see duplicates. */
 static int check_names(const char *path, struct cn_st_header *h, struct cn_err *err)
 {
-    qsort(h->entry, h->count, sizeof(*h->entry), compare_names);
+    if (h->count > 0)
+        qsort(h->entry, h->count, sizeof(*h->entry), compare_names);
     for (size_t i = 1; i < h->count; i++)
         if (strcmp(h->entry[i - 1].name, h->entry[i].name) == 0)
             return bad_tensor(path, &h->entry[i], err, "is there twice");

@@ -32,7 +32,9 @@ bool cn_control_in_window(const struct cn_spec_control *c, int call, int calls);
 /* Must the ControlNet run in this call? False outside the window and when every weight is zero. */
 bool cn_control_active(const struct cn_spec_control *c, int call, int calls);
 
-/* Weights inside the window: ret[0..levels-1], level 0 the shallowest skip, the last the middle
+/* The caller sets branch to CN_BRANCH_COND for a ControlNet with global pooling (content shuffle):
+ * it acts on the conditional row only, whatever was asked for (diffusers does the same).
+ * Weights inside the window: ret[0..levels-1], level 0 the shallowest skip, the last the middle
  * block. side[i]: the height of level i's output (only CN_W_RESOLUTION reads it, else NULL). */
 void cn_control_weights(const struct cn_spec_control *c, enum cn_row row, int levels,
                         const int *side, float *ret);

@@ -65,8 +65,9 @@ float cn_sampler_init_sigma(const struct cn_sampler_state *s);
 void cn_sampler_noise_at(const struct cn_sampler_state *s, int call, const float *x0,
                          const float *noise, float *ret);
 
-/* cn_sampler_noise_at() the next call: call it before the first advance to start img2img, and
- * after an advance for what inpainting blends in. */
+/* cn_sampler_noise_at() the next call: before the first advance it starts img2img (at every
+ * denoise, also 1), after an advance it gives what inpainting blends in. Inpainting with denoise 1
+ * starts from pure noise instead, cn_sampler_init_sigma(). */
 void cn_sampler_add_noise(const struct cn_sampler_state *s, const float *x0, const float *noise,
                           float *ret);
 

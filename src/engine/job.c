@@ -90,9 +90,12 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
     if (!m->control)
         return cn_fail_at(err, CN_EINVAL, where, "\"%s\" is a base model, not a ControlNet",
                           spec->model);
-    c->spec = spec;
+    c->own = *spec;
+    c->spec = &c->own;
     c->config = cn_checkpoint_control(m->checkpoint);
     c->levels = cn_control_levels(&c->config->unet);
+    if (c->config->global_pool) /* trained to act on the conditional branch alone */
+        c->own.branch = CN_BRANCH_COND;
     rc = cn_control_matches(c->config, j->unet, err);
     if (rc == CN_OK && 1 << (c->config->hint_blocks - 1) != cn_vae_factor(j->vae))
         rc = cn_fail(err, CN_EINVAL, "its hint encoder divides sides by %d, the model's latent by %d",

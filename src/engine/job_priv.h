@@ -22,7 +22,8 @@ struct cn_net_inputs {
 };
 
 struct cn_job_control {
-    const struct cn_spec_control *spec;
+    struct cn_spec_control own; /* the request's, adjusted; strings and image are the request's */
+    const struct cn_spec_control *spec; /* &own */
     const struct cn_control_config *config;
     struct cn_net_inputs branch;
     struct cn_buffer *hint;                    /* [rows, c0, h, w] native */

@@ -130,7 +130,7 @@ static int load_merges(struct cn_tokenizer *t, const char *path, struct cn_err *
 
     cn_buf_init(&b, MAX_MERGES_TEXT);
     rc = cn_file_read(path, &b, err);
-    if (rc == CN_OK && b.data == NULL)
+    if (rc == CN_OK && b.len == 0)
         rc = cn_fail(err, CN_EFORMAT, "\"%s\" is empty", path);
     if (rc == CN_OK)
         rc = cn_tok_merges(t, path, (char *)b.data, err);

@@ -1,1 +1,8 @@
-# tests/e2e
+check_PROGRAMS += tests/e2e/fake-worker
+tests_e2e_fake_worker_SOURCES = %reldir%/fake_worker.c
+tests_e2e_fake_worker_LDADD = libcnworkerloop.a libcnwire.a libcnbase.a
+
+dist_check_SCRIPTS += %reldir%/http.sh %reldir%/smuggling.sh %reldir%/life.sh %reldir%/load.sh
+EXTRA_DIST += %reldir%/run.sh %reldir%/cn_e2e.py %reldir%/test_http.py %reldir%/test_smuggling.py \
+    %reldir%/test_life.py %reldir%/test_load.py
+TESTS += tests/e2e/http.sh tests/e2e/smuggling.sh tests/e2e/life.sh tests/e2e/load.sh

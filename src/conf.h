@@ -1,0 +1,56 @@
+/* The daemon's configuration: an INI file, overridden from the command line.
+ *
+ * Main thread, before the loop runs. The keys, their limits and their defaults are one table in
+ * conf.c; etc/controlnetd.conf explains each.
+ *
+ *     cn_conf_init(&c);
+ *     if (cn_conf_read(&c, path, &err) < 0 || cn_conf_set(&c, "http.listen=:0", &err) < 0 ||
+ *         cn_conf_check(&c, &err) < 0) ...
+ *     cn_conf_release(&c);
+ */
+#ifndef CN_CONF_H
+#define CN_CONF_H
+
+#include "base/base.h"
+
+#include <stdio.h>
+
+struct cn_conf {
+    /* [http] */
+    char *listen, *admin_listen, *cors_origins;
+    int max_connections, header_timeout_s, body_timeout_s, idle_timeout_s;
+    /* [auth] */
+    char *keys_file;
+    /* [limits] */
+    int max_body_mb, max_image_mb, max_inflight_mb;
+    int max_steps, max_images, max_side, max_megapixels, max_controls, max_prompt_bytes;
+    /* [queue] */
+    int capacity, timeout_s, max_attempts, drain_s;
+    /* [worker] */
+    char *program, *backend;
+    int count, threads, start_timeout_s, hang_timeout_s;
+    /* [models] */
+    char *dirs; /* separated by colons */
+    /* [log] */
+    char *level;
+};
+
+void cn_conf_init(struct cn_conf *c);
+void cn_conf_release(struct cn_conf *c);
+
+/* Messages begin with "file:line: ". */
+int cn_conf_read(struct cn_conf *c, const char *path, struct cn_err *err);
+
+/* "section.key=value". */
+int cn_conf_set(struct cn_conf *c, const char *assignment, struct cn_err *err);
+
+/* What a single key cannot tell: addresses, files, numbers that contradict each other. */
+int cn_conf_check(const struct cn_conf *c, struct cn_err *err);
+
+/* All keys as "section.key=value", sorted by section. */
+void cn_conf_print(const struct cn_conf *c, FILE *f);
+
+/* Calls visit for every key: for the test that etc/controlnetd.conf names them all. */
+void cn_conf_each(void (*visit)(const char *section, const char *name, void *arg), void *arg);
+
+#endif

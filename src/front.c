@@ -1,0 +1,520 @@
+/* controlnetd: the daemon's main.
+ *
+ * DESIGN. One thread, one loop. It ends in steps, each entered from the tick of 50 ms that runs once
+ * a signal came: DRAIN (new work is refused, accepted work is finished, at most drain_s) → CLOSE
+ * (what is left fails; answers leave, at most 2 s) → STOP (MHD and the workers end) → all handles
+ * are closed and uv_run returns. A second signal skips to CLOSE.
+ */
+#include "base/base.h"
+#include "conf.h"
+#include "notify.h"
+#include "selfstat.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "http/server.h"
+#include "job/dispatch.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { TICK_MS = 250, END_TICK_MS = 50, MAX_ARGS = 48, CLOSE_GRACE_S = 2 };
+
+#define SECOND       INT64_C(1000000000)
+#define DEFAULT_CONF CN_SYSCONFDIR "/controlnetd/controlnetd.conf"
+
+static const double lag_bound[] = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1};
+
+enum step { RUN, DRAIN, CLOSE, STOP };
+
+struct front {
+    struct cn_conf conf;
+    struct cn_keys keys;
+    const char *port_file;
+    char *program;
+    const char *args[MAX_ARGS];
+    uv_loop_t loop;
+    uv_timer_t tick;
+    uv_signal_t sigterm, sigint;
+    struct cn_metrics *metrics;
+    struct cn_metric *lag, *build_info, *cpu, *resident, *virtual_bytes, *fds, *max_fds, *start;
+    struct cn_dispatch *dispatch;
+    struct cn_server *server;
+    enum step step;
+    int64_t step_ns, due_ns; /* start of the step; when the tick was expected */
+    int64_t watchdog_ns, ping_ns;
+    bool closed;
+};
+
+static const char usage[] =
+    "Usage: controlnetd [OPTION]...\n"
+    "Serve text-to-image diffusion with ControlNet over HTTP.\n"
+    "\n"
+    "  -c, --config FILE        read FILE instead of " DEFAULT_CONF "\n"
+    "      --check-config       say whether the configuration is good, and leave\n"
+    "      --print-config       write the configuration in force, and leave\n"
+    "      --listen ADDRESS     host:port or unix:/path (http.listen)\n"
+    "      --admin-listen ADDRESS\n"
+    "                           a second listener for /metrics and health checks\n"
+    "      --models DIR         where models are (models.dirs); may be given again\n"
+    "      --set SECTION.KEY=VALUE\n"
+    "                           any key of the configuration; may be given again\n"
+    "      --port-file FILE     write the port that is listened on to FILE\n"
+    "  -h, --help               this text\n"
+    "  -V, --version            the version\n"
+    "\n"
+    "SIGTERM and SIGINT finish the accepted work and end the daemon; again: at once.\n";
+
+/* ---- command line ---- */
+
+enum { OPT_CHECK = 256, OPT_PRINT, OPT_LISTEN, OPT_ADMIN, OPT_MODELS, OPT_SET, OPT_PORT_FILE };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"check-config", no_argument, NULL, OPT_CHECK},
+    {"print-config", no_argument, NULL, OPT_PRINT},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"admin-listen", required_argument, NULL, OPT_ADMIN},
+    {"models", required_argument, NULL, OPT_MODELS},
+    {"set", required_argument, NULL, OPT_SET},
+    {"port-file", required_argument, NULL, OPT_PORT_FILE},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+/* What the command line asks for besides configuration keys. */
+struct asked {
+    bool check, print;
+    const char *conf;
+};
+
+static void replace(char **text, char *value)
+{
+    free(*text);
+    *text = value;
+}
+
+/* First pass: which file? The rest waits, because it overrides the file. */
+static int first_pass(struct front *f, struct asked *a, int argc, char **argv)
+{
+    int opt;
+
+    optind = 1;
+    while ((opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+        switch (opt) {
+        case 'c':
+            a->conf = optarg;
+            break;
+        case OPT_CHECK:
+            a->check = true;
+            break;
+        case OPT_PRINT:
+            a->print = true;
+            break;
+        case OPT_PORT_FILE:
+            f->port_file = optarg;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            exit(0);
+        case 'V':
+            puts("controlnetd " PACKAGE_VERSION);
+            exit(0);
+        case '?':
+            fputs("Try \"controlnetd --help\".\n", stderr);
+            exit(2);
+        default:
+            break;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "controlnetd: unexpected argument \"%s\"\n", argv[optind]);
+        exit(2);
+    }
+    return 0;
+}
+
+static int second_pass(struct front *f, int argc, char **argv, struct cn_err *err)
+{
+    struct cn_conf *c = &f->conf;
+    bool models = false;
+    int opt, rc = CN_OK;
+
+    optind = 1;
+    while (rc == CN_OK && (opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+        switch (opt) {
+        case OPT_LISTEN:
+            replace(&c->listen, cn_xstrdup(optarg));
+            break;
+        case OPT_ADMIN:
+            replace(&c->admin_listen, cn_xstrdup(optarg));
+            break;
+        case OPT_MODELS:
+            replace(&c->dirs, models ? cn_xprintf("%s:%s", c->dirs, optarg) : cn_xstrdup(optarg));
+            models = true;
+            break;
+        case OPT_SET:
+            rc = cn_conf_set(c, optarg, err);
+            break;
+        default:
+            break;
+        }
+    }
+    return rc;
+}
+
+static int configure(struct front *f, struct asked *a, int argc, char **argv, struct cn_err *err)
+{
+    int rc = CN_OK;
+
+    cn_conf_init(&f->conf);
+    first_pass(f, a, argc, argv);
+    if (a->conf != NULL || cn_file_exists(DEFAULT_CONF))
+        rc = cn_conf_read(&f->conf, a->conf != NULL ? a->conf : DEFAULT_CONF, err);
+    if (rc == CN_OK)
+        rc = second_pass(f, argc, argv, err);
+    return rc == CN_OK ? cn_conf_check(&f->conf, err) : rc;
+}
+
+/* ---- the worker's command line ---- */
+
+/* The program that the configuration names; else the one beside this program (a build tree), else
+ * the installed one. */
+static char *worker_program(const struct cn_conf *c)
+{
+    const char *name = strcmp(c->backend, "cuda") == 0 ? "controlnet-worker-cuda"
+                                                       : "controlnet-worker";
+    char self[512];
+    ssize_t n;
+    char *path;
+
+    if (c->program[0] != '\0')
+        return cn_xstrdup(c->program);
+    n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[n < 0 ? 0 : n] = '\0';
+    if (strrchr(self, '/') != NULL)
+        *strrchr(self, '/') = '\0';
+    path = cn_xprintf("%s/%s", self, name);
+    if (access(path, X_OK) != 0)
+        replace(&path, cn_xprintf(CN_LIBEXECDIR "/%s", name));
+    return path;
+}
+
+static void worker_args(struct front *f)
+{
+    char *dirs = cn_xstrdup(f->conf.dirs), *rest = dirs, *dir;
+    int n = 0;
+
+    f->args[n++] = "--backend";
+    f->args[n++] = cn_xstrdup(f->conf.backend);
+    f->args[n++] = "--threads";
+    f->args[n++] = cn_xprintf("%d", f->conf.threads);
+    while (n + 3 < MAX_ARGS && (dir = strsep(&rest, ":")) != NULL) {
+        if (dir[0] == '\0')
+            continue;
+        f->args[n++] = "--models";
+        f->args[n++] = cn_xstrdup(dir);
+    }
+    f->args[n] = NULL;
+    free(dirs);
+}
+
+static void release_args(struct front *f)
+{
+    for (int i = 1; i < MAX_ARGS && f->args[i - 1] != NULL; i += 2)
+        free((char *)f->args[i]);
+    free(f->program);
+}
+
+/* ---- metrics of the process ---- */
+
+static void init_metrics(struct front *f)
+{
+    struct cn_metrics *r = f->metrics = cn_metrics_new();
+
+    f->build_info = cn_metric_add(r, CN_GAUGE, "controlnetd_build_info",
+                                  "Build information; constant 1.", "version,backend");
+    f->lag = cn_metric_add_histogram(r, "controlnetd_event_loop_lag_seconds",
+                                     "Lateness of a timer in the event loop.", NULL, lag_bound,
+                                     (int)CN_LEN(lag_bound));
+    f->cpu = cn_metric_add(r, CN_COUNTER, "process_cpu_seconds_total",
+                           "Time on a processor, user and system.", NULL);
+    f->resident = cn_metric_add(r, CN_GAUGE, "process_resident_memory_bytes",
+                                "Memory in use, without the workers.", NULL);
+    f->virtual_bytes = cn_metric_add(r, CN_GAUGE, "process_virtual_memory_bytes",
+                                     "Address space in use.", NULL);
+    f->fds = cn_metric_add(r, CN_GAUGE, "process_open_fds", "Open file descriptors.", NULL);
+    f->max_fds = cn_metric_add(r, CN_GAUGE, "process_max_fds",
+                               "Limit of open file descriptors.", NULL);
+    f->start = cn_metric_add(r, CN_GAUGE, "process_start_time_seconds",
+                             "When the process started, since 1970.", NULL);
+}
+
+static void collect(void *arg)
+{
+    struct front *f = arg;
+    struct cn_selfstat s;
+
+    cn_selfstat_read(&s);
+    cn_metric_set(f->build_info, 1, PACKAGE_VERSION, f->conf.backend);
+    cn_metric_set(f->cpu, s.cpu_s);
+    cn_metric_set(f->resident, s.resident_bytes);
+    cn_metric_set(f->virtual_bytes, s.virtual_bytes);
+    cn_metric_set(f->fds, s.open_fds);
+    cn_metric_set(f->max_fds, s.max_fds);
+    cn_metric_set(f->start, s.start_s);
+}
+
+/* ---- the end ---- */
+
+static void next_tick(struct front *f);
+
+static void enter(struct front *f, enum step step)
+{
+    static const char *const name[] = {"run", "drain", "close", "stop"};
+
+    f->step = step;
+    f->step_ns = cn_now_ns();
+    cn_log(CN_LOG_INFO, "daemon.step", "", "step=%s waiting=%d running=%d", name[step],
+           cn_dispatch_waiting(f->dispatch), cn_dispatch_running(f->dispatch));
+}
+
+static void close_now(struct front *f)
+{
+    cn_dispatch_fail_all(f->dispatch, CN_EBUSY, "the server is shutting down");
+    cn_server_close(f->server);
+    enter(f, CLOSE);
+}
+
+static void stop_now(struct front *f)
+{
+    cn_server_stop(f->server);
+    cn_dispatch_stop(f->dispatch);
+    enter(f, STOP);
+}
+
+static void close_handles(struct front *f)
+{
+    if (f->closed)
+        return;
+    f->closed = true;
+    uv_close((uv_handle_t *)&f->tick, NULL);
+    uv_close((uv_handle_t *)&f->sigterm, NULL);
+    uv_close((uv_handle_t *)&f->sigint, NULL);
+}
+
+static void advance(struct front *f)
+{
+    int64_t spent = cn_now_ns() - f->step_ns;
+
+    if (f->step == DRAIN &&
+        (cn_dispatch_idle(f->dispatch) || spent >= f->conf.drain_s * SECOND))
+        close_now(f);
+    else if (f->step == CLOSE && (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
+        stop_now(f);
+    else if (f->step == STOP && cn_dispatch_gone(f->dispatch) && cn_server_gone(f->server))
+        close_handles(f);
+}
+
+static void on_signal(uv_signal_t *h, int number)
+{
+    struct front *f = h->data;
+
+    cn_log(CN_LOG_INFO, "daemon.signal", f->step == RUN ? "finishing accepted work" : "ending now",
+           "signal=%d", number);
+    if (f->step == RUN) {
+        cn_notify("STOPPING=1\nSTATUS=draining");
+        cn_dispatch_drain(f->dispatch);
+        cn_server_drain(f->server);
+        enter(f, DRAIN);
+        next_tick(f);
+    } else if (f->step == DRAIN) {
+        close_now(f);
+    }
+}
+
+/* ---- the tick ---- */
+
+static void ping(struct front *f, int64_t now)
+{
+    if (f->watchdog_ns == 0 || now - f->ping_ns < f->watchdog_ns / 2)
+        return;
+    f->ping_ns = now;
+    cn_notify("WATCHDOG=1");
+}
+
+static void on_tick(uv_timer_t *t);
+
+static void next_tick(struct front *f)
+{
+    int ms = f->step == RUN ? TICK_MS : END_TICK_MS;
+
+    uv_update_time(&f->loop);
+    f->due_ns = cn_now_ns() + ms * INT64_C(1000000);
+    uv_timer_start(&f->tick, on_tick, (uint64_t)ms, 0);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    struct front *f = t->data;
+    int64_t now = cn_now_ns();
+
+    if (f->due_ns != 0)
+        cn_metric_observe(f->lag, CN_MAX((double)(now - f->due_ns) * 1e-9, 0));
+    ping(f, now);
+    advance(f);
+    if (!f->closed)
+        next_tick(f);
+}
+
+/* ---- the start ---- */
+
+static void init_loop(struct front *f)
+{
+    uv_loop_init(&f->loop);
+    uv_timer_init(&f->loop, &f->tick);
+    uv_signal_init(&f->loop, &f->sigterm);
+    uv_signal_init(&f->loop, &f->sigint);
+    f->tick.data = f->sigterm.data = f->sigint.data = f;
+    uv_signal_start(&f->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&f->sigint, on_signal, SIGINT);
+}
+
+static struct cn_dispatch *make_dispatch(struct front *f)
+{
+    const struct cn_conf *c = &f->conf;
+    struct cn_dispatch_options o = CN_DISPATCH_DEFAULTS;
+
+    worker_args(f);
+    f->program = worker_program(c);
+    o.loop = &f->loop;
+    o.metrics = f->metrics;
+    o.program = f->program;
+    o.args = f->args;
+    o.workers = c->count;
+    o.queue_capacity = c->capacity;
+    o.max_attempts = c->max_attempts;
+    o.timeout_s = c->timeout_s;
+    o.start_timeout_s = c->start_timeout_s;
+    o.hang_timeout_s = c->hang_timeout_s;
+    return cn_dispatch_new(&o);
+}
+
+static struct cn_server *make_server(struct front *f)
+{
+    const struct cn_conf *c = &f->conf;
+    struct cn_server_options o = CN_SERVER_DEFAULTS;
+
+    o.loop = &f->loop;
+    o.dispatch = f->dispatch;
+    o.metrics = f->metrics;
+    o.listen = c->listen;
+    o.admin_listen = c->admin_listen;
+    o.cors_origins = c->cors_origins;
+    o.keys = f->keys.n > 0 ? &f->keys : NULL;
+    o.limits = (struct cn_limits){.max_steps = c->max_steps, .max_n = c->max_images,
+                                  .max_side = c->max_side, .max_controls = c->max_controls,
+                                  .max_pixels = c->max_megapixels * 1048576L,
+                                  .max_prompt = (size_t)c->max_prompt_bytes};
+    o.max_body = (size_t)c->max_body_mb << 20;
+    o.max_image = (size_t)c->max_image_mb << 20;
+    o.max_inflight = (size_t)c->max_inflight_mb << 20;
+    o.max_connections = c->max_connections;
+    o.header_timeout_s = c->header_timeout_s;
+    o.body_timeout_s = c->body_timeout_s;
+    o.idle_timeout_s = c->idle_timeout_s;
+    o.collect = collect;
+    o.arg = f;
+    return cn_server_new(&o);
+}
+
+static int write_port(const struct front *f, struct cn_err *err)
+{
+    char text[32];
+
+    if (f->port_file == NULL)
+        return CN_OK;
+    snprintf(text, sizeof(text), "%d\n%d\n", cn_server_port(f->server, false),
+             cn_server_port(f->server, true));
+    return cn_file_write(f->port_file, text, strlen(text), err);
+}
+
+/* Each connection is a descriptor; the soft limit is often 1024 where the hard one is not. */
+static void raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = CN_MIN(limit.rlim_max, (rlim_t)65536);
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int serve(struct front *f, struct cn_err *err)
+{
+    int rc;
+
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    raise_fd_limit();
+    init_metrics(f);
+    init_loop(f);
+    f->dispatch = make_dispatch(f);
+    f->server = make_server(f);
+    rc = cn_server_listen(f->server, err);
+    if (rc == CN_OK)
+        rc = write_port(f, err);
+    if (rc == CN_OK) {
+        cn_dispatch_start(f->dispatch);
+        cn_notify("READY=1\nSTATUS=listening");
+        cn_log(CN_LOG_INFO, "daemon.start", "", "version=%s pid=%d", PACKAGE_VERSION,
+               (int)getpid());
+    } else {
+        stop_now(f);
+    }
+    f->watchdog_ns = cn_notify_watchdog_us() * 1000;
+    next_tick(f);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&f->loop);
+    cn_server_free(f->server);
+    cn_dispatch_free(f->dispatch);
+    cn_metrics_free(f->metrics);
+    release_args(f);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct front *f = cn_xcalloc(1, sizeof(*f));
+    struct cn_err err = CN_ERR_INIT;
+    struct asked asked = {false, false, NULL};
+    int rc = configure(f, &asked, argc, argv, &err);
+
+    if (rc == CN_OK && asked.print) {
+        cn_conf_print(&f->conf, stdout);
+    } else if (rc == CN_OK && asked.check) {
+        puts("the configuration is good");
+    } else if (rc == CN_OK) {
+        cn_log_init((enum cn_log_level)cn_log_level_find(f->conf.level), STDERR_FILENO);
+        if (f->conf.keys_file[0] != '\0')
+            rc = cn_keys_load(&f->keys, f->conf.keys_file, &err);
+        if (rc == CN_OK)
+            rc = serve(f, &err);
+        if (rc == CN_OK)
+            cn_log(CN_LOG_INFO, "daemon.end", "", "pid=%d", (int)getpid());
+    }
+    if (rc < 0)
+        fprintf(stderr, "controlnetd: %s\n", err.msg);
+    cn_keys_release(&f->keys);
+    cn_conf_release(&f->conf);
+    free(f);
+    return rc < 0 ? 1 : 0;
+}

@@ -1,0 +1,239 @@
+/* POST /v1/images: generate, and wait for it. */
+#include "base/base.h"
+#include "http/http_priv.h"
+#include "api/request.h"
+#include "api/result.h"
+#include "http/accept.h"
+#include "http/multipart.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const media[CN_FORMAT_COUNT] = {"image/png", "image/jpeg", "image/webp"};
+
+/* ---- the head ---- */
+
+static bool is_json(const char *type)
+{
+    size_t n = strlen("application/json");
+
+    return strncasecmp(type, "application/json", n) == 0 &&
+           (type[n] == '\0' || strchr("; \t", type[n]) != NULL);
+}
+
+static enum MHD_Result refuse(struct cn_request *q, enum cn_refusal why)
+{
+    switch (why) {
+    case CN_REFUSED_FULL:
+        return cn_reply_fault(q, CN_FAULT_QUEUE_FULL, "as many jobs wait as may wait", NULL);
+    case CN_REFUSED_DRAINING:
+        return cn_reply_fault(q, CN_FAULT_DRAINING, "running jobs are finished, new ones refused",
+                              NULL);
+    default:
+        return cn_reply_fault(q, CN_FAULT_NOT_READY, "no worker is ready yet", NULL);
+    }
+}
+
+enum MHD_Result cn_images_admit(struct cn_request *q)
+{
+    const char *type = cn_request_header(q, "Content-Type");
+    const char *coding = cn_request_header(q, "Content-Encoding");
+    enum cn_refusal why = cn_dispatch_refuses(q->e->s->o.dispatch);
+
+    if (type == NULL || (!is_json(type) && !cn_multipart_is(type)))
+        return cn_reply_fault(q, CN_FAULT_MEDIA_TYPE,
+                              "expected application/json or multipart/form-data", NULL);
+    if (coding != NULL && strcasecmp(coding, "identity") != 0)
+        return cn_reply_fault(q, CN_FAULT_MEDIA_TYPE, "encoded bodies are not supported", NULL);
+    if (why != CN_REFUSED_NOT)
+        return refuse(q, why);
+    return MHD_YES;
+}
+
+/* ---- the body ---- */
+
+/* Splits the parts into the JSON ("params") and the images. */
+static int sort_parts(const struct cn_part *part, int n, struct cn_api_input *in,
+                      struct cn_api_part *image, struct cn_err *err)
+{
+    for (int i = 0; i < n; i++) {
+        if (strcmp(part[i].name, "params") == 0) {
+            in->json = (const char *)part[i].data;
+            in->json_len = part[i].len;
+            continue;
+        }
+        image[in->n_parts++] = (struct cn_api_part){part[i].name, part[i].data, part[i].len, false};
+    }
+    if (in->json == NULL)
+        return cn_fail(err, CN_EFORMAT, "there is no part \"params\"");
+    in->part = image;
+    return CN_OK;
+}
+
+static int read_multipart(struct cn_request *q, const char *type, struct cn_api_input *in,
+                          struct cn_spec *spec, enum cn_fault *fault, struct cn_err *err)
+{
+    struct cn_part part[CN_MULTIPART_MAX_PARTS];
+    struct cn_api_part image[CN_MULTIPART_MAX_PARTS];
+    char boundary[CN_MULTIPART_BOUNDARY];
+    int n, rc = cn_multipart_boundary(type, boundary, err);
+
+    *fault = CN_FAULT_MULTIPART;
+    if (rc < 0)
+        return rc;
+    n = cn_multipart_parse(boundary, q->body.data, q->body.len, part, CN_MULTIPART_MAX_PARTS, err);
+    if (n < 0)
+        return n;
+    if ((rc = sort_parts(part, n, in, image, err)) < 0)
+        return rc;
+    *fault = CN_FAULT_COUNT;
+    return cn_api_read_images(in, spec, err);
+}
+
+static int read_body(struct cn_request *q, struct cn_spec *spec, enum cn_fault *fault,
+                     struct cn_err *err)
+{
+    const struct cn_server *s = q->e->s;
+    const char *type = cn_request_header(q, "Content-Type");
+    struct cn_api_input in = {.limits = &s->o.limits, .max_image = s->o.max_image};
+
+    *fault = CN_FAULT_COUNT; /* by the error's code */
+    if (q->body.len == 0)
+        return cn_fail(err, CN_EFORMAT, "the body is empty");
+    if (cn_multipart_is(type))
+        return read_multipart(q, type, &in, spec, fault, err);
+    in.json = (const char *)q->body.data;
+    in.json_len = q->body.len;
+    return cn_api_read_images(&in, spec, err);
+}
+
+/* JSON or the picture itself? False: neither, and the answer is on its way. */
+static bool negotiate(struct cn_request *q, const struct cn_spec *spec, enum MHD_Result *ret)
+{
+    const char *accept = cn_request_header(q, "Accept");
+    bool json_named;
+    double json = cn_accept_quality(accept, "application/json", &json_named);
+    double picture = cn_accept_quality(accept, media[spec->format], NULL);
+    char text[160];
+
+    if (spec->n > 1 && !json_named) {
+        snprintf(text, sizeof(text),
+                 "%d images do not fit into one answer of type %s: ask for application/json",
+                 spec->n, media[spec->format]);
+        *ret = cn_reply_fault(q, CN_FAULT_NOT_ACCEPTABLE, text, "/n");
+        return false;
+    }
+    if (json < 0 && picture < 0) {
+        snprintf(text, sizeof(text), "there is %s and application/json", media[spec->format]);
+        *ret = cn_reply_fault(q, CN_FAULT_NOT_ACCEPTABLE, text, "/format");
+        return false;
+    }
+    q->as_json = spec->n > 1 || json > picture || (json_named && json == picture);
+    return true;
+}
+
+/* ---- the wait ---- */
+
+static void on_job_end(struct cn_job *job, void *arg)
+{
+    (void)job;
+    cn_request_resume(arg);
+}
+
+static void on_hangup(uv_poll_t *h, int status, int events)
+{
+    struct cn_request *q = h->data;
+
+    (void)status;
+    (void)events;
+    q->gone = true;
+    cn_dispatch_cancel(q->e->s->o.dispatch, q->job);
+    cn_request_resume(q);
+}
+
+void cn_images_abandon(struct cn_request *q)
+{
+    if (q->job == NULL)
+        return;
+    q->job->on_end = NULL;
+    cn_dispatch_cancel(q->e->s->o.dispatch, q->job);
+    cn_job_unref(q->job);
+    q->job = NULL;
+}
+
+static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec)
+{
+    struct cn_dispatch *d = q->e->s->o.dispatch;
+    enum cn_refusal why = cn_dispatch_refuses(d);
+    struct cn_err err = CN_ERR_INIT;
+    enum MHD_Result rc;
+
+    if (cn_catalog_resolve(cn_dispatch_catalog(d), spec, &err) < 0 ||
+        cn_spec_check(spec, &q->e->s->o.limits, &err) < 0 || !negotiate(q, spec, &rc)) {
+        if (err.code != 0)
+            rc = cn_reply_err(q, &err);
+        cn_spec_release(spec);
+        return rc;
+    }
+    cn_request_drop_body(q); /* the spec has what it needs */
+    q->job = cn_job_new(spec);
+    q->job->on_end = on_job_end;
+    q->job->arg = q;
+    if (cn_dispatch_submit(d, q->job, &err) < 0) {
+        cn_job_unref(q->job);
+        q->job = NULL;
+        return why == CN_REFUSED_NOT ? cn_reply_err(q, &err) : refuse(q, why);
+    }
+    cn_request_suspend(q, on_hangup);
+    return MHD_YES;
+}
+
+enum MHD_Result cn_images_handle(struct cn_request *q)
+{
+    struct cn_err err = CN_ERR_INIT;
+    enum cn_fault fault;
+    struct cn_spec spec;
+
+    if (read_body(q, &spec, &fault, &err) < 0)
+        return fault == CN_FAULT_COUNT ? cn_reply_err(q, &err)
+                                       : cn_reply_fault(q, fault, err.msg, err.where);
+    return submit(q, &spec);
+}
+
+/* ---- the answer ---- */
+
+static enum MHD_Result reply_result(struct cn_request *q)
+{
+    struct cn_job_image *image = &q->job->image[0];
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_buf b;
+    enum MHD_Result rc;
+
+    if (!q->as_json)
+        return cn_reply_bytes(q, media[image->format], image->data, image->len, q->job);
+    cn_buf_init(&b, CN_RESULT_MAX);
+    if (cn_result_job(q->job, &b, &err) < 0)
+        rc = cn_reply_err(q, &err);
+    else
+        rc = cn_reply_take(q, 200, "application/json", &b);
+    cn_buf_release(&b);
+    return rc;
+}
+
+enum MHD_Result cn_images_resume(struct cn_request *q)
+{
+    const struct cn_job *job = q->job;
+
+    switch (job->state) {
+    case CN_JOB_SUCCEEDED:
+        return reply_result(q);
+    case CN_JOB_EXPIRED:
+        return cn_reply_fault(q, CN_FAULT_DEADLINE, job->err.msg, NULL);
+    case CN_JOB_FAILED:
+        return cn_reply_err(q, &job->err);
+    default:
+        return MHD_NO; /* cancelled: nobody is there */
+    }
+}

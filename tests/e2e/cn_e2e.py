@@ -1,0 +1,201 @@
+"""Helpers of the end-to-end tests: a real controlnetd with a fake worker, and ways to talk to it.
+
+The current directory is the top of the build tree. CN_E2E_WRAP, when set, goes before the daemon's
+command line (a memory checker); CN_E2E_SLOW multiplies the waits.
+"""
+import http.client
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import zlib
+
+SLOW = float(os.environ.get("CN_E2E_SLOW", "1"))
+WRAP = shlex.split(os.environ.get("CN_E2E_WRAP", ""))
+DAEMON = os.path.abspath("controlnetd")
+WORKER = os.path.abspath("tests/e2e/fake-worker")
+
+
+class Daemon:
+    """One running daemon; `with Daemon("--set", "queue.capacity=2") as d:`."""
+
+    def __init__(self, *args, fake="", wait=True, env=None, listen="127.0.0.1:0"):
+        self.dir = tempfile.mkdtemp(prefix="cn-e2e-")
+        port_file = os.path.join(self.dir, "port")
+        self.log_path = os.path.join(self.dir, "log")
+        environ = dict(os.environ, CONTROLNET_FAKE=fake, **(env or {}))
+        conf = os.path.join(self.dir, "conf")
+        open(conf, "w").close()
+        self.log_file = open(self.log_path, "wb")
+        self.proc = subprocess.Popen(
+            WRAP + [DAEMON, "-c", conf, "--listen", listen, "--port-file", port_file,
+                    "--set", "worker.program=" + WORKER, *args],
+            stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=environ)
+        self.until(lambda: os.path.exists(port_file) or self.proc.poll() is not None, 20)
+        if not os.path.exists(port_file):
+            raise AssertionError("the daemon did not start: " + self.log())
+        with open(port_file) as f:
+            self.port, self.admin_port = [int(x) for x in f.read().split()]
+        if wait:
+            self.until(lambda: self.get("/readyz").status == 200, 20)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            status = self.stop()
+            if kind is None and status != 0:
+                raise AssertionError("exit status %r: %s" % (status, self.log()))
+            if kind is not None:
+                sys.stderr.write(self.log())
+        finally:
+            self.log_file.close()
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def stop(self, timeout=20):
+        if self.proc.poll() is None:
+            self.proc.send_signal(signal.SIGTERM)
+        try:
+            return self.proc.wait(timeout * SLOW)
+        except subprocess.TimeoutExpired:
+            self.proc.kill()
+            self.proc.wait()
+            raise AssertionError("the daemon did not stop: " + self.log())
+
+    def log(self):
+        with open(self.log_path, errors="replace") as f:
+            return f.read()
+
+    def events(self, name):
+        found = []
+        for line in self.log().splitlines():
+            if line.startswith("{"):
+                o = json.loads(line)
+                if o["event"] == name:
+                    found.append(o)
+        return found
+
+    @staticmethod
+    def until(condition, seconds=5, step=0.01):
+        end = time.monotonic() + seconds * SLOW
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError("waited in vain for %s" % condition)
+            time.sleep(step)
+
+    def connect(self, timeout=30, port=None):
+        return http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout * SLOW)
+
+    def request(self, method, path, body=None, headers=None, port=None):
+        c = self.connect(port=port)
+        try:
+            c.request(method, path, body, headers or {})
+            r = c.getresponse()
+            r.body = r.read()
+            return r
+        finally:
+            c.close()
+
+    def get(self, path, headers=None, port=None):
+        return self.request("GET", path, None, headers, port)
+
+    def images(self, spec, accept=None, headers=None):
+        h = {"Content-Type": "application/json"}
+        if accept:
+            h["Accept"] = accept
+        h.update(headers or {})
+        return self.request("POST", "/v1/images", json.dumps(spec), h)
+
+    def raw(self, data, seconds=3):
+        """Sends bytes and returns all that comes until the daemon closes or is silent."""
+        s = socket.create_connection(("127.0.0.1", self.port), timeout=seconds * SLOW)
+        with s:
+            s.sendall(data)
+            out = b""
+            try:
+                while True:
+                    piece = s.recv(65536)
+                    if not piece:
+                        break
+                    out += piece
+            except (socket.timeout, ConnectionResetError):
+                pass
+            return out
+
+    def metric(self, name, **labels):
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.startswith("#"):
+                continue
+            head, value = line.rsplit(" ", 1)
+            key, _, rest = head.partition("{")
+            have = dict(p.split("=", 1) for p in rest.rstrip("}").split(",") if p)
+            if key == name and all(have.get(k) == '"%s"' % v for k, v in labels.items()):
+                return float(value)
+        return 0.0
+
+    def worker_pid(self):
+        return self.events("worker.hello")[-1]["pid"]
+
+
+def png_size(data):
+    """Width and height of a PNG whose checksums are right."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n", data[:16]
+    at = 8
+    idat = b""
+    while at < len(data):
+        n, kind = struct.unpack(">I4s", data[at:at + 8])
+        piece = data[at + 8:at + 8 + n]
+        crc, = struct.unpack(">I", data[at + 8 + n:at + 12 + n])
+        assert crc == zlib.crc32(kind + piece), kind
+        if kind == b"IHDR":
+            w, h = struct.unpack(">II", piece[:8])
+        if kind == b"IDAT":
+            idat += piece
+        at += 12 + n
+    assert len(zlib.decompress(idat)) == (w * 3 + 1) * h
+    return w, h
+
+
+def multipart(parts, boundary="xXxBoundaryxXx"):
+    """parts: (name, content, extra header lines)."""
+    out = b""
+    for name, content, *extra in parts:
+        out += b"--" + boundary.encode() + b"\r\n"
+        out += b'Content-Disposition: form-data; name="%s"\r\n' % name.encode()
+        for line in extra:
+            out += line.encode() + b"\r\n"
+        out += b"\r\n" + content + b"\r\n"
+    out += b"--" + boundary.encode() + b"--\r\n"
+    return out, {"Content-Type": "multipart/form-data; boundary=" + boundary}
+
+
+class Case(unittest.TestCase):
+    """A test case with problem documents."""
+
+    def problem(self, r, status, kind, pointer=None):
+        self.assertEqual(r.status, status, r.body)
+        self.assertEqual(r.getheader("Content-Type"), "application/problem+json")
+        doc = json.loads(r.body)
+        self.assertEqual(doc["status"], status)
+        self.assertEqual(doc["type"], "urn:controlnetd:problem:" + kind, doc)
+        self.assertEqual(doc["request_id"], r.getheader("X-Request-Id"))
+        if pointer is not None:
+            self.assertEqual(doc["errors"][0]["pointer"], pointer, doc)
+        if status in (429, 503):
+            self.assertTrue(1 <= int(r.getheader("Retry-After")) <= 600)
+        return doc
+
+
+def main():
+    if not os.path.exists(DAEMON) or not os.path.exists(WORKER):
+        sys.exit(77)
+    unittest.main(verbosity=1)

@@ -1,0 +1,65 @@
+"""Requests that two parsers read in two ways: each must be refused, and nothing behind it executed."""
+from cn_e2e import Case, Daemon, main
+
+INNER = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+N = str(len(INNER)).encode()
+POST = b"POST /v1/images HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+
+REFUSED = {
+    "CL and TE": POST + b"Content-Length: " + N + b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
+    INNER,
+    "TE and CL": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + INNER,
+    "TE twice": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n"
+    b"0\r\n\r\n" + INNER,
+    "TE unknown": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + INNER,
+    "TE list": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + INNER,
+    "TE in 1.0": POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + INNER,
+    "CL twice": POST + b"Content-Length: 0\r\nContent-Length: " + N + b"\r\n\r\n" + INNER,
+    "CL twice, equal": POST + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n" + INNER,
+    "CL with blank": POST + b"Content-Length : " + N + b"\r\n\r\n" + INNER,
+    "CL plus": POST + b"Content-Length: +5\r\n\r\n" + INNER,
+    "CL list": POST + b"Content-Length: 5, 5\r\n\r\n" + INNER,
+    "CL negative": POST + b"Content-Length: -1\r\n\r\n" + INNER,
+    "CL 2^64-1": POST + b"Content-Length: 18446744073709551615\r\n\r\n" + INNER,
+    "CL 2^64": POST + b"Content-Length: 18446744073709551616\r\n\r\n" + INNER,
+    "CL hex": POST + b"Content-Length: 0x5\r\n\r\n" + INNER,
+    "no Host": b"GET /healthz HTTP/1.1\r\n\r\n" + INNER,
+    "two Hosts": GET + b"Host: b\r\n\r\n" + INNER,
+    "bare CR in value": GET + b"X-A: a\rX-B: b\r\n\r\n" + INNER,
+    "control character": GET + b"X-A: a\x01b\r\n\r\n" + INNER,
+    "blank in name": GET + b"X A: b\r\n\r\n" + INNER,
+    "obs-fold": GET + b"X-A: a\r\n b\r\nX(: c\r\n\r\n" + INNER,
+    "body on GET": GET + b"Content-Length: " + N + b"\r\n\r\n" + INNER,
+    "chunked body on GET": GET + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + INNER,
+    "body on 404": b"POST /nope HTTP/1.1\r\nHost: a\r\nContent-Length: " + N + b"\r\n\r\n" + INNER,
+    "body on 405": b"PUT /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: " + N + b"\r\n\r\n" + INNER,
+    "absolute target": b"GET http://b/healthz HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
+    "parent segment": b"GET /../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
+    "escaped parent": b"GET /%2e%2e/etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
+    "NUL in target": b"GET /healthz%00x HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
+    "CR LF in target": b"GET /healthz%0d%0ax HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
+    "many headers": GET + b"".join(b"X-%d: a\r\n" % i for i in range(100)) + b"\r\n" + INNER,
+    "HTTP/2.0": b"GET /healthz HTTP/2.0\r\nHost: a\r\n\r\n" + INNER,
+    "garbage": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n" + INNER,
+}
+
+
+class Smuggling(Case):
+    def test_all(self):
+        with Daemon("--set", "http.idle_timeout_s=2", "--set", "http.header_timeout_s=2") as d:
+            for name, data in REFUSED.items():
+                with self.subTest(name):
+                    out = d.raw(data, 4)
+                    self.assertNotIn(b"HTTP/1.1 2", out)
+                    self.assertLessEqual(out.count(b"HTTP/1.1 404"), name == "body on 404", out)
+            big = d.raw(GET + b"X-Big: " + b"a" * 40000 + b"\r\n\r\n", 4)
+            self.assertNotIn(b" 200 ", big.split(b"\r\n")[0])
+            long = d.raw(b"GET /" + b"a" * 40000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 4)
+            self.assertNotIn(b" 200 ", long.split(b"\r\n")[0])
+            self.assertEqual([e for e in d.events("http.request") if "smuggled" in e["path"]], [])
+            self.assertEqual(d.get("/healthz").status, 200)
+
+
+if __name__ == "__main__":
+    main()
