@@ -10,7 +10,9 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
-sys.modules["ftfy"] = None  # diffusers does not require it; with it CLIPTokenizer cleans differently
+sys.modules["ftfy"] = (
+    None  # diffusers does not require it; with it CLIPTokenizer cleans differently
+)
 
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402

@@ -1,6 +1,6 @@
 """Models whose weights are a formula of the tensor name, so that tests need no file for them.
 
-For a tensor named "component/key" (component: unet, vae, text_encoder, controlnet) and flat index i:
+For a tensor named "component/key" (unet, vae, text_encoder or controlnet) and flat index i:
     x = fnv1a32(name) + i * 0x9E3779B9                        (mod 2^32)
     x ^= x >> 16; x *= 0x7FEB352D; x ^= x >> 15; x *= 0x846CA68B; x ^= x >> 16
     u = (x >> 8) * 2^-23 - 1                                  in [-1, 1), exact in float32
@@ -8,8 +8,10 @@ and the value, in float32 with one rounding:
     1-d ".weight" (a norm)          1 + 0.25 u
     ".bias"                         0.125 u
     "embeddings." in the name       0.5 u
-    otherwise                       b u,  b = float32(g sqrt(3 / fan_in)), fan_in = elements / shape[0]
-    g = 2 for to_q and q_proj, 0.25 for controlnet_down_blocks and controlnet_mid_block, else 1
+    otherwise                       b u,  b = float32(g sqrt(3 / fan_in)),
+                                    fan_in = elements / shape[0],
+                                    g = 2 for to_q and q_proj, 0.25 for controlnet_down_blocks
+                                    and controlnet_mid_block, else 1
 """
 
 import json

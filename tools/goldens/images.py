@@ -1,6 +1,6 @@
 """Whole images: requests in our own format, run through the diffusers pipelines.
 
-A case is a JSON file {"request": ..., "reference": ...}, a PNG per image, and a safetensors file with
+A case is a JSON file {"request": ..., "reference": ...}, a PNG per image, and a safetensors file:
 noise   [n,4,h,w]  first Gaussian draw of the image's generator that becomes latent noise
 latent  [n,4,h,w]  the last latent, still multiplied by scaling_factor
 Images that a request names lie next to it.
@@ -8,7 +8,6 @@ Images that a request names lie next to it.
 
 import copy
 import functools
-from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -38,10 +37,15 @@ def picture(kind, width, height):
         for _ in range(9):
             x, y = rng.integers(0, width - 8), rng.integers(0, height - 8)
             w, h = rng.integers(4, 20), rng.integers(4, 20)
-            draw.rectangle([int(x), int(y), int(x + w), int(y + h)], fill=tuple(rng.integers(0, 256, 3).tolist()))
+            draw.rectangle(
+                [int(x), int(y), int(x + w), int(y + h)],
+                fill=tuple(rng.integers(0, 256, 3).tolist()),
+            )
     else:  # photo
         y, x = np.mgrid[0:height, 0:width]
-        waves = [np.sin(x / a + p) * np.cos(y / b - p) for a, b, p in [(7, 9, 0), (5, 13, 1), (11, 6, 2)]]
+        waves = [
+            np.sin(x / a + p) * np.cos(y / b - p) for a, b, p in [(7, 9, 0), (5, 13, 1), (11, 6, 2)]
+        ]
         noise = rng.normal(0, 0.05, (height, width, 3))
         image = Image.fromarray(
             np.uint8(np.clip(np.stack(waves, -1) * 0.45 + 0.5 + noise, 0, 1) * 255), "RGB"
@@ -273,7 +277,10 @@ def image_cases():
     for name in ("ddim", "euler", "euler_a", "dpmpp_2m", "unipc"):
         yield f"inpaint-{name}", base("tiny", SIZE, sampler=name, steps=8, **mask)
     yield "inpaint-whole", base("tiny", SIZE, steps=6, **(mask | dict(denoise=1.0)))
-    yield "inpaint-no-control", base("tiny", SIZE, **{k: v for k, v in mask.items() if k != "controls"})
+    yield (
+        "inpaint-no-control",
+        base("tiny", SIZE, **{k: v for k, v in mask.items() if k != "controls"}),
+    )
 
 
 def tiny2_cases():
@@ -281,7 +288,10 @@ def tiny2_cases():
     size = dict(width=48, height=64)
     for name in samplers.SAMPLERS:
         steps = 4 if name == "lcm" else 6
-        yield f"{name}", base("tiny2", size, guidance_scale=3.0, sampler=name, steps=steps, controls=[hint])
+        yield (
+            f"{name}",
+            base("tiny2", size, guidance_scale=3.0, sampler=name, steps=steps, controls=[hint]),
+        )
     karras = dict(sampler="dpmpp_2m", schedule="karras")
     yield "karras", base("tiny2", size, guidance_scale=3.0, **karras, controls=[hint])
     start = dict(init_image="photo-48x64.png", denoise=0.5)
@@ -317,8 +327,15 @@ def shipped_cases(model, control_model, side, prompts):
     yield "no-guidance", case(prompts[1], guidance_scale=1.0, sampler="ddim", controls=hint)
     yield "ancestral", case(prompts[1], sampler="euler_a", controls=hint)
     yield "multistep", case(prompts[0], sampler="dpmpp_2m", schedule="karras", controls=hint)
-    yield "image", case(
-        prompts[1], sampler="unipc", init_image=f"photo-{side}x{side}.png", denoise=0.5, controls=hint
+    yield (
+        "image",
+        case(
+            prompts[1],
+            sampler="unipc",
+            init_image=f"photo-{side}x{side}.png",
+            denoise=0.5,
+            controls=hint,
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """Names of the SD 1.5 tensors in single-file (LDM) checkpoints, and a table of them for the tests.
 
-golden/ldm-keys.tsv: component, key in the diffusers layout, key in the single file, shape of SD 1.5,
-shape of tiny15 (dimensions joined by x). The four linear weights of each VAE attention are [C,C] in the
-diffusers layout and [C,C,1,1] in the single file; the table has the diffusers shape.
+golden/ldm-keys.tsv: component, key in the diffusers layout, key in the single file, shape of
+SD 1.5, shape of tiny15 (dimensions joined by x). The four linear weights of each VAE attention are
+[C,C] in the diffusers layout and [C,C,1,1] in the single file; the table has the diffusers shape.
 """
 
 import re
@@ -38,7 +38,13 @@ UNET_FIXED = {
     "controlnet_cond_embedding.conv_in": "input_hint_block.0",
 }
 
-VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+VAE_ATTENTION = {
+    "group_norm": "norm",
+    "to_q": "q",
+    "to_k": "k",
+    "to_v": "v",
+    "to_out.0": "proj_out",
+}
 
 
 def resnet(rest):
@@ -67,7 +73,9 @@ def unet_key(key):
     module, tail = key.rsplit(".", 1)
     if module in UNET_FIXED:
         return f"{UNET_FIXED[module]}.{tail}"
-    if m := re.match(r"(down|up)_blocks\.(\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)\.(.*)", key):
+    if m := re.match(
+        r"(down|up)_blocks\.(\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)\.(.*)", key
+    ):
         return unet_block(*m.groups())
     if m := re.match(r"mid_block\.attentions\.0\.(.*)", key):
         return f"middle_block.1.{m[1]}"
@@ -86,8 +94,12 @@ def vae_key(key, levels=4):
     key = key.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
     key = re.sub(r"down_blocks\.(\d)\.resnets\.", r"down.\1.block.", key)
     key = re.sub(r"down_blocks\.(\d)\.downsamplers\.0\.", r"down.\1.downsample.", key)
-    key = re.sub(r"up_blocks\.(\d)\.resnets\.", lambda m: f"up.{levels - 1 - int(m[1])}.block.", key)
-    key = re.sub(r"up_blocks\.(\d)\.upsamplers\.0\.", lambda m: f"up.{levels - 1 - int(m[1])}.upsample.", key)
+    key = re.sub(
+        r"up_blocks\.(\d)\.resnets\.", lambda m: f"up.{levels - 1 - int(m[1])}.block.", key
+    )
+    key = re.sub(
+        r"up_blocks\.(\d)\.upsamplers\.0\.", lambda m: f"up.{levels - 1 - int(m[1])}.upsample.", key
+    )
     key = re.sub(r"mid_block\.resnets\.(\d)\.", lambda m: f"mid.block_{int(m[1]) + 1}.", key)
     if m := re.match(r"(.*)mid_block\.attentions\.0\.(.*)\.(weight|bias)$", key):
         return f"{m[1]}mid.attn_1.{VAE_ATTENTION[m[2]]}.{m[3]}"

@@ -1,7 +1,7 @@
 """Tiny random models with odd sizes, in the diffusers directory layout.
 
 tiny   3 levels, heads of width 6, 5, 7, VAE f=4, quick_gelu, epsilon
-tiny2  like SD 2: linear projections, erf gelu, pad token 0, v-prediction, VAE f=8, transformer depth 2
+tiny2  like SD 2: linear projections, erf gelu, pad token 0, v-prediction, VAE f=8, two blocks deep
 tiny9  9-channel inpainting UNet, VAE f=2
 tiny-control-{a,b,zero}  for tiny; tiny2-control for tiny2
 """
@@ -71,9 +71,7 @@ VAES = {
 }
 
 TEXTS = {
-    "tiny": dict(
-        hidden_size=36, num_attention_heads=3, num_hidden_layers=3, intermediate_size=100
-    ),
+    "tiny": dict(hidden_size=36, num_attention_heads=3, num_hidden_layers=3, intermediate_size=100),
     "tiny2": dict(
         hidden_size=40,
         num_attention_heads=2,
@@ -81,9 +79,7 @@ TEXTS = {
         intermediate_size=96,
         hidden_act="gelu",
     ),
-    "tiny9": dict(
-        hidden_size=12, num_attention_heads=2, num_hidden_layers=1, intermediate_size=32
-    ),
+    "tiny9": dict(hidden_size=12, num_attention_heads=2, num_hidden_layers=1, intermediate_size=32),
 }
 
 # name: (UNet it belongs to, hint channels, dtype of the file, zero-initialised outputs)

@@ -32,7 +32,12 @@ SAMPLERS = {
     ),
     "unipc": ("UniPCMultistepScheduler", {}, True, ALL_SPACINGS),
     "lcm": ("LCMScheduler", dict(set_alpha_to_one=False), False, ("leading",)),
-    "pndm": ("PNDMScheduler", dict(skip_prk_steps=True, set_alpha_to_one=False), False, ALL_SPACINGS),
+    "pndm": (
+        "PNDMScheduler",
+        dict(skip_prk_steps=True, set_alpha_to_one=False),
+        False,
+        ALL_SPACINGS,
+    ),
 }
 
 # with Karras or exponential sigmas these ignore the spacing
@@ -48,7 +53,7 @@ BETAS = dict(
 
 
 def sampler(name, spacing="leading", schedule="default", prediction="epsilon", **betas):
-    """The diffusers object for our names; betas: the noise schedule, where it is not that of SD 1.5."""
+    """The diffusers object for our names; betas: the noise schedule where it is not SD 1.5's."""
     cls, options, sigmas, _ = SAMPLERS[name]
     if schedule != "default" and not sigmas:
         return injected(name, spacing, schedule, prediction, **betas)

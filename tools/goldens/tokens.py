@@ -1,6 +1,6 @@
 """Token ids of the full CLIP vocabulary for about 1000 prompts.
 
-`ids` is transformers' CLIPTokenizer (the slow one, which the diffusers pipelines load) without ftfy.
+`ids` is transformers' CLIPTokenizer (the slow one, which the pipelines load) without ftfy.
 "differs" names the other implementations that give other ids: "fast" (CLIPTokenizerFast), "ftfy"
 (the slow one with ftfy installed), "openai" (ftfy, HTML entities, as the original code cleans).
 """
