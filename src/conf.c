@@ -165,7 +165,8 @@ static int check_numbers(const struct cn_conf *c, struct cn_err *err)
         return cn_fail(err, CN_EINVAL, "limits.max_image_mb (%d) is over limits.max_body_mb (%d)",
                        c->max_image_mb, c->max_body_mb);
     if (c->max_body_mb > c->max_inflight_mb)
-        return cn_fail(err, CN_EINVAL, "limits.max_body_mb (%d) is over limits.max_inflight_mb (%d)",
+        return cn_fail(err, CN_EINVAL,
+                       "limits.max_body_mb (%d) is over limits.max_inflight_mb (%d)",
                        c->max_body_mb, c->max_inflight_mb);
     return CN_OK;
 }

@@ -1,9 +1,9 @@
 /* controlnetd: the daemon's main.
  *
- * DESIGN. One thread, one loop. It ends in steps, each entered from the tick of 50 ms that runs once
- * a signal came: DRAIN (new work is refused, accepted work is finished, at most drain_s) → CLOSE
- * (what is left fails; answers leave, at most 2 s) → STOP (MHD and the workers end) → all handles
- * are closed and uv_run returns. A second signal skips to CLOSE.
+ * DESIGN. One thread, one loop. It ends in steps, each entered from the tick of 50 ms that runs
+ * once a signal came: DRAIN (new work is refused, accepted work is finished, at most drain_s) →
+ * CLOSE (what is left fails; answers leave, at most 2 s) → STOP (MHD and the workers end) → all
+ * handles are closed and uv_run returns. A second signal skips to CLOSE.
  */
 #include "base/base.h"
 #include "conf.h"

@@ -61,8 +61,9 @@ void cn_selfstat_read(struct cn_selfstat *r)
     read_text("/proc/self/stat", text, sizeof(text));
     p = strrchr(text, ')'); /* the name before it may contain anything */
     if (p != NULL &&
-        sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d "
-                      "%llu %lu %ld",
+        sscanf(p + 1,
+               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d "
+               "%llu %lu %ld",
                &user, &kernel, &start, &bytes, &pages) == 5) {
         r->cpu_s = (double)(user + kernel) / ticks;
         r->start_s = boot_time() + (double)start / ticks;

@@ -208,7 +208,8 @@ static int read_image(struct reader *r, const json_t *v, const char *where, void
 static int read_weights(struct reader *r, const json_t *v, const char *where, void *target,
                         const struct cn_enum *e)
 {
-    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of numbers, one for each level (13 in SD 1.5)";
+    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of numbers, "
+                                   "one for each level (13 in SD 1.5)";
     struct cn_spec_control *c = target;
     const char *word = json_string_value(v);
     char at[96];
@@ -218,8 +219,8 @@ static int read_weights(struct reader *r, const json_t *v, const char *where, vo
         int i = cn_enum_find(&cn_enum_weights, word);
 
         if (i < 0 || i == CN_W_CUSTOM)
-            return cn_fail_at(r->err, CN_EINVAL, where, "there are no weights \"%.60s\": expected %s",
-                              word, expected);
+            return cn_fail_at(r->err, CN_EINVAL, where,
+                              "there are no weights \"%.60s\": expected %s", word, expected);
         c->weights = (enum cn_weighting)i;
         return CN_OK;
     }

@@ -1,7 +1,8 @@
 /* The native dialect: a JSON request, with or without multipart parts beside it, to a job
  * description. Any thread.
  *
- *     struct cn_api_input in = {.json = body, .json_len = len, .limits = &limits, .max_image = max};
+ *     struct cn_api_input in = {.json = body, .json_len = len, .limits = &limits,
+ *                               .max_image = max};
  *     if (cn_api_read_images(&in, &spec, &err) < 0) ...   -- err.where = "/controls/0/image" or ""
  *
  * The caller holds the spec afterwards. A member that is null counts as left out. Unknown members

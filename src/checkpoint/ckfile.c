@@ -170,8 +170,9 @@ static int add_split(struct cn_checkpoint *c, const char *q_name, const struct c
     for (int i = 0; i < 3; i++) {
         third.data = (const char *)v->data + (size_t)i * third.bytes;
         cn_ck_add(c, CN_COMP_TEXT,
-                  cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name, "qkv"[i],
-                                  at + 8), &third);
+                  cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name,
+                                  "qkv"[i], at + 8),
+                  &third);
     }
     return CN_OK;
 }

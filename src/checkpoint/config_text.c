@@ -145,9 +145,15 @@ int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn
 void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s)
 {
     static const struct cn_rule rules[] = {
-        {.key = "num_train_timesteps"}, {.key = "beta_start"},       {.key = "beta_end"},
-        {.key = "beta_schedule"},       {.key = "prediction_type"},  {.key = "timestep_spacing"},
-        {.key = "steps_offset"},        {.key = "set_alpha_to_one"}, {.key = "rescale_betas_zero_snr"},
+        {.key = "num_train_timesteps"},
+        {.key = "beta_start"},
+        {.key = "beta_end"},
+        {.key = "beta_schedule"},
+        {.key = "prediction_type"},
+        {.key = "timestep_spacing"},
+        {.key = "steps_offset"},
+        {.key = "set_alpha_to_one"},
+        {.key = "rescale_betas_zero_snr"},
     };
 
     read_schedule(f, s);

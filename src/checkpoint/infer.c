@@ -1,6 +1,7 @@
 /* The configuration of single files, from the shapes of their tensors. Shapes do not say
  * everything: heads, norm groups and the kind of prediction follow the family (model SD 1.x:
- * context width 768; SD 2.x: 1024), and a file "<model>.json" next to the model may correct them. */
+ * context width 768; SD 2.x: 1024), and a file "<model>.json" next to the model may correct
+ * them. */
 #include "base/base.h"
 #include "base/spec.h"
 #include "checkpoint/checkpoint_priv.h"
@@ -107,7 +108,8 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
     const struct cn_tensor_view *proj;
 
     /* A difference file leaves out what training did not change. */
-    u->in_channels = a->c->difference && !has(a, "conv_in.weight") ? 4 : dim(a, 1, "conv_in.weight");
+    u->in_channels =
+        a->c->difference && !has(a, "conv_in.weight") ? 4 : dim(a, 1, "conv_in.weight");
     u->out_channels =
         a->comp == CN_COMP_UNET ? dim(a, 0, "conv_out.weight") : u->in_channels;
     u->blocks = count_blocks(a, "down_blocks.", ".resnets.0.conv1.weight");

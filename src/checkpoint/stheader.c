@@ -409,8 +409,9 @@ static int check_pairs(const struct cn_st_header *h, const char *path, struct cn
     qsort(sorted, h->pairs, sizeof(*sorted), compare_pairs);
     for (size_t i = 1; rc == CN_OK && i < h->pairs; i++)
         if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
-            rc = cn_fail(err, CN_EFORMAT, "\"%s\": header: the metadata key \"%.120s\" is there twice",
-                         path, sorted[i]->key);
+            rc = cn_fail(err, CN_EFORMAT,
+                         "\"%s\": header: the metadata key \"%.120s\" is there twice", path,
+                         sorted[i]->key);
     free(sorted);
     return rc;
 }

@@ -113,7 +113,8 @@ int cn_listen_open(const char *address, int *ret_fd, struct cn_err *err)
     split(address, host, sizeof(host), port, sizeof(port), NULL);
     rc = getaddrinfo(host[0] == '\0' || strcmp(host, "*") == 0 ? NULL : host, port, &hint, &list);
     if (rc != 0)
-        return cn_fail(err, CN_EIO, "cannot find the address \"%s\": %s", address, gai_strerror(rc));
+        return cn_fail(err, CN_EIO, "cannot find the address \"%s\": %s", address,
+                       gai_strerror(rc));
     for (const struct addrinfo *ai = list; ai != NULL && fd < 0; ai = ai->ai_next)
         fd = open_one(ai);
     freeaddrinfo(list);

@@ -199,7 +199,8 @@ static int part_head(struct parser *s, struct cn_part *part)
         if ((rc = part_header(s, line, part)) < 0)
             return rc;
     }
-    return cn_fail(s->err, CN_ETOOBIG, "a part with more than %d headers", CN_MULTIPART_MAX_HEADERS);
+    return cn_fail(s->err, CN_ETOOBIG, "a part with more than %d headers",
+                   CN_MULTIPART_MAX_HEADERS);
 }
 
 /* Behind a boundary: 1 another part follows, 0 it was the last. */

@@ -90,8 +90,8 @@ static int check_annotator(const struct cn_catalog *c, const char *name, int ind
             at += (size_t)snprintf(list + at, sizeof(list) - at, ", \"%s\"", c->annotator[i].name);
     }
     snprintf(where, sizeof(where), "/controls/%d/annotator", index);
-    return cn_fail_at(err, CN_ENOTFOUND, where, "there is no annotator \"%.60s\": there is %s", name,
-                      list);
+    return cn_fail_at(err, CN_ENOTFOUND, where, "there is no annotator \"%.60s\": there is %s",
+                      name, list);
 }
 
 static int check_control(const struct cn_catalog *c, const struct cn_model_info *base,

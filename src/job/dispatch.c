@@ -456,7 +456,8 @@ int cn_dispatch_retry_after_s(const struct cn_dispatch *d)
     double workers = CN_MAX(cn_dispatch_ready_workers(d), 1);
     double s = (d->queue.n + 1) * (d->service_s > 0 ? d->service_s : 1) / workers;
 
-    s *= 0.8 + 0.4 * ((double)(cn_random_seed() % 1024) / 1024); /* so that not all come back at once */
+    /* So that not all come back at once. */
+    s *= 0.8 + 0.4 * ((double)(cn_random_seed() % 1024) / 1024);
     return (int)CN_MIN(CN_MAX(ceil(s), 1), 600);
 }
 

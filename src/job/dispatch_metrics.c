@@ -7,7 +7,8 @@
 
 static const double queue_bound[] = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800};
 static const double run_bound[] = {0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300};
-static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
+static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1,
+                                     2.5,   5,     10,    30,  60,   300};
 
 #define HISTOGRAM(name, help, labels, bound)                                                       \
     cn_metric_add_histogram(r, name, help, labels, bound, (int)CN_LEN(bound))

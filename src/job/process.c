@@ -275,8 +275,12 @@ static int spawn(struct cn_process *p, struct incarnation *inc, int fd)
         [2] = {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
         [WORKER_FD] = {.flags = UV_INHERIT_FD, .data.fd = fd},
     };
-    uv_process_options_t o = {.exit_cb = on_child_exit, .file = p->o.program, .args = argv, .env = env,
-                              .stdio = io, .stdio_count = WORKER_FD + 1};
+    uv_process_options_t o = {.exit_cb = on_child_exit,
+                              .file = p->o.program,
+                              .args = argv,
+                              .env = env,
+                              .stdio = io,
+                              .stdio_count = WORKER_FD + 1};
 
     fill_args(p, argv);
     fill_env(env);

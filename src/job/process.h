@@ -3,8 +3,8 @@
  * DESIGN. Loop thread only. An incarnation (process, socket) is an object of its own that outlives
  * its place here until libuv has closed its handles; events of one that was dropped go nowhere.
  * A process is down when it has exited and its socket is read to the end, so that its last words
- * are heard. It starts again after a delay of 0.2 s, doubled with each failure up to 30 s; a process
- * that stayed ready for 60 s starts from 0.2 s again.
+ * are heard. It starts again after a delay of 0.2 s, doubled with each failure up to 30 s; a
+ * process that stayed ready for 60 s starts from 0.2 s again.
  *
  *     p = cn_process_new(&options);
  *     cn_process_start(p);

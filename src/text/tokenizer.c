@@ -1,10 +1,12 @@
-/* Text to ids, step by step as transformers' CLIPTokenizer without ftfy (v4.57, tokenization_clip.py):
+/* Text to ids, step by step as transformers' CLIPTokenizer without ftfy (v4.57,
+ * tokenization_clip.py):
  *
  * 1. Added tokens ("<|endoftext|>") are cut out of the raw text.
  * 2. Controls are dropped, white space and each CJK ideograph split words (BasicTokenizer).
  * 3. A word is normalised (NFC) and lowercased.
  * 4. A word is split by the pattern of OpenAI's CLIP, ignoring case:
- *    <\|startoftext\|> | <\|endoftext\|> | 's|'t|'re|'ve|'m|'ll|'d | \p{L}+ | \p{N} | [^\s\p{L}\p{N}]+
+ *    <\|startoftext\|> | <\|endoftext\|> | 's|'t|'re|'ve|'m|'ll|'d | \p{L}+ | \p{N} |
+ *    [^\s\p{L}\p{N}]+
  * 5. The UTF-8 bytes of each piece are merged by rank.
  *
  * Normalising word by word is the same as normalising the text: nothing composes across a space.

@@ -112,7 +112,8 @@ static int load_vocab(struct cn_tokenizer *t, const char *path, struct cn_err *e
     if (rc < 0)
         return rc;
     json_object_foreach(root, symbol, id) {
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= MAX_ID) {
+        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+            json_integer_value(id) >= MAX_ID) {
             rc = cn_fail(err, CN_EFORMAT, "\"%s\": the id of \"%.60s\" is not a whole number "
                          "below %d", path, symbol, MAX_ID);
             break;

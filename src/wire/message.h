@@ -47,7 +47,7 @@ extern const struct cn_enum cn_enum_model_kind;
 struct cn_model_info {
     char name[128];
     enum cn_model_kind kind;
-    char family[64];     /* "sd15", or what the worker calls it; models of one family fit together */
+    char family[64]; /* "sd15", or what the worker calls it; models of one family fit together */
     char title[128];     /* for people; may be empty */
     char annotator[64];  /* ControlNet: the control map it was trained on ("canny"), or empty */
     int width, height;   /* default size; 0 for a ControlNet */
@@ -77,7 +77,12 @@ struct cn_msg_hello {
 
 void cn_msg_hello_release(struct cn_msg_hello *m);
 
-enum cn_worker_state { CN_WORKER_LOADING, CN_WORKER_READY, CN_WORKER_BROKEN, CN_WORKER_STATE_COUNT };
+enum cn_worker_state {
+    CN_WORKER_LOADING,
+    CN_WORKER_READY,
+    CN_WORKER_BROKEN,
+    CN_WORKER_STATE_COUNT
+};
 
 struct cn_msg_state {
     enum cn_worker_state state;

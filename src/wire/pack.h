@@ -1,4 +1,5 @@
-/* Numbers, strings and byte runs in a fixed encoding: little-endian, nothing aligned, nothing dumped.
+/* Numbers, strings and byte runs in a fixed encoding: little-endian, nothing aligned, nothing
+ * dumped.
  *
  * Any thread. Writing appends to a cn_buf whose maximum is the limit; the first failure sticks in
  * the cn_pack, so callers write everything and ask once. Reading never goes past the end; the first

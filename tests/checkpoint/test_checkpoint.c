@@ -35,10 +35,11 @@ static const char text_json[] =
 static const char schedule_json[] =
     "{\"_class_name\":\"PNDMScheduler\",\"beta_start\":0.00085,\"beta_end\":0.012,"
     "\"beta_schedule\":\"scaled_linear\",\"steps_offset\":1,\"skip_prk_steps\":true}";
-static const char index_json[] =
-    "{\"_class_name\":\"StableDiffusionPipeline\",\"unet\":[\"diffusers\",\"UNet2DConditionModel\"],"
-    "\"vae\":[\"diffusers\",\"AutoencoderKL\"],\"text_encoder\":[\"transformers\",\"CLIPTextModel\"],"
-    "\"safety_checker\":[null,null]}";
+static const char index_json[] = "{\"_class_name\":\"StableDiffusionPipeline\",\"unet\":["
+                                 "\"diffusers\",\"UNet2DConditionModel\"],"
+                                 "\"vae\":[\"diffusers\",\"AutoencoderKL\"],\"text_encoder\":["
+                                 "\"transformers\",\"CLIPTextModel\"],"
+                                 "\"safety_checker\":[null,null]}";
 
 /* Writes the tensors that `expect` names to a file. */
 static void write_net(const char *path, void (*expect)(struct make *m))
@@ -237,7 +238,8 @@ static void shards_are_put_together(void **state)
     snprintf(path, sizeof(path), "%s/unet/part-1.safetensors", dir);
     assert_int_equal(cn_safetensors_write(path, m.view, m.n / 2, NULL, NULL), CN_OK);
     snprintf(path, sizeof(path), "%s/unet/part-2.safetensors", dir);
-    assert_int_equal(cn_safetensors_write(path, m.view + m.n / 2, m.n - m.n / 2, NULL, NULL), CN_OK);
+    assert_int_equal(cn_safetensors_write(path, m.view + m.n / 2, m.n - m.n / 2, NULL, NULL),
+                     CN_OK);
     snprintf(path, sizeof(path), "%s/unet/diffusion_pytorch_model.safetensors", dir);
     unlink(path);
     make_text(cn_arena_printf(&m.arena, "%s}}", json),
@@ -415,14 +417,17 @@ static void sd2_tensors(struct make *m)
     m->ldm = &tiny_layout;
     m->comp = CN_COMP_UNET;
     cn_expect_unet(&u, make_expected, m);
-    make_add(m, "cond_stage_model.model.token_embedding.weight", CN_F16, 2, (const int64_t[]){100, 1024});
-    make_add(m, "cond_stage_model.model.positional_embedding", CN_F16, 2, (const int64_t[]){77, 1024});
+    make_add(m, "cond_stage_model.model.token_embedding.weight", CN_F16, 2,
+             (const int64_t[]){100, 1024});
+    make_add(m, "cond_stage_model.model.positional_embedding", CN_F16, 2,
+             (const int64_t[]){77, 1024});
     make_add(m, "cond_stage_model.model.ln_final.weight", CN_F16, 1, (const int64_t[]){1024});
     make_add(m, "cond_stage_model.model.ln_final.bias", CN_F16, 1, (const int64_t[]){1024});
     make_add(m, "cond_stage_model.model.logit_scale", CN_F32, 0, NULL);
     make_add(m, "cond_stage_model.model.text_projection", CN_F16, 2, (const int64_t[]){1024, 1024});
     for (int i = 0; i < 2; i++) {
-        const char *at = cn_arena_printf(&m->arena, "cond_stage_model.model.transformer.resblocks.%d", i);
+        const char *at =
+            cn_arena_printf(&m->arena, "cond_stage_model.model.transformer.resblocks.%d", i);
 
         for (size_t k = 0; k < CN_LEN(plain); k++) {
             snprintf(name, sizeof(name), "%s.%s", at, plain[k]);
@@ -436,7 +441,8 @@ static void sd2_tensors(struct make *m)
                  (const int64_t[]){1024, 1024});
         make_add(m, cn_arena_printf(&m->arena, "%s.mlp.c_fc.weight", at), CN_F16, 2,
                  (const int64_t[]){64, 1024});
-        make_add(m, cn_arena_printf(&m->arena, "%s.mlp.c_fc.bias", at), CN_F16, 1, (const int64_t[]){64});
+        make_add(m, cn_arena_printf(&m->arena, "%s.mlp.c_fc.bias", at), CN_F16, 1,
+                 (const int64_t[]){64});
         make_add(m, cn_arena_printf(&m->arena, "%s.mlp.c_proj.weight", at), CN_F16, 2,
                  (const int64_t[]){1024, 64});
     }
@@ -462,8 +468,9 @@ static void sd2_files_are_understood(void **state)
     assert_int_equal(cn_checkpoint_text(c)->pad_token, 0);
     assert_int_equal(cn_safetensors_open(path, &st, NULL), CN_OK);
     assert_int_equal(
-        cn_safetensors_find(st, "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight",
-                            &whole, NULL), CN_OK);
+        cn_safetensors_find(
+            st, "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight", &whole, NULL),
+        CN_OK);
     assert_int_equal(cn_checkpoint_find(c, CN_COMP_TEXT,
                                         "text_model.encoder.layers.0.self_attn.q_proj.weight", &q,
                                         NULL), CN_OK);

@@ -37,8 +37,8 @@ static int parse(const char *header, size_t data, struct cn_err *err)
     return rc;
 }
 
-#define T(name, dtype, shape, at) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape            \
-                                  ",\"data_offsets\":" at "}"
+#define T(name, dtype, shape, at)                                                                  \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" at "}"
 
 static void good_headers_are_read(void **state)
 {
@@ -56,7 +56,9 @@ static void good_headers_are_read(void **state)
         {"{" T("b", "F16", "[2]", "[4,8]") "," T("a", "F32", "[1]", "[0,4]") "}", 8},
         {"{" T("z", "U8", "[0]", "[4,4]") "," T("a", "F32", "[1]", "[0,4]") "}", 4},
         {"{" T("q", "F8_E4M3", "[3]", "[0,3]") "," T("f", "F4", "[4]", "[3,5]") "}", 5},
-        {"{ \"a\" : { \"data_offsets\" : [ 0 , 1 ] , \"shape\" : [ 1 , 1 ] , \"dtype\" : \"U8\" } }\n", 1},
+        {"{ \"a\" : { \"data_offsets\" : [ 0 , 1 ] , \"shape\" : [ 1 , 1 ] , \"dtype\" : \"U8\" } "
+         "}\n",
+         1},
         {"{" T("deep", "U8", "[1,1,1,1,1,1,1,1]", "[0,1]") "}", 1},
     };
 
@@ -176,8 +178,8 @@ static void unknown_uses_are_refused_late(void **state)
     struct cn_safetensors *st;
     struct cn_tensor_view v;
     size_t len;
-    unsigned char *p = file_of("{" T("q", "F8_E4M3", "[3]", "[0,3]") "," T("u", "U8", "[1]", "[3,4]")
-                               "}", 4, &len);
+    unsigned char *p = file_of(
+        "{" T("q", "F8_E4M3", "[3]", "[0,3]") "," T("u", "U8", "[1]", "[3,4]") "}", 4, &len);
 
     (void)state;
     assert_int_equal(cn_safetensors_parse("x", p, len, &st, &err), CN_OK);

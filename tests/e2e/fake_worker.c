@@ -243,7 +243,8 @@ static int draw(const struct fake *f, const struct cn_spec *s, int index,
     return rc;
 }
 
-static int run(void *ctx, const struct cn_spec *s, const struct cn_worker_cb *cb, struct cn_err *err)
+static int run(void *ctx, const struct cn_spec *s, const struct cn_worker_cb *cb,
+               struct cn_err *err)
 {
     int rc = fail_as_told(s->prompt, err);
 

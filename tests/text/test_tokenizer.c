@@ -62,8 +62,8 @@ static void known_prompts_have_their_ids(void **state)
 {
     (void)state;
     IDS(clip, "a photo of a cat", 320, 1125, 539, 320, 2368);
-    IDS(clip, "a photo of an astronaut riding a horse on mars", 320, 1125, 539, 550, 18376, 6765, 320,
-        4558, 525, 7496);
+    IDS(clip, "a photo of an astronaut riding a horse on mars", 320, 1125, 539, 550, 18376, 6765,
+        320, 4558, 525, 7496);
     IDS(clip, "best quality, extremely detailed", 949, 3027, 267, 6519, 12609);
     IDS(clip, "pale golden rod circle with old lace background", 12518, 3878, 8291, 7117, 593, 896,
         5421, 5994);
