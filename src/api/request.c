@@ -221,7 +221,8 @@ static int read_image(struct reader *r, const json_t *v, const char *where, void
 static int read_weights(struct reader *r, const json_t *v, const char *where, void *target,
                         const struct cn_enum *e)
 {
-    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of numbers, one for each level (13 in SD 1.5)";
+    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of numbers, "
+                                   "one for each level (13 in SD 1.5)";
     struct cn_spec_control *c = target;
     const char *word = json_string_value(v);
     char at[96];
