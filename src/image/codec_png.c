@@ -8,6 +8,7 @@
 #include "image/codec.h"
 #include "image/codec_priv.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "image/png_chunk.h"
 #include "image/png_text.h"
 
@@ -199,7 +200,7 @@ static int png_text(const struct cn_png_text *from, struct spng_text *t, struct 
     if (t->text == NULL)
         return cn_fail(err, CN_ENOMEM, "no memory for a PNG text of %zu bytes", n);
     if (!cn_png_latin1(from->text, t->text)) {
-        if (!cn_utf8_valid(from->text))
+        if (cn_utf8_check(from->text, n) != n)
             return cn_fail(err, CN_EINVAL, "the PNG text \"%s\" is not UTF-8", from->key);
         t->type = SPNG_ITXT;
         memcpy(t->text, from->text, n + 1);

@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "image/png_text.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "image/codec.h"
 #include "image/png_chunk.h"
 
@@ -18,42 +19,21 @@ struct span {
     bool latin1; /* tEXt; else UTF-8 */
 };
 
-/* One code point of well-formed UTF-8; -1 for anything else. *s is moved behind it. */
-static int32_t next_code_point(const char **s)
-{
-    static const int32_t least[4] = {0, 0x80, 0x800, 0x10000};
-    const unsigned char *p = (const unsigned char *)*s;
-    int more = p[0] < 0x80       ? 0
-               : p[0] >> 5 == 6  ? 1
-               : p[0] >> 4 == 14 ? 2
-               : p[0] >> 3 == 30 ? 3
-                                 : -1;
-    int32_t c;
-
-    if (more < 0)
-        return -1;
-    c = more == 0 ? p[0] : p[0] & (0x3f >> more);
-    for (int i = 1; i <= more; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return -1;
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    *s += more + 1;
-    return c < least[more] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? -1 : c;
-}
-
 /* Latin-1 as PNG allows it in text: printable, or a line feed. */
-static bool is_png_latin1(int32_t c)
+static bool is_png_latin1(uint32_t c)
 {
     return c == '\n' || (c >= 32 && c <= 126) || (c >= 161 && c <= 255);
 }
 
 bool cn_png_latin1(const char *utf8, char *out)
 {
-    while (*utf8 != 0) {
-        int32_t c = next_code_point(&utf8);
+    const unsigned char *s = (const unsigned char *)utf8;
+    size_t len = strlen(utf8);
+    uint32_t c;
 
-        if (!is_png_latin1(c))
+    for (size_t n; len > 0; s += n, len -= n) {
+        n = cn_utf8_next(s, len, &c);
+        if (n == 0 || !is_png_latin1(c))
             return false;
         *out++ = (char)c;
     }
@@ -61,12 +41,11 @@ bool cn_png_latin1(const char *utf8, char *out)
     return true;
 }
 
-bool cn_utf8_valid(const char *s)
+static bool is_utf8(const char *s)
 {
-    while (*s != 0)
-        if (next_code_point(&s) < 0)
-            return false;
-    return true;
+    size_t len = strlen(s);
+
+    return cn_utf8_check(s, len) == len;
 }
 
 /* Moves *p behind the next NUL and gives the string before it. */
@@ -137,11 +116,8 @@ static int next_text(struct cn_png_walk *walk, struct span *ret, struct cn_err *
 /* Latin-1 to UTF-8; out holds 2 * n + 1 bytes. Returns the byte behind the NUL. */
 static char *from_latin1(const uint8_t *s, size_t n, char *out)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] >= 0x80)
-            *out++ = (char)(0xc0 | s[i] >> 6);
-        *out++ = (char)(s[i] >= 0x80 ? 0x80 | (s[i] & 0x3f) : s[i]);
-    }
+    for (size_t i = 0; i < n; i++)
+        out += cn_utf8_put(out, s[i]);
     *out = 0;
     return out + 1;
 }
@@ -197,7 +173,7 @@ int cn_png_read_text(const void *data, size_t len, struct cn_png_texts *ret, str
     p = (char *)(all.item + n);
     while (next_text(&walk, &t, NULL) == 1) {
         p = put_text(&t, &all.item[all.n], p);
-        all.n += cn_utf8_valid(all.item[all.n].text);
+        all.n += is_utf8(all.item[all.n].text);
     }
     *ret = all;
     return CN_OK;

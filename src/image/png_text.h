@@ -1,10 +1,8 @@
-/* Character sets of PNG text. Any thread. */
+/* The character set of tEXt. Any thread. */
 #ifndef CN_IMAGE_PNG_TEXT_H
 #define CN_IMAGE_PNG_TEXT_H
 
 #include "base/base.h"
-
-bool cn_utf8_valid(const char *s);
 
 /* UTF-8 to Latin-1 into out, which is at least as long; false when the text has characters that PNG
  * does not allow in tEXt. */
