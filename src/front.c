@@ -317,7 +317,8 @@ static void advance(struct front *f)
 
     if (f->step == DRAIN && (cn_dispatch_idle(f->dispatch) || spent >= f->conf.drain_s * SECOND))
         close_now(f);
-    else if (f->step == CLOSE && (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
+    else if (f->step == CLOSE && cn_server_settled(f->server) &&
+             (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
         stop_now(f);
     else if (f->step == STOP && cn_dispatch_gone(f->dispatch) && cn_server_gone(f->server))
         close_handles(f);

@@ -11,3 +11,4 @@ tests_fuzz_fuzz_request_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/request"'
 tests_fuzz_fuzz_request_LDADD = libcnapi.a libcnwire.a libcnbase.a $(JANSSON_LIBS)
 TESTS += tests/fuzz/fuzz_request
+EXTRA_DIST += tests/data/fuzz/request
