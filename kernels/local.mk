@@ -1,1 +1,12 @@
-# kernels
+noinst_LIBRARIES += libcnkref.a
+libcnkref_a_SOURCES = \
+    %reldir%/ref/cnk_ref.h %reldir%/ref/ref_priv.h \
+    %reldir%/ref/act.c \
+    %reldir%/ref/attention.c \
+    %reldir%/ref/conv.c \
+    %reldir%/ref/elementwise.c \
+    %reldir%/ref/embed.c \
+    %reldir%/ref/layout.c \
+    %reldir%/ref/linear.c \
+    %reldir%/ref/norm.c \
+    %reldir%/ref/resample.c

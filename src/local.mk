@@ -6,7 +6,9 @@ include src/diffusion/local.mk
 include src/tensor/local.mk
 include src/model/local.mk
 include src/backend/local.mk
+include src/backend/cpu/onednn.mk
 include src/engine/local.mk
+include src/cli/local.mk
 include src/wire/local.mk
 include src/job/local.mk
 include src/api/local.mk
@@ -27,6 +29,10 @@ controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnwire.a li
 
 controlnetdconfdir = $(sysconfdir)/controlnetd
 dist_controlnetdconf_DATA = etc/controlnetd.conf
+
+pkglibexec_PROGRAMS += controlnet-worker
+controlnet_worker_SOURCES = %reldir%/worker.c
+controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)
 
 systemdsystemunit_DATA = systemd/controlnetd.service systemd/controlnetd.socket
 EXTRA_DIST += systemd/controlnetd.service.in systemd/controlnetd.socket

@@ -221,7 +221,8 @@ static int read_image(struct reader *r, const json_t *v, const char *where, void
 static int read_weights(struct reader *r, const json_t *v, const char *where, void *target,
                         const struct cn_enum *e)
 {
-    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of 13 numbers";
+    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of numbers, "
+                                   "one for each level (13 in SD 1.5)";
     struct cn_spec_control *c = target;
     const char *word = json_string_value(v);
     char at[96];
@@ -233,16 +234,17 @@ static int read_weights(struct reader *r, const json_t *v, const char *where, vo
         if (i < 0 || i == CN_W_CUSTOM)
             return cn_fail_at(r->err, CN_EINVAL, where,
                               "there are no weights \"%.60s\": expected %s", word, expected);
-        c->weights = (enum cn_weights)i;
+        c->weights = (enum cn_weighting)i;
         return CN_OK;
     }
     if (!json_is_array(v))
         return wrong_type(r, v, where, expected);
-    if (json_array_size(v) != CN_CONTROL_LEVELS)
-        return cn_fail_at(r->err, CN_EINVAL, where, "%zu numbers: expected %d", json_array_size(v),
-                          CN_CONTROL_LEVELS);
+    if (json_array_size(v) == 0 || json_array_size(v) > CN_CONTROL_LEVELS)
+        return cn_fail_at(r->err, CN_EINVAL, where, "%zu numbers: expected 1 to %d",
+                          json_array_size(v), CN_CONTROL_LEVELS);
     c->weights = CN_W_CUSTOM;
-    for (size_t i = 0; i < CN_CONTROL_LEVELS; i++) {
+    c->n_weights = (int)json_array_size(v);
+    for (size_t i = 0; i < json_array_size(v); i++) {
         snprintf(at, sizeof(at), "%s/%zu", where, i);
         if (read_real(r, json_array_get(v, i), at, &c->weight[i], NULL) < 0)
             return r->err->code;

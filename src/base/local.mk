@@ -7,8 +7,10 @@ libcnbase_a_SOURCES = \
     %reldir%/dtype.h %reldir%/dtype.c \
     %reldir%/escape.h %reldir%/escape.c \
     %reldir%/file.h %reldir%/file.c \
+    %reldir%/infotext.h %reldir%/infotext.c \
     %reldir%/log.h %reldir%/log.c \
     %reldir%/mem.h %reldir%/mem.c \
     %reldir%/metrics.h %reldir%/metrics.c \
     %reldir%/spec.h %reldir%/spec.c \
-    %reldir%/strmap.h %reldir%/strmap.c
+    %reldir%/strmap.h %reldir%/strmap.c \
+    %reldir%/utf8.h %reldir%/utf8.c

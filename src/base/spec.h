@@ -46,7 +46,7 @@ enum cn_rng { CN_RNG_CPU, CN_RNG_CUDA, CN_RNG_COUNT };
 enum cn_branch { CN_BRANCH_BOTH, CN_BRANCH_COND, CN_BRANCH_COUNT };
 
 /* How strength is spread over the levels: equal; 0.825^(12-i); 64/h_i; or 13 given numbers. */
-enum cn_weights { CN_W_UNIFORM, CN_W_SOFT, CN_W_RESOLUTION, CN_W_CUSTOM, CN_WEIGHTS_COUNT };
+enum cn_weighting { CN_W_UNIFORM, CN_W_SOFT, CN_W_RESOLUTION, CN_W_CUSTOM, CN_WEIGHTS_COUNT };
 
 /* How a control image of another size becomes the picture's size. */
 enum cn_resize { CN_STRETCH, CN_CROP, CN_PAD, CN_RESIZE_COUNT };
@@ -67,8 +67,9 @@ struct cn_spec_control {
     double start, end; /* window as fractions of the steps; step i of N is controlled when
                           start <= i/N and (i/N < end or end == 1) */
     enum cn_branch branch;
-    enum cn_weights weights;
-    double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, 12 the middle */
+    enum cn_weighting weights;
+    double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, then deeper */
+    int n_weights; /* how many of them the request gave; the last is the middle */
     enum cn_resize resize;
 };
 

@@ -1,1 +1,11 @@
-# src/diffusion
+# Schedules, samplers, noise and control weights. No contraction of a * b + c: the results are
+# compared with PyTorch's bit by bit, and what is fused there is written fmaf() here.
+noinst_LIBRARIES += libcndiffusion.a
+libcndiffusion_a_CFLAGS = $(AM_CFLAGS) -ffp-contract=off
+libcndiffusion_a_SOURCES = \
+    %reldir%/control.h %reldir%/control.c \
+    %reldir%/inpaint.h %reldir%/inpaint.c \
+    %reldir%/noise.h %reldir%/noise.c \
+    %reldir%/sampler.h %reldir%/sampler.c %reldir%/sampler_priv.h \
+    %reldir%/sampler_dpm.c %reldir%/sampler_ve.c %reldir%/sampler_vp.c \
+    %reldir%/schedule.h %reldir%/schedule.c

@@ -1,1 +1,13 @@
-# src/engine
+noinst_LIBRARIES += libcnengine.a
+libcnengine_a_SOURCES = \
+    %reldir%/engine.h %reldir%/engine_priv.h %reldir%/engine.c \
+    %reldir%/inputs.c \
+    %reldir%/job_priv.h %reldir%/job.c \
+    %reldir%/network.c \
+    %reldir%/registry.c \
+    %reldir%/source.h %reldir%/source.c \
+    %reldir%/step.c
+# Everything that a program with an engine links, in order.
+CNENGINE_LIBS = libcnengine.a libcnmodel.a libcncheckpoint.a libcntext.a libcndiffusion.a \
+    libcnimage.a $(CNBACKEND_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(SPNG_LIBS) $(JPEG_LIBS) \
+    $(WEBP_LIBS) $(OPENMP_CFLAGS)

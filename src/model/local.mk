@@ -1,1 +1,6 @@
-# src/model
+noinst_LIBRARIES += libcnmodel.a
+libcnmodel_a_SOURCES = \
+    %reldir%/nn.h %reldir%/nn.c \
+    %reldir%/text.h %reldir%/text.c \
+    %reldir%/unet.h %reldir%/unet.c \
+    %reldir%/vae.h %reldir%/vae.c

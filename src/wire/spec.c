@@ -17,6 +17,7 @@ static void put_control(struct cn_pack *p, const struct cn_spec_control *c)
     cn_put_u8(p, c->weights);
     for (int i = 0; i < CN_CONTROL_LEVELS; i++)
         cn_put_f64(p, c->weight[i]);
+    cn_put_u8(p, (unsigned)c->n_weights);
     cn_put_u8(p, c->resize);
 }
 
@@ -61,9 +62,10 @@ static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
     c->start = cn_get_f64(u);
     c->end = cn_get_f64(u);
     c->branch = (enum cn_branch)cn_get_enum(u, CN_BRANCH_COUNT);
-    c->weights = (enum cn_weights)cn_get_enum(u, CN_WEIGHTS_COUNT);
+    c->weights = (enum cn_weighting)cn_get_enum(u, CN_WEIGHTS_COUNT);
     for (int i = 0; i < CN_CONTROL_LEVELS; i++)
         c->weight[i] = cn_get_f64(u);
+    c->n_weights = cn_get_enum(u, CN_CONTROL_LEVELS + 1);
     c->resize = (enum cn_resize)cn_get_enum(u, CN_RESIZE_COUNT);
 }
 

@@ -1,1 +1,31 @@
-# tests/backend
+op_table_sources = %reldir%/op_run.h %reldir%/op_run.c %reldir%/op_cases.h %reldir%/op_cases.c
+op_table_libs = $(CNBACKEND_LIBS) $(CMOCKA_LIBS) $(DNNL_LIBS)
+
+check_PROGRAMS += tests/backend/test_ops
+tests_backend_test_ops_SOURCES = %reldir%/test_ops.c $(op_table_sources)
+tests_backend_test_ops_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_ops
+
+check_PROGRAMS += tests/backend/test_naive
+tests_backend_test_naive_SOURCES = %reldir%/test_naive.c $(op_table_sources)
+tests_backend_test_naive_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_naive
+
+check_PROGRAMS += tests/backend/test_plans
+tests_backend_test_plans_SOURCES = %reldir%/test_plans.c $(op_table_sources)
+tests_backend_test_plans_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_plans
+
+check_PROGRAMS += tests/backend/test_weights
+tests_backend_test_weights_SOURCES = %reldir%/test_weights.c $(op_table_sources)
+tests_backend_test_weights_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_weights
+
+# Built and run by hand: make tests/backend/bench_ops; make bench.
+EXTRA_PROGRAMS += tests/backend/bench_ops
+tests_backend_bench_ops_SOURCES = %reldir%/bench_ops.c $(op_table_sources)
+tests_backend_bench_ops_LDADD = $(op_table_libs)
+CLEANFILES += tests/backend/bench_ops
+bench: tests/backend/bench_ops
+	./tests/backend/bench_ops $(BENCHFLAGS)
+.PHONY: bench

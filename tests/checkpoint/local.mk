@@ -1,1 +1,26 @@
-# tests/checkpoint
+checkpoint_libs = libcncheckpoint.a libcnbase.a $(JANSSON_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/checkpoint/test_safetensors
+tests_checkpoint_test_safetensors_SOURCES = %reldir%/test_safetensors.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_safetensors_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_safetensors
+
+check_PROGRAMS += tests/checkpoint/test_names
+tests_checkpoint_test_names_SOURCES = %reldir%/test_names.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_names_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_names
+
+check_PROGRAMS += tests/checkpoint/test_checkpoint
+tests_checkpoint_test_checkpoint_SOURCES = %reldir%/test_checkpoint.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_checkpoint_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_checkpoint
+
+check_PROGRAMS += tests/checkpoint/test_config
+tests_checkpoint_test_config_SOURCES = %reldir%/test_config.c
+tests_checkpoint_test_config_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_config
+
+check_PROGRAMS += tests/checkpoint/test_models
+tests_checkpoint_test_models_SOURCES = %reldir%/test_models.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_models_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_models

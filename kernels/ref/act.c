@@ -1,0 +1,44 @@
+/* Activations. */
+#include "kernels/ref/ref_priv.h"
+
+#include <math.h>
+
+static double gelu(double x)
+{
+    return 0.5 * x * (1.0 + erf(x * 0.70710678118654752440));
+}
+
+double cnk_ref_activate(double x, enum cnk_act act)
+{
+    switch (act) {
+    case CNK_SILU:
+        return x / (1.0 + exp(-x));
+    case CNK_GELU:
+        return gelu(x);
+    case CNK_QUICK_GELU:
+        return x / (1.0 + exp(-1.702 * x));
+    case CNK_RELU:
+        return x < 0.0 ? 0.0 : x; /* NaN stays NaN */
+    default:
+        return x;
+    }
+}
+
+void cnk_ref_act(float *y, const float *x, size_t count, enum cnk_act act)
+{
+    CNK_OMP(omp parallel for schedule(static) if (count > CNK_SMALL))
+    for (size_t i = 0; i < count; i++)
+        y[i] = (float)cnk_ref_activate(x[i], act);
+}
+
+void cnk_ref_geglu(float *y, const float *x, int rows, int d)
+{
+    CNK_OMP(omp parallel for schedule(static) if ((double)rows * d > CNK_SMALL))
+    for (int r = 0; r < rows; r++) {
+        const float *value = x + 2 * (size_t)r * d, *gate = value + d;
+        float *out = y + (size_t)r * d;
+
+        for (int i = 0; i < d; i++)
+            out[i] = (float)(value[i] * gelu(gate[i]));
+    }
+}

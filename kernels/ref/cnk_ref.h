@@ -1,0 +1,163 @@
+/* Every operation of the networks in plain C: the truth that tests compare with, and the plain twin
+ * of each accelerated kernel.
+ *
+ * Tensors are dense, row-major, outermost dimension first, binary32 in and out; sums are carried
+ * in binary64 and rounded once. No output may overlap an input. Optional inputs are NULL. The
+ * result does not depend on the number of OpenMP threads: every output element is computed by one
+ * thread in a fixed order. Any thread; nothing is allocated, nothing is kept.
+ *
+ *     struct cnk_linear a = {.rows = n * s, .k = 320, .out = 1280, .act = CNK_SILU};
+ *     cnk_ref_linear(y, x, w, bias, NULL, &a);
+ */
+#ifndef CNK_REF_H
+#define CNK_REF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* silu x / (1 + exp(-x)) · gelu x (1 + erf(x / sqrt 2)) / 2 · quick_gelu x / (1 + exp(-1.702 x)) */
+enum cnk_act { CNK_NONE, CNK_SILU, CNK_GELU, CNK_QUICK_GELU, CNK_RELU };
+
+/* y[n,co,i,j] = act(residual[n,co,i,j] + bias[co]
+ *                   + sum over ci, u, v of
+ *                     w[co,ci,u,v] x[n, ci, i stride - top + u, j stride - left + v])
+ * x [n,ci,h,w], zero outside · w [co,ci,k,k] · bias [co]? · residual, y [n,co,oh,ow].
+ * Padding below and to the right is what oh and ow imply. */
+struct cnk_conv2d {
+    int n, ci, h, w;
+    int co, oh, ow;
+    int k, stride, top, left;
+    enum cnk_act act;
+};
+
+void cnk_ref_conv2d(float *y, const float *x, const float *w, const float *bias,
+                    const float *residual, const struct cnk_conv2d *a);
+
+/* y[r,o] = act(residual[r,o] + bias[o] + sum over i of x[r,i] w[o,i])
+ * x [rows,k] · w [out,k] · bias [out]? · residual [rows,out]? · y [rows,out] */
+struct cnk_linear {
+    int rows, k, out;
+    enum cnk_act act;
+};
+
+void cnk_ref_linear(float *y, const float *x, const float *w, const float *bias,
+                    const float *residual, const struct cnk_linear *a);
+
+/* z[n,c,p] = x[n,c,p] + t[n, t_offset + c];
+ * y[n,c,p] = act((z - mean) / sqrt(variance + eps) gamma[c] + beta[c])
+ * Mean and biased variance of z over the (c / groups) channels of a group and all positions:
+ * Wu and He 2018, arXiv:1803.08494. x, y [n,c,hw] · gamma, beta [c] · t [n,t_width]? */
+struct cnk_group_norm {
+    int n, c, hw, groups;
+    float eps;
+    int t_width, t_offset;
+    enum cnk_act act;
+};
+
+void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const float *beta,
+                        const float *t, const struct cnk_group_norm *a);
+
+/* y[r,i] = (x[r,i] - mean_r) / sqrt(variance_r + eps) gamma[i] + beta[i], biased variance over i:
+ * Ba et al. 2016, arXiv:1607.06450. x, y [rows,d] · gamma, beta [d] */
+struct cnk_layer_norm {
+    int rows, d;
+    float eps;
+};
+
+void cnk_ref_layer_norm(float *y, const float *x, const float *gamma, const float *beta,
+                        const struct cnk_layer_norm *a);
+
+/* y[i] = act(x[i]), count elements */
+void cnk_ref_act(float *y, const float *x, size_t count, enum cnk_act act);
+
+/* y[r,i] = x[r,i] gelu(x[r, d + i]), exact erf. x [rows,2d] · y [rows,d]. Shazeer 2020,
+ * arXiv:2002.05202; the value half comes first (diffusers GEGLU). */
+void cnk_ref_geglu(float *y, const float *x, int rows, int d);
+
+/* y[i] = x[i] + z[i] */
+void cnk_ref_add(float *y, const float *x, const float *z, size_t count);
+
+/* y[i] = alpha x[i] */
+void cnk_ref_scale(float *y, const float *x, size_t count, float alpha);
+
+/* y[n,c,p] = x[n,c,p] + t[n, t_offset + c]. x, y [n,c,hw] · t [n,t_width] */
+struct cnk_add_channel {
+    int n, c, hw, t_width, t_offset;
+};
+
+void cnk_ref_add_channel(float *y, const float *x, const float *t, const struct cnk_add_channel *a);
+
+/* y[n,i] = x[n,i] + w[n, w_offset] z[n,i]. x, z, y [n,row] · w [n,w_width] */
+struct cnk_add_rows {
+    int n;
+    size_t row;
+    int w_width, w_offset;
+};
+
+void cnk_ref_add_rows(float *y, const float *x, const float *z, const float *w,
+                      const struct cnk_add_rows *a);
+
+/* Per head: y = softmax(scale q k^T) v, the sum over keys; causal: key j <= query i only.
+ * q, y [n,s,d] · k, v [n,t,d]; head number m owns columns [m d/heads, (m + 1) d/heads).
+ * Vaswani et al. 2017, arXiv:1706.03762 */
+struct cnk_attention {
+    int n, s, t, d, heads;
+    float scale;
+    int causal;
+};
+
+void cnk_ref_attention(float *y, const float *q, const float *k, const float *v,
+                       const struct cnk_attention *a);
+
+/* Nearest: y[p,i,j] = x[p, floor(i h / oh), floor(j w / ow)]. x [planes,h,w] · y [planes,oh,ow] */
+struct cnk_upsample {
+    int planes, h, w, oh, ow;
+};
+
+void cnk_ref_upsample(float *y, const float *x, const struct cnk_upsample *a);
+
+/* y[p,i] = mean over j of x[p,j]. x, y [planes,hw] */
+void cnk_ref_pool_hw(float *y, const float *x, int planes, int hw);
+
+/* x before z along axis 1. x [n,cx,inner] · z [n,cz,inner] · y [n,cx+cz,inner] */
+struct cnk_concat {
+    int n, cx, cz;
+    size_t inner;
+};
+
+void cnk_ref_concat(float *y, const float *x, const float *z, const struct cnk_concat *a);
+
+/* y[n,p,c] = x[n,c,p]. x [n,c,hw] · y [n,hw,c] */
+void cnk_ref_to_tokens(float *y, const float *x, int n, int c, int hw);
+
+/* y[n,c,p] = x[n,p,c]. x [n,hw,c] · y [n,c,hw] */
+void cnk_ref_from_tokens(float *y, const float *x, int n, int c, int hw);
+
+/* y[n,s,i] = table[ids[n,s], i] + position[s,i]. ids [n,s] · table [vocab,d] · position [>= s,d].
+ * Returns the number of ids outside [0, vocab); their rows are zero. */
+struct cnk_embed {
+    int n, s, d, vocab;
+};
+
+int cnk_ref_embed(float *y, const int32_t *ids, const float *table, const float *position,
+                  const struct cnk_embed *a);
+
+/* Sinusoids of the timestep: f_i = exp(-ln(10000) i / (half - freq_shift)), half = dim / 2;
+ * y[n] = [sin(t f), cos(t f)], or cosines first; an odd dim ends with a zero. diffusers
+ * embeddings.py get_timestep_embedding. The angles are rounded to binary32 at each step as
+ * PyTorch does: at t = 999 exact angles would differ by up to 3e-5. t [n] · y [n,dim] */
+struct cnk_timestep {
+    int n, dim, cos_first, freq_shift;
+};
+
+void cnk_ref_timestep(float *y, const float *t, const struct cnk_timestep *a);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

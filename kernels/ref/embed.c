@@ -1,0 +1,45 @@
+/* Embeddings of tokens and of timesteps. */
+#include "kernels/ref/ref_priv.h"
+
+#include <math.h>
+#include <string.h>
+
+int cnk_ref_embed(float *y, const int32_t *ids, const float *table, const float *position,
+                  const struct cnk_embed *a)
+{
+    int outside = 0;
+
+    for (int r = 0; r < a->n * a->s; r++) {
+        float *out = y + (size_t)r * a->d;
+        const float *p = position + (size_t)(r % a->s) * a->d;
+
+        if (ids[r] < 0 || ids[r] >= a->vocab) {
+            memset(out, 0, (size_t)a->d * sizeof(*out));
+            outside++;
+            continue;
+        }
+        for (int i = 0; i < a->d; i++)
+            out[i] = table[(size_t)ids[r] * a->d + i] + p[i];
+    }
+    return outside;
+}
+
+void cnk_ref_timestep(float *y, const float *t, const struct cnk_timestep *a)
+{
+    int half = a->dim / 2, cosine = a->cos_first ? 0 : half, sine = half - cosine;
+    float scale = -9.210340371976184f; /* -ln(10000) */
+
+    for (int n = 0; n < a->n; n++) {
+        float *out = y + (size_t)n * a->dim;
+
+        for (int i = 0; i < half; i++) {
+            float exponent = scale * (float)i / (float)(half - a->freq_shift);
+            float angle = t[n] * (float)exp(exponent);
+
+            out[cosine + i] = (float)cos(angle);
+            out[sine + i] = (float)sin(angle);
+        }
+        if (a->dim % 2 != 0)
+            out[a->dim - 1] = 0.0f;
+    }
+}

@@ -1,0 +1,154 @@
+/* Choice of backend, and dispatch. */
+#include "base/base.h"
+#include "backend/backend_priv.h"
+
+#include <string.h>
+
+static const struct cn_backend_ops *const backends[] = {
+#ifdef HAVE_ONEDNN
+    &cn_backend_onednn,
+#endif
+    &cn_backend_reference,
+};
+
+static const char *const names[] = {
+#ifdef HAVE_ONEDNN
+    "onednn",
+#endif
+    "reference",
+    NULL,
+};
+
+const char *const *cn_backend_list(void)
+{
+    return names;
+}
+
+int cn_backend_open(const char *name, const struct cn_backend_opts *opts, struct cn_backend **ret,
+                    struct cn_err *err)
+{
+    for (size_t i = 0; i < CN_LEN(backends); i++)
+        if (strcmp(name, "auto") == 0 || strcmp(name, backends[i]->name) == 0)
+            return backends[i]->open(opts, ret, err);
+    return cn_fail(err, CN_ENOTFOUND, "this build has no backend \"%s\"", name);
+}
+
+void cn_backend_close(struct cn_backend *b)
+{
+    if (b != NULL)
+        b->ops->close(b);
+}
+
+const char *cn_backend_name(const struct cn_backend *b)
+{
+    return b->ops->name;
+}
+
+int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
+                   struct cn_weights **ret, struct cn_err *err)
+{
+    return b->ops->weights_new(b, source, ret, err);
+}
+
+void cn_weights_free(struct cn_weights *w)
+{
+    if (w != NULL)
+        w->ops->weights_free(w);
+}
+
+size_t cn_weights_bytes(const struct cn_weights *w)
+{
+    return w->ops->weights_bytes(w);
+}
+
+int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
+                    struct cn_plan **ret, struct cn_err *err)
+{
+    return b->ops->compile(b, g, w, ret, err);
+}
+
+void cn_plan_free(struct cn_plan *p)
+{
+    if (p != NULL)
+        p->ops->plan_free(p);
+}
+
+int cn_plan_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
+                struct cn_err *err)
+{
+    return p->ops->run(p, in, out, err);
+}
+
+size_t cn_plan_arena_bytes(const struct cn_plan *p)
+{
+    return p->ops->arena_bytes(p);
+}
+
+char *cn_plan_profile(const struct cn_plan *p)
+{
+    return p->ops->profile(p);
+}
+
+int cn_buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
+                  struct cn_buffer **ret, struct cn_err *err)
+{
+    return b->ops->buffer_new(b, value, flags, ret, err);
+}
+
+void cn_buffer_free(struct cn_buffer *buf)
+{
+    if (buf != NULL)
+        buf->ops->buffer_free(buf);
+}
+
+void cn_buffer_write(struct cn_buffer *buf, const void *host)
+{
+    buf->ops->buffer_write(buf, host);
+}
+
+void cn_buffer_read(const struct cn_buffer *buf, void *host)
+{
+    buf->ops->buffer_read(buf, host);
+}
+
+void cn_buffer_zero(struct cn_buffer *buf)
+{
+    buf->ops->buffer_zero(buf);
+}
+
+size_t cn_buffer_bytes(const struct cn_buffer *buf)
+{
+    return buf->ops->buffer_bytes(buf);
+}
+
+/* Whether the bytes that the source hands over can hold the shape it claims. */
+static bool holds_shape(const struct cn_param_data *d)
+{
+    size_t n = cn_dtype_size(d->dtype);
+
+    for (int i = 0; i < d->shape.rank; i++)
+        if (!cn_mul_size(n, (size_t)d->shape.dim[i], &n))
+            return false;
+    return d->bytes >= n;
+}
+
+int cn_param_fetch(const struct cn_param_source *source, const struct cn_graph *g, cn_val v,
+                   struct cn_param_data *ret, struct cn_err *err)
+{
+    const struct cn_value *p = &g->value[v];
+    char want[96], have[96];
+    int rc = source->get(source->ctx, p->name, ret, err);
+
+    if (rc < 0)
+        return rc;
+    cn_shape_text(&ret->shape, have, sizeof(have));
+    if (!cn_shape_equivalent(&p->shape, &ret->shape))
+        rc = cn_fail(err, CN_EFORMAT, "tensor \"%s\" has shape %s, the network needs %s", p->name,
+                     have, cn_shape_text(&p->shape, want, sizeof(want)));
+    else if (!holds_shape(ret))
+        rc = cn_fail(err, CN_EFORMAT, "tensor \"%s\" of shape %s %s has only %zu bytes", p->name,
+                     have, cn_dtype_name(ret->dtype), ret->bytes);
+    if (rc < 0 && source->done != NULL)
+        source->done(source->ctx, p->name, ret);
+    return rc;
+}

@@ -1,0 +1,91 @@
+/* What a device must do: hold weights, compile graphs into plans, run them on buffers.
+ *
+ * Implementations: "reference" (cpu/reference.c, plain C in double, slow, the truth) and "onednn"
+ * (cpu/onednn*.c). A backend and everything made from it belong to one thread, the owning worker's.
+ * Only one plan runs at a time, so plans of one backend may share their working memory.
+ *
+ *     struct cn_backend *b;
+ *     cn_backend_open("auto", &(struct cn_backend_opts)CN_BACKEND_DEFAULTS, &b, &err);
+ *     cn_weights_new(b, &source, &w, &err);            -- resident once per model
+ *     cn_plan_compile(b, graph, w, &plan, &err);       -- CN_EFORMAT names a wrong tensor
+ *     cn_buffer_new(b, &graph->value[graph->input[0].val], graph->input[0].flags, &in, &err);
+ *     cn_buffer_write(in, pixels);
+ *     cn_plan_run(plan, &in, &out, &err);
+ *     cn_buffer_read(out, pixels);
+ */
+#ifndef CN_BACKEND_BACKEND_H
+#define CN_BACKEND_BACKEND_H
+
+#include "base/base.h"
+#include "base/dtype.h"
+#include "tensor/graph.h"
+
+/* Bytes of one parameter as its file holds them: row-major, little-endian, any alignment. */
+struct cn_param_data {
+    enum cn_dtype dtype;
+    struct cn_shape shape; /* as the file says; rank above 4 is squeezed */
+    const void *data;
+    size_t bytes;
+    void *owned; /* when the source had to compute it: the taker frees data through done() */
+};
+
+/* Where a model's parameters come from. get() fails with CN_ENOTFOUND naming tensor and file.
+ * done() tells that the bytes are not needed any more: packed copies have taken over. */
+struct cn_param_source {
+    void *ctx;
+    int (*get)(void *ctx, const char *name, struct cn_param_data *ret, struct cn_err *err);
+    void (*done)(void *ctx, const char *name, struct cn_param_data *data); /* may be NULL */
+};
+
+struct cn_backend_opts {
+    int threads;          /* 0: as many as there are processors */
+    double winograd_ratio; /* extra memory for transformed weights, as a share of a network's own
+                              fp32 bytes (at least 64 MiB): 0 switches Winograd off */
+    bool profile;         /* time every step of a plan: cn_plan_profile */
+};
+
+#define CN_BACKEND_DEFAULTS {.threads = 0, .winograd_ratio = 0.35, .profile = false}
+
+struct cn_backend;
+struct cn_weights; /* the parameters of one network, resident, shared by all its plans */
+struct cn_plan;    /* a compiled graph */
+struct cn_buffer;  /* an input or output of plans */
+
+/* name: "auto", "onednn" or "reference". CN_ENOTFOUND when this build has no such backend. */
+int cn_backend_open(const char *name, const struct cn_backend_opts *opts, struct cn_backend **ret,
+                    struct cn_err *err);
+void cn_backend_close(struct cn_backend *b); /* after everything made from it */
+const char *cn_backend_name(const struct cn_backend *b);
+/* Names of the backends in this build, best first, NULL-terminated. */
+const char *const *cn_backend_list(void);
+
+/* The source must stay valid as long as the weights: parameters are fetched when a plan that needs
+ * them is compiled. */
+int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
+                   struct cn_weights **ret, struct cn_err *err);
+void cn_weights_free(struct cn_weights *w); /* after the plans that use them */
+size_t cn_weights_bytes(const struct cn_weights *w); /* memory held, packed copies included */
+
+/* The graph is not needed afterwards. */
+int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
+                    struct cn_plan **ret, struct cn_err *err);
+void cn_plan_free(struct cn_plan *p);
+/* in and out stand in the order of the graph's inputs and outputs. No buffer may be both. */
+int cn_plan_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
+                struct cn_err *err);
+size_t cn_plan_arena_bytes(const struct cn_plan *p); /* working memory of one run */
+
+/* One line per kind of step: op, count, milliseconds, share; "" when not profiling. free() it. */
+char *cn_plan_profile(const struct cn_plan *p) CN_MUST_USE;
+
+/* flags: CN_IO_NATIVE or 0, as the graph's input or output says; zeroed. */
+int cn_buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
+                  struct cn_buffer **ret, struct cn_err *err);
+void cn_buffer_free(struct cn_buffer *buf);
+/* Host memory, row-major logical layout, F32 (I32 for ids). Also converts native buffers. */
+void cn_buffer_write(struct cn_buffer *buf, const void *host);
+void cn_buffer_read(const struct cn_buffer *buf, void *host);
+void cn_buffer_zero(struct cn_buffer *buf);
+size_t cn_buffer_bytes(const struct cn_buffer *buf);
+
+#endif

@@ -1,0 +1,18 @@
+# The oneDNN backend has an archive of its own, for its own optimisation flags.
+if HAVE_ONEDNN
+noinst_LIBRARIES += libcnonednn.a
+endif
+libcnonednn_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize -fvect-cost-model=dynamic \
+    -fno-math-errno -fno-trapping-math
+libcnonednn_a_SOURCES = \
+    %reldir%/attention.c \
+    %reldir%/kernels.h %reldir%/kernels.c %reldir%/kernels_flat.c \
+    %reldir%/onednn.c %reldir%/onednn_ops.c %reldir%/onednn_plan.c \
+    %reldir%/onednn_primitive.c %reldir%/onednn_priv.h %reldir%/onednn_weights.c \
+    %reldir%/simd.h
+EXTRA_DIST += %reldir%/onednn.mk
+if HAVE_ONEDNN
+CNBACKEND_LIBS = libcnbackend.a libcnonednn.a libcntensor.a libcnkref.a libcnbase.a $(DNNL_LIBS)
+else
+CNBACKEND_LIBS = libcnbackend.a libcntensor.a libcnkref.a libcnbase.a
+endif

@@ -1,0 +1,153 @@
+/* The oneDNN backend's own structs, shared by its files.
+ *
+ * A plan is a list of steps; a step is a function over resolved addresses. Values live in the
+ * backend's one arena (plans share it: only one runs at a time), in the caller's buffers, or in the
+ * weight store. Convolutions and linear layers are oneDNN primitives whose weights were reordered
+ * ahead; the rest are kernels of kernels.h.
+ */
+#ifndef CN_BACKEND_CPU_ONEDNN_PRIV_H
+#define CN_BACKEND_CPU_ONEDNN_PRIV_H
+
+#include "backend/backend_priv.h"
+#include "backend/cpu/kernels.h"
+#include "base/strmap.h"
+
+#include <oneapi/dnnl/dnnl.h>
+
+struct onednn_backend {
+    struct cn_backend base;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    struct cn_backend_opts opts;
+    unsigned char *arena; /* values of the running plan, then scratch */
+    size_t arena_bytes;
+};
+
+/* One parameter, in the forms in which plans want it. */
+struct onednn_packed {
+    dnnl_memory_desc_t md;
+    dnnl_memory_t memory;
+    struct onednn_packed *next;
+};
+
+struct onednn_param {
+    float *plain; /* row-major copy, NULL until wanted */
+    size_t plain_bytes;
+    struct onednn_packed *packed;
+    enum { WINOGRAD_UNDECIDED, WINOGRAD_NO, WINOGRAD_YES } winograd; /* same choice in every plan */
+    struct cn_param_data raw; /* the file's own bytes: the embedding table only */
+};
+
+struct onednn_weights {
+    struct cn_weights base;
+    struct onednn_backend *backend;
+    struct cn_param_source source;
+    struct cn_strmap map; /* name -> onednn_param */
+    size_t bytes;
+    size_t winograd_used; /* of the budget */
+};
+
+/* Where a value is while a plan runs. */
+struct onednn_place {
+    enum { AT_NOWHERE, AT_ARENA, AT_INPUT, AT_OUTPUT, AT_PARAM } kind;
+    int index;     /* AT_INPUT, AT_OUTPUT: which buffer */
+    size_t offset; /* AT_ARENA */
+    int64_t b;     /* feature maps: channels that lie together (kernels.h) */
+};
+
+struct onednn_step;
+struct onednn_plan;
+typedef int (*onednn_run_fn)(struct onednn_plan *p, struct onednn_step *s);
+
+enum { STEP_ARGS = 8 };
+
+struct onednn_step {
+    onednn_run_fn run;
+    enum cn_op op;
+    struct cn_node node;  /* inputs and attributes */
+    cn_val out;
+    /* primitives only */
+    dnnl_primitive_t primitive, before, after; /* before and after: reorders of source and result */
+    dnnl_exec_arg_t arg[STEP_ARGS];
+    int n_args;
+    dnnl_memory_t src, dst, sum, bias, scratch; /* handles are set when the step runs */
+    dnnl_memory_t src_tmp, dst_tmp;        /* between reorder and primitive, in scratch */
+    size_t src_tmp_at, dst_tmp_at, scratch_at;
+    size_t scratch_bytes; /* all scratch of the step */
+    struct onednn_param *param[3]; /* gamma, beta; weight, bias; table, position */
+    char label[48];
+    int64_t ns; /* profile: time spent */
+    int64_t runs;
+};
+
+struct onednn_plan {
+    struct cn_plan base;
+    struct onednn_backend *backend;
+    struct onednn_weights *weights;
+    struct cn_graph *g; /* fused */
+    struct onednn_place *place;
+    struct onednn_step *step;
+    int n_steps;
+    size_t step_cap, values_bytes, scratch_bytes;
+    struct cn_buffer *const *in, *const *out; /* while running */
+};
+
+struct onednn_buffer {
+    struct cn_buffer base;
+    struct cn_value value;
+    float *data; /* I32 values lie here too */
+    size_t bytes;
+    int64_t b;
+};
+
+/* The layout that a native buffer of this shape has, and that convolutions prefer. */
+int64_t onednn_native_block(const struct cn_shape *s);
+
+float *onednn_address(const struct onednn_plan *p, cn_val v);
+struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v);
+
+/* "what failed: status" as CN_EDEVICE, or CN_EDEVMEM when memory is short; 0 for success. */
+int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err);
+
+/* onednn_weights.c: finds or fetches. The param stays the store's. */
+int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                     struct onednn_param **ret, struct cn_err *err);
+int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                       struct onednn_param **ret, struct cn_err *err);
+int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                     struct onednn_param **ret, struct cn_err *err);
+/* Packs as md wants; plain_md describes the row-major file layout. */
+int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                        const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
+                        dnnl_memory_t *ret, struct cn_err *err);
+/* Decides which convolutions of g use Winograd, once for each weight. */
+int onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g,
+                           struct cn_err *err);
+int onednn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
+                       struct cn_weights **ret, struct cn_err *err);
+void onednn_weights_free(struct cn_weights *w);
+size_t onednn_weights_bytes(const struct cn_weights *w);
+
+/* onednn_primitive.c */
+int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
+int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
+int onednn_primitive_run(struct onednn_plan *p, struct onednn_step *s);
+void onednn_primitive_release(struct onednn_step *s);
+/* A convolution's descriptor; sum: the result is added to what stands in the destination. */
+int onednn_conv_pd(struct onednn_backend *b, const struct cn_graph *g, const struct cn_node *n,
+                   cn_val out, bool winograd, int64_t src_b, int64_t dst_b,
+                   dnnl_primitive_desc_t *ret, struct cn_err *err);
+
+/* onednn_ops.c: everything else; fills run, params and scratch_bytes. */
+int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
+
+/* onednn_plan.c */
+int onednn_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
+                   struct cn_plan **ret, struct cn_err *err);
+void onednn_plan_free(struct cn_plan *p);
+int onednn_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
+               struct cn_err *err);
+size_t onednn_arena_bytes(const struct cn_plan *p);
+char *onednn_profile(const struct cn_plan *p);
+
+#endif

@@ -1,0 +1,313 @@
+/* The oneDNN backend's weight store.
+ *
+ * A parameter is fetched from its file when the first plan that needs it is compiled, brought into
+ * the form that the plan wants, and kept in that form only: the file's own pages may go. Forms are
+ * shared: a later plan is first offered what is there.
+ */
+#include "base/base.h"
+#include "backend/cpu/onednn_priv.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int onednn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
+                       struct cn_weights **ret, struct cn_err *err)
+{
+    struct onednn_weights *w = cn_xcalloc(1, sizeof(*w));
+
+    (void)err;
+    w->base.ops = &cn_backend_onednn;
+    w->backend = (struct onednn_backend *)b;
+    w->source = *source;
+    cn_strmap_init(&w->map);
+    *ret = &w->base;
+    return CN_OK;
+}
+
+static void give_back(struct onednn_weights *w, const char *name, struct cn_param_data *d)
+{
+    if (w->source.done != NULL)
+        w->source.done(w->source.ctx, name, d);
+}
+
+static void param_free(struct onednn_weights *w, const char *name, struct onednn_param *p)
+{
+    struct onednn_packed *k, *next;
+
+    for (k = p->packed; k != NULL; k = next) {
+        next = k->next;
+        dnnl_memory_destroy(k->memory);
+        free(k);
+    }
+    if (p->raw.data != NULL)
+        give_back(w, name, &p->raw);
+    free(p->plain);
+    free(p);
+}
+
+void onednn_weights_free(struct cn_weights *base)
+{
+    struct onednn_weights *w = (struct onednn_weights *)base;
+
+    for (size_t i = 0; i < w->map.count; i++)
+        param_free(w, w->map.item[i].key, w->map.item[i].value);
+    cn_strmap_release(&w->map);
+    free(w);
+}
+
+size_t onednn_weights_bytes(const struct cn_weights *base)
+{
+    return ((const struct onednn_weights *)base)->bytes;
+}
+
+static struct onednn_param *slot(struct onednn_weights *w, const char *name)
+{
+    struct onednn_param *p = cn_strmap_get(&w->map, name);
+
+    if (p == NULL) {
+        p = cn_xcalloc(1, sizeof(*p));
+        cn_strmap_add(&w->map, name, p);
+    }
+    return p;
+}
+
+int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                     struct onednn_param **ret, struct cn_err *err)
+{
+    (void)err;
+    *ret = slot(w, g->value[v].name);
+    return CN_OK;
+}
+
+/* The parameter's elements as aligned floats: the file's own bytes when they are that, otherwise a
+ * copy in *ret_copy, which the caller frees. */
+static int as_floats(const struct cn_param_data *d, const char *name, const float **ret,
+                     float **ret_copy, struct cn_err *err)
+{
+    size_t n = (size_t)cn_shape_elements(&d->shape);
+
+    *ret_copy = NULL;
+    if (d->dtype == CN_F32 && (uintptr_t)d->data % sizeof(float) == 0) {
+        *ret = d->data;
+        return CN_OK;
+    }
+    *ret_copy = cn_try_alloc(n * sizeof(float));
+    if (*ret_copy == NULL)
+        return cn_fail(err, CN_EDEVMEM, "no memory for tensor \"%s\"", name);
+    cn_to_f32(*ret_copy, d->data, d->dtype, n);
+    *ret = *ret_copy;
+    return CN_OK;
+}
+
+int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                       struct onednn_param **ret, struct cn_err *err)
+{
+    const char *name = g->value[v].name;
+    struct onednn_param *p = slot(w, name);
+    struct cn_param_data d = {0};
+    size_t n = (size_t)cn_shape_elements(&g->value[v].shape);
+    int rc;
+
+    *ret = p;
+    if (p->plain != NULL)
+        return CN_OK;
+    if ((rc = cn_param_fetch(&w->source, g, v, &d, err)) < 0)
+        return rc;
+    p->plain = cn_try_alloc(n * sizeof(float));
+    if (p->plain == NULL)
+        rc = cn_fail(err, CN_EDEVMEM, "no memory for tensor \"%s\"", name);
+    else
+        cn_to_f32(p->plain, d.data, d.dtype, n);
+    p->plain_bytes = p->plain ? n * sizeof(float) : 0;
+    w->bytes += p->plain_bytes;
+    give_back(w, name, &d);
+    return rc;
+}
+
+int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                     struct onednn_param **ret, struct cn_err *err)
+{
+    struct onednn_param *p = slot(w, g->value[v].name);
+    int rc = CN_OK;
+
+    *ret = p;
+    if (p->raw.data == NULL && (rc = cn_param_fetch(&w->source, g, v, &p->raw, err)) == CN_OK)
+        w->bytes += p->raw.bytes;
+    return rc;
+}
+
+/* Runs one reorder from host floats into a fresh memory of layout md. */
+static int pack(struct onednn_backend *b, const dnnl_memory_desc_t *md,
+                const dnnl_memory_desc_t *plain_md, const float *data, dnnl_memory_t *ret,
+                struct cn_err *err)
+{
+    dnnl_memory_t src = NULL, dst = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t prim = NULL;
+    dnnl_status_t s;
+
+    s = dnnl_memory_create(&dst, md, b->engine, DNNL_MEMORY_ALLOCATE);
+    if (s == dnnl_success)
+        s = dnnl_memory_create(&src, plain_md, b->engine, (void *)(uintptr_t)data);
+    if (s == dnnl_success)
+        s = dnnl_reorder_primitive_desc_create(&pd, plain_md, b->engine, md, b->engine, NULL);
+    if (s == dnnl_success)
+        s = dnnl_primitive_create(&prim, pd);
+    if (s == dnnl_success) {
+        dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, src}, {DNNL_ARG_TO, dst}};
+
+        s = dnnl_primitive_execute(prim, b->stream, 2, args);
+    }
+    if (s == dnnl_success)
+        s = dnnl_stream_wait(b->stream);
+    dnnl_primitive_destroy(prim);
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_memory_destroy(src);
+    if (s == dnnl_success)
+        *ret = dst;
+    else
+        dnnl_memory_destroy(dst);
+    return onednn_check(s, "pack a weight", err);
+}
+
+static int pack_fetched(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                        const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
+                        struct onednn_packed *k, struct cn_err *err)
+{
+    const char *name = g->value[v].name;
+    struct cn_param_data d = {0};
+    const float *data = NULL;
+    float *copy = NULL;
+    int rc = cn_param_fetch(&w->source, g, v, &d, err);
+
+    if (rc < 0)
+        return rc;
+    rc = as_floats(&d, name, &data, &copy, err);
+    if (rc == CN_OK)
+        rc = pack(w->backend, md, plain_md, data, &k->memory, err);
+    free(copy);
+    give_back(w, name, &d);
+    return rc;
+}
+
+int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                        const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
+                        dnnl_memory_t *ret, struct cn_err *err)
+{
+    struct onednn_param *p = slot(w, g->value[v].name);
+    struct onednn_packed *k;
+    int rc;
+
+    for (k = p->packed; k != NULL; k = k->next)
+        if (dnnl_memory_desc_equal(&k->md, md)) {
+            *ret = k->memory;
+            return CN_OK;
+        }
+    k = cn_xcalloc(1, sizeof(*k));
+    k->md = *md;
+    rc = pack_fetched(w, g, v, md, plain_md, k, err);
+    if (rc < 0) {
+        free(k);
+        return rc;
+    }
+    k->next = p->packed;
+    p->packed = k;
+    w->bytes += dnnl_memory_desc_get_size(md);
+    *ret = k->memory;
+    return CN_OK;
+}
+
+/* A convolution that could use Winograd, what that costs and what it saves. */
+struct candidate {
+    cn_val weight;
+    size_t extra;  /* bytes beyond the plain weights */
+    double saving; /* multiplications saved, per extra byte */
+};
+
+/* A transformed picture is 2.25 times as large as the picture, in and out, and must fit into memory
+ * as a whole: 1.2 GB for the autoencoder's widest layer at 512 x 512. This leaves that one out. */
+#define MAX_WINOGRAD_SCRATCH ((size_t)640 << 20)
+
+static bool winograd_fits(const struct cn_graph *g, int i)
+{
+    const struct cn_node *n = &g->node[i];
+    const struct cn_conv *c = &n->attr.conv;
+
+    return n->op == CN_OP_CONV2D && c->k == 3 && c->stride == 1 && c->out % 16 == 0 &&
+           g->value[n->in[0]].shape.dim[1] % 16 == 0;
+}
+
+static int weigh(struct onednn_weights *w, const struct cn_graph *g, int i, struct candidate *c,
+                 struct cn_err *err)
+{
+    const struct cn_shape *out = &g->value[i].shape, *k = &g->value[g->node[i].in[1]].shape;
+    double macs = (double)cn_shape_elements(out) * (double)(k->dim[1] * 9);
+    size_t plain = (size_t)cn_shape_elements(k) * sizeof(float), packed, scratch;
+    dnnl_primitive_desc_t pd = NULL;
+
+    c->weight = g->node[i].in[1];
+    if (onednn_conv_pd(w->backend, g, &g->node[i], i, true, 16, 16, &pd, NULL) < 0)
+        return CN_ENOTFOUND; /* this machine or size has no Winograd kernel */
+    packed = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
+    scratch =
+        dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
+    dnnl_primitive_desc_destroy(pd);
+    (void)err;
+    if (scratch > MAX_WINOGRAD_SCRATCH)
+        return CN_ETOOBIG;
+    c->extra = packed > plain ? packed - plain : 0;
+    c->saving = macs / (double)CN_MAX(c->extra, (size_t)1);
+    return CN_OK;
+}
+
+static int best_first(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+
+    if (x->saving != y->saving)
+        return x->saving < y->saving ? 1 : -1;
+    return x->weight - y->weight;
+}
+
+static size_t network_bytes(const struct cn_graph *g)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < g->count; i++)
+        if (g->node[i].op == CN_OP_PARAM)
+            bytes += (size_t)cn_shape_elements(&g->value[i].shape) * sizeof(float);
+    return bytes;
+}
+
+/* Transformed weights are up to four times as large, so not every convolution can have them: those
+ * that save most multiplications per byte go first. The choice depends on the network and the size
+ * of its first plan only, so that two runs of a server draw the same picture. */
+int onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g, struct cn_err *err)
+{
+    struct candidate *list = cn_xcalloc((size_t)g->count, sizeof(*list));
+    double ratio = w->backend->opts.winograd_ratio;
+    size_t budget = (size_t)(ratio * (double)network_bytes(g));
+    int n = 0;
+
+    budget = ratio > 0 ? CN_MAX(budget, (size_t)64 << 20) : 0;
+    for (int i = 0; i < g->count; i++) {
+        if (!winograd_fits(g, i) ||
+            slot(w, g->value[g->node[i].in[1]].name)->winograd != WINOGRAD_UNDECIDED)
+            continue;
+        if (ratio > 0 && weigh(w, g, i, &list[n], err) == CN_OK)
+            n++;
+        else
+            slot(w, g->value[g->node[i].in[1]].name)->winograd = WINOGRAD_NO;
+    }
+    qsort(list, (size_t)n, sizeof(*list), best_first);
+    for (int i = 0; i < n; i++) {
+        struct onednn_param *p = slot(w, g->value[list[i].weight].name);
+        bool fits = w->winograd_used + list[i].extra <= budget;
+
+        p->winograd = fits ? WINOGRAD_YES : WINOGRAD_NO;
+        w->winograd_used += fits ? list[i].extra : 0;
+    }
+    free(list);
+    return CN_OK;
+}

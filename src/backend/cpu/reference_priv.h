@@ -1,0 +1,12 @@
+/* What the two files of the reference backend share. */
+#ifndef CN_BACKEND_CPU_REFERENCE_PRIV_H
+#define CN_BACKEND_CPU_REFERENCE_PRIV_H
+
+#include "tensor/graph.h"
+
+/* Computes node i of g (no INPUT or PARAM) into out. in[k] is the data of the node's input k, NULL
+ * when absent. Fails with CN_EINVAL for a token id outside the table. */
+int cn_reference_step(const struct cn_graph *g, int i, const void *const *in, float *out,
+                      struct cn_err *err);
+
+#endif

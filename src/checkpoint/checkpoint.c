@@ -1,0 +1,226 @@
+/* The opened checkpoint: tensors by component and diffusers name. */
+#include "base/base.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/checkpoint_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int cn_ck_file(struct cn_checkpoint *c, const char *path, struct cn_safetensors **ret,
+               struct cn_err *err)
+{
+    int rc = cn_safetensors_open(path, ret, err);
+
+    if (rc < 0)
+        return rc;
+    c->file = cn_grow(c->file, c->files, &c->file_cap, sizeof(struct cn_safetensors *));
+    c->file[c->files++] = *ret;
+    return CN_OK;
+}
+
+void cn_ck_add(struct cn_checkpoint *c, enum cn_component comp, const char *name,
+               const struct cn_tensor_view *v)
+{
+    struct cn_ck_component *k = &c->comp[comp];
+
+    k->view = cn_grow(k->view, k->count, &k->cap, sizeof(*k->view));
+    k->view[k->count] = *v;
+    k->view[k->count++].name = name;
+    k->present = true;
+}
+
+static int compare_views(const void *a, const void *b)
+{
+    const struct cn_tensor_view *x = a, *y = b;
+
+    return strcmp(x->name, y->name);
+}
+
+int cn_ck_finish(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err)
+{
+    struct cn_ck_component *k = &c->comp[comp];
+
+    if (k->count > 0)
+        qsort(k->view, k->count, sizeof(*k->view), compare_views);
+    for (size_t i = 1; i < k->count; i++)
+        if (strcmp(k->view[i - 1].name, k->view[i].name) == 0)
+            return cn_fail(err, CN_EFORMAT, "\"%s\": two tensors for \"%s\" of the %s",
+                           k->view[i].file, k->view[i].name, cn_component_name(comp));
+    return CN_OK;
+}
+
+const struct cn_tensor_view *cn_ck_get(const struct cn_checkpoint *c, enum cn_component comp,
+                                       const char *name)
+{
+    const struct cn_ck_component *k = &c->comp[comp];
+    struct cn_tensor_view key = {.name = name};
+
+    if (k->count == 0)
+        return NULL;
+    return bsearch(&key, k->view, k->count, sizeof(key), compare_views);
+}
+
+int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err)
+{
+    struct cn_checkpoint *c = cn_xcalloc(1, sizeof(*c));
+    size_t len = strlen(path);
+    int rc;
+
+    c->path = cn_xstrdup(path);
+    while (len > 1 && c->path[len - 1] == '/')
+        c->path[--len] = '\0';
+    rc = cn_dir_exists(c->path) ? cn_ck_open_dir(c, err) : cn_ck_open_file(c, err);
+    for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++)
+        rc = cn_ck_finish(c, (enum cn_component)i, err);
+    if (rc < 0) {
+        cn_checkpoint_close(c);
+        return rc;
+    }
+    *ret = c;
+    return CN_OK;
+}
+
+void cn_checkpoint_close(struct cn_checkpoint *c)
+{
+    if (c == NULL)
+        return;
+    for (int i = 0; i < CN_COMP_COUNT; i++)
+        free(c->comp[i].view);
+    for (size_t i = 0; i < c->files; i++)
+        cn_safetensors_close(c->file[i]);
+    free(c->file);
+    cn_arena_release(&c->arena);
+    free(c->tokenizer);
+    free(c->path);
+    free(c);
+}
+
+const char *cn_checkpoint_path(const struct cn_checkpoint *c)
+{
+    return c->path;
+}
+
+enum cn_checkpoint_kind cn_checkpoint_kind(const struct cn_checkpoint *c)
+{
+    return c->kind;
+}
+
+bool cn_checkpoint_has(const struct cn_checkpoint *c, enum cn_component comp)
+{
+    return c->comp[comp].present;
+}
+
+/* The file of a component for messages; the checkpoint's path when it has several or none. */
+static const char *file_of(const struct cn_checkpoint *c, enum cn_component comp)
+{
+    const struct cn_ck_component *k = &c->comp[comp];
+
+    return k->count > 0 ? k->view[0].file : c->path;
+}
+
+int cn_checkpoint_find(const struct cn_checkpoint *c, enum cn_component comp, const char *name,
+                       struct cn_tensor_view *ret, struct cn_err *err)
+{
+    const struct cn_tensor_view *v = cn_ck_get(c, comp, name);
+
+    if (!c->comp[comp].present)
+        return cn_fail(err, CN_ENOTFOUND, "\"%s\" has no %s", c->path, cn_component_name(comp));
+    if (v == NULL)
+        return cn_fail(err, CN_ENOTFOUND, "the %s has no tensor \"%s\" in \"%s\"",
+                       cn_component_name(comp), name, file_of(c, comp));
+    if (v->dtype == CN_DTYPE_COUNT)
+        return cn_fail(err, CN_EFORMAT,
+                       "tensor \"%s\" in \"%s\" has the type %s, which is not "
+                       "supported",
+                       name, v->file, v->type);
+    *ret = *v;
+    return CN_OK;
+}
+
+size_t cn_checkpoint_count(const struct cn_checkpoint *c, enum cn_component comp)
+{
+    return c->comp[comp].count;
+}
+
+void cn_checkpoint_at(const struct cn_checkpoint *c, enum cn_component comp, size_t i,
+                      struct cn_tensor_view *ret)
+{
+    CN_ASSERT(i < c->comp[comp].count);
+    *ret = c->comp[comp].view[i];
+}
+
+const struct cn_text_config *cn_checkpoint_text(const struct cn_checkpoint *c)
+{
+    return c->comp[CN_COMP_TEXT].present ? &c->text : NULL;
+}
+
+const struct cn_unet_config *cn_checkpoint_unet(const struct cn_checkpoint *c)
+{
+    return c->comp[CN_COMP_UNET].present ? &c->unet : NULL;
+}
+
+const struct cn_vae_config *cn_checkpoint_vae(const struct cn_checkpoint *c)
+{
+    return c->comp[CN_COMP_VAE].present ? &c->vae : NULL;
+}
+
+const struct cn_control_config *cn_checkpoint_control(const struct cn_checkpoint *c)
+{
+    return c->comp[CN_COMP_CONTROL].present ? &c->control : NULL;
+}
+
+const struct cn_schedule_config *cn_checkpoint_schedule(const struct cn_checkpoint *c)
+{
+    return c->comp[CN_COMP_UNET].present ? &c->schedule : NULL;
+}
+
+const char *cn_checkpoint_tokenizer(const struct cn_checkpoint *c)
+{
+    return c->tokenizer;
+}
+
+bool cn_checkpoint_is_difference(const struct cn_checkpoint *c)
+{
+    return c->difference;
+}
+
+static int mismatch(struct cn_err *err, const char *what, int control, int unet)
+{
+    return cn_fail(err, CN_EINVAL,
+                   "the ControlNet is for another model family: %s is %d, the model has %d", what,
+                   control, unet);
+}
+
+int cn_control_matches(const struct cn_control_config *control, const struct cn_unet_config *unet,
+                       struct cn_err *err)
+{
+    const struct cn_unet_config *c = &control->unet;
+
+    if (c->cross_attention_dim != unet->cross_attention_dim)
+        return mismatch(err, "cross_attention_dim", c->cross_attention_dim,
+                        unet->cross_attention_dim);
+    if (c->blocks != unet->blocks)
+        return mismatch(err, "the number of blocks", c->blocks, unet->blocks);
+    if (c->layers_per_block != unet->layers_per_block)
+        return mismatch(err, "layers_per_block", c->layers_per_block, unet->layers_per_block);
+    for (int i = 0; i < c->blocks; i++) {
+        if (c->channels[i] != unet->channels[i])
+            return mismatch(err, "block_out_channels", c->channels[i], unet->channels[i]);
+    }
+    /* An inpainting UNet sees 9 channels, of which a ControlNet gets the 4 latent ones. */
+    if (c->in_channels != unet->in_channels && c->in_channels != unet->out_channels)
+        return mismatch(err, "in_channels", c->in_channels, unet->in_channels);
+    return CN_OK;
+}
+
+const char *cn_component_name(enum cn_component comp)
+{
+    static const char *const names[CN_COMP_COUNT] = {
+        [CN_COMP_TEXT] = "text encoder",
+        [CN_COMP_UNET] = "unet",
+        [CN_COMP_VAE] = "vae",
+        [CN_COMP_CONTROL] = "controlnet",
+    };
+
+    return (unsigned)comp < CN_COMP_COUNT ? names[comp] : "?";
+}

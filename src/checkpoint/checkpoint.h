@@ -1,0 +1,74 @@
+/* An opened base model or ControlNet, whatever its form: named tensors and configuration.
+ *
+ * Accepted: diffusers pipeline directories, diffusers ControlNet directories, single-file LDM
+ * checkpoints (SD 1.x, SD 2.x), single-file ControlNets (LDM or diffusers names, also
+ * "difference" files). Tensors are always asked for by their diffusers name. Shapes are those of
+ * the file: a 1x1 convolution may be [c, c, 1, 1] or [c, c]; the data is the same.
+ * Files stay mapped while the checkpoint lives; views point into the maps.
+ *
+ * Any thread; an open checkpoint never changes.
+ *
+ *     struct cn_checkpoint *c;
+ *     struct cn_tensor_view v;
+ *     if (cn_checkpoint_open("models/sd15", &c, err) < 0) ...
+ *     const struct cn_unet_config *u = cn_checkpoint_unet(c);           -- NULL: it has none
+ *     if (cn_checkpoint_find(c, CN_COMP_UNET, "conv_in.weight", &v, err) < 0) ...
+ *     cn_checkpoint_close(c);
+ */
+#ifndef CN_CHECKPOINT_CHECKPOINT_H
+#define CN_CHECKPOINT_CHECKPOINT_H
+
+#include "base/base.h"
+#include "checkpoint/config.h"
+#include "checkpoint/safetensors.h"
+
+enum cn_component { CN_COMP_TEXT, CN_COMP_UNET, CN_COMP_VAE, CN_COMP_CONTROL, CN_COMP_COUNT };
+
+enum cn_checkpoint_kind {
+    CN_CKPT_PIPELINE,    /* diffusers directory with model_index.json */
+    CN_CKPT_CONTROL_DIR, /* diffusers directory of one ControlNetModel */
+    CN_CKPT_FILE         /* one .safetensors file */
+};
+
+struct cn_checkpoint;
+
+/* Opens every file and reads every configuration, but no weights. */
+int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err);
+void cn_checkpoint_close(struct cn_checkpoint *c); /* NULL is fine */
+
+const char *cn_checkpoint_path(const struct cn_checkpoint *c);
+enum cn_checkpoint_kind cn_checkpoint_kind(const struct cn_checkpoint *c);
+bool cn_checkpoint_has(const struct cn_checkpoint *c, enum cn_component comp);
+
+/* A tensor by its diffusers name. CN_ENOTFOUND names the tensor and the file; CN_EFORMAT when its
+ * type is one that we do not compute with. */
+int cn_checkpoint_find(const struct cn_checkpoint *c, enum cn_component comp, const char *name,
+                       struct cn_tensor_view *ret, struct cn_err *err);
+
+/* All tensors of a component in the order of their diffusers names, i < count. */
+size_t cn_checkpoint_count(const struct cn_checkpoint *c, enum cn_component comp);
+void cn_checkpoint_at(const struct cn_checkpoint *c, enum cn_component comp, size_t i,
+                      struct cn_tensor_view *ret);
+
+/* Configurations; NULL when the component is not there. The schedule comes with the UNet. */
+const struct cn_text_config *cn_checkpoint_text(const struct cn_checkpoint *c);
+const struct cn_unet_config *cn_checkpoint_unet(const struct cn_checkpoint *c);
+const struct cn_vae_config *cn_checkpoint_vae(const struct cn_checkpoint *c);
+const struct cn_control_config *cn_checkpoint_control(const struct cn_checkpoint *c);
+const struct cn_schedule_config *cn_checkpoint_schedule(const struct cn_checkpoint *c);
+
+/* The directory with vocab.json and merges.txt, or NULL: the standard CLIP vocabulary. */
+const char *cn_checkpoint_tokenizer(const struct cn_checkpoint *c);
+
+/* The ControlNet's tensors are differences to the UNet it is used with: every tensor that the UNet
+ * has under the same name must be added to it, and one that the file lacks is the UNet's own. */
+bool cn_checkpoint_is_difference(const struct cn_checkpoint *c);
+
+/* CN_OK, or CN_EINVAL naming what the two do not share (channels, context width, ...). */
+int cn_control_matches(const struct cn_control_config *control, const struct cn_unet_config *unet,
+                       struct cn_err *err);
+
+/* "text encoder", "unet", "vae", "controlnet" */
+const char *cn_component_name(enum cn_component comp);
+
+#endif

@@ -1,0 +1,183 @@
+/* Shared by the files of checkpoint/ and by nobody else. */
+#ifndef CN_CHECKPOINT_PRIV_H
+#define CN_CHECKPOINT_PRIV_H
+
+#include "base/base.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors.h"
+
+/* ---- safetensors ---- */
+
+/* Element types by the names of the format. */
+struct cn_st_type {
+    const char *name;
+    unsigned bits;       /* of one element; 4 and 6 exist */
+    enum cn_dtype dtype; /* CN_DTYPE_COUNT: listed only */
+};
+
+const struct cn_st_type *cn_st_type_find(const char *name);
+
+/* One entry of the header; offsets are relative to the data area. */
+struct cn_st_entry {
+    const char *name;
+    const struct cn_st_type *type;
+    uint64_t begin, end;
+    int rank;
+    int64_t dim[CN_MAX_RANK];
+};
+
+struct cn_st_pair {
+    const char *key, *value;
+};
+
+/* What the header says; strings live in text, one allocation not larger than the header. */
+struct cn_st_header {
+    char *text;
+    struct cn_st_entry *entry; /* count of them, in file order */
+    size_t count, cap;
+    struct cn_st_pair *pair; /* __metadata__ */
+    size_t pairs, pair_cap;
+};
+
+/* Reads len bytes of JSON. h is zeroed by the caller and released by it, also after a failure. */
+int cn_st_header_parse(struct cn_st_header *h, const char *path, const unsigned char *json,
+                       size_t len, struct cn_err *err);
+void cn_st_header_release(struct cn_st_header *h);
+
+/* Also types that we do not compute with; false when there is no such tensor. */
+bool cn_safetensors_view(const struct cn_safetensors *st, const char *name,
+                         struct cn_tensor_view *ret);
+
+/* ---- the opened checkpoint ---- */
+
+struct cn_ck_component {
+    bool present;
+    struct cn_tensor_view *view; /* sorted by (diffusers) name once cn_ck_finish() ran */
+    size_t count, cap;
+};
+
+struct cn_checkpoint {
+    char *path;
+    enum cn_checkpoint_kind kind;
+    struct cn_safetensors **file; /* files of them, open as long as the checkpoint */
+    size_t files, file_cap;
+    struct cn_arena arena; /* names that no file has as they are */
+    struct cn_ck_component comp[CN_COMP_COUNT];
+    struct cn_text_config text;
+    struct cn_unet_config unet;
+    struct cn_vae_config vae;
+    struct cn_control_config control;
+    struct cn_schedule_config schedule;
+    char *tokenizer; /* directory or NULL */
+    bool difference;
+    bool openclip; /* the text encoder came in OpenCLIP's layout */
+};
+
+/* Opens path and keeps it for the checkpoint's life. */
+int cn_ck_file(struct cn_checkpoint *c, const char *path, struct cn_safetensors **ret,
+               struct cn_err *err);
+
+/* name lives as long as the checkpoint: of a file's own or in the arena. */
+void cn_ck_add(struct cn_checkpoint *c, enum cn_component comp, const char *name,
+               const struct cn_tensor_view *v);
+
+/* Sorts a component's tensors; CN_EFORMAT when two have one name. */
+int cn_ck_finish(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err);
+
+/* A diffusers name in the spelling of today: old ones of the autoencoder's attention, new ones of
+ * transformers. The result lives as long as the checkpoint if name does. */
+const char *cn_ck_canonical(struct cn_checkpoint *c, enum cn_component comp, const char *name);
+
+/* NULL when absent; of a finished component. */
+const struct cn_tensor_view *cn_ck_get(const struct cn_checkpoint *c, enum cn_component comp,
+                                       const char *name);
+
+/* The two forms of checkpoint; c->path is set. */
+int cn_ck_open_dir(struct cn_checkpoint *c, struct cn_err *err);
+int cn_ck_open_file(struct cn_checkpoint *c, struct cn_err *err);
+
+/* Fills the configurations of a single file whose components are finished; then a file
+ * "<path>.json" may correct them. */
+int cn_ck_infer(struct cn_checkpoint *c, const struct cn_safetensors *st, struct cn_err *err);
+int cn_ck_sidecar(struct cn_checkpoint *c, struct cn_err *err);
+
+/* ---- configuration files ---- */
+
+struct json_t;
+
+/* An open configuration file. The first error sticks: read all keys, then look at rc once. */
+struct cn_conf {
+    struct json_t *root; /* an object */
+    char *path;
+    struct cn_err *err;
+    int rc;
+};
+
+enum { CN_MAX_CONF = 256 * 1024 }; /* bytes; jansson needs up to 77 times as much memory */
+
+int cn_conf_open(struct cn_conf *f, const char *path, struct cn_err *err);
+void cn_conf_close(struct cn_conf *f);
+
+/* The object under key, which borrows everything from f; false when absent or none. */
+bool cn_conf_part(struct cn_conf *f, const char *key, struct cn_conf *ret);
+
+/* Makes f->rc CN_EINVAL with "path: key: ..." unless it is an error already. */
+void cn_conf_bad(struct cn_conf *f, const char *key, const char *fmt, ...) CN_PRINTF(3, 4);
+
+bool cn_conf_has(const struct cn_conf *f, const char *key); /* there, and not null */
+long cn_conf_int(struct cn_conf *f, const char *key, long otherwise, long min, long max);
+double cn_conf_real(struct cn_conf *f, const char *key, double otherwise, double min, double max);
+bool cn_conf_bool(struct cn_conf *f, const char *key, bool otherwise);
+const char *cn_conf_string(struct cn_conf *f, const char *key, const char *otherwise);
+
+/* A list of at most max whole numbers; returns how many, or -1 when the key is absent. */
+int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long limit);
+
+/* A number for all n, or a list of n. False when the key is absent. */
+bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long limit);
+
+/* A list of n strings, each one of yes (true) or no (false); absent: ret is unchanged. */
+void cn_conf_kinds(struct cn_conf *f, const char *key, bool *ret, int n, const char *yes,
+                   const char *no);
+
+/* What a key may say when we do not implement its other values. */
+enum cn_rule_kind {
+    CN_RULE_READ, /* read elsewhere, or of no influence on the result */
+    CN_RULE_NONE, /* null or false */
+    CN_RULE_NUMBER,
+    CN_RULE_STRING,
+    CN_RULE_TRUE
+};
+
+struct cn_rule {
+    const char *key;
+    enum cn_rule_kind kind;
+    double number;
+    const char *string;
+};
+
+/* Refuses values that break their rule; with strict also keys without one, unless they begin with
+ * "_" or are null or false: a setting that we do not know may change the network. */
+void cn_conf_rules(struct cn_conf *f, const struct cn_rule *rules, size_t n, bool strict);
+
+int cn_conf_unet(const char *path, struct cn_unet_config *ret, struct cn_err *err);
+int cn_conf_control(const char *path, struct cn_control_config *ret, struct cn_err *err);
+int cn_conf_vae(const char *path, struct cn_vae_config *ret, struct cn_err *err);
+int cn_conf_text(const char *path, struct cn_text_config *ret, struct cn_err *err);
+int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn_err *err);
+
+/* The keys of a sidecar file: what is not there stays as it was inferred. */
+void cn_conf_amend_unet(struct cn_conf *f, struct cn_unet_config *u);
+void cn_conf_amend_control(struct cn_conf *f, struct cn_control_config *c);
+void cn_conf_amend_vae(struct cn_conf *f, struct cn_vae_config *v);
+void cn_conf_amend_text(struct cn_conf *f, struct cn_text_config *t);
+void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s);
+
+/* What must hold between the numbers of a configuration, wherever it came from. */
+int cn_check_unet(const char *path, const struct cn_unet_config *u, struct cn_err *err);
+int cn_check_vae(const char *path, const struct cn_vae_config *v, struct cn_err *err);
+int cn_check_text(const char *path, const struct cn_text_config *t, struct cn_err *err);
+
+#endif

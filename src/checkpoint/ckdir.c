@@ -1,0 +1,326 @@
+/* Checkpoints that are diffusers directories. */
+#include "base/base.h"
+#include "base/buf.h"
+#include "checkpoint/checkpoint_priv.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_INDEX = 4 * 1024 * 1024, MAX_SHARDS = 256 };
+
+const char *cn_ck_canonical(struct cn_checkpoint *c, enum cn_component comp, const char *name)
+{
+    static const char *const attention[][2] = {{".query.", ".to_q."},
+                                               {".key.", ".to_k."},
+                                               {".value.", ".to_v."},
+                                               {".proj_attn.", ".to_out.0."}};
+
+    /* Before diffusers 0.18 the autoencoder's attention had names of its own. */
+    for (size_t i = 0; comp == CN_COMP_VAE && i < CN_LEN(attention); i++) {
+        const char *at = strstr(name, attention[i][0]);
+
+        if (at != NULL && strstr(name, ".attentions.") != NULL)
+            return cn_arena_printf(&c->arena, "%.*s%s%s", (int)(at - name), name, attention[i][1],
+                                   at + strlen(attention[i][0]));
+    }
+    /* transformers 5 writes CLIPTextModel without its outer name. */
+    if (comp == CN_COMP_TEXT && strncmp(name, "text_model.", 11) != 0 &&
+        (strncmp(name, "encoder.", 8) == 0 || strncmp(name, "embeddings.", 11) == 0 ||
+         strncmp(name, "final_layer_norm.", 17) == 0))
+        return cn_arena_printf(&c->arena, "text_model.%s", name);
+    return name;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static void add_one(struct cn_checkpoint *c, enum cn_component comp, const struct cn_tensor_view *v)
+{
+    /* A buffer of consecutive numbers that old transformers saved with the weights. */
+    if (comp == CN_COMP_TEXT && ends_with(v->name, "embeddings.position_ids"))
+        return;
+    cn_ck_add(c, comp, cn_ck_canonical(c, comp, v->name), v);
+}
+
+static int add_file(struct cn_checkpoint *c, enum cn_component comp, const char *path,
+                    struct cn_err *err)
+{
+    struct cn_safetensors *st;
+    int rc = cn_ck_file(c, path, &st, err);
+
+    for (size_t i = 0; rc == CN_OK && i < cn_safetensors_count(st); i++) {
+        struct cn_tensor_view v;
+
+        cn_safetensors_at(st, i, &v);
+        add_one(c, comp, &v);
+    }
+    return rc;
+}
+
+/* The open file of an index, opened at first use. */
+static int shard(struct cn_checkpoint *c, const char *index, const char *name, size_t first,
+                 struct cn_safetensors **ret, struct cn_err *err)
+{
+    const char *slash = strrchr(index, '/');
+    char *path;
+    int rc = CN_OK;
+
+    if (strchr(name, '/') != NULL || name[0] == '.' || !ends_with(name, ".safetensors"))
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": \"%.80s\" is not the name of a safetensors file "
+                       "next to it",
+                       index, name);
+    path = cn_xprintf("%.*s/%s", (int)(slash - index), index, name);
+    *ret = NULL;
+    for (size_t i = first; i < c->files; i++)
+        if (strcmp(cn_safetensors_path(c->file[i]), path) == 0)
+            *ret = c->file[i];
+    if (*ret == NULL && c->files - first >= MAX_SHARDS)
+        rc = cn_fail(err, CN_ETOOBIG, "\"%s\": more than %d files", index, MAX_SHARDS);
+    else if (*ret == NULL)
+        rc = cn_ck_file(c, path, ret, err);
+    free(path);
+    return rc;
+}
+
+static int add_map(struct cn_checkpoint *c, enum cn_component comp, const char *index, json_t *map,
+                   struct cn_err *err)
+{
+    size_t first = c->files;
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(map, key, value)
+    {
+        struct cn_safetensors *st;
+        struct cn_tensor_view v;
+        int rc;
+
+        if (!json_is_string(value))
+            return cn_fail(err, CN_EFORMAT, "\"%s\": \"%.80s\": not a file name", index, key);
+        rc = shard(c, index, json_string_value(value), first, &st, err);
+        if (rc < 0)
+            return rc;
+        if (!cn_safetensors_view(st, key, &v))
+            return cn_fail(err, CN_ENOTFOUND, "no tensor \"%s\" in \"%s\", where \"%s\" says it is",
+                           key, cn_safetensors_path(st), index);
+        add_one(c, comp, &v);
+    }
+    return CN_OK;
+}
+
+static int add_index(struct cn_checkpoint *c, enum cn_component comp, const char *path,
+                     struct cn_err *err)
+{
+    struct cn_buf b;
+    json_error_t je;
+    json_t *root = NULL;
+    int rc;
+
+    cn_buf_init(&b, MAX_INDEX);
+    rc = cn_file_read(path, &b, err);
+    if (rc == CN_OK) {
+        root = json_loadb((const char *)b.data, b.len, JSON_REJECT_DUPLICATES, &je);
+        if (root == NULL)
+            rc = cn_fail(err, CN_EFORMAT, "\"%s\": line %d: %s", path, je.line, je.text);
+        else if (!json_is_object(json_object_get(root, "weight_map")))
+            rc = cn_fail(err, CN_EFORMAT, "\"%s\" has no \"weight_map\"", path);
+        else
+            rc = add_map(c, comp, path, json_object_get(root, "weight_map"), err);
+    }
+    json_decref(root);
+    cn_buf_release(&b);
+    return rc;
+}
+
+/* A file of the old pickled formats in dir (to be free()d), or NULL. */
+static char *find_pickle(const char *dir)
+{
+    static const char *const ends[] = {".bin", ".ckpt", ".pt", ".pth"};
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    char *ret = NULL;
+
+    while (d != NULL && ret == NULL && (e = readdir(d)) != NULL)
+        for (size_t i = 0; i < CN_LEN(ends) && ret == NULL; i++)
+            if (ends_with(e->d_name, ends[i]))
+                ret = cn_xstrdup(e->d_name);
+    if (d != NULL)
+        closedir(d);
+    return ret;
+}
+
+static int no_weights(const char *dir, struct cn_err *err)
+{
+    char *pickle = find_pickle(dir);
+    int rc;
+
+    if (pickle != NULL)
+        rc = cn_fail(err, CN_EFORMAT,
+                     "\"%s\" has no safetensors weights, only \"%s\": convert it "
+                     "to safetensors",
+                     dir, pickle);
+    else
+        rc = cn_fail(err, CN_ENOTFOUND,
+                     "\"%s\" has no weights: no "
+                     "diffusion_pytorch_model.safetensors, model.safetensors or index of shards",
+                     dir);
+    free(pickle);
+    return rc;
+}
+
+/* Full precision wins over the fp16 variant, one file over shards. */
+static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const char *dir,
+                       struct cn_err *err)
+{
+    static const char *const stems[] = {"diffusion_pytorch_model", "model"};
+    static const struct {
+        const char *end;
+        bool index;
+    } forms[] = {
+        {".safetensors", false},
+        {".safetensors.index.json", true},
+        {".fp16.safetensors", false},
+        {".safetensors.index.fp16.json", true},
+        {".fp16.safetensors.index.json", true},
+    };
+
+    for (size_t i = 0; i < CN_LEN(forms) * CN_LEN(stems); i++) {
+        size_t form = i / CN_LEN(stems);
+        char *path = cn_xprintf("%s/%s%s", dir, stems[i % CN_LEN(stems)], forms[form].end);
+        int rc;
+
+        if (!cn_file_exists(path)) {
+            free(path);
+            continue;
+        }
+        c->comp[comp].present = true;
+        rc = forms[form].index ? add_index(c, comp, path, err) : add_file(c, comp, path, err);
+        free(path);
+        return rc;
+    }
+    return no_weights(dir, err);
+}
+
+/* What model_index.json says a part is: the class, or "" when the part is not there. */
+static const char *part_class(const struct cn_conf *index, const char *part)
+{
+    json_t *v = json_object_get(index->root, part);
+    const char *s = json_string_value(json_array_get(v, 1));
+
+    return s ? s : "";
+}
+
+static void check_index(struct cn_conf *index)
+{
+    static const char *const need[][2] = {{"unet", "UNet2DConditionModel"},
+                                          {"vae", "AutoencoderKL"},
+                                          {"text_encoder", "CLIPTextModel"}};
+
+    if (part_class(index, "text_encoder_2")[0] != '\0')
+        cn_conf_bad(index, "text_encoder_2", "SDXL models are not supported");
+    if (part_class(index, "transformer")[0] != '\0')
+        cn_conf_bad(index, "transformer", "the model is not built on a UNet");
+    for (size_t i = 0; i < CN_LEN(need); i++)
+        if (strcmp(part_class(index, need[i][0]), need[i][1]) != 0)
+            cn_conf_bad(index, need[i][0], "\"%.60s\" instead of \"%s\"",
+                        part_class(index, need[i][0]), need[i][1]);
+}
+
+static int read_config(struct cn_checkpoint *c, enum cn_component comp, const char *path,
+                       struct cn_err *err)
+{
+    switch (comp) {
+    case CN_COMP_TEXT:
+        return cn_conf_text(path, &c->text, err);
+    case CN_COMP_UNET:
+        return cn_conf_unet(path, &c->unet, err);
+    case CN_COMP_VAE:
+        return cn_conf_vae(path, &c->vae, err);
+    default:
+        return cn_conf_control(path, &c->control, err);
+    }
+}
+
+static int add_component(struct cn_checkpoint *c, enum cn_component comp, const char *dir,
+                         struct cn_err *err)
+{
+    char *conf = cn_xprintf("%s/config.json", dir);
+    int rc = read_config(c, comp, conf, err);
+
+    if (rc == CN_OK)
+        rc = add_weights(c, comp, dir, err);
+    free(conf);
+    return rc;
+}
+
+static int add_parts(struct cn_checkpoint *c, bool control, struct cn_err *err)
+{
+    static const char *const dirs[CN_COMP_COUNT] = {"text_encoder", "unet", "vae", "controlnet"};
+    int rc = CN_OK;
+
+    for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++) {
+        char *dir = cn_xprintf("%s/%s", c->path, dirs[i]);
+
+        if (i != CN_COMP_CONTROL || control)
+            rc = add_component(c, (enum cn_component)i, dir, err);
+        free(dir);
+    }
+    return rc;
+}
+
+static int open_pipeline(struct cn_checkpoint *c, const char *index_path, struct cn_err *err)
+{
+    char *schedule = cn_xprintf("%s/scheduler/scheduler_config.json", c->path);
+    struct cn_conf index;
+    bool control = false;
+    int rc = cn_conf_open(&index, index_path, err);
+
+    if (rc == CN_OK) {
+        check_index(&index);
+        control = strcmp(part_class(&index, "controlnet"), "ControlNetModel") == 0;
+        rc = index.rc;
+        cn_conf_close(&index);
+    }
+    if (rc == CN_OK)
+        rc = add_parts(c, control, err);
+    if (rc == CN_OK)
+        rc = cn_conf_schedule(schedule, &c->schedule, err);
+    c->tokenizer = cn_xprintf("%s/tokenizer", c->path);
+    if (!cn_dir_exists(c->tokenizer)) {
+        free(c->tokenizer);
+        c->tokenizer = NULL;
+    }
+    free(schedule);
+    return rc;
+}
+
+int cn_ck_open_dir(struct cn_checkpoint *c, struct cn_err *err)
+{
+    char *index = cn_xprintf("%s/model_index.json", c->path);
+    char *conf = cn_xprintf("%s/config.json", c->path);
+    int rc;
+
+    if (cn_file_exists(index)) {
+        c->kind = CN_CKPT_PIPELINE;
+        rc = open_pipeline(c, index, err);
+    } else if (cn_file_exists(conf)) {
+        c->kind = CN_CKPT_CONTROL_DIR;
+        rc = add_component(c, CN_COMP_CONTROL, c->path, err);
+    } else {
+        rc = cn_fail(err, CN_ENOTFOUND,
+                     "\"%s\" is no model directory: neither model_index.json "
+                     "(a pipeline) nor config.json (a ControlNet) is there",
+                     c->path);
+    }
+    free(index);
+    free(conf);
+    return rc;
+}

@@ -1,0 +1,291 @@
+/* Checkpoints that are one file: which components are in it, and under which names. */
+#include "base/base.h"
+#include "checkpoint/checkpoint_priv.h"
+#include "checkpoint/names.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_NAME = 256 };
+
+enum naming { NAMED_LDM, NAMED_DIFFUSERS, NAMED_OPENCLIP };
+
+/* A component of the file: what its names begin with and how they go on. */
+struct part {
+    enum cn_component comp;
+    const char *prefix;
+    enum naming naming;
+    struct cn_layout layout;
+};
+
+/* A component is there when a tensor of this name is. */
+static const struct {
+    enum cn_component comp;
+    const char *prefix, *sign;
+    enum naming naming;
+} signs[] = {
+    {CN_COMP_UNET, "model.diffusion_model.", "input_blocks.0.0.weight", NAMED_LDM},
+    {CN_COMP_VAE, "first_stage_model.", "decoder.conv_in.weight", NAMED_LDM},
+    {CN_COMP_TEXT, "cond_stage_model.transformer.", "text_model.embeddings.token_embedding.weight",
+     NAMED_DIFFUSERS},
+    {CN_COMP_TEXT, "cond_stage_model.transformer.", "embeddings.token_embedding.weight",
+     NAMED_DIFFUSERS},
+    {CN_COMP_TEXT, "cond_stage_model.model.", "token_embedding.weight", NAMED_OPENCLIP},
+    {CN_COMP_CONTROL, "control_model.", "input_hint_block.0.weight", NAMED_LDM},
+    {CN_COMP_CONTROL, "control_model.", "controlnet_cond_embedding.conv_in.weight",
+     NAMED_DIFFUSERS},
+    {CN_COMP_CONTROL, "", "input_hint_block.0.weight", NAMED_LDM},
+    {CN_COMP_CONTROL, "", "controlnet_cond_embedding.conv_in.weight", NAMED_DIFFUSERS},
+    {CN_COMP_VAE, "", "decoder.up_blocks.0.resnets.0.norm1.weight", NAMED_DIFFUSERS},
+    {CN_COMP_VAE, "", "decoder.up.0.block.0.norm1.weight", NAMED_LDM},
+};
+
+/* Files that people confuse with models, by a name or the beginning of names. */
+static const struct {
+    const char *sign, *what;
+} others[] = {
+    {"conditioner.embedders.", "an SDXL checkpoint: SDXL models are not supported"},
+    {"model.diffusion_model.label_emb.", "an SDXL checkpoint: SDXL models are not supported"},
+    {"lora_", "a LoRA, not a model"},
+    {"lora_unet_", "a LoRA, not a model"},
+    {"lora_te_", "a LoRA, not a model"},
+    {"double_blocks.", "a Flux checkpoint: only models with a UNet are supported"},
+    {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint: only models with a UNet are "
+                                            "supported"},
+    {"emb_params", "a textual inversion, not a model"},
+};
+
+/* Whether any name begins with prefix. Names are sorted: look at the first that is not smaller. */
+static bool has_prefix(const struct cn_safetensors *st, const char *prefix)
+{
+    size_t lo = 0, hi = cn_safetensors_count(st), len = strlen(prefix);
+    struct cn_tensor_view v;
+
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+
+        cn_safetensors_at(st, mid, &v);
+        if (strncmp(v.name, prefix, len) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == cn_safetensors_count(st))
+        return false;
+    cn_safetensors_at(st, lo, &v);
+    return strncmp(v.name, prefix, len) == 0;
+}
+
+static bool has(const struct cn_safetensors *st, const char *prefix, const char *name)
+{
+    char text[MAX_NAME];
+
+    snprintf(text, sizeof(text), "%s%s", prefix, name);
+    return cn_safetensors_has(st, text);
+}
+
+/* How many i from 0 on have the name before-i-after. */
+static int count(const struct cn_safetensors *st, const char *prefix, const char *before,
+                 const char *after)
+{
+    char name[MAX_NAME];
+    int i = 0;
+
+    do
+        snprintf(name, sizeof(name), "%s%d%s", before, i, after);
+    while (has(st, prefix, name) && ++i < 1000);
+    return i;
+}
+
+/* The numbers that LDM names depend on. Downsamplers stand at input_blocks.(layers+1)k.0.op. */
+static void find_layout(const struct cn_safetensors *st, struct part *p)
+{
+    struct cn_layout *l = &p->layout;
+    int i, first = 0;
+    char name[64];
+
+    if (p->comp == CN_COMP_VAE) {
+        l->levels = count(st, p->prefix, "decoder.up.", ".block.0.norm1.weight");
+        return;
+    }
+    l->levels = 1;
+    for (i = 1; i < 1000; i++) {
+        snprintf(name, sizeof(name), "input_blocks.%d.0.op.weight", i);
+        if (has(st, p->prefix, name)) {
+            first = first ? first : i;
+            l->levels++;
+            continue;
+        }
+        snprintf(name, sizeof(name), "input_blocks.%d.0.in_layers.0.weight", i);
+        if (!has(st, p->prefix, name))
+            break;
+    }
+    l->layers = first ? first - 1 : i - 1;
+    for (i = 0; i < 64; i++) {
+        snprintf(name, sizeof(name), "input_hint_block.%d.weight", 2 * i);
+        if (!has(st, p->prefix, name))
+            break;
+    }
+    l->hint_convs = i;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+/* Tensors that belong to a component's file and not to its network. */
+static bool ignored(enum cn_component comp, const char *name)
+{
+    static const char *const text[] = {"text_projection", "text_projection.weight", "logit_scale",
+                                       "attn_mask", "visual_projection.weight"};
+
+    if (comp == CN_COMP_VAE)
+        return strncmp(name, "loss.", 5) == 0 || strncmp(name, "model_ema.", 10) == 0;
+    if (comp == CN_COMP_CONTROL)
+        return strcmp(name, "difference") == 0;
+    for (size_t i = 0; comp == CN_COMP_TEXT && i < CN_LEN(text); i++)
+        if (strcmp(name, text[i]) == 0)
+            return true;
+    return comp == CN_COMP_TEXT &&
+           (ends_with(name, "position_ids") || strncmp(name, "vision_model.", 13) == 0);
+}
+
+/* OpenCLIP keeps q, k and v in one tensor, rows one after the other: three views of it. */
+static int add_split(struct cn_checkpoint *c, const char *q_name, const struct cn_tensor_view *v,
+                     struct cn_err *err)
+{
+    const char *at = strstr(q_name, ".q_proj.");
+    struct cn_tensor_view third = *v;
+
+    CN_ASSERT(at != NULL);
+    if (v->rank < 1 || v->dim[0] % 3 != 0 || v->dim[0] == 0)
+        return cn_fail(err, CN_EFORMAT, "\"%s\": tensor \"%s\": its rows do not divide by 3",
+                       v->file, v->name);
+    third.dim[0] /= 3;
+    third.bytes /= 3;
+    for (int i = 0; i < 3; i++) {
+        third.data = (const char *)v->data + (size_t)i * third.bytes;
+        cn_ck_add(c, CN_COMP_TEXT,
+                  cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name,
+                                  "qkv"[i], at + 8),
+                  &third);
+    }
+    return CN_OK;
+}
+
+static int add_openclip(struct cn_checkpoint *c, const char *name, const struct cn_tensor_view *v,
+                        struct cn_err *err)
+{
+    char text[MAX_NAME];
+    bool split;
+
+    if (!cn_name_from_openclip(name, text, sizeof(text), &split))
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": tensor \"%.100s\" is none of an OpenCLIP text "
+                       "encoder",
+                       v->file, v->name);
+    if (split)
+        return add_split(c, text, v, err);
+    cn_ck_add(c, CN_COMP_TEXT, cn_arena_strdup(&c->arena, text), v);
+    return CN_OK;
+}
+
+static int add_tensor(struct cn_checkpoint *c, const struct part *p, const struct cn_tensor_view *v,
+                      struct cn_err *err)
+{
+    const char *name = v->name + strlen(p->prefix);
+    char text[MAX_NAME];
+
+    if (ignored(p->comp, name))
+        return CN_OK;
+    if (p->naming == NAMED_OPENCLIP)
+        return add_openclip(c, name, v, err);
+    if (p->naming == NAMED_DIFFUSERS) {
+        cn_ck_add(c, p->comp, cn_ck_canonical(c, p->comp, name), v);
+        return CN_OK;
+    }
+    if (!cn_name_from_ldm(p->comp, &p->layout, name, text, sizeof(text)))
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": tensor \"%.100s\" belongs to a network that is "
+                       "not supported",
+                       v->file, v->name);
+    cn_ck_add(c, p->comp, cn_ck_canonical(c, p->comp, cn_arena_strdup(&c->arena, text)), v);
+    return CN_OK;
+}
+
+static int add_part(struct cn_checkpoint *c, const struct cn_safetensors *st, struct part *p,
+                    struct cn_err *err)
+{
+    size_t len = strlen(p->prefix);
+    int rc = CN_OK;
+
+    if (p->naming == NAMED_LDM)
+        find_layout(st, p);
+    for (size_t i = 0; rc == CN_OK && i < cn_safetensors_count(st); i++) {
+        struct cn_tensor_view v;
+
+        cn_safetensors_at(st, i, &v);
+        if (strncmp(v.name, p->prefix, len) == 0)
+            rc = add_tensor(c, p, &v, err);
+    }
+    return rc == CN_OK ? cn_ck_finish(c, p->comp, err) : rc;
+}
+
+static int nothing_known(const struct cn_checkpoint *c, struct cn_err *err)
+{
+    return cn_fail(err, CN_EFORMAT,
+                   "\"%s\" holds neither a Stable Diffusion checkpoint nor a "
+                   "ControlNet",
+                   c->path);
+}
+
+static int add_parts(struct cn_checkpoint *c, const struct cn_safetensors *st, struct cn_err *err)
+{
+    for (size_t i = 0; i < CN_LEN(others); i++)
+        if (has_prefix(st, others[i].sign))
+            return cn_fail(err, CN_EINVAL, "\"%s\" is %s", c->path, others[i].what);
+    for (size_t i = 0; i < CN_LEN(signs); i++) {
+        struct part p = {
+            .comp = signs[i].comp, .prefix = signs[i].prefix, .naming = signs[i].naming};
+        int rc;
+
+        if (c->comp[p.comp].present || !has(st, p.prefix, signs[i].sign))
+            continue;
+        rc = add_part(c, st, &p, err);
+        if (rc < 0)
+            return rc;
+        if (p.naming == NAMED_OPENCLIP)
+            c->openclip = true;
+    }
+    for (int i = 0; i < CN_COMP_COUNT; i++)
+        if (c->comp[i].present)
+            return CN_OK;
+    return nothing_known(c, err);
+}
+
+int cn_ck_open_file(struct cn_checkpoint *c, struct cn_err *err)
+{
+    struct cn_safetensors *st;
+    int rc;
+
+    c->kind = CN_CKPT_FILE;
+    if (ends_with(c->path, ".ckpt") || ends_with(c->path, ".pt") || ends_with(c->path, ".pth") ||
+        ends_with(c->path, ".bin"))
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\" is a pickled checkpoint, which is a program: "
+                       "convert it to safetensors",
+                       c->path);
+    rc = cn_ck_file(c, c->path, &st, err);
+    if (rc == CN_OK)
+        rc = add_parts(c, st, err);
+    if (rc < 0)
+        return rc;
+    c->difference =
+        c->comp[CN_COMP_CONTROL].present && (cn_safetensors_has(st, "difference") ||
+                                             cn_safetensors_has(st, "control_model.difference"));
+    return cn_ck_infer(c, st, err);
+}

@@ -1,0 +1,297 @@
+/* The configuration of single files, from the shapes of their tensors. Shapes do not say
+ * everything: heads, norm groups and the kind of prediction follow the family (model SD 1.x:
+ * context width 768; SD 2.x: 1024), and a file "<model>.json" next to the model may correct them.
+ */
+#include "base/base.h"
+#include "base/spec.h"
+#include "checkpoint/checkpoint_priv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SD2_CONTEXT = 1024, SD_GROUPS = 32, CLIP_VOCAB = 49408 };
+
+/* Questions to one component; the first error sticks. */
+struct ask {
+    const struct cn_checkpoint *c;
+    enum cn_component comp;
+    struct cn_err *err;
+    int rc;
+};
+
+static const struct cn_tensor_view *get(struct ask *a, const char *fmt, va_list ap, char name[160])
+{
+    vsnprintf(name, 160, fmt, ap);
+    return cn_ck_get(a->c, a->comp, name);
+}
+
+static bool has(struct ask *a, const char *fmt, ...) CN_PRINTF(2, 3);
+
+static bool has(struct ask *a, const char *fmt, ...)
+{
+    char name[160];
+    va_list ap;
+    bool ret;
+
+    va_start(ap, fmt);
+    ret = get(a, fmt, ap, name) != NULL;
+    va_end(ap);
+    return ret;
+}
+
+/* Dimension `axis` of a tensor that must be there and have it. */
+static int dim(struct ask *a, int axis, const char *fmt, ...) CN_PRINTF(3, 4);
+
+static int dim(struct ask *a, int axis, const char *fmt, ...)
+{
+    const struct cn_tensor_view *v;
+    char name[160];
+    va_list ap;
+
+    va_start(ap, fmt);
+    v = get(a, fmt, ap, name);
+    va_end(ap);
+    if (v != NULL && v->rank > axis && v->dim[axis] >= 1 && v->dim[axis] <= 1 << 22)
+        return (int)v->dim[axis];
+    if (a->rc == CN_OK && v == NULL)
+        a->rc = cn_fail(a->err, CN_ENOTFOUND, "\"%s\": the %s has no tensor \"%s\"", a->c->path,
+                        cn_component_name(a->comp), name);
+    else if (a->rc == CN_OK)
+        a->rc = cn_fail(a->err, CN_EFORMAT, "\"%s\": tensor \"%s\" has an impossible shape",
+                        v->file, v->name);
+    return 1;
+}
+
+/* How many of a list there are; 0 to 64. */
+static int count(struct ask *a, const char *before, const char *after)
+{
+    int n = 0;
+
+    while (n < 64 && has(a, "%s%d%s", before, n, after))
+        n++;
+    return n;
+}
+
+static int count_blocks(struct ask *a, const char *before, const char *after)
+{
+    int n = count(a, before, after);
+
+    if ((n < 1 || n > CN_MAX_BLOCKS) && a->rc == CN_OK)
+        a->rc = cn_fail(a->err, CN_EFORMAT, "\"%s\": the %s has %d levels, 1 to %d are supported",
+                        a->c->path, cn_component_name(a->comp), n, CN_MAX_BLOCKS);
+    return CN_MIN(CN_MAX(n, 1), (int)CN_MAX_BLOCKS);
+}
+
+static void infer_attention(struct ask *a, struct cn_unet_config *u, int b)
+{
+    const char *where = b == u->blocks - 1 ? "mid_block.attentions.0.transformer_blocks." : NULL;
+    char text[80];
+
+    u->down_attention[b] = has(a, "down_blocks.%d.attentions.0.norm.weight", b);
+    u->up_attention[b] = a->comp == CN_COMP_UNET
+                             ? has(a, "up_blocks.%d.attentions.0.norm.weight", b)
+                             : has(a, "down_blocks.%d.attentions.0.norm.weight", u->blocks - 1 - b);
+    if (u->down_attention[b] || where == NULL) {
+        snprintf(text, sizeof(text), "down_blocks.%d.attentions.0.transformer_blocks.", b);
+        where = text;
+    }
+    u->transformer_layers[b] = CN_MAX(count(a, where, ".norm1.weight"), 1);
+    u->heads[b] = 8;
+    if (u->cross_attention_dim == SD2_CONTEXT)
+        u->heads[b] = CN_MAX(u->channels[b] / 64, 1);
+}
+
+static void infer_unet(struct ask *a, struct cn_unet_config *u)
+{
+    const struct cn_tensor_view *proj;
+
+    /* A difference file leaves out what training did not change. */
+    u->in_channels =
+        a->c->difference && !has(a, "conv_in.weight") ? 4 : dim(a, 1, "conv_in.weight");
+    u->out_channels = a->comp == CN_COMP_UNET ? dim(a, 0, "conv_out.weight") : u->in_channels;
+    u->blocks = count_blocks(a, "down_blocks.", ".resnets.0.conv1.weight");
+    u->layers_per_block = count(a, "down_blocks.0.resnets.", ".conv1.weight");
+    u->cross_attention_dim =
+        dim(a, 1, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight");
+    for (int b = 0; b < u->blocks; b++)
+        u->channels[b] = dim(a, 0, "down_blocks.%d.resnets.0.conv1.weight", b);
+    for (int b = 0; b < u->blocks; b++)
+        infer_attention(a, u, b);
+    u->mid_attention = true;
+    proj = cn_ck_get(a->c, a->comp, "mid_block.attentions.0.proj_in.weight");
+    u->linear_projection = proj != NULL && proj->rank == 2;
+    if (has(a, "time_embedding.cond_proj.weight"))
+        u->time_cond_proj_dim = dim(a, 1, "time_embedding.cond_proj.weight");
+    u->norm_groups = SD_GROUPS;
+    u->norm_eps = 1e-5;
+    u->flip_sin_to_cos = true;
+    u->sample_size = 64;
+}
+
+static void infer_hint(struct ask *a, struct cn_control_config *c)
+{
+    int n = count(a, "controlnet_cond_embedding.blocks.", ".weight");
+
+    c->hint_channels = dim(a, 1, "controlnet_cond_embedding.conv_in.weight");
+    c->hint_out[0] = dim(a, 0, "controlnet_cond_embedding.conv_in.weight");
+    c->hint_blocks = n / 2 + 1;
+    if ((n % 2 != 0 || c->hint_blocks > CN_MAX_HINT) && a->rc == CN_OK)
+        a->rc = cn_fail(a->err, CN_EFORMAT,
+                        "\"%s\": a hint encoder of %d convolutions is not "
+                        "supported",
+                        a->c->path, n + 2);
+    for (int i = 1; a->rc == CN_OK && i < c->hint_blocks; i++)
+        c->hint_out[i] = dim(a, 0, "controlnet_cond_embedding.blocks.%d.weight", 2 * i - 1);
+    /* Reference and "shuffle" nets pool their outputs; only the file's name tells. */
+    c->global_pool = strstr(a->c->path, "shuffle") != NULL;
+}
+
+static void infer_vae(struct ask *a, struct cn_vae_config *v)
+{
+    v->in_channels = dim(a, 1, "encoder.conv_in.weight");
+    v->out_channels = dim(a, 0, "decoder.conv_out.weight");
+    v->latent_channels = dim(a, 1, "decoder.conv_in.weight");
+    v->blocks = count_blocks(a, "encoder.down_blocks.", ".resnets.0.conv1.weight");
+    for (int b = 0; b < v->blocks; b++)
+        v->channels[b] = dim(a, 0, "encoder.down_blocks.%d.resnets.0.conv1.weight", b);
+    v->layers_per_block = count(a, "encoder.down_blocks.0.resnets.", ".conv1.weight");
+    v->norm_groups = SD_GROUPS;
+    v->mid_attention = has(a, "decoder.mid_block.attentions.0.to_q.weight");
+    v->use_quant_conv = has(a, "quant_conv.weight");
+    v->use_post_quant_conv = has(a, "post_quant_conv.weight");
+    v->scaling_factor = 0.18215;
+}
+
+static void infer_text(struct ask *a, struct cn_text_config *t)
+{
+    const char *token = "text_model.embeddings.token_embedding.weight";
+    const char *position = "text_model.embeddings.position_embedding.weight";
+
+    t->vocab_size = dim(a, 0, "%s", token);
+    t->hidden_size = dim(a, 1, "%s", token);
+    t->max_position = dim(a, 0, "%s", position);
+    t->layers = count(a, "text_model.encoder.layers.", ".layer_norm1.weight");
+    t->intermediate_size = dim(a, 0, "text_model.encoder.layers.0.mlp.fc1.weight");
+    t->heads = CN_MAX(t->hidden_size / 64, 1);
+    t->layer_norm_eps = 1e-5;
+    /* SD 2's encoder is OpenCLIP's, with the exact GELU, which stops one layer early. */
+    t->act = t->hidden_size == SD2_CONTEXT ? CN_ACT_GELU : CN_ACT_QUICK_GELU;
+    if (a->c->openclip) {
+        t->act = CN_ACT_GELU;
+        t->layers = CN_MAX(t->layers - 1, 1);
+    }
+    /* The two specials are CLIP's last; tokens that were added to a model come after them. */
+    t->bos_token = CN_MAX(CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 2, 0);
+    t->eos_token = CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 1;
+    t->pad_token = t->act == CN_ACT_GELU ? 0 : t->eos_token;
+}
+
+/* The last layer of an OpenCLIP encoder is never run: the component does not have it. */
+static void drop_layers(struct cn_checkpoint *c)
+{
+    struct cn_ck_component *k = &c->comp[CN_COMP_TEXT];
+    char prefix[64];
+    size_t n = 0;
+
+    snprintf(prefix, sizeof(prefix), "text_model.encoder.layers.%d.", c->text.layers);
+    for (size_t i = 0; i < k->count; i++)
+        if (strncmp(k->view[i].name, prefix, strlen(prefix)) != 0)
+            k->view[n++] = k->view[i];
+    k->count = n;
+}
+
+/* SD 2's 768 models predict v, its 512 "base" models (trained for 875,000 steps) and its
+ * inpainting model noise. Newer tools mark their files with a tensor "v_pred". */
+static bool predicts_v(const struct cn_checkpoint *c, const struct cn_safetensors *st)
+{
+    struct cn_tensor_view step;
+    const char *said = cn_safetensors_metadata(st, "modelspec.prediction_type");
+    int64_t n = 0;
+
+    if (said != NULL && (strcmp(said, "v") == 0 || strcmp(said, "epsilon") == 0))
+        return said[0] == 'v';
+    if (cn_safetensors_has(st, "v_pred"))
+        return true;
+    if (c->unet.cross_attention_dim != SD2_CONTEXT || c->unet.in_channels != c->unet.out_channels)
+        return false;
+    if (cn_safetensors_find(st, "global_step", &step, NULL) == CN_OK && step.dtype == CN_I64 &&
+        step.bytes == 8)
+        memcpy(&n, step.data, 8);
+    return n != 875000;
+}
+
+static void infer_schedule(struct cn_checkpoint *c, const struct cn_safetensors *st)
+{
+    c->schedule = (struct cn_schedule_config){
+        .train_steps = 1000,
+        .beta_start = 0.00085,
+        .beta_end = 0.012,
+        .beta_schedule = CN_BETA_SCALED_LINEAR,
+        .prediction = predicts_v(c, st) ? CN_PREDICT_V : CN_PREDICT_EPSILON,
+        .spacing = CN_LEADING,
+        .steps_offset = 1,
+        .rescale_zero_snr = cn_safetensors_has(st, "ztsnr"),
+    };
+    if (c->schedule.prediction == CN_PREDICT_V && c->unet.cross_attention_dim == SD2_CONTEXT)
+        c->unet.sample_size = 96;
+}
+
+static int infer_component(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err)
+{
+    struct ask a = {.c = c, .comp = comp, .err = err};
+
+    if (!c->comp[comp].present)
+        return CN_OK;
+    switch (comp) {
+    case CN_COMP_TEXT:
+        infer_text(&a, &c->text);
+        if (a.rc == CN_OK && c->openclip)
+            drop_layers(c);
+        break;
+    case CN_COMP_UNET:
+        infer_unet(&a, &c->unet);
+        break;
+    case CN_COMP_VAE:
+        infer_vae(&a, &c->vae);
+        break;
+    default:
+        infer_unet(&a, &c->control.unet);
+        infer_hint(&a, &c->control);
+    }
+    return a.rc;
+}
+
+static int check(const struct cn_checkpoint *c, struct cn_err *err)
+{
+    int rc = CN_OK;
+
+    if (c->comp[CN_COMP_UNET].present)
+        rc = cn_check_unet(c->path, &c->unet, err);
+    if (rc == CN_OK && c->comp[CN_COMP_CONTROL].present)
+        rc = cn_check_unet(c->path, &c->control.unet, err);
+    if (rc == CN_OK && c->comp[CN_COMP_VAE].present)
+        rc = cn_check_vae(c->path, &c->vae, err);
+    if (rc == CN_OK && c->comp[CN_COMP_TEXT].present)
+        rc = cn_check_text(c->path, &c->text, err);
+    return rc;
+}
+
+int cn_ck_infer(struct cn_checkpoint *c, const struct cn_safetensors *st, struct cn_err *err)
+{
+    int rc = CN_OK;
+
+    for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++)
+        rc = infer_component(c, (enum cn_component)i, err);
+    if (rc < 0)
+        return rc;
+    infer_schedule(c, st);
+    rc = cn_ck_sidecar(c, err);
+    if (rc < 0)
+        return rc;
+    rc = check(c, err);
+    if (rc < 0)
+        cn_err_prefix(err, "the shapes do not say everything, \"%s.json\" can", c->path);
+    return rc;
+}

@@ -1,0 +1,36 @@
+/* One inspected model, between gathering (inspect.c) and printing (inspect_print.c). One thread. */
+#ifndef CN_CLI_INSPECT_H
+#define CN_CLI_INSPECT_H
+
+#include "base/base.h"
+#include "checkpoint/inspect.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+struct cn_inspected {
+    const char *path;
+    struct cn_checkpoint *c; /* NULL: it could not be opened, and problem says why */
+    struct cn_inspect r;
+    struct cn_finding *finding; /* name is the struct's own */
+    size_t n_findings, findings_cap;
+    char **problem; /* what is wrong beyond single tensors */
+    size_t n_problems, problems_cap;
+    char family[64]; /* "": neither a UNet nor a ControlNet */
+    char tokenizer[512]; /* "": needs none */
+    int tokens;
+    const char **fits; /* paths of base models that a ControlNet fits */
+    size_t n_fits, fits_cap;
+};
+
+/* Missing, misshapen or unusable tensors, or any problem. */
+bool cn_inspected_bad(const struct cn_inspected *m);
+
+/* The published model that a component's size belongs to ("SD 1.5 UNet"), or "". */
+const char *cn_inspected_known(const struct cn_inspected *m, enum cn_component comp);
+
+/* all: every finding, not only the first of each component. */
+void cn_inspected_print(const struct cn_inspected *m, bool all, FILE *out);
+json_t *cn_inspected_json(const struct cn_inspected *m) CN_MUST_USE;
+
+#endif

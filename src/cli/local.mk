@@ -1,0 +1,17 @@
+bin_PROGRAMS += controlnet
+controlnet_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+controlnet_SOURCES = \
+    %reldir%/cli.h %reldir%/main.c \
+    %reldir%/annotate.c \
+    %reldir%/bench.c \
+    %reldir%/control.c \
+    %reldir%/engine.c \
+    %reldir%/generate.c \
+    %reldir%/inspect.h %reldir%/inspect.c %reldir%/inspect_print.c \
+    %reldir%/interrupt.c \
+    %reldir%/models.c \
+    %reldir%/options.h %reldir%/options.c \
+    %reldir%/output.h %reldir%/output.c \
+    %reldir%/progress.h %reldir%/progress.c \
+    %reldir%/text.c
+controlnet_LDADD = $(CNENGINE_LIBS)

@@ -1,0 +1,122 @@
+/* controlnet models: what there is to draw with. */
+#include "base/base.h"
+#include "cli/cli.h"
+
+#include <jansson.h>
+#include <string.h>
+
+struct options {
+    struct cn_cli_engine_opts engine;
+    bool json, help;
+};
+
+#define AT(member) .offset = offsetof(struct options, member)
+
+static const struct cn_option table[] = {
+    CN_OPTION_HEADING("options"),
+    {.kind = CN_OPT_LIST, .name = "models", .arg = "DIR", AT(engine.models),
+     .help = "directory of models, repeatable (default: $CONTROLNETD_MODELS, else the installed "
+             "ones)"},
+    {.kind = CN_OPT_FLAG, .name = "json", AT(json), .help = "as JSON"},
+    CN_CLI_HELP(struct options),
+    CN_OPTION_END};
+
+static const struct cn_cli_help help = {
+    .name = "models",
+    .usage = "[options]",
+    .about = "Lists the models that are there, by the names that --model and --control take.\n"
+             "A ControlNet can be used with base models of its family.\n",
+    .options = table};
+
+static const char *kind(const struct cn_engine_model *m)
+{
+    return m->broken != NULL ? "-" : m->control ? "controlnet" : "base";
+}
+
+static void print_row(const struct cn_engine_model *m, int width)
+{
+    char count[32] = "", bytes[32] = "", size[32] = "";
+
+    printf("%-*s  %-10s  ", width, m->name, kind(m));
+    if (m->broken != NULL) {
+        printf("cannot be used: %s\n", m->broken);
+        return;
+    }
+    if (m->width > 0)
+        snprintf(size, sizeof(size), "%d x %d", m->width, m->height);
+    printf("%-20s  %-11s  %13s  %s\n", m->family, size, cn_cli_count(m->parameters, count, 32),
+           cn_cli_bytes(m->bytes, bytes, sizeof(bytes)));
+}
+
+static int print_table(const struct cn_engine *e)
+{
+    struct cn_engine_model m;
+    int width = 4;
+
+    for (int i = 0; i < cn_engine_count(e); i++) {
+        cn_engine_at(e, i, &m);
+        width = CN_MAX(width, (int)strlen(m.name));
+    }
+    printf("%-*s  %-10s  %-20s  %-11s  %13s  %s\n", width, "name", "kind", "family", "size",
+           "parameters", "bytes");
+    for (int i = 0; i < cn_engine_count(e); i++) {
+        cn_engine_at(e, i, &m);
+        print_row(&m, width);
+    }
+    return cn_cli_flush();
+}
+
+static json_t *model_json(const struct cn_engine_model *m)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "name", cn_cli_json_text(m->name));
+    json_object_set_new(o, "path", cn_cli_json_text(m->path));
+    if (m->broken != NULL) {
+        json_object_set_new(o, "broken", cn_cli_json_text(m->broken));
+        return o;
+    }
+    json_object_set_new(o, "kind", json_string(kind(m)));
+    json_object_set_new(o, "family", json_string(m->family));
+    if (!m->control) {
+        json_object_set_new(o, "width", json_integer(m->width));
+        json_object_set_new(o, "height", json_integer(m->height));
+        json_object_set_new(o, "multiple", json_integer(m->multiple));
+    }
+    json_object_set_new(o, "parameters", json_integer((json_int_t)m->parameters));
+    json_object_set_new(o, "bytes", json_integer((json_int_t)m->bytes));
+    return o;
+}
+
+static int print_json(const struct cn_engine *e)
+{
+    json_t *a = json_array();
+    struct cn_engine_model m;
+
+    for (int i = 0; i < cn_engine_count(e); i++) {
+        cn_engine_at(e, i, &m);
+        json_array_append_new(a, model_json(&m));
+    }
+    return cn_cli_print_json_take(a);
+}
+
+int cn_cli_models(int argc, char **argv)
+{
+    struct cn_cli_models m = {0};
+    struct cn_err err = CN_ERR_INIT;
+    struct options o = {0};
+    int rest, status;
+
+    if (cn_cli_parse(&help, argc, argv, &o, &o.help, &rest, &status))
+        return status;
+    if (rest < argc) {
+        cn_fail(&err, CN_EINVAL, "\"%.60s\" is no option: is --models DIR meant?", argv[rest]);
+        return cn_cli_complain("models", CN_EXIT_USAGE, &err);
+    }
+    if (cn_cli_engine_open(&o.engine, false, &m, &err) < 0 || cn_cli_scan(&m, &err) < 0)
+        status = cn_cli_complain("models", CN_EXIT_FAILED, &err);
+    else
+        status = o.json ? print_json(m.e) : print_table(m.e);
+    cn_cli_engine_close(&m);
+    return status;
+}

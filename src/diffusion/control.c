@@ -1,0 +1,74 @@
+/* Control weights and guidance. */
+#include "base/base.h"
+
+#include "diffusion/control.h"
+
+#include <math.h>
+#include <stdio.h>
+
+int cn_control_check(const struct cn_spec_control *c, int index, int levels, struct cn_err *err)
+{
+    char where[64];
+
+    if (c->weights != CN_W_CUSTOM || c->n_weights == levels)
+        return CN_OK;
+    snprintf(where, sizeof(where), "/controls/%d/weights", index);
+    return cn_fail_at(err, CN_EINVAL, where,
+                      "%d numbers were given and \"%s\" has %d levels: one for each is needed",
+                      c->n_weights, c->model, levels);
+}
+
+/* Exact for decimal fractions such as 0.3 of 10 calls: call / calls is the double nearest to the
+ * quotient, and so is the 0.3 that JSON was read into. diffusers has another rule: outside when
+ * (i + 1) / N > end. For end = k / N the two agree. */
+bool cn_control_in_window(const struct cn_spec_control *c, int call, int calls)
+{
+    double at = (double)call / (double)calls;
+
+    return c->start <= at && (at < c->end || c->end >= 1);
+}
+
+bool cn_control_active(const struct cn_spec_control *c, int call, int calls)
+{
+    if (c->strength == 0 || !cn_control_in_window(c, call, calls))
+        return false;
+    if (c->weights != CN_W_CUSTOM)
+        return true;
+    for (int i = 0; i < c->n_weights; i++)
+        if (c->weight[i] != 0)
+            return true;
+    return false;
+}
+
+/* Soft: 0.825^(k-1-i) (ControlNet's guess mode, gradio_*.py: 0.825^(12-i)). Resolution: 64 / h_i
+ * (arXiv:2302.05543, "CFG resolution weighting"; the paper's 64 is the height of the top level of
+ * a 512 pixel picture, so it is written as the ratio to the top level here and means the same at
+ * every size). */
+static double shape(const struct cn_spec_control *c, int i, int levels, const int *side)
+{
+    switch (c->weights) {
+    case CN_W_SOFT:
+        return pow(0.825, levels - 1 - i);
+    case CN_W_RESOLUTION:
+        return (double)side[0] / (double)side[i];
+    case CN_W_CUSTOM:
+        return i < c->n_weights ? c->weight[i] : 0;
+    default:
+        return 1;
+    }
+}
+
+void cn_control_weights(const struct cn_spec_control *c, enum cn_row row, int levels,
+                        const int *side, float *ret)
+{
+    bool none = row == CN_ROW_UNCOND && c->branch == CN_BRANCH_COND;
+
+    for (int i = 0; i < levels; i++)
+        ret[i] = none ? 0 : (float)(c->strength * shape(c, i, levels, side));
+}
+
+void cn_guidance(size_t n, const float *eps_u, const float *eps_c, float scale, float *ret)
+{
+    for (size_t i = 0; i < n; i++)
+        ret[i] = eps_u[i] + scale * (eps_c[i] - eps_u[i]);
+}

@@ -1,0 +1,73 @@
+/* Noise schedules: which noise levels a sampler visits, and which timesteps it tells the network.
+ *
+ * The arithmetic is that of diffusers 0.35, float32 where it uses torch and float64 where it uses
+ * numpy, so that alphas_cumprod agree to the last bit and timesteps exactly. Notation (model card
+ * of DDPM, arXiv:2006.11239): abar_t = prod (1 - beta_i), i <= t. sigma_t = sqrt((1 - abar_t) /
+ * abar_t) is the noise level in "VE" coordinates, X = x0 + sigma e (Euler, Heun); "VP" coordinates
+ * are x = sqrt(abar) x0 + sqrt(1 - abar) e = sqrt(abar) X (DDIM, PNDM, DPM++, UniPC, LCM).
+ *
+ * Pure functions on caller-owned structs; any thread.
+ *
+ *     struct cn_timetable t;
+ *     if (cn_timetable_init(&t, &config, &opts, &err) < 0) ...     -- err.where = "/steps"
+ *     for (int i = 0; i < t.calls; i++) use(t.timestep[i]);
+ *     cn_timetable_release(&t);
+ */
+#ifndef CN_DIFFUSION_SCHEDULE_H
+#define CN_DIFFUSION_SCHEDULE_H
+
+#include "base/base.h"
+
+#include "base/spec.h"
+#include "checkpoint/config.h"
+
+/* What of a request decides the trajectory. */
+struct cn_sampler_opts {
+    enum cn_sampler kind;
+    enum cn_schedule schedule;
+    enum cn_spacing spacing;
+    int steps;
+    double denoise; /* (0,1]: the part of the steps that is run; 1 without an initial image */
+    double eta;     /* DDIM only */
+};
+
+#define CN_SAMPLER_OPTS_DEFAULTS                                                                   \
+    {                                                                                              \
+        .kind = CN_DPMPP_2M, .steps = 20, .denoise = 1                                             \
+    }
+
+/* What diffusers' set_timesteps() computes for one class of sampler. */
+struct cn_timetable {
+    int train_steps;
+    float *abar;      /* [train_steps] alphas_cumprod, with this class's zero-SNR rule */
+    float final_abar; /* abar "before" timestep 0 */
+    int steps;        /* as requested */
+    int calls;        /* network calls: steps, 2 steps - 1 (Heun) or steps + 1 (PNDM) */
+    float *timestep;  /* [calls] given to the network, descending */
+    float *sigma;     /* [calls + 1], last 0; NULL where the sampler reads abar at timesteps */
+    float init_sigma; /* an image from noise starts as N(0,1) times this */
+    enum cn_spacing spacing; /* the one in force, never CN_SPACING_MODEL */
+};
+
+int cn_timetable_init(struct cn_timetable *t, const struct cn_schedule_config *config,
+                      const struct cn_sampler_opts *opts, struct cn_err *err) CN_MUST_USE;
+void cn_timetable_release(struct cn_timetable *t);
+
+/* abar of every training timestep; ret holds config->train_steps floats. zero_snr: apply
+ * config->rescale_zero_snr. CN_EFORMAT when the configuration is not a noise schedule. */
+int cn_schedule_abar(const struct cn_schedule_config *config, bool zero_snr, float *ret,
+                     struct cn_err *err) CN_MUST_USE;
+
+/* The spacing in force: the request's, else the model file's, else diffusers' default of the
+ * class: leading for DDIM, PNDM and LCM, linspace for the others. */
+enum cn_spacing cn_schedule_spacing(const struct cn_schedule_config *config, enum cn_sampler kind,
+                                    enum cn_spacing requested);
+
+/* Whether the sampler can follow this schedule of sigmas (Karras, exponential). */
+bool cn_schedule_fits(enum cn_sampler kind, enum cn_schedule schedule);
+
+/* The (fractional) timestep whose noise level is sigma, by interpolation in log sigma;
+ * table: [n] sigma of every training timestep, ascending. */
+double cn_schedule_sigma_to_t(double sigma, const float *table, int n);
+
+#endif

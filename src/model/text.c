@@ -1,0 +1,59 @@
+/* CLIP text encoder. */
+#include "base/base.h"
+#include "model/text.h"
+#include "model/nn.h"
+
+#include <math.h>
+
+static cn_val self_attention(struct nn *nn, cn_val x, const struct cn_text_config *c)
+{
+    int d = c->hidden_size;
+    cn_val q, k, v;
+
+    nn_enter(nn, "self_attn");
+    q = nn_linear(nn, x, "q_proj", d);
+    k = nn_linear(nn, x, "k_proj", d);
+    v = nn_linear(nn, x, "v_proj", d);
+    /* Causal only: padding after the end token is attended to, as in training. */
+    x = cn_attention(nn->g, q, k, v, c->heads, 1.0f / sqrtf((float)(d / c->heads)), true);
+    x = nn_linear(nn, x, "out_proj", d);
+    nn_leave(nn);
+    return x;
+}
+
+static cn_val mlp(struct nn *nn, cn_val x, const struct cn_text_config *c)
+{
+    enum cn_activation act = c->act == CN_ACT_GELU ? CN_GELU : CN_QUICK_GELU;
+
+    x = cn_act(nn->g, nn_linear(nn, x, "mlp.fc1", c->intermediate_size), act);
+    return nn_linear(nn, x, "mlp.fc2", c->hidden_size);
+}
+
+static cn_val layer(struct nn *nn, cn_val x, const struct cn_text_config *c)
+{
+    cn_val h = self_attention(nn, nn_layer_norm(nn, x, "layer_norm1", c->layer_norm_eps), c);
+
+    x = cn_add(nn->g, x, h);
+    h = mlp(nn, nn_layer_norm(nn, x, "layer_norm2", c->layer_norm_eps), c);
+    return cn_add(nn->g, x, h);
+}
+
+struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s, int clip_skip)
+{
+    struct nn nn = {.g = cn_graph_new("text")};
+    cn_val x = cn_graph_input(nn.g, "ids", cn_shape2(n, s), CN_I32, 0);
+
+    CN_ASSERT(clip_skip >= 0 && clip_skip < c->layers);
+    nn_enter(&nn, "text_model");
+    x = cn_embed(nn.g, x, nn_name(&nn, "embeddings.token_embedding", "weight"), c->vocab_size,
+                 c->hidden_size, nn_name(&nn, "embeddings.position_embedding", "weight"),
+                 c->max_position);
+    for (int i = 0; i < c->layers - clip_skip; i++) {
+        nn_enter(&nn, "encoder.layers.%d", i);
+        x = layer(&nn, x, c);
+        nn_leave(&nn);
+    }
+    x = nn_layer_norm(&nn, x, "final_layer_norm", c->layer_norm_eps);
+    cn_graph_output(nn.g, "context", x, CN_IO_NATIVE);
+    return nn.g;
+}

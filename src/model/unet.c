@@ -1,0 +1,422 @@
+/* UNet and ControlNet.
+ *
+ * The walk over the blocks is written once, in encoder() and decoder(). It runs in two modes: with
+ * a graph it emits the step network; without one it only records where time and context enter
+ * (cn_sites_init). Both see the sites in the same order, which is what ties the graphs together.
+ */
+#include "base/base.h"
+#include "model/unet.h"
+#include "model/nn.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SKIPS = CN_MAX_BLOCKS * 8 };
+
+struct net {
+    const struct cn_unet_config *c;
+    struct nn nn;
+    struct cn_sites *record; /* not NULL: only record sites */
+    const struct cn_sites *sites;
+    int res, attn;           /* next site */
+    cn_val time;
+    cn_val *k, *v;           /* one for each attention site */
+    cn_val skip[MAX_SKIPS];
+    int skips;
+};
+
+static void record_site(struct cn_site **list, int *count, size_t *cap, const char *path, int width,
+                        int offset)
+{
+    struct cn_site *s;
+
+    *list = cn_grow(*list, (size_t)*count, cap, sizeof(**list));
+    s = &(*list)[(*count)++];
+    snprintf(s->path, sizeof(s->path), "%s", path);
+    s->width = width;
+    s->offset = offset;
+}
+
+static cn_val res_block(struct net *u, cn_val x, int index, int out)
+{
+    nn_enter(&u->nn, "resnets.%d", index);
+    if (u->record != NULL) {
+        struct cn_sites *r = u->record;
+
+        record_site(&r->res, &r->n_res, &r->res_cap, u->nn.path, out, r->time_width);
+        r->time_width += out;
+    } else {
+        const struct cn_site *site = &u->sites->res[u->res++];
+
+        CN_ASSERT(strcmp(site->path, u->nn.path) == 0);
+        x = nn_res_block(&u->nn, x, out, u->c->norm_groups, u->c->norm_eps, u->time, site->offset);
+    }
+    nn_leave(&u->nn);
+    return x;
+}
+
+/* Attention.to_out of q over k and v, added to x. */
+static cn_val attend(struct net *u, cn_val x, cn_val q, cn_val k, cn_val v, int heads,
+                     const char *out)
+{
+    int d = (int)cn_shape_of(u->nn.g, x)->dim[2];
+    float scale = 1.0f / sqrtf((float)(d / heads));
+    cn_val h = cn_attention(u->nn.g, q, k, v, heads, scale, false);
+
+    return cn_add(u->nn.g, x, nn_linear(&u->nn, h, out, d));
+}
+
+/* BasicTransformerBlock: self-attention, cross-attention, GEGLU feed-forward; pre-norm. */
+static cn_val transformer_block(struct net *u, cn_val x, int heads)
+{
+    struct nn *nn = &u->nn;
+    int d = (int)cn_shape_of(nn->g, x)->dim[2];
+    const struct cn_site *site = &u->sites->attn[u->attn];
+    cn_val h, q;
+
+    CN_ASSERT(strcmp(site->path, nn->path) == 0);
+    h = nn_layer_norm(nn, x, "norm1", 1e-5);
+    q = nn_linear_no_bias(nn, h, "attn1.to_q", d);
+    x = attend(u, x, q, nn_linear_no_bias(nn, h, "attn1.to_k", d),
+               nn_linear_no_bias(nn, h, "attn1.to_v", d), heads, "attn1.to_out.0");
+    h = nn_layer_norm(nn, x, "norm2", 1e-5);
+    q = nn_linear_no_bias(nn, h, "attn2.to_q", d);
+    x = attend(u, x, q, u->k[u->attn], u->v[u->attn], heads, "attn2.to_out.0");
+    h = nn_linear(nn, nn_layer_norm(nn, x, "norm3", 1e-5), "ff.net.0.proj", 8 * d);
+    h = nn_linear(nn, cn_geglu(nn->g, h), "ff.net.2", d);
+    u->attn++;
+    return cn_add(nn->g, x, h);
+}
+
+static cn_val transformer_blocks(struct net *u, cn_val x, int width, int heads, int layers)
+{
+    for (int i = 0; i < layers; i++) {
+        nn_enter(&u->nn, "transformer_blocks.%d", i);
+        if (u->record != NULL)
+            record_site(&u->record->attn, &u->record->n_attn, &u->record->attn_cap, u->nn.path,
+                        width, 0);
+        else
+            x = transformer_block(u, x, heads);
+        nn_leave(&u->nn);
+    }
+    return x;
+}
+
+/* Transformer2DModel. A linear proj_in on tokens is the 1x1 convolution in front of the reshape. */
+static cn_val transformer(struct net *u, cn_val x, int index, int level)
+{
+    int width = u->c->channels[level], heads = u->c->heads[level];
+    int layers = u->c->transformer_layers[level];
+    struct nn *nn = &u->nn;
+
+    nn_enter(nn, "attentions.%d", index);
+    if (u->record != NULL) {
+        transformer_blocks(u, x, width, heads, layers);
+    } else {
+        const struct cn_shape s = *cn_shape_of(nn->g, x);
+        cn_val h = cn_to_tokens(nn->g, nn_group_norm(nn, x, "norm", u->c->norm_groups, 1e-6));
+
+        h = nn_linear(nn, h, "proj_in", width);
+        h = transformer_blocks(u, h, width, heads, layers);
+        h = nn_linear(nn, h, "proj_out", width);
+        x = cn_add(nn->g, cn_from_tokens(nn->g, h, (int)s.dim[2], (int)s.dim[3]), x);
+    }
+    nn_leave(nn);
+    return x;
+}
+
+static void push_skip(struct net *u, cn_val x)
+{
+    CN_ASSERT(u->skips < MAX_SKIPS);
+    u->skip[u->skips++] = x;
+}
+
+static cn_val down_block(struct net *u, cn_val x, int level)
+{
+    const struct cn_unet_config *c = u->c;
+
+    nn_enter(&u->nn, "down_blocks.%d", level);
+    for (int j = 0; j < c->layers_per_block; j++) {
+        x = res_block(u, x, j, c->channels[level]);
+        if (c->down_attention[level])
+            x = transformer(u, x, j, level);
+        push_skip(u, x);
+    }
+    if (level + 1 < c->blocks) {
+        if (u->record == NULL)
+            x = nn_conv3_stride2(&u->nn, x, "downsamplers.0.conv", c->channels[level]);
+        push_skip(u, x);
+    }
+    nn_leave(&u->nn);
+    return x;
+}
+
+/* Down path and middle block; x comes from conv_in. */
+static cn_val encoder(struct net *u, cn_val x)
+{
+    const struct cn_unet_config *c = u->c;
+    int last = c->blocks - 1;
+
+    push_skip(u, x);
+    for (int i = 0; i < c->blocks; i++)
+        x = down_block(u, x, i);
+    nn_enter(&u->nn, "mid_block");
+    x = res_block(u, x, 0, c->channels[last]);
+    if (c->mid_attention)
+        x = transformer(u, x, 0, last);
+    x = res_block(u, x, 1, c->channels[last]);
+    nn_leave(&u->nn);
+    return x;
+}
+
+static cn_val up_block(struct net *u, cn_val x, int i)
+{
+    const struct cn_unet_config *c = u->c;
+    int level = c->blocks - 1 - i;
+
+    nn_enter(&u->nn, "up_blocks.%d", i);
+    for (int j = 0; j < c->layers_per_block + 1; j++) {
+        cn_val skip = u->skip[--u->skips];
+
+        if (u->record == NULL)
+            x = cn_concat(u->nn.g, x, skip);
+        x = res_block(u, x, j, c->channels[level]);
+        if (c->up_attention[i])
+            x = transformer(u, x, j, level);
+    }
+    if (level > 0 && u->record == NULL) {
+        /* To the next skip's size, which is twice ours unless a side was odd. */
+        const struct cn_shape s = *cn_shape_of(u->nn.g, u->skip[u->skips - 1]);
+
+        x = cn_upsample(u->nn.g, x, (int)s.dim[2], (int)s.dim[3]);
+        x = nn_conv3(&u->nn, x, "upsamplers.0.conv", c->channels[level]);
+    }
+    nn_leave(&u->nn);
+    return x;
+}
+
+static cn_val decoder(struct net *u, cn_val x)
+{
+    for (int i = 0; i < u->c->blocks; i++)
+        x = up_block(u, x, i);
+    return x;
+}
+
+void cn_sites_init(struct cn_sites *s, const struct cn_unet_config *c, enum cn_net net)
+{
+    struct net u = {.c = c, .record = s};
+
+    memset(s, 0, sizeof(*s));
+    encoder(&u, 0);
+    if (net == CN_NET_UNET)
+        decoder(&u, 0);
+}
+
+void cn_sites_release(struct cn_sites *s)
+{
+    free(s->res);
+    free(s->attn);
+    memset(s, 0, sizeof(*s));
+}
+
+struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, int rows)
+{
+    struct nn nn = {.g = cn_graph_new("time")};
+    cn_val t = cn_graph_input(nn.g, "t", cn_shape1(rows), CN_F32, 0), out = -1;
+    int width = c->channels[0] * 4;
+    struct cn_sites sites;
+
+    cn_sites_init(&sites, c, net);
+    t = cn_timestep(nn.g, t, c->channels[0], c->flip_sin_to_cos, c->freq_shift);
+    t = cn_act(nn.g, nn_linear(&nn, t, "time_embedding.linear_1", width), CN_SILU);
+    t = nn_linear(&nn, t, "time_embedding.linear_2", width);
+    t = cn_act(nn.g, t, CN_SILU); /* every block applies it before its projection */
+    for (int i = 0; i < sites.n_res; i++) {
+        cn_val p;
+
+        nn_enter(&nn, "%s", sites.res[i].path);
+        p = nn_linear(&nn, t, "time_emb_proj", sites.res[i].width);
+        nn_leave(&nn);
+        out = i == 0 ? p : cn_concat(nn.g, out, p);
+    }
+    cn_graph_output(nn.g, "time", out, 0);
+    cn_sites_release(&sites);
+    return nn.g;
+}
+
+struct cn_graph *cn_context_graph(const struct cn_unet_config *c, enum cn_net net, int n, int s)
+{
+    struct nn nn = {.g = cn_graph_new("context")};
+    struct cn_shape shape = cn_shape3(n, s, c->cross_attention_dim);
+    cn_val x = cn_graph_input(nn.g, "context", shape, CN_F32, CN_IO_NATIVE);
+    struct cn_sites sites;
+    char name[16];
+
+    cn_sites_init(&sites, c, net);
+    for (int i = 0; i < sites.n_attn; i++) {
+        nn_enter(&nn, "%s", sites.attn[i].path);
+        snprintf(name, sizeof(name), "k%d", i);
+        cn_graph_output(nn.g, name, nn_linear_no_bias(&nn, x, "attn2.to_k", sites.attn[i].width),
+                        CN_IO_NATIVE);
+        snprintf(name, sizeof(name), "v%d", i);
+        cn_graph_output(nn.g, name, nn_linear_no_bias(&nn, x, "attn2.to_v", sites.attn[i].width),
+                        CN_IO_NATIVE);
+        nn_leave(&nn);
+    }
+    cn_sites_release(&sites);
+    return nn.g;
+}
+
+int cn_control_levels(const struct cn_unet_config *c)
+{
+    return c->blocks * c->layers_per_block + (c->blocks - 1) + 1 + 1;
+}
+
+struct cn_shape cn_control_shape(const struct cn_unet_config *c, const struct cn_step_size *z,
+                                 int level)
+{
+    int h = z->h, w = z->w, i = 0;
+
+    if (level == 0)
+        return cn_shape4(z->n, c->channels[0], h, w);
+    level--;
+    /* Each block but the last leaves layers_per_block skips and its downsampled result. */
+    for (; i + 1 < c->blocks && level > c->layers_per_block; i++) {
+        level -= c->layers_per_block + 1;
+        h = (h + 1) / 2;
+        w = (w + 1) / 2;
+    }
+    if (i + 1 < c->blocks && level == c->layers_per_block) {
+        h = (h + 1) / 2;
+        w = (w + 1) / 2;
+    }
+    return cn_shape4(z->n, c->channels[i], h, w);
+}
+
+/* Declares the inputs that both step graphs share. */
+static cn_val begin(struct net *u, const struct cn_unet_config *c, const struct cn_sites *sites,
+                    const struct cn_step_size *z, const char *name)
+{
+    struct cn_graph *g = cn_graph_new(name);
+    char text[16];
+    cn_val x;
+
+    *u = (struct net){.c = c, .nn = {.g = g}, .sites = sites};
+    x = cn_graph_input(g, "sample", cn_shape4(z->n, c->in_channels, z->h, z->w), CN_F32, 0);
+    u->time = cn_graph_input(g, "time", cn_shape2(z->n, sites->time_width), CN_F32, 0);
+    u->k = cn_xcalloc((size_t)sites->n_attn, sizeof(*u->k));
+    u->v = cn_xcalloc((size_t)sites->n_attn, sizeof(*u->v));
+    for (int i = 0; i < sites->n_attn; i++) {
+        struct cn_shape s = cn_shape3(z->n, z->s, sites->attn[i].width);
+
+        snprintf(text, sizeof(text), "k%d", i);
+        u->k[i] = cn_graph_input(g, text, s, CN_F32, CN_IO_NATIVE);
+        snprintf(text, sizeof(text), "v%d", i);
+        u->v[i] = cn_graph_input(g, text, s, CN_F32, CN_IO_NATIVE);
+    }
+    return x;
+}
+
+static void end(struct net *u)
+{
+    free(u->k);
+    free(u->v);
+}
+
+/* S_i + w_j[i] * c_j[i] for one ControlNet; the last level is the middle block's. */
+static cn_val add_control(struct net *u, cn_val mid, const struct cn_step_size *z, int j)
+{
+    struct cn_graph *g = u->nn.g;
+    int levels = cn_control_levels(u->c);
+    char name[32];
+    cn_val w;
+
+    snprintf(name, sizeof(name), "weights.%d", j);
+    w = cn_graph_input(g, name, cn_shape2(z->n, levels), CN_F32, 0);
+    for (int i = 0; i < levels; i++) {
+        cn_val r;
+
+        snprintf(name, sizeof(name), "control.%d.%d", j, i);
+        r = cn_graph_input(g, name, cn_control_shape(u->c, z, i), CN_F32, CN_IO_NATIVE);
+        if (i + 1 < levels)
+            u->skip[i] = cn_add_rows(g, u->skip[i], r, w, i);
+        else
+            mid = cn_add_rows(g, mid, r, w, i);
+    }
+    return mid;
+}
+
+struct cn_graph *cn_unet_graph(const struct cn_unet_config *c, const struct cn_step_size *z)
+{
+    struct cn_sites sites;
+    struct net u;
+    cn_val x;
+
+    cn_sites_init(&sites, c, CN_NET_UNET);
+    x = begin(&u, c, &sites, z, "unet");
+    x = encoder(&u, nn_conv3(&u.nn, x, "conv_in", c->channels[0]));
+    for (int j = 0; j < z->controls; j++)
+        x = add_control(&u, x, z, j);
+    x = decoder(&u, x);
+    x = nn_group_norm(&u.nn, x, "conv_norm_out", c->norm_groups, c->norm_eps);
+    x = nn_conv3(&u.nn, cn_act(u.nn.g, x, CN_SILU), "conv_out", c->out_channels);
+    cn_graph_output(u.nn.g, "out", x, 0);
+    end(&u);
+    cn_sites_release(&sites);
+    return u.nn.g;
+}
+
+/* ControlNetConditioningEmbedding: pairs of convolutions, the second of stride 2 and wider. */
+struct cn_graph *cn_hint_graph(const struct cn_control_config *c, int n, int height, int width)
+{
+    struct nn nn = {.g = cn_graph_new("hint")};
+    struct cn_shape shape = cn_shape4(n, c->hint_channels, height, width);
+    cn_val x = cn_graph_input(nn.g, "hint", shape, CN_F32, 0);
+    char name[24];
+
+    nn_enter(&nn, "controlnet_cond_embedding");
+    x = cn_act(nn.g, nn_conv3(&nn, x, "conv_in", c->hint_out[0]), CN_SILU);
+    for (int i = 0; i + 1 < c->hint_blocks; i++) {
+        snprintf(name, sizeof(name), "blocks.%d", 2 * i);
+        x = cn_act(nn.g, nn_conv3(&nn, x, name, c->hint_out[i]), CN_SILU);
+        snprintf(name, sizeof(name), "blocks.%d", 2 * i + 1);
+        x = cn_act(nn.g, nn_conv3_stride2(&nn, x, name, c->hint_out[i + 1]), CN_SILU);
+    }
+    x = nn_conv3(&nn, x, "conv_out", c->unet.channels[0]);
+    nn_leave(&nn);
+    cn_graph_output(nn.g, "hint", x, CN_IO_NATIVE);
+    return nn.g;
+}
+
+struct cn_graph *cn_control_graph(const struct cn_control_config *cc, const struct cn_step_size *z)
+{
+    const struct cn_unet_config *c = &cc->unet;
+    struct cn_sites sites;
+    struct net u;
+    cn_val x, hint, mid;
+    char name[32], out[32];
+
+    cn_sites_init(&sites, c, CN_NET_CONTROL);
+    x = begin(&u, c, &sites, z, "controlnet");
+    hint = cn_graph_input(u.nn.g, "hint", cn_shape4(z->n, c->channels[0], z->h, z->w), CN_F32,
+                          CN_IO_NATIVE);
+    x = cn_add(u.nn.g, nn_conv3(&u.nn, x, "conv_in", c->channels[0]), hint);
+    mid = encoder(&u, x);
+    for (int i = 0; i <= u.skips; i++) {
+        bool last = i == u.skips;
+
+        x = last ? mid : u.skip[i];
+        snprintf(name, sizeof(name), last ? "controlnet_mid_block" : "controlnet_down_blocks.%d",
+                 i);
+        snprintf(out, sizeof(out), "control.%d", i);
+        x = nn_conv1(&u.nn, x, name, (int)cn_shape_of(u.nn.g, x)->dim[1]);
+        if (cc->global_pool)
+            x = cn_pool_hw(u.nn.g, x);
+        cn_graph_output(u.nn.g, out, x, CN_IO_NATIVE);
+    }
+    end(&u);
+    cn_sites_release(&sites);
+    return u.nn.g;
+}

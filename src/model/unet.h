@@ -1,0 +1,72 @@
+/* The denoiser and its controls: UNet2DConditionModel (arXiv:2112.10752) and ControlNetModel
+ * (Zhang et al. 2023, arXiv:2302.05543, fig. 3).
+ *
+ * What is constant over the steps of a job stands in graphs of its own: the projections of the time
+ * embedding for all steps, keys and values of the cross-attentions, the hint encoder. The step
+ * graphs take their results as inputs. Both networks have the same encoder, so they share the
+ * functions; cn_net says which is meant. Any thread.
+ */
+#ifndef CN_MODEL_UNET_H
+#define CN_MODEL_UNET_H
+
+#include "tensor/graph.h"
+#include "checkpoint/config.h"
+
+enum cn_net { CN_NET_UNET, CN_NET_CONTROL };
+
+/* Where per-step and per-job inputs enter, in the order in which the network runs. */
+struct cn_sites {
+    struct cn_site {
+        char path[96]; /* of the residual block, or of the transformer block */
+        int width;     /* channels */
+        int offset;    /* residual blocks: first column in the time vector */
+    } *res, *attn;
+    int n_res, n_attn;
+    size_t res_cap, attn_cap;
+    int time_width; /* sum of the residual blocks' channels */
+};
+
+void cn_sites_init(struct cn_sites *s, const struct cn_unet_config *c, enum cn_net net);
+void cn_sites_release(struct cn_sites *s);
+
+/* input "t" [rows]; output "time" [rows, time_width]: every residual block's projection of the
+ * time embedding, side by side. */
+struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net,
+                               int rows) CN_MUST_USE;
+
+/* input "context" [n, s, cross_attention_dim], native; outputs "k0", "v0", "k1", ... [n, s, width]
+ * of each transformer block, native. */
+struct cn_graph *cn_context_graph(const struct cn_unet_config *c, enum cn_net net, int n,
+                                  int s) CN_MUST_USE;
+
+/* Sizes of one step. */
+struct cn_step_size {
+    int n, h, w; /* rows; height and width of the latent */
+    int s;       /* context tokens */
+    int controls; /* ControlNets whose residuals are added */
+};
+
+/* How many residuals a ControlNet gives: one for each skip, and the middle block's. */
+int cn_control_levels(const struct cn_unet_config *c);
+
+/* Shape of residual `level` (the last is the middle block's). */
+struct cn_shape cn_control_shape(const struct cn_unet_config *c, const struct cn_step_size *z,
+                                 int level);
+
+/* Inputs, in this order: "sample" [n, in_channels, h, w]; "time" [n, time_width]; "k0", "v0", ...;
+ * then for each ControlNet j: "weights.j" [n, levels] and "control.j.0", "control.j.1", ... native.
+ * Output "out" [n, out_channels, h, w]. Residuals are added to the skips and to the middle block's
+ * result: S_i + sum_j w_j[i] * c_j[i]. */
+struct cn_graph *cn_unet_graph(const struct cn_unet_config *c,
+                               const struct cn_step_size *z) CN_MUST_USE;
+
+/* input "hint" [n, hint_channels, H, W] in [0,1]; output "hint" [n, channels[0], h, w], native. */
+struct cn_graph *cn_hint_graph(const struct cn_control_config *c, int n, int height,
+                               int width) CN_MUST_USE;
+
+/* Inputs "sample", "time", "k0", "v0", ... as the UNet's, then "hint" native; outputs "control.0",
+ * ... native: the zero convolutions' results, not weighted. */
+struct cn_graph *cn_control_graph(const struct cn_control_config *c,
+                                  const struct cn_step_size *z) CN_MUST_USE;
+
+#endif

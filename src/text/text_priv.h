@@ -1,0 +1,117 @@
+/* Shared by the files of text/ and by nobody else. */
+#ifndef CN_TEXT_PRIV_H
+#define CN_TEXT_PRIV_H
+
+#include "base/base.h"
+#include "base/strmap.h"
+
+/* ---- characters (unicode.c; tables written by tools/unicode/make-tables) ---- */
+
+enum cn_uc_class {
+    CN_UC_OTHER,  /* punctuation, symbols, combining marks */
+    CN_UC_LETTER, /* L* */
+    CN_UC_NUMBER, /* N* */
+    CN_UC_SPACE,  /* Z*, tab, newline, carriage return */
+    CN_UC_DROP    /* C* (controls, formats, private, unassigned) and U+FFFD */
+};
+
+struct cn_uc_lower {
+    uint32_t first, last, step;
+    int32_t delta;
+};
+
+struct cn_uc_pair {
+    uint32_t cp, a, b;
+};
+
+extern const uint32_t cn_uc_classes[], cn_uc_cases[], cn_uc_combining[], cn_uc_singles[];
+extern const size_t cn_uc_classes_count, cn_uc_cases_count, cn_uc_combining_count,
+    cn_uc_singles_count;
+extern const struct cn_uc_lower cn_uc_lowers[];
+extern const size_t cn_uc_lowers_count;
+extern const struct cn_uc_pair cn_uc_pairs[];
+extern const size_t cn_uc_pairs_count;
+extern const uint16_t cn_uc_composing[]; /* indices of pairs that compose, by (a, b) */
+extern const size_t cn_uc_composing_count;
+
+/* A growing array of code points. */
+struct cn_cps {
+    uint32_t *cp;
+    size_t n, cap;
+};
+
+void cn_cps_add(struct cn_cps *s, uint32_t cp);
+void cn_cps_release(struct cn_cps *s);
+
+enum cn_uc_class cn_uc_class(uint32_t cp);
+
+/* Replaces the text by its normalisation form C. */
+void cn_uc_nfc(struct cn_cps *s, struct cn_cps *scratch);
+
+/* Replaces the text by its lower case as Python's str.lower() has it, final sigma included. */
+void cn_uc_lowercase(struct cn_cps *s, struct cn_cps *scratch);
+
+/* ---- byte pairs (bpe.c) ---- */
+
+struct cn_bpe;
+
+/* The symbols of bytes: 256 printable stand-ins in the order of the vocabulary, UTF-8. */
+void cn_bpe_byte_symbol(unsigned rank, char text[5], unsigned *ret_byte);
+
+/* Begins with the 512 byte symbols and no merges. */
+struct cn_bpe *cn_bpe_new(void);
+void cn_bpe_free(struct cn_bpe *b);
+
+/* The next merge, of lower priority than all before it. */
+void cn_bpe_merge(struct cn_bpe *b, const char *left, const char *right);
+
+/* Gives every symbol its id; a symbol that ids(ctx, text) does not know (-1) becomes unknown. */
+typedef int32_t (*cn_bpe_id_fn)(void *ctx, const char *text);
+void cn_bpe_bind(struct cn_bpe *b, cn_bpe_id_fn ids, void *ctx, int32_t unknown);
+
+/* Text of symbol i in the order of creation (512 bytes, then merges), or NULL. */
+const char *cn_bpe_symbol(const struct cn_bpe *b, size_t i);
+
+struct cn_ids {
+    int32_t *id; /* room for max; n may be larger */
+    int max, n;
+};
+
+/* Appends the ids of one word of len > 0 bytes. */
+int cn_bpe_word(const struct cn_bpe *b, const unsigned char *word, size_t len, struct cn_ids *out,
+                struct cn_err *err);
+
+/* ---- the tokenizer ---- */
+
+enum { CN_MAX_ADDED = 4096 };
+
+/* A text that is one token wherever it stands, taken before anything else happens to it. */
+struct cn_added {
+    char *text;
+    size_t len;
+    int32_t id;
+};
+
+struct cn_tokenizer {
+    struct cn_bpe *bpe;
+    struct cn_strmap vocab; /* symbol -> id + 1 */
+    int32_t size;           /* ids are below this */
+    struct cn_added *added;
+    size_t n_added, added_cap;
+    int32_t bos, eos, pad, unknown;
+};
+
+/* Puts a symbol into the vocabulary. False when it is there already. */
+bool cn_tok_add(struct cn_tokenizer *t, const char *symbol, int32_t id);
+
+/* Reads the lines "left right" after the first one of len bytes (NUL-terminated) as merges.
+ * CLIP's own 48,894 are the most: what its files have after them is not used. */
+int cn_tok_merges(struct cn_tokenizer *t, const char *path, char *text, struct cn_err *err);
+
+/* vocab.json and merges.txt, tokenizer_config.json and special_tokens_map.json. */
+int cn_tok_load_dir(struct cn_tokenizer *t, const char *dir, struct cn_err *err);
+
+/* bpe_simple_vocab_16e6.txt.gz in dir. */
+int cn_tok_load_clip(struct cn_tokenizer *t, const char *dir, struct cn_err *err);
+
+#endif

@@ -1,0 +1,278 @@
+/* controlnet-worker: the engine at the end of a socket.
+ *
+ * Started by controlnetd, one process for each device; everything about frames and cancelling is in
+ * worker_loop.c, everything about drawing in engine/. This file joins the two.
+ */
+#include "base/base.h"
+#include "worker_loop.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "image/annotate.h"
+#include "image/codec.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_IMAGE = 64 << 20 }; /* bytes of one encoded picture */
+
+struct worker {
+    struct cn_engine *engine;
+    int fd;
+    /* of the running job */
+    const struct cn_spec *spec;
+    const struct cn_worker_cb *cb;
+};
+
+/* ---- what there is ---- */
+
+/* ControlNets are named after the map they want: "emoji-canny". */
+static const char *annotator_of(const char *name)
+{
+    const char *dash = strrchr(name, '-');
+
+    return dash != NULL && cn_annotator_find(dash + 1) != NULL ? dash + 1 : "";
+}
+
+static void describe_model(const struct worker *w, const struct cn_engine_model *m,
+                           struct cn_model_info *ret)
+{
+    const char *chosen = cn_engine_default(w->engine);
+
+    memset(ret, 0, sizeof(*ret));
+    snprintf(ret->name, sizeof(ret->name), "%s", m->name);
+    snprintf(ret->family, sizeof(ret->family), "%s", m->family);
+    snprintf(ret->annotator, sizeof(ret->annotator), "%s", m->control ? annotator_of(m->name) : "");
+    ret->kind = m->control ? CN_MODEL_CONTROLNET : CN_MODEL_BASE;
+    ret->width = m->width;
+    ret->height = m->height;
+    ret->multiple = m->multiple;
+    ret->parameters = m->parameters;
+    ret->bytes = m->bytes;
+    ret->is_default = !m->control && chosen != NULL && strcmp(chosen, m->name) == 0;
+}
+
+static void describe_annotators(struct cn_msg_hello *ret)
+{
+    ret->annotator = cn_xcalloc((size_t)cn_n_annotators, sizeof(*ret->annotator));
+    for (int i = 0; i < cn_n_annotators; i++) {
+        struct cn_annotator_info *a = &ret->annotator[ret->n_annotators];
+
+        if (strcmp(cn_annotators[i].name, "none") == 0)
+            continue;
+        snprintf(a->name, sizeof(a->name), "%s", cn_annotators[i].name);
+        snprintf(a->title, sizeof(a->title), "%s", cn_annotators[i].help);
+        ret->n_annotators++;
+    }
+}
+
+static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
+{
+    struct worker *w = ctx;
+    int n = cn_engine_count(w->engine);
+
+    if (cn_engine_default(w->engine) == NULL)
+        return cn_fail(err, CN_ENOTFOUND, "there is no base model in the directories of models");
+    snprintf(ret->backend, sizeof(ret->backend), "%s", cn_engine_backend(w->engine));
+    snprintf(ret->device, sizeof(ret->device), "CPU, %ld processors",
+             sysconf(_SC_NPROCESSORS_ONLN));
+    snprintf(ret->build, sizeof(ret->build), "%s", PACKAGE_VERSION);
+    ret->model = cn_xcalloc((size_t)n, sizeof(*ret->model));
+    for (int i = 0; i < n && ret->n_models < CN_WIRE_MAX_MODELS; i++) {
+        struct cn_engine_model m;
+
+        cn_engine_at(w->engine, i, &m);
+        if (m.broken != NULL)
+            fprintf(stderr, "model \"%s\" cannot be used: %s\n", m.name, m.broken);
+        else
+            describe_model(w, &m, &ret->model[ret->n_models++]);
+    }
+    describe_annotators(ret);
+    return CN_OK;
+}
+
+static int load(void *ctx, struct cn_err *err)
+{
+    struct worker *w = ctx;
+
+    return cn_engine_load(w->engine, cn_engine_default(w->engine), err);
+}
+
+static void gauges(void *ctx, struct cn_msg_gauges *ret)
+{
+    struct worker *w = ctx;
+    struct cn_gauge *g = &ret->gauge[ret->n++];
+
+    snprintf(g->name, sizeof(g->name), "resident_bytes");
+    g->value = (double)cn_engine_bytes(w->engine);
+}
+
+/* ---- a job ---- */
+
+static bool cancelled(void *ctx)
+{
+    const struct worker *w = ctx;
+
+    return w->cb->cancelled(w->cb->ctx);
+}
+
+static void progress(void *ctx, int image, int step, int steps)
+{
+    const struct worker *w = ctx;
+
+    w->cb->progress(w->cb->ctx, CN_STAGE_UNET, image, step, steps);
+}
+
+static void stage(void *ctx, enum cn_engine_stage s, double ms)
+{
+    static const enum cn_stage map[CN_ENGINE_STAGE_COUNT] = {
+        [CN_ENGINE_LOAD] = CN_STAGE_LOAD,          [CN_ENGINE_DECODE] = CN_STAGE_DECODE,
+        [CN_ENGINE_PREPARE] = CN_STAGE_PREPROCESS, [CN_ENGINE_TEXT] = CN_STAGE_TEXT,
+        [CN_ENGINE_HINT] = CN_STAGE_CONTROLNET,    [CN_ENGINE_CONTROL] = CN_STAGE_CONTROLNET,
+        [CN_ENGINE_UNET] = CN_STAGE_UNET,          [CN_ENGINE_VAE] = CN_STAGE_VAE,
+    };
+    const struct worker *w = ctx;
+
+    w->cb->stage(w->cb->ctx, map[s], ms);
+}
+
+static int encode(const struct cn_image *img, const struct cn_spec *spec, struct cn_buf *out,
+                  struct cn_err *err)
+{
+    switch (spec->format) {
+    case CN_JPEG:
+        return cn_jpeg_encode(img, spec->quality, out, err);
+    case CN_WEBP:
+        return cn_webp_encode(img, spec->quality, out, err);
+    default:
+        return cn_png_encode(img, NULL, 0, CN_PNG_LEVEL, out, err);
+    }
+}
+
+static int send_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
+{
+    const struct worker *w = ctx;
+    double start = cn_now_s();
+    struct cn_buf file;
+    int rc;
+
+    cn_buf_init(&file, MAX_IMAGE);
+    rc = encode(m->image, w->spec, &file, err);
+    if (rc == CN_OK) {
+        struct cn_msg_image msg = {
+            .seed = m->seed,
+            .index = m->index,
+            .format = w->spec->format,
+            .width = m->image->w,
+            .height = m->image->h,
+            .data = file.data,
+            .len = file.len,
+        };
+
+        w->cb->stage(w->cb->ctx, CN_STAGE_ENCODE, (cn_now_s() - start) * 1e3);
+        rc = w->cb->image(w->cb->ctx, &msg, err);
+    }
+    cn_buf_release(&file);
+    return rc;
+}
+
+static int run(void *ctx, const struct cn_spec *spec, const struct cn_worker_cb *cb,
+               struct cn_err *err)
+{
+    struct worker *w = ctx;
+    struct cn_engine_cb engine_cb = {.ctx = w,
+                                     .cancelled = cancelled,
+                                     .progress = progress,
+                                     .image = send_image,
+                                     .stage = stage};
+
+    w->spec = spec;
+    w->cb = cb;
+    return cn_engine_run(w->engine, spec, &engine_cb, err);
+}
+
+/* ---- start ---- */
+
+static void usage(FILE *f)
+{
+    fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] --models DIR ...\n"
+          "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
+          "generate.\n",
+          f);
+}
+
+struct options {
+    struct cn_engine_opts engine;
+    const char *dir[64];
+    int n_dirs, fd;
+};
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    static const struct option known[] = {
+        {"fd", required_argument, NULL, 'f'},      {"backend", required_argument, NULL, 'b'},
+        {"threads", required_argument, NULL, 't'}, {"models", required_argument, NULL, 'm'},
+        {"help", no_argument, NULL, 'h'},          {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0}};
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", known, NULL)) != -1)
+        switch (c) {
+        case 'f':
+            o->fd = atoi(optarg);
+            break;
+        case 'b':
+            o->engine.backend = optarg;
+            break;
+        case 't':
+            o->engine.threads = atoi(optarg);
+            break;
+        case 'm':
+            if (o->n_dirs < (int)CN_LEN(o->dir))
+                o->dir[o->n_dirs++] = optarg;
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        case 'v':
+            puts("controlnet-worker " PACKAGE_VERSION);
+            exit(0);
+        default:
+            return CN_EINVAL;
+        }
+    return o->fd >= 0 && optind == argc ? CN_OK : CN_EINVAL;
+}
+
+static int serve(const struct options *o, struct cn_err *err)
+{
+    static const struct cn_worker_ops ops = {describe, load, run, gauges};
+    struct worker w = {.fd = o->fd};
+    int rc = cn_engine_new(&o->engine, &w.engine, err);
+
+    for (int i = 0; i < o->n_dirs && rc == CN_OK; i++)
+        rc = cn_engine_scan(w.engine, o->dir[i], err);
+    if (rc == CN_OK)
+        rc = cn_worker_loop(o->fd, &ops, &w, err);
+    cn_engine_free(w.engine);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.engine = CN_ENGINE_DEFAULTS, .fd = -1};
+    struct cn_err err = CN_ERR_INIT;
+    int rc;
+
+    if (parse(argc, argv, &o) < 0) {
+        usage(stderr);
+        return 2;
+    }
+    rc = serve(&o, &err);
+    if (rc < 0)
+        fprintf(stderr, "controlnet-worker: %s\n", err.msg);
+    return cn_worker_exit_status(rc);
+}

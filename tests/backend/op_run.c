@@ -1,0 +1,270 @@
+/* Harness of the op table. */
+#include "base/base.h"
+#include "tests/backend/op_run.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+enum { MAX_IO = 128 };
+
+/* Never exit with a report when an allocation is too large: that is what some tests try. */
+const char *__asan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+static uint64_t next(uint64_t *state) /* xorshift64*, Vigna 2016 */
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 2685821657736338717u;
+}
+
+static uint64_t seed_of(const char *name)
+{
+    uint64_t h = 14695981039346656037u;
+
+    for (; *name != '\0'; name++)
+        h = (h ^ (unsigned char)*name) * 1099511628211u;
+    return h | 1;
+}
+
+void op_fill(float *x, size_t n, const char *name, double scale)
+{
+    uint64_t state = seed_of(name);
+
+    for (int i = 0; i < 8; i++)
+        next(&state);
+    for (size_t i = 0; i < n; i++) /* uniform: variance 1/3 */
+        x[i] = (float)(scale * sqrt(3.0) * ((double)(next(&state) >> 11) * 0x1p-52 - 1.0));
+}
+
+static void fill_ids(int32_t *ids, size_t n, const char *name, int64_t vocab)
+{
+    uint64_t state = seed_of(name);
+
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)(next(&state) % (uint64_t)vocab);
+}
+
+/* The first node that reads v. */
+static const struct cn_node *reader(const struct cn_graph *g, cn_val v)
+{
+    for (int i = v + 1; i < g->count; i++)
+        for (int k = 0; k < CN_MAX_IN; k++)
+            if (g->node[i].in[k] == v)
+                return &g->node[i];
+    return NULL;
+}
+
+static void fill_timesteps(float *x, size_t n, const char *name)
+{
+    op_fill(x, n, name, 288.0);
+    for (size_t i = 0; i < n; i++)
+        x[i] = floorf(x[i] + 499.5f);
+}
+
+/* Weights keep the variance of what they multiply; norm factors are around 1. */
+static void fill_param(float *x, size_t n, const struct cn_value *v)
+{
+    double fan_in = (double)n / (double)v->shape.dim[0];
+
+    op_fill(x, n, v->name, v->shape.rank > 1 ? 1.0 / sqrt(fan_in) : 0.3);
+    if (strstr(v->name, "gamma") != NULL)
+        for (size_t i = 0; i < n; i++)
+            x[i] += 1.0f;
+}
+
+void *op_data(const struct cn_graph *g, cn_val v)
+{
+    const struct cn_value *value = &g->value[v];
+    const struct cn_node *r = reader(g, v);
+    size_t n = (size_t)cn_shape_elements(&value->shape);
+    void *x = cn_xcalloc(n, sizeof(float));
+
+    if (value->dtype == CN_I32)
+        fill_ids(x, n, value->name, r != NULL ? cn_shape_of(g, r->in[1])->dim[0] : 1);
+    else if (g->node[v].op == CN_OP_PARAM)
+        fill_param(x, n, value);
+    else if (r != NULL && r->op == CN_OP_TIMESTEP)
+        fill_timesteps(x, n, value->name);
+    else
+        op_fill(x, n, value->name, 1.0);
+    return x;
+}
+
+static int get_param(void *ctx, const char *name, struct cn_param_data *ret, struct cn_err *err)
+{
+    const struct cn_graph *g = ctx;
+
+    for (int i = 0; i < g->count; i++)
+        if (g->node[i].op == CN_OP_PARAM && strcmp(g->value[i].name, name) == 0) {
+            void *data = op_data(g, i);
+
+            *ret = (struct cn_param_data){
+                .dtype = CN_F32,
+                .shape = g->value[i].shape,
+                .data = data,
+                .bytes = (size_t)cn_shape_elements(&g->value[i].shape) * sizeof(float),
+                .owned = data};
+            return CN_OK;
+        }
+    return cn_fail(err, CN_ENOTFOUND, "no tensor \"%s\"", name);
+}
+
+static void put_param(void *ctx, const char *name, struct cn_param_data *data)
+{
+    (void)ctx;
+    (void)name;
+    free(data->owned);
+}
+
+struct cn_param_source op_source(const struct cn_graph *g)
+{
+    return (struct cn_param_source){(void *)(uintptr_t)g, get_param, put_param};
+}
+
+static void must(int rc, const struct cn_err *err, const char *backend, const struct cn_graph *g)
+{
+    if (rc < 0)
+        fail_msg("%s: %s: %s (%s)", g->name, backend, err->msg, cn_code_name(rc));
+}
+
+static void new_buffers(struct cn_backend *b, const struct cn_graph *g, const struct cn_io *io,
+                        int n, struct cn_buffer **ret)
+{
+    struct cn_err err = CN_ERR_INIT;
+
+    assert_in_range(n, 0, MAX_IO);
+    for (int i = 0; i < n; i++)
+        must(cn_buffer_new(b, &g->value[io[i].val], io[i].flags, &ret[i], &err), &err,
+             cn_backend_name(b), g);
+}
+
+static void free_buffers(struct cn_buffer **list, int n)
+{
+    for (int i = 0; i < n; i++)
+        cn_buffer_free(list[i]);
+}
+
+static void write_inputs(const struct cn_graph *g, struct cn_buffer **in)
+{
+    for (int i = 0; i < g->n_inputs; i++) {
+        void *x = op_data(g, g->input[i].val);
+
+        cn_buffer_write(in[i], x);
+        free(x);
+    }
+}
+
+static void read_outputs(const struct cn_graph *g, struct cn_buffer **out, struct op_result *ret)
+{
+    size_t at = 0;
+
+    ret->count = 0;
+    for (int i = 0; i < g->n_outputs; i++)
+        ret->count += (size_t)cn_shape_elements(cn_shape_of(g, g->output[i].val));
+    ret->data = cn_xcalloc(ret->count, sizeof(float));
+    for (int i = 0; i < g->n_outputs; i++) {
+        cn_buffer_read(out[i], ret->data + at);
+        at += (size_t)cn_shape_elements(cn_shape_of(g, g->output[i].val));
+    }
+}
+
+void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret)
+{
+    struct cn_backend_opts opts = CN_BACKEND_DEFAULTS;
+    struct cn_param_source source = op_source(g);
+    struct cn_buffer *in[MAX_IO], *out[MAX_IO];
+    struct cn_backend *b;
+    struct cn_weights *w;
+    struct cn_plan *p;
+    struct cn_err err = CN_ERR_INIT;
+
+    must(cn_backend_open(backend, &opts, &b, &err), &err, backend, g);
+    must(cn_weights_new(b, &source, &w, &err), &err, backend, g);
+    must(cn_plan_compile(b, g, w, &p, &err), &err, backend, g);
+    new_buffers(b, g, g->input, g->n_inputs, in);
+    new_buffers(b, g, g->output, g->n_outputs, out);
+    must(cn_plan_run(p, in, out, &err), &err, backend, g);
+    write_inputs(g, in);
+    must(cn_plan_run(p, in, out, &err), &err, backend, g);
+    read_outputs(g, out, ret);
+    free_buffers(in, g->n_inputs);
+    free_buffers(out, g->n_outputs);
+    cn_plan_free(p);
+    cn_weights_free(w);
+    cn_backend_close(b);
+}
+
+void op_result_release(struct op_result *r)
+{
+    free(r->data);
+    *r = (struct op_result){0};
+}
+
+double op_distance(const struct op_result *x, const struct op_result *y)
+{
+    double d = 0.0, norm = 0.0;
+
+    assert_int_equal(x->count, y->count);
+    for (size_t i = 0; i < y->count; i++) {
+        d += ((double)x->data[i] - y->data[i]) * ((double)x->data[i] - y->data[i]);
+        norm += (double)y->data[i] * y->data[i];
+    }
+    return sqrt(d) / (norm > 0.0 ? sqrt(norm) : 1.0);
+}
+
+static double node_flops(const struct cn_graph *g, int i)
+{
+    const struct cn_node *n = &g->node[i];
+    double out = (double)cn_shape_elements(&g->value[i].shape);
+
+    switch (n->op) {
+    case CN_OP_INPUT:
+    case CN_OP_PARAM:
+        return 0.0;
+    case CN_OP_CONV2D:
+        return 2.0 * out * (double)cn_shape_of(g, n->in[0])->dim[1] * n->attr.conv.k *
+               n->attr.conv.k;
+    case CN_OP_LINEAR:
+        return 2.0 * out * (double)cn_shape_of(g, n->in[1])->dim[1];
+    case CN_OP_ATTENTION:
+        return 4.0 * out * (double)cn_shape_of(g, n->in[1])->dim[1];
+    default:
+        return out;
+    }
+}
+
+double op_flops(const struct cn_graph *g)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < g->count; i++)
+        sum += node_flops(g, i);
+    return sum;
+}
+
+void op_make_native(struct cn_graph *g)
+{
+    for (int i = 0; i < g->n_inputs; i++)
+        if (g->value[g->input[i].val].dtype == CN_F32)
+            g->input[i].flags |= CN_IO_NATIVE;
+    for (int i = 0; i < g->n_outputs; i++)
+        g->output[i].flags |= CN_IO_NATIVE;
+}
+
+void op_expose_all(struct cn_graph *g)
+{
+    for (int i = 0; i < g->count; i++)
+        if (g->node[i].op != CN_OP_INPUT && g->node[i].op != CN_OP_PARAM)
+            cn_graph_output(g, "exposed", i, 0);
+}

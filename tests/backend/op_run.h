@@ -1,0 +1,48 @@
+/* Runs small graphs on backends with inputs and parameters that follow from their names, so that
+ * two backends, and a naive computation, see the same numbers.
+ *
+ * A failure ends the cmocka test. One thread.
+ *
+ *     struct op_result r;
+ *     op_run("reference", g, &r);
+ *     op_result_release(&r);
+ */
+#ifndef CN_TESTS_OP_RUN_H
+#define CN_TESTS_OP_RUN_H
+
+#include "backend/backend.h"
+#include "tensor/graph.h"
+
+/* All outputs of a graph, one after the other. */
+struct op_result {
+    float *data;
+    size_t count;
+};
+
+/* n numbers of mean 0 and variance about scale^2, the same for the same name. */
+void op_fill(float *x, size_t n, const char *name, double scale);
+
+/* What input or parameter v of g holds: F32, or I32 for token ids. free() it. */
+void *op_data(const struct cn_graph *g, cn_val v) CN_MUST_USE;
+
+/* A source that makes the parameters that g declares. ctx of the result is g. */
+struct cn_param_source op_source(const struct cn_graph *g);
+
+/* Opens the backend, compiles, runs, closes. Twice on the same plan, first with zeroed inputs, so
+ * that nothing may be left over from a run. */
+void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret);
+void op_result_release(struct op_result *r);
+
+/* ||x - y|| / ||y|| */
+double op_distance(const struct op_result *x, const struct op_result *y);
+
+/* Multiplications and additions of one run; for ops without any, elements written. */
+double op_flops(const struct cn_graph *g);
+
+/* Makes every input and output native; token ids always come from the host. */
+void op_make_native(struct cn_graph *g);
+
+/* Makes every intermediate value an output: nothing can fuse then. */
+void op_expose_all(struct cn_graph *g);
+
+#endif

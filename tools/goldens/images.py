@@ -1,0 +1,351 @@
+"""Whole images: requests in our own format, run through the diffusers pipelines.
+
+A case is a JSON file {"request": ..., "reference": ...}, a PNG per image, and a safetensors file:
+noise   [n,4,h,w]  first Gaussian draw of the image's generator that becomes latent noise
+latent  [n,4,h,w]  the last latent, still multiplied by scaling_factor
+Images that a request names lie next to it.
+"""
+
+import copy
+import functools
+
+import diffusers
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+import samplers
+from common import generator, save_json, save_tensors
+
+PROMPT = "a red apple on a wooden table"
+SIZE = dict(width=40, height=48)
+
+
+def picture(kind, width, height):
+    """Small test pictures, the same for every run."""
+    rng = np.random.default_rng(len(kind) * 1000 + width + height)
+    image = Image.new("L" if kind == "mask" else "RGB", (width, height))
+    draw = ImageDraw.Draw(image)
+    if kind == "mask":
+        draw.rectangle([width // 4, height // 3, width - 6, height - 5], fill=255)
+        draw.rectangle([1, 1, 6, 6], fill=127)  # below one half: kept
+        draw.rectangle([9, 1, 14, 6], fill=128)
+    elif kind == "edges":
+        draw.ellipse([4, 6, width - 8, height - 9], outline=(255, 255, 255))
+        draw.line([0, height - 3, width - 1, height // 2], fill=(255, 255, 255))
+    elif kind == "blocks":
+        for _ in range(9):
+            x, y = rng.integers(0, width - 8), rng.integers(0, height - 8)
+            w, h = rng.integers(4, 20), rng.integers(4, 20)
+            draw.rectangle(
+                [int(x), int(y), int(x + w), int(y + h)],
+                fill=tuple(rng.integers(0, 256, 3).tolist()),
+            )
+    else:  # photo
+        y, x = np.mgrid[0:height, 0:width]
+        waves = [
+            np.sin(x / a + p) * np.cos(y / b - p) for a, b, p in [(7, 9, 0), (5, 13, 1), (11, 6, 2)]
+        ]
+        noise = rng.normal(0, 0.05, (height, width, 3))
+        image = Image.fromarray(
+            np.uint8(np.clip(np.stack(waves, -1) * 0.45 + 0.5 + noise, 0, 1) * 255), "RGB"
+        )
+    return image
+
+
+def named_picture(folder, name):
+    """Opens folder/name, made when absent from its name kind-WIDTHxHEIGHT.png."""
+    path = folder / name
+    if not path.exists():
+        kind, size = path.stem.split("-")
+        picture(kind, *map(int, size.split("x"))).save(path, optimize=True)
+    return Image.open(path)
+
+
+@functools.cache
+def components(model):
+    base = diffusers.StableDiffusionPipeline.from_pretrained(
+        model, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+    )
+    return base.components
+
+
+@functools.cache
+def control_net(path):
+    return diffusers.ControlNetModel.from_pretrained(path, torch_dtype=torch.float32)
+
+
+def conditional_only(net):
+    """The same ControlNet with zeros for the negative half of the rows ("branch": "cond")."""
+    net = copy.copy(net)
+    plain = net.forward
+
+    def forward(*args, **kwargs):
+        down, mid = plain(*args, **kwargs)
+        rows = len(mid) // 2
+        for out in (*down, mid):
+            out[:rows] = 0
+        return down, mid
+
+    net.forward = forward
+    return net
+
+
+def control_of(models, entry):
+    net = control_net(models / entry["model"])
+    return conditional_only(net) if entry.get("branch") == "cond" else net
+
+
+def pipeline_class(request):
+    kind = "Inpaint" if "mask" in request else "Img2Img" if "init_image" in request else ""
+    control = "ControlNet" if request.get("controls") else ""
+    return getattr(diffusers, f"StableDiffusion{control}{kind}Pipeline")
+
+
+def build(models, request):
+    parts = dict(components(models / request["model"]))
+    config = parts["scheduler"].config
+    parts["scheduler"] = samplers.sampler(
+        request["sampler"],
+        request.get("spacing", config.timestep_spacing),
+        request.get("schedule", "default"),
+        config.prediction_type,
+        **{key: config[key] for key in samplers.BETAS},
+    )
+    nets = [control_of(models, entry) for entry in request.get("controls", [])]
+    if nets:
+        parts["controlnet"] = nets[0] if len(nets) == 1 else list(nets)
+    pipe = pipeline_class(request)(**parts, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def control_arguments(folder, request):
+    controls = request.get("controls", [])
+    if not controls:
+        return {}
+    lists = dict(
+        control_image=[named_picture(folder, c["image"]) for c in controls],
+        controlnet_conditioning_scale=[float(c["strength"]) for c in controls],
+        control_guidance_start=[c.get("start", 0.0) for c in controls],
+        control_guidance_end=[c.get("end", 1.0) for c in controls],
+    )
+    if len(controls) == 1:
+        lists = {k: v[0] for k, v in lists.items()}
+    if "init_image" not in request:
+        lists["image"] = lists.pop("control_image")
+    return lists
+
+
+def arguments(folder, request):
+    """Keyword arguments of the pipeline call."""
+    found = dict(
+        prompt=request["prompt"],
+        negative_prompt=request.get("negative_prompt", ""),
+        width=request["width"],
+        height=request["height"],
+        num_inference_steps=request["steps"],
+        guidance_scale=request["guidance_scale"],
+        clip_skip=request.get("clip_skip") or None,
+        num_images_per_prompt=request.get("n", 1),
+        generator=[generator(request["seed"] + i) for i in range(request.get("n", 1))],
+    )
+    found |= control_arguments(folder, request)
+    if "init_image" in request:
+        found |= dict(
+            image=named_picture(folder, request["init_image"]).convert("RGB"),
+            strength=request["denoise"],
+        )
+    if "mask" in request:
+        found["mask_image"] = named_picture(folder, request["mask"])
+    elif "init_image" in request and "controls" not in request:
+        found.pop("width"), found.pop("height")
+    return found
+
+
+def first_noise(request, shape):
+    """The draw that becomes the latent noise: after the posterior of the init image, if any."""
+    skipped = 1 if encodes_init(request) else 0
+    rows = []
+    for i in range(shape[0]):
+        gen = generator(request["seed"] + i)
+        for _ in range(skipped + 1):
+            noise = torch.randn((1, *shape[1:]), generator=gen)
+        rows.append(noise)
+    return torch.cat(rows)
+
+
+def encodes_init(request):
+    """Whether a posterior sample of the init image is drawn before the noise."""
+    if "init_image" not in request:
+        return False
+    return request["denoise"] < 1.0 or request["model"] != "tiny9"
+
+
+def draws(request):
+    """What each image's generator is asked for, in order."""
+    order = ["posterior of init_image"] if encodes_init(request) else []
+    order.append("noise")
+    if "mask" in request:
+        order.append("posterior of masked image")
+    if request["sampler"] in ("euler_a", "dpmpp_2m_sde", "lcm"):
+        order.append("steps")
+    return order
+
+
+def run(models, folder, request):
+    """(images, last latents, number of network calls) of a request."""
+    pipe = build(models, request)
+    seen = {}
+
+    def after_step(pipe, i, t, values):
+        seen.update(latent=values["latents"].clone(), calls=i + 1)
+        return {}
+
+    images = pipe(**arguments(folder, request), callback_on_step_end=after_step).images
+    return images, seen["latent"], seen["calls"], type(pipe).__name__
+
+
+def write_case(models, folder, name, request):
+    images, latent, calls, pipeline = run(models, folder, request)
+    tensors = dict(noise=first_noise(request, latent.shape), latent=latent)
+    save_tensors(folder / f"{name}.safetensors", tensors)
+    for i, image in enumerate(images):
+        image.save(folder / (f"{name}.{i}.png" if i else f"{name}.png"), optimize=True)
+    reference = dict(pipeline=pipeline, calls=calls, draws=draws(request))
+    save_json(folder / f"{name}.json", dict(request=request, reference=reference))
+
+
+def base(model, size, **more):
+    request = dict(model=model, prompt=PROMPT, negative_prompt="blurry", **size)
+    return request | dict(steps=6, guidance_scale=7.5, sampler="euler", seed=42) | more
+
+
+def control(model, image, strength=1.0, **more):
+    return dict(model=model, image=image, strength=strength, **more)
+
+
+def sampler_cases():
+    """Every sampler, without guidance and with it, on other schedules and spacings."""
+    edges = control("tiny-control-a", "edges-40x48.png")
+    for name, (_, _, sigmas, spacings) in samplers.SAMPLERS.items():
+        steps = 4 if name == "lcm" else 6
+        plain = base("tiny", SIZE, sampler=name, steps=steps, controls=[edges])
+        yield f"{name}-cfg1", plain | dict(guidance_scale=1.0)
+        other = dict(schedule="karras") if sigmas else dict(spacing=spacings[-1])
+        yield f"{name}-cfg7.5", plain | other | dict(seed=7)
+
+
+def control_cases():
+    a, b = "tiny-control-a", "tiny-control-b"
+    edges, blocks = "edges-40x48.png", "blocks-40x48.png"
+    yield "no-control", base("tiny", SIZE)
+    yield "strength-0.5", base("tiny", SIZE, controls=[control(a, edges, 0.5)])
+    yield "cond-branch", base("tiny", SIZE, controls=[control(a, edges, branch="cond")])
+    two = [control(a, edges, 0.8), control(b, blocks, 1.3)]
+    yield "two-controls", base("tiny", SIZE, sampler="dpmpp_2m", controls=two)
+    window = control(a, blocks, 1.0, start=0.25, end=0.75)
+    yield "window", base("tiny", SIZE, steps=8, controls=[window])
+    early = control(a, edges, 1.0, start=0.0, end=0.5)
+    late = control(b, blocks, 0.7, start=0.5, end=1.0)
+    yield "two-windows", base("tiny", SIZE, steps=8, sampler="ddim", controls=[early, late])
+
+
+def other_cases():
+    edges = control("tiny-control-a", "edges-40x48.png")
+    yield "clip-skip", base("tiny", SIZE, clip_skip=1, controls=[edges])
+    yield "no-negative", base("tiny", SIZE, negative_prompt="", controls=[edges])
+    yield "two-images", base("tiny", SIZE, sampler="euler_a", n=2, controls=[edges])
+    yield "big-seed", base("tiny", SIZE, seed=2**32 + 42, controls=[edges])
+    wide = control("tiny-control-b", "blocks-72x40.png")
+    yield "wide", base("tiny", dict(width=72, height=40), controls=[wide])
+    small = control("tiny-control-b", "blocks-24x32.png")
+    yield "small", base("tiny", dict(width=24, height=32), steps=4, controls=[small])
+
+
+def image_cases():
+    """Starting from an image: denoise 0.6 with every sampler, then with a mask."""
+    edges = control("tiny-control-a", "edges-40x48.png")
+    start = dict(init_image="photo-40x48.png", denoise=0.6, controls=[edges])
+    for name in samplers.SAMPLERS:
+        steps = 5 if name == "lcm" else 10
+        yield f"img2img-{name}", base("tiny", SIZE, sampler=name, steps=steps, **start)
+    yield "img2img-no-control", base("tiny", SIZE, init_image="photo-40x48.png", denoise=0.75)
+    karras = dict(sampler="dpmpp_2m", schedule="karras", spacing="linspace")
+    yield "img2img-karras", base("tiny", SIZE, steps=10, **karras, **start)
+    mask = start | dict(mask="mask-40x48.png")
+    for name in ("ddim", "euler", "euler_a", "dpmpp_2m", "unipc"):
+        yield f"inpaint-{name}", base("tiny", SIZE, sampler=name, steps=8, **mask)
+    yield "inpaint-whole", base("tiny", SIZE, steps=6, **(mask | dict(denoise=1.0)))
+    yield (
+        "inpaint-no-control",
+        base("tiny", SIZE, **{k: v for k, v in mask.items() if k != "controls"}),
+    )
+
+
+def tiny2_cases():
+    hint = control("tiny2-control", "edges-48x64.png")
+    size = dict(width=48, height=64)
+    for name in samplers.SAMPLERS:
+        steps = 4 if name == "lcm" else 6
+        yield (
+            f"{name}",
+            base("tiny2", size, guidance_scale=3.0, sampler=name, steps=steps, controls=[hint]),
+        )
+    karras = dict(sampler="dpmpp_2m", schedule="karras")
+    yield "karras", base("tiny2", size, guidance_scale=3.0, **karras, controls=[hint])
+    start = dict(init_image="photo-48x64.png", denoise=0.5)
+    yield "img2img", base("tiny2", size, guidance_scale=3.0, steps=8, **start, controls=[hint])
+
+
+def tiny9_cases():
+    size = dict(width=24, height=32)
+    start = dict(init_image="photo-24x32.png", mask="mask-24x32.png")
+    yield "inpaint-whole", base("tiny9", size, sampler="ddim", denoise=1.0, **start)
+    yield "inpaint-euler_a", base("tiny9", size, sampler="euler_a", denoise=1.0, **start)
+    yield "inpaint-part", base("tiny9", size, sampler="dpmpp_2m", steps=8, denoise=0.75, **start)
+
+
+CASES = {
+    "tiny": [sampler_cases, control_cases, other_cases, image_cases],
+    "tiny2": [tiny2_cases],
+    "tiny9": [tiny9_cases],
+}
+
+
+def shipped_cases(model, control_model, side, prompts):
+    """A few images of a trained model with one ControlNet."""
+    size = dict(width=side, height=side)
+    hint = [control(control_model, f"edges-{side}x{side}.png")]
+    common = dict(negative_prompt="", steps=10)
+
+    def case(prompt, **more):
+        return base(model, size, prompt=prompt, **(common | more))
+
+    yield "plain", case(prompts[0])
+    yield "control", case(prompts[0], controls=hint)
+    yield "no-guidance", case(prompts[1], guidance_scale=1.0, sampler="ddim", controls=hint)
+    yield "ancestral", case(prompts[1], sampler="euler_a", controls=hint)
+    yield "multistep", case(prompts[0], sampler="dpmpp_2m", schedule="karras", controls=hint)
+    yield (
+        "image",
+        case(
+            prompts[1],
+            sampler="unipc",
+            init_image=f"photo-{side}x{side}.png",
+            denoise=0.5,
+            controls=hint,
+        ),
+    )
+
+
+def write_cases(models, folder, cases):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, request in cases:
+        write_case(models, folder, name, request)
+
+
+def make(models, out):
+    for model, groups in CASES.items():
+        for group in groups:
+            write_cases(models, out / model, group())
