@@ -27,7 +27,7 @@ static json_t *weights_json(const struct cn_spec_control *c)
     if (c->weights != CN_W_CUSTOM)
         return json_string(cn_enum_weights.name[c->weights]);
     list = json_array();
-    for (int i = 0; i < CN_CONTROL_LEVELS; i++)
+    for (int i = 0; i < c->n_weights; i++)
         json_array_append_new(list, json_real(c->weight[i]));
     return list;
 }

@@ -173,7 +173,7 @@ class Http(Case):
             ({"prompt": "x", "controls": [{"model": "emoji-canny", "image": "AAAA",
                                            "annotator": "nope"}]}, "/controls/0/annotator"),
             ({"prompt": "x", "controls": [{"model": "emoji-canny", "image": "AAAA",
-                                           "weights": [1, 2]}]}, "/controls/0/weights"),
+                                           "weights": [1] * 14}]}, "/controls/0/weights"),
             ({"prompt": "x", "controls": [{"model": "emoji-canny", "image": "AAAA",
                                            "weights": [1] * 12 + ["a"]}]},
              "/controls/0/weights/12"),
