@@ -18,6 +18,7 @@
 #include "job/dispatch.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -460,6 +461,14 @@ static void raise_fd_limit(void)
     }
 }
 
+/* Bodies and images are tens of megabytes for a moment. glibc would learn from the first ones to
+ * keep such blocks in its heap; with a fixed threshold they go back to the system when freed. */
+static void keep_memory_flat(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
 static int serve(struct front *f, struct cn_err *err)
 {
     int rc;
@@ -467,6 +476,7 @@ static int serve(struct front *f, struct cn_err *err)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     raise_fd_limit();
+    keep_memory_flat();
     init_metrics(f);
     init_loop(f);
     f->dispatch = make_dispatch(f);
