@@ -129,8 +129,10 @@ int cn_checkpoint_find(const struct cn_checkpoint *c, enum cn_component comp, co
         return cn_fail(err, CN_ENOTFOUND, "the %s has no tensor \"%s\" in \"%s\"",
                        cn_component_name(comp), name, file_of(c, comp));
     if (v->dtype == CN_DTYPE_COUNT)
-        return cn_fail(err, CN_EFORMAT, "tensor \"%s\" in \"%s\" has the type %s, which is not "
-                       "supported", name, v->file, v->type);
+        return cn_fail(err, CN_EFORMAT,
+                       "tensor \"%s\" in \"%s\" has the type %s, which is not "
+                       "supported",
+                       name, v->file, v->type);
     *ret = *v;
     return CN_OK;
 }

@@ -13,9 +13,10 @@ enum { MAX_INDEX = 4 * 1024 * 1024, MAX_SHARDS = 256 };
 
 const char *cn_ck_canonical(struct cn_checkpoint *c, enum cn_component comp, const char *name)
 {
-    static const char *const attention[][2] = {
-        {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."},
-        {".proj_attn.", ".to_out.0."}};
+    static const char *const attention[][2] = {{".query.", ".to_q."},
+                                               {".key.", ".to_k."},
+                                               {".value.", ".to_v."},
+                                               {".proj_attn.", ".to_out.0."}};
 
     /* Before diffusers 0.18 the autoencoder's attention had names of its own. */
     for (size_t i = 0; comp == CN_COMP_VAE && i < CN_LEN(attention); i++) {
@@ -40,8 +41,7 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
-static void add_one(struct cn_checkpoint *c, enum cn_component comp,
-                    const struct cn_tensor_view *v)
+static void add_one(struct cn_checkpoint *c, enum cn_component comp, const struct cn_tensor_view *v)
 {
     /* A buffer of consecutive numbers that old transformers saved with the weights. */
     if (comp == CN_COMP_TEXT && ends_with(v->name, "embeddings.position_ids"))
@@ -73,8 +73,10 @@ static int shard(struct cn_checkpoint *c, const char *index, const char *name, s
     int rc = CN_OK;
 
     if (strchr(name, '/') != NULL || name[0] == '.' || !ends_with(name, ".safetensors"))
-        return cn_fail(err, CN_EFORMAT, "\"%s\": \"%.80s\" is not the name of a safetensors file "
-                       "next to it", index, name);
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": \"%.80s\" is not the name of a safetensors file "
+                       "next to it",
+                       index, name);
     path = cn_xprintf("%.*s/%s", (int)(slash - index), index, name);
     *ret = NULL;
     for (size_t i = first; i < c->files; i++)
@@ -95,7 +97,8 @@ static int add_map(struct cn_checkpoint *c, enum cn_component comp, const char *
     const char *key;
     json_t *value;
 
-    json_object_foreach(map, key, value) {
+    json_object_foreach(map, key, value)
+    {
         struct cn_safetensors *st;
         struct cn_tensor_view v;
         int rc;
@@ -160,10 +163,13 @@ static int no_weights(const char *dir, struct cn_err *err)
     int rc;
 
     if (pickle != NULL)
-        rc = cn_fail(err, CN_EFORMAT, "\"%s\" has no safetensors weights, only \"%s\": convert it "
-                     "to safetensors", dir, pickle);
+        rc = cn_fail(err, CN_EFORMAT,
+                     "\"%s\" has no safetensors weights, only \"%s\": convert it "
+                     "to safetensors",
+                     dir, pickle);
     else
-        rc = cn_fail(err, CN_ENOTFOUND, "\"%s\" has no weights: no "
+        rc = cn_fail(err, CN_ENOTFOUND,
+                     "\"%s\" has no weights: no "
                      "diffusion_pytorch_model.safetensors, model.safetensors or index of shards",
                      dir);
     free(pickle);
@@ -309,8 +315,10 @@ int cn_ck_open_dir(struct cn_checkpoint *c, struct cn_err *err)
         c->kind = CN_CKPT_CONTROL_DIR;
         rc = add_component(c, CN_COMP_CONTROL, c->path, err);
     } else {
-        rc = cn_fail(err, CN_ENOTFOUND, "\"%s\" is no model directory: neither model_index.json "
-                     "(a pipeline) nor config.json (a ControlNet) is there", c->path);
+        rc = cn_fail(err, CN_ENOTFOUND,
+                     "\"%s\" is no model directory: neither model_index.json "
+                     "(a pipeline) nor config.json (a ControlNet) is there",
+                     c->path);
     }
     free(index);
     free(conf);

@@ -27,8 +27,8 @@ static const struct {
 } signs[] = {
     {CN_COMP_UNET, "model.diffusion_model.", "input_blocks.0.0.weight", NAMED_LDM},
     {CN_COMP_VAE, "first_stage_model.", "decoder.conv_in.weight", NAMED_LDM},
-    {CN_COMP_TEXT, "cond_stage_model.transformer.",
-     "text_model.embeddings.token_embedding.weight", NAMED_DIFFUSERS},
+    {CN_COMP_TEXT, "cond_stage_model.transformer.", "text_model.embeddings.token_embedding.weight",
+     NAMED_DIFFUSERS},
     {CN_COMP_TEXT, "cond_stage_model.transformer.", "embeddings.token_embedding.weight",
      NAMED_DIFFUSERS},
     {CN_COMP_TEXT, "cond_stage_model.model.", "token_embedding.weight", NAMED_OPENCLIP},
@@ -48,8 +48,6 @@ static const struct {
     {"conditioner.embedders.", "an SDXL checkpoint: SDXL models are not supported"},
     {"model.diffusion_model.label_emb.", "an SDXL checkpoint: SDXL models are not supported"},
     {"lora_", "a LoRA, not a model"},
-    {"lora_unet_", "a LoRA, not a model"},
-    {"lora_te_", "a LoRA, not a model"},
     {"double_blocks.", "a Flux checkpoint: only models with a UNet are supported"},
     {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint: only models with a UNet are "
                                             "supported"},
@@ -170,8 +168,9 @@ static int add_split(struct cn_checkpoint *c, const char *q_name, const struct c
     for (int i = 0; i < 3; i++) {
         third.data = (const char *)v->data + (size_t)i * third.bytes;
         cn_ck_add(c, CN_COMP_TEXT,
-                  cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name, "qkv"[i],
-                                  at + 8), &third);
+                  cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name,
+                                  "qkv"[i], at + 8),
+                  &third);
     }
     return CN_OK;
 }
@@ -183,8 +182,10 @@ static int add_openclip(struct cn_checkpoint *c, const char *name, const struct 
     bool split;
 
     if (!cn_name_from_openclip(name, text, sizeof(text), &split))
-        return cn_fail(err, CN_EFORMAT, "\"%s\": tensor \"%.100s\" is none of an OpenCLIP text "
-                       "encoder", v->file, v->name);
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": tensor \"%.100s\" is none of an OpenCLIP text "
+                       "encoder",
+                       v->file, v->name);
     if (split)
         return add_split(c, text, v, err);
     cn_ck_add(c, CN_COMP_TEXT, cn_arena_strdup(&c->arena, text), v);
@@ -206,8 +207,10 @@ static int add_tensor(struct cn_checkpoint *c, const struct part *p, const struc
         return CN_OK;
     }
     if (!cn_name_from_ldm(p->comp, &p->layout, name, text, sizeof(text)))
-        return cn_fail(err, CN_EFORMAT, "\"%s\": tensor \"%.100s\" belongs to a network that is "
-                       "not supported", v->file, v->name);
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": tensor \"%.100s\" belongs to a network that is "
+                       "not supported",
+                       v->file, v->name);
     cn_ck_add(c, p->comp, cn_ck_canonical(c, p->comp, cn_arena_strdup(&c->arena, text)), v);
     return CN_OK;
 }
@@ -232,8 +235,10 @@ static int add_part(struct cn_checkpoint *c, const struct cn_safetensors *st, st
 
 static int nothing_known(const struct cn_checkpoint *c, struct cn_err *err)
 {
-    return cn_fail(err, CN_EFORMAT, "\"%s\" holds neither a Stable Diffusion checkpoint nor a "
-                   "ControlNet", c->path);
+    return cn_fail(err, CN_EFORMAT,
+                   "\"%s\" holds neither a Stable Diffusion checkpoint nor a "
+                   "ControlNet",
+                   c->path);
 }
 
 static int add_parts(struct cn_checkpoint *c, const struct cn_safetensors *st, struct cn_err *err)
@@ -242,8 +247,8 @@ static int add_parts(struct cn_checkpoint *c, const struct cn_safetensors *st, s
         if (has_prefix(st, others[i].sign))
             return cn_fail(err, CN_EINVAL, "\"%s\" is %s", c->path, others[i].what);
     for (size_t i = 0; i < CN_LEN(signs); i++) {
-        struct part p = {.comp = signs[i].comp, .prefix = signs[i].prefix,
-                         .naming = signs[i].naming};
+        struct part p = {
+            .comp = signs[i].comp, .prefix = signs[i].prefix, .naming = signs[i].naming};
         int rc;
 
         if (c->comp[p.comp].present || !has(st, p.prefix, signs[i].sign))
@@ -268,15 +273,17 @@ int cn_ck_open_file(struct cn_checkpoint *c, struct cn_err *err)
     c->kind = CN_CKPT_FILE;
     if (ends_with(c->path, ".ckpt") || ends_with(c->path, ".pt") || ends_with(c->path, ".pth") ||
         ends_with(c->path, ".bin"))
-        return cn_fail(err, CN_EFORMAT, "\"%s\" is a pickled checkpoint, which is a program: "
-                       "convert it to safetensors", c->path);
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\" is a pickled checkpoint, which is a program: "
+                       "convert it to safetensors",
+                       c->path);
     rc = cn_ck_file(c, c->path, &st, err);
     if (rc == CN_OK)
         rc = add_parts(c, st, err);
     if (rc < 0)
         return rc;
-    c->difference = c->comp[CN_COMP_CONTROL].present &&
-                    (cn_safetensors_has(st, "difference") ||
-                     cn_safetensors_has(st, "control_model.difference"));
+    c->difference =
+        c->comp[CN_COMP_CONTROL].present && (cn_safetensors_has(st, "difference") ||
+                                             cn_safetensors_has(st, "control_model.difference"));
     return cn_ck_infer(c, st, err);
 }

@@ -238,7 +238,8 @@ void cn_conf_rules(struct cn_conf *f, const struct cn_rule *rules, size_t n, boo
     json_t *v;
     char text[80];
 
-    json_object_foreach(f->root, key, v) {
+    json_object_foreach(f->root, key, v)
+    {
         size_t i = 0;
 
         while (i < n && strcmp(rules[i].key, key) != 0)

@@ -312,12 +312,10 @@ void cn_conf_amend_unet(struct cn_conf *f, struct cn_unet_config *u)
 
 void cn_conf_amend_control(struct cn_conf *f, struct cn_control_config *c)
 {
-    static const struct cn_rule rules[] = {{.key = "num_attention_heads"},
-                                           {.key = "attention_head_dim"},
-                                           {.key = "norm_num_groups"},
-                                           {.key = "norm_eps"},
-                                           {.key = "global_pool_conditions"},
-                                           {.key = "controlnet_conditioning_channel_order"}};
+    static const struct cn_rule rules[] = {
+        {.key = "num_attention_heads"},    {.key = "attention_head_dim"},
+        {.key = "norm_num_groups"},        {.key = "norm_eps"},
+        {.key = "global_pool_conditions"}, {.key = "controlnet_conditioning_channel_order"}};
 
     amend_net(f, &c->unet);
     read_order(f, c);
@@ -326,8 +324,8 @@ void cn_conf_amend_control(struct cn_conf *f, struct cn_control_config *c)
 
 void cn_conf_amend_vae(struct cn_conf *f, struct cn_vae_config *v)
 {
-    static const struct cn_rule rules[] = {{.key = "norm_num_groups"}, {.key = "scaling_factor"},
-                                           {.key = "shift_factor"}};
+    static const struct cn_rule rules[] = {
+        {.key = "norm_num_groups"}, {.key = "scaling_factor"}, {.key = "shift_factor"}};
 
     v->norm_groups = (int)cn_conf_int(f, "norm_num_groups", v->norm_groups, 1, MAX_CHANNELS);
     v->scaling_factor = cn_conf_real(f, "scaling_factor", v->scaling_factor, 1e-6, 1e6);
@@ -342,21 +340,24 @@ static int check_groups(const char *path, const int *channels, int n, int groups
         if (channels[i] % groups != 0)
             return cn_fail(err, CN_EINVAL,
                            "\"%s\": block_out_channels: %d channels do not divide into "
-                           "norm_num_groups = %d", path, channels[i], groups);
+                           "norm_num_groups = %d",
+                           path, channels[i], groups);
     return CN_OK;
 }
 
 int cn_check_unet(const char *path, const struct cn_unet_config *u, struct cn_err *err)
 {
     for (int i = 0; i < u->blocks; i++) {
-        bool attention = u->down_attention[i] || u->up_attention[u->blocks - 1 - i] ||
-                         i == u->blocks - 1;
+        bool attention =
+            u->down_attention[i] || u->up_attention[u->blocks - 1 - i] || i == u->blocks - 1;
 
         if (attention && (u->heads[i] < 1 || u->channels[i] % u->heads[i] != 0))
             return cn_fail(err, CN_EINVAL,
                            "\"%s\": attention_head_dim: %d channels do not divide into %d heads",
                            path, u->channels[i], u->heads[i]);
     }
+    if (u->layers_per_block < 1)
+        return cn_fail(err, CN_EINVAL, "\"%s\": layers_per_block is 0", path);
     if (u->channels[0] % 2 != 0)
         return cn_fail(err, CN_EINVAL, "\"%s\": block_out_channels: the first is odd: %d", path,
                        u->channels[0]);
@@ -365,5 +366,7 @@ int cn_check_unet(const char *path, const struct cn_unet_config *u, struct cn_er
 
 int cn_check_vae(const char *path, const struct cn_vae_config *v, struct cn_err *err)
 {
+    if (v->layers_per_block < 1)
+        return cn_fail(err, CN_EINVAL, "\"%s\": layers_per_block is 0", path);
     return check_groups(path, v->channels, v->blocks, v->norm_groups, err);
 }

@@ -42,6 +42,8 @@ static void read_text(struct cn_conf *f, struct cn_text_config *t)
 
 int cn_check_text(const char *path, const struct cn_text_config *t, struct cn_err *err)
 {
+    if (t->layers < 1)
+        return cn_fail(err, CN_EINVAL, "\"%s\": num_hidden_layers is 0", path);
     if (t->hidden_size % t->heads != 0)
         return cn_fail(err, CN_EINVAL,
                        "\"%s\": num_attention_heads: hidden_size %d does not divide into %d heads",
@@ -145,9 +147,15 @@ int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn
 void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s)
 {
     static const struct cn_rule rules[] = {
-        {.key = "num_train_timesteps"}, {.key = "beta_start"},       {.key = "beta_end"},
-        {.key = "beta_schedule"},       {.key = "prediction_type"},  {.key = "timestep_spacing"},
-        {.key = "steps_offset"},        {.key = "set_alpha_to_one"}, {.key = "rescale_betas_zero_snr"},
+        {.key = "num_train_timesteps"},
+        {.key = "beta_start"},
+        {.key = "beta_end"},
+        {.key = "beta_schedule"},
+        {.key = "prediction_type"},
+        {.key = "timestep_spacing"},
+        {.key = "steps_offset"},
+        {.key = "set_alpha_to_one"},
+        {.key = "rescale_betas_zero_snr"},
     };
 
     read_schedule(f, s);
@@ -156,8 +164,10 @@ void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s)
 
 void cn_conf_amend_text(struct cn_conf *f, struct cn_text_config *t)
 {
-    static const struct cn_rule rules[] = {{.key = "num_attention_heads"}, {.key = "hidden_act"},
-                                           {.key = "layer_norm_eps"}, {.key = "pad_token_id"}};
+    static const struct cn_rule rules[] = {{.key = "num_attention_heads"},
+                                           {.key = "hidden_act"},
+                                           {.key = "layer_norm_eps"},
+                                           {.key = "pad_token_id"}};
 
     t->heads = (int)cn_conf_int(f, "num_attention_heads", t->heads, 1, 256);
     t->layer_norm_eps = cn_conf_real(f, "layer_norm_eps", t->layer_norm_eps, 0, 1);

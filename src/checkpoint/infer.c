@@ -1,6 +1,7 @@
 /* The configuration of single files, from the shapes of their tensors. Shapes do not say
  * everything: heads, norm groups and the kind of prediction follow the family (model SD 1.x:
- * context width 768; SD 2.x: 1024), and a file "<model>.json" next to the model may correct them. */
+ * context width 768; SD 2.x: 1024), and a file "<model>.json" next to the model may correct them.
+ */
 #include "base/base.h"
 #include "base/spec.h"
 #include "checkpoint/checkpoint_priv.h"
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SD1_CONTEXT = 768, SD2_CONTEXT = 1024, SD_GROUPS = 32 };
+enum { SD2_CONTEXT = 1024, SD_GROUPS = 32, CLIP_VOCAB = 49408 };
 
 /* Questions to one component; the first error sticks. */
 struct ask {
@@ -107,9 +108,9 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
     const struct cn_tensor_view *proj;
 
     /* A difference file leaves out what training did not change. */
-    u->in_channels = a->c->difference && !has(a, "conv_in.weight") ? 4 : dim(a, 1, "conv_in.weight");
-    u->out_channels =
-        a->comp == CN_COMP_UNET ? dim(a, 0, "conv_out.weight") : u->in_channels;
+    u->in_channels =
+        a->c->difference && !has(a, "conv_in.weight") ? 4 : dim(a, 1, "conv_in.weight");
+    u->out_channels = a->comp == CN_COMP_UNET ? dim(a, 0, "conv_out.weight") : u->in_channels;
     u->blocks = count_blocks(a, "down_blocks.", ".resnets.0.conv1.weight");
     u->layers_per_block = count(a, "down_blocks.0.resnets.", ".conv1.weight");
     u->cross_attention_dim =
@@ -137,8 +138,10 @@ static void infer_hint(struct ask *a, struct cn_control_config *c)
     c->hint_out[0] = dim(a, 0, "controlnet_cond_embedding.conv_in.weight");
     c->hint_blocks = n / 2 + 1;
     if ((n % 2 != 0 || c->hint_blocks > CN_MAX_HINT) && a->rc == CN_OK)
-        a->rc = cn_fail(a->err, CN_EFORMAT, "\"%s\": a hint encoder of %d convolutions is not "
-                        "supported", a->c->path, n + 2);
+        a->rc = cn_fail(a->err, CN_EFORMAT,
+                        "\"%s\": a hint encoder of %d convolutions is not "
+                        "supported",
+                        a->c->path, n + 2);
     for (int i = 1; a->rc == CN_OK && i < c->hint_blocks; i++)
         c->hint_out[i] = dim(a, 0, "controlnet_cond_embedding.blocks.%d.weight", 2 * i - 1);
     /* Reference and "shuffle" nets pool their outputs; only the file's name tells. */
@@ -179,8 +182,9 @@ static void infer_text(struct ask *a, struct cn_text_config *t)
         t->act = CN_ACT_GELU;
         t->layers = CN_MAX(t->layers - 1, 1);
     }
-    t->bos_token = t->vocab_size - 2;
-    t->eos_token = t->vocab_size - 1;
+    /* The two specials are CLIP's last; tokens that were added to a model come after them. */
+    t->bos_token = CN_MAX(CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 2, 0);
+    t->eos_token = CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 1;
     t->pad_token = t->act == CN_ACT_GELU ? 0 : t->eos_token;
 }
 
@@ -284,5 +288,10 @@ int cn_ck_infer(struct cn_checkpoint *c, const struct cn_safetensors *st, struct
         return rc;
     infer_schedule(c, st);
     rc = cn_ck_sidecar(c, err);
-    return rc == CN_OK ? check(c, err) : rc;
+    if (rc < 0)
+        return rc;
+    rc = check(c, err);
+    if (rc < 0)
+        cn_err_prefix(err, "the shapes do not say everything, \"%s.json\" can", c->path);
+    return rc;
 }

@@ -23,8 +23,8 @@ enum cn_finding_kind {
 struct cn_finding {
     enum cn_finding_kind kind;
     enum cn_component comp;
-    const char *name;           /* diffusers' */
-    char have[96], need[96];    /* shapes or types, "" where there is none */
+    const char *name;        /* diffusers' */
+    char have[96], need[96]; /* shapes or types, "" where there is none */
 };
 
 /* The finding lives for the call only. */

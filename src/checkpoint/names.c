@@ -32,9 +32,9 @@ static const struct row top_rows[] = {
 };
 
 static const struct row res_rows[] = {
-    {{"in_layers.0", "norm1"}},        {{"in_layers.2", "conv1"}},
+    {{"in_layers.0", "norm1"}},          {{"in_layers.2", "conv1"}},
     {{"emb_layers.1", "time_emb_proj"}}, {{"out_layers.0", "norm2"}},
-    {{"out_layers.3", "conv2"}},       {{"skip_connection", "conv_shortcut"}},
+    {{"out_layers.3", "conv2"}},         {{"skip_connection", "conv_shortcut"}},
 };
 
 static const struct row transformer_rows[] = {
@@ -45,23 +45,30 @@ static const struct row transformer_rows[] = {
 };
 
 static const struct row vae_res_rows[] = {
-    {{"norm1", "norm1"}}, {{"conv1", "conv1"}},
-    {{"norm2", "norm2"}}, {{"conv2", "conv2"}},
+    {{"norm1", "norm1"}},
+    {{"conv1", "conv1"}},
+    {{"norm2", "norm2"}},
+    {{"conv2", "conv2"}},
     {{"nin_shortcut", "conv_shortcut"}},
 };
 
 static const struct row vae_attention_rows[] = {
-    {{"norm", "group_norm"}}, {{"q", "to_q"}}, {{"k", "to_k"}}, {{"v", "to_v"}},
+    {{"norm", "group_norm"}},   {{"q", "to_q"}}, {{"k", "to_k"}}, {{"v", "to_v"}},
     {{"proj_out", "to_out.0"}},
 };
 
 static const struct row vae_rows[] = {
-    {{"conv_in", "conv_in"}}, {{"conv_out", "conv_out"}}, {{"norm_out", "conv_norm_out"}},
+    {{"conv_in", "conv_in"}},
+    {{"conv_out", "conv_out"}},
+    {{"norm_out", "conv_norm_out"}},
 };
 
 static const struct row openclip_rows[] = {
-    {{"ln_1", "layer_norm1"}},   {{"ln_2", "layer_norm2"}}, {{"mlp.c_fc", "mlp.fc1"}},
-    {{"mlp.c_proj", "mlp.fc2"}}, {{"attn.out_proj", "self_attn.out_proj"}},
+    {{"ln_1", "layer_norm1"}},
+    {{"ln_2", "layer_norm2"}},
+    {{"mlp.c_fc", "mlp.fc1"}},
+    {{"mlp.c_proj", "mlp.fc2"}},
+    {{"attn.out_proj", "self_attn.out_proj"}},
 };
 
 /* A name being taken apart and put together. */
@@ -123,7 +130,6 @@ static bool finish(struct job *j, const struct row *rows, size_t n, enum side fr
     }
     return false;
 }
-
 
 static bool finish_res(struct job *j, enum side from)
 {
@@ -309,7 +315,8 @@ static bool vae_half_from_ldm(struct job *j, bool decoder)
 static bool vae_quant(struct job *j)
 {
     return (strncmp(j->in, "quant_conv.", 11) == 0 ||
-            strncmp(j->in, "post_quant_conv.", 16) == 0) && emit(j, "%s", j->in);
+            strncmp(j->in, "post_quant_conv.", 16) == 0) &&
+           emit(j, "%s", j->in);
 }
 
 static bool vae_from_ldm(struct job *j)

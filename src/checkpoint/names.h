@@ -17,9 +17,9 @@
 
 /* What the numbers in LDM names depend on. */
 struct cn_layout {
-    int levels;     /* resolution levels */
-    int layers;     /* residual blocks per level on the way down */
-    int hint_convs; /* convolutions of the hint encoder; ControlNets only */
+    int levels;                       /* resolution levels */
+    int layers;                       /* residual blocks per level on the way down */
+    int hint_convs;                   /* convolutions of the hint encoder; ControlNets only */
     bool up_attention[CN_MAX_BLOCKS]; /* in up order; only cn_name_to_ldm() looks at it */
 };
 

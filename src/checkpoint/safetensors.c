@@ -50,7 +50,8 @@ static int check_size(const char *path, const struct cn_st_entry *e, struct cn_e
     if (bits / 8 != e->end - e->begin)
         return cn_fail(err, CN_EFORMAT,
                        "\"%s\": tensor \"%.120s\": the shape needs %llu bytes of %s, data_offsets "
-                       "give %llu", path, e->name, (unsigned long long)(bits / 8), e->type->name,
+                       "give %llu",
+                       path, e->name, (unsigned long long)(bits / 8), e->type->name,
                        (unsigned long long)(e->end - e->begin));
     return CN_OK;
 }
@@ -69,8 +70,9 @@ static int check_tiling(const char *path, struct cn_st_header *h, uint64_t len, 
         if (rc < 0)
             return rc;
         if (e->begin != at)
-            return bad_tensor(path, e, err, e->begin < at ? "overlaps the tensor before it"
-                                                          : "a hole before its data");
+            return bad_tensor(path, e, err,
+                              e->begin < at ? "overlaps the tensor before it"
+                                            : "a hole before its data");
         if (e->end > len)
             return bad_tensor(path, e, err, "ends behind the end of the file");
         at = e->end;
@@ -113,10 +115,13 @@ static int parse(struct cn_safetensors *st, const unsigned char *p, size_t len, 
     if (n > CN_MAX_HEADER)
         return cn_fail(err, CN_ETOOBIG,
                        "\"%s\": not a safetensors file, or its header of %llu bytes is over the "
-                       "limit of %d", st->path, (unsigned long long)n, CN_MAX_HEADER);
+                       "limit of %d",
+                       st->path, (unsigned long long)n, CN_MAX_HEADER);
     if (n > len - 8)
-        return cn_fail(err, CN_EFORMAT, "\"%s\": the header of %llu bytes ends behind the end of "
-                       "the file", st->path, (unsigned long long)n);
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": the header of %llu bytes ends behind the end of "
+                       "the file",
+                       st->path, (unsigned long long)n);
     rc = cn_st_header_parse(&st->header, st->path, p + 8, (size_t)n, err);
     st->data = p + 8 + n;
     if (rc == CN_OK)
@@ -230,8 +235,10 @@ int cn_safetensors_find(const struct cn_safetensors *st, const char *name,
     if (e == NULL)
         return cn_fail(err, CN_ENOTFOUND, "no tensor \"%s\" in \"%s\"", name, st->path);
     if (e->type->dtype == CN_DTYPE_COUNT)
-        return cn_fail(err, CN_EFORMAT, "tensor \"%s\" in \"%s\" has the type %s, which is not "
-                       "supported", name, st->path, e->type->name);
+        return cn_fail(err, CN_EFORMAT,
+                       "tensor \"%s\" in \"%s\" has the type %s, which is not "
+                       "supported",
+                       name, st->path, e->type->name);
     view(st, e, ret);
     return CN_OK;
 }

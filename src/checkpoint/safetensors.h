@@ -30,9 +30,9 @@ enum {
 
 /* One tensor of a file. Everything it points to belongs to the reader. */
 struct cn_tensor_view {
-    const char *name;    /* as the component's own (diffusers) names have it */
-    enum cn_dtype dtype; /* CN_DTYPE_COUNT: a type that we list but cannot compute with */
-    int rank;            /* 0: a scalar */
+    const char *name;         /* as the component's own (diffusers) names have it */
+    enum cn_dtype dtype;      /* CN_DTYPE_COUNT: a type that we list but cannot compute with */
+    int rank;                 /* 0: a scalar */
     int64_t dim[CN_MAX_RANK]; /* outermost first */
     const void *data;
     size_t bytes;

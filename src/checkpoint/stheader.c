@@ -328,8 +328,7 @@ static int scan_tensor(struct scan *s, struct cn_st_header *h, const char *name)
         return bad(s, "dtype, shape or data_offsets is missing");
     s->name = NULL;
     if (h->count == CN_MAX_TENSORS)
-        return cn_fail(s->err, CN_ETOOBIG, "\"%s\": more than %d tensors", s->path,
-                       CN_MAX_TENSORS);
+        return cn_fail(s->err, CN_ETOOBIG, "\"%s\": more than %d tensors", s->path, CN_MAX_TENSORS);
     h->entry = cn_grow(h->entry, h->count, &h->cap, sizeof(*h->entry));
     h->entry[h->count++] = e;
     return CN_OK;
@@ -409,8 +408,9 @@ static int check_pairs(const struct cn_st_header *h, const char *path, struct cn
     qsort(sorted, h->pairs, sizeof(*sorted), compare_pairs);
     for (size_t i = 1; rc == CN_OK && i < h->pairs; i++)
         if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
-            rc = cn_fail(err, CN_EFORMAT, "\"%s\": header: the metadata key \"%.120s\" is there twice",
-                         path, sorted[i]->key);
+            rc = cn_fail(err, CN_EFORMAT,
+                         "\"%s\": header: the metadata key \"%.120s\" is there twice", path,
+                         sorted[i]->key);
     free(sorted);
     return rc;
 }

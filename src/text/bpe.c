@@ -148,9 +148,9 @@ const char *cn_bpe_symbol(const struct cn_bpe *b, size_t i)
 
 /* One word on its way: a list of symbols in place of its bytes, and the pairs that can merge. */
 struct word {
-    int32_t *symbol; /* -1: swallowed by its left neighbour */
+    int32_t *symbol;          /* -1: swallowed by its left neighbour */
     int32_t *next, *previous; /* positions; -1 at the ends */
-    uint64_t *heap;  /* rank << 32 | position, the smallest on top */
+    uint64_t *heap;           /* rank << 32 | position, the smallest on top */
     size_t n_heap;
     uint32_t *fresh; /* positions whose pair is new since the last round */
     size_t n_fresh;

@@ -1,10 +1,12 @@
-/* Text to ids, step by step as transformers' CLIPTokenizer without ftfy (v4.57, tokenization_clip.py):
+/* Text to ids, step by step as transformers' CLIPTokenizer without ftfy (v4.57,
+ * tokenization_clip.py):
  *
  * 1. Added tokens ("<|endoftext|>") are cut out of the raw text.
  * 2. Controls are dropped, white space and each CJK ideograph split words (BasicTokenizer).
  * 3. A word is normalised (NFC) and lowercased.
  * 4. A word is split by the pattern of OpenAI's CLIP, ignoring case:
- *    <\|startoftext\|> | <\|endoftext\|> | 's|'t|'re|'ve|'m|'ll|'d | \p{L}+ | \p{N} | [^\s\p{L}\p{N}]+
+ *    <\|startoftext\|> | <\|endoftext\|> | 's|'t|'re|'ve|'m|'ll|'d | \p{L}+ | \p{N} |
+ * [^\s\p{L}\p{N}]+
  * 5. The UTF-8 bytes of each piece are merged by rank.
  *
  * Normalising word by word is the same as normalising the text: nothing composes across a space.
@@ -20,9 +22,9 @@
 #include <string.h>
 
 enum {
-    LONG_S = 0x17f,           /* lower case already, and equal to s when case is ignored */
-    YPOGEGRAMMENI = 0x345     /* equal to iota, a letter, when case is ignored: the pattern's third
-                                 class shuts it out, its first does not take it; it vanishes */
+    LONG_S = 0x17f,       /* lower case already, and equal to s when case is ignored */
+    YPOGEGRAMMENI = 0x345 /* equal to iota, a letter, when case is ignored: the pattern's third
+                             class shuts it out, its first does not take it; it vanishes */
 };
 
 struct work {
@@ -138,9 +140,9 @@ static int end_word(struct work *w)
 /* The ranges that BERT's tokenizer, and after it this one, calls Chinese. */
 static bool is_cjk(uint32_t cp)
 {
-    static const uint32_t range[][2] = {
-        {0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},   {0x20000, 0x2a6df},
-        {0x2a700, 0x2b73f}, {0x2b740, 0x2b81f}, {0x2b820, 0x2ceaf}, {0x2f800, 0x2fa1f}};
+    static const uint32_t range[][2] = {{0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfaff},
+                                        {0x20000, 0x2a6df}, {0x2a700, 0x2b73f}, {0x2b740, 0x2b81f},
+                                        {0x2b820, 0x2ceaf}, {0x2f800, 0x2fa1f}};
 
     for (size_t i = 0; i < CN_LEN(range); i++)
         if (cp >= range[i][0] && cp <= range[i][1])
@@ -317,10 +319,12 @@ int32_t cn_tokenizer_pad(const struct cn_tokenizer *t)
     return t->pad;
 }
 
-void cn_tokenizer_set_pad(struct cn_tokenizer *t, int32_t id)
+bool cn_tokenizer_set_pad(struct cn_tokenizer *t, int32_t id)
 {
-    CN_ASSERT(id >= 0 && id < t->size);
+    if (id < 0 || id >= t->size)
+        return false;
     t->pad = id;
+    return true;
 }
 
 int32_t cn_tokenizer_id(const struct cn_tokenizer *t, const char *symbol)

@@ -17,8 +17,8 @@
 #include "base/base.h"
 
 enum {
-    CN_CLIP_LENGTH = 77,             /* positions of CLIP's text encoder */
-    CN_MAX_TOKENIZE = 256 * 1024     /* bytes of text that one call accepts */
+    CN_CLIP_LENGTH = 77,         /* positions of CLIP's text encoder */
+    CN_MAX_TOKENIZE = 256 * 1024 /* bytes of text that one call accepts */
 };
 
 struct cn_tokenizer;
@@ -39,8 +39,9 @@ int32_t cn_tokenizer_eos(const struct cn_tokenizer *t);
 int32_t cn_tokenizer_pad(const struct cn_tokenizer *t);
 
 /* What encode pads with. A diffusers model has it in its tokenizer directory; for a single file
- * the family knows (0 for SD 2, the end token otherwise). id must be below the size. */
-void cn_tokenizer_set_pad(struct cn_tokenizer *t, int32_t id);
+ * the family knows (0 for SD 2, the end token otherwise). False, and no change, for an id that the
+ * vocabulary does not have. */
+bool cn_tokenizer_set_pad(struct cn_tokenizer *t, int32_t id);
 
 /* The id of one symbol as the vocabulary spells it ("cat</w>"), or -1. */
 int32_t cn_tokenizer_id(const struct cn_tokenizer *t, const char *symbol);

@@ -94,8 +94,8 @@ static void decompose(struct cn_cps *out, uint32_t cp)
             cn_cps_add(out, T_BASE + s % T_COUNT);
         return;
     }
-    single = bsearch(&cp, cn_uc_singles, cn_uc_singles_count / 2, 2 * sizeof(uint32_t),
-                     compare_single);
+    single =
+        bsearch(&cp, cn_uc_singles, cn_uc_singles_count / 2, 2 * sizeof(uint32_t), compare_single);
     if (single != NULL) {
         decompose(out, single[1]);
         return;
@@ -255,8 +255,8 @@ static unsigned case_of(uint32_t cp)
     return run_value(cn_uc_cases, cn_uc_cases_count, 3, cp);
 }
 
-/* A capital sigma is final after a cased character and not before one; some characters (apostrophes,
- * marks) are looked through. `before` is whether a cased one precedes it. */
+/* A capital sigma is final after a cased character and not before one; some characters
+ * (apostrophes, marks) are looked through. `before` is whether a cased one precedes it. */
 static bool sigma_is_final(const struct cn_cps *s, size_t i, bool before)
 {
     size_t j = i + 1;

@@ -111,10 +111,14 @@ static int load_vocab(struct cn_tokenizer *t, const char *path, struct cn_err *e
 
     if (rc < 0)
         return rc;
-    json_object_foreach(root, symbol, id) {
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= MAX_ID) {
-            rc = cn_fail(err, CN_EFORMAT, "\"%s\": the id of \"%.60s\" is not a whole number "
-                         "below %d", path, symbol, MAX_ID);
+    json_object_foreach(root, symbol, id)
+    {
+        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+            json_integer_value(id) >= MAX_ID) {
+            rc = cn_fail(err, CN_EFORMAT,
+                         "\"%s\": the id of \"%.60s\" is not a whole number "
+                         "below %d",
+                         path, symbol, MAX_ID);
             break;
         }
         cn_tok_add(t, symbol, (int32_t)json_integer_value(id));
@@ -189,14 +193,17 @@ static int listed_tokens(struct cn_tokenizer *t, json_t *config, struct cn_err *
     json_t *v;
     int rc = CN_OK;
 
-    json_object_foreach(json_object_get(config, "added_tokens_decoder"), key, v) {
+    json_object_foreach(json_object_get(config, "added_tokens_decoder"), key, v)
+    {
         const char *text = json_string_value(json_object_get(v, "content"));
         char *end;
         long id = strtol(key, &end, 10);
 
         if (text == NULL || *end != '\0' || end == key || id < 0 || id >= MAX_ID)
-            return cn_fail(err, CN_EFORMAT, "tokenizer_config.json: added_tokens_decoder: "
-                           "\"%.40s\" is not an added token", key);
+            return cn_fail(err, CN_EFORMAT,
+                           "tokenizer_config.json: added_tokens_decoder: "
+                           "\"%.40s\" is not an added token",
+                           key);
         rc = add_token(t, text, (int32_t)id, err);
         if (rc < 0)
             return rc;
@@ -210,7 +217,8 @@ static int older_tokens(struct cn_tokenizer *t, json_t *map, struct cn_err *err)
     const char *text;
     json_t *v;
 
-    json_object_foreach(map, text, v) {
+    json_object_foreach(map, text, v)
+    {
         json_int_t id = json_is_integer(v) ? json_integer_value(v) : -1;
         int rc;
 
@@ -231,10 +239,9 @@ static int32_t id_of(const struct cn_tokenizer *t, const char *symbol)
 
 static int set_specials(struct cn_tokenizer *t, json_t *config, json_t *map, struct cn_err *err)
 {
-    const char *text[4] = {special(config, map, "bos_token", bos_text),
-                           special(config, map, "eos_token", eos_text),
-                           special(config, map, "unk_token", eos_text),
-                           special(config, map, "pad_token", eos_text)};
+    const char *text[4] = {
+        special(config, map, "bos_token", bos_text), special(config, map, "eos_token", eos_text),
+        special(config, map, "unk_token", eos_text), special(config, map, "pad_token", eos_text)};
 
     for (size_t i = 0; i < CN_LEN(text); i++) {
         int rc = add_token(t, text[i], -1, err);

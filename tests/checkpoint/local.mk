@@ -19,3 +19,8 @@ check_PROGRAMS += tests/checkpoint/test_config
 tests_checkpoint_test_config_SOURCES = %reldir%/test_config.c
 tests_checkpoint_test_config_LDADD = $(checkpoint_libs)
 TESTS += tests/checkpoint/test_config
+
+check_PROGRAMS += tests/checkpoint/test_models
+tests_checkpoint_test_models_SOURCES = %reldir%/test_models.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_models_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_models

@@ -33,24 +33,51 @@ const struct cn_control_config tiny_control = {
 const struct cn_control_config sd15_control = {
     .unet = {SD15_ENCODER}, .hint_channels = 3, .hint_blocks = 4, .hint_out = {16, 32, 96, 256}};
 
-const struct cn_vae_config tiny_vae = {
-    .in_channels = 3, .out_channels = 3, .latent_channels = 4, .blocks = 2, .channels = {32, 64},
-    .layers_per_block = 1, .norm_groups = 32, .mid_attention = true, .use_quant_conv = true,
-    .use_post_quant_conv = true, .scaling_factor = 0.18215};
-const struct cn_vae_config sd15_vae = {
-    .in_channels = 3, .out_channels = 3, .latent_channels = 4, .blocks = 4,
-    .channels = {128, 256, 512, 512}, .layers_per_block = 2, .norm_groups = 32,
-    .mid_attention = true, .use_quant_conv = true, .use_post_quant_conv = true,
-    .scaling_factor = 0.18215};
+const struct cn_vae_config tiny_vae = {.in_channels = 3,
+                                       .out_channels = 3,
+                                       .latent_channels = 4,
+                                       .blocks = 2,
+                                       .channels = {32, 64},
+                                       .layers_per_block = 1,
+                                       .norm_groups = 32,
+                                       .mid_attention = true,
+                                       .use_quant_conv = true,
+                                       .use_post_quant_conv = true,
+                                       .scaling_factor = 0.18215};
+const struct cn_vae_config sd15_vae = {.in_channels = 3,
+                                       .out_channels = 3,
+                                       .latent_channels = 4,
+                                       .blocks = 4,
+                                       .channels = {128, 256, 512, 512},
+                                       .layers_per_block = 2,
+                                       .norm_groups = 32,
+                                       .mid_attention = true,
+                                       .use_quant_conv = true,
+                                       .use_post_quant_conv = true,
+                                       .scaling_factor = 0.18215};
 
-const struct cn_text_config tiny_text = {
-    .vocab_size = 100, .hidden_size = 48, .layers = 2, .heads = 1, .intermediate_size = 80,
-    .max_position = 77, .act = CN_ACT_QUICK_GELU, .layer_norm_eps = 1e-5, .bos_token = 98,
-    .eos_token = 99, .pad_token = 99};
-const struct cn_text_config sd15_text = {
-    .vocab_size = 49408, .hidden_size = 768, .layers = 12, .heads = 12, .intermediate_size = 3072,
-    .max_position = 77, .act = CN_ACT_QUICK_GELU, .layer_norm_eps = 1e-5, .bos_token = 49406,
-    .eos_token = 49407, .pad_token = 49407};
+const struct cn_text_config tiny_text = {.vocab_size = 100,
+                                         .hidden_size = 48,
+                                         .layers = 2,
+                                         .heads = 1,
+                                         .intermediate_size = 80,
+                                         .max_position = 77,
+                                         .act = CN_ACT_QUICK_GELU,
+                                         .layer_norm_eps = 1e-5,
+                                         .bos_token = 98,
+                                         .eos_token = 99,
+                                         .pad_token = 99};
+const struct cn_text_config sd15_text = {.vocab_size = 49408,
+                                         .hidden_size = 768,
+                                         .layers = 12,
+                                         .heads = 12,
+                                         .intermediate_size = 3072,
+                                         .max_position = 77,
+                                         .act = CN_ACT_QUICK_GELU,
+                                         .layer_norm_eps = 1e-5,
+                                         .bos_token = 49406,
+                                         .eos_token = 49407,
+                                         .pad_token = 49407};
 
 const struct cn_layout tiny_layout = {
     .levels = 3, .layers = 1, .hint_convs = 6, .up_attention = {false, true, true}};

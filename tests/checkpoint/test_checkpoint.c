@@ -35,10 +35,11 @@ static const char text_json[] =
 static const char schedule_json[] =
     "{\"_class_name\":\"PNDMScheduler\",\"beta_start\":0.00085,\"beta_end\":0.012,"
     "\"beta_schedule\":\"scaled_linear\",\"steps_offset\":1,\"skip_prk_steps\":true}";
-static const char index_json[] =
-    "{\"_class_name\":\"StableDiffusionPipeline\",\"unet\":[\"diffusers\",\"UNet2DConditionModel\"],"
-    "\"vae\":[\"diffusers\",\"AutoencoderKL\"],\"text_encoder\":[\"transformers\",\"CLIPTextModel\"],"
-    "\"safety_checker\":[null,null]}";
+static const char index_json[] = "{\"_class_name\":\"StableDiffusionPipeline\",\"unet\":["
+                                 "\"diffusers\",\"UNet2DConditionModel\"],"
+                                 "\"vae\":[\"diffusers\",\"AutoencoderKL\"],\"text_encoder\":["
+                                 "\"transformers\",\"CLIPTextModel\"],"
+                                 "\"safety_checker\":[null,null]}";
 
 /* Writes the tensors that `expect` names to a file. */
 static void write_net(const char *path, void (*expect)(struct make *m))
@@ -237,7 +238,8 @@ static void shards_are_put_together(void **state)
     snprintf(path, sizeof(path), "%s/unet/part-1.safetensors", dir);
     assert_int_equal(cn_safetensors_write(path, m.view, m.n / 2, NULL, NULL), CN_OK);
     snprintf(path, sizeof(path), "%s/unet/part-2.safetensors", dir);
-    assert_int_equal(cn_safetensors_write(path, m.view + m.n / 2, m.n - m.n / 2, NULL, NULL), CN_OK);
+    assert_int_equal(cn_safetensors_write(path, m.view + m.n / 2, m.n - m.n / 2, NULL, NULL),
+                     CN_OK);
     snprintf(path, sizeof(path), "%s/unet/diffusion_pytorch_model.safetensors", dir);
     unlink(path);
     make_text(cn_arena_printf(&m.arena, "%s}}", json),
@@ -401,11 +403,41 @@ static void families_are_told_apart(void **state)
     assert_int_equal(cn_control_matches(&c, &u, NULL), CN_EINVAL);
 }
 
+/* Text encoders as transformers 5 names them, and tensors that belong to training. */
+static void newer_names_are_understood(void **state)
+{
+    char *folder = make_folder(), *path = cn_xprintf("%s/m.safetensors", folder);
+    struct cn_checkpoint *c;
+    struct make m;
+
+    (void)state;
+    make_init(&m);
+    ldm_tensors(&m);
+    for (size_t i = 0; i < m.n; i++) {
+        const char *at = strstr(m.view[i].name, "transformer.text_model.");
+
+        if (at != NULL)
+            m.view[i].name = cn_arena_printf(&m.arena, "cond_stage_model.transformer.%s",
+                                             at + strlen("transformer.text_model."));
+    }
+    make_add(&m, "first_stage_model.loss.logvar", CN_F32, 0, NULL);
+    make_add(&m, "model_ema.diffusion_modelinput_blocks00weight", CN_F32, 0, NULL);
+    make_add(&m, "v_pred", CN_F32, 0, NULL);
+    make_write(&m, path);
+    make_release(&m);
+    c = open_ok(path);
+    is_complete(c);
+    assert_int_equal(cn_checkpoint_schedule(c)->prediction, CN_PREDICT_V);
+    cn_checkpoint_close(c);
+    free(path);
+    make_remove(folder);
+}
+
 /* SD 2: 1024 wide context, linear projections, OpenCLIP's text encoder with its joined q, k, v. */
 static void sd2_tensors(struct make *m)
 {
-    static const char *const plain[] = {"ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias",
-                                        "attn.out_proj.bias", "mlp.c_proj.bias"};
+    static const char *const plain[] = {"ln_1.weight", "ln_1.bias",          "ln_2.weight",
+                                        "ln_2.bias",   "attn.out_proj.bias", "mlp.c_proj.bias"};
     struct cn_unet_config u = tiny_unet;
     char name[128];
 
@@ -415,14 +447,17 @@ static void sd2_tensors(struct make *m)
     m->ldm = &tiny_layout;
     m->comp = CN_COMP_UNET;
     cn_expect_unet(&u, make_expected, m);
-    make_add(m, "cond_stage_model.model.token_embedding.weight", CN_F16, 2, (const int64_t[]){100, 1024});
-    make_add(m, "cond_stage_model.model.positional_embedding", CN_F16, 2, (const int64_t[]){77, 1024});
+    make_add(m, "cond_stage_model.model.token_embedding.weight", CN_F16, 2,
+             (const int64_t[]){100, 1024});
+    make_add(m, "cond_stage_model.model.positional_embedding", CN_F16, 2,
+             (const int64_t[]){77, 1024});
     make_add(m, "cond_stage_model.model.ln_final.weight", CN_F16, 1, (const int64_t[]){1024});
     make_add(m, "cond_stage_model.model.ln_final.bias", CN_F16, 1, (const int64_t[]){1024});
     make_add(m, "cond_stage_model.model.logit_scale", CN_F32, 0, NULL);
     make_add(m, "cond_stage_model.model.text_projection", CN_F16, 2, (const int64_t[]){1024, 1024});
     for (int i = 0; i < 2; i++) {
-        const char *at = cn_arena_printf(&m->arena, "cond_stage_model.model.transformer.resblocks.%d", i);
+        const char *at =
+            cn_arena_printf(&m->arena, "cond_stage_model.model.transformer.resblocks.%d", i);
 
         for (size_t k = 0; k < CN_LEN(plain); k++) {
             snprintf(name, sizeof(name), "%s.%s", at, plain[k]);
@@ -436,7 +471,8 @@ static void sd2_tensors(struct make *m)
                  (const int64_t[]){1024, 1024});
         make_add(m, cn_arena_printf(&m->arena, "%s.mlp.c_fc.weight", at), CN_F16, 2,
                  (const int64_t[]){64, 1024});
-        make_add(m, cn_arena_printf(&m->arena, "%s.mlp.c_fc.bias", at), CN_F16, 1, (const int64_t[]){64});
+        make_add(m, cn_arena_printf(&m->arena, "%s.mlp.c_fc.bias", at), CN_F16, 1,
+                 (const int64_t[]){64});
         make_add(m, cn_arena_printf(&m->arena, "%s.mlp.c_proj.weight", at), CN_F16, 2,
                  (const int64_t[]){1024, 64});
     }
@@ -462,14 +498,17 @@ static void sd2_files_are_understood(void **state)
     assert_int_equal(cn_checkpoint_text(c)->pad_token, 0);
     assert_int_equal(cn_safetensors_open(path, &st, NULL), CN_OK);
     assert_int_equal(
-        cn_safetensors_find(st, "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight",
-                            &whole, NULL), CN_OK);
+        cn_safetensors_find(
+            st, "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight", &whole, NULL),
+        CN_OK);
     assert_int_equal(cn_checkpoint_find(c, CN_COMP_TEXT,
                                         "text_model.encoder.layers.0.self_attn.q_proj.weight", &q,
-                                        NULL), CN_OK);
+                                        NULL),
+                     CN_OK);
     assert_int_equal(cn_checkpoint_find(c, CN_COMP_TEXT,
                                         "text_model.encoder.layers.0.self_attn.v_proj.weight", &v,
-                                        NULL), CN_OK);
+                                        NULL),
+                     CN_OK);
     assert_int_equal(q.dim[0], 1024);
     assert_int_equal(q.bytes, whole.bytes / 3);
     assert_memory_equal(q.data, whole.data, q.bytes);
@@ -531,11 +570,13 @@ static void old_names_are_understood(void **state)
 
         if (at == NULL)
             continue;
-        m.view[i].name = cn_arena_printf(&m.arena, "%.*s.%s.%s", (int)(at - m.view[i].name),
-                                         m.view[i].name,
-                                         at[4] == 'q' ? "query" : at[4] == 'k' ? "key" :
-                                         at[4] == 'v' ? "value" : "proj_attn",
-                                         strrchr(at, '.') + 1);
+        m.view[i].name =
+            cn_arena_printf(&m.arena, "%.*s.%s.%s", (int)(at - m.view[i].name), m.view[i].name,
+                            at[4] == 'q'   ? "query"
+                            : at[4] == 'k' ? "key"
+                            : at[4] == 'v' ? "value"
+                                           : "proj_attn",
+                            strrchr(at, '.') + 1);
     }
     snprintf(path, sizeof(path), "%s/vae/diffusion_pytorch_model.safetensors", dir);
     make_write(&m, path);
@@ -595,6 +636,7 @@ int main(void)
         cmocka_unit_test(single_files_are_understood),
         cmocka_unit_test(controlnets_come_in_four_forms),
         cmocka_unit_test(families_are_told_apart),
+        cmocka_unit_test(newer_names_are_understood),
         cmocka_unit_test(sd2_files_are_understood),
         cmocka_unit_test(other_files_are_refused_by_kind),
         cmocka_unit_test(old_names_are_understood),

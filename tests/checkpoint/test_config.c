@@ -23,8 +23,10 @@ static void put(const char *json)
 /* A UNet's configuration with one more line. */
 static int unet_with(const char *line, struct cn_unet_config *u, struct cn_err *err)
 {
-    char *json = cn_xprintf("{\"_class_name\":\"UNet2DConditionModel\",\"_diffusers_version\":\"0.6.0\","
-                            "\"cross_attention_dim\":768%s%s}", line[0] ? "," : "", line);
+    char *json =
+        cn_xprintf("{\"_class_name\":\"UNet2DConditionModel\",\"_diffusers_version\":\"0.6.0\","
+                   "\"cross_attention_dim\":768%s%s}",
+                   line[0] ? "," : "", line);
     int rc;
 
     put(json);
@@ -96,7 +98,8 @@ static void what_we_cannot_do_is_refused_by_name(void **state)
         {"\"center_input_sample\":true", "center_input_sample"},
         {"\"time_embedding_type\":\"fourier\"", "time_embedding_type"},
         {"\"some_new_feature\":7", "some_new_feature"},
-        {"\"down_block_types\":[\"AttnDownBlock2D\",\"DownBlock2D\",\"DownBlock2D\",\"DownBlock2D\"]",
+        {"\"down_block_types\":[\"AttnDownBlock2D\",\"DownBlock2D\",\"DownBlock2D\","
+         "\"DownBlock2D\"]",
          "AttnDownBlock2D"},
         {"\"down_block_types\":[\"DownBlock2D\"]", "not a list of 4"},
         {"\"block_out_channels\":[]", "block_out_channels"},
@@ -177,7 +180,8 @@ static void autoencoders_and_text_encoders_are_read(void **state)
     (void)state;
     put("{\"_class_name\":\"AutoencoderKL\",\"block_out_channels\":[128,256],"
         "\"down_block_types\":[\"DownEncoderBlock2D\",\"DownEncoderBlock2D\"],"
-        "\"scaling_factor\":0.2,\"shift_factor\":null,\"latents_mean\":null,\"force_upcast\":true}");
+        "\"scaling_factor\":0.2,\"shift_factor\":null,\"latents_mean\":null,\"force_upcast\":"
+        "true}");
     assert_int_equal(cn_conf_vae(path, &v, &err), CN_OK);
     assert_int_equal(v.blocks, 2);
     assert_true(v.use_quant_conv && v.mid_attention && v.scaling_factor == 0.2);

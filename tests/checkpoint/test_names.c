@@ -122,21 +122,26 @@ static void names_are_those_of_the_published_files(void **state)
         {CN_COMP_UNET, "output_blocks.2.1.conv.weight", "up_blocks.0.upsamplers.0.conv.weight"},
         {CN_COMP_UNET, "output_blocks.5.2.conv.bias", "up_blocks.1.upsamplers.0.conv.bias"},
         {CN_COMP_UNET, "output_blocks.8.2.conv.bias", "up_blocks.2.upsamplers.0.conv.bias"},
-        {CN_COMP_UNET, "output_blocks.11.1.proj_out.weight", "up_blocks.3.attentions.2.proj_out.weight"},
+        {CN_COMP_UNET, "output_blocks.11.1.proj_out.weight",
+         "up_blocks.3.attentions.2.proj_out.weight"},
         {CN_COMP_UNET, "out.0.weight", "conv_norm_out.weight"},
         {CN_COMP_CONTROL, "input_hint_block.0.weight", "controlnet_cond_embedding.conv_in.weight"},
-        {CN_COMP_CONTROL, "input_hint_block.12.weight", "controlnet_cond_embedding.blocks.5.weight"},
+        {CN_COMP_CONTROL, "input_hint_block.12.weight",
+         "controlnet_cond_embedding.blocks.5.weight"},
         {CN_COMP_CONTROL, "input_hint_block.14.bias", "controlnet_cond_embedding.conv_out.bias"},
         {CN_COMP_CONTROL, "zero_convs.11.0.weight", "controlnet_down_blocks.11.weight"},
         {CN_COMP_CONTROL, "middle_block_out.0.bias", "controlnet_mid_block.bias"},
         {CN_COMP_VAE, "encoder.down.1.block.0.nin_shortcut.weight",
          "encoder.down_blocks.1.resnets.0.conv_shortcut.weight"},
-        {CN_COMP_VAE, "decoder.up.3.upsample.conv.weight", "decoder.up_blocks.0.upsamplers.0.conv.weight"},
-        {CN_COMP_VAE, "decoder.up.0.block.2.norm2.bias", "decoder.up_blocks.3.resnets.2.norm2.bias"},
+        {CN_COMP_VAE, "decoder.up.3.upsample.conv.weight",
+         "decoder.up_blocks.0.upsamplers.0.conv.weight"},
+        {CN_COMP_VAE, "decoder.up.0.block.2.norm2.bias",
+         "decoder.up_blocks.3.resnets.2.norm2.bias"},
         {CN_COMP_VAE, "encoder.mid.attn_1.q.weight", "encoder.mid_block.attentions.0.to_q.weight"},
         {CN_COMP_VAE, "decoder.mid.attn_1.proj_out.bias",
          "decoder.mid_block.attentions.0.to_out.0.bias"},
-        {CN_COMP_VAE, "decoder.mid.block_2.conv1.weight", "decoder.mid_block.resnets.1.conv1.weight"},
+        {CN_COMP_VAE, "decoder.mid.block_2.conv1.weight",
+         "decoder.mid_block.resnets.1.conv1.weight"},
         {CN_COMP_VAE, "decoder.norm_out.weight", "decoder.conv_norm_out.weight"},
         {CN_COMP_VAE, "post_quant_conv.weight", "post_quant_conv.weight"},
     };
@@ -144,29 +149,40 @@ static void names_are_those_of_the_published_files(void **state)
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(pairs); i++) {
-        assert_true(cn_name_from_ldm(pairs[i].comp, &sd15_layout, pairs[i].ldm, name, sizeof(name)));
+        assert_true(
+            cn_name_from_ldm(pairs[i].comp, &sd15_layout, pairs[i].ldm, name, sizeof(name)));
         assert_string_equal(name, pairs[i].diffusers);
-        assert_true(cn_name_to_ldm(pairs[i].comp, &sd15_layout, pairs[i].diffusers, name,
-                                   sizeof(name)));
+        assert_true(
+            cn_name_to_ldm(pairs[i].comp, &sd15_layout, pairs[i].diffusers, name, sizeof(name)));
         assert_string_equal(name, pairs[i].ldm);
     }
 }
 
 static void strange_names_are_refused(void **state)
 {
-    static const char *const bad[] = {
-        "", "x", "input_blocks.", "input_blocks.x.0.op.weight", "input_blocks.12.0.in_layers.0.weight",
-        "input_blocks.1.2.norm.weight", "input_blocks.01.0.in_layers.0.weight",
-        "input_blocks.99999999999.0.op.weight", "middle_block.3.norm.weight", "label_emb.0.0.weight",
-        "output_blocks.12.0.in_layers.0.weight", "input_hint_block.1.weight",
-        "input_hint_block.16.weight", "zero_convs.0.1.weight", "input_blocks.1.0.in_layers.1.weight"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "input_blocks.",
+                                      "input_blocks.x.0.op.weight",
+                                      "input_blocks.12.0.in_layers.0.weight",
+                                      "input_blocks.1.2.norm.weight",
+                                      "input_blocks.01.0.in_layers.0.weight",
+                                      "input_blocks.99999999999.0.op.weight",
+                                      "middle_block.3.norm.weight",
+                                      "label_emb.0.0.weight",
+                                      "output_blocks.12.0.in_layers.0.weight",
+                                      "input_hint_block.1.weight",
+                                      "input_hint_block.16.weight",
+                                      "zero_convs.0.1.weight",
+                                      "input_blocks.1.0.in_layers.1.weight"};
     char name[256], small[8];
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(bad); i++)
         if (cn_name_from_ldm(CN_COMP_CONTROL, &sd15_layout, bad[i], name, sizeof(name)))
             fail_msg("%s became %s", bad[i], name);
-    assert_false(cn_name_from_ldm(CN_COMP_UNET, &sd15_layout, "out.0.weight", small, sizeof(small)));
+    assert_false(
+        cn_name_from_ldm(CN_COMP_UNET, &sd15_layout, "out.0.weight", small, sizeof(small)));
 }
 
 static void openclip_names_are_mapped(void **state)

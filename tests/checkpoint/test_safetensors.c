@@ -37,8 +37,8 @@ static int parse(const char *header, size_t data, struct cn_err *err)
     return rc;
 }
 
-#define T(name, dtype, shape, at) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape            \
-                                  ",\"data_offsets\":" at "}"
+#define T(name, dtype, shape, at)                                                                  \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" at "}"
 
 static void good_headers_are_read(void **state)
 {
@@ -56,7 +56,9 @@ static void good_headers_are_read(void **state)
         {"{" T("b", "F16", "[2]", "[4,8]") "," T("a", "F32", "[1]", "[0,4]") "}", 8},
         {"{" T("z", "U8", "[0]", "[4,4]") "," T("a", "F32", "[1]", "[0,4]") "}", 4},
         {"{" T("q", "F8_E4M3", "[3]", "[0,3]") "," T("f", "F4", "[4]", "[3,5]") "}", 5},
-        {"{ \"a\" : { \"data_offsets\" : [ 0 , 1 ] , \"shape\" : [ 1 , 1 ] , \"dtype\" : \"U8\" } }\n", 1},
+        {"{ \"a\" : { \"data_offsets\" : [ 0 , 1 ] , \"shape\" : [ 1 , 1 ] , \"dtype\" : \"U8\" } "
+         "}\n",
+         1},
         {"{" T("deep", "U8", "[1,1,1,1,1,1,1,1]", "[0,1]") "}", 1},
     };
 
@@ -109,8 +111,7 @@ static void every_broken_rule_is_named(void **state)
          "\"b\": a hole before"},
         {"{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[1]", "[4,8]") "}", 8,
          "\"b\": overlaps"},
-        {"{" T("a", "F32", "[1]", "[0,4]") "," T("b", "F32", "[1]", "[0,4]") "}", 4,
-         "overlaps"},
+        {"{" T("a", "F32", "[1]", "[0,4]") "," T("b", "F32", "[1]", "[0,4]") "}", 4, "overlaps"},
         {"{" T("a", "F32", "[1]", "[0,4]") "}", 3, "\"a\": ends behind the end"},
         {"{" T("a", "F32", "[1]", "[0,4]") "}", 5, "1 bytes after the last tensor"},
         {"{}", 1, "1 bytes after the last tensor"},
@@ -176,8 +177,8 @@ static void unknown_uses_are_refused_late(void **state)
     struct cn_safetensors *st;
     struct cn_tensor_view v;
     size_t len;
-    unsigned char *p = file_of("{" T("q", "F8_E4M3", "[3]", "[0,3]") "," T("u", "U8", "[1]", "[3,4]")
-                               "}", 4, &len);
+    unsigned char *p = file_of(
+        "{" T("q", "F8_E4M3", "[3]", "[0,3]") "," T("u", "U8", "[1]", "[3,4]") "}", 4, &len);
 
     (void)state;
     assert_int_equal(cn_safetensors_parse("x", p, len, &st, &err), CN_OK);
@@ -269,12 +270,9 @@ static void many_tensors_are_fine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_headers_are_read),
-        cmocka_unit_test(every_broken_rule_is_named),
-        cmocka_unit_test(lengths_are_checked),
-        cmocka_unit_test(unknown_uses_are_refused_late),
-        cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(many_tensors_are_fine),
+        cmocka_unit_test(good_headers_are_read),   cmocka_unit_test(every_broken_rule_is_named),
+        cmocka_unit_test(lengths_are_checked),     cmocka_unit_test(unknown_uses_are_refused_late),
+        cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(many_tensors_are_fine),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,3 +5,34 @@ tests_fuzz_fuzz_image_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/image"'
 tests_fuzz_fuzz_image_LDADD = libcnimage.a libcnbase.a $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS)
 TESTS += tests/fuzz/fuzz_image
+
+check_PROGRAMS += tests/fuzz/fuzz_safetensors
+tests_fuzz_fuzz_safetensors_SOURCES = %reldir%/fuzz_safetensors.c %reldir%/driver.c
+tests_fuzz_fuzz_safetensors_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/safetensors"'
+tests_fuzz_fuzz_safetensors_LDADD = libcncheckpoint.a libcnbase.a $(JANSSON_LIBS)
+TESTS += tests/fuzz/fuzz_safetensors
+
+check_PROGRAMS += tests/fuzz/fuzz_checkpoint
+tests_fuzz_fuzz_checkpoint_SOURCES = %reldir%/fuzz_checkpoint.c %reldir%/driver.c
+tests_fuzz_fuzz_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/checkpoint"'
+tests_fuzz_fuzz_checkpoint_LDADD = libcncheckpoint.a libcnbase.a $(JANSSON_LIBS)
+TESTS += tests/fuzz/fuzz_checkpoint
+
+check_PROGRAMS += tests/fuzz/fuzz_tokenizer
+tests_fuzz_fuzz_tokenizer_SOURCES = %reldir%/fuzz_tokenizer.c %reldir%/driver.c
+tests_fuzz_fuzz_tokenizer_CPPFLAGS = $(AM_CPPFLAGS) -DCN_FUZZ_DATA='"$(srcdir)/data"' \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/tokenizer"'
+tests_fuzz_fuzz_tokenizer_LDADD = libcntext.a libcnbase.a $(JANSSON_LIBS) $(ZLIB_LIBS)
+TESTS += tests/fuzz/fuzz_tokenizer
+
+check_PROGRAMS += tests/fuzz/fuzz_vocab
+tests_fuzz_fuzz_vocab_SOURCES = %reldir%/fuzz_vocab.c %reldir%/driver.c
+tests_fuzz_fuzz_vocab_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/vocab"'
+tests_fuzz_fuzz_vocab_LDADD = libcntext.a libcnbase.a $(JANSSON_LIBS) $(ZLIB_LIBS)
+TESTS += tests/fuzz/fuzz_vocab
+
+EXTRA_DIST += tests/data/fuzz/make-corpus tests/data/fuzz/safetensors tests/data/fuzz/checkpoint \
+    tests/data/fuzz/tokenizer tests/data/fuzz/vocab

@@ -1,0 +1,201 @@
+/* checkpoint: the models in tests/data/models, which diffusers wrote, and the same as single files.
+ *
+ * That the LDM names written here are the original ones was checked once against diffusers'
+ * convert_ldm_unet_checkpoint() and its siblings, which turned such files back into the same
+ * tensors. */
+#include "base/base.h"
+#include "base/file.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/inspect.h"
+#include "make.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const struct {
+    const char *name;
+    const char *sidecar; /* what the shapes of so small models do not say */
+} models[] = {
+    {"tiny", "{\"unet\":{\"attention_head_dim\":[2,4,4],\"norm_num_groups\":4,\"sample_size\":12},"
+             "\"vae\":{\"norm_num_groups\":4},\"text_encoder\":{\"num_attention_heads\":3}}"},
+    {"tiny2", "{\"unet\":{\"attention_head_dim\":[1,2,3],\"norm_num_groups\":8,\"sample_size\":8},"
+              "\"vae\":{\"norm_num_groups\":4,\"scaling_factor\":0.13},\"scheduler\":{\"prediction_"
+              "type\":\"v_prediction\","
+              "\"timestep_spacing\":\"trailing\"},"
+              "\"text_encoder\":{\"num_attention_heads\":2,\"hidden_act\":\"gelu\"}}"},
+    {"tiny9", "{\"unet\":{\"attention_head_dim\":2,\"norm_num_groups\":4,\"sample_size\":24},"
+              "\"vae\":{\"norm_num_groups\":4},\"text_encoder\":{\"num_attention_heads\":2}}"},
+    {"tiny-control-a", "{\"controlnet\":{\"attention_head_dim\":[2,4,4],\"norm_num_groups\":4}}"},
+    {"tiny2-control", "{\"controlnet\":{\"attention_head_dim\":[1,2,3],\"norm_num_groups\":8}}"},
+};
+
+static struct cn_checkpoint *open_ok(const char *path)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_checkpoint *c = NULL;
+
+    if (cn_checkpoint_open(path, &c, &err) < 0)
+        fail_msg("%s", err.msg);
+    return c;
+}
+
+static char *model_path(const char *name)
+{
+    const char *src = getenv("srcdir");
+
+    return cn_xprintf("%s/tests/data/models/%s", src != NULL ? src : ".", name);
+}
+
+static const struct cn_unet_config *net_of(const struct cn_checkpoint *c)
+{
+    const struct cn_unet_config *u = cn_checkpoint_unet(c);
+
+    return u != NULL ? u : &cn_checkpoint_control(c)->unet;
+}
+
+static void is_complete(const struct cn_checkpoint *c)
+{
+    struct cn_inspect r;
+
+    cn_inspect_checkpoint(c, NULL, NULL, &r);
+    for (int i = 0; i < CN_COMP_COUNT; i++)
+        for (int k = 0; k < CN_FINDING_COUNT; k++)
+            assert_int_equal(r.part[i].findings[k], 0);
+}
+
+/* All tensors of a component under their LDM names. */
+static void add_component(struct make *m, const struct cn_checkpoint *c, enum cn_component comp)
+{
+    const struct cn_unet_config *u = net_of(c);
+    struct cn_layout l = {.levels = u->blocks, .layers = u->layers_per_block};
+    char name[256];
+
+    memcpy(l.up_attention, u->up_attention, sizeof(l.up_attention));
+    if (comp == CN_COMP_VAE)
+        l.levels = cn_checkpoint_vae(c)->blocks;
+    if (comp == CN_COMP_CONTROL)
+        l.hint_convs = 2 * cn_checkpoint_control(c)->hint_blocks;
+    for (size_t i = 0; i < cn_checkpoint_count(c, comp); i++) {
+        struct cn_tensor_view v;
+
+        cn_checkpoint_at(c, comp, i, &v);
+        assert_true(cn_name_to_ldm(comp, &l, v.name, name, sizeof(name)));
+        v.name = cn_arena_printf(&m->arena, "%s%s", cn_ldm_prefix[comp], name);
+        m->view = cn_grow(m->view, m->n, &m->cap, sizeof(*m->view));
+        m->view[m->n++] = v;
+    }
+}
+
+static void same_tensors(const struct cn_checkpoint *a, const struct cn_checkpoint *b)
+{
+    for (int k = 0; k < CN_COMP_COUNT; k++) {
+        enum cn_component comp = (enum cn_component)k;
+
+        assert_int_equal(cn_checkpoint_count(a, comp), cn_checkpoint_count(b, comp));
+        for (size_t i = 0; i < cn_checkpoint_count(a, comp); i++) {
+            struct cn_tensor_view v, w;
+
+            cn_checkpoint_at(a, comp, i, &v);
+            cn_checkpoint_at(b, comp, i, &w);
+            assert_string_equal(v.name, w.name);
+            assert_int_equal(v.bytes, w.bytes);
+            assert_memory_equal(v.data, w.data, v.bytes);
+        }
+    }
+}
+
+/* Configurations are zeroed before they are filled: padding does not differ. */
+static void same_configs(const struct cn_checkpoint *a, const struct cn_checkpoint *b)
+{
+    struct cn_unet_config u = *net_of(b);
+
+    if (cn_checkpoint_unet(a) == NULL) /* a ControlNet's file has no such numbers */
+        u.sample_size = net_of(a)->sample_size;
+    u.out_channels = net_of(a)->out_channels;
+    memcpy(u.up_attention, net_of(a)->up_attention, sizeof(u.up_attention));
+    assert_memory_equal(net_of(a), &u, sizeof(u));
+    if (cn_checkpoint_vae(a) != NULL)
+        assert_memory_equal(cn_checkpoint_vae(a), cn_checkpoint_vae(b),
+                            sizeof(struct cn_vae_config));
+    if (cn_checkpoint_text(a) != NULL) {
+        struct cn_text_config t = *cn_checkpoint_text(b);
+
+        t.pad_token = cn_checkpoint_text(a)->pad_token; /* the tokenizer's files say it */
+        assert_memory_equal(cn_checkpoint_text(a), &t, sizeof(t));
+        assert_memory_equal(cn_checkpoint_schedule(a), cn_checkpoint_schedule(b),
+                            sizeof(struct cn_schedule_config));
+    }
+}
+
+static void models_are_the_same_as_single_files(void **state)
+{
+    char *folder = make_folder();
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(models); i++) {
+        char *dir = model_path(models[i].name);
+        char *path = cn_xprintf("%s/%s.safetensors", folder, models[i].name);
+        struct cn_checkpoint *a, *b;
+        struct make m;
+
+        if (!cn_dir_exists(dir))
+            skip();
+        a = open_ok(dir);
+        is_complete(a);
+        make_init(&m);
+        for (int k = 0; k < CN_COMP_COUNT; k++)
+            if (cn_checkpoint_has(a, (enum cn_component)k))
+                add_component(&m, a, (enum cn_component)k);
+        make_write(&m, path);
+        make_text(models[i].sidecar, "%s.json", path);
+        b = open_ok(path);
+        is_complete(b);
+        same_tensors(a, b);
+        same_configs(a, b);
+        cn_checkpoint_close(a);
+        cn_checkpoint_close(b);
+        make_release(&m);
+        free(path);
+        free(dir);
+    }
+    make_remove(folder);
+}
+
+static void controlnets_know_their_models(void **state)
+{
+    static const struct {
+        const char *control, *base;
+        bool fits;
+    } pairs[] = {{"tiny-control-a", "tiny", true},
+                 {"tiny-control-b", "tiny", true},
+                 {"tiny2-control", "tiny2", true},
+                 {"tiny2-control", "tiny", false},
+                 {"tiny-control-a", "tiny2", false}};
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(pairs); i++) {
+        char *control = model_path(pairs[i].control), *base = model_path(pairs[i].base);
+        struct cn_checkpoint *c = open_ok(control), *b = open_ok(base);
+
+        assert_int_equal(cn_control_matches(cn_checkpoint_control(c), cn_checkpoint_unet(b), NULL),
+                         pairs[i].fits ? CN_OK : CN_EINVAL);
+        cn_checkpoint_close(c);
+        cn_checkpoint_close(b);
+        free(control);
+        free(base);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(models_are_the_same_as_single_files),
+        cmocka_unit_test(controlnets_know_their_models),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
