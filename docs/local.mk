@@ -1,1 +1,2 @@
 # docs
+dist_man_MANS += %reldir%/man/controlnetd.8 %reldir%/man/controlnetd.conf.5

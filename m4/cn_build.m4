@@ -28,8 +28,10 @@ AC_ARG_ENABLE([sanitizer],
     [AS_HELP_STRING([--enable-sanitizer=LIST], [compile with -fsanitize=LIST, for instance address,undefined])],
     [cn_sanitizer=$enableval], [cn_sanitizer=no])
 AS_IF([test "x$cn_sanitizer" != xno], [
-    CN_SAN="-fsanitize=$cn_sanitizer -fno-omit-frame-pointer -fno-sanitize-recover=all"])
+    CN_SAN="-fsanitize=$cn_sanitizer -fno-omit-frame-pointer -fno-sanitize-recover=all"
+    cn_quick=1])
 AC_SUBST([CN_SAN])
+AC_SUBST([cn_quick])
 ])
 
 AC_DEFUN([AX_CN_ONEDNN], [

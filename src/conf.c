@@ -19,9 +19,13 @@ struct key {
 };
 
 #define TEXT(section, field, preset)                                                               \
-    {section, #field, offsetof(struct cn_conf, field), preset, 0, 0, 0}
+    {                                                                                              \
+        section, #field, offsetof(struct cn_conf, field), preset, 0, 0, 0                          \
+    }
 #define NUMBER(section, field, preset, lo, hi)                                                     \
-    {section, #field, offsetof(struct cn_conf, field), NULL, preset, lo, hi}
+    {                                                                                              \
+        section, #field, offsetof(struct cn_conf, field), NULL, preset, lo, hi                     \
+    }
 
 static const struct key table[] = {
     TEXT("http", listen, "127.0.0.1:8080"),
@@ -165,7 +169,8 @@ static int check_numbers(const struct cn_conf *c, struct cn_err *err)
         return cn_fail(err, CN_EINVAL, "limits.max_image_mb (%d) is over limits.max_body_mb (%d)",
                        c->max_image_mb, c->max_body_mb);
     if (c->max_body_mb > c->max_inflight_mb)
-        return cn_fail(err, CN_EINVAL, "limits.max_body_mb (%d) is over limits.max_inflight_mb (%d)",
+        return cn_fail(err, CN_EINVAL,
+                       "limits.max_body_mb (%d) is over limits.max_inflight_mb (%d)",
                        c->max_body_mb, c->max_inflight_mb);
     return CN_OK;
 }

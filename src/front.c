@@ -1,9 +1,9 @@
 /* controlnetd: the daemon's main.
  *
- * DESIGN. One thread, one loop. It ends in steps, each entered from the tick of 50 ms that runs once
- * a signal came: DRAIN (new work is refused, accepted work is finished, at most drain_s) → CLOSE
- * (what is left fails; answers leave, at most 2 s) → STOP (MHD and the workers end) → all handles
- * are closed and uv_run returns. A second signal skips to CLOSE.
+ * DESIGN. One thread, one loop. It ends in steps, each entered from the tick of 50 ms that runs
+ * once a signal came: DRAIN (new work is refused, accepted work is finished, at most drain_s) →
+ * CLOSE (what is left fails; answers leave, at most 2 s) → STOP (MHD and the workers end) → all
+ * handles are closed and uv_run returns. A second signal skips to CLOSE.
  */
 #include "base/base.h"
 #include "conf.h"
@@ -190,8 +190,8 @@ static int configure(struct front *f, struct asked *a, int argc, char **argv, st
  * the installed one. */
 static char *worker_program(const struct cn_conf *c)
 {
-    const char *name = strcmp(c->backend, "cuda") == 0 ? "controlnet-worker-cuda"
-                                                       : "controlnet-worker";
+    const char *name =
+        strcmp(c->backend, "cuda") == 0 ? "controlnet-worker-cuda" : "controlnet-worker";
     char self[512];
     ssize_t n;
     char *path;
@@ -249,11 +249,11 @@ static void init_metrics(struct front *f)
                            "Time on a processor, user and system.", NULL);
     f->resident = cn_metric_add(r, CN_GAUGE, "process_resident_memory_bytes",
                                 "Memory in use, without the workers.", NULL);
-    f->virtual_bytes = cn_metric_add(r, CN_GAUGE, "process_virtual_memory_bytes",
-                                     "Address space in use.", NULL);
+    f->virtual_bytes =
+        cn_metric_add(r, CN_GAUGE, "process_virtual_memory_bytes", "Address space in use.", NULL);
     f->fds = cn_metric_add(r, CN_GAUGE, "process_open_fds", "Open file descriptors.", NULL);
-    f->max_fds = cn_metric_add(r, CN_GAUGE, "process_max_fds",
-                               "Limit of open file descriptors.", NULL);
+    f->max_fds =
+        cn_metric_add(r, CN_GAUGE, "process_max_fds", "Limit of open file descriptors.", NULL);
     f->start = cn_metric_add(r, CN_GAUGE, "process_start_time_seconds",
                              "When the process started, since 1970.", NULL);
 }
@@ -315,8 +315,7 @@ static void advance(struct front *f)
 {
     int64_t spent = cn_now_ns() - f->step_ns;
 
-    if (f->step == DRAIN &&
-        (cn_dispatch_idle(f->dispatch) || spent >= f->conf.drain_s * SECOND))
+    if (f->step == DRAIN && (cn_dispatch_idle(f->dispatch) || spent >= f->conf.drain_s * SECOND))
         close_now(f);
     else if (f->step == CLOSE && (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
         stop_now(f);
@@ -420,8 +419,10 @@ static struct cn_server *make_server(struct front *f)
     o.admin_listen = c->admin_listen;
     o.cors_origins = c->cors_origins;
     o.keys = f->keys.n > 0 ? &f->keys : NULL;
-    o.limits = (struct cn_limits){.max_steps = c->max_steps, .max_n = c->max_images,
-                                  .max_side = c->max_side, .max_controls = c->max_controls,
+    o.limits = (struct cn_limits){.max_steps = c->max_steps,
+                                  .max_n = c->max_images,
+                                  .max_side = c->max_side,
+                                  .max_controls = c->max_controls,
                                   .max_pixels = c->max_megapixels * 1048576L,
                                   .max_prompt = (size_t)c->max_prompt_bytes};
     o.max_body = (size_t)c->max_body_mb << 20;

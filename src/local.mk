@@ -33,3 +33,10 @@ dist_controlnetdconf_DATA = etc/controlnetd.conf
 pkglibexec_PROGRAMS += controlnet-worker
 controlnet_worker_SOURCES = %reldir%/worker.c
 controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)
+
+systemdsystemunit_DATA = systemd/controlnetd.service systemd/controlnetd.socket
+EXTRA_DIST += systemd/controlnetd.service.in systemd/controlnetd.socket
+CLEANFILES += systemd/controlnetd.service
+systemd/controlnetd.service: $(srcdir)/systemd/controlnetd.service.in
+	$(AM_V_GEN)$(MKDIR_P) systemd && $(SED) -e 's|@sbindir[@]|$(sbindir)|' \
+	    $(srcdir)/systemd/controlnetd.service.in >$@

@@ -184,8 +184,11 @@ static int run(void *ctx, const struct cn_spec *spec, const struct cn_worker_cb 
                struct cn_err *err)
 {
     struct worker *w = ctx;
-    struct cn_engine_cb engine_cb = {
-        .ctx = w, .cancelled = cancelled, .progress = progress, .image = send_image, .stage = stage};
+    struct cn_engine_cb engine_cb = {.ctx = w,
+                                     .cancelled = cancelled,
+                                     .progress = progress,
+                                     .image = send_image,
+                                     .stage = stage};
 
     w->spec = spec;
     w->cb = cb;

@@ -288,7 +288,8 @@ static int serve(struct loop *l, struct cn_err *err)
     struct waiting w;
     int rc = introduce(l, err);
 
-    if (rc == CN_OK && l->ops->load != NULL && (rc = send_state(l, CN_WORKER_LOADING, NULL)) == CN_OK)
+    if (rc == CN_OK && l->ops->load != NULL &&
+        (rc = send_state(l, CN_WORKER_LOADING, NULL)) == CN_OK)
         rc = l->ops->load(l->ctx, err);
     if (rc < 0) {
         struct cn_err why = CN_ERR_INIT;

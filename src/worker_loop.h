@@ -28,7 +28,8 @@ struct cn_worker_cb {
     void *ctx;
     /* True when nobody wants the job any more: return CN_ECANCELED soon. Cheap: ask every step. */
     bool (*cancelled)(void *ctx);
-    /* step of steps of image number image (from 0) is done. */
+    /* step of steps of image number image (from 0) is done. Also the sign of life: without one for
+     * worker.hang_timeout_s (600 s) the front kills the process, so a long load calls it too. */
     void (*progress)(void *ctx, enum cn_stage stage, int image, int step, int steps);
     /* One finished file; m->id is filled in here. The bytes may be freed afterwards. */
     int (*image)(void *ctx, const struct cn_msg_image *m, struct cn_err *err);

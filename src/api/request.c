@@ -16,6 +16,7 @@ struct reader {
     struct cn_api_input *in;
     const struct cn_skeleton *sk;
     struct cn_spec *spec;
+    size_t total; /* bytes of the images so far */
     struct cn_err *err;
 };
 
@@ -30,7 +31,7 @@ struct member {
 
 static const char *type_name(const json_t *v)
 {
-    static const char *const name[] = {"an object", "a list",  "a string", "an integer",
+    static const char *const name[] = {"an object", "a list",    "a string",  "an integer",
                                        "a number",  "a boolean", "a boolean", "null"};
 
     return name[json_typeof(v)];
@@ -129,6 +130,16 @@ static int read_seed(struct reader *r, const json_t *v, const char *where, void 
 
 /* ---- images ---- */
 
+/* One small part may be named many times: what it becomes in memory has a limit as well. */
+static int count_bytes(struct reader *r, size_t len, const char *where)
+{
+    if (len > r->in->max_total - r->total)
+        return cn_fail_at(r->err, CN_ETOOBIG, where, "the images have more than %zu bytes in all",
+                          r->in->max_total);
+    r->total += len;
+    return CN_OK;
+}
+
 static int copy_part(struct reader *r, const char *name, const char *where, struct cn_blob *blob)
 {
     for (int i = 0; i < r->in->n_parts; i++) {
@@ -142,6 +153,8 @@ static int copy_part(struct reader *r, const char *name, const char *where, stru
         if (part->len > r->in->max_image)
             return cn_fail_at(r->err, CN_ETOOBIG, where, "%zu bytes: at most %zu are accepted",
                               part->len, r->in->max_image);
+        if (count_bytes(r, part->len, where) < 0)
+            return r->err->code;
         blob->data = cn_try_alloc(part->len);
         if (blob->data == NULL)
             return cn_fail_at(r->err, CN_ENOMEM, where, "no memory for an image");
@@ -183,7 +196,7 @@ static int decode_image(struct reader *r, struct cn_slice text, int flags, const
         return cn_fail_at(r->err, rc, where, "%s", why.msg);
     if (blob->len == 0)
         return cn_fail_at(r->err, CN_EINVAL, where, "the image is empty");
-    return CN_OK;
+    return count_bytes(r, blob->len, where);
 }
 
 static int read_image(struct reader *r, const json_t *v, const char *where, void *target,
@@ -208,7 +221,8 @@ static int read_image(struct reader *r, const json_t *v, const char *where, void
 static int read_weights(struct reader *r, const json_t *v, const char *where, void *target,
                         const struct cn_enum *e)
 {
-    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of numbers, one for each level (13 in SD 1.5)";
+    static const char expected[] = "\"uniform\", \"soft\", \"resolution\" or a list of numbers, "
+                                   "one for each level (13 in SD 1.5)";
     struct cn_spec_control *c = target;
     const char *word = json_string_value(v);
     char at[96];
@@ -218,8 +232,8 @@ static int read_weights(struct reader *r, const json_t *v, const char *where, vo
         int i = cn_enum_find(&cn_enum_weights, word);
 
         if (i < 0 || i == CN_W_CUSTOM)
-            return cn_fail_at(r->err, CN_EINVAL, where, "there are no weights \"%.60s\": expected %s",
-                              word, expected);
+            return cn_fail_at(r->err, CN_EINVAL, where,
+                              "there are no weights \"%.60s\": expected %s", word, expected);
         c->weights = (enum cn_weighting)i;
         return CN_OK;
     }
@@ -283,7 +297,8 @@ static int read_members(struct reader *r, const json_t *object, const struct mem
     json_t *v;
     char where[80];
 
-    json_object_foreach((json_t *)object, name, v) {
+    json_object_foreach((json_t *)object, name, v)
+    {
         const struct member *found = find_member(m, n, name);
 
         pointer(where, sizeof(where), base, name);

@@ -1,7 +1,8 @@
 /* The native dialect: a JSON request, with or without multipart parts beside it, to a job
  * description. Any thread.
  *
- *     struct cn_api_input in = {.json = body, .json_len = len, .limits = &limits, .max_image = max};
+ *     struct cn_api_input in = {.json = body, .json_len = len, .limits = &limits, .max_image = max,
+ *                               .max_total = total};
  *     if (cn_api_read_images(&in, &spec, &err) < 0) ...   -- err.where = "/controls/0/image" or ""
  *
  * The caller holds the spec afterwards. A member that is null counts as left out. Unknown members
@@ -28,6 +29,7 @@ struct cn_api_input {
     int n_parts;
     const struct cn_limits *limits;
     size_t max_image; /* bytes of one image file */
+    size_t max_total; /* bytes of all of them: a part that is named twice counts twice */
 };
 
 /* err->where: a JSON pointer, or "" when the request as a whole is at fault. */

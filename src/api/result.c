@@ -47,10 +47,10 @@ static json_t *spec_json(const struct cn_spec *s)
         "{ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "model", s->model, "prompt",
         s->prompt, "negative_prompt", s->negative_prompt, "width", s->width, "height", s->height,
         "steps", s->steps, "guidance_scale", s->guidance_scale, "sampler",
-        cn_enum_sampler.name[s->sampler], "schedule", cn_enum_schedule.name[s->schedule],
-        "spacing", cn_enum_spacing.name[s->spacing], "rng", cn_enum_rng.name[s->rng], "eta",
-        s->eta, "seed", (json_int_t)s->seed, "n", s->n, "clip_skip", s->clip_skip, "denoise",
-        s->denoise, "format", cn_enum_format.name[s->format], "quality", s->quality);
+        cn_enum_sampler.name[s->sampler], "schedule", cn_enum_schedule.name[s->schedule], "spacing",
+        cn_enum_spacing.name[s->spacing], "rng", cn_enum_rng.name[s->rng], "eta", s->eta, "seed",
+        (json_int_t)s->seed, "n", s->n, "clip_skip", s->clip_skip, "denoise", s->denoise, "format",
+        cn_enum_format.name[s->format], "quality", s->quality);
     json_t *controls = json_array();
 
     for (int i = 0; i < s->n_controls; i++)
@@ -123,8 +123,8 @@ int cn_result_job(const struct cn_job *job, struct cn_buf *out, struct cn_err *e
 
 static json_t *model_json(const struct cn_model_info *m, bool is_default)
 {
-    json_t *o = json_pack("{ss ss ss}", "name", m->name, "kind",
-                          cn_enum_model_kind.name[m->kind], "family", m->family);
+    json_t *o = json_pack("{ss ss ss}", "name", m->name, "kind", cn_enum_model_kind.name[m->kind],
+                          "family", m->family);
 
     if (o == NULL)
         return NULL;
@@ -182,8 +182,8 @@ int cn_result_samplers(struct cn_buf *out, struct cn_err *err)
                                  names_json(&cn_enum_sampler), "schedules",
                                  names_json(&cn_enum_schedule), "spacings",
                                  names_json(&cn_enum_spacing), "rngs", names_json(&cn_enum_rng),
-                                 "defaults", "sampler", cn_enum_sampler.name[s.sampler],
-                                 "schedule", cn_enum_schedule.name[s.schedule], "spacing",
+                                 "defaults", "sampler", cn_enum_sampler.name[s.sampler], "schedule",
+                                 cn_enum_schedule.name[s.schedule], "spacing",
                                  cn_enum_spacing.name[s.spacing], "rng", cn_enum_rng.name[s.rng]),
                        err);
     cn_spec_release(&s);
@@ -194,8 +194,8 @@ int cn_result_annotators(const struct cn_catalog *c, struct cn_buf *out, struct 
 {
     json_t *list = json_array();
 
-    json_array_append_new(list, json_pack("{ss ss}", "name", "none", "title",
-                                          "the image is a control map already"));
+    json_array_append_new(
+        list, json_pack("{ss ss}", "name", "none", "title", "the image is a control map already"));
     for (int i = 0; i < c->n_annotators; i++)
         json_array_append_new(list, json_pack("{ss ss}", "name", c->annotator[i].name, "title",
                                               c->annotator[i].title));

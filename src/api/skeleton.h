@@ -1,9 +1,9 @@
 /* A JSON body without its images: what keeps jansson's memory small.
  *
  * jansson needs up to 77 bytes for one byte of "[{},{}," and copies every string. So a body is
- * scanned first: its structure is counted and limited, and every string that is long and consists of
- * base64 (or "data:" URL) characters only is taken out, with a name nobody can guess in its place.
- * The strings stay where they are, in the body, until someone decodes them.
+ * scanned first: its structure is counted and limited, and every string that is long and consists
+ * of base64 (or "data:" URL) characters only is taken out, with a name nobody can guess in its
+ * place. The strings stay where they are, in the body, until someone decodes them.
  *
  * Any thread.
  *

@@ -44,7 +44,7 @@ struct cn_backend_opts {
     bool profile;         /* time every step of a plan: cn_plan_profile */
 };
 
-#define CN_BACKEND_DEFAULTS {.threads = 0, .winograd_ratio = 0.5, .profile = false}
+#define CN_BACKEND_DEFAULTS {.threads = 0, .winograd_ratio = 0.35, .profile = false}
 
 struct cn_backend;
 struct cn_weights; /* the parameters of one network, resident, shared by all its plans */

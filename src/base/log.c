@@ -113,7 +113,8 @@ void cn_log(enum cn_log_level level, const char *event, const char *msg, const c
     cn_buf_init(&b, MAX_LINE);
     cn_buf_adds(&b, "{", NULL);
     put_time(&b);
-    cn_buf_printf(&b, NULL, ",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", level_names[level], event);
+    cn_buf_printf(&b, NULL, ",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", level_names[level],
+                  event);
     cn_escape_json(&b, msg, strnlen(msg, MAX_VALUE), NULL);
     va_start(ap, fields);
     put_fields(&b, fields, &ap);

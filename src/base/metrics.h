@@ -1,11 +1,11 @@
 /* Metrics in the Prometheus text format 0.0.4.
  *
- * One thread. A family has a fixed name, kind and set of label keys; a series is a family with label
- * values. Values come from closed sets only; as a last defence a family stops at CN_METRIC_SERIES
- * series and counts the rest in the series made first.
+ * One thread. A family has a fixed name, kind and set of label keys; a series is a family with
+ * label values. Values come from closed sets only; as a last defence a family stops at
+ * CN_METRIC_SERIES series and counts the rest in the series made first.
  *
- *     struct cn_metric *m = cn_metric_add(reg, CN_COUNTER, "x_requests_total", "Requests.", "route,code");
- *     cn_metric_inc(m, 1, "/v1/images", "200");
+ *     struct cn_metric *m = cn_metric_add(reg, CN_COUNTER, "x_requests_total", "Requests.",
+ * "route,code"); cn_metric_inc(m, 1, "/v1/images", "200");
  */
 #ifndef CN_BASE_METRICS_H
 #define CN_BASE_METRICS_H

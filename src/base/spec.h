@@ -69,7 +69,7 @@ struct cn_spec_control {
     enum cn_branch branch;
     enum cn_weighting weights;
     double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, then deeper */
-    int n_weights;                    /* how many of them the request gave; the last is the middle */
+    int n_weights; /* how many of them the request gave; the last is the middle */
     enum cn_resize resize;
 };
 

@@ -98,7 +98,8 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
         c->own.branch = CN_BRANCH_COND;
     rc = cn_control_matches(c->config, j->unet, err);
     if (rc == CN_OK && 1 << (c->config->hint_blocks - 1) != cn_vae_factor(j->vae))
-        rc = cn_fail(err, CN_EINVAL, "its hint encoder divides sides by %d, the model's latent by %d",
+        rc = cn_fail(err, CN_EINVAL,
+                     "its hint encoder divides sides by %d, the model's latent by %d",
                      1 << (c->config->hint_blocks - 1), cn_vae_factor(j->vae));
     if (rc == CN_OK && (c->config->hint_channels != 3 || c->levels > CN_MAX_LEVELS))
         rc = cn_fail(err, CN_EINVAL, "it wants hints of %d channels", c->config->hint_channels);
@@ -230,7 +231,8 @@ static int start_latent(struct cn_job *j, const struct cn_sampler_state *s, stru
     return rc;
 }
 
-/* Outside the mask the picture is put back, as noisy as the rest. 9-channel UNets see it instead. */
+/* Outside the mask the picture is put back, as noisy as the rest. 9-channel UNets see it in their
+ * input instead. */
 static void put_back(struct cn_job *j, const struct cn_sampler_state *s)
 {
     if (j->mask == NULL || j->unet->in_channels != j->channels)

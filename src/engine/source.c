@@ -61,7 +61,8 @@ static int get(void *ctx, const char *name, struct cn_param_data *ret, struct cn
 
     rc = cn_checkpoint_find(s->checkpoint, s->component, name, &v, &missing);
     has = rc == CN_OK;
-    has_base = s->base != NULL && cn_checkpoint_find(s->base, CN_COMP_UNET, name, &b, &none) == CN_OK;
+    has_base =
+        s->base != NULL && cn_checkpoint_find(s->base, CN_COMP_UNET, name, &b, &none) == CN_OK;
     if (!has && (!has_base || rc != CN_ENOTFOUND))
         return cn_fail(err, missing.code, "%s", missing.msg);
     if (!has)

@@ -184,7 +184,8 @@ static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *
                           "%d is too many: the text encoder of \"%s\" has %d layers", skip,
                           j->base->name, c->layers);
     v.shape = cn_shape3(j->rows, j->tokens, c->hidden_size);
-    if ((rc = tokenize(j, ids, err)) < 0 || (rc = cn_job_buffer(j, &v, CN_IO_NATIVE, ret, err)) < 0 ||
+    if ((rc = tokenize(j, ids, err)) < 0 ||
+        (rc = cn_job_buffer(j, &v, CN_IO_NATIVE, ret, err)) < 0 ||
         (rc = cn_job_floats(j, (size_t)j->rows * row, &rows, err)) < 0)
         return rc;
     if (skip == 0 || j->rows == 1) {

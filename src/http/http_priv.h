@@ -45,8 +45,8 @@ struct cn_server {
     struct cn_server_metrics m;
     struct cn_conn *conns; /* all of them */
     int n_conns, n_suspended;
-    int refs;         /* objects whose handles are still closing */
-    size_t inflight;  /* bytes of bodies held */
+    int refs;        /* objects whose handles are still closing */
+    size_t inflight; /* bytes of bodies held, and of the images of jobs */
     bool is_draining;
     char why[300];
 };
@@ -72,8 +72,8 @@ struct cn_request {
     struct cn_conn *conn;
     struct MHD_Connection *c;
     int refs;
-    char *uri;    /* raw; with the query */
-    char id[65];  /* X-Request-Id */
+    char *uri;   /* raw; with the query */
+    char id[65]; /* X-Request-Id */
     enum cn_method method;
     const char *method_name;
     const struct cn_route *route; /* NULL: none matched */
@@ -82,13 +82,14 @@ struct cn_request {
     struct cn_buf body;
     size_t body_bytes; /* also what was thrown away */
     bool begun, answered, suspended, too_large, overloaded, gone;
-    bool close; /* the connection ends with this answer */
-    uv_poll_t watch;   /* tells when the client hangs up */
+    bool close;      /* the connection ends with this answer */
+    uv_poll_t watch; /* tells when the client hangs up */
     bool watching;
     int status;
     size_t bytes_out;
-    bool as_json;      /* how the result is wanted */
+    bool as_json; /* how the result is wanted */
     struct cn_job *job;
+    size_t job_bytes; /* of its images, counted in the server's inflight */
 };
 
 struct cn_route {

@@ -113,7 +113,8 @@ int cn_listen_open(const char *address, int *ret_fd, struct cn_err *err)
     split(address, host, sizeof(host), port, sizeof(port), NULL);
     rc = getaddrinfo(host[0] == '\0' || strcmp(host, "*") == 0 ? NULL : host, port, &hint, &list);
     if (rc != 0)
-        return cn_fail(err, CN_EIO, "cannot find the address \"%s\": %s", address, gai_strerror(rc));
+        return cn_fail(err, CN_EIO, "cannot find the address \"%s\": %s", address,
+                       gai_strerror(rc));
     for (const struct addrinfo *ai = list; ai != NULL && fd < 0; ai = ai->ai_next)
         fd = open_one(ai);
     freeaddrinfo(list);
@@ -147,9 +148,9 @@ int cn_listen_inherited(const char *name)
         return -1;
     for (int i = 0; i < n && i < 16; i++) {
         size_t len = names == NULL ? 0 : strcspn(names, ":");
-        bool match = name == NULL ? i == 0
-                                  : names != NULL && len == strlen(name) &&
-                                        strncmp(names, name, len) == 0;
+        bool match = name == NULL
+                         ? i == 0
+                         : names != NULL && len == strlen(name) && strncmp(names, name, len) == 0;
 
         if (match) {
             fcntl(FIRST_PASSED_FD + i, F_SETFD, FD_CLOEXEC);

@@ -1,11 +1,11 @@
 /* One libmicrohttpd daemon inside the libuv loop (external epoll mode).
  *
- * DESIGN. Loop thread only; only this thread touches MHD. MHD's epoll descriptor is polled by libuv.
- * MHD_run is called when it is readable, when MHD's own timeout passes, and once per turn of the
- * loop while MHD says "at once": an idle handle keeps the loop turning and a check handle does the
- * work, because a timer of 0 ms would starve everything else (libuv 1.44 runs it for ever within
- * one turn). MHD_run is repeated while connections go away, because at its connection limit MHD
- * stops listening and would not notice by itself that there is room again; and after each
+ * DESIGN. Loop thread only; only this thread touches MHD. MHD's epoll descriptor is polled by
+ * libuv. MHD_run is called when it is readable, when MHD's own timeout passes, and once per turn of
+ * the loop while MHD says "at once": an idle handle keeps the loop turning and a check handle does
+ * the work, because a timer of 0 ms would starve everything else (libuv 1.44 runs it for ever
+ * within one turn). MHD_run is repeated while connections go away, because at its connection limit
+ * MHD stops listening and would not notice by itself that there is room again; and after each
  * MHD_resume_connection (cn_mhd_wake), because in this mode MHD 0.9.75 wakes nobody.
  *
  *     cn_mhd_start(&m, loop, daemon, &err);

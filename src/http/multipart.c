@@ -113,8 +113,8 @@ struct parser {
 /* Takes one line without its CR LF into text; CN_EFORMAT when there is none or it is too long. */
 static int take_line(struct parser *s, char text[CN_MULTIPART_MAX_LINE])
 {
-    const char *eol = memmem(s->p, CN_MIN((size_t)(s->end - s->p), (size_t)CN_MULTIPART_MAX_LINE),
-                             "\r\n", 2);
+    const char *eol =
+        memmem(s->p, CN_MIN((size_t)(s->end - s->p), (size_t)CN_MULTIPART_MAX_LINE), "\r\n", 2);
     size_t n;
 
     if (eol == NULL)
@@ -156,8 +156,9 @@ static int disposition(struct parser *s, const char *value, struct cn_part *part
         if (strcasecmp(name, "name") != 0)
             continue;
         if (part->name[0] != '\0' || strlen(text) >= sizeof(part->name) || !good_name(text))
-            return cn_fail(s->err, CN_EFORMAT, "a part whose name is not 1 to 63 letters, digits, "
-                                               "dots, dashes and underscores");
+            return cn_fail(s->err, CN_EFORMAT,
+                           "a part whose name is not 1 to 63 letters, digits, "
+                           "dots, dashes and underscores");
         memcpy(part->name, text, strlen(text) + 1);
     }
     return CN_OK;
@@ -199,7 +200,8 @@ static int part_head(struct parser *s, struct cn_part *part)
         if ((rc = part_header(s, line, part)) < 0)
             return rc;
     }
-    return cn_fail(s->err, CN_ETOOBIG, "a part with more than %d headers", CN_MULTIPART_MAX_HEADERS);
+    return cn_fail(s->err, CN_ETOOBIG, "a part with more than %d headers",
+                   CN_MULTIPART_MAX_HEADERS);
 }
 
 /* Behind a boundary: 1 another part follows, 0 it was the last. */

@@ -123,8 +123,8 @@ enum MHD_Result cn_reply_static(struct cn_request *q, int status, const char *ty
 enum MHD_Result cn_reply_bytes(struct cn_request *q, const char *type, const void *data, size_t len,
                                const struct cn_job *job)
 {
-    struct MHD_Response *r = MHD_create_response_from_buffer(len, (void *)data,
-                                                             MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(len, (void *)data, MHD_RESPMEM_MUST_COPY);
     char seed[32];
 
     if (r != NULL) {
@@ -141,8 +141,12 @@ enum MHD_Result cn_reply_fault(struct cn_request *q, enum cn_fault f, const char
                                const char *pointer)
 {
     const struct cn_fault_info *info = cn_fault_info(f);
-    struct cn_problem p = {.type = info->type, .title = info->title, .status = info->status,
-                           .detail = detail, .pointer = pointer, .request_id = q->id};
+    struct cn_problem p = {.type = info->type,
+                           .title = info->title,
+                           .status = info->status,
+                           .detail = detail,
+                           .pointer = pointer,
+                           .request_id = q->id};
     struct MHD_Response *r;
     struct cn_buf b;
     char seconds[16], allow[64];

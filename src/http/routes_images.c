@@ -97,7 +97,8 @@ static int read_body(struct cn_request *q, struct cn_spec *spec, enum cn_fault *
 {
     const struct cn_server *s = q->e->s;
     const char *type = cn_request_header(q, "Content-Type");
-    struct cn_api_input in = {.limits = &s->o.limits, .max_image = s->o.max_image};
+    struct cn_api_input in = {
+        .limits = &s->o.limits, .max_image = s->o.max_image, .max_total = s->o.max_body};
 
     *fault = CN_FAULT_COUNT; /* by the error's code */
     if (q->body.len == 0)
@@ -157,10 +158,40 @@ void cn_images_abandon(struct cn_request *q)
 {
     if (q->job == NULL)
         return;
+    q->e->s->inflight -= q->job_bytes;
     q->job->on_end = NULL;
     cn_dispatch_cancel(q->e->s->o.dispatch, q->job);
     cn_job_unref(q->job);
     q->job = NULL;
+}
+
+static size_t image_bytes(const struct cn_spec *s)
+{
+    size_t n = s->init_image.len + s->mask.len;
+
+    for (int i = 0; i < s->n_controls; i++)
+        n += s->control[i].image.len;
+    return n;
+}
+
+/* Makes the job and queues it; negative when it is refused. */
+static int queue_job(struct cn_request *q, struct cn_spec *spec, struct cn_err *err)
+{
+    struct cn_server *s = q->e->s;
+    size_t bytes = image_bytes(spec);
+    struct cn_job *job = cn_job_new(spec);
+    int rc;
+
+    job->on_end = on_job_end;
+    job->arg = q;
+    if ((rc = cn_dispatch_submit(s->o.dispatch, job, err)) < 0) {
+        cn_job_unref(job);
+        return rc;
+    }
+    s->inflight += bytes;
+    q->job = job;
+    q->job_bytes = bytes;
+    return CN_OK;
 }
 
 static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec)
@@ -178,14 +209,13 @@ static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec)
         return rc;
     }
     cn_request_drop_body(q); /* the spec has what it needs */
-    q->job = cn_job_new(spec);
-    q->job->on_end = on_job_end;
-    q->job->arg = q;
-    if (cn_dispatch_submit(d, q->job, &err) < 0) {
-        cn_job_unref(q->job);
-        q->job = NULL;
-        return why == CN_REFUSED_NOT ? cn_reply_err(q, &err) : refuse(q, why);
+    if (q->e->s->inflight + image_bytes(spec) > q->e->s->o.max_inflight) {
+        cn_spec_release(spec);
+        return cn_reply_fault(q, CN_FAULT_OVERLOADED, "the waiting jobs need too much memory",
+                              NULL);
     }
+    if (queue_job(q, spec, &err) < 0)
+        return why == CN_REFUSED_NOT ? cn_reply_err(q, &err) : refuse(q, why);
     cn_request_suspend(q, on_hangup);
     return MHD_YES;
 }

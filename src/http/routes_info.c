@@ -11,8 +11,8 @@ enum { INFO_MAX = 4 << 20 };
 static enum MHD_Result reply_json(struct cn_request *q, int rc, struct cn_buf *b,
                                   const struct cn_err *err)
 {
-    enum MHD_Result result = rc < 0 ? cn_reply_err(q, err)
-                                    : cn_reply_take(q, 200, "application/json", b);
+    enum MHD_Result result =
+        rc < 0 ? cn_reply_err(q, err) : cn_reply_take(q, 200, "application/json", b);
 
     cn_buf_release(b);
     return result;
@@ -58,8 +58,9 @@ enum MHD_Result cn_info_healthz(struct cn_request *q)
 
 static void check(struct cn_buf *b, const char *name, bool ok, const char *detail)
 {
-    cn_buf_printf(b, NULL, "%s{\"name\":\"%s\",\"ok\":%s,\"detail\":",
-                  b->data[b->len - 1] == '[' ? "" : ",", name, ok ? "true" : "false");
+    cn_buf_printf(b, NULL,
+                  "%s{\"name\":\"%s\",\"ok\":%s,\"detail\":", b->data[b->len - 1] == '[' ? "" : ",",
+                  name, ok ? "true" : "false");
     cn_escape_json(b, detail, strlen(detail), NULL);
     cn_buf_adds(b, "}", NULL);
 }

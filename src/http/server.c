@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 enum {
-    BODY_GRACE_S = 10,     /* a slow body may start slowly */
+    BODY_GRACE_S = 10, /* a slow body may start slowly */
     BODY_CHECK_S = 5,
-    BODY_MIN_RATE = 1024,  /* bytes per second after that */
+    BODY_MIN_RATE = 1024, /* bytes per second after that */
     SEND_BASE_S = 60,
     SEND_MIN_RATE = 8192,
     CONNECTION_SLACK = 64, /* MHD's own limit lies above ours: at its limit it goes deaf */
@@ -56,8 +56,7 @@ static bool body_is_fast_enough(const struct cn_conn *conn)
     int64_t s = (cn_now_ns() - conn->since_ns) / SECOND;
 
     return s < conn->e->s->o.body_timeout_s &&
-           (s < BODY_GRACE_S + 1 ||
-            conn->body_bytes >= (size_t)(s - BODY_GRACE_S) * BODY_MIN_RATE);
+           (s < BODY_GRACE_S + 1 || conn->body_bytes >= (size_t)(s - BODY_GRACE_S) * BODY_MIN_RATE);
 }
 
 static void on_deadline(uv_timer_t *t)
@@ -181,8 +180,9 @@ static enum cn_method method_of(const char *name)
     static const struct {
         const char *name;
         enum cn_method method;
-    } table[] = {{"GET", CN_GET}, {"HEAD", CN_HEAD}, {"POST", CN_POST}, {"PUT", CN_PUT},
-                 {"DELETE", CN_DELETE}, {"OPTIONS", CN_OPTIONS}, {"PATCH", CN_PATCH}};
+    } table[] = {{"GET", CN_GET},    {"HEAD", CN_HEAD},     {"POST", CN_POST},
+                 {"PUT", CN_PUT},    {"DELETE", CN_DELETE}, {"OPTIONS", CN_OPTIONS},
+                 {"PATCH", CN_PATCH}};
 
     for (size_t i = 0; i < CN_LEN(table); i++)
         if (strcmp(table[i].name, name) == 0)
@@ -498,18 +498,18 @@ static void init_metrics(struct cn_server *s)
 
     s->m.requests = cn_metric_add(r, CN_COUNTER, "controlnetd_http_requests_total",
                                   "HTTP requests answered.", "route,method,code");
-    s->m.duration = cn_metric_add_histogram(
-        r, "controlnetd_http_request_duration_seconds",
-        "Time from the request line to the last byte of the answer.", "route", duration_bound,
-        (int)CN_LEN(duration_bound));
+    s->m.duration =
+        cn_metric_add_histogram(r, "controlnetd_http_request_duration_seconds",
+                                "Time from the request line to the last byte of the answer.",
+                                "route", duration_bound, (int)CN_LEN(duration_bound));
     s->m.connections = cn_metric_add(r, CN_GAUGE, "controlnetd_http_connections",
                                      "Open client connections.", "state");
     s->m.rejected = cn_metric_add(r, CN_COUNTER, "controlnetd_http_rejected_total",
                                   "Requests refused before they reached the queue.", "reason");
     for (size_t i = 0; i < CN_LEN(reason); i++)
         cn_metric_inc(s->m.rejected, 0, reason[i]);
-    s->m.ready = cn_metric_add(r, CN_GAUGE, "controlnetd_ready",
-                               "1 when /readyz would answer 200.", NULL);
+    s->m.ready =
+        cn_metric_add(r, CN_GAUGE, "controlnetd_ready", "1 when /readyz would answer 200.", NULL);
     s->m.draining = cn_metric_add(r, CN_GAUGE, "controlnetd_draining",
                                   "1 when the server is shutting down.", NULL);
 }
@@ -532,10 +532,10 @@ static struct MHD_Daemon *start_mhd(struct cn_endpoint *e, int fd)
         MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)(o->max_connections + CONNECTION_SLACK),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->idle_timeout_s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, e, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        e, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, e, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, e, MHD_OPTION_NOTIFY_COMPLETED, on_completed, e, MHD_OPTION_URI_LOG_CALLBACK,
+        on_request_line, e, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_END);
 }
 
 static int open_endpoint(struct cn_server *s, const char *address, bool admin, struct cn_err *err)

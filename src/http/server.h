@@ -30,7 +30,7 @@ struct cn_server_options {
     struct cn_limits limits;
     size_t max_body;     /* bytes of one request */
     size_t max_image;    /* bytes of one image in it */
-    size_t max_inflight; /* bytes of all bodies held at a time */
+    size_t max_inflight; /* bytes of all bodies, and of images of jobs that wait */
     int max_connections;
     int header_timeout_s, body_timeout_s, idle_timeout_s;
     void (*collect)(void *arg); /* brings gauges of others up to date */

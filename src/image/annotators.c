@@ -5,6 +5,7 @@
 #include "image/convert.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,11 +176,11 @@ void cn_annotator_defaults(const struct cn_annotator *a, struct cn_annotator_par
 static int check_value(const struct cn_annotator *a, int i, double value, struct cn_err *err)
 {
     const struct cn_annotator_param *p = &a->param[i];
-    char where[64] = "/";
+    char where[64];
 
     if (value >= p->min && value <= p->max && value == floor(value))
         return CN_OK;
-    strncat(where, p->name, sizeof(where) - 2);
+    snprintf(where, sizeof(where), "/%s", p->name);
     return cn_fail_at(err, CN_EINVAL, where,
                       "\"%s\" of annotator \"%s\" must be a whole number from %g to %g, not %g",
                       p->name, a->name, p->min, p->max, value);

@@ -80,7 +80,7 @@ int cn_image_info(const void *data, size_t len, const struct cn_image_limits *li
 {
     struct cn_codec_file file = {data, len, limits != NULL ? limits : &default_limits};
     struct cn_image_info info = {0};
-    const struct codec *c;
+    const struct codec *c = NULL;
     int rc = sniff(&file, &c, err);
 
     if (rc == CN_OK)
@@ -96,7 +96,7 @@ int cn_image_decode(const void *data, size_t len, const struct cn_image_limits *
                     struct cn_image *ret, struct cn_err *err)
 {
     struct cn_codec_file file = {data, len, limits != NULL ? limits : &default_limits};
-    const struct codec *c;
+    const struct codec *c = NULL;
     int rc = sniff(&file, &c, err);
 
     return rc < 0 ? rc : c->decode(&file, ret, err);

@@ -9,6 +9,8 @@ libcnimage_a_SOURCES = \
     %reldir%/resize.h %reldir%/resize.c \
     %reldir%/codec.h %reldir%/codec_priv.h %reldir%/codec.c \
     %reldir%/codec_png.c %reldir%/codec_jpeg.c %reldir%/codec_webp.c \
+    %reldir%/png_chunk.h %reldir%/png_chunk.c \
+    %reldir%/png_text.h %reldir%/png_text.c \
     %reldir%/exif.c
 libcnimage_a_CPPFLAGS = $(AM_CPPFLAGS) $(SPNG_CFLAGS) $(JPEG_CFLAGS) $(WEBP_CFLAGS)
 # -O3: the loops over pixels are written to be vectorized, which -O2 does not do here.

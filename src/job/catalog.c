@@ -61,8 +61,8 @@ static int unknown(const struct cn_catalog *c, enum cn_model_kind kind, const ch
             at += (size_t)snprintf(list + at, sizeof(list) - at, "%s\"%s\"", at == 0 ? "" : ", ",
                                    c->model[i].name);
     return cn_fail_at(err, CN_ENOTFOUND, where, "there is no %s \"%.60s\": there %s %s",
-                      kind == CN_MODEL_BASE ? "model" : "ControlNet", name,
-                      at == 0 ? "are" : "is", at == 0 ? "none at all" : list);
+                      kind == CN_MODEL_BASE ? "model" : "ControlNet", name, at == 0 ? "are" : "is",
+                      at == 0 ? "none at all" : list);
 }
 
 static int resolve_side(int *side, int preset, int multiple, const char *where, struct cn_err *err)
@@ -90,8 +90,8 @@ static int check_annotator(const struct cn_catalog *c, const char *name, int ind
             at += (size_t)snprintf(list + at, sizeof(list) - at, ", \"%s\"", c->annotator[i].name);
     }
     snprintf(where, sizeof(where), "/controls/%d/annotator", index);
-    return cn_fail_at(err, CN_ENOTFOUND, where, "there is no annotator \"%.60s\": there is %s", name,
-                      list);
+    return cn_fail_at(err, CN_ENOTFOUND, where, "there is no annotator \"%.60s\": there is %s",
+                      name, list);
 }
 
 static int check_control(const struct cn_catalog *c, const struct cn_model_info *base,

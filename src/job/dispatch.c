@@ -116,8 +116,8 @@ static void on_done(struct cn_slot *s, const struct cn_frame *f, struct cn_err *
     if (job == NULL)
         return;
     memcpy(job->stage_ms, m.ms, sizeof(job->stage_ms));
-    finish(s->d, job,
-           cn_job_complete(job, &job->err) == CN_OK ? CN_JOB_SUCCEEDED : CN_JOB_FAILED, true);
+    finish(s->d, job, cn_job_complete(job, &job->err) == CN_OK ? CN_JOB_SUCCEEDED : CN_JOB_FAILED,
+           true);
 }
 
 static void on_failed(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
@@ -315,9 +315,13 @@ static void on_tick(uv_timer_t *t)
 struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o)
 {
     struct cn_dispatch *d = cn_xcalloc(1, sizeof(*d));
-    struct cn_process_options po = {.loop = o->loop, .program = o->program, .args = o->args,
-                                    .start_timeout_s = o->start_timeout_s, .on_hello = on_hello,
-                                    .on_ready = on_ready, .on_frame = on_frame,
+    struct cn_process_options po = {.loop = o->loop,
+                                    .program = o->program,
+                                    .args = o->args,
+                                    .start_timeout_s = o->start_timeout_s,
+                                    .on_hello = on_hello,
+                                    .on_ready = on_ready,
+                                    .on_frame = on_frame,
                                     .on_down = on_down};
 
     d->o = *o;
@@ -456,7 +460,8 @@ int cn_dispatch_retry_after_s(const struct cn_dispatch *d)
     double workers = CN_MAX(cn_dispatch_ready_workers(d), 1);
     double s = (d->queue.n + 1) * (d->service_s > 0 ? d->service_s : 1) / workers;
 
-    s *= 0.8 + 0.4 * ((double)(cn_random_seed() % 1024) / 1024); /* so that not all come back at once */
+    s *= 0.8 +
+         0.4 * ((double)(cn_random_seed() % 1024) / 1024); /* so that not all come back at once */
     return (int)CN_MIN(CN_MAX(ceil(s), 1), 600);
 }
 

@@ -2,15 +2,15 @@
  *
  * DESIGN. Loop thread only. A job is in the queue or with exactly one worker. A worker that is lost
  * gives its jobs back to the head of the queue until their attempts are used up. A job that is
- * cancelled or expires while it runs is final at once; its place in the worker stays taken until the
- * worker has said so too. on_end is called from the loop, never from inside cn_dispatch_submit.
+ * cancelled or expires while it runs is final at once; its place in the worker stays taken until
+ * the worker has said so too. on_end is called from the loop, never from inside cn_dispatch_submit.
  *
  *     d = cn_dispatch_new(&options);
  *     cn_dispatch_start(d);
  *     if (cn_dispatch_submit(d, job, &err) < 0) ...        -- CN_EBUSY: full, draining, no worker
  *     cn_dispatch_cancel(d, job);
- *     cn_dispatch_drain(d); ... cn_dispatch_idle(d) ... cn_dispatch_stop(d); ... cn_dispatch_gone(d)
- *     cn_dispatch_free(d);
+ *     cn_dispatch_drain(d); ... cn_dispatch_idle(d) ... cn_dispatch_stop(d); ...
+ * cn_dispatch_gone(d) cn_dispatch_free(d);
  */
 #ifndef CN_JOB_DISPATCH_H
 #define CN_JOB_DISPATCH_H
@@ -29,10 +29,10 @@ struct cn_dispatch_options {
     const char *const *args; /* NULL-terminated; must outlive the dispatcher */
     int workers;
     int queue_capacity;
-    int max_attempts;   /* of one job, when workers are lost under it */
-    int timeout_s;      /* of a job that does not choose, from submission to end */
+    int max_attempts;    /* of one job, when workers are lost under it */
+    int timeout_s;       /* of a job that does not choose, from submission to end */
     int start_timeout_s; /* for a worker to become ready */
-    int hang_timeout_s; /* without any sign of progress in a running job */
+    int hang_timeout_s;  /* without any sign of progress in a running job */
 };
 
 #define CN_DISPATCH_DEFAULTS                                                                       \

@@ -7,7 +7,8 @@
 
 static const double queue_bound[] = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800};
 static const double run_bound[] = {0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300};
-static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
+static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1,
+                                     2.5,   5,     10,    30,  60,   300};
 
 #define HISTOGRAM(name, help, labels, bound)                                                       \
     cn_metric_add_histogram(r, name, help, labels, bound, (int)CN_LEN(bound))
@@ -67,8 +68,8 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d)
     m->images = cn_metric_add(r, CN_COUNTER, "controlnetd_images_total", "Images made.", "model");
     m->up = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_up", "1 when the worker takes jobs.",
                           "worker");
-    m->busy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_busy", "Jobs with the worker.",
-                            "worker");
+    m->busy =
+        cn_metric_add(r, CN_GAUGE, "controlnetd_worker_busy", "Jobs with the worker.", "worker");
     m->restarts = cn_metric_add(r, CN_COUNTER, "controlnetd_worker_restarts_total",
                                 "Ends of worker processes by cause.", "worker,cause");
     m->heartbeat = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_last_heartbeat_timestamp_seconds",

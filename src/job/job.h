@@ -43,13 +43,13 @@ struct cn_job;
 typedef void (*cn_job_end_fn)(struct cn_job *job, void *arg);
 
 struct cn_job {
-    uint64_t id;    /* on the wire; unique in this process */
-    char name[27];  /* for people: 128 random bits in base32 */
+    uint64_t id;   /* on the wire; unique in this process */
+    char name[27]; /* for people: 128 random bits in base32 */
     struct cn_spec spec;
     enum cn_job_state state;
-    int attempt;    /* 1 on its first worker */
+    int attempt;                                          /* 1 on its first worker */
     int64_t queued_ns, started_ns, ended_ns, deadline_ns; /* monotonic; 0: not yet */
-    struct cn_job_image *image; /* spec.n of them */
+    struct cn_job_image *image;                           /* spec.n of them */
     struct cn_msg_progress progress;
     double stage_ms[CN_STAGE_COUNT];
     struct cn_err err; /* failed, cancelled and expired say why */

@@ -22,13 +22,13 @@ enum {
     EXIT_DEVICE = 70 /* CN_WORKER_EXIT_DEVICE of worker_loop.h, which this layer cannot see */
 };
 
-#define SECOND          INT64_C(1000000000)
-#define BACKOFF_FIRST   (SECOND / 5)
-#define BACKOFF_MAX     (30 * SECOND)
-#define GOOD_LIFE       (60 * SECOND)
-#define PING_EVERY      (5 * SECOND)
-#define STOP_GRACE      (5 * SECOND)
-#define EOF_GRACE       (1 * SECOND)
+#define SECOND        INT64_C(1000000000)
+#define BACKOFF_FIRST (SECOND / 5)
+#define BACKOFF_MAX   (30 * SECOND)
+#define GOOD_LIFE     (60 * SECOND)
+#define PING_EVERY    (5 * SECOND)
+#define STOP_GRACE    (5 * SECOND)
+#define EOF_GRACE     (1 * SECOND)
 
 static const char *const cause_names[CN_CAUSE_COUNT] = {"exit", "signal",   "device",
                                                         "hang", "protocol", "start"};
@@ -232,10 +232,24 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 /* The worker sees only what it may need: no secrets of the daemon's environment. */
 static bool wanted_env(const char *e)
 {
-    static const char *const prefix[] = {"PATH=",  "HOME=",  "LANG=",  "LC_ALL=", "TMPDIR=", "TZ=",
-                                         "LD_LIBRARY_PATH=", "OMP_", "DNNL_", "ONEDNN_", "CUDA_",
-                                         "NVIDIA_", "ASAN_", "UBSAN_", "LSAN_", "TSAN_",
-                                         "CONTROLNET_", "CONTROLNETD_DATADIR="};
+    static const char *const prefix[] = {"PATH=",
+                                         "HOME=",
+                                         "LANG=",
+                                         "LC_ALL=",
+                                         "TMPDIR=",
+                                         "TZ=",
+                                         "LD_LIBRARY_PATH=",
+                                         "OMP_",
+                                         "DNNL_",
+                                         "ONEDNN_",
+                                         "CUDA_",
+                                         "NVIDIA_",
+                                         "ASAN_",
+                                         "UBSAN_",
+                                         "LSAN_",
+                                         "TSAN_",
+                                         "CONTROLNET_",
+                                         "CONTROLNETD_DATADIR="};
 
     for (size_t i = 0; i < CN_LEN(prefix); i++)
         if (strncmp(e, prefix[i], strlen(prefix[i])) == 0)
@@ -275,8 +289,12 @@ static int spawn(struct cn_process *p, struct incarnation *inc, int fd)
         [2] = {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
         [WORKER_FD] = {.flags = UV_INHERIT_FD, .data.fd = fd},
     };
-    uv_process_options_t o = {.exit_cb = on_child_exit, .file = p->o.program, .args = argv, .env = env,
-                              .stdio = io, .stdio_count = WORKER_FD + 1};
+    uv_process_options_t o = {.exit_cb = on_child_exit,
+                              .file = p->o.program,
+                              .args = argv,
+                              .env = env,
+                              .stdio = io,
+                              .stdio_count = WORKER_FD + 1};
 
     fill_args(p, argv);
     fill_env(env);

@@ -3,8 +3,8 @@
  * DESIGN. Loop thread only. An incarnation (process, socket) is an object of its own that outlives
  * its place here until libuv has closed its handles; events of one that was dropped go nowhere.
  * A process is down when it has exited and its socket is read to the end, so that its last words
- * are heard. It starts again after a delay of 0.2 s, doubled with each failure up to 30 s; a process
- * that stayed ready for 60 s starts from 0.2 s again.
+ * are heard. It starts again after a delay of 0.2 s, doubled with each failure up to 30 s; a
+ * process that stayed ready for 60 s starts from 0.2 s again.
  *
  *     p = cn_process_new(&options);
  *     cn_process_start(p);
@@ -62,8 +62,8 @@ void cn_process_start(struct cn_process *p);
 void cn_process_send(struct cn_process *p, struct cn_buf *b);
 
 enum cn_process_state cn_process_state(const struct cn_process *p);
-int cn_process_pid(const struct cn_process *p);          /* 0: none */
-int64_t cn_process_pong_us(const struct cn_process *p);  /* wall clock of the last sign of life */
+int cn_process_pid(const struct cn_process *p);         /* 0: none */
+int64_t cn_process_pong_us(const struct cn_process *p); /* wall clock of the last sign of life */
 const char *cn_process_trouble(const struct cn_process *p); /* why it is down; "" when it is not */
 
 /* SIGKILL, and remember why. It starts again by itself. */

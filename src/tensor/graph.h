@@ -63,7 +63,7 @@ enum cn_op {
     CN_OP_CONCAT,       /* in: x, y joined along axis 1 */
     CN_OP_TO_TOKENS,    /* [n,c,h,w] -> [n, h*w, c] */
     CN_OP_FROM_TOKENS,  /* [n, h*w, c] -> [n,c,h,w] */
-    CN_OP_EMBED,        /* in: ids I32 [n,s], table [v,d], position [p,d]: table[id] + position[s] */
+    CN_OP_EMBED,        /* in: ids I32 [n,s], table [v,d], position [p,d]: table[id]+position[s] */
     CN_OP_TIMESTEP,     /* in: t [n] -> [n, d] sinusoids (DDPM; diffusers get_timestep_embedding) */
     CN_OP_POOL_HW,      /* mean over h and w, broadcast back to [n,c,h,w] */
     CN_OP_COUNT

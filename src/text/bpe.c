@@ -74,7 +74,7 @@ struct cn_bpe *cn_bpe_new(void)
             cn_bpe_byte_symbol(r, text, &byte);
             b->rank_of_byte[byte] = (uint8_t)r;
             if (end)
-                strcat(text, "</w>");
+                memcpy(text + strlen(text), "</w>", sizeof("</w>"));
             intern(b, text);
         }
     return b;

@@ -12,8 +12,8 @@
 /* "CNWP", read as a little-endian number. */
 #define MAGIC UINT32_C(0x50574e43)
 
-static const char *const stage_names[CN_STAGE_COUNT] = {"load",       "decode", "preprocess", "text",
-                                                        "controlnet", "unet",   "vae",        "encode"};
+static const char *const stage_names[CN_STAGE_COUNT] = {
+    "load", "decode", "preprocess", "text", "controlnet", "unet", "vae", "encode"};
 static const char *const kind_names[CN_MODEL_KIND_COUNT] = {"base", "controlnet"};
 
 const struct cn_enum cn_enum_stage = {"stage", stage_names, CN_STAGE_COUNT};

@@ -47,11 +47,11 @@ extern const struct cn_enum cn_enum_model_kind;
 struct cn_model_info {
     char name[128];
     enum cn_model_kind kind;
-    char family[64];     /* "sd15", or what the worker calls it; models of one family fit together */
-    char title[128];     /* for people; may be empty */
-    char annotator[64];  /* ControlNet: the control map it was trained on ("canny"), or empty */
-    int width, height;   /* default size; 0 for a ControlNet */
-    int multiple;        /* sides must be a multiple of this many pixels */
+    char family[64];    /* "sd15", or what the worker calls it; models of one family fit together */
+    char title[128];    /* for people; may be empty */
+    char annotator[64]; /* ControlNet: the control map it was trained on ("canny"), or empty */
+    int width, height;  /* default size; 0 for a ControlNet */
+    int multiple;       /* sides must be a multiple of this many pixels */
     bool is_default;
     uint64_t parameters; /* 0: not known */
     uint64_t bytes;      /* on disk; 0: not known */
@@ -71,13 +71,18 @@ struct cn_msg_hello {
     char build[64];   /* version of the program */
     int n_models;
     struct cn_model_info *model; /* n_models of them */
-    int n_annotators; /* "none" is not listed; 0 when the worker has none */
+    int n_annotators;            /* "none" is not listed; 0 when the worker has none */
     struct cn_annotator_info *annotator;
 };
 
 void cn_msg_hello_release(struct cn_msg_hello *m);
 
-enum cn_worker_state { CN_WORKER_LOADING, CN_WORKER_READY, CN_WORKER_BROKEN, CN_WORKER_STATE_COUNT };
+enum cn_worker_state {
+    CN_WORKER_LOADING,
+    CN_WORKER_READY,
+    CN_WORKER_BROKEN,
+    CN_WORKER_STATE_COUNT
+};
 
 struct cn_msg_state {
     enum cn_worker_state state;

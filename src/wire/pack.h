@@ -1,4 +1,5 @@
-/* Numbers, strings and byte runs in a fixed encoding: little-endian, nothing aligned, nothing dumped.
+/* Numbers, strings and byte runs in a fixed encoding: little-endian, nothing aligned, nothing
+ * dumped.
  *
  * Any thread. Writing appends to a cn_buf whose maximum is the limit; the first failure sticks in
  * the cn_pack, so callers write everything and ask once. Reading never goes past the end; the first
@@ -34,7 +35,7 @@ void cn_put_u16(struct cn_pack *p, unsigned v);
 void cn_put_u32(struct cn_pack *p, uint32_t v);
 void cn_put_u64(struct cn_pack *p, uint64_t v);
 void cn_put_i32(struct cn_pack *p, int v);
-void cn_put_f64(struct cn_pack *p, double v); /* IEEE 754 binary64 */
+void cn_put_f64(struct cn_pack *p, double v);                       /* IEEE 754 binary64 */
 void cn_put_bytes(struct cn_pack *p, const void *data, size_t len); /* u32 length, bytes */
 void cn_put_str(struct cn_pack *p, const char *s);                  /* NULL as "" */
 

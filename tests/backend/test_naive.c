@@ -304,7 +304,7 @@ static double distance(const struct naive *e, element_fn element, const struct o
     double d = 0.0, norm = 0.0;
 
     for (size_t i = 0; i < r->count; i += step) {
-        int at[CN_MAX_RANK];
+        int at[CN_GRAPH_RANK];
         size_t rest = i;
         double v;
 

@@ -1,4 +1,5 @@
-/* Parameters on every backend: element types, alignment, shapes, sharing between plans, refusals. */
+/* Parameters on every backend: element types, alignment, shapes, sharing between plans;
+ * refusals. */
 #include "base/base.h"
 #include "backend/backend.h"
 #include "tests/backend/op_run.h"
@@ -114,7 +115,8 @@ static struct cn_graph *conv_graph(void)
     struct cn_graph *g = cn_graph_new("conv");
     cn_val x = cn_graph_input(g, "x", cn_shape4(3, CHANNELS, 1, 1), CN_F32, 0);
 
-    x = cn_conv2d(g, x, "square", "vector", &(struct cn_conv){.out = CHANNELS, .k = 1, .stride = 1});
+    x = cn_conv2d(g, x, "square", "vector",
+                  &(struct cn_conv){.out = CHANNELS, .k = 1, .stride = 1});
     cn_graph_output(g, "y", x, 0);
     return g;
 }

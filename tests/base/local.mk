@@ -2,3 +2,8 @@ check_PROGRAMS += tests/base/test_base
 tests_base_test_base_SOURCES = %reldir%/test_base.c
 tests_base_test_base_LDADD = libcnbase.a $(CMOCKA_LIBS)
 TESTS += tests/base/test_base
+
+check_PROGRAMS += tests/base/test_text
+tests_base_test_text_SOURCES = %reldir%/test_text.c
+tests_base_test_text_LDADD = libcnbase.a $(CMOCKA_LIBS)
+TESTS += tests/base/test_text

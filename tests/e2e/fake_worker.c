@@ -106,10 +106,16 @@ static void put_chunk(struct cn_buf *b, const char *type, const void *data, size
 
 static void paint(struct cn_buf *png, int w, int h, uint64_t seed)
 {
-    unsigned char head[13] = {(unsigned char)(w >> 24), (unsigned char)(w >> 16),
-                              (unsigned char)(w >> 8),  (unsigned char)w,
-                              (unsigned char)(h >> 24), (unsigned char)(h >> 16),
-                              (unsigned char)(h >> 8),  (unsigned char)h, 8, 2};
+    unsigned char head[13] = {(unsigned char)(w >> 24),
+                              (unsigned char)(w >> 16),
+                              (unsigned char)(w >> 8),
+                              (unsigned char)w,
+                              (unsigned char)(h >> 24),
+                              (unsigned char)(h >> 16),
+                              (unsigned char)(h >> 8),
+                              (unsigned char)h,
+                              8,
+                              2};
     size_t row = (size_t)w * 3 + 1;
     struct cn_buf z;
     uint32_t a = 1, c = 0;
@@ -142,12 +148,23 @@ static void paint(struct cn_buf *png, int w, int h, uint64_t seed)
 static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
 {
     static const struct cn_model_info model[] = {
-        {.name = "emoji", .family = "tiny", .title = "Small pictures", .width = 64, .height = 64,
-         .multiple = 8, .is_default = true, .parameters = 1000, .bytes = 4000},
+        {.name = "emoji",
+         .family = "tiny",
+         .title = "Small pictures",
+         .width = 64,
+         .height = 64,
+         .multiple = 8,
+         .is_default = true,
+         .parameters = 1000,
+         .bytes = 4000},
         {.name = "photo", .family = "sd15", .width = 512, .height = 512, .multiple = 64},
-        {.name = "emoji-canny", .kind = CN_MODEL_CONTROLNET, .family = "tiny",
+        {.name = "emoji-canny",
+         .kind = CN_MODEL_CONTROLNET,
+         .family = "tiny",
          .annotator = "canny"},
-        {.name = "photo-canny", .kind = CN_MODEL_CONTROLNET, .family = "sd15",
+        {.name = "photo-canny",
+         .kind = CN_MODEL_CONTROLNET,
+         .family = "sd15",
          .annotator = "canny"},
     };
     const struct fake *f = ctx;
@@ -220,8 +237,11 @@ static int draw(const struct fake *f, const struct cn_spec *s, int index,
                 const struct cn_worker_cb *cb, struct cn_err *err)
 {
     int ms = number(s->prompt, "step", 1), rc;
-    struct cn_msg_image m = {.index = index, .seed = s->seed + (uint64_t)index, .format = s->format,
-                             .width = s->width, .height = s->height};
+    struct cn_msg_image m = {.index = index,
+                             .seed = s->seed + (uint64_t)index,
+                             .format = s->format,
+                             .width = s->width,
+                             .height = s->height};
     struct cn_buf png;
 
     for (int i = 0; i < s->steps; i++) {
@@ -243,7 +263,8 @@ static int draw(const struct fake *f, const struct cn_spec *s, int index,
     return rc;
 }
 
-static int run(void *ctx, const struct cn_spec *s, const struct cn_worker_cb *cb, struct cn_err *err)
+static int run(void *ctx, const struct cn_spec *s, const struct cn_worker_cb *cb,
+               struct cn_err *err)
 {
     int rc = fail_as_told(s->prompt, err);
 

@@ -3,3 +3,13 @@ tests_engine_test_modules_SOURCES = %reldir%/test_modules.c
 tests_engine_test_modules_LDADD = $(CNENGINE_LIBS)
 tests_engine_test_images_SOURCES = %reldir%/test_images.c
 tests_engine_test_images_LDADD = $(CNENGINE_LIBS)
+
+# They take models and goldens as arguments: each script is one model.
+engine_scripts = \
+    tests/engine/modules-tiny.sh tests/engine/modules-tiny2.sh tests/engine/modules-tiny9.sh \
+    tests/engine/modules-emoji.sh \
+    tests/engine/images-tiny.sh tests/engine/images-tiny2.sh tests/engine/images-tiny9.sh \
+    tests/engine/images-emoji.sh
+dist_check_SCRIPTS += $(engine_scripts)
+TESTS += $(engine_scripts)
+EXTRA_DIST += tests/engine/golden.sh

@@ -216,7 +216,8 @@ int main(int argc, char **argv)
         else
             min_psnr = atof(argv[i + 1]);
     if (argc < i + 2) {
-        fprintf(stderr, "usage: test_images [--backend NAME] [--min-psnr DB] MODELS CASE.json...\n");
+        fprintf(stderr,
+                "usage: test_images [--backend NAME] [--min-psnr DB] MODELS CASE.json...\n");
         return 2;
     }
     must(cn_engine_new(&opts, &e, &err), &err);

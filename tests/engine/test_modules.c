@@ -114,7 +114,8 @@ static struct cn_tensor_view tensor(struct golden *f, const char *name)
     return v;
 }
 
-static void compare(const char *what, const struct cn_buffer *got, const struct cn_tensor_view *want)
+static void compare(const char *what, const struct cn_buffer *got,
+                    const struct cn_tensor_view *want)
 {
     size_t n = want->bytes / sizeof(float);
     float *x = cn_xmalloc(want->bytes), *y = cn_xmalloc(want->bytes);

@@ -3,6 +3,7 @@
 #include "image/annotate.h"
 #include "image/convert.h"
 #include "golden.h"
+#include "no_memory.h"
 #include "picture.h"
 
 #include <setjmp.h>
@@ -193,6 +194,27 @@ static void parameters_are_checked(void **state)
     cn_image_release(&img);
 }
 
+static void annotators_survive_without_memory(void **state)
+{
+    struct cn_image img = picture(20, 30, 4);
+
+    (void)state;
+    for (int a = 0; a < cn_n_annotators; a++)
+        for (int n = 0, rc = CN_ENOMEM; rc != CN_OK; n++) {
+            struct cn_image map = CN_IMAGE_NONE;
+            struct cn_err err = CN_ERR_INIT;
+
+            assert_true(n < 20);
+            fail_allocation(n);
+            rc = cn_annotate(cn_annotators[a].name, NULL, &img, &map, &err);
+            fail_allocation(-1);
+            assert_true(rc == CN_OK || (rc == CN_ENOMEM && err.code == CN_ENOMEM));
+            assert_int_equal(map.px != NULL, rc == CN_OK);
+            cn_image_release(&map);
+        }
+    cn_image_release(&img);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +226,7 @@ int main(void)
         cmocka_unit_test(scribble_keeps_the_strongest_lines),
         cmocka_unit_test(otsu_separates_two_classes),
         cmocka_unit_test(parameters_are_checked),
+        cmocka_unit_test(annotators_survive_without_memory),
     };
 
     return cmocka_run_group_tests_name("image/annotate", tests, NULL, NULL);

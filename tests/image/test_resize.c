@@ -3,6 +3,7 @@
 #include "image/convert.h"
 #include "image/resize.h"
 #include "golden.h"
+#include "no_memory.h"
 #include "picture.h"
 
 #include <math.h>
@@ -172,6 +173,43 @@ static void planar_floats_are_rounded_and_clamped(void **state)
     cn_image_release(&img);
 }
 
+static int all_conversions(const struct cn_image *img, int mode, enum cn_filter filter,
+                           struct cn_err *err)
+{
+    struct cn_image fitted = CN_IMAGE_NONE, rgb = CN_IMAGE_NONE, grey = CN_IMAGE_NONE;
+    const struct cn_fit how = {.mode = (enum cn_resize)mode, .filter = filter};
+    int rc = cn_image_fit(img, 25, 60, &how, &fitted, err);
+
+    if (rc == CN_OK)
+        rc = cn_image_to_rgb(&fitted, 0, &rgb, err);
+    if (rc == CN_OK)
+        rc = cn_image_to_grey(&rgb, &grey, err);
+    assert_int_equal(grey.px != NULL, rc == CN_OK);
+    cn_image_release(&fitted);
+    cn_image_release(&rgb);
+    cn_image_release(&grey);
+    return rc;
+}
+
+static void conversions_survive_without_memory(void **state)
+{
+    struct cn_image img = picture(50, 40, 4);
+
+    (void)state;
+    for (int i = 0; i < CN_RESIZE_COUNT * CN_FILTER_COUNT; i++)
+        for (int n = 0, rc = CN_ENOMEM; rc != CN_OK; n++) {
+            struct cn_err err = CN_ERR_INIT;
+
+            assert_true(n < 30);
+            fail_allocation(n);
+            rc = all_conversions(&img, i % CN_RESIZE_COUNT, (enum cn_filter)(i / CN_RESIZE_COUNT),
+                                 &err);
+            fail_allocation(-1);
+            assert_true(rc == CN_OK || (rc == CN_ENOMEM && err.code == CN_ENOMEM));
+        }
+    cn_image_release(&img);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +222,7 @@ int main(void)
         cmocka_unit_test(alpha_is_blended),
         cmocka_unit_test(planar_floats_round_trip),
         cmocka_unit_test(planar_floats_are_rounded_and_clamped),
+        cmocka_unit_test(conversions_survive_without_memory),
     };
 
     return cmocka_run_group_tests_name("image/resize", tests, NULL, NULL);

@@ -1,1 +1,17 @@
-# tests/lint
+# The rules of docs/STYLE.md and docs/ARCHITECTURE.md that a machine can hold.
+lint_tests = tests/lint/check-layers tests/lint/check-headers tests/lint/check-style
+dist_check_SCRIPTS += $(lint_tests)
+TESTS += $(lint_tests)
+EXTRA_DIST += %reldir%/layers
+
+header_flags = -I. -I$(srcdir)/src -I$(srcdir) $(DEFS) $(CPPFLAGS) $(JANSSON_CFLAGS) \
+    $(LIBUV_CFLAGS) $(MHD_CFLAGS) $(JPEG_CFLAGS) $(SPNG_CFLAGS) $(WEBP_CFLAGS) $(CN_SAN)
+header_cc = $(CC) -std=gnu11 $(header_flags) $(CN_OPT) $(CN_WARN)
+header_cxx = $(CC) -x c++ -std=c++17 -fno-exceptions -fno-rtti -Wall -Wextra $(header_flags)
+
+check-layers check-style:
+	$(srcdir)/tests/lint/$@
+check-headers: config.h
+	srcdir='$(srcdir)' CN_HEADER_CC='$(header_cc)' CN_HEADER_CXX='$(header_cxx)' \
+	    $(srcdir)/tests/lint/$@
+.PHONY: check-layers check-headers check-style

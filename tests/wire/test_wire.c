@@ -176,12 +176,9 @@ static void bad_heads_are_refused(void **state)
         unsigned char head[8];
         int code;
     } bad[] = {
-        {{0, 0, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},
-        {{99, 0, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},
-        {{34, 1, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},
-        {{34, 0, 1, 0, 8, 0, 0, 0}, CN_EFORMAT},
-        {{34, 0, 0, 0, 1, 0, 0, 16}, CN_ETOOBIG},
-        {{34, 0, 0, 0, 255, 255, 255, 255}, CN_ETOOBIG},
+        {{0, 0, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},   {{99, 0, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},
+        {{34, 1, 0, 0, 0, 0, 0, 0}, CN_EFORMAT},  {{34, 0, 1, 0, 8, 0, 0, 0}, CN_EFORMAT},
+        {{34, 0, 0, 0, 1, 0, 0, 16}, CN_ETOOBIG}, {{34, 0, 0, 0, 255, 255, 255, 255}, CN_ETOOBIG},
     };
 
     (void)state;
@@ -199,11 +196,23 @@ static void bad_heads_are_refused(void **state)
 static void hello_keeps_the_models(void **state)
 {
     struct cn_model_info model[2] = {
-        {.name = "emoji", .family = "tiny", .width = 128, .height = 128, .multiple = 8,
-         .is_default = true, .parameters = 1234567, .bytes = UINT64_C(5) << 32},
+        {.name = "emoji",
+         .family = "tiny",
+         .width = 128,
+         .height = 128,
+         .multiple = 8,
+         .is_default = true,
+         .parameters = 1234567,
+         .bytes = UINT64_C(5) << 32},
         {.name = "emoji-canny", .kind = CN_MODEL_CONTROLNET, .annotator = "canny"}};
-    struct cn_msg_hello in = {.pid = 42, .capacity = 4, .backend = "cpu", .device = "2 cores",
-                              .build = "0.1.0", .n_models = 2, .model = model}, out;
+    struct cn_msg_hello in = {.pid = 42,
+                              .capacity = 4,
+                              .backend = "cpu",
+                              .device = "2 cores",
+                              .build = "0.1.0",
+                              .n_models = 2,
+                              .model = model},
+                        out;
     struct cn_frame_decoder d;
     struct cn_frame f;
     struct cn_buf b;

@@ -33,7 +33,7 @@ void cn_cpu_add_channel(const struct cn_fmap *dst, const struct cn_fmap *x, cons
 
 struct cn_cpu_norm {
     const float *gamma, *beta; /* [c] */
-    const float *t;            /* NULL, or added to channel c of row n before: t[n * t_stride + c] */
+    const float *t; /* NULL, or added to channel c of row n before: t[n * t_stride + c] */
     int64_t t_stride;
     int groups;
     float eps;

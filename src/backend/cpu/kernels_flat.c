@@ -105,7 +105,8 @@ void cn_cpu_timestep(float *dst, const float *t, int64_t rows, int64_t d, bool c
             /* float32 as in get_timestep_embedding: the argument's rounding is part of the model */
             float e = -9.210340371976184f * (float)i / (float)(half - freq_shift);
             float arg = t[r] * expf(e);
-            float *s = dst + r * d + (cos_first ? half : 0), *c = dst + r * d + (cos_first ? 0 : half);
+            float *s = dst + r * d + (cos_first ? half : 0),
+                  *c = dst + r * d + (cos_first ? 0 : half);
 
             s[i] = sinf(arg);
             c[i] = cosf(arg);

@@ -2,7 +2,8 @@
 if HAVE_ONEDNN
 noinst_LIBRARIES += libcnonednn.a
 endif
-libcnonednn_a_CFLAGS = $(AM_CFLAGS) -O3 -fno-math-errno -fno-trapping-math
+libcnonednn_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize -fvect-cost-model=dynamic \
+    -fno-math-errno -fno-trapping-math
 libcnonednn_a_SOURCES = \
     %reldir%/attention.c \
     %reldir%/kernels.h %reldir%/kernels.c %reldir%/kernels_flat.c \

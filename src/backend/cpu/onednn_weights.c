@@ -225,6 +225,10 @@ struct candidate {
     double saving; /* multiplications saved, per extra byte */
 };
 
+/* A transformed picture is 2.25 times as large as the picture, in and out, and must fit into memory
+ * as a whole: 1.2 GB for the autoencoder's widest layer at 512 x 512. This leaves that one out. */
+#define MAX_WINOGRAD_SCRATCH ((size_t)640 << 20)
+
 static bool winograd_fits(const struct cn_graph *g, int i)
 {
     const struct cn_node *n = &g->node[i];
@@ -239,15 +243,19 @@ static int weigh(struct onednn_weights *w, const struct cn_graph *g, int i, stru
 {
     const struct cn_shape *out = &g->value[i].shape, *k = &g->value[g->node[i].in[1]].shape;
     double macs = (double)cn_shape_elements(out) * (double)(k->dim[1] * 9);
-    size_t plain = (size_t)cn_shape_elements(k) * sizeof(float), packed;
+    size_t plain = (size_t)cn_shape_elements(k) * sizeof(float), packed, scratch;
     dnnl_primitive_desc_t pd = NULL;
 
     c->weight = g->node[i].in[1];
     if (onednn_conv_pd(w->backend, g, &g->node[i], i, true, 16, 16, &pd, NULL) < 0)
         return CN_ENOTFOUND; /* this machine or size has no Winograd kernel */
     packed = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
+    scratch =
+        dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
     dnnl_primitive_desc_destroy(pd);
     (void)err;
+    if (scratch > MAX_WINOGRAD_SCRATCH)
+        return CN_ETOOBIG;
     c->extra = packed > plain ? packed - plain : 0;
     c->saving = macs / (double)CN_MAX(c->extra, (size_t)1);
     return CN_OK;

@@ -1,0 +1,384 @@
+/* api: JSON in, description or problem out; results out. No sockets. */
+#include "base/base.h"
+#include "api/problem.h"
+#include "api/request.h"
+#include "api/result.h"
+#include "api/skeleton.h"
+#include "base/mem.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const struct cn_limits limits = CN_LIMITS_DEFAULTS;
+
+static int read_text(const char *json, struct cn_spec *s, struct cn_err *err)
+{
+    struct cn_api_input in = {.json = json,
+                              .json_len = strlen(json),
+                              .limits = &limits,
+                              .max_image = 1 << 20,
+                              .max_total = 2 << 20};
+
+    *err = (struct cn_err)CN_ERR_INIT;
+    return cn_api_read_images(&in, s, err);
+}
+
+static void an_empty_request_has_the_defaults(void **state)
+{
+    struct cn_err err;
+    struct cn_spec s, preset;
+
+    (void)state;
+    cn_spec_init(&preset);
+    assert_int_equal(read_text(" {} ", &s, &err), CN_OK);
+    assert_int_equal(s.steps, preset.steps);
+    assert_int_equal(s.sampler, preset.sampler);
+    assert_true(s.guidance_scale == preset.guidance_scale);
+    assert_false(s.has_seed);
+    assert_string_equal(s.model, "");
+    cn_spec_release(&s);
+    cn_spec_release(&preset);
+}
+
+static void every_field_is_read(void **state)
+{
+    static const char json[] =
+        "{\"model\":\"m\",\"prompt\":\"p \\u00fc\",\"negative_prompt\":\"q\",\"width\":64,"
+        "\"height\":128.0,\"steps\":7,\"guidance_scale\":3,\"sampler\":\"euler_a\","
+        "\"schedule\":\"karras\",\"spacing\":\"trailing\",\"rng\":\"cuda\",\"eta\":0.5,"
+        "\"seed\":9007199254740993,\"n\":2,\"clip_skip\":1,\"init_image\":\"aW5pdA==\","
+        "\"mask\":\"data:image/png;base64,bWFzaw==\",\"denoise\":0.25,\"format\":\"webp\","
+        "\"quality\":80,\"preview_every\":5,\"priority\":-2,\"timeout_s\":9,\"controls\":[{"
+        "\"model\":\"c\",\"image\":\"ZWRnZQ==\",\"annotator\":\"canny\",\"strength\":0.5,"
+        "\"start\":0.1,\"end\":0.9,\"branch\":\"cond\",\"weights\":\"soft\",\"resize\":\"pad\"},{"
+        "\"model\":\"d\",\"image\":\"ZA==\",\"weights\":[0,1,2,3,4,5,6,7,8,9,10,11,12.5]}]}";
+    struct cn_err err;
+    struct cn_spec s;
+
+    (void)state;
+    assert_int_equal(read_text(json, &s, &err), CN_OK);
+    assert_string_equal(s.model, "m");
+    assert_string_equal(s.prompt, "p \xc3\xbc");
+    assert_string_equal(s.negative_prompt, "q");
+    assert_int_equal(s.width, 64);
+    assert_int_equal(s.height, 128);
+    assert_int_equal(s.steps, 7);
+    assert_true(s.guidance_scale == 3);
+    assert_int_equal(s.sampler, CN_EULER_A);
+    assert_int_equal(s.schedule, CN_KARRAS);
+    assert_int_equal(s.spacing, CN_TRAILING);
+    assert_int_equal(s.rng, CN_RNG_CUDA);
+    assert_true(s.eta == 0.5);
+    assert_true(s.has_seed && s.seed == UINT64_C(9007199254740993));
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.clip_skip, 1);
+    assert_memory_equal(s.init_image.data, "init", 4);
+    assert_memory_equal(s.mask.data, "mask", 4);
+    assert_true(s.denoise == 0.25);
+    assert_int_equal(s.format, CN_WEBP);
+    assert_int_equal(s.quality, 80);
+    assert_int_equal(s.preview_every, 5);
+    assert_int_equal(s.priority, -2);
+    assert_int_equal(s.timeout_s, 9);
+    assert_int_equal(s.n_controls, 2);
+    assert_string_equal(s.control[0].model, "c");
+    assert_memory_equal(s.control[0].image.data, "edge", 4);
+    assert_string_equal(s.control[0].annotator, "canny");
+    assert_true(s.control[0].strength == 0.5 && s.control[0].start == 0.1 &&
+                s.control[0].end == 0.9);
+    assert_int_equal(s.control[0].branch, CN_BRANCH_COND);
+    assert_int_equal(s.control[0].weights, CN_W_SOFT);
+    assert_int_equal(s.control[0].resize, CN_PAD);
+    assert_int_equal(s.control[1].weights, CN_W_CUSTOM);
+    assert_true(s.control[1].weight[12] == 12.5);
+    cn_spec_release(&s);
+}
+
+static void wrong_fields_are_named(void **state)
+{
+#define C(members) "{\"controls\":[{\"model\":\"c\",\"image\":\"ZA==\"," members "}]}"
+    static const struct {
+        const char *json, *where, *msg;
+    } row[] = {
+        {"{\"model\":1}", "/model", "expected a string, got an integer"},
+        {"{\"prompt\":true}", "/prompt", "expected a string, got a boolean"},
+        {"{\"negative_prompt\":[]}", "/negative_prompt", "expected a string, got a list"},
+        {"{\"width\":\"64\"}", "/width", "expected an integer, got a string"},
+        {"{\"width\":63}", "/width", "63 is not a multiple of 8"},
+        {"{\"width\":1e300}", "/width", "1e+300 is out of range"},
+        {"{\"height\":-8}", "/height", "-8 is out of range"},
+        {"{\"steps\":20.5}", "/steps", "expected an integer, got 20.5"},
+        {"{\"steps\":1000000000000}", "/steps", "out of range"},
+        {"{\"steps\":151}", "/steps", "1 to 150"},
+        {"{\"guidance_scale\":\"7\"}", "/guidance_scale", "expected a number, got a string"},
+        {"{\"guidance_scale\":101}", "/guidance_scale", "0 to 100"},
+        {"{\"sampler\":\"dmp\"}", "/sampler", "there is no sampler \"dmp\": expected ddim, euler"},
+        {"{\"sampler\":3}", "/sampler", "expected a string (ddim"},
+        {"{\"schedule\":\"x\"}", "/schedule", "default, karras or exponential"},
+        {"{\"spacing\":\"x\"}", "/spacing", "linspace"},
+        {"{\"rng\":\"x\"}", "/rng", "cpu or cuda"},
+        {"{\"eta\":2}", "/eta", "0 to 1"},
+        {"{\"seed\":-1}", "/seed", "leave the seed out"},
+        {"{\"seed\":1.5}", "/seed", "expected an integer, got a number"},
+        {"{\"seed\":\"1\"}", "/seed", "expected an integer, got a string"},
+        {"{\"n\":0}", "/n", "1 to 16"},
+        {"{\"clip_skip\":13}", "/clip_skip", "0 to 12"},
+        {"{\"init_image\":7}", "/init_image", "expected an image"},
+        {"{\"init_image\":\"\"}", "/init_image", "empty"},
+        {"{\"init_image\":\"part:x\"}", "/init_image", "no part \"x\""},
+        {"{\"init_image\":\"A\"}", "/init_image", "not base64"},
+        {"{\"init_image\":\"data:image/png,x\"}", "/init_image", "not in base64"},
+        {"{\"mask\":\"ZA==\"}", "/mask", "init_image"},
+        {"{\"denoise\":0}", "/denoise", "above 0"},
+        {"{\"format\":\"gif\"}", "/format", "png, jpeg or webp"},
+        {"{\"quality\":0}", "/quality", "1 to 100"},
+        {"{\"preview_every\":-1}", "/preview_every", "0 to"},
+        {"{\"priority\":11}", "/priority", "-10 to 10"},
+        {"{\"timeout_s\":-1}", "/timeout_s", "0 to"},
+        {"{\"controls\":{}}", "/controls", "expected a list, got an object"},
+        {"{\"controls\":[7]}", "/controls/0", "expected an object, got an integer"},
+        {"{\"controls\":[{}]}", "/controls/0/model", "required"},
+        {"{\"controls\":[{\"model\":\"c\"}]}", "/controls/0/image", "required"},
+        {C("\"strength\":3"), "/controls/0/strength", "0 to 2"},
+        {C("\"start\":0.5,\"end\":0.5"), "/controls/0/start", "not below"},
+        {C("\"end\":\"1\""), "/controls/0/end", "expected a number"},
+        {C("\"branch\":\"uncond\""), "/controls/0/branch", "both or cond"},
+        {C("\"weights\":\"custom\""), "/controls/0/weights", "list of 13"},
+        {C("\"weights\":7"), "/controls/0/weights", "got an integer"},
+        {C("\"weights\":[1]"), "/controls/0/weights", "1 numbers: expected 13"},
+        {C("\"weights\":[1,1,1,1,1,1,1,1,1,1,1,1,\"x\"]"), "/controls/0/weights/12",
+         "got a string"},
+        {C("\"weights\":[1,1,1,1,1,1,1,1,1,1,1,1,101]"), "/controls/0/weights", "100"},
+        {C("\"resize\":\"fit\""), "/controls/0/resize", "stretch, crop or pad"},
+        {C("\"annotator\":[]"), "/controls/0/annotator", "expected a string"},
+        {C("\"what\":1"), "/controls/0/what", "no such field"},
+        {"{\"a/b~\":1}", "/a~1b~0", "no such field"},
+    };
+#undef C
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        struct cn_err err;
+        struct cn_spec s;
+
+        assert_true(read_text(row[i].json, &s, &err) < 0);
+        assert_string_equal(err.where, row[i].where);
+        if (strstr(err.msg, row[i].msg) == NULL)
+            fail_msg("%s: \"%s\" does not contain \"%s\"", row[i].json, err.msg, row[i].msg);
+    }
+}
+
+static void what_is_no_json_is_refused_without_a_place(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "}",
+                                      "[]",
+                                      "7",
+                                      "\"x\"",
+                                      "null",
+                                      "{\"a\":1,}",
+                                      "{\"prompt\":\"a\",\"prompt\":\"b\"}",
+                                      "{} {}",
+                                      "{'a':1}",
+                                      "{\"prompt\":\"\\u0000\"}",
+                                      "{\"prompt\":\"\\ud800\"}",
+                                      "{\"prompt\":\"\xff\"}",
+                                      "{\"steps\":NaN}",
+                                      "{\"steps\":1e999}",
+                                      "{\"prompt\":\"x",
+                                      "{\"prompt\":\"x\\"};
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(bad); i++) {
+        struct cn_err err;
+        struct cn_spec s;
+
+        assert_int_equal(read_text(bad[i], &s, &err), CN_EFORMAT);
+        assert_string_equal(err.where, "");
+    }
+}
+
+static void long_images_leave_the_json(void **state)
+{
+    size_t n = 40000;
+    char *json = cn_xmalloc(2 * n + 200);
+    struct cn_skeleton sk;
+    struct cn_err err;
+    struct cn_spec s;
+    char *p = json;
+
+    (void)state;
+    p += sprintf(p, "{\"init_image\":\"data:image\\/png;base64,");
+    for (size_t i = 0; i < n; i += 4)
+        p += sprintf(p, i % 400 == 0 ? "AA\\/A" : "AAAA");
+    sprintf(p, "\",\"prompt\":\"x\"}");
+    assert_int_equal(cn_skeleton_make(&sk, json, strlen(json), NULL), CN_OK);
+    assert_int_equal(sk.n, 1);
+    assert_true(sk.text.len < 200);
+    assert_null(cn_skeleton_slot(&sk, "0"));
+    cn_skeleton_release(&sk);
+    assert_int_equal(read_text(json, &s, &err), CN_OK);
+    assert_int_equal(s.init_image.len, n / 4 * 3);
+    cn_spec_release(&s);
+    /* A text that looks like base64 is too long for a text, and no image either. */
+    memcpy(json, "{\"prompt\": \"", 12);
+    memset(json + 12, 'A', n);
+    strcpy(json + 12 + n, "\"}");
+    assert_int_equal(read_text(json, &s, &err), CN_ETOOBIG);
+    assert_string_equal(err.where, "/prompt");
+    free(json);
+}
+
+static void bombs_are_cut(void **state)
+{
+    static const char *const piece[] = {"[", "{},", "1,", "\"a\":0,", "\"x y\","};
+    size_t size = 300000;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(piece); i++) {
+        char *text = cn_xmalloc(size + 1);
+        size_t n = strlen(piece[i]);
+        struct cn_err err;
+        struct cn_spec s;
+
+        for (size_t at = 0; at < size; at++)
+            text[at] = piece[i][at % n];
+        text[0] = '[';
+        text[size] = '\0';
+        assert_int_equal(read_text(text, &s, &err), CN_ETOOBIG);
+        free(text);
+    }
+}
+
+static void parts_are_found_by_name(void **state)
+{
+    static const char json[] =
+        "{\"init_image\":\"part:a\",\"controls\":[{\"model\":\"c\",\"image\":\"part:a\"}]}";
+    struct cn_api_part part[2] = {{.name = "a", .data = (const unsigned char *)"1234", .len = 4},
+                                  {.name = "b", .data = (const unsigned char *)"x", .len = 1}};
+    struct cn_api_input in = {.json = json,
+                              .json_len = strlen(json),
+                              .part = part,
+                              .n_parts = 1,
+                              .limits = &limits,
+                              .max_image = 4,
+                              .max_total = 8};
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_spec s;
+
+    (void)state;
+    assert_int_equal(cn_api_read_images(&in, &s, &err), CN_OK);
+    assert_memory_equal(s.control[0].image.data, "1234", 4);
+    assert_ptr_not_equal(s.control[0].image.data, s.init_image.data);
+    cn_spec_release(&s);
+    in.n_parts = 2;
+    assert_int_equal(cn_api_read_images(&in, &s, &err), CN_EINVAL);
+    assert_non_null(strstr(err.msg, "\"b\" is not named"));
+    err.code = 0;
+    in.n_parts = 1;
+    in.max_image = 3;
+    assert_int_equal(cn_api_read_images(&in, &s, &err), CN_ETOOBIG);
+    assert_string_equal(err.where, "/init_image");
+    err.code = 0;
+    in.max_image = 4;
+    in.max_total = 7; /* named twice, it counts twice */
+    assert_int_equal(cn_api_read_images(&in, &s, &err), CN_ETOOBIG);
+    assert_string_equal(err.where, "/controls/0/image");
+}
+
+static void a_result_can_be_read_again(void **state)
+{
+    struct cn_err err;
+    struct cn_spec s;
+    struct cn_job *job;
+    struct cn_buf b;
+    json_t *root;
+
+    (void)state;
+    assert_int_equal(read_text("{\"prompt\":\"\\\"\xc3\xbc\\n\",\"seed\":5,\"n\":2,\"controls\":[{"
+                               "\"model\":\"c\",\"image\":\"ZA==\",\"weights\":"
+                               "[0,1,2,3,4,5,6,7,8,9,10,11,12.5]}]}",
+                               &s, &err),
+                     CN_OK);
+    job = cn_job_new(&s);
+    for (int i = 0; i < 2; i++)
+        cn_job_put_image(job,
+                         &(struct cn_msg_image){.index = i,
+                                                .seed = 5 + (uint64_t)i,
+                                                .width = 8,
+                                                .height = 16,
+                                                .data = (const unsigned char *)"abc",
+                                                .len = 3},
+                         NULL);
+    cn_job_move(job, CN_JOB_RUNNING);
+    job->stage_ms[CN_STAGE_UNET] = 12.5;
+    cn_job_move(job, CN_JOB_SUCCEEDED);
+    cn_buf_init(&b, 1 << 20);
+    assert_int_equal(cn_result_job(job, &b, &err), CN_OK);
+    root = json_loadb((char *)b.data, b.len, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    json_t *image = json_array_get(json_object_get(root, "images"), 1);
+    json_t *p = json_object_get(root, "parameters");
+    json_t *c = json_array_get(json_object_get(p, "controls"), 0);
+
+    assert_string_equal(json_string_value(json_object_get(image, "data")), "YWJj");
+    assert_int_equal(json_integer_value(json_object_get(image, "seed")), 6);
+    assert_string_equal(json_string_value(json_object_get(p, "prompt")), "\"\xc3\xbc\n");
+    assert_int_equal(json_array_size(json_object_get(c, "weights")), 13);
+    assert_true(json_real_value(json_object_get(
+                    json_object_get(json_object_get(root, "timings_ms"), "stages"), "unet")) ==
+                12.5);
+    json_decref(root);
+    cn_buf_release(&b);
+    cn_job_unref(job);
+}
+
+static void a_problem_is_json(void **state)
+{
+    struct cn_problem p = {.type = "validation",
+                           .title = "T",
+                           .status = 422,
+                           .detail = "a \"b\" \xff",
+                           .pointer = "/a~1\n",
+                           .request_id = "id",
+                           .retry_after_s = 7};
+    struct cn_buf b;
+    json_t *root;
+
+    (void)state;
+    cn_buf_init(&b, 4096);
+    assert_int_equal(cn_problem_write(&p, &b, NULL), CN_OK);
+    root = json_loadb((char *)b.data, b.len, 0, NULL);
+    assert_non_null(root);
+    assert_string_equal(json_string_value(json_object_get(root, "type")),
+                        CN_PROBLEM_BASE "validation");
+    assert_int_equal(json_integer_value(json_object_get(root, "retry_after")), 7);
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(root, "errors"), 0), "pointer")),
+                        "/a~1\n");
+    json_decref(root);
+    cn_buf_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_request_has_the_defaults),
+        cmocka_unit_test(every_field_is_read),
+        cmocka_unit_test(wrong_fields_are_named),
+        cmocka_unit_test(what_is_no_json_is_refused_without_a_place),
+        cmocka_unit_test(long_images_leave_the_json),
+        cmocka_unit_test(bombs_are_cut),
+        cmocka_unit_test(parts_are_found_by_name),
+        cmocka_unit_test(a_result_can_be_read_again),
+        cmocka_unit_test(a_problem_is_json),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

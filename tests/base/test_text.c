@@ -1,0 +1,182 @@
+/* base: JSON escapes, base64, log lines, metrics. */
+#include "base/base.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static void utf8_is_checked_strictly(void **state)
+{
+    static const char *const good[] = {"",
+                                       "abc",
+                                       "\xc3\xbc",
+                                       "\xe2\x82\xac",
+                                       "\xf0\x9f\x8d\x8e",
+                                       "\xed\x9f\xbf",
+                                       "\xef\xbf\xbf",
+                                       "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc0\x80",
+                                      "\xc3",
+                                      "\xe0\x80\x80",
+                                      "\xed\xa0\x80",
+                                      "\xf0\x80\x80\x80",
+                                      "\xf4\x90\x80\x80",
+                                      "\xff",
+                                      "a\xe2\x82"};
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(good); i++)
+        assert_true(cn_utf8_valid(good[i], strlen(good[i])));
+    for (size_t i = 0; i < CN_LEN(bad); i++)
+        assert_false(cn_utf8_valid(bad[i], strlen(bad[i])));
+}
+
+static void escapes_keep_lines_whole(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } row[] = {
+        {"plain", "\"plain\""},
+        {"a\"b\\c\n\r\t\x01\x7f", "\"a\\\"b\\\\c\\n\\r\\t\\u0001\\u007f\""},
+        {"\xe2\x80\xa8|\xe2\x80\xa9", "\"\\u2028|\\u2029\""},
+        {"\xc3\xbc\xff\xc3", "\"\xc3\xbc\\ufffd\\ufffd\""},
+    };
+    struct cn_buf b;
+
+    (void)state;
+    cn_buf_init(&b, 1000);
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        cn_buf_clear(&b);
+        assert_int_equal(cn_escape_json(&b, row[i].in, strlen(row[i].in), NULL), CN_OK);
+        assert_string_equal((char *)b.data, row[i].out);
+    }
+    cn_buf_release(&b);
+}
+
+static void base64_goes_round(void **state)
+{
+    unsigned char data[300], *back;
+    struct cn_buf b;
+    size_t len;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (unsigned char)(i * 7 + 3);
+    cn_buf_init(&b, 1000);
+    for (size_t n = 1; n < sizeof(data); n++) {
+        cn_buf_clear(&b);
+        assert_int_equal(cn_base64_encode(&b, data, n, NULL), CN_OK);
+        assert_int_equal(cn_base64_decode((char *)b.data, b.len, 0, n, &back, &len, NULL), CN_OK);
+        assert_int_equal(len, n);
+        assert_memory_equal(back, data, n);
+        free(back);
+        assert_int_equal(cn_base64_decode((char *)b.data, b.len, 0, n - 1, &back, &len, NULL),
+                         CN_ETOOBIG);
+    }
+    cn_buf_release(&b);
+}
+
+static void bad_base64_is_refused(void **state)
+{
+    static const char *const bad[] = {"A",        "AA",   "AAA",    "AAAAA", "AA=",   "AA==AAAA",
+                                      "AAAA====", "A===", "AB==",   "AAB=",  "AA AA", "AAA-",
+                                      "AA\n==",   "=AAA", "AAA\\/", "!"};
+    unsigned char *out;
+    size_t len;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(bad); i++)
+        assert_int_equal(cn_base64_decode(bad[i], strlen(bad[i]), 0, 100, &out, &len, NULL),
+                         CN_EFORMAT);
+    assert_int_equal(cn_base64_decode("\\/\\/8A", 6, CN_BASE64_JSON, 100, &out, &len, NULL), CN_OK);
+    assert_int_equal(len, 3);
+    assert_memory_equal(out, "\xff\xff\x00", 3);
+    free(out);
+}
+
+static void log_lines_are_json(void **state)
+{
+    char text[1000];
+    int fds[2];
+    ssize_t n;
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    cn_log_init(CN_LOG_INFO, fds[1]);
+    cn_log(CN_LOG_DEBUG, "x.y", "unseen", "a=%d", 1);
+    cn_log(CN_LOG_INFO, "x.y", "a \"b\"\n", "i=%d s=%s f=%.2f u=%lu z=%zu n=%s", -3, "q\"", 1.5,
+           7UL, (size_t)9, "");
+    n = read(fds[0], text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_non_null(strstr(text,
+                           "\"level\":\"info\",\"event\":\"x.y\",\"msg\":\"a \\\"b\\\"\\n\","
+                           "\"i\":-3,\"s\":\"q\\\"\",\"f\":1.50,\"u\":7,\"z\":9,\"n\":\"\"}\n"));
+    assert_int_equal(strchr(text, '\n') - text, n - 1);
+    cn_log_init(CN_LOG_ERROR, STDERR_FILENO);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void metrics_have_the_text_format(void **state)
+{
+    static const double bound[] = {0.1, 1};
+    struct cn_metrics *r = cn_metrics_new();
+    struct cn_metric *c = cn_metric_add(r, CN_COUNTER, "x_total", "Xs.", "a,b");
+    struct cn_metric *g = cn_metric_add(r, CN_GAUGE, "y", "Ys.", NULL);
+    struct cn_metric *h = cn_metric_add_histogram(r, "z_seconds", "Zs.", "a", bound, 2);
+    struct cn_buf b;
+
+    (void)state;
+    cn_metric_inc(c, 2, "p", "q\"\\\n");
+    cn_metric_inc(c, 1, "p", "q\"\\\n");
+    cn_metric_set(g, 2.5);
+    cn_metric_observe(h, 0.1, "k");
+    cn_metric_observe(h, 0.5, "k");
+    cn_metric_observe(h, 7, "k");
+    assert_true(cn_metric_get(c, "p", "q\"\\\n") == 3);
+    assert_true(cn_metric_get(c, "p", "none") == 0);
+    cn_buf_init(&b, 10000);
+    assert_int_equal(cn_metrics_render(r, &b, NULL), CN_OK);
+    assert_string_equal((char *)b.data, "# HELP x_total Xs.\n# TYPE x_total counter\n"
+                                        "x_total{a=\"p\",b=\"q\\\"\\\\\\n\"} 3\n"
+                                        "# HELP y Ys.\n# TYPE y gauge\ny 2.5\n"
+                                        "# HELP z_seconds Zs.\n# TYPE z_seconds histogram\n"
+                                        "z_seconds_bucket{a=\"k\",le=\"0.1\"} 1\n"
+                                        "z_seconds_bucket{a=\"k\",le=\"1\"} 2\n"
+                                        "z_seconds_bucket{a=\"k\",le=\"+Inf\"} 3\n"
+                                        "z_seconds_sum{a=\"k\"} 7.6\nz_seconds_count{a=\"k\"} 3\n");
+    for (int i = 0; i < 2 * CN_METRIC_SERIES; i++) {
+        char v[16];
+
+        snprintf(v, sizeof(v), "%d", i);
+        cn_metric_inc(c, 1, v, "");
+    }
+    cn_buf_clear(&b);
+    cn_buf_release(&b);
+    cn_buf_init(&b, 20);
+    assert_int_equal(cn_metrics_render(r, &b, NULL), CN_ETOOBIG);
+    cn_buf_release(&b);
+    cn_metrics_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(utf8_is_checked_strictly), cmocka_unit_test(escapes_keep_lines_whole),
+        cmocka_unit_test(base64_goes_round),        cmocka_unit_test(bad_base64_is_refused),
+        cmocka_unit_test(log_lines_are_json),       cmocka_unit_test(metrics_have_the_text_format),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

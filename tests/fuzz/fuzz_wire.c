@@ -1,0 +1,90 @@
+/* Bytes from the other end of the socket: cut into frames, each read as what it says it is. A job
+ * that can be read must be written back as the same bytes. */
+#include "base/base.h"
+#include "base/buf.h"
+#include "wire/frame.h"
+#include "wire/message.h"
+
+#include <stdint.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void job(const struct cn_frame *f)
+{
+    struct cn_spec s;
+    struct cn_buf b;
+    uint64_t id;
+
+    if (cn_msg_get_job(f, &id, &s, NULL) < 0)
+        return;
+    cn_buf_init(&b, CN_FRAME_MAX);
+    CN_ASSERT(cn_msg_put_job(&b, id, &s, NULL) == CN_OK);
+    CN_ASSERT(b.len == f->len + CN_FRAME_HEAD);
+    CN_ASSERT(memcmp(b.data + CN_FRAME_HEAD, f->data, f->len) == 0);
+    cn_buf_release(&b);
+    cn_spec_release(&s);
+}
+
+static void one(const struct cn_frame *f)
+{
+    union {
+        struct cn_msg_hello hello;
+        struct cn_msg_state state;
+        struct cn_msg_progress progress;
+        struct cn_msg_image image;
+        struct cn_msg_done done;
+        struct cn_msg_failed failed;
+        struct cn_msg_gauges gauges;
+        uint64_t number;
+    } m;
+
+    switch (f->type) {
+    case CN_FRAME_HELLO:
+        if (cn_msg_get_hello(f, &m.hello, NULL) == CN_OK)
+            cn_msg_hello_release(&m.hello);
+        break;
+    case CN_FRAME_STATE:
+        (void)cn_msg_get_state(f, &m.state, NULL);
+        break;
+    case CN_FRAME_PROGRESS:
+        (void)cn_msg_get_progress(f, &m.progress, NULL);
+        break;
+    case CN_FRAME_IMAGE:
+        (void)cn_msg_get_image(f, &m.image, NULL);
+        break;
+    case CN_FRAME_DONE:
+        (void)cn_msg_get_done(f, &m.done, NULL);
+        break;
+    case CN_FRAME_FAILED:
+        (void)cn_msg_get_failed(f, &m.failed, NULL);
+        break;
+    case CN_FRAME_GAUGES:
+        (void)cn_msg_get_gauges(f, &m.gauges, NULL);
+        break;
+    case CN_FRAME_JOB:
+        job(f);
+        break;
+    default:
+        (void)cn_msg_get_number(f, &m.number, NULL);
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct cn_frame_decoder d;
+    struct cn_frame f;
+    size_t half = len / 2;
+    int rc = 0;
+
+    cn_frame_decoder_init(&d);
+    for (int i = 0; i < 2 && rc >= 0; i++) {
+        if (cn_frame_feed(&d, data + (i ? half : 0), i ? len - half : half, NULL) < 0)
+            break;
+        while ((rc = cn_frame_next(&d, &f, NULL)) > 0)
+            one(&f);
+    }
+    cn_frame_decoder_release(&d);
+    return 0;
+}
