@@ -39,7 +39,8 @@ class Inspect(Case):
         self.assertEqual(tiny["tokenizer"]["tokens"], 768)
         self.assertEqual(tiny["schedule"]["spacing"], "leading")
         self.assertEqual(net["fits"], [os.path.join(MODELS, "tiny")])
-        self.assertEqual(all_of_them["tiny9"]["components"]["unet"]["config"]["in_channels"], 9)
+        self.assertEqual(all_of_them["tiny9"]["components"]["unet"]["config"]["encoder"]["in_channels"],
+                         9)
 
     def test_text(self):
         text = self.run_cli("inspect", *[os.path.join(MODELS, n) for n in ("tiny", "tiny2")]).text

@@ -14,7 +14,7 @@ class Help(Case):
             text = self.run_cli(command, "--help").text
             self.assertTrue(text.startswith("usage: controlnet %s " % command), text)
             self.assertEqual(text, self.run_cli("help", command).text)
-            self.assertLess(max(map(len, text.splitlines())), 90)
+            self.assertLess(max(map(len, text.splitlines())), 80)
         self.assertEqual(first, self.run_cli("help").text)
 
     def test_manual_knows_every_option(self):
