@@ -358,12 +358,12 @@ static int bench(struct options *o, struct cn_err *err)
     int status, rc;
 
     cn_progress_init(&r.progress, o->quiet, 1);
+    cn_cli_catch_signals();
     rc = parse_spec(o, err);
     if (rc == CN_OK)
         rc = cn_cli_engine_open(&o->engine, o->profile, &m, err);
     if (rc == CN_OK)
         rc = complete_spec(o, &m, err);
-    cn_cli_catch_signals();
     for (int i = 0; i < o->repeat && rc == CN_OK; i++)
         rc = run_once(&r, m.e, i == 0, err);
     cn_progress_clear(&r.progress);

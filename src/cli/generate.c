@@ -316,7 +316,6 @@ static int draw(struct run *r, struct cn_cli_models *m, struct cn_err *err)
     double start = cn_now_s();
     int rc;
 
-    cn_cli_catch_signals();
     rc = cn_engine_run(m->e, &r->o->spec, &cb, err);
     r->total_ms = (cn_now_s() - start) * 1e3;
     cn_progress_clear(&r->progress);
@@ -329,6 +328,7 @@ static int generate(struct options *o, struct cn_err *err)
     struct cn_cli_models m = {0};
     int status = CN_EXIT_OK;
 
+    cn_cli_catch_signals();
     if (cn_output_check(&r.output, err) < 0 ||
         cn_cli_engine_open(&o->engine, false, &m, err) < 0 ||
         cn_cli_resolve_spec(&m, &o->spec, err) < 0) {

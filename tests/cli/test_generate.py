@@ -190,13 +190,13 @@ class Interrupted(Case):
     def interrupt(self, sig, status):
         with open(self.path("x.png"), "wb") as f:
             f.write(b"old")
-        p, master = self.start("-s", "1000", "-o", "x.png", "--json")
-        seen = self.until(master, b"] 3/1000")
+        p, master = self.start("-s", "900", "-o", "x.png", "--json")
+        seen = self.until(master, b"] 3/900")
         p.send_signal(sig)
         out, _ = p.communicate(timeout=60)
         os.close(master)
         self.assertEqual((p.returncode, out), (status, b""))
-        self.assertRegex(seen, rb"\[#*\.+\] 3/1000, [\d.]+ (it/s|s/it), \d+:\d\d left")
+        self.assertRegex(seen, rb"\[#*\.+\] 3/900, [\d.]+ (it/s|s/it), \d+:\d\d left")
         self.assertEqual(os.listdir(self.dir), ["x.png"])
         self.assertEqual(read(self.path("x.png")), b"old")
 
