@@ -300,7 +300,7 @@ static void single_files_are_understood(void **state)
     assert_int_equal(cn_checkpoint_kind(c), CN_CKPT_FILE);
     assert_null(cn_checkpoint_tokenizer(c));
     is_the_tiny_model(c);
-    assert_int_equal(cn_checkpoint_schedule(c)->spacing, 1); /* CN_LEADING */
+    assert_int_equal(cn_checkpoint_schedule(c)->spacing, 0); /* CN_SPACING_MODEL */
     cn_checkpoint_close(c);
 
     make_text("{\"unet\":{\"attention_head_dim\":[4,8,16],\"norm_num_groups\":16},"
