@@ -24,7 +24,7 @@ struct cn_image_limits {
     size_t max_bytes;  /* of the file */
 };
 
-/* 4096 pixels a side: four times the largest picture that models here draw, and 64 MiB as RGBA. */
+/* 4096 pixels a side: twice what a job may ask for by default, and 64 MiB as RGBA. */
 #define CN_IMAGE_LIMITS_DEFAULTS                                                                   \
     {                                                                                              \
         .max_side = 4096, .max_pixels = 4096u * 4096, .max_bytes = 32u << 20                       \
@@ -36,7 +36,7 @@ struct cn_image_info {
     int c;    /* 3, or 4 when there is transparency */
 };
 
-/* Without the pixels, in constant memory. limits NULL: the defaults. */
+/* Without decoding the pixels. limits NULL: the defaults. */
 int cn_image_info(const void *data, size_t len, const struct cn_image_limits *limits,
                   struct cn_image_info *ret, struct cn_err *err);
 

@@ -22,12 +22,14 @@ SLOW = float(os.environ.get("CN_E2E_SLOW", "1"))
 WRAP = shlex.split(os.environ.get("CN_E2E_WRAP", ""))
 DAEMON = os.path.abspath("controlnetd")
 WORKER = os.path.abspath("tests/e2e/fake-worker")
+ENGINE = os.path.abspath("controlnet-worker")
+DATA = os.path.join(os.path.abspath(os.environ.get("srcdir", ".")), "tests", "data")
 
 
 class Daemon:
     """One running daemon; `with Daemon("--set", "queue.capacity=2") as d:`."""
 
-    def __init__(self, *args, fake="", wait=True, env=None, listen="127.0.0.1:0"):
+    def __init__(self, *args, fake="", wait=True, env=None, listen="127.0.0.1:0", worker=WORKER):
         self.dir = tempfile.mkdtemp(prefix="cn-e2e-")
         port_file = os.path.join(self.dir, "port")
         self.log_path = os.path.join(self.dir, "log")
@@ -37,7 +39,7 @@ class Daemon:
         self.log_file = open(self.log_path, "wb")
         self.proc = subprocess.Popen(
             WRAP + [DAEMON, "-c", conf, "--listen", listen, "--port-file", port_file,
-                    "--set", "worker.program=" + WORKER, *args],
+                    "--set", "worker.program=" + worker, *args],
             stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=environ)
         self.until(lambda: os.path.exists(port_file) or self.proc.poll() is not None, 20)
         if not os.path.exists(port_file):

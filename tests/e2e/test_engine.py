@@ -1,0 +1,208 @@
+"""The daemon with the real worker on the small random models: pictures, bad input, ends."""
+import base64
+import json
+import os
+import shutil
+import signal
+import struct
+import tempfile
+import time
+import zlib
+
+from cn_e2e import DATA, ENGINE, Case, Daemon, main, multipart, png_size
+
+MODELS = os.path.join(DATA, "models")
+SIZE = {"width": 40, "height": 48, "steps": 3, "seed": 11, "model": "tiny"}
+EDGES = open(os.path.join(DATA, "golden", "images", "tiny", "edges-40x48.png"), "rb").read()
+SANITIZED = "ASAN_OPTIONS" in os.environ or os.environ.get("CN_SANITIZED") == "1"
+
+
+def daemon(*args, models=MODELS):
+    return Daemon("--models", models, *args, worker=ENGINE)
+
+
+def control(model, image=EDGES, **more):
+    return dict({"model": model, "image": base64.b64encode(image).decode()}, **more)
+
+
+def png_header(width, height, depth=8, colour=2):
+    """A PNG that claims a size and has no pixels."""
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I",
+                                                                        zlib.crc32(kind + body))
+    return (b"\x89PNG\r\n\x1a\n" +
+            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+
+
+def rss(pid):
+    with open("/proc/%d/status" % pid) as f:
+        for line in f:
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+
+
+class Pictures(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.d = daemon()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.d.__exit__(None, None, None)
+
+    def picture(self, spec, **more):
+        r = self.d.images(dict(SIZE, prompt="a red apple", **spec), **more)
+        self.assertEqual(r.status, 200, r.body)
+        return r.body
+
+    def test_same_request_same_bytes(self):
+        one = self.picture({})
+        self.assertEqual(png_size(one), (40, 48))
+        self.assertEqual(self.picture({}), one)
+        self.assertNotEqual(self.picture({"seed": 12}), one)
+
+    def test_multipart_is_json(self):
+        c = control("tiny-control-a")
+        spec = dict(SIZE, prompt="a red apple", controls=[dict(c, image="part:edge")])
+        body, headers = multipart([("params", json.dumps(spec).encode()), ("edge", EDGES)])
+        r = self.d.request("POST", "/v1/images", body, headers)
+        self.assertEqual(r.status, 200, r.body)
+        self.assertEqual(r.body, self.picture({"controls": [c]}))
+
+    def test_zero_convolutions_change_nothing(self):
+        plain = self.picture({})
+        self.assertEqual(self.picture({"controls": [control("tiny-control-zero")]}), plain)
+        self.assertEqual(self.picture({"controls": [control("tiny-control-a", strength=0)]}), plain)
+        self.assertNotEqual(self.picture({"controls": [control("tiny-control-a")]}), plain)
+
+    def test_image_i_has_seed_plus_i(self):
+        r = self.d.images(dict(SIZE, prompt="a red apple", n=3), "application/json")
+        images = json.loads(r.body)["images"]
+        self.assertEqual([i["seed"] for i in images], [11, 12, 13])
+        self.assertEqual(base64.b64decode(images[2]["data"]), self.picture({"seed": 13}))
+
+    def test_every_sampler(self):
+        names = json.loads(self.d.get("/v1/samplers").body)["samplers"]
+        self.assertEqual(len(names), 9)
+        seen = {self.picture({"sampler": name, "steps": 4}) for name in names}
+        self.assertEqual(len(seen), 9)
+
+    def test_weights_windows_and_annotators(self):
+        levels = 7
+        plain = self.picture({})
+        for more in ({"weights": "soft"}, {"weights": "resolution"}, {"weights": [0.5] * levels},
+                     {"branch": "cond"}, {"end": 0.5}, {"annotator": "canny"},
+                     {"annotator": "scribble", "resize": "pad"}):
+            self.assertNotEqual(self.picture({"controls": [control("tiny-control-a", **more)]}),
+                                plain, more)
+        zero = control("tiny-control-a", weights=[0] * levels)
+        self.assertEqual(self.picture({"controls": [zero]}), plain)
+
+    def test_formats(self):
+        self.assertEqual(self.picture({"format": "jpeg"})[:2], b"\xff\xd8")
+        self.assertEqual(self.picture({"format": "webp"})[8:12], b"WEBP")
+
+    # ---- bad input: named, and nothing is lost ----
+
+    def refused(self, pointer, **spec):
+        r = self.d.images(dict(SIZE, prompt="x", **spec))
+        self.assertIn(r.status, (400, 413, 422), r.body)
+        doc = json.loads(r.body)
+        self.assertEqual(doc["errors"][0]["pointer"], pointer, doc)
+        return doc["errors"][0]["detail"]
+
+    def test_images_that_are_none(self):
+        bad = {"text": b"hello", "empty": b"", "cut": EDGES[:len(EDGES) // 2],
+               "bomb": png_header(65535, 65535, 1, 0), "huge": png_header(20000, 20000),
+               "gif": b"GIF89a" + bytes(64), "no pixels": png_header(40, 48)}
+        for name, data in bad.items():
+            with self.subTest(name):
+                self.refused("/controls/0/image", controls=[control("tiny-control-a", data)])
+                if data:
+                    self.refused("/init_image", init_image=base64.b64encode(data).decode())
+        self.assertEqual(png_size(self.picture({})), (40, 48))
+
+    def test_models_that_do_not_fit(self):
+        r = self.d.images(dict(SIZE, prompt="x", model="nosuch"))
+        self.assertEqual(json.loads(r.body)["errors"][0]["pointer"], "/model")
+        r = self.d.images(dict(SIZE, prompt="x", model="tiny-control-a"))
+        self.assertEqual(json.loads(r.body)["errors"][0]["pointer"], "/model")
+        self.refused("/controls/0/model", controls=[control("tiny2-control")])
+        self.refused("/controls/0/model", controls=[control("tiny")])
+        self.refused("/controls/0/weights", controls=[control("tiny-control-a", weights=[1] * 3)])
+
+    def test_fields_out_of_range(self):
+        spec = dict(SIZE, prompt="x")
+        for field, value in (("steps", 0), ("steps", 10 ** 9), ("width", 12), ("n", -1),
+                             ("clip_skip", 12), ("sampler", "nosuch"), ("denoise", 0),
+                             ("nonsense", 1)):
+            r = self.d.images(dict(spec, **{field: value}))
+            self.assertIn(r.status, (400, 422), (field, value))
+            self.assertEqual(json.loads(r.body)["errors"][0]["pointer"], "/" + field)
+
+
+class Lives(Case):
+    def test_cancel_when_the_client_goes(self):
+        with daemon() as d:
+            c = d.connect()
+            c.request("POST", "/v1/images", json.dumps(dict(SIZE, prompt="x", steps=150, n=16)),
+                      {"Content-Type": "application/json", "Accept": "application/json"})
+            d.until(lambda: d.metric("controlnetd_worker_busy") == 1)
+            start = time.monotonic()
+            c.close()
+            d.until(lambda: d.metric("controlnetd_worker_busy") == 0)
+            self.assertLess(time.monotonic() - start, 5)
+            self.assertEqual(d.images(dict(SIZE, prompt="x")).status, 200)
+
+    def test_worker_killed_between_jobs(self):
+        with daemon() as d:
+            first = d.images(dict(SIZE, prompt="x")).body
+            os.kill(d.worker_pid(), signal.SIGKILL)
+            d.until(lambda: d.metric("controlnetd_worker_up") == 0)
+            d.until(lambda: d.get("/readyz").status == 200, 20)
+            self.assertEqual(d.images(dict(SIZE, prompt="x")).body, first)
+
+    def test_memory_is_flat(self):
+        spec = dict(SIZE, prompt="x", steps=2, controls=[control("tiny-control-a")])
+        with daemon() as d:
+            for i in range(50):
+                self.assertEqual(d.images(dict(spec, seed=i)).status, 200)
+                if i == 9:
+                    before = rss(d.worker_pid())
+            grown = rss(d.worker_pid()) - before
+        if not SANITIZED:  # a sanitizer keeps what is freed for a while
+            self.assertLess(grown, 2048, "kB over 40 pictures")
+
+
+class BrokenModels(Case):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="cn-models-")
+        shutil.copytree(os.path.join(MODELS, "tiny"), os.path.join(self.dir, "tiny"))
+
+    def tearDown(self):
+        shutil.rmtree(self.dir)
+
+    def test_others_go_on(self):
+        """A broken model is named in the log; the sound ones are served."""
+        cut = os.path.join(self.dir, "cut")
+        shutil.copytree(os.path.join(MODELS, "tiny"), cut)
+        weights = os.path.join(cut, "unet", "diffusion_pytorch_model.safetensors")
+        os.chmod(weights, 0o644)
+        os.truncate(weights, os.path.getsize(weights) - 100)
+        with daemon(models=self.dir) as d:
+            names = [m["name"] for m in json.loads(d.get("/v1/models").body)["models"]]
+            self.assertEqual(names, ["tiny"])
+            self.assertIn("diffusion_pytorch_model.safetensors", d.log())
+            self.assertEqual(d.images(dict(SIZE, prompt="x")).status, 200)
+
+    def test_missing_tokenizer(self):
+        shutil.rmtree(os.path.join(self.dir, "tiny", "tokenizer"))
+        with Daemon("--models", self.dir, worker=ENGINE, wait=False) as d:
+            d.until(lambda: "tokenizer" in d.log(), 20)
+            self.assertEqual(d.get("/readyz").status, 503)
+            self.assertEqual(d.get("/healthz").status, 200)
+
+
+if __name__ == "__main__":
+    main()
