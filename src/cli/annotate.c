@@ -40,8 +40,9 @@ static void print_annotators(FILE *out)
 static const struct cn_cli_help help = {
     .name = "annotate",
     .usage = "[options] NAME IN OUT [PARAMETER=VALUE...]",
-    .about = "Makes the control map that a ControlNet wants of the picture IN, and writes it to OUT.\n"
-             "IN and OUT may be -.\n",
+    .about =
+        "Makes the control map that a ControlNet wants of the picture IN, and writes it to OUT.\n"
+        "IN and OUT may be -.\n",
     .options = table,
     .examples = "  controlnet annotate canny photo.jpg edges.png low=50 high=120\n",
     .more = print_annotators};
