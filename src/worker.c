@@ -20,7 +20,7 @@
 
 enum {
     MAX_IMAGE = 64 << 20, /* bytes of one encoded picture */
-    PNG_EFFORT = 4        /* drawings take a third of what level 1 makes of them, for some 30 ms at 512 x 512 */
+    PNG_EFFORT = 4        /* drawings become a third of what level 1 makes, for 30 ms at 512 x 512 */
 };
 
 struct worker {
@@ -256,7 +256,7 @@ static int parse(int argc, char **argv, struct options *o)
     return o->fd >= 0 && optind == argc ? CN_OK : CN_EINVAL;
 }
 
-/* A directory that is not there is no fault: the default list has one that only some systems use. */
+/* A directory that is not there is no fault: the default list has one that some systems lack. */
 static int scan(const struct options *o, struct cn_engine *e, struct cn_err *err)
 {
     for (int i = 0; i < o->n_dirs; i++) {
