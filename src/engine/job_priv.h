@@ -7,7 +7,7 @@
 #include "diffusion/sampler.h"
 #include "engine/engine_priv.h"
 
-enum { CN_MAX_LEVELS = 64 };
+enum { CN_MAX_LEVELS = CN_MAX_SKIPS + 1 };
 
 /* What one network needs in every step and was computed before the first. */
 struct cn_net_inputs {
