@@ -3,8 +3,8 @@
  * DESIGN. cn_engine_run() resolves the models, reads the inputs, computes what is constant, then
  * draws the images one after the other; each has its own noise generator (seed + index) and sampler
  * state, so that nothing that runs beside it changes it. Cancellation is seen before every network
- * call. Everything that a job allocates is in its arena or its list of buffers and goes at the end,
- * also after an error; weights and plans stay with the models.
+ * call. Everything that a job allocates is in its arena or its lists and goes at the end, also
+ * after an error; weights and plans stay with the models.
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
@@ -33,8 +33,14 @@ int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err)
     size_t bytes;
 
     if (!cn_mul_size(n, sizeof(float), &bytes) || bytes > (size_t)4 << 30)
-        return cn_fail(err, CN_ETOOBIG, "the picture is too large");
-    *ret = cn_arena_alloc(&j->arena, bytes);
+        return cn_fail_at(err, CN_ETOOBIG, "/width", "%d x %d pixels are too many", j->width,
+                          j->height);
+    *ret = cn_try_alloc(bytes);
+    if (*ret == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for %zu bytes of a picture", bytes);
+    memset(*ret, 0, bytes);
+    j->floats = cn_grow(j->floats, j->n_floats, &j->floats_cap, sizeof(*j->floats));
+    j->floats[j->n_floats++] = *ret;
     return CN_OK;
 }
 
@@ -382,7 +388,10 @@ static void job_release(struct cn_job *j)
 {
     for (size_t i = 0; i < j->n_buffers; i++)
         cn_buffer_free(j->buffers[i]);
+    for (size_t i = 0; i < j->n_floats; i++)
+        free(j->floats[i]);
     free(j->buffers);
+    free(j->floats);
     cn_arena_release(&j->arena);
 }
 
