@@ -99,13 +99,17 @@ static struct cn_step_size step_size(const struct cn_job *j, int controls)
     return (struct cn_step_size){j->rows, j->h, j->w, j->tokens, controls};
 }
 
-/* The plan for this job's sizes; what it cost to compile counts as loading. */
+/* The plan for this job's sizes, asked for before every network call; what it cost to compile
+ * counts as loading. */
 static int plan(struct cn_job *j, struct cn_network *net, const char *key, cn_build_fn build,
                 const void *arg, const struct cn_compiled **ret, struct cn_err *err)
 {
     double start = cn_now_s();
-    int rc = cn_network_plan(j->e, net, key, build, arg, ret, err);
+    int rc;
 
+    if (cn_job_cancelled(j))
+        return cn_fail(err, CN_ECANCELED, "cancelled before \"%s\"", key);
+    rc = cn_network_plan(j->e, net, key, build, arg, ret, err);
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     return rc;
 }
