@@ -14,15 +14,16 @@ struct cn_compiled {
     struct cn_plan *plan;
 };
 
+enum { CN_MAX_PLANS = 32 };
+
 /* Plans of one network, by a key that says their sizes; the least recently used goes first. */
 struct cn_plan_cache {
     struct cn_plan_slot {
         char key[64];
         struct cn_compiled compiled;
         uint64_t used;
-    } *slot;
+    } slot[CN_MAX_PLANS];
     int n;
-    size_t cap;
 };
 
 /* One network's parameters and plans. weights NULL: not loaded. */
@@ -56,9 +57,8 @@ struct cn_engine {
     uint64_t clock;                /* of plan use */
 };
 
-/* network.c. The compiled plan belongs to the cache; it stays at least until MAX_PLANS others of
+/* network.c. The compiled plan belongs to the cache; it stays at least until CN_MAX_PLANS others of
  * the same network were used after it. build(arg) makes the graph when it is not there. */
-enum { CN_MAX_PLANS = 32 };
 typedef struct cn_graph *(*cn_build_fn)(const void *arg);
 int cn_network_open(struct cn_engine *e, struct cn_network *n,
                     const struct cn_checkpoint *checkpoint, enum cn_component component,
