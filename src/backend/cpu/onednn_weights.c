@@ -129,12 +129,17 @@ int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val 
                      struct onednn_param **ret, struct cn_err *err)
 {
     struct onednn_param *p = slot(w, g->value[v].name);
-    int rc = CN_OK;
+    struct cn_param_data d = {0};
+    int rc;
 
     *ret = p;
-    if (p->raw.data == NULL && (rc = cn_param_fetch(&w->source, g, v, &p->raw, err)) == CN_OK)
-        w->bytes += p->raw.bytes;
-    return rc;
+    if (p->raw.data != NULL)
+        return CN_OK;
+    if ((rc = cn_param_fetch(&w->source, g, v, &d, err)) < 0)
+        return rc;
+    p->raw = d; /* what a failed fetch left behind must not look like a parameter */
+    w->bytes += d.bytes;
+    return CN_OK;
 }
 
 /* Runs one reorder from host floats into a fresh memory of layout md. */
