@@ -44,6 +44,11 @@ const char *cn_backend_name(const struct cn_backend *b)
     return b->ops->name;
 }
 
+size_t cn_backend_bytes(const struct cn_backend *b)
+{
+    return b->ops->bytes(b);
+}
+
 int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                    struct cn_weights **ret, struct cn_err *err)
 {

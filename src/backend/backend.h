@@ -56,6 +56,7 @@ int cn_backend_open(const char *name, const struct cn_backend_opts *opts, struct
                     struct cn_err *err);
 void cn_backend_close(struct cn_backend *b); /* after everything made from it */
 const char *cn_backend_name(const struct cn_backend *b);
+size_t cn_backend_bytes(const struct cn_backend *b); /* working memory that its plans share */
 /* Names of the backends in this build, best first, NULL-terminated. */
 const char *const *cn_backend_list(void);
 

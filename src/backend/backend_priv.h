@@ -12,6 +12,7 @@ struct cn_backend_ops {
     const char *name;
     int (*open)(const struct cn_backend_opts *opts, struct cn_backend **ret, struct cn_err *err);
     void (*close)(struct cn_backend *b);
+    size_t (*bytes)(const struct cn_backend *b);
     int (*weights_new)(struct cn_backend *b, const struct cn_param_source *source,
                        struct cn_weights **ret, struct cn_err *err);
     void (*weights_free)(struct cn_weights *w);

@@ -26,6 +26,11 @@ static void backend_close(struct cn_backend *base)
     free(b);
 }
 
+static size_t backend_bytes(const struct cn_backend *b)
+{
+    return ((const struct onednn_backend *)b)->arena_bytes;
+}
+
 static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **ret,
                         struct cn_err *err)
 {
@@ -145,6 +150,7 @@ const struct cn_backend_ops cn_backend_onednn = {
     .name = "onednn",
     .open = backend_open,
     .close = backend_close,
+    .bytes = backend_bytes,
     .weights_new = onednn_weights_new,
     .weights_free = onednn_weights_free,
     .weights_bytes = onednn_weights_bytes,
