@@ -449,6 +449,38 @@ static void threads_do_not_change_the_reference(void **state)
     cn_graph_free(g);
 }
 
+/* A backend opened later, with more threads, must not change how many run the plans of the first:
+ * their scratch memory was planned for as many as it had. */
+static void check_own_threads(const char *backend)
+{
+    struct cn_backend_opts few = {.threads = 1}, many = {.threads = 4};
+    struct cn_graph *g = cn_graph_new("threads");
+    cn_val x = cn_graph_input(g, "x", cn_shape3(2, 700, 64), CN_F32, 0);
+    struct session s, other;
+    struct op_result before, after;
+    struct cn_plan *p;
+
+    cn_graph_output(g, "y", cn_attention(g, x, x, x, 8, 0.35f, false), 0);
+    session_open(&s, backend, g, &few);
+    p = compile(&s, g);
+    run_once(&s, p, g, &before);
+    session_open(&other, backend, g, &many);
+    run_once(&s, p, g, &after);
+    assert_memory_equal(before.data, after.data, before.count * sizeof(float));
+    op_result_release(&before);
+    op_result_release(&after);
+    cn_plan_free(p);
+    session_close(&s);
+    session_close(&other);
+    cn_graph_free(g);
+}
+
+static void backends_keep_their_threads(void **state)
+{
+    (void)state;
+    each_backend(check_own_threads);
+}
+
 static void check_profile(const char *backend)
 {
     for (int on = 0; on < 2; on++) {
@@ -581,6 +613,7 @@ int main(void)
         cmocka_unit_test(plans_share_working_memory),
         cmocka_unit_test(random_graphs_mean_the_same_fused),
         cmocka_unit_test(threads_do_not_change_the_reference),
+        cmocka_unit_test(backends_keep_their_threads),
         cmocka_unit_test(profile_names_the_steps_when_asked),
         cmocka_unit_test(buffer_that_does_not_fit_is_refused),
         cmocka_unit_test(plan_that_does_not_fit_is_refused),

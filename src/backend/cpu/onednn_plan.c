@@ -171,6 +171,7 @@ static int reserve_arena(struct onednn_backend *b, size_t bytes, struct cn_err *
 int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_weights *w,
                    struct cn_plan **ret, struct cn_err *err)
 {
+    int old = onednn_use_threads(((struct onednn_backend *)base)->threads);
     struct onednn_plan *p = cn_xcalloc(1, sizeof(*p));
     int rc;
 
@@ -186,6 +187,7 @@ int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_
             rc = add_step(p, i, err);
     if (rc == CN_OK)
         rc = reserve_arena(p->backend, p->values_bytes + p->scratch_bytes, err);
+    onednn_use_threads(old);
     if (rc < 0) {
         onednn_plan_free(&p->base);
         return rc;
@@ -222,14 +224,18 @@ static void copy_output(const struct onednn_plan *p, int i)
     }
 }
 
-int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
-               struct cn_err *err)
+static void check_buffers(const struct onednn_plan *p, struct cn_buffer *const *list,
+                          const struct cn_io *io, int n)
 {
-    struct onednn_plan *p = (struct onednn_plan *)base;
+    for (int i = 0; i < n; i++)
+        CN_ASSERT(cn_shape_equal(&((struct onednn_buffer *)list[i])->value.shape,
+                                 &p->g->value[io[i].val].shape));
+}
+
+static int run_steps(struct onednn_plan *p, struct cn_err *err)
+{
     bool profile = p->backend->opts.profile;
 
-    p->in = in;
-    p->out = out;
     for (int i = 0; i < p->n_steps; i++) {
         struct onednn_step *s = &p->step[i];
         int64_t start = profile ? cn_now_ns() : 0;
@@ -242,9 +248,24 @@ int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buff
             s->runs++;
         }
     }
-    for (int i = 0; i < p->g->n_outputs; i++)
-        copy_output(p, i);
     return CN_OK;
+}
+
+int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
+               struct cn_err *err)
+{
+    struct onednn_plan *p = (struct onednn_plan *)base;
+    int old = onednn_use_threads(p->backend->threads), rc;
+
+    check_buffers(p, in, p->g->input, p->g->n_inputs);
+    check_buffers(p, out, p->g->output, p->g->n_outputs);
+    p->in = in;
+    p->out = out;
+    rc = run_steps(p, err);
+    for (int i = 0; i < p->g->n_outputs && rc == CN_OK; i++)
+        copy_output(p, i);
+    onednn_use_threads(old);
+    return rc;
 }
 
 size_t onednn_arena_bytes(const struct cn_plan *base)

@@ -19,6 +19,7 @@ struct onednn_backend {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     struct cn_backend_opts opts;
+    int threads;          /* of every parallel region: scratch memory is planned for as many */
     unsigned char *arena; /* values of the running plan, then scratch */
     size_t arena_bytes;
 };
@@ -108,6 +109,9 @@ struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v);
 
 /* "what failed: status" as CN_EDEVICE, or CN_EDEVMEM when memory is short; 0 for success. */
 int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err);
+
+/* Sets the number of threads of the calling thread's parallel regions; returns the old one. */
+int onednn_use_threads(int n);
 
 /* onednn_weights.c: finds or fetches. The param stays the store's. */
 int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
