@@ -99,6 +99,22 @@ static struct cn_step_size step_size(const struct cn_job *j, int controls)
     return (struct cn_step_size){j->rows, j->h, j->w, j->tokens, controls};
 }
 
+/* A tensor is missing, or has another shape than the configuration says: the model is broken, which
+ * is not the same as a model that is not there. */
+static int blame_model(const struct cn_job *j, const struct cn_network *net, struct cn_err *err)
+{
+    if (err == NULL)
+        return CN_EFORMAT;
+    err->code = CN_EFORMAT;
+    snprintf(err->where, sizeof(err->where), "/model");
+    for (int i = 0; i < j->n_controls; i++)
+        if (j->control[i].branch.net == net) {
+            snprintf(err->where, sizeof(err->where), "/controls/%d/model", i);
+            break;
+        }
+    return CN_EFORMAT;
+}
+
 /* The plan for this job's sizes, asked for before every network call; what it cost to compile
  * counts as loading. */
 static int plan(struct cn_job *j, struct cn_network *net, const char *key, cn_build_fn build,
@@ -111,7 +127,7 @@ static int plan(struct cn_job *j, struct cn_network *net, const char *key, cn_bu
         return cn_fail(err, CN_ECANCELED, "cancelled before \"%s\"", key);
     rc = cn_network_plan(j->e, net, key, build, arg, ret, err);
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
-    return rc;
+    return rc == CN_ENOTFOUND || rc == CN_EFORMAT ? blame_model(j, net, err) : rc;
 }
 
 static int input_buffer(struct cn_job *j, const struct cn_compiled *c, int i,
