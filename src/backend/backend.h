@@ -66,6 +66,10 @@ int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                    struct cn_weights **ret, struct cn_err *err);
 void cn_weights_free(struct cn_weights *w); /* after the plans that use them */
 size_t cn_weights_bytes(const struct cn_weights *w); /* memory held, packed copies included */
+/* Decides by g, which is never run, in which form each parameter is preferred; no parameter is
+ * read. Called before the first plan with the network at its own size, it makes results a function
+ * of the plan: otherwise the first plan decides, and the last bits depend on what came first. */
+void cn_weights_settle(struct cn_weights *w, const struct cn_graph *g);
 
 /* The graph is not needed afterwards. */
 int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,

@@ -30,6 +30,7 @@ struct cn_plan_cache {
 struct cn_network {
     struct cn_source source;
     struct cn_weights *weights;
+    bool settled; /* forms of the parameters are decided: cn_weights_settle */
     struct cn_plan_cache plans;
 };
 
@@ -64,6 +65,8 @@ int cn_network_open(struct cn_engine *e, struct cn_network *n,
                     const struct cn_checkpoint *checkpoint, enum cn_component component,
                     const struct cn_checkpoint *base, struct cn_err *err);
 void cn_network_close(struct cn_network *n);
+/* Before the first plan: build(arg) makes the network at its model's own size. */
+void cn_network_settle(struct cn_network *n, cn_build_fn build, const void *arg);
 int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, cn_build_fn build,
                     const void *arg, const struct cn_compiled **ret, struct cn_err *err);
 

@@ -53,6 +53,14 @@ static struct cn_plan_slot *find_slot(struct cn_plan_cache *c, const char *key)
     return NULL;
 }
 
+void cn_network_settle(struct cn_network *n, cn_build_fn build, const void *arg)
+{
+    struct cn_graph *g = build(arg);
+
+    cn_weights_settle(n->weights, g);
+    cn_graph_free(g);
+}
+
 int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, cn_build_fn build,
                     const void *arg, const struct cn_compiled **ret, struct cn_err *err)
 {

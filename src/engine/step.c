@@ -99,6 +99,55 @@ static struct cn_step_size step_size(const struct cn_job *j, int controls)
     return (struct cn_step_size){j->rows, j->h, j->w, j->tokens, controls};
 }
 
+/* ---- the model at its own size ---- */
+
+enum { USUAL_SIDE = 64 }; /* of a latent, for a model that does not say */
+
+static struct cn_step_size own_size(const struct cn_job *j)
+{
+    int side = j->unet->sample_size > 0 ? j->unet->sample_size : USUAL_SIDE;
+
+    return (struct cn_step_size){2, side, side, j->tokens, 0};
+}
+
+static void settle_control(const struct cn_job *j, const struct cn_job_control *c)
+{
+    struct unet_arg u = {&c->config->unet, CN_NET_CONTROL, own_size(j)};
+    struct control_arg a = {c->config, u.z, u.z.h * cn_vae_factor(j->vae),
+                            u.z.w * cn_vae_factor(j->vae)};
+
+    if (c->branch.net->settled)
+        return;
+    cn_network_settle(c->branch.net, build_control, &a);
+    cn_network_settle(c->branch.net, build_context, &u);
+    cn_network_settle(c->branch.net, build_hint, &a);
+    c->branch.net->settled = true;
+}
+
+/* Which kernels a network uses is decided here, once, and not by the sizes of the first request:
+ * the same request gives the same picture to the last bit, whatever was drawn before. */
+static void settle_all(struct cn_job *j)
+{
+    struct unet_arg u = {j->unet, CN_NET_UNET, own_size(j)};
+    struct vae_arg decoder = {j->vae, u.z.h, u.z.w}, encoder = decoder;
+    struct text_arg text = {cn_checkpoint_text(j->base->checkpoint), 2, j->tokens, 0};
+
+    encoder.h *= cn_vae_factor(j->vae);
+    encoder.w *= cn_vae_factor(j->vae);
+    for (int i = 0; i < j->n_controls; i++)
+        settle_control(j, &j->control[i]);
+    if (j->base->unet.settled)
+        return;
+    cn_network_settle(&j->base->text, build_text, &text);
+    cn_network_settle(&j->base->unet, build_unet, &u);
+    cn_network_settle(&j->base->unet, build_context, &u);
+    cn_network_settle(&j->base->vae, build_decoder, &decoder);
+    cn_network_settle(&j->base->vae, build_encoder, &encoder);
+    j->base->unet.settled = true;
+}
+
+/* ---- plans ---- */
+
 /* A tensor is missing, or has another shape than the configuration says: the model is broken, which
  * is not the same as a model that is not there. */
 static int blame_model(const struct cn_job *j, const struct cn_network *net, struct cn_err *err)
@@ -343,6 +392,9 @@ int cn_job_prepare(struct cn_job *j, const float *timesteps, struct cn_err *err)
     struct cn_buffer *context;
     int rc;
 
+    settle_all(j);
+    cn_job_stage(j, CN_ENGINE_LOAD, &start);
+    load = j->ms[CN_ENGINE_LOAD];
     if ((rc = prepare_latent(j, err)) < 0 || (rc = encode_text(j, &context, err)) < 0 ||
         (rc = prepare_branch(j, &j->main, context, timesteps, err)) < 0)
         return rc;

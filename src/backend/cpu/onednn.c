@@ -161,6 +161,7 @@ const struct cn_backend_ops cn_backend_onednn = {
     .weights_new = onednn_weights_new,
     .weights_free = onednn_weights_free,
     .weights_bytes = onednn_weights_bytes,
+    .weights_settle = onednn_settle,
     .compile = onednn_compile,
     .plan_free = onednn_plan_free,
     .run = onednn_run,

@@ -168,20 +168,45 @@ static int reserve_arena(struct onednn_backend *b, size_t bytes, struct cn_err *
     return CN_OK;
 }
 
+/* A plan without steps: values have places, parameters a form. */
+static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_graph *g)
+{
+    struct onednn_plan *p = cn_xcalloc(1, sizeof(*p));
+
+    p->base.ops = &cn_backend_onednn;
+    p->backend = w->backend;
+    p->weights = w;
+    p->g = cn_graph_fuse(g);
+    p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
+    choose_places(p);
+    onednn_choose_winograd(w, p->g);
+    for (int i = 0; i < p->g->count; i++) {
+        struct onednn_step s = {.op = p->g->node[i].op, .node = p->g->node[i], .out = i};
+
+        if (s.op == CN_OP_CONV2D)
+            onednn_conv_settle(p, &s);
+        else if (s.op == CN_OP_LINEAR)
+            onednn_linear_settle(p, &s);
+    }
+    return p;
+}
+
+void onednn_settle(struct cn_weights *base, const struct cn_graph *g)
+{
+    struct onednn_weights *w = (struct onednn_weights *)base;
+    int old = onednn_use_threads(w->backend->threads);
+
+    onednn_plan_free(&new_plan(w, g)->base);
+    onednn_use_threads(old);
+}
+
 int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_weights *w,
                    struct cn_plan **ret, struct cn_err *err)
 {
     int old = onednn_use_threads(((struct onednn_backend *)base)->threads);
-    struct onednn_plan *p = cn_xcalloc(1, sizeof(*p));
-    int rc;
+    struct onednn_plan *p = new_plan((struct onednn_weights *)w, g);
+    int rc = CN_OK;
 
-    p->base.ops = &cn_backend_onednn;
-    p->backend = (struct onednn_backend *)base;
-    p->weights = (struct onednn_weights *)w;
-    p->g = cn_graph_fuse(g);
-    p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
-    choose_places(p);
-    rc = onednn_choose_winograd(p->weights, p->g, err);
     for (int i = 0; i < p->g->count && rc == CN_OK; i++)
         if (p->place[i].kind == AT_ARENA)
             rc = add_step(p, i, err);
