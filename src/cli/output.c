@@ -56,7 +56,8 @@ static int check_folder(const char *path, struct cn_err *err)
     int rc = CN_OK;
 
     if (!cn_dir_exists(folder))
-        rc = cn_fail(err, CN_EIO, "cannot write \"%s\": there is no directory \"%s\"", path, folder);
+        rc = cn_fail(err, CN_EIO, "cannot write \"%s\": there is no directory \"%s\"", path,
+                     folder);
     else if (access(folder, W_OK) < 0)
         rc = cn_fail(err, CN_EIO, "cannot write \"%s\": %s", path, strerror(errno));
     free(folder);
