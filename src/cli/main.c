@@ -1,4 +1,5 @@
-/* controlnet: pictures, models and measurements at a shell, with the engine and without a daemon. */
+/* controlnet: pictures, models and measurements at a shell, with the engine and without
+ * a daemon. */
 #include "base/base.h"
 #include "cli/cli.h"
 #include "backend/backend.h"

@@ -56,7 +56,8 @@ static int check_folder(const char *path, struct cn_err *err)
     int rc = CN_OK;
 
     if (!cn_dir_exists(folder))
-        rc = cn_fail(err, CN_EIO, "cannot write \"%s\": there is no directory \"%s\"", path, folder);
+        rc = cn_fail(err, CN_EIO, "cannot write \"%s\": there is no directory \"%s\"", path,
+                     folder);
     else if (access(folder, W_OK) < 0)
         rc = cn_fail(err, CN_EIO, "cannot write \"%s\": %s", path, strerror(errno));
     free(folder);
@@ -78,12 +79,13 @@ int cn_output_check(const struct cn_output *o, struct cn_err *err)
 
     if (strcmp(o->pattern, "-") == 0)
         return o->count == 1 ? CN_OK
-                             : cn_fail(err, CN_EINVAL,
-                                       "--output: standard output takes one picture, not %d",
-                                       o->count);
+                             : cn_fail_at(err, CN_EINVAL, "--output",
+                                          "--output: standard output takes one picture, not %d",
+                                          o->count);
     path = cn_output_name(o, 0);
     if (path[0] == '\0' || cn_dir_exists(path))
-        rc = cn_fail(err, CN_EINVAL, "--output: \"%s\" is not the name of a file", path);
+        rc = cn_fail_at(err, CN_EINVAL, "--output", "--output: \"%s\" is not the name of a file",
+                        path);
     else if (!is_special(path))
         rc = check_folder(path, err);
     free(path);

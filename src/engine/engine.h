@@ -25,7 +25,7 @@ struct cn_engine_opts {
 
 #define CN_ENGINE_DEFAULTS                                                                         \
     {                                                                                              \
-        .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false                   \
+        .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false                  \
     }
 
 enum cn_engine_stage {
