@@ -44,7 +44,7 @@ static const struct key table[] = {
     NUMBER("limits", max_side, 2048, 64, 16384),
     NUMBER("limits", max_megapixels, 4, 1, 256),
     NUMBER("limits", max_controls, 8, 0, 8),
-    NUMBER("limits", max_prompt_bytes, 4096, 1, 1 << 20),
+    NUMBER("limits", max_prompt_bytes, 4096, 1, 10000),
     NUMBER("queue", capacity, 64, 1, 100000),
     NUMBER("queue", timeout_s, 300, 1, 86400),
     NUMBER("queue", max_attempts, 2, 1, 10),

@@ -18,6 +18,7 @@
 #include "job/dispatch.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -317,7 +318,8 @@ static void advance(struct front *f)
 
     if (f->step == DRAIN && (cn_dispatch_idle(f->dispatch) || spent >= f->conf.drain_s * SECOND))
         close_now(f);
-    else if (f->step == CLOSE && (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
+    else if (f->step == CLOSE && cn_server_settled(f->server) &&
+             (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
         stop_now(f);
     else if (f->step == STOP && cn_dispatch_gone(f->dispatch) && cn_server_gone(f->server))
         close_handles(f);
@@ -459,6 +461,14 @@ static void raise_fd_limit(void)
     }
 }
 
+/* Bodies and images are tens of megabytes for a moment. glibc would learn from the first ones to
+ * keep such blocks in its heap; with a fixed threshold they go back to the system when freed. */
+static void keep_memory_flat(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
 static int serve(struct front *f, struct cn_err *err)
 {
     int rc;
@@ -466,6 +476,7 @@ static int serve(struct front *f, struct cn_err *err)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     raise_fd_limit();
+    keep_memory_flat();
     init_metrics(f);
     init_loop(f);
     f->dispatch = make_dispatch(f);

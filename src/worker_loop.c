@@ -22,8 +22,8 @@ struct waiting {
     struct cn_spec spec;
 };
 
-/* lock protects queue, n_queued, running, has_running, stop and ended; cancel is atomic because
- * run asks for it at every step; the rest belongs to the thread of cn_worker_loop. */
+/* lock protects queue, n_queued, capacity, running, has_running, stop and ended; cancel is atomic
+ * because run asks for it at every step; the rest belongs to the thread of cn_worker_loop. */
 struct loop {
     const struct cn_worker_ops *ops;
     void *ctx;
@@ -262,7 +262,9 @@ static int introduce(struct loop *l, struct cn_err *err)
 
     hello.pid = (int)getpid();
     hello.capacity = CN_MIN(CN_MAX(hello.capacity, 1), CN_WORKER_QUEUE);
+    pthread_mutex_lock(&l->lock);
     l->capacity = hello.capacity;
+    pthread_mutex_unlock(&l->lock);
     if (rc == CN_OK && (rc = cn_msg_put_hello(&l->out, &hello, err)) == CN_OK)
         rc = cn_peer_write(&l->peer, &l->out, err);
     cn_msg_hello_release(&hello);

@@ -395,6 +395,11 @@ int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_e
         return rc;
     root = json_loadb((const char *)sk.text.data, sk.text.len,
                       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (root == NULL &&
+        (why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory)) {
+        cn_skeleton_release(&sk);
+        return cn_fail(err, CN_ENOMEM, "no memory for the JSON text");
+    }
     if (root == NULL) {
         rc = cn_fail(err, CN_EFORMAT, "the JSON text cannot be read: %s (line %d, column %d)",
                      why.text, why.line, why.column);

@@ -20,6 +20,28 @@ static int put_json_take(struct cn_buf *out, json_t *v, struct cn_err *err)
     return rc ? cn_fail(err, CN_ENOMEM, "cannot write JSON") : CN_OK;
 }
 
+/* Both take v; when there is no memory they drop everything and leave NULL, which put_json_take()
+ * reports: an answer is whole or it is an error. */
+static void set(json_t **o, const char *name, json_t *v)
+{
+    if (*o == NULL) {
+        json_decref(v);
+    } else if (json_object_set_new(*o, name, v) < 0) {
+        json_decref(*o);
+        *o = NULL;
+    }
+}
+
+static void add(json_t **list, json_t *v)
+{
+    if (*list == NULL) {
+        json_decref(v);
+    } else if (json_array_append_new(*list, v) < 0) {
+        json_decref(*list);
+        *list = NULL;
+    }
+}
+
 static json_t *weights_json(const struct cn_spec_control *c)
 {
     json_t *list;
@@ -27,8 +49,8 @@ static json_t *weights_json(const struct cn_spec_control *c)
     if (c->weights != CN_W_CUSTOM)
         return json_string(cn_enum_weights.name[c->weights]);
     list = json_array();
-    for (int i = 0; i < CN_CONTROL_LEVELS; i++)
-        json_array_append_new(list, json_real(c->weight[i]));
+    for (int i = 0; i < c->n_weights; i++)
+        add(&list, json_real(c->weight[i]));
     return list;
 }
 
@@ -54,15 +76,12 @@ static json_t *spec_json(const struct cn_spec *s)
     json_t *controls = json_array();
 
     for (int i = 0; i < s->n_controls; i++)
-        json_array_append_new(controls, control_json(&s->control[i]));
-    if (o != NULL && s->init_image.len > 0)
-        json_object_set_new(o, "init_image_bytes", json_integer((json_int_t)s->init_image.len));
-    if (o != NULL && s->mask.len > 0)
-        json_object_set_new(o, "mask_bytes", json_integer((json_int_t)s->mask.len));
-    if (o != NULL)
-        json_object_set_new(o, "controls", controls);
-    else
-        json_decref(controls);
+        add(&controls, control_json(&s->control[i]));
+    if (s->init_image.len > 0)
+        set(&o, "init_image_bytes", json_integer((json_int_t)s->init_image.len));
+    if (s->mask.len > 0)
+        set(&o, "mask_bytes", json_integer((json_int_t)s->mask.len));
+    set(&o, "controls", controls);
     return o;
 }
 
@@ -76,13 +95,13 @@ static json_t *timings_json(const struct cn_job *job)
 {
     json_t *o = json_object(), *stages = json_object();
 
-    json_object_set_new(o, "queue", json_real(ms_of(job->queued_ns, job->started_ns)));
-    json_object_set_new(o, "run", json_real(ms_of(job->started_ns, job->ended_ns)));
-    json_object_set_new(o, "total", json_real(ms_of(job->queued_ns, job->ended_ns)));
+    set(&o, "queue", json_real(ms_of(job->queued_ns, job->started_ns)));
+    set(&o, "run", json_real(ms_of(job->started_ns, job->ended_ns)));
+    set(&o, "total", json_real(ms_of(job->queued_ns, job->ended_ns)));
     for (int i = 0; i < CN_STAGE_COUNT; i++)
         if (job->stage_ms[i] > 0)
-            json_object_set_new(stages, cn_enum_stage.name[i], json_real(job->stage_ms[i]));
-    json_object_set_new(o, "stages", stages);
+            set(&stages, cn_enum_stage.name[i], json_real(job->stage_ms[i]));
+    set(&o, "stages", stages);
     return o;
 }
 
@@ -126,22 +145,20 @@ static json_t *model_json(const struct cn_model_info *m, bool is_default)
     json_t *o = json_pack("{ss ss ss}", "name", m->name, "kind", cn_enum_model_kind.name[m->kind],
                           "family", m->family);
 
-    if (o == NULL)
-        return NULL;
     if (m->title[0] != '\0')
-        json_object_set_new(o, "title", json_string(m->title));
+        set(&o, "title", json_string(m->title));
     if (m->annotator[0] != '\0')
-        json_object_set_new(o, "annotator", json_string(m->annotator));
+        set(&o, "annotator", json_string(m->annotator));
     if (m->kind == CN_MODEL_BASE) {
-        json_object_set_new(o, "width", json_integer(m->width));
-        json_object_set_new(o, "height", json_integer(m->height));
-        json_object_set_new(o, "multiple", json_integer(m->multiple));
-        json_object_set_new(o, "default", json_boolean(is_default));
+        set(&o, "width", json_integer(m->width));
+        set(&o, "height", json_integer(m->height));
+        set(&o, "multiple", json_integer(m->multiple));
+        set(&o, "default", json_boolean(is_default));
     }
     if (m->parameters != 0)
-        json_object_set_new(o, "parameters", json_integer((json_int_t)m->parameters));
+        set(&o, "parameters", json_integer((json_int_t)m->parameters));
     if (m->bytes != 0)
-        json_object_set_new(o, "bytes", json_integer((json_int_t)m->bytes));
+        set(&o, "bytes", json_integer((json_int_t)m->bytes));
     return o;
 }
 
@@ -158,7 +175,7 @@ int cn_result_models(const struct cn_catalog *c, struct cn_buf *out, struct cn_e
     json_t *list = json_array();
 
     for (int i = 0; i < c->n; i++)
-        json_array_append_new(list, model_json(&c->model[i], &c->model[i] == preset));
+        add(&list, model_json(&c->model[i], &c->model[i] == preset));
     return put_list(out, "models", list, err);
 }
 
@@ -167,7 +184,7 @@ static json_t *names_json(const struct cn_enum *e)
     json_t *list = json_array();
 
     for (int i = 0; i < e->count; i++)
-        json_array_append_new(list, json_string(e->name[i]));
+        add(&list, json_string(e->name[i]));
     return list;
 }
 
@@ -194,10 +211,9 @@ int cn_result_annotators(const struct cn_catalog *c, struct cn_buf *out, struct 
 {
     json_t *list = json_array();
 
-    json_array_append_new(
-        list, json_pack("{ss ss}", "name", "none", "title", "the image is a control map already"));
+    add(&list, json_pack("{ss ss}", "name", "none", "title", "the image is a control map already"));
     for (int i = 0; i < c->n_annotators; i++)
-        json_array_append_new(list, json_pack("{ss ss}", "name", c->annotator[i].name, "title",
-                                              c->annotator[i].title));
+        add(&list,
+            json_pack("{ss ss}", "name", c->annotator[i].name, "title", c->annotator[i].title));
     return put_list(out, "annotators", list, err);
 }

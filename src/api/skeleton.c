@@ -12,6 +12,7 @@ struct scan {
     struct cn_skeleton *sk;
     const char *p, *end;
     int depth, structure;
+    unsigned char plain[256];
     struct cn_err *err;
 };
 
@@ -27,11 +28,9 @@ static void fill_class(unsigned char table[256])
 }
 
 /* p is behind the opening quote. Returns the closing quote, or NULL when there is none. */
-static const char *string_end(const char *p, const char *end, bool *ret_plain)
+static const char *string_end(const unsigned char table[256], const char *p, const char *end,
+                              bool *ret_plain)
 {
-    unsigned char table[256];
-
-    fill_class(table);
     *ret_plain = true;
     for (; p < end; p++) {
         if (table[(unsigned char)*p])
@@ -60,14 +59,14 @@ static int take_string(struct scan *s)
 {
     const char *start = s->p + 1;
     bool plain;
-    const char *close = string_end(start, s->end, &plain);
+    const char *close = string_end(s->plain, start, s->end, &plain);
     struct cn_skeleton *sk = s->sk;
     char name[64];
 
     if (close == NULL)
         return cn_fail(s->err, CN_EFORMAT, "the JSON text ends inside a string");
     s->p = close + 1;
-    if (!plain || close - start <= CN_JSON_LONG_STRING)
+    if (close - start <= (plain ? CN_JSON_LONG_BASE64 : CN_JSON_LONG_STRING))
         return put(s, start - 1, (size_t)(close - start) + 2);
     if (sk->n == CN_JSON_MAX_SLOTS)
         return cn_fail(s->err, CN_ETOOBIG, "more than %d long strings in the JSON text", sk->n);
@@ -121,6 +120,7 @@ int cn_skeleton_make(struct cn_skeleton *sk, const char *body, size_t len, struc
     uint64_t r[2] = {0, 0};
     int rc;
 
+    fill_class(s.plain);
     memset(sk, 0, sizeof(*sk));
     cn_buf_init(&sk->text, CN_JSON_MAX_TEXT);
     while (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r))

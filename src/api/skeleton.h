@@ -1,9 +1,9 @@
 /* A JSON body without its images: what keeps jansson's memory small.
  *
  * jansson needs up to 77 bytes for one byte of "[{},{}," and copies every string. So a body is
- * scanned first: its structure is counted and limited, and every string that is long and consists
- * of base64 (or "data:" URL) characters only is taken out, with a name nobody can guess in its
- * place. The strings stay where they are, in the body, until someone decodes them.
+ * scanned first: its structure is counted and limited, and every long string is taken out, with a
+ * name nobody can guess in its place. The strings stay where they are, in the body, until someone
+ * decodes them as images, or complains that they are no text.
  *
  * Any thread.
  *
@@ -22,11 +22,12 @@ enum {
     CN_JSON_MAX_DEPTH = 32,
     CN_JSON_MAX_STRUCTURE = 10000, /* brackets, braces, commas, colons outside of strings */
     CN_JSON_MAX_TEXT = 256 * 1024, /* bytes that are left for jansson */
-    CN_JSON_LONG_STRING = 4096,    /* base64 longer than this is taken out */
+    CN_JSON_LONG_BASE64 = 4096,    /* a string of base64 that is longer is taken out, */
+    CN_JSON_LONG_STRING = 65536,   /* and any other: no text may be so long */
     CN_JSON_MAX_SLOTS = 32
 };
 
-/* The raw inside of a JSON string; "\/" is the only escape in it. Borrowed from the body. */
+/* The raw inside of a JSON string, with its escapes. Borrowed from the body. */
 struct cn_slice {
     const char *data;
     size_t len;

@@ -48,8 +48,6 @@ static const struct {
     {"conditioner.embedders.", "an SDXL checkpoint: SDXL models are not supported"},
     {"model.diffusion_model.label_emb.", "an SDXL checkpoint: SDXL models are not supported"},
     {"lora_", "a LoRA, not a model"},
-    {"lora_unet_", "a LoRA, not a model"},
-    {"lora_te_", "a LoRA, not a model"},
     {"double_blocks.", "a Flux checkpoint: only models with a UNet are supported"},
     {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint: only models with a UNet are "
                                             "supported"},

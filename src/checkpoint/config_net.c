@@ -356,6 +356,8 @@ int cn_check_unet(const char *path, const struct cn_unet_config *u, struct cn_er
                            "\"%s\": attention_head_dim: %d channels do not divide into %d heads",
                            path, u->channels[i], u->heads[i]);
     }
+    if (u->layers_per_block < 1)
+        return cn_fail(err, CN_EINVAL, "\"%s\": layers_per_block is 0", path);
     if (u->channels[0] % 2 != 0)
         return cn_fail(err, CN_EINVAL, "\"%s\": block_out_channels: the first is odd: %d", path,
                        u->channels[0]);
@@ -364,5 +366,7 @@ int cn_check_unet(const char *path, const struct cn_unet_config *u, struct cn_er
 
 int cn_check_vae(const char *path, const struct cn_vae_config *v, struct cn_err *err)
 {
+    if (v->layers_per_block < 1)
+        return cn_fail(err, CN_EINVAL, "\"%s\": layers_per_block is 0", path);
     return check_groups(path, v->channels, v->blocks, v->norm_groups, err);
 }

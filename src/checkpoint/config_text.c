@@ -42,6 +42,8 @@ static void read_text(struct cn_conf *f, struct cn_text_config *t)
 
 int cn_check_text(const char *path, const struct cn_text_config *t, struct cn_err *err)
 {
+    if (t->layers < 1)
+        return cn_fail(err, CN_EINVAL, "\"%s\": num_hidden_layers is 0", path);
     if (t->hidden_size % t->heads != 0)
         return cn_fail(err, CN_EINVAL,
                        "\"%s\": num_attention_heads: hidden_size %d does not divide into %d heads",

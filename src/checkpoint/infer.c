@@ -222,6 +222,8 @@ static bool predicts_v(const struct cn_checkpoint *c, const struct cn_safetensor
     return n != 875000;
 }
 
+/* The scheduler_config.json that was published with SD 1.5, which says nothing about the spacing:
+ * the same model as a directory and as a file must give the same picture. */
 static void infer_schedule(struct cn_checkpoint *c, const struct cn_safetensors *st)
 {
     c->schedule = (struct cn_schedule_config){
@@ -230,7 +232,7 @@ static void infer_schedule(struct cn_checkpoint *c, const struct cn_safetensors 
         .beta_end = 0.012,
         .beta_schedule = CN_BETA_SCALED_LINEAR,
         .prediction = predicts_v(c, st) ? CN_PREDICT_V : CN_PREDICT_EPSILON,
-        .spacing = CN_LEADING,
+        .spacing = CN_SPACING_MODEL,
         .steps_offset = 1,
         .rescale_zero_snr = cn_safetensors_has(st, "ztsnr"),
     };

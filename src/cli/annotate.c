@@ -32,17 +32,16 @@ static void print_annotators(FILE *out)
 
         fprintf(out, "  %-18s %s\n", a->name, a->help);
         for (int k = 0; k < a->n_params; k++)
-            fprintf(out, "    %-16s %s: %g to %g (default: %g)\n", a->param[k].name,
-                    a->param[k].help, a->param[k].min, a->param[k].max, a->param[k].def);
+            fprintf(out, "    %-16s %s\n%21s%g to %g (default: %g)\n", a->param[k].name,
+                    a->param[k].help, "", a->param[k].min, a->param[k].max, a->param[k].def);
     }
 }
 
 static const struct cn_cli_help help = {
     .name = "annotate",
     .usage = "[options] NAME IN OUT [PARAMETER=VALUE...]",
-    .about =
-        "Makes the control map that a ControlNet wants of the picture IN, and writes it to OUT.\n"
-        "IN and OUT may be -.\n",
+    .about = "Makes the control map that a ControlNet wants of the picture IN, and writes it\n"
+             "to OUT. IN and OUT may be -.\n",
     .options = table,
     .examples = "  controlnet annotate canny photo.jpg edges.png low=50 high=120\n",
     .more = print_annotators};

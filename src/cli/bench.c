@@ -1,8 +1,8 @@
 /* controlnet bench: the same job again and again, with a clock.
  *
  * A run draws one picture with one step more than asked for: the first step is not counted, because
- * plans are compiled in it and caches are cold. A step is what lies between two calls of
- * progress(): ControlNets, UNet, guidance, sampler.
+ * plans are compiled in it and caches are cold. A step is what lies between two calls of progress():
+ * ControlNets, UNet, guidance, sampler.
  */
 #include "base/base.h"
 #include "cli/cli.h"
@@ -59,10 +59,10 @@ static const struct cn_option table[] = {
 static const struct cn_cli_help help = {
     .name = "bench",
     .usage = "[options] [--model NAME|PATH] [--control MODEL]",
-    .about =
-        "Measures how long the parts of a job take: median and least time of each, the memory\n"
-        "used, and the time of a picture. \"load\" is reading weights and making plans, once;\n"
-        "\"step\" is one step with everything in it, \"controlnet\" and \"unet\" its parts.\n",
+    .about = "Measures how long the parts of a job take: median and least time of each, the\n"
+             "memory used, and the time of a picture. \"load\" is reading weights and making\n"
+             "plans, once; \"step\" is one step with everything in it, \"controlnet\" and\n"
+             "\"unet\" its parts.\n",
     .options = table,
     .examples = "  controlnet bench -m sd15 --control canny -W 512 -H 512 --steps 5\n"
                 "  controlnet bench -m sd15 --repeat 3 --csv > sd15.csv\n"};
@@ -358,12 +358,12 @@ static int bench(struct options *o, struct cn_err *err)
     int status, rc;
 
     cn_progress_init(&r.progress, o->quiet, 1);
+    cn_cli_catch_signals();
     rc = parse_spec(o, err);
     if (rc == CN_OK)
         rc = cn_cli_engine_open(&o->engine, o->profile, &m, err);
     if (rc == CN_OK)
         rc = complete_spec(o, &m, err);
-    cn_cli_catch_signals();
     for (int i = 0; i < o->repeat && rc == CN_OK; i++)
         rc = run_once(&r, m.e, i == 0, err);
     cn_progress_clear(&r.progress);

@@ -126,7 +126,8 @@ int cn_cli_read_image(const char *path, struct cn_blob *ret, struct cn_err *err)
 
 /* ---- interrupt.c ---- */
 
-/* From now on SIGINT and SIGTERM are remembered once; the second one ends the process. */
+/* From now on the first SIGINT or SIGTERM is remembered and the second one ends the process. To be
+ * called before the engine starts its threads. */
 void cn_cli_catch_signals(void);
 int cn_cli_signal(void); /* 0: none */
 

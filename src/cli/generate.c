@@ -97,7 +97,7 @@ static void print_control_help(FILE *out)
 {
     fputs("\nkeys of --control MODEL=FILE,KEY=VALUE,...:\n"
           "  strength=X                  0 to 2 (default: 1)\n"
-          "  start=X, end=X              window of the steps, 0 to 1 (default: all of them)\n"
+          "  start=X, end=X              window of the steps, 0 to 1 (default: all)\n"
           "  branch=both|cond            cond: leave the negative prompt's half alone\n"
           "  weights=uniform|soft|resolution|W:W:...\n"
           "                              how strength is spread over the levels; the last\n"
@@ -111,9 +111,9 @@ static void print_control_help(FILE *out)
 
 static const char examples[] =
     "  controlnet generate -p \"a red apple\" -o apple.png\n"
-    "  controlnet generate -m sd15 -p \"a house\" -C canny=edges.png -s 30 -o house.png\n"
-    "  controlnet generate -p \"a house\" -C canny=photo.jpg,annotator=canny,strength=0.8 \\\n"
-    "      --seed 42 --count 4 --json -o house.webp\n";
+    "  controlnet generate -m sd15 -p \"a house\" -C canny=edges.png -o house.png\n"
+    "  controlnet generate -p \"a house\" --seed 42 --count 4 --json -o house.webp \\\n"
+    "      --control canny=photo.jpg,annotator=canny,strength=0.8\n";
 
 static const struct cn_cli_help help = {.name = "generate",
                                         .usage = "[options] -p PROMPT -o FILE",
@@ -316,7 +316,6 @@ static int draw(struct run *r, struct cn_cli_models *m, struct cn_err *err)
     double start = cn_now_s();
     int rc;
 
-    cn_cli_catch_signals();
     rc = cn_engine_run(m->e, &r->o->spec, &cb, err);
     r->total_ms = (cn_now_s() - start) * 1e3;
     cn_progress_clear(&r->progress);
@@ -329,6 +328,7 @@ static int generate(struct options *o, struct cn_err *err)
     struct cn_cli_models m = {0};
     int status = CN_EXIT_OK;
 
+    cn_cli_catch_signals();
     if (cn_output_check(&r.output, err) < 0 ||
         cn_cli_engine_open(&o->engine, false, &m, err) < 0 ||
         cn_cli_resolve_spec(&m, &o->spec, err) < 0) {

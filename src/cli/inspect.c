@@ -18,14 +18,9 @@ struct options {
 
 static const struct cn_option table[] = {
     CN_OPTION_HEADING("options"),
-    {.kind = CN_OPT_FLAG,
-     .name = "all",
-     .letter = 'a',
-     AT(all),
+    {.kind = CN_OPT_FLAG, .name = "all", .letter = 'a', AT(all),
      .help = "name every tensor that does not fit, also superfluous ones"},
-    {.kind = CN_OPT_FLAG,
-     .name = "json",
-     AT(json),
+    {.kind = CN_OPT_FLAG, .name = "json", AT(json),
      .help = "as JSON, with every tensor that does not fit"},
     CN_CLI_HELP(struct options),
     CN_OPTION_END};
@@ -33,11 +28,11 @@ static const struct cn_option table[] = {
 static const struct cn_cli_help help = {
     .name = "inspect",
     .usage = "[options] PATH...",
-    .about =
-        "Says what models hold: kind, sizes, types, parameters; which tensors are missing, have\n"
-        "the wrong shape, or are not needed; and, when base models and ControlNets are named\n"
-        "together, which of them fit. PATH is a diffusers directory or a .safetensors file.\n"
-        "Only headers are read. The status is 1 when a model is not in order.\n",
+    .about = "Says what models hold: kind, sizes, types, parameters; which tensors are\n"
+             "missing, have the wrong shape, or are not needed; and, when base models and\n"
+             "ControlNets are named together, which of them fit. PATH is a diffusers\n"
+             "directory or a .safetensors file. Only headers are read. The status is 1 when\n"
+             "a model is not in order.\n",
     .options = table,
     .examples = "  controlnet inspect models/sd15 models/canny\n"
                 "  controlnet inspect --json v1-5-pruned.safetensors | jq .[0].components\n"};

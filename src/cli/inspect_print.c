@@ -188,8 +188,7 @@ static json_t *integers(const int *v, int n)
 
 static json_t *unet_json(const struct cn_unet_config *u)
 {
-    return json_pack("{si si si so si so si sb si}", "in_channels", u->in_channels,
-                     "out_channels", u->out_channels, "sample_size", u->sample_size,
+    return json_pack("{si so si so si sb si}", "in_channels", u->in_channels,
                      "block_out_channels", integers(u->channels, u->blocks), "layers_per_block",
                      u->layers_per_block, "heads", integers(u->heads, u->blocks),
                      "cross_attention_dim", u->cross_attention_dim, "linear_projection",
@@ -208,13 +207,14 @@ static json_t *config_json(const struct cn_inspected *m, enum cn_component comp)
                          t->hidden_size, "layers", t->layers, "heads", t->heads,
                          "max_position", t->max_position);
     case CN_COMP_UNET:
-        return unet_json(&m->r.unet);
+        return json_pack("{si si so}", "sample_size", m->r.unet.sample_size, "out_channels",
+                         m->r.unet.out_channels, "encoder", unet_json(&m->r.unet));
     case CN_COMP_VAE:
         return json_pack("{so si sf}", "block_out_channels", integers(v->channels, v->blocks),
                          "latent_channels", v->latent_channels, "scaling_factor",
                          v->scaling_factor);
     default:
-        return json_pack("{so so sb sb}", "unet", unet_json(&c->unet), "hint_channels",
+        return json_pack("{so so sb sb}", "encoder", unet_json(&c->unet), "hint_channels",
                          integers(c->hint_out, c->hint_blocks), "bgr", c->bgr, "global_pool",
                          c->global_pool);
     }

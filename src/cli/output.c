@@ -79,12 +79,13 @@ int cn_output_check(const struct cn_output *o, struct cn_err *err)
 
     if (strcmp(o->pattern, "-") == 0)
         return o->count == 1 ? CN_OK
-                             : cn_fail(err, CN_EINVAL,
-                                       "--output: standard output takes one picture, not %d",
-                                       o->count);
+                             : cn_fail_at(err, CN_EINVAL, "--output",
+                                          "--output: standard output takes one picture, not %d",
+                                          o->count);
     path = cn_output_name(o, 0);
     if (path[0] == '\0' || cn_dir_exists(path))
-        rc = cn_fail(err, CN_EINVAL, "--output: \"%s\" is not the name of a file", path);
+        rc = cn_fail_at(err, CN_EINVAL, "--output", "--output: \"%s\" is not the name of a file",
+                        path);
     else if (!is_special(path))
         rc = check_folder(path, err);
     free(path);

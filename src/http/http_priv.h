@@ -82,12 +82,13 @@ struct cn_request {
     struct cn_buf body;
     size_t body_bytes; /* also what was thrown away */
     bool begun, answered, suspended, too_large, overloaded, gone;
-    bool close;      /* the connection ends with this answer */
-    uv_poll_t watch; /* tells when the client hangs up */
-    bool watching;
+    bool close;       /* the connection ends with this answer */
+    bool over;        /* MHD has ended the request; others hold it still */
+    uv_poll_t *watch; /* tells when the client hangs up; NULL: nobody listens */
     int status;
     size_t bytes_out;
-    bool as_json; /* how the result is wanted */
+    bool as_json;               /* how the result is wanted */
+    struct cn_reading *reading; /* the body on its way to a job description */
     struct cn_job *job;
     size_t job_bytes; /* of its images, counted in the server's inflight */
 };
@@ -131,6 +132,14 @@ void cn_conn_phase(struct cn_conn *conn, enum cn_phase phase);
 void cn_request_suspend(struct cn_request *q, uv_poll_cb on_hangup);
 void cn_request_resume(struct cn_request *q);
 void cn_request_drop_body(struct cn_request *q);
+struct cn_request *cn_request_ref(struct cn_request *q);
+void cn_request_unref(struct cn_request *q);
+
+/* reading.c */
+bool cn_reading_start(struct cn_request *q); /* true: suspended until it is read */
+int cn_reading_take(struct cn_request *q, struct cn_spec *ret, enum cn_fault *ret_fault,
+                    struct cn_err *err); /* fault is CN_FAULT_COUNT: by the error's code */
+void cn_reading_abandon(struct cn_request *q);
 
 /* routes_images.c, routes_info.c */
 enum MHD_Result cn_images_admit(struct cn_request *q);

@@ -8,7 +8,7 @@ libcnhttp_a_SOURCES = \
     %reldir%/listen.h %reldir%/listen.c \
     %reldir%/mhd_loop.h %reldir%/mhd_loop.c \
     %reldir%/multipart.h %reldir%/multipart.c \
-    %reldir%/reply.c %reldir%/route.c %reldir%/routes_images.c %reldir%/routes_info.c \
+    %reldir%/reading.c %reldir%/reply.c %reldir%/route.c %reldir%/routes_images.c %reldir%/routes_info.c \
     %reldir%/server.h %reldir%/server.c \
     %reldir%/status.h %reldir%/status.c
 nodist_libcnhttp_a_SOURCES = %reldir%/assets.c

@@ -1,7 +1,6 @@
 /* POST /v1/images: generate, and wait for it. */
 #include "base/base.h"
 #include "http/http_priv.h"
-#include "api/request.h"
 #include "api/result.h"
 #include "http/accept.h"
 #include "http/multipart.h"
@@ -52,63 +51,7 @@ enum MHD_Result cn_images_admit(struct cn_request *q)
     return MHD_YES;
 }
 
-/* ---- the body ---- */
-
-/* Splits the parts into the JSON ("params") and the images. */
-static int sort_parts(const struct cn_part *part, int n, struct cn_api_input *in,
-                      struct cn_api_part *image, struct cn_err *err)
-{
-    for (int i = 0; i < n; i++) {
-        if (strcmp(part[i].name, "params") == 0) {
-            in->json = (const char *)part[i].data;
-            in->json_len = part[i].len;
-            continue;
-        }
-        image[in->n_parts++] = (struct cn_api_part){part[i].name, part[i].data, part[i].len, false};
-    }
-    if (in->json == NULL)
-        return cn_fail(err, CN_EFORMAT, "there is no part \"params\"");
-    in->part = image;
-    return CN_OK;
-}
-
-static int read_multipart(struct cn_request *q, const char *type, struct cn_api_input *in,
-                          struct cn_spec *spec, enum cn_fault *fault, struct cn_err *err)
-{
-    struct cn_part part[CN_MULTIPART_MAX_PARTS];
-    struct cn_api_part image[CN_MULTIPART_MAX_PARTS];
-    char boundary[CN_MULTIPART_BOUNDARY];
-    int n, rc = cn_multipart_boundary(type, boundary, err);
-
-    *fault = CN_FAULT_MULTIPART;
-    if (rc < 0)
-        return rc;
-    n = cn_multipart_parse(boundary, q->body.data, q->body.len, part, CN_MULTIPART_MAX_PARTS, err);
-    if (n < 0)
-        return n;
-    if ((rc = sort_parts(part, n, in, image, err)) < 0)
-        return rc;
-    *fault = CN_FAULT_COUNT;
-    return cn_api_read_images(in, spec, err);
-}
-
-static int read_body(struct cn_request *q, struct cn_spec *spec, enum cn_fault *fault,
-                     struct cn_err *err)
-{
-    const struct cn_server *s = q->e->s;
-    const char *type = cn_request_header(q, "Content-Type");
-    struct cn_api_input in = {
-        .limits = &s->o.limits, .max_image = s->o.max_image, .max_total = s->o.max_body};
-
-    *fault = CN_FAULT_COUNT; /* by the error's code */
-    if (q->body.len == 0)
-        return cn_fail(err, CN_EFORMAT, "the body is empty");
-    if (cn_multipart_is(type))
-        return read_multipart(q, type, &in, spec, fault, err);
-    in.json = (const char *)q->body.data;
-    in.json_len = q->body.len;
-    return cn_api_read_images(&in, spec, err);
-}
+/* ---- the wait ---- */
 
 /* JSON or the picture itself? False: neither, and the answer is on its way. */
 static bool negotiate(struct cn_request *q, const struct cn_spec *spec, enum MHD_Result *ret)
@@ -134,8 +77,6 @@ static bool negotiate(struct cn_request *q, const struct cn_spec *spec, enum MHD
     q->as_json = spec->n > 1 || json > picture || (json_named && json == picture);
     return true;
 }
-
-/* ---- the wait ---- */
 
 static void on_job_end(struct cn_job *job, void *arg)
 {
@@ -208,7 +149,6 @@ static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec)
         cn_spec_release(spec);
         return rc;
     }
-    cn_request_drop_body(q); /* the spec has what it needs */
     if (q->e->s->inflight + image_bytes(spec) > q->e->s->o.max_inflight) {
         cn_spec_release(spec);
         return cn_reply_fault(q, CN_FAULT_OVERLOADED, "the waiting jobs need too much memory",
@@ -226,7 +166,9 @@ enum MHD_Result cn_images_handle(struct cn_request *q)
     enum cn_fault fault;
     struct cn_spec spec;
 
-    if (read_body(q, &spec, &fault, &err) < 0)
+    if (q->reading == NULL && cn_reading_start(q))
+        return MHD_YES; /* this is called again when it is read */
+    if (cn_reading_take(q, &spec, &fault, &err) < 0)
         return fault == CN_FAULT_COUNT ? cn_reply_err(q, &err)
                                        : cn_reply_fault(q, fault, err.msg, err.where);
     return submit(q, &spec);

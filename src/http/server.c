@@ -51,20 +51,25 @@ static void cut(struct cn_conn *conn)
     shutdown(conn->fd, SHUT_RDWR);
 }
 
-static bool body_is_fast_enough(const struct cn_conn *conn)
+/* Milliseconds until the next look at a body that arrives; 0: it is too slow, or took too long. */
+static uint64_t body_may_take(const struct cn_conn *conn)
 {
-    int64_t s = (cn_now_ns() - conn->since_ns) / SECOND;
+    int64_t ms = (cn_now_ns() - conn->since_ns) / 1000000 + 1; /* timers may be early by less */
+    int64_t left = conn->e->s->o.body_timeout_s * INT64_C(1000) - ms;
+    int64_t counted = ms - BODY_GRACE_S * INT64_C(1000) - 1000;
 
-    return s < conn->e->s->o.body_timeout_s &&
-           (s < BODY_GRACE_S + 1 || conn->body_bytes >= (size_t)(s - BODY_GRACE_S) * BODY_MIN_RATE);
+    if (left <= 0 || (counted > 0 && conn->body_bytes < (size_t)counted * BODY_MIN_RATE / 1000))
+        return 0;
+    return (uint64_t)CN_MIN(left, BODY_CHECK_S * INT64_C(1000));
 }
 
 static void on_deadline(uv_timer_t *t)
 {
     struct cn_conn *conn = t->data;
+    uint64_t more = conn->phase == CN_PHASE_BODY ? body_may_take(conn) : 0;
 
-    if (conn->phase == CN_PHASE_BODY && body_is_fast_enough(conn)) {
-        uv_timer_start(t, on_deadline, BODY_CHECK_S * 1000, 0);
+    if (more > 0) {
+        uv_timer_start(t, on_deadline, more, 0);
         return;
     }
     if (conn->phase != CN_PHASE_IDLE)
@@ -138,7 +143,13 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **slot,
 
 /* ---- requests ---- */
 
-static void unref(struct cn_request *q)
+struct cn_request *cn_request_ref(struct cn_request *q)
+{
+    q->refs++;
+    return q;
+}
+
+void cn_request_unref(struct cn_request *q)
 {
     if (--q->refs > 0)
         return;
@@ -372,16 +383,31 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 
 static void on_watch_closed(uv_handle_t *h)
 {
-    unref(h->data);
+    cn_request_unref(h->data);
+    free(h);
 }
 
 static void stop_watch(struct cn_request *q)
 {
-    if (!q->watching)
+    if (q->watch == NULL)
         return;
-    q->watching = false;
-    uv_poll_stop(&q->watch);
-    uv_close((uv_handle_t *)&q->watch, on_watch_closed);
+    uv_poll_stop(q->watch);
+    uv_close((uv_handle_t *)q->watch, on_watch_closed);
+    q->watch = NULL;
+}
+
+/* A handle of its own for each suspension: the one before may still be closing. */
+static void start_watch(struct cn_request *q, uv_poll_cb on_hangup)
+{
+    uv_poll_t *watch = cn_xcalloc(1, sizeof(*watch));
+
+    if (uv_poll_init(q->e->s->o.loop, watch, q->conn->fd) < 0) {
+        free(watch); /* then the job runs to its end for nobody */
+        return;
+    }
+    watch->data = cn_request_ref(q);
+    q->watch = watch;
+    uv_poll_start(watch, UV_DISCONNECT, on_hangup);
 }
 
 void cn_request_suspend(struct cn_request *q, uv_poll_cb on_hangup)
@@ -392,12 +418,7 @@ void cn_request_suspend(struct cn_request *q, uv_poll_cb on_hangup)
     if (q->conn == NULL)
         return;
     cn_conn_phase(q->conn, CN_PHASE_WAIT);
-    if (uv_poll_init(q->e->s->o.loop, &q->watch, q->conn->fd) < 0)
-        return; /* then the job runs to its end for nobody */
-    q->watch.data = q;
-    q->watching = true;
-    q->refs++;
-    uv_poll_start(&q->watch, UV_DISCONNECT, on_hangup);
+    start_watch(q, on_hangup);
 }
 
 void cn_request_resume(struct cn_request *q)
@@ -471,7 +492,9 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **slot,
     if (q->conn != NULL)
         cn_conn_phase(q->conn, CN_PHASE_IDLE);
     q->conn = NULL;
-    unref(q);
+    q->over = true;
+    cn_reading_abandon(q);
+    cn_request_unref(q);
 }
 
 /* ---- the server ---- */
@@ -608,6 +631,11 @@ void cn_server_close(struct cn_server *s)
     for (struct cn_conn *c = s->conns; c != NULL; c = c->next)
         if (c->phase == CN_PHASE_IDLE)
             cut(c);
+}
+
+bool cn_server_settled(const struct cn_server *s)
+{
+    return s->n_suspended == 0;
 }
 
 bool cn_server_quiet(struct cn_server *s)

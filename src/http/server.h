@@ -55,9 +55,10 @@ int cn_server_port(const struct cn_server *s, bool admin);
 bool cn_server_ready(struct cn_server *s, const char **ret_why);
 
 void cn_server_drain(struct cn_server *s);
-void cn_server_close(struct cn_server *s); /* stop listening, end idle connections */
-bool cn_server_quiet(struct cn_server *s); /* no connection is left */
-void cn_server_stop(struct cn_server *s);  /* end what is left, close the handles */
+void cn_server_close(struct cn_server *s);         /* stop listening, end idle connections */
+bool cn_server_quiet(struct cn_server *s);         /* no connection is left */
+bool cn_server_settled(const struct cn_server *s); /* nobody is suspended: stop is allowed */
+void cn_server_stop(struct cn_server *s);          /* end what is left, close the handles */
 bool cn_server_gone(const struct cn_server *s);
 void cn_server_free(struct cn_server *s);
 

@@ -5,3 +5,4 @@ libcntext_a_SOURCES = \
     %reldir%/tokenizer.h %reldir%/tokenizer.c \
     %reldir%/unicode.c %reldir%/unicode_class.c %reldir%/unicode_norm.c \
     %reldir%/vocab.c
+EXTRA_DIST += tools/unicode/make-tables

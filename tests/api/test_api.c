@@ -96,6 +96,7 @@ static void every_field_is_read(void **state)
     assert_int_equal(s.control[0].resize, CN_PAD);
     assert_int_equal(s.control[1].weights, CN_W_CUSTOM);
     assert_true(s.control[1].weight[12] == 12.5);
+    assert_int_equal(s.control[1].n_weights, 13);
     cn_spec_release(&s);
 }
 
@@ -148,9 +149,10 @@ static void wrong_fields_are_named(void **state)
         {C("\"start\":0.5,\"end\":0.5"), "/controls/0/start", "not below"},
         {C("\"end\":\"1\""), "/controls/0/end", "expected a number"},
         {C("\"branch\":\"uncond\""), "/controls/0/branch", "both or cond"},
-        {C("\"weights\":\"custom\""), "/controls/0/weights", "list of 13"},
+        {C("\"weights\":\"custom\""), "/controls/0/weights", "list of numbers"},
         {C("\"weights\":7"), "/controls/0/weights", "got an integer"},
-        {C("\"weights\":[1]"), "/controls/0/weights", "1 numbers: expected 13"},
+        {C("\"weights\":[]"), "/controls/0/weights", "0 numbers: expected 1 to 13"},
+        {C("\"weights\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1]"), "/controls/0/weights", "14 numbers"},
         {C("\"weights\":[1,1,1,1,1,1,1,1,1,1,1,1,\"x\"]"), "/controls/0/weights/12",
          "got a string"},
         {C("\"weights\":[1,1,1,1,1,1,1,1,1,1,1,1,101]"), "/controls/0/weights", "100"},

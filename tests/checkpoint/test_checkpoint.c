@@ -300,7 +300,7 @@ static void single_files_are_understood(void **state)
     assert_int_equal(cn_checkpoint_kind(c), CN_CKPT_FILE);
     assert_null(cn_checkpoint_tokenizer(c));
     is_the_tiny_model(c);
-    assert_int_equal(cn_checkpoint_schedule(c)->spacing, 1); /* CN_LEADING */
+    assert_int_equal(cn_checkpoint_schedule(c)->spacing, 0); /* CN_SPACING_MODEL */
     cn_checkpoint_close(c);
 
     make_text("{\"unet\":{\"attention_head_dim\":[4,8,16],\"norm_num_groups\":16},"
@@ -401,6 +401,36 @@ static void families_are_told_apart(void **state)
     u = tiny_unet;
     u.layers_per_block = 2;
     assert_int_equal(cn_control_matches(&c, &u, NULL), CN_EINVAL);
+}
+
+/* Text encoders as transformers 5 names them, and tensors that belong to training. */
+static void newer_names_are_understood(void **state)
+{
+    char *folder = make_folder(), *path = cn_xprintf("%s/m.safetensors", folder);
+    struct cn_checkpoint *c;
+    struct make m;
+
+    (void)state;
+    make_init(&m);
+    ldm_tensors(&m);
+    for (size_t i = 0; i < m.n; i++) {
+        const char *at = strstr(m.view[i].name, "transformer.text_model.");
+
+        if (at != NULL)
+            m.view[i].name = cn_arena_printf(&m.arena, "cond_stage_model.transformer.%s",
+                                             at + strlen("transformer.text_model."));
+    }
+    make_add(&m, "first_stage_model.loss.logvar", CN_F32, 0, NULL);
+    make_add(&m, "model_ema.diffusion_modelinput_blocks00weight", CN_F32, 0, NULL);
+    make_add(&m, "v_pred", CN_F32, 0, NULL);
+    make_write(&m, path);
+    make_release(&m);
+    c = open_ok(path);
+    is_complete(c);
+    assert_int_equal(cn_checkpoint_schedule(c)->prediction, CN_PREDICT_V);
+    cn_checkpoint_close(c);
+    free(path);
+    make_remove(folder);
 }
 
 /* SD 2: 1024 wide context, linear projections, OpenCLIP's text encoder with its joined q, k, v. */
@@ -606,6 +636,7 @@ int main(void)
         cmocka_unit_test(single_files_are_understood),
         cmocka_unit_test(controlnets_come_in_four_forms),
         cmocka_unit_test(families_are_told_apart),
+        cmocka_unit_test(newer_names_are_understood),
         cmocka_unit_test(sd2_files_are_understood),
         cmocka_unit_test(other_files_are_refused_by_kind),
         cmocka_unit_test(old_names_are_understood),

@@ -26,6 +26,12 @@ ENGINE = os.path.abspath("controlnet-worker")
 DATA = os.path.join(os.path.abspath(os.environ.get("srcdir", ".")), "tests", "data")
 
 
+def sanitized():
+    """True when the daemon is one that keeps freed memory for a while."""
+    with open(DAEMON, "rb") as f:
+        return bool(WRAP) or b"__asan_init" in f.read()
+
+
 class Daemon:
     """One running daemon; `with Daemon("--set", "queue.capacity=2") as d:`."""
 

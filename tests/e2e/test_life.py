@@ -1,4 +1,5 @@
 """Starting, losing workers, hanging up, running full, shutting down."""
+import base64
 import json
 import os
 import signal
@@ -265,6 +266,29 @@ class Clients(Case):
             d.until(lambda: d.metric("controlnetd_queue_jobs") == 0, 2)
             self.assertEqual(b.result().status, 200)
             self.assertEqual(d.metric("controlnetd_jobs_finished_total", outcome="cancelled"), 1)
+
+    def test_large_bodies_do_not_stop_the_others(self):
+        """Read beside the loop; a client may leave while its body is read."""
+        with Daemon() as d:
+            image = base64.b64encode(os.urandom(20 << 20)).decode()
+            spec = {"prompt": "x", "steps": 1, "init_image": image}
+            jobs = [Background(d, spec) for _ in range(3)]
+            for _ in range(20):
+                self.assertEqual(d.get("/healthz").status, 200)
+                time.sleep(0.02)
+            self.assertEqual([j.result().status for j in jobs], [200] * 3)
+            for wait in (0, 0.01, 0.03, 0.1):
+                self.hang_up_after(d, spec, wait)
+            self.problem(d.images(dict(spec, steps=0)), 422, "validation", "/steps")
+            spec["init_image"] = image[:-5] + "!"
+            self.problem(d.images(spec), 422, "validation", "/init_image")
+            d.until(lambda: d.metric("controlnetd_http_connections", state="suspended") == 0)
+        with Daemon() as d:  # and it may be stopped meanwhile
+            jobs = [Background(d, dict(spec, init_image=image)) for _ in range(2)]
+            time.sleep(0.15)
+            d.stop()
+            for j in jobs:
+                j.result()
 
     def test_full_queue(self):
         with Daemon("--set", "queue.capacity=3") as d:

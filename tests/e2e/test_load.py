@@ -1,11 +1,14 @@
 """Many connections, slow ones, silent ones."""
+import base64
+import json
+import os
 import resource
 import select
 import socket
 import threading
 import time
 
-from cn_e2e import SLOW, Case, Daemon, main
+from cn_e2e import SLOW, Case, Daemon, main, sanitized
 
 
 def connect(d):
@@ -95,6 +98,18 @@ class Load(Case):
             return s.recv(1000)
         except OSError:
             return b""
+
+    def test_memory_is_given_back(self):
+        if sanitized():
+            self.skipTest("a memory checker keeps what is freed")
+        body = json.dumps({"prompt": "x", "steps": 1, "width": 8, "height": 8,
+                           "init_image": base64.b64encode(os.urandom(15 << 20)).decode()})
+        with Daemon("--set", "log.level=error") as d:
+            before = d.metric("process_resident_memory_bytes")
+            for _ in range(6):
+                r = d.request("POST", "/v1/images", body, {"Content-Type": "application/json"})
+                self.assertEqual(r.status, 200)
+            self.assertLess(d.metric("process_resident_memory_bytes") - before, 16 << 20)
 
     def test_mixed_traffic(self):
         """Good, bad and vanishing clients at once; then everything is as before.

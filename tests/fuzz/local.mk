@@ -33,3 +33,6 @@ tests_fuzz_fuzz_vocab_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/vocab"'
 tests_fuzz_fuzz_vocab_LDADD = libcntext.a libcnbase.a $(JANSSON_LIBS) $(ZLIB_LIBS)
 TESTS += tests/fuzz/fuzz_vocab
+
+EXTRA_DIST += tests/data/fuzz/make-corpus tests/data/fuzz/safetensors tests/data/fuzz/checkpoint \
+    tests/data/fuzz/tokenizer tests/data/fuzz/vocab

@@ -19,3 +19,4 @@ tests_http_test_routes_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
 tests_http_test_routes_LDADD = libcnhttp.a libcnapi.a libcnjob.a libcnwire.a libcnbase.a \
     $(MHD_LIBS) $(LIBUV_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/http/test_routes
+EXTRA_DIST += tests/data/fuzz/multipart

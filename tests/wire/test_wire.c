@@ -64,6 +64,7 @@ static void full_spec(struct cn_spec *s)
         c->end = 0.9;
         c->branch = CN_BRANCH_COND;
         c->weights = CN_W_CUSTOM;
+        c->n_weights = CN_CONTROL_LEVELS;
         for (int k = 0; k < CN_CONTROL_LEVELS; k++)
             c->weight[k] = i + k / 16.0;
         c->resize = CN_PAD;

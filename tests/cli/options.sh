@@ -1,0 +1,2 @@
+#!/bin/sh
+. "${srcdir:-.}/tests/cli/run.sh"

@@ -1,0 +1,227 @@
+"""Drawing with the tiny model: what is written, what is the same, what is not left behind."""
+import json
+import pty
+import signal
+import struct
+import subprocess
+import time
+
+from cn_cli import (BLOCKS, EDGES, ENVIRONMENT, MODELS, PROGRAM, QUICK, Case, main, os, read, size,
+                    texts)
+
+CONTROL = "tiny-control-a=" + EDGES
+
+
+class Pictures(Case):
+    def test_same_seed_same_bytes(self):
+        first = self.draw("a.png", "-S", "7", "-C", CONTROL)
+        self.assertEqual(size(first), (40, 48))
+        self.assertEqual(first, self.draw("b.png", "-S", "7", "-C", CONTROL))
+        self.assertEqual(first, self.draw("c.png", "-S", "7", "-C", CONTROL, "--threads", "2"))
+        self.assertNotEqual(first, self.draw("d.png", "-S", "8", "-C", CONTROL))
+        self.assertNotEqual(first, self.draw("e.png", "-S", "7"))
+
+    def test_zero_control_changes_nothing(self):
+        """ControlNet begins training as a net of zero convolutions: then it must not be seen."""
+        for more in ([], ["-g", "1"], ["--sampler", "euler_a"]):
+            free = self.draw("free.png", "-S", "5", *more)
+            zero = self.draw("zero.png", "-S", "5", "-C", "tiny-control-zero=" + EDGES, *more)
+            self.assertEqual(free, zero)
+
+    def test_strength_zero_is_no_control(self):
+        free = self.draw("free.png", "-S", "5")
+        self.assertEqual(free, self.draw("a.png", "-S", "5", "-C", CONTROL + ",strength=0"))
+        self.assertNotEqual(free, self.draw("b.png", "-S", "5", "-C", CONTROL))
+
+    def test_every_key_of_a_control_counts(self):
+        seen = {self.draw("x.png", "-S", "5", "-C", CONTROL)}
+        for key in ("strength=0.5", "start=0.5", "end=0.5", "branch=cond", "weights=soft",
+                    "weights=resolution", "annotator=invert", "weights=" + ":".join("0" * 6 + "1"),
+                    "strength=2,branch=cond,weights=soft"):
+            seen.add(self.draw("x.png", "-S", "5", "-C", CONTROL + "," + key))
+        self.assertEqual(len(seen), 10)
+
+    def test_file_with_a_comma(self):
+        os.symlink(EDGES, self.path("a,b.png"))
+        want = self.draw("x.png", "-S", "5", "-C", CONTROL + ",strength=0.5")
+        got = self.draw("x.png", "-S", "5", "-C", "tiny-control-a=a\\,b.png,strength=0.5")
+        self.assertEqual(want, got)
+
+    def test_two_controls(self):
+        one = self.draw("a.png", "-S", "5", "-C", CONTROL)
+        two = self.draw("b.png", "-S", "5", "-C", CONTROL, "-C", "tiny-control-b=" + BLOCKS)
+        self.assertNotEqual(one, two)
+
+    def test_from_a_picture(self):
+        free = self.draw("a.png", "-S", "5")
+        init = self.draw("b.png", "-S", "5", "-i", BLOCKS, "-d", "0.5", "-s", "4")
+        mask = self.draw("c.png", "-S", "5", "-i", BLOCKS, "--mask", EDGES, "-d", "0.5", "-s", "4")
+        self.assertEqual(len({free, init, mask}), 3)
+
+    def test_model_by_path(self):
+        want = self.draw("a.png", "-S", "5", "-C", CONTROL)
+        base, net = os.path.join(MODELS, "tiny"), os.path.join(MODELS, "tiny-control-a")
+        got = self.draw("b.png", "-S", "5", "-m", base + "/", "-C", "%s=%s" % (net, EDGES))
+        self.assertEqual(want, got)
+
+    def test_models_from_the_environment(self):
+        env = {"CONTROLNETD_MODELS": self.dir + ":" + MODELS}
+        self.run_cli("generate", "-p", "x", "-s", "1", "-q", "-o", "x.png", "-m", "tiny", env=env)
+        self.assertEqual(size(read(self.path("x.png"))), (48, 48))
+
+
+class Files(Case):
+    def test_several(self):
+        p = self.run_cli("generate", *QUICK, "-S", "9", "-c", "3", "-o", "x.png", "--json")
+        self.assertEqual(sorted(os.listdir(self.dir)), ["x-1.png", "x-2.png", "x-3.png"])
+        result = json.loads(p.text)
+        self.assertEqual([(i["file"], i["seed"]) for i in result["images"]],
+                         [("x-1.png", 9), ("x-2.png", 10), ("x-3.png", 11)])
+        second = self.draw("y.png", "-S", "10")
+        self.run_cli("generate", *QUICK, "-S", "9", "-c", "2", "-q", "--no-metadata", "-o",
+                     "n%d-z.png")
+        self.assertEqual(read(self.path("n2-z.png")), second)
+
+    def test_json(self):
+        p = self.run_cli("generate", *QUICK, "-C", CONTROL, "-o", "x.webp", "--json", "-q")
+        self.assertEqual(p.message, "")
+        r = json.loads(p.text)
+        self.assertEqual((r["model"], r["width"], r["height"], r["steps"], r["format"]),
+                         ("tiny", 40, 48, 2, "webp"))
+        self.assertEqual(r["images"][0]["bytes"], os.path.getsize(self.path("x.webp")))
+        self.assertEqual(r["images"][0]["seed"], r["seed"])
+        for stage in ("load", "text", "controlnet", "unet", "vae", "encode", "total"):
+            self.assertGreater(r["timings_ms"][stage], 0)
+        self.assertGreater(r["engine_bytes"], 500000)
+
+    def test_random_seed_is_reported(self):
+        seeds = set()
+        for _ in range(2):
+            p = self.run_cli("generate", *QUICK, "-o", "x.png", "--json")
+            seeds.add(json.loads(p.text)["seed"])
+            self.assertIn("seed %d\n" % json.loads(p.text)["seed"], p.message)
+        self.assertEqual(len(seeds), 2)
+
+    def test_formats(self):
+        for name, start in (("x.jpg", b"\xff\xd8\xff"), ("x.JPEG", b"\xff\xd8\xff"),
+                            ("x.webp", b"RIFF"), ("x.png", b"\x89PNG")):
+            self.assertTrue(self.draw(name, "-S", "5").startswith(start), name)
+        self.assertTrue(self.draw("x", "-S", "5", "--format", "webp").startswith(b"RIFF"))
+        small = self.draw("x.jpg", "-S", "5", "--quality", "5")
+        self.assertLess(len(small), len(self.draw("x.jpg", "-S", "5", "--quality", "95")))
+
+    def test_standard_output(self):
+        want = self.draw("x.png", "-S", "5")
+        args = ["generate", *QUICK, "-S", "5", "--no-metadata", "-o"]
+        self.assertEqual(self.run_cli(*args, "-").stdout, want)
+        self.assertEqual(self.run_cli(*args, "/dev/stdout").stdout, want)
+        self.run_cli(*args, "/dev/null")
+        self.assertFalse(os.path.isfile("/dev/null"))
+        with open("/dev/full", "wb") as full:
+            p = subprocess.run(PROGRAM + args + ["-"], stdout=full, stderr=subprocess.PIPE,
+                               env=ENVIRONMENT)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn(b"No space left", p.stderr)
+
+    def test_metadata(self):
+        self.run_cli("generate", *QUICK, "-S", "5", "-p", "a cat: red", "-n", "blurry, dark", "-C",
+                     CONTROL + ",weights=soft,end=0.8", "--schedule", "karras", "-o", "x.png")
+        self.assertEqual(texts(read(self.path("x.png"))), {"parameters": (
+            "a cat: red\nNegative prompt: blurry, dark\n"
+            "Steps: 2, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 5, "
+            "Size: 40x48, Model: tiny, RNG: CPU, ControlNet 0: \"Module: none, "
+            "Model: tiny-control-a, Weight: 1, Resize Mode: Just Resize, Guidance Start: 0, "
+            "Guidance End: 0.8, Control Mode: My prompt is more important\", "
+            "Version: " + self.run_cli("--version").text.split()[1][1:-1] + " " +
+            self.run_cli("--version").text.split()[2])})
+        self.run_cli("generate", *QUICK, "-S", "5", "-p", "\u732b", "-g", "1", "-o", "x.png", "-i",
+                     BLOCKS, "--clip-skip", "1")
+        text = texts(read(self.path("x.png")))["parameters"]
+        self.assertTrue(text.startswith("\u732b\nSteps: 2,"), text)
+        self.assertIn(", Denoising strength: 0.75, Clip skip: 2, RNG: CPU,", text)
+
+    def test_annotate(self):
+        self.run_cli("annotate", "canny", BLOCKS, "map.png", "low=20", "high=60")
+        made = self.draw("a.png", "-S", "5", "-C", "tiny-control-a=" + BLOCKS + ",annotator=canny")
+        self.run_cli("annotate", "canny", BLOCKS, "map.png")
+        self.assertEqual(made, self.draw("b.png", "-S", "5", "-C", "tiny-control-a=map.png"))
+        p = self.run_cli("annotate", "invert", "-", "-", input=read(BLOCKS))
+        self.assertEqual(size(p.stdout), size(read(BLOCKS)))
+
+
+class Bench(Case):
+    def test_csv(self):
+        p = self.run_cli("bench", *QUICK[:4], "-W", "40", "-H", "48", "--steps", "3", "--repeat",
+                         "2", "--control", "tiny-control-a", "--threads", "1", "--csv")
+        lines = [line.split(",") for line in p.text.splitlines()]
+        self.assertEqual(lines[0], ["stage", "ms"])
+        stages = [name for name, _ in lines[1:]]
+        count = {name: stages.count(name) for name in stages}
+        self.assertEqual(count, {"load": 1, "text": 2, "hint": 2, "step": 6, "controlnet": 6,
+                                 "unet": 6, "vae": 2, "encode": 2, "total": 2, "images_per_s": 1,
+                                 "rss_bytes": 1, "engine_bytes": 1})
+        for _, value in lines[1:]:
+            self.assertGreater(float(value), 0)
+
+    def test_table(self):
+        p = self.run_cli("bench", *QUICK[:4], "--steps", "1", "--threads", "1", "--profile")
+        self.assertRegex(p.text, r"(?m)^step +[\d.]+ +[\d.]+ +1$")
+        self.assertIn("memory:", p.text)
+        self.assertIn("conv", p.text)
+        self.assertNotIn("controlnet", p.text)
+
+
+class Interrupted(Case):
+    def start(self, *args):
+        """A long job whose progress bar goes to a terminal."""
+        master, slave = pty.openpty()
+        p = subprocess.Popen(PROGRAM + ["generate", *QUICK, *args], stderr=slave, env=ENVIRONMENT,
+                             stdout=subprocess.PIPE, cwd=self.dir)
+        os.close(slave)
+        return p, master
+
+    def until(self, master, word):
+        seen, end = b"", time.time() + 60
+        while word not in seen and time.time() < end:
+            seen += os.read(master, 4096)
+        self.assertIn(word, seen)
+        return seen
+
+    def interrupt(self, sig, status):
+        with open(self.path("x.png"), "wb") as f:
+            f.write(b"old")
+        p, master = self.start("-s", "900", "-o", "x.png", "--json")
+        seen = self.until(master, b"] 3/900")
+        p.send_signal(sig)
+        out, _ = p.communicate(timeout=60)
+        os.close(master)
+        self.assertEqual((p.returncode, out), (status, b""))
+        self.assertRegex(seen, rb"\[#*\.+\] 3/900, [\d.]+ (it/s|s/it), \d+:\d\d left")
+        self.assertEqual(os.listdir(self.dir), ["x.png"])
+        self.assertEqual(read(self.path("x.png")), b"old")
+
+    def test_ctrl_c(self):
+        self.interrupt(signal.SIGINT, 130)
+
+    def test_kill(self):
+        self.interrupt(signal.SIGTERM, 143)
+
+    def test_finished_pictures_stay(self):
+        p, master = self.start("-s", "50", "-c", "100", "-o", "x.png")
+        self.until(master, b"x-1.png")
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=60)
+        os.close(master)
+        self.assertEqual(p.returncode, 130)
+        for name in os.listdir(self.dir):
+            self.assertEqual(size(read(self.path(name))), (40, 48))
+        self.assertIn("x-1.png", os.listdir(self.dir))
+
+    def test_a_file_that_cannot_be_written_leaves_nothing(self):
+        if os.geteuid() == 0:
+            self.skipTest("root writes everywhere")
+        os.mkdir(self.path("shut"), 0o500)
+        self.fails("generate", *QUICK, "-o", "shut/x.png", says="shut/x.png", status=1)
+
+
+main()

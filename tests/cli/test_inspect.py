@@ -1,0 +1,124 @@
+"""Good models, and models broken in every way that a download can be."""
+import json
+import shutil
+import struct
+
+from cn_cli import MODELS, Case, main, os, read
+
+
+def header(path):
+    data = read(path)
+    n, = struct.unpack("<Q", data[:8])
+    return json.loads(data[8:8 + n]), data[8 + n:]
+
+
+def write(path, tensors, data):
+    text = json.dumps(tensors).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+class Inspect(Case):
+    def inspect(self, *paths, status=0):
+        return json.loads(self.run_cli("inspect", "--json", *paths, status=status).text)
+
+    def copy(self, name):
+        return shutil.copytree(os.path.join(MODELS, name), self.path(name))
+
+    def test_good(self):
+        names = sorted(os.listdir(MODELS))
+        paths = [os.path.join(MODELS, name) for name in names]
+        all_of_them = dict(zip(names, self.inspect(*paths)))
+        tiny, net = all_of_them["tiny"], all_of_them["tiny-control-a"]
+        self.assertTrue(all(m["good"] and not m["findings"] for m in all_of_them.values()))
+        self.assertEqual((tiny["kind"], tiny["family"]),
+                         ("diffusers pipeline", "unet-12-20-28-x36"))
+        self.assertEqual(set(tiny["components"]), {"text_encoder", "unet", "vae"})
+        self.assertEqual(tiny["components"]["unet"]["parameters"], 217936)
+        self.assertEqual(tiny["components"]["unet"]["type"], "F16")
+        self.assertEqual(tiny["tokenizer"]["tokens"], 768)
+        self.assertEqual(tiny["schedule"]["spacing"], "leading")
+        self.assertEqual(net["fits"], [os.path.join(MODELS, "tiny")])
+        self.assertEqual(all_of_them["tiny9"]["components"]["unet"]["config"]["encoder"]["in_channels"],
+                         9)
+
+    def test_text(self):
+        text = self.run_cli("inspect", *[os.path.join(MODELS, n) for n in ("tiny", "tiny2")]).text
+        self.assertIn("diffusers pipeline, family unet-12-20-28-x36", text)
+        self.assertRegex(text, r"unet +217,936 parameters in 326 tensors, F16, 435.9 kB")
+
+    def test_truncated(self):
+        path = os.path.join(self.copy("tiny"), "unet/diffusion_pytorch_model.safetensors")
+        size = os.path.getsize(path)
+        for length in (0, 4, 1000, size // 2, size - 1):
+            os.truncate(path, length) if length else open(path, "wb").close()
+            m, = self.inspect("tiny", status=1)
+            self.assertFalse(m["good"])
+            self.assertIn("unet/diffusion_pytorch_model.safetensors", m["problems"][0])
+            with open(path, "ab") as f:
+                f.truncate(size)
+        text = self.run_cli("inspect", "tiny", status=1).text
+        self.assertIn("  ! ", text)
+        self.assertNotIn("parameters", text)
+
+    def test_tensors(self):
+        path = os.path.join(self.copy("tiny"), "vae/diffusion_pytorch_model.safetensors")
+        tensors, data = header(path)
+        tensors["decoder.conv_in.weights"] = tensors.pop("decoder.conv_in.weight")
+        bias = tensors["decoder.conv_out.bias"]
+        bias["shape"], bias["dtype"] = [6], "F16"
+        self.assertEqual(bias["data_offsets"][1] - bias["data_offsets"][0], 12)
+        tensors["encoder.conv_out.bias"]["dtype"] = "U32"
+        write(path, tensors, data)
+        m, = self.inspect("tiny", status=1)
+        found = {(f["kind"], f["tensor"]) for f in m["findings"]}
+        self.assertEqual(found, {("missing", "decoder.conv_in.weight"),
+                                 ("unexpected", "decoder.conv_in.weights"),
+                                 ("wrong shape", "decoder.conv_out.bias"),
+                                 ("unsupported type", "encoder.conv_out.bias")})
+        text = self.run_cli("inspect", "tiny", status=1).text
+        self.assertIn("! vae: wrong shape decoder.conv_out.bias [6], needed: [3]", text)
+        self.assertIn("- vae: 1 tensors unexpected", text)
+        self.assertIn("unexpected decoder.conv_in.weights",
+                      self.run_cli("inspect", "--all", "tiny", status=1).text)
+
+    def test_superfluous_tensors_are_no_fault(self):
+        path = os.path.join(self.copy("tiny-control-a"), "diffusion_pytorch_model.safetensors")
+        tensors, data = header(path)
+        tensors["more"] = {"dtype": "F32", "shape": [1], "data_offsets": [len(data), len(data) + 4]}
+        write(path, tensors, data + b"\0\0\0\0")
+        m, = self.inspect("tiny-control-a")
+        self.assertTrue(m["good"])
+        self.assertEqual(m["components"]["controlnet"]["unexpected"], 1)
+
+    def test_parts_that_are_missing(self):
+        for part, says in (("tokenizer", "tokenizer"), ("vae", "vae"),
+                           ("model_index.json", "model_index.json")):
+            folder = self.copy("tiny")
+            path = os.path.join(folder, part)
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            m, = self.inspect("tiny", status=1)
+            self.assertIn(says, " ".join(m["problems"]))
+            shutil.rmtree(folder)
+
+    def test_no_model(self):
+        with open(self.path("x.safetensors"), "wb") as f:
+            f.write(os.urandom(100))
+        with open(self.path("x.ckpt"), "wb") as f:
+            f.write(b"PK")
+        for path in ("nowhere", "x.safetensors", "x.ckpt", "."):
+            self.assertEqual(len(self.inspect(path, status=1)[0]["problems"]), 1)
+
+    def test_list_says_what_is_broken(self):
+        os.unlink(os.path.join(self.copy("tiny"), "unet/config.json"))
+        self.copy("tiny-control-b")
+        models = {m["name"]: m for m in json.loads(
+            self.run_cli("models", "--models", self.dir, "--json").text)}
+        self.assertIn("unet/config.json", models["tiny"]["broken"])
+        self.assertEqual(models["tiny-control-b"]["kind"], "controlnet")
+        text = self.run_cli("models", "--models", self.dir).text
+        self.assertRegex(text, r"(?m)^tiny +- +cannot be used: ")
+        self.assertRegex(text, r"(?m)^tiny-control-b +controlnet +unet-12-20-28-x36 ")
+
+
+main()
