@@ -1,4 +1,6 @@
 noinst_LIBRARIES += libcnkref.a
+# Indices are int64_t, and pointers are indexed with them: signs are meant.
+libcnkref_a_CFLAGS = $(AM_CFLAGS) -Wno-sign-conversion
 libcnkref_a_SOURCES = \
     %reldir%/ref/cnk_ref.h %reldir%/ref/ref_priv.h \
     %reldir%/ref/act.c \
