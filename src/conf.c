@@ -56,6 +56,7 @@ static const struct key table[] = {
     NUMBER("worker", start_timeout_s, 600, 1, 86400),
     NUMBER("worker", hang_timeout_s, 600, 1, 86400),
     TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models"),
+    TEXT("models", default_model, ""),
     TEXT("log", level, "info"),
 };
 

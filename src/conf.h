@@ -31,6 +31,7 @@ struct cn_conf {
     int count, threads, start_timeout_s, hang_timeout_s;
     /* [models] */
     char *dirs; /* separated by colons */
+    char *default_model; /* "": the first base model */
     /* [log] */
     char *level;
 };

@@ -218,6 +218,10 @@ static void worker_args(struct front *f)
     f->args[n++] = cn_xstrdup(f->conf.backend);
     f->args[n++] = "--threads";
     f->args[n++] = cn_xprintf("%d", f->conf.threads);
+    if (f->conf.default_model[0] != '\0') {
+        f->args[n++] = "--default";
+        f->args[n++] = cn_xstrdup(f->conf.default_model);
+    }
     while (n + 3 < MAX_ARGS && (dir = strsep(&rest, ":")) != NULL) {
         if (dir[0] == '\0')
             continue;

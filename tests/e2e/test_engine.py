@@ -196,6 +196,15 @@ class BrokenModels(Case):
             self.assertIn("diffusion_pytorch_model.safetensors", d.log())
             self.assertEqual(d.images(dict(SIZE, prompt="x")).status, 200)
 
+    def test_default_model(self):
+        with daemon("--set", "models.default_model=tiny9",
+                    "--models", "/nonexistent") as d:
+            models = json.loads(d.get("/v1/models").body)["models"]
+            self.assertEqual([m["name"] for m in models if m.get("default")], ["tiny9"])
+        with Daemon("--models", self.dir, "--set", "models.default_model=nosuch", worker=ENGINE,
+                    wait=False) as d:
+            d.until(lambda: 'no model \\"nosuch\\"' in d.log() or 'no model "nosuch"' in d.log(), 20)
+
     def test_missing_tokenizer(self):
         shutil.rmtree(os.path.join(self.dir, "tiny", "tokenizer"))
         with Daemon("--models", self.dir, worker=ENGINE, wait=False) as d:
