@@ -3,7 +3,7 @@ dnl Compiler settings of the project: warnings, build type, sanitizers, oneDNN.
 AC_DEFUN([AX_CN_WARNINGS], [
 AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors])],
     [cn_werror=$enableval], [cn_werror=no])
-CN_WARN="-Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-format-truncation"
+CN_WARN="-Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wconversion -Wno-format-truncation"
 AS_IF([test "x$cn_werror" = xyes], [CN_WARN="$CN_WARN -Werror"])
 AC_SUBST([CN_WARN])
 ])

@@ -20,7 +20,7 @@
 
 enum {
     MAX_IMAGE = 64 << 20, /* bytes of one encoded picture */
-    PNG_EFFORT = 4        /* drawings become a third of what level 1 makes, for 30 ms at 512 x 512 */
+    PNG_EFFORT = 4 /* drawings become a third of what level 1 makes, for 30 ms at 512 x 512 */
 };
 
 struct worker {

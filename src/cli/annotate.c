@@ -46,23 +46,6 @@ static const struct cn_cli_help help = {
     .examples = "  controlnet annotate canny photo.jpg edges.png low=50 high=120\n",
     .more = print_annotators};
 
-static int find(const char *name, const struct cn_annotator **ret, struct cn_err *err)
-{
-    const char **names;
-    const char *near;
-
-    *ret = cn_annotator_find(name);
-    if (*ret != NULL)
-        return CN_OK;
-    names = calloc((size_t)cn_n_annotators, sizeof(*names));
-    for (int i = 0; names != NULL && i < cn_n_annotators; i++)
-        names[i] = cn_annotators[i].name;
-    near = names != NULL ? cn_closest(name, names, cn_n_annotators) : NULL;
-    free(names);
-    return cn_fail(err, CN_EINVAL, "there is no annotator \"%.60s\"%s%s%s", name,
-                   near ? ": did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-}
-
 static int set_parameter(const struct cn_annotator *a, struct cn_annotator_params *p,
                          const char *word, struct cn_err *err)
 {
@@ -117,7 +100,7 @@ int cn_cli_annotate(int argc, char **argv)
     if (argc - rest < 3)
         rc = cn_fail(&err, CN_EINVAL, "the name of an annotator and two files are expected");
     if (rc == CN_OK)
-        rc = find(argv[rest], &a, &err);
+        rc = cn_cli_find_annotator("annotator", argv[rest], &a, &err);
     if (rc == CN_OK)
         cn_annotator_defaults(a, &p);
     for (int i = rest + 3; i < argc && rc == CN_OK; i++)

@@ -1,8 +1,8 @@
 /* controlnet bench: the same job again and again, with a clock.
  *
- * A run draws one picture with one step more than asked for: the first step is not counted, because
- * plans are compiled in it and caches are cold. A step is what lies between two calls of progress():
- * ControlNets, UNet, guidance, sampler.
+ * A run draws one picture with one step more than asked for: the first one is not counted, because
+ * plans are compiled in it and caches are cold. A step is what lies between two calls of
+ * progress(): ControlNets, UNet, guidance, sampler.
  */
 #include "base/base.h"
 #include "cli/cli.h"

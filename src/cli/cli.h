@@ -121,6 +121,11 @@ bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_engi
  * a control image of its own when there is none. */
 int cn_cli_add_control(const char *text, bool needs_file, struct cn_spec *s, struct cn_err *err);
 
+/* CN_EINVAL with a message that begins with `what` and names what was meant. */
+struct cn_annotator;
+int cn_cli_find_annotator(const char *what, const char *name, const struct cn_annotator **ret,
+                          struct cn_err *err);
+
 /* The whole file, at most 32 MiB; "-" is standard input. */
 int cn_cli_read_image(const char *path, struct cn_blob *ret, struct cn_err *err);
 

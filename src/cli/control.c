@@ -138,20 +138,31 @@ static int set_weights(struct cn_spec_control *c, const char *text, struct cn_er
     return rc;
 }
 
-static int set_annotator(struct cn_spec_control *c, const char *text, struct cn_err *err)
+int cn_cli_find_annotator(const char *what, const char *name, const struct cn_annotator **ret,
+                          struct cn_err *err)
 {
     const char **names = cn_xcalloc((size_t)cn_n_annotators, sizeof(*names));
     struct cn_enum words = {"annotator", names, cn_n_annotators};
-    int v = 0, rc;
+    int rc = CN_OK;
 
     for (int i = 0; i < cn_n_annotators; i++)
         names[i] = cn_annotators[i].name;
-    rc = find_word("annotator", text, &words, &v, err);
+    *ret = cn_annotator_find(name);
+    if (*ret == NULL)
+        rc = cn_fail_word(err, what, name, &words);
     free(names);
+    return rc;
+}
+
+static int set_annotator(struct cn_spec_control *c, const char *text, struct cn_err *err)
+{
+    const struct cn_annotator *a;
+    int rc = cn_cli_find_annotator("--control: annotator", text, &a, err);
+
     if (rc < 0)
         return rc;
     free(c->annotator);
-    c->annotator = cn_xstrdup(text);
+    c->annotator = cn_xstrdup(a->name);
     return CN_OK;
 }
 

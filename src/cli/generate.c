@@ -21,7 +21,7 @@ struct options {
     struct cn_option_list controls;
     struct cn_option_seed seed;
     int format; /* -1: by the name of the output */
-    bool json, quiet, no_metadata, help;
+    bool json, quiet, metadata, help;
 };
 
 #define AT(member) .offset = offsetof(struct options, member)
@@ -82,8 +82,8 @@ static const struct cn_option table[] = {
      .help = "default: by the name of the output; else"},
     {.kind = CN_OPT_INT, .name = "quality", .arg = "N", AT(spec.quality), .min = 1, .max = 100,
      .help = "of JPEG and WebP (default: 90)"},
-    {.kind = CN_OPT_FLAG, .name = "no-metadata", AT(no_metadata),
-     .help = "do not write the parameters into the PNG file"},
+    {.kind = CN_OPT_FLAG, .name = "metadata", AT(metadata),
+     .help = "write the parameters into the PNG file"},
     {.kind = CN_OPT_FLAG, .name = "json", AT(json),
      .help = "describe the result on standard output as JSON"},
     {.kind = CN_OPT_FLAG, .name = "quiet", .letter = 'q', AT(quiet), .help = "print errors only"},
@@ -241,7 +241,7 @@ static int write_image(void *ctx, const struct cn_engine_image *m, struct cn_err
     struct run *r = ctx;
     const struct options *o = r->o;
     struct cn_infotext_facts f = {o->spec.model, m->image->w, m->image->h, m->seed};
-    char *text = o->no_metadata ? NULL : cn_infotext(&o->spec, &f), *path = NULL;
+    char *text = o->metadata ? cn_infotext(&o->spec, &f) : NULL, *path = NULL;
     struct cn_output_picture p = {m->image, m->index, text};
     double start = cn_now_s();
     size_t bytes = 0;

@@ -55,7 +55,7 @@ class Case(unittest.TestCase):
 
     def draw(self, name, *args):
         """The bytes of a picture of the quick job."""
-        self.run_cli("generate", *QUICK, "-q", "--no-metadata", "-o", self.path(name), *args)
+        self.run_cli("generate", *QUICK, "-q", "-o", self.path(name), *args)
         return read(self.path(name))
 
 

@@ -35,6 +35,7 @@ struct tensor {
     uint16_t *f16;
 };
 
+static struct cn_arena arena;
 static struct tensor *tensors;
 static size_t n_tensors, tensors_cap;
 
@@ -230,7 +231,7 @@ static const struct tensor *of_unet(const char *name)
 
 static void subtract(struct cn_tensor_view *v, const struct tensor *a, const struct tensor *b)
 {
-    float *x = cn_xmalloc(a->n * sizeof(*x)), *y = cn_xmalloc(a->n * sizeof(*y));
+    float *x = cn_arena_alloc(&arena, a->n * sizeof(*x)), *y = cn_xmalloc(a->n * sizeof(*y));
 
     cn_to_f32(x, a->f16, CN_F16, a->n);
     cn_to_f32(y, b->f16, CN_F16, a->n);
@@ -267,6 +268,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: make_models KEYS.tsv DIR\n");
         return 2;
     }
+    cn_arena_init(&arena);
     read_table(argv[1]);
     write_component(TEXT, argv[2], "tiny15/text_encoder/model.safetensors");
     write_component(UNET, argv[2], "tiny15/unet/diffusion_pytorch_model.safetensors");
@@ -275,5 +277,6 @@ int main(int argc, char **argv)
     write_single(argv[2]);
     write_single_control(argv[2]);
     write_difference(argv[2]);
+    cn_arena_release(&arena);
     return 0;
 }

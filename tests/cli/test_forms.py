@@ -65,7 +65,7 @@ class Forms(Case):
         control = ["-C", "%s=%s" % (self.path(control), EDGES)] if control else []
         self.run_cli("generate", "-m", self.path(model), "-p", "A red apple, caf\u00e9 \u732b", "-n",
                      "blurry", "-W", "64", "-H", "64", "-s", "2", "-S", "3", "--threads", "1", "-q",
-                     "--no-metadata", "-o", "x.png", *control)
+                     "-o", "x.png", *control)
         with open(self.path("x.png"), "rb") as f:
             return f.read()
 

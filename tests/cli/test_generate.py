@@ -78,7 +78,7 @@ class Files(Case):
         self.assertEqual([(i["file"], i["seed"]) for i in result["images"]],
                          [("x-1.png", 9), ("x-2.png", 10), ("x-3.png", 11)])
         second = self.draw("y.png", "-S", "10")
-        self.run_cli("generate", *QUICK, "-S", "9", "-c", "2", "-q", "--no-metadata", "-o",
+        self.run_cli("generate", *QUICK, "-S", "9", "-c", "2", "-q", "-o",
                      "n%d-z.png")
         self.assertEqual(read(self.path("n2-z.png")), second)
 
@@ -112,7 +112,7 @@ class Files(Case):
 
     def test_standard_output(self):
         want = self.draw("x.png", "-S", "5")
-        args = ["generate", *QUICK, "-S", "5", "--no-metadata", "-o"]
+        args = ["generate", *QUICK, "-S", "5", "-o"]
         self.assertEqual(self.run_cli(*args, "-").stdout, want)
         self.assertEqual(self.run_cli(*args, "/dev/stdout").stdout, want)
         self.run_cli(*args, "/dev/null")
@@ -125,7 +125,7 @@ class Files(Case):
 
     def test_metadata(self):
         self.run_cli("generate", *QUICK, "-S", "5", "-p", "a cat: red", "-n", "blurry, dark", "-C",
-                     CONTROL + ",weights=soft,end=0.8", "--schedule", "karras", "-o", "x.png")
+                     CONTROL + ",weights=soft,end=0.8", "--schedule", "karras", "--metadata", "-o", "x.png")
         self.assertEqual(texts(read(self.path("x.png"))), {"parameters": (
             "a cat: red\nNegative prompt: blurry, dark\n"
             "Steps: 2, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 5, "
@@ -135,7 +135,7 @@ class Files(Case):
             "Version: " + self.run_cli("--version").text.split()[1][1:-1] + " " +
             self.run_cli("--version").text.split()[2])})
         self.run_cli("generate", *QUICK, "-S", "5", "-p", "\u732b", "-g", "1", "-o", "x.png", "-i",
-                     BLOCKS, "--clip-skip", "1")
+                     BLOCKS, "--clip-skip", "1", "--metadata")
         text = texts(read(self.path("x.png")))["parameters"]
         self.assertTrue(text.startswith("\u732b\nSteps: 2,"), text)
         self.assertIn(", Denoising strength: 0.75, Clip skip: 2, RNG: CPU,", text)

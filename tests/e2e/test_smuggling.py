@@ -1,5 +1,8 @@
 """Requests that two parsers read in two ways: each must be refused, and nothing behind it executed."""
-from cn_e2e import Case, Daemon, main
+import random
+import socket
+
+from cn_e2e import Case, Daemon, main, multipart
 
 INNER = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 N = str(len(INNER)).encode()
@@ -59,6 +62,48 @@ class Smuggling(Case):
             self.assertNotIn(b" 200 ", long.split(b"\r\n")[0])
             self.assertEqual([e for e in d.events("http.request") if "smuggled" in e["path"]], [])
             self.assertEqual(d.get("/healthz").status, 200)
+
+    def test_mutations(self):
+        """Requests with bytes changed, cut and doubled: whatever they are, the daemon lives."""
+        rng = random.Random(20261122)
+        body, headers = multipart([("params", b'{"prompt":"x","steps":1}'), ("edge", b"PNG")])
+        seeds = list(REFUSED.values()) + [
+            GET + b"\r\n", POST + b"Content-Length: 24\r\n\r\n" + b'{"prompt":"x","steps":1}',
+            POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            POST.replace(b"application/json", headers["Content-Type"].encode()) +
+            b"Content-Length: %d\r\n\r\n" % len(body) + body]
+        with Daemon("--set", "queue.capacity=1000", "--set", "http.header_timeout_s=1",
+                    "--set", "http.body_timeout_s=1", "--set", "log.level=error") as d:
+            for _ in range(4):
+                socks = []
+                for _ in range(150):
+                    s = socket.create_connection(("127.0.0.1", d.port), timeout=20)
+                    socks.append(s)
+                    s.sendall(self.mutate(rng, bytearray(rng.choice(seeds))))
+                self.assertEqual(d.get("/healthz").status, 200)
+                for s in socks:
+                    s.close()
+            self.assertEqual(d.images({"prompt": "x", "steps": 1}).status, 200)
+            self.assertEqual(d.metric("controlnetd_worker_restarts_total"), 0)
+
+    @staticmethod
+    def mutate(rng, b):
+        for _ in range(rng.randrange(1, 5)):
+            at, n = rng.randrange(len(b)), rng.randrange(1, 40)
+            kind = rng.randrange(5)
+            if kind == 0:
+                b[at] = rng.randrange(256)
+            elif kind == 1:
+                b[at:at] = b[at:at + n]
+            elif kind == 2:
+                del b[at:at + n]
+            elif kind == 3:
+                b[at:at] = rng.choice([b"\r\n", b"\0", b":", b" ", b"\r", b"\n\n", b"%00", b"\xff"])
+            else:
+                b[at:at] = bytes(rng.randrange(256) for _ in range(n))
+            if not b:
+                b += b"G"
+        return bytes(b)
 
 
 if __name__ == "__main__":
