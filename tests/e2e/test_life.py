@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from cn_e2e import DAEMON, Case, Daemon, main, png_size
+from cn_e2e import DAEMON, SLOW, Case, Daemon, main, png_size
 
 
 class Background(threading.Thread):
@@ -228,7 +228,7 @@ class Workers(Case):
             start = time.monotonic()
             self.problem(d.images({"prompt": "step=50", "steps": 100, "timeout_s": 1}), 504,
                          "deadline")
-            self.assertLess(time.monotonic() - start, 2.5)
+            self.assertLess(time.monotonic() - start, 2.5 * SLOW)
             self.assertEqual(d.images({"prompt": "x"}).status, 200)
             self.assertEqual(d.metric("controlnetd_jobs_finished_total", outcome="expired"), 1)
 
@@ -238,7 +238,9 @@ class Workers(Case):
             start = time.monotonic()
             jobs = [Background(d, {"prompt": "step=20", "steps": 20}) for _ in range(4)]
             self.assertEqual({j.result().status for j in jobs}, {200})
-            self.assertLess(time.monotonic() - start, 1.4)  # 1.6 s of work on each alone
+            wall = time.monotonic() - start
+            work = d.metric("controlnetd_job_run_duration_seconds_sum")
+            self.assertGreater(work, 1.1 * wall)  # one alone cannot run longer than the clock
 
 
 class Clients(Case):
@@ -334,7 +336,7 @@ class Clients(Case):
             self.problem(running.result(), 503, "draining")
             self.problem(waiting.result(), 503, "draining")
             self.assertEqual(d.proc.wait(10), 0)
-            self.assertLess(time.monotonic() - start, 5)
+            self.assertLess(time.monotonic() - start, 5 * SLOW)
         finally:
             d.__exit__(None, None, None)
 
@@ -349,7 +351,7 @@ class Clients(Case):
             d.proc.send_signal(signal.SIGTERM)
             self.problem(running.result(), 503, "draining")
             self.assertEqual(d.proc.wait(10), 0)
-            self.assertLess(time.monotonic() - start, 2)
+            self.assertLess(time.monotonic() - start, 2 * SLOW)
         finally:
             d.__exit__(None, None, None)
 
