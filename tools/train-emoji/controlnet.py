@@ -77,7 +77,7 @@ def main():
     ap.add_argument("--lr", type=float, default=1e-3)
     ap.add_argument("--drop", type=float, default=0.5)
     ap.add_argument("--procs", type=int, default=2)
-    ap.add_argument("--check-every", type=float, default=0.08)
+    ap.add_argument("--check-every", type=float, default=0.09)
     args = ap.parse_args()
     team = Team(args.procs)
     seed = 5 if args.kind == "canny" else 7
@@ -98,7 +98,7 @@ def main():
     # a few held-out emoji, only to watch the moment of convergence
     data = Data(args.data)
     held = [i for i in np.nonzero(data.heldout)[0] if not data.meta[i]["skin"]]
-    held = np.random.RandomState(1).choice(held, 16, replace=False)
+    held = np.random.RandomState(1).choice(held, 12, replace=False)
     real = (on_white(data.premultiplied(held)) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     make = ann.canny if args.kind == "canny" else ann.scribble
     maps = [make(x) for x in real]
@@ -119,13 +119,13 @@ def main():
     def check():
         ema.swap()
         net.eval()
-        y = sample(unet, text, tok, vae, names, steps=10, scale=4.0, control=net,
+        y = sample(unet, text, tok, vae, names, steps=10, scale=1, control=net,
                    hint=to_hint(maps))
         out = (y * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
         f = [annotate.f1(make(o), m) for o, m in zip(out, maps)]
         log(step=step, f1=float(np.mean(f)))
         save_png(os.path.join(args.out, "sheet-%05d.png" % step),
-                 torch.cat([to_hint(maps), y]), cols=16)
+                 torch.cat([to_hint(maps), y]), cols=12)
         net.save_pretrained(args.out)
         ema.swap()
         net.train()

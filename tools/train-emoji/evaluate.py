@@ -17,7 +17,7 @@ from controlnet import to_hint
 from unet import sample
 
 
-def load(models, control=None):
+def load(models):
     f = lambda c, n: c.from_pretrained(os.path.join(models, n)).float().eval()
     return (f(UNet2DConditionModel, "emoji/unet"), f(CLIPTextModel, "emoji/text_encoder"),
             CLIPTokenizer.from_pretrained(os.path.join(models, "emoji/tokenizer")),
@@ -29,9 +29,12 @@ def main():
     ap.add_argument("--models", required=True)
     ap.add_argument("--data", required=True)
     ap.add_argument("--src", default=annotate.DEFAULT)
-    ap.add_argument("--count", type=int, default=48)
+    ap.add_argument("--count", type=int, default=32)
     ap.add_argument("--steps", type=int, default=20)
     ap.add_argument("--scale", type=float, default=4.0)
+    ap.add_argument("--kind", action="append", choices=["canny", "scribble"])
+    ap.add_argument("--least", type=int, default=160,
+                    help="leave out emoji with fewer white pixels than this in a map")
     ap.add_argument("--batch", type=int, default=16)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--pictures", help="folder for contact sheets")
@@ -43,9 +46,14 @@ def main():
     vae = parts[3]
     data = Data(args.data)
     held = np.array([i for i in np.nonzero(data.heldout)[0] if not data.meta[i]["skin"]])
+    byte = lambda t: (t.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    everything = byte(on_white(data.premultiplied(held)))
+    held = held[[min((ann.canny(r) > 0).sum(), (ann.scribble(r) > 0).sum()) >= args.least
+                 for r in everything]]
+    print("%d held-out emoji without skin tones, %d with enough lines in both maps"
+          % (len(everything), len(held)))
     held = np.sort(np.random.RandomState(4).permutation(held)[:args.count])
     x = on_white(data.premultiplied(held))
-    byte = lambda t: (t.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
     real = byte(x)
     names = [clean(data.meta[i]["name"]) for i in held]
     with torch.no_grad():
@@ -60,7 +68,7 @@ def main():
         out = []
         for i in range(0, len(prompts), args.batch):
             out.append(sample(*parts, prompts[i:i + args.batch], steps=args.steps,
-                              scale=args.scale, seed=1000 + i, control=control,
+                              scale=args.scale if prompts[0] else 1, seed=1000 + i, control=control,
                               hint=None if control is None else to_hint(maps[i:i + args.batch])))
         return torch.cat(out)
 
@@ -69,7 +77,7 @@ def main():
         plain[prompted] = run(names if prompted else [""] * len(names), None, None)
     print("| control | prompt | F1 with ControlNet | F1 without | ratio |")
     print("|---|---|---|---|---|")
-    for kind in ("canny", "scribble"):
+    for kind in args.kind or ("canny", "scribble"):
         make = ann.canny if kind == "canny" else ann.scribble
         maps = [make(r) for r in real]
         net = ControlNetModel.from_pretrained(

@@ -18,8 +18,9 @@ def main():
     ap.add_argument("--out", required=True, help="normalised autoencoder")
     ap.add_argument("--variants", required=True)
     ap.add_argument("--no-fold", action="store_true")
+    ap.add_argument("--procs", type=int, default=2)
     args = ap.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     vae = AutoencoderKL.from_pretrained(args.vae).eval()
     pics = np.load(os.path.join(args.variants, "pictures.npy"), mmap_mode="r")
 
@@ -42,14 +43,26 @@ def main():
         vae.register_to_config(scaling_factor=1.0)
         vae.save_pretrained(args.out)
     t0 = time.time()
-    out = np.zeros((len(pics), 16, 16, 16), np.float16)
-    for a in range(0, len(pics), 32):
+    path = os.path.join(args.variants, "latents.npy")
+    out = np.lib.format.open_memmap(path, "w+", np.float16, (len(pics), 16, 16, 16))
+    rank, children = 0, []
+    for r in range(1, args.procs):
+        pid = os.fork()
+        if pid == 0:
+            rank, children = r, []
+            break
+        children.append(pid)
+    for a in range(32 * rank, len(pics), 32 * args.procs):
         mean, std = moments(a, min(a + 32, len(pics)))
         out[a:a + len(mean)] = torch.cat([mean, std], 1).half().numpy()
-        if a % 3200 == 0:
+        if a % 1600 == 0:
             print(a, round(time.time() - t0), "mean %.3f std %.3f posterior std %.3f"
                   % (mean.mean(), mean.std(), std.mean()), flush=True)
-    np.save(os.path.join(args.variants, "latents.npy"), out)
+    out.flush()
+    if rank:
+        os._exit(0)
+    for pid in children:
+        assert os.waitpid(pid, 0)[1] == 0
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main():
         b = a.twinx()
         b.plot([r["step"] for r in f], [r["f1"] for r in f], "o-", color="C1", ms=3)
         b.set_ylim(0, 1)
-        b.set_ylabel("F1 on 16 held-out emoji", color="C1")
+        b.set_ylabel("F1 on 12 held-out emoji", color="C1")
         a.set_title(name)
     fig.tight_layout()
     fig.savefig(args.out)

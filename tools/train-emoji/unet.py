@@ -60,19 +60,24 @@ def sample(unet, text, tok, vae, prompts, steps=20, scale=5.0, seed=0, control=N
     enc = lambda p: text(torch.tensor(tok(p, padding="max_length", truncation=True,
                                           max_length=77).input_ids)).last_hidden_state
     n = len(prompts)
-    ctx = torch.cat([enc([""] * n), enc(list(prompts))])
+    guided = scale != 1
+    ctx = torch.cat([enc([""] * n), enc(list(prompts))]) if guided else enc(list(prompts))
+    if guided and hint is not None:
+        hint = torch.cat([hint, hint])
     z = torch.randn(n, 8, 16, 16, generator=torch.Generator().manual_seed(seed))
     for t in sch.timesteps:
-        x = torch.cat([z, z])
+        x = torch.cat([z, z]) if guided else z
         kw = {}
         with torch.autocast("cpu", torch.bfloat16):
             if control is not None:
-                down, mid = control(x, t, ctx, torch.cat([hint, hint]),
+                down, mid = control(x, t, ctx, hint,
                                     conditioning_scale=control_scale, return_dict=False)
                 kw = dict(down_block_additional_residuals=down, mid_block_additional_residual=mid)
             v = unet(x, t, ctx, **kw).sample.float()
-        u, c = v.chunk(2)
-        z = sch.step(u + scale * (c - u), t, z).prev_sample
+        if guided:
+            u, c = v.chunk(2)
+            v = u + scale * (c - u)
+        z = sch.step(v, t, z).prev_sample
     with torch.autocast("cpu", torch.bfloat16):
         y = vae.decode(z / vae.config.scaling_factor).sample.float()
     return (y / 2 + 0.5).clamp(0, 1)
