@@ -44,6 +44,11 @@ const char *cn_backend_name(const struct cn_backend *b)
     return b->ops->name;
 }
 
+size_t cn_backend_bytes(const struct cn_backend *b)
+{
+    return b->ops->bytes(b);
+}
+
 int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                    struct cn_weights **ret, struct cn_err *err)
 {
@@ -59,6 +64,12 @@ void cn_weights_free(struct cn_weights *w)
 size_t cn_weights_bytes(const struct cn_weights *w)
 {
     return w->ops->weights_bytes(w);
+}
+
+void cn_weights_settle(struct cn_weights *w, const struct cn_graph *g)
+{
+    if (w->ops->weights_settle != NULL)
+        w->ops->weights_settle(w, g);
 }
 
 int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,

@@ -56,6 +56,7 @@ int cn_backend_open(const char *name, const struct cn_backend_opts *opts, struct
                     struct cn_err *err);
 void cn_backend_close(struct cn_backend *b); /* after everything made from it */
 const char *cn_backend_name(const struct cn_backend *b);
+size_t cn_backend_bytes(const struct cn_backend *b); /* working memory that its plans share */
 /* Names of the backends in this build, best first, NULL-terminated. */
 const char *const *cn_backend_list(void);
 
@@ -65,6 +66,10 @@ int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                    struct cn_weights **ret, struct cn_err *err);
 void cn_weights_free(struct cn_weights *w); /* after the plans that use them */
 size_t cn_weights_bytes(const struct cn_weights *w); /* memory held, packed copies included */
+/* Decides by g, which is never run, in which form each parameter is preferred; no parameter is
+ * read. Called before the first plan with the network at its own size, it makes results a function
+ * of the plan: otherwise the first plan decides, and the last bits depend on what came first. */
+void cn_weights_settle(struct cn_weights *w, const struct cn_graph *g);
 
 /* The graph is not needed afterwards. */
 int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,

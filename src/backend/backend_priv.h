@@ -12,10 +12,12 @@ struct cn_backend_ops {
     const char *name;
     int (*open)(const struct cn_backend_opts *opts, struct cn_backend **ret, struct cn_err *err);
     void (*close)(struct cn_backend *b);
+    size_t (*bytes)(const struct cn_backend *b);
     int (*weights_new)(struct cn_backend *b, const struct cn_param_source *source,
                        struct cn_weights **ret, struct cn_err *err);
     void (*weights_free)(struct cn_weights *w);
     size_t (*weights_bytes)(const struct cn_weights *w);
+    void (*weights_settle)(struct cn_weights *w, const struct cn_graph *g); /* NULL: one form */
     int (*compile)(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
                    struct cn_plan **ret, struct cn_err *err);
     void (*plan_free)(struct cn_plan *p);

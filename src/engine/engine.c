@@ -94,26 +94,23 @@ int cn_engine_load(struct cn_engine *e, const char *name, struct cn_err *err)
     return load_base(e, name, err);
 }
 
-static size_t network_bytes(const struct cn_network *n, size_t *arena)
+static size_t network_bytes(const struct cn_network *n)
 {
-    for (int i = 0; i < n->plans.n; i++)
-        *arena = CN_MAX(*arena, cn_plan_arena_bytes(n->plans.slot[i].compiled.plan));
     return n->weights ? cn_weights_bytes(n->weights) : 0;
 }
 
 size_t cn_engine_bytes(const struct cn_engine *e)
 {
-    size_t arena = 0, sum = 0; /* all plans share the largest arena */
+    size_t sum = cn_backend_bytes(e->backend);
 
     for (int i = 0; i < e->n_models; i++) {
         const struct cn_model *m = e->model[i];
 
-        sum += network_bytes(&m->text, &arena) + network_bytes(&m->unet, &arena) +
-               network_bytes(&m->vae, &arena);
+        sum += network_bytes(&m->text) + network_bytes(&m->unet) + network_bytes(&m->vae);
         for (int k = 0; k < m->n_nets; k++)
-            sum += network_bytes(&m->nets[k].net, &arena);
+            sum += network_bytes(&m->nets[k].net);
     }
-    return sum + arena;
+    return sum;
 }
 
 static void profile_network(struct cn_buf *b, const char *model, const struct cn_network *n)

@@ -14,21 +14,23 @@ struct cn_compiled {
     struct cn_plan *plan;
 };
 
+enum { CN_MAX_PLANS = 32 };
+
 /* Plans of one network, by a key that says their sizes; the least recently used goes first. */
 struct cn_plan_cache {
     struct cn_plan_slot {
         char key[64];
         struct cn_compiled compiled;
         uint64_t used;
-    } *slot;
+    } slot[CN_MAX_PLANS];
     int n;
-    size_t cap;
 };
 
 /* One network's parameters and plans. weights NULL: not loaded. */
 struct cn_network {
     struct cn_source source;
     struct cn_weights *weights;
+    bool settled; /* forms of the parameters are decided: cn_weights_settle */
     struct cn_plan_cache plans;
 };
 
@@ -56,14 +58,15 @@ struct cn_engine {
     uint64_t clock;                /* of plan use */
 };
 
-/* network.c. The compiled plan belongs to the cache; it stays at least until MAX_PLANS others of
+/* network.c. The compiled plan belongs to the cache; it stays at least until CN_MAX_PLANS others of
  * the same network were used after it. build(arg) makes the graph when it is not there. */
-enum { CN_MAX_PLANS = 32 };
 typedef struct cn_graph *(*cn_build_fn)(const void *arg);
 int cn_network_open(struct cn_engine *e, struct cn_network *n,
                     const struct cn_checkpoint *checkpoint, enum cn_component component,
                     const struct cn_checkpoint *base, struct cn_err *err);
 void cn_network_close(struct cn_network *n);
+/* Before the first plan: build(arg) makes the network at its model's own size. */
+void cn_network_settle(struct cn_network *n, cn_build_fn build, const void *arg);
 int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, cn_build_fn build,
                     const void *arg, const struct cn_compiled **ret, struct cn_err *err);
 

@@ -3,8 +3,8 @@
  * DESIGN. cn_engine_run() resolves the models, reads the inputs, computes what is constant, then
  * draws the images one after the other; each has its own noise generator (seed + index) and sampler
  * state, so that nothing that runs beside it changes it. Cancellation is seen before every network
- * call. Everything that a job allocates is in its arena or its list of buffers and goes at the end,
- * also after an error; weights and plans stay with the models.
+ * call. Everything that a job allocates is in its arena or its lists and goes at the end, also
+ * after an error; weights and plans stay with the models.
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
@@ -33,8 +33,14 @@ int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err)
     size_t bytes;
 
     if (!cn_mul_size(n, sizeof(float), &bytes) || bytes > (size_t)4 << 30)
-        return cn_fail(err, CN_ETOOBIG, "the picture is too large");
-    *ret = cn_arena_alloc(&j->arena, bytes);
+        return cn_fail_at(err, CN_ETOOBIG, "/width", "%d x %d pixels are too many", j->width,
+                          j->height);
+    *ret = cn_try_alloc(bytes);
+    if (*ret == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for %zu bytes of a picture", bytes);
+    memset(*ret, 0, bytes);
+    j->floats = cn_grow(j->floats, j->n_floats, &j->floats_cap, sizeof(*j->floats));
+    j->floats[j->n_floats++] = *ret;
     return CN_OK;
 }
 
@@ -101,8 +107,11 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
         rc = cn_fail(err, CN_EINVAL,
                      "its hint encoder divides sides by %d, the model's latent by %d",
                      1 << (c->config->hint_blocks - 1), cn_vae_factor(j->vae));
-    if (rc == CN_OK && (c->config->hint_channels != 3 || c->levels > CN_MAX_LEVELS))
+    if (rc == CN_OK && c->config->hint_channels != 3)
         rc = cn_fail(err, CN_EINVAL, "it wants hints of %d channels", c->config->hint_channels);
+    if (rc == CN_OK && c->config->unet.in_channels != j->channels)
+        rc = cn_fail(err, CN_EINVAL, "it wants %d channels, the model's latent has %d",
+                     c->config->unet.in_channels, j->channels);
     if (rc < 0) {
         cn_err_prefix(err, "ControlNet \"%s\" does not fit model \"%s\"", spec->model,
                       j->base->name);
@@ -119,6 +128,31 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
 
 /* ---- sizes ---- */
 
+/* Each part agrees with its own file, which is checked when plans are compiled; here, that they
+ * agree with each other. */
+static int check_parts(const struct cn_job *j, struct cn_err *err)
+{
+    const struct cn_text_config *t = cn_checkpoint_text(j->base->checkpoint);
+    const char *name = j->base->name;
+
+    if (t->hidden_size != j->unet->cross_attention_dim)
+        return cn_fail_at(err, CN_EFORMAT, "/model",
+                          "model \"%s\": the text encoder's hidden_size is %d, the UNet's "
+                          "cross_attention_dim %d",
+                          name, t->hidden_size, j->unet->cross_attention_dim);
+    if (t->max_position < 2)
+        return cn_fail_at(err, CN_EFORMAT, "/model",
+                          "model \"%s\": the text encoder has no room for a prompt", name);
+    if (j->vae->in_channels != 3 || j->vae->out_channels != 3)
+        return cn_fail_at(err, CN_EFORMAT, "/model",
+                          "model \"%s\": the autoencoder has %d to %d channels of colour, not 3",
+                          name, j->vae->in_channels, j->vae->out_channels);
+    if (cn_control_levels(j->unet) > CN_MAX_LEVELS)
+        return cn_fail_at(err, CN_EFORMAT, "/model", "model \"%s\": the UNet has too many layers",
+                          name);
+    return CN_OK;
+}
+
 static int check_kind(const struct cn_job *j, struct cn_err *err)
 {
     bool inpaint = j->unet->in_channels != j->channels;
@@ -133,6 +167,8 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
                           "model \"%s\": a UNet of %d to %d channels on latents of %d is not "
                           "supported",
                           j->base->name, j->unet->in_channels, j->unet->out_channels, j->channels);
+    if (j->spec->mask.len > 0 && j->spec->init_image.len == 0)
+        return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");
     if (inpaint && j->spec->mask.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask",
                           "model \"%s\" is made for inpainting: it needs an \"init_image\" and a "
@@ -143,10 +179,13 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
 
 static int choose_sizes(struct cn_job *j, struct cn_err *err)
 {
-    int factor = cn_vae_factor(j->vae), native = j->unet->sample_size * factor;
+    int factor = cn_vae_factor(j->vae), native = j->unet->sample_size * factor, rc;
 
     j->width = j->spec->width ? j->spec->width : native;
     j->height = j->spec->height ? j->spec->height : native;
+    if (j->width == 0 || j->height == 0)
+        return cn_fail_at(err, CN_EINVAL, j->width == 0 ? "/width" : "/height",
+                          "model \"%s\" has no size of its own: say one", j->base->name);
     if (j->width % factor != 0 || j->width <= 0)
         return cn_fail_at(err, CN_EINVAL, "/width", "%d is not a multiple of %d", j->width, factor);
     if (j->height % factor != 0 || j->height <= 0)
@@ -158,7 +197,8 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
     j->latent = (size_t)j->channels * (size_t)j->h * (size_t)j->w;
     j->rows = j->spec->guidance_scale > 1 ? 2 : 1;
     j->tokens = CN_MIN(CN_CLIP_LENGTH, cn_checkpoint_text(j->base->checkpoint)->max_position);
-    return check_kind(j, err);
+    rc = check_parts(j, err);
+    return rc < 0 ? rc : check_kind(j, err);
 }
 
 /* rows_in holds any network's host input or output for all rows. */
@@ -348,7 +388,10 @@ static void job_release(struct cn_job *j)
 {
     for (size_t i = 0; i < j->n_buffers; i++)
         cn_buffer_free(j->buffers[i]);
+    for (size_t i = 0; i < j->n_floats; i++)
+        free(j->floats[i]);
     free(j->buffers);
+    free(j->floats);
     cn_arena_release(&j->arena);
 }
 

@@ -7,7 +7,7 @@
 #include "diffusion/sampler.h"
 #include "engine/engine_priv.h"
 
-enum { CN_MAX_LEVELS = 64 };
+enum { CN_MAX_LEVELS = CN_MAX_SKIPS + 1 };
 
 /* What one network needs in every step and was computed before the first. */
 struct cn_net_inputs {
@@ -57,7 +57,9 @@ struct cn_job {
     float *mask;          /* [h, w], 1 is painted anew */
     float *masked_pixels; /* [3, H, W]: init_pixels where the mask is below 0.5 */
     float *init_latent, *masked_latent;
-    struct cn_arena arena;       /* host arrays of the job's lifetime */
+    struct cn_arena arena;       /* small things of the job's lifetime */
+    float **floats;              /* host arrays whose size the request decides */
+    size_t n_floats, floats_cap;
     struct cn_buffer **buffers;  /* all of them, for the end */
     size_t n_buffers, buffers_cap;
     double ms[CN_ENGINE_STAGE_COUNT];
@@ -81,7 +83,7 @@ int cn_job_buffer(struct cn_job *j, const struct cn_value *v, int flags, struct 
 /* Adds the time since *start (seconds) to a stage, and restarts *start. */
 void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start);
 bool cn_job_cancelled(const struct cn_job *j);
-/* n floats of the job's lifetime. */
+/* n zeros of the job's lifetime. */
 int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err);
 
 #endif

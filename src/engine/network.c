@@ -27,7 +27,6 @@ void cn_network_close(struct cn_network *n)
 {
     for (int i = 0; i < n->plans.n; i++)
         slot_clear(&n->plans.slot[i]);
-    free(n->plans.slot);
     cn_weights_free(n->weights);
     memset(n, 0, sizeof(*n));
 }
@@ -36,11 +35,8 @@ static struct cn_plan_slot *free_slot(struct cn_plan_cache *c)
 {
     struct cn_plan_slot *oldest;
 
-    if (c->n < CN_MAX_PLANS) {
-        c->slot = cn_grow(c->slot, (size_t)c->n, &c->cap, sizeof(*c->slot));
-        memset(&c->slot[c->n], 0, sizeof(*c->slot));
+    if (c->n < CN_MAX_PLANS)
         return &c->slot[c->n++];
-    }
     oldest = &c->slot[0];
     for (int i = 1; i < c->n; i++)
         if (c->slot[i].used < oldest->used)
@@ -55,6 +51,14 @@ static struct cn_plan_slot *find_slot(struct cn_plan_cache *c, const char *key)
         if (strcmp(c->slot[i].key, key) == 0)
             return &c->slot[i];
     return NULL;
+}
+
+void cn_network_settle(struct cn_network *n, cn_build_fn build, const void *arg)
+{
+    struct cn_graph *g = build(arg);
+
+    cn_weights_settle(n->weights, g);
+    cn_graph_free(g);
 }
 
 int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, cn_build_fn build,

@@ -39,6 +39,18 @@ struct cn_model *cn_engine_find(const struct cn_engine *e, const char *name)
     return NULL;
 }
 
+/* A file with an autoencoder only can be opened, but it is no model that draws. */
+static int check_complete(const struct cn_model *m, struct cn_err *err)
+{
+    static const enum cn_component needed[] = {CN_COMP_TEXT, CN_COMP_UNET, CN_COMP_VAE};
+
+    for (size_t i = 0; i < CN_LEN(needed); i++)
+        if (!cn_checkpoint_has(m->checkpoint, needed[i]))
+            return cn_fail(err, CN_EFORMAT, "\"%s\" has no %s", m->path,
+                           cn_component_name(needed[i]));
+    return CN_OK;
+}
+
 int cn_engine_add(struct cn_engine *e, const char *path, struct cn_err *err)
 {
     struct cn_model *m = cn_xcalloc(1, sizeof(*m));
@@ -57,7 +69,10 @@ int cn_engine_add(struct cn_engine *e, const char *path, struct cn_err *err)
     if (rc == CN_OK) {
         m->control = cn_checkpoint_has(m->checkpoint, CN_COMP_CONTROL) &&
                      !cn_checkpoint_has(m->checkpoint, CN_COMP_UNET);
-    } else {
+        if (!m->control)
+            rc = check_complete(m, &why);
+    }
+    if (rc < 0) {
         m->broken = cn_xstrdup(why.msg);
         if (err != NULL)
             *err = why;
@@ -196,13 +211,8 @@ static int open_tokenizer(struct cn_model *m, struct cn_err *err)
 
 int cn_model_open(struct cn_engine *e, struct cn_model *m, struct cn_err *err)
 {
-    static const enum cn_component needed[] = {CN_COMP_TEXT, CN_COMP_UNET, CN_COMP_VAE};
     int rc;
 
-    for (size_t i = 0; i < CN_LEN(needed); i++)
-        if (!cn_checkpoint_has(m->checkpoint, needed[i]))
-            return cn_fail(err, CN_EFORMAT, "\"%s\" has no %s", m->path,
-                           cn_component_name(needed[i]));
     if (m->tokenizer == NULL && (rc = open_tokenizer(m, err)) < 0) {
         cn_tokenizer_close(m->tokenizer);
         m->tokenizer = NULL;

@@ -99,15 +99,84 @@ static struct cn_step_size step_size(const struct cn_job *j, int controls)
     return (struct cn_step_size){j->rows, j->h, j->w, j->tokens, controls};
 }
 
-/* The plan for this job's sizes; what it cost to compile counts as loading. */
+/* ---- the model at its own size ---- */
+
+enum { USUAL_SIDE = 64 }; /* of a latent, for a model that does not say */
+
+static struct cn_step_size own_size(const struct cn_job *j)
+{
+    int side = j->unet->sample_size > 0 ? j->unet->sample_size : USUAL_SIDE;
+
+    return (struct cn_step_size){2, side, side, j->tokens, 0};
+}
+
+static void settle_control(const struct cn_job *j, const struct cn_job_control *c)
+{
+    struct unet_arg u = {&c->config->unet, CN_NET_CONTROL, own_size(j)};
+    struct control_arg a = {c->config, u.z, u.z.h * cn_vae_factor(j->vae),
+                            u.z.w * cn_vae_factor(j->vae)};
+
+    if (c->branch.net->settled)
+        return;
+    cn_network_settle(c->branch.net, build_control, &a);
+    cn_network_settle(c->branch.net, build_context, &u);
+    cn_network_settle(c->branch.net, build_hint, &a);
+    c->branch.net->settled = true;
+}
+
+/* Which kernels a network uses is decided here, once, and not by the sizes of the first request:
+ * the same request gives the same picture to the last bit, whatever was drawn before. */
+static void settle_all(struct cn_job *j)
+{
+    struct unet_arg u = {j->unet, CN_NET_UNET, own_size(j)};
+    struct vae_arg decoder = {j->vae, u.z.h, u.z.w}, encoder = decoder;
+    struct text_arg text = {cn_checkpoint_text(j->base->checkpoint), 2, j->tokens, 0};
+
+    encoder.h *= cn_vae_factor(j->vae);
+    encoder.w *= cn_vae_factor(j->vae);
+    for (int i = 0; i < j->n_controls; i++)
+        settle_control(j, &j->control[i]);
+    if (j->base->unet.settled)
+        return;
+    cn_network_settle(&j->base->text, build_text, &text);
+    cn_network_settle(&j->base->unet, build_unet, &u);
+    cn_network_settle(&j->base->unet, build_context, &u);
+    cn_network_settle(&j->base->vae, build_decoder, &decoder);
+    cn_network_settle(&j->base->vae, build_encoder, &encoder);
+    j->base->unet.settled = true;
+}
+
+/* ---- plans ---- */
+
+/* A tensor is missing, or has another shape than the configuration says: the model is broken, which
+ * is not the same as a model that is not there. */
+static int blame_model(const struct cn_job *j, const struct cn_network *net, struct cn_err *err)
+{
+    if (err == NULL)
+        return CN_EFORMAT;
+    err->code = CN_EFORMAT;
+    snprintf(err->where, sizeof(err->where), "/model");
+    for (int i = 0; i < j->n_controls; i++)
+        if (j->control[i].branch.net == net) {
+            snprintf(err->where, sizeof(err->where), "/controls/%d/model", i);
+            break;
+        }
+    return CN_EFORMAT;
+}
+
+/* The plan for this job's sizes, asked for before every network call; what it cost to compile
+ * counts as loading. */
 static int plan(struct cn_job *j, struct cn_network *net, const char *key, cn_build_fn build,
                 const void *arg, const struct cn_compiled **ret, struct cn_err *err)
 {
     double start = cn_now_s();
-    int rc = cn_network_plan(j->e, net, key, build, arg, ret, err);
+    int rc;
 
+    if (cn_job_cancelled(j))
+        return cn_fail(err, CN_ECANCELED, "cancelled before \"%s\"", key);
+    rc = cn_network_plan(j->e, net, key, build, arg, ret, err);
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
-    return rc;
+    return rc == CN_ENOTFOUND || rc == CN_EFORMAT ? blame_model(j, net, err) : rc;
 }
 
 static int input_buffer(struct cn_job *j, const struct cn_compiled *c, int i,
@@ -323,6 +392,9 @@ int cn_job_prepare(struct cn_job *j, const float *timesteps, struct cn_err *err)
     struct cn_buffer *context;
     int rc;
 
+    settle_all(j);
+    cn_job_stage(j, CN_ENGINE_LOAD, &start);
+    load = j->ms[CN_ENGINE_LOAD];
     if ((rc = prepare_latent(j, err)) < 0 || (rc = encode_text(j, &context, err)) < 0 ||
         (rc = prepare_branch(j, &j->main, context, timesteps, err)) < 0)
         return rc;

@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SKIPS = CN_MAX_BLOCKS * 8 };
-
 struct net {
     const struct cn_unet_config *c;
     struct nn nn;
@@ -23,7 +21,7 @@ struct net {
     int res, attn;           /* next site */
     cn_val time;
     cn_val *k, *v;           /* one for each attention site */
-    cn_val skip[MAX_SKIPS];
+    cn_val skip[CN_MAX_SKIPS];
     int skips;
 };
 
@@ -129,7 +127,7 @@ static cn_val transformer(struct net *u, cn_val x, int index, int level)
 
 static void push_skip(struct net *u, cn_val x)
 {
-    CN_ASSERT(u->skips < MAX_SKIPS);
+    CN_ASSERT(u->skips < CN_MAX_SKIPS);
     u->skip[u->skips++] = x;
 }
 

@@ -14,6 +14,10 @@
 
 enum cn_net { CN_NET_UNET, CN_NET_CONTROL };
 
+/* A network with more skips than this cannot be emitted; cn_control_levels() - 1 says how many a
+ * configuration has. */
+enum { CN_MAX_SKIPS = CN_MAX_BLOCKS * 8 };
+
 /* Where per-step and per-job inputs enter, in the order in which the network runs. */
 struct cn_sites {
     struct cn_site {

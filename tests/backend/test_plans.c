@@ -449,6 +449,103 @@ static void threads_do_not_change_the_reference(void **state)
     cn_graph_free(g);
 }
 
+/* A backend opened later, with more threads, must not change how many run the plans of the first:
+ * their scratch memory was planned for as many as it had. */
+static void check_own_threads(const char *backend)
+{
+    struct cn_backend_opts few = {.threads = 1}, many = {.threads = 4};
+    struct cn_graph *g = cn_graph_new("threads");
+    cn_val x = cn_graph_input(g, "x", cn_shape3(2, 700, 64), CN_F32, 0);
+    struct session s, other;
+    struct op_result before, after;
+    struct cn_plan *p;
+
+    cn_graph_output(g, "y", cn_attention(g, x, x, x, 8, 0.35f, false), 0);
+    session_open(&s, backend, g, &few);
+    p = compile(&s, g);
+    run_once(&s, p, g, &before);
+    session_open(&other, backend, g, &many);
+    run_once(&s, p, g, &after);
+    assert_memory_equal(before.data, after.data, before.count * sizeof(float));
+    op_result_release(&before);
+    op_result_release(&after);
+    cn_plan_free(p);
+    session_close(&s);
+    session_close(&other);
+    cn_graph_free(g);
+}
+
+static void backends_keep_their_threads(void **state)
+{
+    (void)state;
+    each_backend(check_own_threads);
+}
+
+/* A small network of both kinds of products at one size. */
+static struct cn_graph *products(int n, int side)
+{
+    struct cn_graph *g = cn_graph_new("products");
+    cn_val x = cn_graph_input(g, "x", cn_shape4(n, 64, side, side), CN_F32, 0);
+
+    x = conv3(g, conv3(g, x, "a", 128), "b", 64);
+    x = cn_linear(g, cn_to_tokens(g, x), "c", NULL, 96);
+    x = cn_linear(g, x, "d", NULL, 64);
+    x = cn_conv2d(g, cn_from_tokens(g, x, side, side), "e", NULL,
+                  &(struct cn_conv){.out = 192, .k = 1, .stride = 1});
+    cn_graph_output(g, "y", x, 0);
+    return g;
+}
+
+/* What one graph gives after others were compiled, in the order given; -1 ends the list. */
+static void run_after(const char *backend, bool settle, const int *sides, int side,
+                      struct op_result *ret)
+{
+    struct cn_backend_opts opts = CN_BACKEND_DEFAULTS;
+    struct cn_graph *g = products(1, side), *own = products(2, 16);
+    struct session s;
+    struct cn_plan *p;
+
+    session_open(&s, backend, g, &opts);
+    if (settle)
+        cn_weights_settle(s.w, own);
+    for (; *sides > 0; sides++) {
+        struct cn_graph *before = products(1 + *sides % 2, *sides);
+
+        cn_plan_free(compile(&s, before));
+        cn_graph_free(before);
+    }
+    p = compile(&s, g);
+    run_once(&s, p, g, ret);
+    cn_plan_free(p);
+    session_close(&s);
+    cn_graph_free(g);
+    cn_graph_free(own);
+}
+
+static void check_history(const char *backend)
+{
+    static const int sides[] = {1, 3, 8, 16, 33, 64};
+
+    for (size_t i = 0; i < CN_LEN(sides); i++)
+        for (size_t k = 0; k < CN_LEN(sides); k++) {
+            struct op_result alone, after;
+
+            run_after(backend, true, (const int[]){-1}, sides[i], &alone);
+            run_after(backend, true, (const int[]){sides[k], -1}, sides[i], &after);
+            if (memcmp(alone.data, after.data, alone.count * sizeof(float)) != 0)
+                fail_msg("%s: %d differs after %d: %g", backend, sides[i], sides[k],
+                         op_distance(&after, &alone));
+            op_result_release(&alone);
+            op_result_release(&after);
+        }
+}
+
+static void settled_weights_forget_the_order_of_plans(void **state)
+{
+    (void)state;
+    check_history(cn_backend_list()[0]);
+}
+
 static void check_profile(const char *backend)
 {
     for (int on = 0; on < 2; on++) {
@@ -581,6 +678,8 @@ int main(void)
         cmocka_unit_test(plans_share_working_memory),
         cmocka_unit_test(random_graphs_mean_the_same_fused),
         cmocka_unit_test(threads_do_not_change_the_reference),
+        cmocka_unit_test(backends_keep_their_threads),
+        cmocka_unit_test(settled_weights_forget_the_order_of_plans),
         cmocka_unit_test(profile_names_the_steps_when_asked),
         cmocka_unit_test(buffer_that_does_not_fit_is_refused),
         cmocka_unit_test(plan_that_does_not_fit_is_refused),

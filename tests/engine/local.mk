@@ -4,6 +4,11 @@ tests_engine_test_modules_LDADD = $(CNENGINE_LIBS)
 tests_engine_test_images_SOURCES = %reldir%/test_images.c
 tests_engine_test_images_LDADD = $(CNENGINE_LIBS)
 
+check_PROGRAMS += tests/engine/test_engine
+tests_engine_test_engine_SOURCES = %reldir%/test_engine.c
+tests_engine_test_engine_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_engine
+
 # They take models and goldens as arguments: each script is one model.
 engine_scripts = \
     tests/engine/modules-tiny.sh tests/engine/modules-tiny2.sh tests/engine/modules-tiny9.sh \

@@ -26,6 +26,19 @@ static void backend_close(struct cn_backend *base)
     free(b);
 }
 
+int onednn_use_threads(int n)
+{
+    int old = omp_get_max_threads();
+
+    omp_set_num_threads(n);
+    return old;
+}
+
+static size_t backend_bytes(const struct cn_backend *b)
+{
+    return ((const struct onednn_backend *)b)->arena_bytes;
+}
+
 static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **ret,
                         struct cn_err *err)
 {
@@ -34,8 +47,7 @@ static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **
 
     b->base.ops = &cn_backend_onednn;
     b->opts = *opts;
-    if (opts->threads > 0)
-        omp_set_num_threads(opts->threads);
+    b->threads = opts->threads > 0 ? opts->threads : omp_get_max_threads();
     rc = onednn_check(dnnl_engine_create(&b->engine, dnnl_cpu, 0), "open the CPU engine", err);
     if (rc == CN_OK)
         rc = onednn_check(dnnl_stream_create(&b->stream, b->engine, dnnl_stream_default_flags),
@@ -145,9 +157,11 @@ const struct cn_backend_ops cn_backend_onednn = {
     .name = "onednn",
     .open = backend_open,
     .close = backend_close,
+    .bytes = backend_bytes,
     .weights_new = onednn_weights_new,
     .weights_free = onednn_weights_free,
     .weights_bytes = onednn_weights_bytes,
+    .weights_settle = onednn_settle,
     .compile = onednn_compile,
     .plan_free = onednn_plan_free,
     .run = onednn_run,

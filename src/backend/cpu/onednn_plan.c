@@ -168,24 +168,51 @@ static int reserve_arena(struct onednn_backend *b, size_t bytes, struct cn_err *
     return CN_OK;
 }
 
-int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_weights *w,
-                   struct cn_plan **ret, struct cn_err *err)
+/* A plan without steps: values have places, parameters a form. */
+static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_graph *g)
 {
     struct onednn_plan *p = cn_xcalloc(1, sizeof(*p));
-    int rc;
 
     p->base.ops = &cn_backend_onednn;
-    p->backend = (struct onednn_backend *)base;
-    p->weights = (struct onednn_weights *)w;
+    p->backend = w->backend;
+    p->weights = w;
     p->g = cn_graph_fuse(g);
     p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
     choose_places(p);
-    rc = onednn_choose_winograd(p->weights, p->g, err);
+    onednn_choose_winograd(w, p->g);
+    for (int i = 0; i < p->g->count; i++) {
+        struct onednn_step s = {.op = p->g->node[i].op, .node = p->g->node[i], .out = i};
+
+        if (s.op == CN_OP_CONV2D)
+            onednn_conv_settle(p, &s);
+        else if (s.op == CN_OP_LINEAR)
+            onednn_linear_settle(p, &s);
+    }
+    return p;
+}
+
+void onednn_settle(struct cn_weights *base, const struct cn_graph *g)
+{
+    struct onednn_weights *w = (struct onednn_weights *)base;
+    int old = onednn_use_threads(w->backend->threads);
+
+    onednn_plan_free(&new_plan(w, g)->base);
+    onednn_use_threads(old);
+}
+
+int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_weights *w,
+                   struct cn_plan **ret, struct cn_err *err)
+{
+    int old = onednn_use_threads(((struct onednn_backend *)base)->threads);
+    struct onednn_plan *p = new_plan((struct onednn_weights *)w, g);
+    int rc = CN_OK;
+
     for (int i = 0; i < p->g->count && rc == CN_OK; i++)
         if (p->place[i].kind == AT_ARENA)
             rc = add_step(p, i, err);
     if (rc == CN_OK)
         rc = reserve_arena(p->backend, p->values_bytes + p->scratch_bytes, err);
+    onednn_use_threads(old);
     if (rc < 0) {
         onednn_plan_free(&p->base);
         return rc;
@@ -222,14 +249,18 @@ static void copy_output(const struct onednn_plan *p, int i)
     }
 }
 
-int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
-               struct cn_err *err)
+static void check_buffers(const struct onednn_plan *p, struct cn_buffer *const *list,
+                          const struct cn_io *io, int n)
 {
-    struct onednn_plan *p = (struct onednn_plan *)base;
+    for (int i = 0; i < n; i++)
+        CN_ASSERT(cn_shape_equal(&((struct onednn_buffer *)list[i])->value.shape,
+                                 &p->g->value[io[i].val].shape));
+}
+
+static int run_steps(struct onednn_plan *p, struct cn_err *err)
+{
     bool profile = p->backend->opts.profile;
 
-    p->in = in;
-    p->out = out;
     for (int i = 0; i < p->n_steps; i++) {
         struct onednn_step *s = &p->step[i];
         int64_t start = profile ? cn_now_ns() : 0;
@@ -242,9 +273,24 @@ int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buff
             s->runs++;
         }
     }
-    for (int i = 0; i < p->g->n_outputs; i++)
-        copy_output(p, i);
     return CN_OK;
+}
+
+int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
+               struct cn_err *err)
+{
+    struct onednn_plan *p = (struct onednn_plan *)base;
+    int old = onednn_use_threads(p->backend->threads), rc;
+
+    check_buffers(p, in, p->g->input, p->g->n_inputs);
+    check_buffers(p, out, p->g->output, p->g->n_outputs);
+    p->in = in;
+    p->out = out;
+    rc = run_steps(p, err);
+    for (int i = 0; i < p->g->n_outputs && rc == CN_OK; i++)
+        copy_output(p, i);
+    onednn_use_threads(old);
+    return rc;
 }
 
 size_t onednn_arena_bytes(const struct cn_plan *base)

@@ -113,30 +113,38 @@ int onednn_conv_pd(struct onednn_backend *b, const struct cn_graph *g, const str
     return CN_OK;
 }
 
-/* Tries the layouts that the values have, first with weights that are packed already; then lets
- * oneDNN choose, which costs reorders. */
-static int choose_conv(struct onednn_plan *p, const struct onednn_step *s, bool winograd,
-                       bool *ret_reorder, dnnl_primitive_desc_t *ret, struct cn_err *err)
+/* Whether this plan shall use pd; otherwise pd is destroyed. A Winograd kernel must be the one that
+ * was decided on, and its working memory, which grows with the picture, bounded. */
+static bool good_conv(dnnl_primitive_desc_t pd, bool winograd)
+{
+    if (!implemented_by(pd, "ref") && implemented_by(pd, "wino") == winograd &&
+        (!winograd || onednn_winograd_is_small(pd)))
+        return true;
+    dnnl_primitive_desc_destroy(pd);
+    return false;
+}
+
+/* Tries the layouts that the values have, first with the weights' settled form; then lets oneDNN
+ * choose, which costs reorders. What other plans use has no say: results must not depend on it. */
+static int choose_conv(struct onednn_plan *p, const struct onednn_step *s,
+                       const struct onednn_param *w, bool winograd, bool *ret_reorder,
+                       dnnl_primitive_desc_t *ret, struct cn_err *err)
 {
     const struct cn_node *n = &s->node;
     struct conv_wish wish = {winograd, n->in[3] >= 0, n->attr.act, p->place[n->in[0]].b,
                              p->place[s->out].b, NULL};
 
     *ret_reorder = false;
-    for (const struct onednn_packed *k = s->param[0]->packed; k != NULL; k = k->next) {
-        wish.weights = &k->md;
-        if (conv_pd(p->backend, p->g, n, s->out, &wish, ret) == CN_OK) {
-            if (!implemented_by(*ret, "ref") && implemented_by(*ret, "wino") == winograd)
-                return CN_OK;
-            dnnl_primitive_desc_destroy(*ret);
-        }
+    if (w->settled) {
+        wish.weights = &w->form;
+        if (conv_pd(p->backend, p->g, n, s->out, &wish, ret) == CN_OK && good_conv(*ret, winograd))
+            return CN_OK;
     }
     wish.weights = NULL;
-    if (conv_pd(p->backend, p->g, n, s->out, &wish, ret) == CN_OK) {
-        if (!implemented_by(*ret, "ref"))
-            return CN_OK;
-        dnnl_primitive_desc_destroy(*ret);
-    }
+    if (conv_pd(p->backend, p->g, n, s->out, &wish, ret) == CN_OK && good_conv(*ret, winograd))
+        return CN_OK;
+    if (winograd)
+        return cn_fail(err, CN_ENOTFOUND, "no Winograd kernel"); /* direct will do */
     /* The reorder of the result adds the residual, so the convolution does not. */
     wish.src_b = wish.dst_b = 0;
     if (wish.sum)
@@ -238,6 +246,35 @@ static int conv_memories(struct onednn_plan *p, struct onednn_step *s, dnnl_prim
     return make_reorder(b, pdst, &dst, s->node.in[3] >= 0, &s->after, err);
 }
 
+/* The kernel for a convolution: Winograd when that was decided and this size has it. */
+static int find_conv(struct onednn_plan *p, const struct onednn_step *s,
+                     const struct onednn_param *w, bool *ret_reorder, dnnl_primitive_desc_t *ret,
+                     struct cn_err *err)
+{
+    if (w->winograd == WINOGRAD_YES &&
+        choose_conv(p, s, w, true, ret_reorder, ret, NULL) == CN_OK)
+        return CN_OK;
+    return choose_conv(p, s, w, false, ret_reorder, ret, err);
+}
+
+static void settle(struct onednn_param *w, dnnl_primitive_desc_t pd)
+{
+    w->form = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    w->settled = true;
+    dnnl_primitive_desc_destroy(pd);
+}
+
+void onednn_conv_settle(struct onednn_plan *p, const struct onednn_step *s)
+{
+    struct onednn_param *w;
+    dnnl_primitive_desc_t pd;
+    bool reorder;
+
+    if (onednn_param_get(p->weights, p->g, s->node.in[1], &w, NULL) == CN_OK && !w->settled &&
+        find_conv(p, s, w, &reorder, &pd, NULL) == CN_OK)
+        settle(w, pd);
+}
+
 int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
 {
     const struct cn_shape *w = &p->g->value[s->node.in[1]].shape;
@@ -250,10 +287,7 @@ int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err
 
     if ((rc = onednn_param_get(p->weights, p->g, s->node.in[1], &s->param[0], err)) < 0)
         return rc;
-    rc = choose_conv(p, s, s->param[0]->winograd == WINOGRAD_YES, &reorder, &pd, err);
-    if (rc < 0 && s->param[0]->winograd == WINOGRAD_YES)
-        rc = choose_conv(p, s, false, &reorder, &pd, err);
-    if (rc < 0)
+    if ((rc = find_conv(p, s, s->param[0], &reorder, &pd, err)) < 0)
         return rc;
     dnnl_memory_desc_init_by_tag(&plain, 4, wd, dnnl_f32, dnnl_oihw);
     dnnl_memory_desc_init_by_tag(&bias, 1, bd, dnnl_f32, dnnl_x);
@@ -287,44 +321,72 @@ static int matmul_pd(struct onednn_plan *p, const struct onednn_step *s,
     return st == dnnl_success ? CN_OK : CN_ENOTFOUND;
 }
 
-int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
+/* The memories of one linear layer as oneDNN describes them: x [m, k] times W^T [k, n]. */
+struct linear {
+    dnnl_memory_desc_t src, weights, plain, bias, dst;
+};
+
+static void describe_linear(const struct onednn_plan *p, const struct onednn_step *s,
+                            struct linear *ret)
 {
     const struct cn_shape *x = &p->g->value[s->node.in[0]].shape;
     const struct cn_shape *w = &p->g->value[s->node.in[1]].shape;
     int64_t n = w->dim[0], k = w->dim[1], m = cn_shape_elements(x) / k;
     dnnl_dims_t sd = {m, k}, wd = {k, n}, dd = {m, n}, bd = {1, n}, transposed = {1, k};
-    dnnl_memory_desc_t src, weights, plain, bias, dst;
+
+    dnnl_memory_desc_init_by_tag(&ret->src, 2, sd, dnnl_f32, dnnl_ab);
+    dnnl_memory_desc_init_by_tag(&ret->weights, 2, wd, dnnl_f32, dnnl_format_tag_any);
+    dnnl_memory_desc_init_by_strides(&ret->plain, 2, wd, dnnl_f32, transposed);
+    dnnl_memory_desc_init_by_tag(&ret->bias, 2, bd, dnnl_f32, dnnl_ab);
+    dnnl_memory_desc_init_by_tag(&ret->dst, 2, dd, dnnl_f32, dnnl_ab);
+}
+
+/* With the weights' settled form where there is a kernel for it, as for convolutions. */
+static int find_linear(struct onednn_plan *p, const struct onednn_step *s, const struct linear *d,
+                       const struct onednn_param *w, dnnl_primitive_desc_t *ret)
+{
+    if (w->settled && matmul_pd(p, s, &d->src, &w->form, &d->bias, &d->dst, ret) == CN_OK) {
+        if (!implemented_by(*ret, "ref"))
+            return CN_OK;
+        dnnl_primitive_desc_destroy(*ret);
+    }
+    return matmul_pd(p, s, &d->src, &d->weights, &d->bias, &d->dst, ret);
+}
+
+void onednn_linear_settle(struct onednn_plan *p, const struct onednn_step *s)
+{
+    struct onednn_param *w;
+    dnnl_primitive_desc_t pd;
+    struct linear d;
+
+    describe_linear(p, s, &d);
+    if (onednn_param_get(p->weights, p->g, s->node.in[1], &w, NULL) == CN_OK && !w->settled &&
+        find_linear(p, s, &d, w, &pd) == CN_OK)
+        settle(w, pd);
+}
+
+int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
+{
     dnnl_primitive_desc_t pd = NULL;
     dnnl_memory_t packed;
+    struct linear d;
     int rc;
 
-    dnnl_memory_desc_init_by_tag(&src, 2, sd, dnnl_f32, dnnl_ab);
-    dnnl_memory_desc_init_by_tag(&weights, 2, wd, dnnl_f32, dnnl_format_tag_any);
-    dnnl_memory_desc_init_by_strides(&plain, 2, wd, dnnl_f32, transposed);
-    dnnl_memory_desc_init_by_tag(&bias, 2, bd, dnnl_f32, dnnl_ab);
-    dnnl_memory_desc_init_by_tag(&dst, 2, dd, dnnl_f32, dnnl_ab);
+    describe_linear(p, s, &d);
     if ((rc = onednn_param_get(p->weights, p->g, s->node.in[1], &s->param[0], err)) < 0)
         return rc;
-    rc = CN_ENOTFOUND;
-    for (const struct onednn_packed *q = s->param[0]->packed; q != NULL && rc < 0; q = q->next) {
-        rc = matmul_pd(p, s, &src, &q->md, &bias, &dst, &pd);
-        if (rc == CN_OK && implemented_by(pd, "ref")) {
-            dnnl_primitive_desc_destroy(pd);
-            rc = CN_ENOTFOUND;
-        }
-    }
-    if (rc < 0 && matmul_pd(p, s, &src, &weights, &bias, &dst, &pd) < 0)
+    if (find_linear(p, s, &d, s->param[0], &pd) < 0)
         return cn_fail(err, CN_EDEVICE, "oneDNN has no kernel for linear layer \"%s\"",
                        p->g->value[s->node.in[1]].name);
-    rc = make_memory(p->backend, &src, &s->src, err);
+    rc = make_memory(p->backend, &d.src, &s->src, err);
     if (rc == CN_OK)
-        rc = make_memory(p->backend, &dst, &s->dst, err);
+        rc = make_memory(p->backend, &d.dst, &s->dst, err);
     if (rc == CN_OK)
         rc = onednn_param_packed(p->weights, p->g, s->node.in[1],
                                  dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0),
-                                 &plain, &packed, err);
+                                 &d.plain, &packed, err);
     if (rc == CN_OK)
-        rc = finish(p, s, pd, packed, &bias, err);
+        rc = finish(p, s, pd, packed, &d.bias, err);
     snprintf(s->label, sizeof(s->label), "linear");
     dnnl_primitive_desc_destroy(pd);
     return rc;

@@ -19,6 +19,7 @@ struct onednn_backend {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     struct cn_backend_opts opts;
+    int threads;          /* of every parallel region: scratch memory is planned for as many */
     unsigned char *arena; /* values of the running plan, then scratch */
     size_t arena_bytes;
 };
@@ -35,6 +36,8 @@ struct onednn_param {
     size_t plain_bytes;
     struct onednn_packed *packed;
     enum { WINOGRAD_UNDECIDED, WINOGRAD_NO, WINOGRAD_YES } winograd; /* same choice in every plan */
+    bool settled;            /* every plan is offered this layout first; */
+    dnnl_memory_desc_t form; /* where it does not do, the plan takes what oneDNN likes best */
     struct cn_param_data raw; /* the file's own bytes: the embedding table only */
 };
 
@@ -109,6 +112,9 @@ struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v);
 /* "what failed: status" as CN_EDEVICE, or CN_EDEVMEM when memory is short; 0 for success. */
 int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err);
 
+/* Sets the number of threads of the calling thread's parallel regions; returns the old one. */
+int onednn_use_threads(int n);
+
 /* onednn_weights.c: finds or fetches. The param stays the store's. */
 int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                      struct onednn_param **ret, struct cn_err *err);
@@ -121,14 +127,17 @@ int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_v
                         const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
                         dnnl_memory_t *ret, struct cn_err *err);
 /* Decides which convolutions of g use Winograd, once for each weight. */
-int onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g,
-                           struct cn_err *err);
+void onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g);
+/* Whether a Winograd kernel's working memory is small enough. */
+bool onednn_winograd_is_small(dnnl_primitive_desc_t pd);
 int onednn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                        struct cn_weights **ret, struct cn_err *err);
 void onednn_weights_free(struct cn_weights *w);
 size_t onednn_weights_bytes(const struct cn_weights *w);
 
-/* onednn_primitive.c */
+/* onednn_primitive.c. The settle functions choose a parameter's form by its first use. */
+void onednn_conv_settle(struct onednn_plan *p, const struct onednn_step *s);
+void onednn_linear_settle(struct onednn_plan *p, const struct onednn_step *s);
 int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
 int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
 int onednn_primitive_run(struct onednn_plan *p, struct onednn_step *s);
@@ -142,6 +151,7 @@ int onednn_conv_pd(struct onednn_backend *b, const struct cn_graph *g, const str
 int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
 
 /* onednn_plan.c */
+void onednn_settle(struct cn_weights *w, const struct cn_graph *g);
 int onednn_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
                    struct cn_plan **ret, struct cn_err *err);
 void onednn_plan_free(struct cn_plan *p);

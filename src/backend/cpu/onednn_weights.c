@@ -1,8 +1,8 @@
 /* The oneDNN backend's weight store.
  *
  * A parameter is fetched from its file when the first plan that needs it is compiled, brought into
- * the form that the plan wants, and kept in that form only: the file's own pages may go. Forms are
- * shared: a later plan is first offered what is there.
+ * the form that the plan wants, and kept in that form only: the file's own pages may go. Plans that
+ * want the same form share it; onednn_settle() says which form they are offered first.
  */
 #include "base/base.h"
 #include "backend/cpu/onednn_priv.h"
@@ -129,12 +129,17 @@ int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val 
                      struct onednn_param **ret, struct cn_err *err)
 {
     struct onednn_param *p = slot(w, g->value[v].name);
-    int rc = CN_OK;
+    struct cn_param_data d = {0};
+    int rc;
 
     *ret = p;
-    if (p->raw.data == NULL && (rc = cn_param_fetch(&w->source, g, v, &p->raw, err)) == CN_OK)
-        w->bytes += p->raw.bytes;
-    return rc;
+    if (p->raw.data != NULL)
+        return CN_OK;
+    if ((rc = cn_param_fetch(&w->source, g, v, &d, err)) < 0)
+        return rc;
+    p->raw = d; /* what a failed fetch left behind must not look like a parameter */
+    w->bytes += d.bytes;
+    return CN_OK;
 }
 
 /* Runs one reorder from host floats into a fresh memory of layout md. */
@@ -238,23 +243,29 @@ static bool winograd_fits(const struct cn_graph *g, int i)
            g->value[n->in[0]].shape.dim[1] % 16 == 0;
 }
 
-static int weigh(struct onednn_weights *w, const struct cn_graph *g, int i, struct candidate *c,
-                 struct cn_err *err)
+bool onednn_winograd_is_small(dnnl_primitive_desc_t pd)
+{
+    const dnnl_memory_desc_t *scratch =
+        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+
+    return dnnl_memory_desc_get_size(scratch) <= MAX_WINOGRAD_SCRATCH;
+}
+
+static int weigh(struct onednn_weights *w, const struct cn_graph *g, int i, struct candidate *c)
 {
     const struct cn_shape *out = &g->value[i].shape, *k = &g->value[g->node[i].in[1]].shape;
     double macs = (double)cn_shape_elements(out) * (double)(k->dim[1] * 9);
-    size_t plain = (size_t)cn_shape_elements(k) * sizeof(float), packed, scratch;
+    size_t plain = (size_t)cn_shape_elements(k) * sizeof(float), packed;
+    bool small;
     dnnl_primitive_desc_t pd = NULL;
 
     c->weight = g->node[i].in[1];
     if (onednn_conv_pd(w->backend, g, &g->node[i], i, true, 16, 16, &pd, NULL) < 0)
         return CN_ENOTFOUND; /* this machine or size has no Winograd kernel */
     packed = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
-    scratch =
-        dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
+    small = onednn_winograd_is_small(pd);
     dnnl_primitive_desc_destroy(pd);
-    (void)err;
-    if (scratch > MAX_WINOGRAD_SCRATCH)
+    if (!small)
         return CN_ETOOBIG;
     c->extra = packed > plain ? packed - plain : 0;
     c->saving = macs / (double)CN_MAX(c->extra, (size_t)1);
@@ -281,9 +292,9 @@ static size_t network_bytes(const struct cn_graph *g)
 }
 
 /* Transformed weights are up to four times as large, so not every convolution can have them: those
- * that save most multiplications per byte go first. The choice depends on the network and the size
- * of its first plan only, so that two runs of a server draw the same picture. */
-int onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g, struct cn_err *err)
+ * that save most multiplications per byte go first. The choice depends on the graphs that settle
+ * the network, so that two runs of a server draw the same picture. */
+void onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g)
 {
     struct candidate *list = cn_xcalloc((size_t)g->count, sizeof(*list));
     double ratio = w->backend->opts.winograd_ratio;
@@ -295,7 +306,7 @@ int onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g, s
         if (!winograd_fits(g, i) ||
             slot(w, g->value[g->node[i].in[1]].name)->winograd != WINOGRAD_UNDECIDED)
             continue;
-        if (ratio > 0 && weigh(w, g, i, &list[n], err) == CN_OK)
+        if (ratio > 0 && weigh(w, g, i, &list[n]) == CN_OK)
             n++;
         else
             slot(w, g->value[g->node[i].in[1]].name)->winograd = WINOGRAD_NO;
@@ -309,5 +320,4 @@ int onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g, s
         w->winograd_used += fits ? list[i].extra : 0;
     }
     free(list);
-    return CN_OK;
 }

@@ -84,6 +84,11 @@ static void reference_close(struct cn_backend *base)
     free(b);
 }
 
+static size_t reference_bytes(const struct cn_backend *base)
+{
+    return ((const struct backend *)base)->arena_bytes;
+}
+
 static int out_of_memory(struct cn_err *err, const char *what, size_t bytes)
 {
     return cn_fail(err, CN_EDEVMEM, "no memory for %s of %zu bytes", what, bytes);
@@ -459,6 +464,7 @@ const struct cn_backend_ops cn_backend_reference = {
     .name = "reference",
     .open = reference_open,
     .close = reference_close,
+    .bytes = reference_bytes,
     .weights_new = weights_new,
     .weights_free = weights_free,
     .weights_bytes = weights_bytes,
