@@ -1,0 +1,233 @@
+"""Things that all the stages share: data, augmentation, schedule, EMA, log."""
+import json
+import math
+import os
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+SIZE = 128
+
+
+class Data:
+    def __init__(self, folder):
+        d = np.load(os.path.join(folder, "data.npz"))
+        self.meta = json.load(open(os.path.join(folder, "data.json")))
+        self.rgba = d["rgba"]
+        self.heldout = d["heldout"]
+        self.weight = d["weight"]
+        self.base = d["base"]
+
+    def train_indices(self):
+        return np.nonzero(~self.heldout)[0]
+
+    def premultiplied(self, indices):
+        """float [n,4,128,128] in 0..1, colour times alpha"""
+        x = torch.from_numpy(self.rgba[indices]).permute(0, 3, 1, 2).float() / 255
+        x[:, :3] *= x[:, 3:]
+        return x
+
+
+def on_white(pm):
+    return pm[:, :3] + (1 - pm[:, 3:])
+
+
+def affine(pm, rng, out=SIZE, scale=(0.75, 1.15), rotate=15.0, shift=0.12,
+           flip=True, crop=False):
+    """Random similarity transforms of premultiplied pictures. With crop the
+    result is a window of out x out pixels from the 128x128 plane. Returns
+    the pictures and the parameters (flip, angle, scale)."""
+    n = pm.shape[0]
+    ang = torch.from_numpy(rng.uniform(-rotate, rotate, n)).float() * math.pi / 180
+    sc = torch.from_numpy(np.exp(rng.uniform(math.log(scale[0]), math.log(scale[1]), n))).float()
+    fl = torch.from_numpy((rng.rand(n) < 0.5) * flip).float() * -2 + 1
+    tx = torch.from_numpy(rng.uniform(-shift, shift, n)).float()
+    ty = torch.from_numpy(rng.uniform(-shift, shift, n)).float()
+    k = out / SIZE
+    if crop:
+        tx = tx + torch.from_numpy(rng.uniform(k - 1, 1 - k, n)).float()
+        ty = ty + torch.from_numpy(rng.uniform(k - 1, 1 - k, n)).float()
+    c, s = torch.cos(ang) / sc, torch.sin(ang) / sc
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = c * k * fl
+    theta[:, 0, 1] = s * k * fl
+    theta[:, 1, 0] = -s * k
+    theta[:, 1, 1] = c * k
+    theta[:, 0, 2] = (c * tx + s * ty) * fl
+    theta[:, 1, 2] = -s * tx + c * ty
+    grid = F.affine_grid(theta, (n, 4, out, out), align_corners=False)
+    return F.grid_sample(pm, grid, mode="bilinear", align_corners=False), fl
+
+
+def rgb_hsv(x):
+    mx, am = x.max(1)
+    mn = x.min(1)[0]
+    d = mx - mn
+    r, g, b = x[:, 0], x[:, 1], x[:, 2]
+    dd = d.clamp(min=1e-6)
+    h = torch.where(am == 0, ((g - b) / dd) % 6,
+                    torch.where(am == 1, (b - r) / dd + 2, (r - g) / dd + 4)) / 6
+    h = torch.where(d < 1e-6, torch.zeros_like(h), h)
+    return h, d / mx.clamp(min=1e-6), mx
+
+
+def hsv_rgb(h, s, v):
+    out = []
+    for n in (5, 3, 1):
+        k = (n + h * 6) % 6
+        out.append(v - v * s * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.stack(out, 1)
+
+
+class Clock:
+    """Progress 0..1 by steps (repeatable) or by wall time (to a deadline)."""
+
+    def __init__(self, steps=0, minutes=0.0):
+        self.steps, self.minutes, self.t0 = steps, minutes, time.time()
+
+    def progress(self, step):
+        if self.steps:
+            return step / self.steps
+        return (time.time() - self.t0) / (60 * self.minutes)
+
+
+def lr_at(p, step, peak, warm=200, hold=0.5, last=0.01):
+    lr = peak * min(1.0, (step + 1) / warm)
+    if p > hold:
+        q = min(1.0, (p - hold) / (1 - hold))
+        lr *= last + (1 - last) * 0.5 * (1 + math.cos(math.pi * q))
+    return lr
+
+
+class Ema:
+    def __init__(self, modules, decay=0.999):
+        self.params = [p for m in modules for p in m.parameters()]
+        self.shadow = [p.detach().clone() for p in self.params]
+        self.decay, self.n = decay, 0
+
+    @torch.no_grad()
+    def update(self):
+        self.n += 1
+        d = min(self.decay, (1 + self.n) / (10 + self.n))
+        torch._foreach_mul_(self.shadow, d)
+        torch._foreach_add_(self.shadow, [p.detach() for p in self.params], alpha=1 - d)
+
+    @torch.no_grad()
+    def swap(self):
+        for p, s in zip(self.params, self.shadow):
+            t = p.detach().clone()
+            p.copy_(s)
+            s.copy_(t)
+
+
+class Log:
+    def __init__(self, path):
+        self.f = open(path, "a", buffering=1)
+        self.t0 = time.time()
+
+    def __call__(self, **kw):
+        kw = {"s": round(time.time() - self.t0, 1), **kw}
+        kw = {k: (round(v, 6) if isinstance(v, float) else v) for k, v in kw.items()}
+        line = json.dumps(kw)
+        self.f.write(line + "\n")
+        print(line, flush=True)
+
+
+def save_png(path, x, cols=8):
+    """x float [n,3,h,w] in 0..1"""
+    from PIL import Image
+    x = (x.clamp(0, 1) * 255).round().byte()
+    n, c, h, w = x.shape
+    rows = (n + cols - 1) // cols
+    sheet = torch.full((c, rows * h, cols * w), 255, dtype=torch.uint8)
+    for i in range(n):
+        r, q = divmod(i, cols)
+        sheet[:, r * h:(r + 1) * h, q * w:(q + 1) * w] = x[i]
+    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum with orthogonalised updates (Newton-Schulz) for the weight
+    matrices and convolution kernels inside the networks, AdamW for the
+    rest. Updates of matrices are scaled to a root mean square of 0.2, so
+    both kinds share the learning rate. A team shares out the matrices."""
+
+    def __init__(self, matrices, others, lr, team, momentum=0.95, betas=(0.9, 0.99),
+                 decay=1e-2):
+        matrices = sorted(matrices, key=lambda p: -p.numel())
+        groups = [dict(params=list(matrices), kind="m"), dict(params=list(others), kind="a")]
+        super().__init__(groups, dict(lr=lr, momentum=momentum, betas=betas, decay=decay))
+        self.n, self.team = 0, team
+
+    @staticmethod
+    def orthogonal(g):
+        x = g.bfloat16()
+        flip = x.shape[0] > x.shape[1]
+        if flip:
+            x = x.T
+        x = x / (x.norm() + 1e-7)
+        for _ in range(5):
+            a = x @ x.T
+            x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
+        return (x.T if flip else x).float()
+
+    @torch.no_grad()
+    def step(self):
+        self.n += 1
+        for g in self.param_groups:
+            ps = [p for p in g["params"] if p.grad is not None]
+            if g["kind"] == "m":
+                flat = torch.zeros(sum(p.numel() for p in ps))
+                at = 0
+                for k, p in enumerate(ps):
+                    # the largest go round the team there and back
+                    turn = k % (2 * self.team.size)
+                    if min(turn, 2 * self.team.size - 1 - turn) == self.team.rank:
+                        st = self.state[p]
+                        if "m" not in st:
+                            st["m"] = torch.zeros_like(p)
+                        st["m"].lerp_(p.grad, 1 - g["momentum"])
+                        u = p.grad.lerp(st["m"], g["momentum"])
+                        u = self.orthogonal(u.reshape(u.shape[0], -1))
+                        flat[at:at + p.numel()] = u.reshape(-1) * (0.2 * max(u.shape) ** 0.5)
+                    at += p.numel()
+                self.team.share(flat)
+                at = 0
+                for p in ps:
+                    p.mul_(1 - g["lr"] * g["decay"])
+                    p.add_(flat[at:at + p.numel()].view_as(p), alpha=-g["lr"])
+                    at += p.numel()
+            elif ps:
+                b1, b2 = g["betas"]
+                for p in ps:
+                    st = self.state[p]
+                    if "m" not in st:
+                        st["m"], st["v"] = torch.zeros_like(p), torch.zeros_like(p)
+                ms = [self.state[p]["m"] for p in ps]
+                vs = [self.state[p]["v"] for p in ps]
+                gs = [p.grad for p in ps]
+                torch._foreach_lerp_(ms, gs, 1 - b1)
+                torch._foreach_mul_(vs, b2)
+                torch._foreach_addcmul_(vs, gs, gs, 1 - b2)
+                c1, c2 = 1 - b1 ** self.n, 1 - b2 ** self.n
+                den = torch._foreach_div(vs, c2)
+                torch._foreach_sqrt_(den)
+                torch._foreach_add_(den, 1e-8)
+                torch._foreach_addcdiv_(ps, ms, den, -g["lr"] / c1)
+
+
+def muon_for(modules, lr, team, skip=()):
+    """Muon over the modules; first and last layers, embeddings, gains and
+    biases go to its Adam part"""
+    mats, rest = [], []
+    for m in modules:
+        for n, p in m.named_parameters():
+            if not p.requires_grad:
+                continue
+            inner = p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= 16 and \
+                not any(s in n for s in ("conv_in", "conv_out", "embedding.weight", "zero",
+                                         "controlnet_down_blocks", "controlnet_mid", *skip))
+            (mats if inner else rest).append(p)
+    return Muon(mats, rest, lr, team)
