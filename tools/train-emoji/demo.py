@@ -18,7 +18,7 @@ def main():
     ap.add_argument("--control", default="emoji-scribble")
     ap.add_argument("--drawing", action="append", required=True, help="black on white")
     ap.add_argument("--prompt", action="append", required=True, help="one for each drawing")
-    ap.add_argument("--scale", type=float, default=4.0)
+    ap.add_argument("--scale", type=float, default=2.5)
     ap.add_argument("--control-scale", type=float, default=1.0)
     ap.add_argument("--steps", type=int, default=20)
     ap.add_argument("--seeds", type=int, default=4)
@@ -29,9 +29,9 @@ def main():
     net = ControlNetModel.from_pretrained(args.models + "/" + args.control).float().eval()
     maps = [np.asarray(ImageOps.invert(Image.open(d).convert("L"))) for d in args.drawing]
     hint = torch.from_numpy(np.stack(maps)).float()[:, None].repeat(1, 3, 1, 1) / 255
-    rows = [hint] + [sample(*parts, args.prompt, steps=args.steps, scale=args.scale, seed=s,
+    rows = [hint] + [sample(*parts, args.prompt, steps=args.steps, scale=args.scale, seed=[s] * len(maps),
                             control=net, hint=hint, control_scale=args.control_scale)
-                     for s in range(args.seeds)]
+                     for s in range(1, args.seeds + 1)]
     save_png(args.out, torch.cat(rows), cols=len(maps))
 
 

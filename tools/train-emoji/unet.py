@@ -64,7 +64,11 @@ def sample(unet, text, tok, vae, prompts, steps=20, scale=5.0, seed=0, control=N
     ctx = torch.cat([enc([""] * n), enc(list(prompts))]) if guided else enc(list(prompts))
     if guided and hint is not None:
         hint = torch.cat([hint, hint])
-    z = torch.randn(n, 8, 16, 16, generator=torch.Generator().manual_seed(seed))
+    if isinstance(seed, int):
+        z = torch.randn(n, 8, 16, 16, generator=torch.Generator().manual_seed(seed))
+    else:       # each picture its own, as a server does
+        z = torch.cat([torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(q))
+                       for q in seed])
     for t in sch.timesteps:
         x = torch.cat([z, z]) if guided else z
         kw = {}
