@@ -49,7 +49,7 @@ static struct cn_engine *open_engine(const char *backend)
     struct cn_engine *e;
 
     opts.backend = backend;
-    opts.threads = 2;
+    opts.threads = 1; /* other tests may run beside this one */
     if (cn_engine_new(&opts, &e, &err) < 0 || cn_engine_scan(e, models, &err) < 0)
         fail_msg("%s", err.msg);
     return e;
