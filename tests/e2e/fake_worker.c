@@ -128,8 +128,10 @@ static void paint(struct cn_buf *png, int w, int h, uint64_t seed)
 
         cn_buf_add(&z, block, 5, NULL);
         for (size_t x = 0; x < row; x++) {
-            unsigned char v = x == 0 ? 0 : (unsigned char)(seed >> (8 * ((x - 1) % 3)));
+            unsigned char v = 0; /* the filter's byte of each line */
 
+            if (x > 0)
+                v = (unsigned char)(seed >> (8 * ((x - 1) % 3)));
             a = (a + v) % 65521;
             c = (c + a) % 65521;
             cn_buf_add(&z, &v, 1, NULL);
