@@ -5,6 +5,7 @@
  */
 #include "base/base.h"
 #include "worker_loop.h"
+#include "base/again.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -293,6 +294,9 @@ int main(int argc, char **argv)
     struct cn_err err = CN_ERR_INIT;
     int rc;
 
+    /* OpenMP reads it when the library is loaded. Threads that spin at the end of every kernel make
+     * a picture ten times slower as soon as another program wants a processor (docs/SPEED.md). */
+    cn_again_with("OMP_WAIT_POLICY", "passive", argv);
     if (parse(argc, argv, &o) < 0) {
         usage(stderr);
         return 2;

@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libcnbase.a
 libcnbase_a_SOURCES = \
+    %reldir%/again.h %reldir%/again.c \
     %reldir%/base.h %reldir%/base.c \
     %reldir%/base64.h %reldir%/base64.c \
     %reldir%/buf.h %reldir%/buf.c \

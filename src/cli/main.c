@@ -2,6 +2,7 @@
  * a daemon. */
 #include "base/base.h"
 #include "cli/cli.h"
+#include "base/again.h"
 #include "backend/backend.h"
 
 #include <string.h>
@@ -160,5 +161,7 @@ int main(int argc, char **argv)
         return help(argc - 1, argv + 1);
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
         return print_version();
+    /* OpenMP reads it when the library is loaded: see worker.c. */
+    cn_again_with("OMP_WAIT_POLICY", "passive", argv);
     return run(argc - 1, argv + 1);
 }
