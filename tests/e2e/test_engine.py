@@ -9,12 +9,11 @@ import tempfile
 import time
 import zlib
 
-from cn_e2e import SLOW, DATA, ENGINE, Case, Daemon, main, multipart, png_size
+from cn_e2e import SLOW, DATA, ENGINE, Case, Daemon, main, multipart, png_size, sanitized
 
 MODELS = os.path.join(DATA, "models")
 SIZE = {"width": 40, "height": 48, "steps": 3, "seed": 11, "model": "tiny"}
 EDGES = open(os.path.join(DATA, "golden", "images", "tiny", "edges-40x48.png"), "rb").read()
-SANITIZED = "ASAN_OPTIONS" in os.environ or os.environ.get("CN_SANITIZED") == "1"
 
 
 def daemon(*args, models=MODELS):
@@ -171,7 +170,7 @@ class Lives(Case):
                 if i == 9:
                     before = rss(d.worker_pid())
             grown = rss(d.worker_pid()) - before
-        if not SANITIZED:  # a sanitizer keeps what is freed for a while
+        if not sanitized():  # a sanitizer keeps what is freed for a while
             self.assertLess(grown, 2048, "kB over 40 pictures")
 
 
