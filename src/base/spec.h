@@ -45,7 +45,7 @@ enum cn_rng { CN_RNG_CPU, CN_RNG_CUDA, CN_RNG_COUNT };
 /* Guidance branches that the control acts on. */
 enum cn_branch { CN_BRANCH_BOTH, CN_BRANCH_COND, CN_BRANCH_COUNT };
 
-/* How strength is spread over the levels: equal; 0.825^(12-i); 64/h_i; or 13 given numbers. */
+/* How strength is spread over the k levels: equal; 0.825^(k-1-i); h_0/h_i; or given numbers. */
 enum cn_weighting { CN_W_UNIFORM, CN_W_SOFT, CN_W_RESOLUTION, CN_W_CUSTOM, CN_WEIGHTS_COUNT };
 
 /* How a control image of another size becomes the picture's size. */
