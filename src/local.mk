@@ -10,6 +10,7 @@ include src/backend/cpu/onednn.mk
 include src/engine/local.mk
 include src/cli/local.mk
 include src/wire/local.mk
+include src/store/local.mk
 include src/job/local.mk
 include src/api/local.mk
 include src/http/local.mk
