@@ -73,9 +73,9 @@ void cn_weights_settle(struct cn_weights *w, const struct cn_graph *g)
 }
 
 int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                    struct cn_plan **ret, struct cn_err *err)
+                    int flags, struct cn_plan **ret, struct cn_err *err)
 {
-    return b->ops->compile(b, g, w, ret, err);
+    return b->ops->compile(b, g, w, flags, ret, err);
 }
 
 void cn_plan_free(struct cn_plan *p)
@@ -103,7 +103,13 @@ char *cn_plan_profile(const struct cn_plan *p)
 int cn_buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
                   struct cn_buffer **ret, struct cn_err *err)
 {
-    return b->ops->buffer_new(b, value, flags, ret, err);
+    int rc = b->ops->buffer_new(b, value, flags, ret, err);
+
+    if (rc == CN_OK) {
+        (*ret)->dtype = value->dtype;
+        (*ret)->shape = value->shape;
+    }
+    return rc;
 }
 
 void cn_buffer_free(struct cn_buffer *buf)
@@ -125,6 +131,37 @@ void cn_buffer_read(const struct cn_buffer *buf, void *host)
 void cn_buffer_zero(struct cn_buffer *buf)
 {
     buf->ops->buffer_zero(buf);
+}
+
+/* Whether buffers differ in their number of rows only. */
+static bool rows_agree(const struct cn_buffer *a, const struct cn_buffer *b)
+{
+    if (a->ops != b->ops || a->dtype != b->dtype || a->shape.rank != b->shape.rank)
+        return false;
+    for (int i = 1; i < a->shape.rank; i++)
+        if (a->shape.dim[i] != b->shape.dim[i])
+            return false;
+    return a->shape.rank > 0;
+}
+
+static bool has_rows(const struct cn_buffer *buf, int64_t row, int64_t n)
+{
+    return row >= 0 && n >= 0 && row <= buf->shape.dim[0] && n <= buf->shape.dim[0] - row;
+}
+
+int cn_buffer_copy_rows(struct cn_buffer *dst, int64_t dst_row, const struct cn_buffer *src,
+                        int64_t src_row, int64_t n, struct cn_err *err)
+{
+    char to[96], from[96];
+
+    if (dst == src || !rows_agree(dst, src) || !has_rows(dst, dst_row, n) ||
+        !has_rows(src, src_row, n))
+        return cn_fail(err, CN_EINVAL, "cannot copy %lld rows from %lld of %s to %lld of %s",
+                       (long long)n, (long long)src_row,
+                       cn_shape_text(&src->shape, from, sizeof(from)), (long long)dst_row,
+                       cn_shape_text(&dst->shape, to, sizeof(to)));
+    dst->ops->buffer_copy_rows(dst, dst_row, src, src_row, n);
+    return CN_OK;
 }
 
 size_t cn_buffer_bytes(const struct cn_buffer *buf)

@@ -4,10 +4,16 @@
  * (cpu/onednn*.c). A backend and everything made from it belong to one thread, the owning worker's.
  * Only one plan runs at a time, so plans of one backend may share their working memory.
  *
+ * Side plans are the exception: what is made with CN_PLAN_SIDE shares no working memory (and no
+ * stream) with the others, so that a second thread may decode a picture while the owner goes on.
+ * Allowed on any thread: cn_plan_run of a side plan (they wait for each other), and write, read
+ * and zero of buffers that only this thread uses then. Everything else, compiling and freeing side
+ * plans and their buffers included, stays the owner's; nothing may be in use when it is freed.
+ *
  *     struct cn_backend *b;
  *     cn_backend_open("auto", &(struct cn_backend_opts)CN_BACKEND_DEFAULTS, &b, &err);
  *     cn_weights_new(b, &source, &w, &err);            -- resident once per model
- *     cn_plan_compile(b, graph, w, &plan, &err);       -- CN_EFORMAT names a wrong tensor
+ *     cn_plan_compile(b, graph, w, 0, &plan, &err);      -- CN_EFORMAT names a wrong tensor
  *     cn_buffer_new(b, &graph->value[graph->input[0].val], graph->input[0].flags, &in, &err);
  *     cn_buffer_write(in, pixels);
  *     cn_plan_run(plan, &in, &out, &err);
@@ -39,12 +45,16 @@ struct cn_param_source {
 
 struct cn_backend_opts {
     int threads;          /* 0: as many as there are processors */
+    int side_threads;     /* of side plans; 0: as many as threads says */
     double winograd_ratio; /* extra memory for transformed weights, as a share of a network's own
                               fp32 bytes (at least 64 MiB): 0 switches Winograd off */
     bool profile;         /* time every step of a plan: cn_plan_profile */
 };
 
-#define CN_BACKEND_DEFAULTS {.threads = 0, .winograd_ratio = 0.35, .profile = false}
+#define CN_BACKEND_DEFAULTS                                                                        \
+    {                                                                                              \
+        .threads = 0, .side_threads = 0, .winograd_ratio = 0.35, .profile = false                  \
+    }
 
 struct cn_backend;
 struct cn_weights; /* the parameters of one network, resident, shared by all its plans */
@@ -71,9 +81,13 @@ size_t cn_weights_bytes(const struct cn_weights *w); /* memory held, packed copi
  * of the plan: otherwise the first plan decides, and the last bits depend on what came first. */
 void cn_weights_settle(struct cn_weights *w, const struct cn_graph *g);
 
-/* The graph is not needed afterwards. */
+enum cn_plan_flags {
+    CN_PLAN_SIDE = 1 << 0 /* may run on a second thread, beside the plans without it */
+};
+
+/* flags: cn_plan_flags. The graph is not needed afterwards. */
 int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                    struct cn_plan **ret, struct cn_err *err);
+                    int flags, struct cn_plan **ret, struct cn_err *err);
 void cn_plan_free(struct cn_plan *p);
 /* in and out stand in the order of the graph's inputs and outputs. No buffer may be both. */
 int cn_plan_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
@@ -91,6 +105,11 @@ void cn_buffer_free(struct cn_buffer *buf);
 void cn_buffer_write(struct cn_buffer *buf, const void *host);
 void cn_buffer_read(const struct cn_buffer *buf, void *host);
 void cn_buffer_zero(struct cn_buffer *buf);
+/* Copies rows [src_row, src_row + n) of src to dst_row and following of dst: entries of the
+ * outermost dimension. Data type, rank and the other dimensions must agree (CN_EINVAL), as must the
+ * backend; native and host layouts are converted. dst and src must not be the same buffer. */
+int cn_buffer_copy_rows(struct cn_buffer *dst, int64_t dst_row, const struct cn_buffer *src,
+                        int64_t src_row, int64_t n, struct cn_err *err);
 size_t cn_buffer_bytes(const struct cn_buffer *buf);
 
 #endif

@@ -19,7 +19,7 @@ struct cn_backend_ops {
     size_t (*weights_bytes)(const struct cn_weights *w);
     void (*weights_settle)(struct cn_weights *w, const struct cn_graph *g); /* NULL: one form */
     int (*compile)(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                   struct cn_plan **ret, struct cn_err *err);
+                   int flags, struct cn_plan **ret, struct cn_err *err);
     void (*plan_free)(struct cn_plan *p);
     int (*run)(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
                struct cn_err *err);
@@ -31,6 +31,9 @@ struct cn_backend_ops {
     void (*buffer_write)(struct cn_buffer *buf, const void *host);
     void (*buffer_read)(const struct cn_buffer *buf, void *host);
     void (*buffer_zero)(struct cn_buffer *buf);
+    /* n rows, checked already */
+    void (*buffer_copy_rows)(struct cn_buffer *dst, int64_t dst_row, const struct cn_buffer *src,
+                             int64_t src_row, int64_t n);
     size_t (*buffer_bytes)(const struct cn_buffer *buf);
 };
 
@@ -48,6 +51,8 @@ struct cn_plan {
 
 struct cn_buffer {
     const struct cn_backend_ops *ops;
+    enum cn_dtype dtype;
+    struct cn_shape shape;
 };
 
 extern const struct cn_backend_ops cn_backend_reference, cn_backend_onednn;

@@ -70,7 +70,7 @@ int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, 
 
     if (s == NULL) {
         c.g = build(arg);
-        rc = cn_plan_compile(e->backend, c.g, n->weights, &c.plan, err);
+        rc = cn_plan_compile(e->backend, c.g, n->weights, 0, &c.plan, err);
         if (rc < 0) {
             cn_graph_free(c.g);
             return rc;

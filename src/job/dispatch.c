@@ -364,6 +364,14 @@ void cn_dispatch_start(struct cn_dispatch *d)
     uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_options *o)
+{
+    d->o.queue_capacity = d->queue.capacity = o->queue_capacity;
+    d->o.max_attempts = o->max_attempts;
+    d->o.timeout_s = o->timeout_s;
+    d->o.hang_timeout_s = o->hang_timeout_s;
+}
+
 enum cn_refusal cn_dispatch_refuses(const struct cn_dispatch *d)
 {
     if (d->draining)
@@ -479,9 +487,9 @@ int cn_dispatch_retry_after_s(const struct cn_dispatch *d)
     return (int)CN_MIN(CN_MAX(ceil(s), 1), 600);
 }
 
-void cn_dispatch_drain(struct cn_dispatch *d)
+void cn_dispatch_drain(struct cn_dispatch *d, bool admit)
 {
-    d->draining = true;
+    d->draining = !admit;
 }
 
 bool cn_dispatch_idle(const struct cn_dispatch *d)

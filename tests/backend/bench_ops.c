@@ -57,7 +57,7 @@ static int bench_open(struct bench *x, const struct op_case *c, const char *back
     if (rc == CN_OK)
         rc = cn_weights_new(x->b, &x->source, &x->w, err);
     if (rc == CN_OK)
-        rc = cn_plan_compile(x->b, x->g, x->w, &x->p, err);
+        rc = cn_plan_compile(x->b, x->g, x->w, 0, &x->p, err);
     if (rc == CN_OK)
         rc = new_buffers(x, x->g->input, x->g->n_inputs, x->in, err);
     if (rc == CN_OK)

@@ -191,7 +191,7 @@ void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret
 
     must(cn_backend_open(backend, &opts, &b, &err), &err, backend, g);
     must(cn_weights_new(b, &source, &w, &err), &err, backend, g);
-    must(cn_plan_compile(b, g, w, &p, &err), &err, backend, g);
+    must(cn_plan_compile(b, g, w, 0, &p, &err), &err, backend, g);
     new_buffers(b, g, g->input, g->n_inputs, in);
     new_buffers(b, g, g->output, g->n_outputs, out);
     must(cn_plan_run(p, in, out, &err), &err, backend, g);

@@ -41,7 +41,7 @@ static struct cn_plan *compile(struct session *s, const struct cn_graph *g)
     struct cn_plan *p = NULL;
     struct cn_err err = CN_ERR_INIT;
 
-    if (cn_plan_compile(s->b, g, s->w, &p, &err) < 0)
+    if (cn_plan_compile(s->b, g, s->w, 0, &p, &err) < 0)
         fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
     return p;
 }
@@ -619,7 +619,7 @@ static void plan_that_does_not_fit_is_refused(void **state)
     cn_param(small, "w3", cn_shape4(4, 4, 1, 1));
     session_open(&s, "reference", small, &defaults);
     older = compile(&s, small);
-    assert_int_equal(cn_plan_compile(s.b, g, s.w, &p, &err), CN_EDEVMEM);
+    assert_int_equal(cn_plan_compile(s.b, g, s.w, 0, &p, &err), CN_EDEVMEM);
     assert_non_null(strstr(err.msg, "arena"));
     run_once(&s, older, small, &r);
     op_run("reference", small, &expect);

@@ -42,7 +42,7 @@ static void run_open(struct run *r, struct cn_graph *g, struct cn_weights *w)
     struct cn_err err = CN_ERR_INIT;
 
     r->g = g;
-    must(cn_plan_compile(backend, g, w, &r->plan, &err), &err);
+    must(cn_plan_compile(backend, g, w, 0, &r->plan, &err), &err);
     r->in = cn_xcalloc((size_t)g->n_inputs, sizeof(*r->in));
     r->out = cn_xcalloc((size_t)g->n_outputs, sizeof(*r->out));
     for (int i = 0; i < g->n_inputs; i++)

@@ -20,9 +20,12 @@ static void backend_close(struct cn_backend *base)
 {
     struct onednn_backend *b = (struct onednn_backend *)base;
 
-    dnnl_stream_destroy(b->stream);
+    dnnl_stream_destroy(b->main.stream);
+    dnnl_stream_destroy(b->side.stream);
     dnnl_engine_destroy(b->engine);
-    free(b->arena);
+    pthread_mutex_destroy(&b->side_lock);
+    free(b->main.arena);
+    free(b->side.arena);
     free(b);
 }
 
@@ -36,22 +39,33 @@ int onednn_use_threads(int n)
 
 static size_t backend_bytes(const struct cn_backend *b)
 {
-    return ((const struct onednn_backend *)b)->arena_bytes;
+    const struct onednn_backend *o = (const struct onednn_backend *)b;
+
+    return o->main.bytes + o->side.bytes;
+}
+
+static int open_space(struct onednn_backend *b, struct onednn_space *s, int threads,
+                      struct cn_err *err)
+{
+    s->threads = threads;
+    return onednn_check(dnnl_stream_create(&s->stream, b->engine, dnnl_stream_default_flags),
+                        "open a stream", err);
 }
 
 static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **ret,
                         struct cn_err *err)
 {
     struct onednn_backend *b = cn_xcalloc(1, sizeof(*b));
-    int rc;
+    int threads = opts->threads > 0 ? opts->threads : omp_get_max_threads(), rc;
 
     b->base.ops = &cn_backend_onednn;
     b->opts = *opts;
-    b->threads = opts->threads > 0 ? opts->threads : omp_get_max_threads();
+    pthread_mutex_init(&b->side_lock, NULL);
     rc = onednn_check(dnnl_engine_create(&b->engine, dnnl_cpu, 0), "open the CPU engine", err);
     if (rc == CN_OK)
-        rc = onednn_check(dnnl_stream_create(&b->stream, b->engine, dnnl_stream_default_flags),
-                          "open a stream", err);
+        rc = open_space(b, &b->main, threads, err);
+    if (rc == CN_OK)
+        rc = open_space(b, &b->side, opts->side_threads > 0 ? opts->side_threads : threads, err);
     if (rc < 0) {
         backend_close(&b->base);
         return rc;
@@ -148,6 +162,26 @@ static void buffer_zero(struct cn_buffer *base)
     memset(buf->data, 0, buf->bytes);
 }
 
+static void buffer_copy_rows(struct cn_buffer *to, int64_t to_row, const struct cn_buffer *from,
+                             int64_t from_row, int64_t n)
+{
+    struct onednn_buffer *dst = (struct onednn_buffer *)to;
+    const struct onednn_buffer *src = (const struct onednn_buffer *)from;
+    int64_t row = cn_shape_elements(&dst->value.shape) / dst->value.shape.dim[0];
+    struct cn_fmap d, s;
+
+    if (dst->value.shape.rank != 4 || dst->b == src->b) {
+        /* I32 is as wide as F32. */
+        memcpy(dst->data + to_row * row, src->data + from_row * row,
+               (size_t)(n * row) * sizeof(*dst->data));
+        return;
+    }
+    d = fmap_of(&dst->value.shape, dst->data + to_row * row, dst->b);
+    s = fmap_of(&src->value.shape, src->data + from_row * row, src->b);
+    d.n = s.n = n;
+    cn_cpu_copy(&d, &s);
+}
+
 static size_t buffer_bytes(const struct cn_buffer *base)
 {
     return ((const struct onednn_buffer *)base)->bytes;
@@ -172,5 +206,6 @@ const struct cn_backend_ops cn_backend_onednn = {
     .buffer_write = buffer_write,
     .buffer_read = buffer_read,
     .buffer_zero = buffer_zero,
+    .buffer_copy_rows = buffer_copy_rows,
     .buffer_bytes = buffer_bytes,
 };

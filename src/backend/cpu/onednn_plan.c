@@ -17,7 +17,7 @@ float *onednn_address(const struct onednn_plan *p, cn_val v)
     if (at->kind == AT_INPUT)
         return ((struct onednn_buffer *)p->in[at->index])->data;
     CN_DASSERT(at->kind == AT_ARENA);
-    return (float *)(p->backend->arena + at->offset);
+    return (float *)(p->space->arena + at->offset);
 }
 
 struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v)
@@ -152,29 +152,31 @@ static int add_step(struct onednn_plan *p, int i, struct cn_err *err)
     return rc;
 }
 
-/* All plans run in one arena, as large as the largest needs. */
-static int reserve_arena(struct onednn_backend *b, size_t bytes, struct cn_err *err)
+/* All plans run in one arena, as large as the largest needs; side plans in another. */
+static int reserve_arena(struct onednn_space *s, size_t bytes, struct cn_err *err)
 {
     unsigned char *arena;
 
-    if (bytes <= b->arena_bytes)
+    if (bytes <= s->bytes)
         return CN_OK;
     arena = cn_try_alloc(bytes);
     if (arena == NULL)
         return cn_fail(err, CN_EDEVMEM, "no memory for %zu bytes of working space", bytes);
-    free(b->arena);
-    b->arena = arena;
-    b->arena_bytes = bytes;
+    free(s->arena);
+    s->arena = arena;
+    s->bytes = bytes;
     return CN_OK;
 }
 
 /* A plan without steps: values have places, parameters a form. */
-static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_graph *g)
+static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_graph *g,
+                                    struct onednn_space *space)
 {
     struct onednn_plan *p = cn_xcalloc(1, sizeof(*p));
 
     p->base.ops = &cn_backend_onednn;
     p->backend = w->backend;
+    p->space = space;
     p->weights = w;
     p->g = cn_graph_fuse(g);
     p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
@@ -194,24 +196,27 @@ static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_gr
 void onednn_settle(struct cn_weights *base, const struct cn_graph *g)
 {
     struct onednn_weights *w = (struct onednn_weights *)base;
-    int old = onednn_use_threads(w->backend->threads);
+    int old = onednn_use_threads(w->backend->main.threads);
 
-    onednn_plan_free(&new_plan(w, g)->base);
+    onednn_plan_free(&new_plan(w, g, &w->backend->main)->base);
     onednn_use_threads(old);
 }
 
 int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_weights *w,
-                   struct cn_plan **ret, struct cn_err *err)
+                   int flags, struct cn_plan **ret, struct cn_err *err)
 {
-    int old = onednn_use_threads(((struct onednn_backend *)base)->threads);
-    struct onednn_plan *p = new_plan((struct onednn_weights *)w, g);
+    struct onednn_backend *b = (struct onednn_backend *)base;
+    struct onednn_space *space = flags & CN_PLAN_SIDE ? &b->side : &b->main;
+    int old = onednn_use_threads(space->threads);
+    struct onednn_plan *p = new_plan((struct onednn_weights *)w, g, space);
     int rc = CN_OK;
 
     for (int i = 0; i < p->g->count && rc == CN_OK; i++)
         if (p->place[i].kind == AT_ARENA)
             rc = add_step(p, i, err);
-    if (rc == CN_OK)
-        rc = reserve_arena(p->backend, p->values_bytes + p->scratch_bytes, err);
+    /* A side plan may be running: its arena grows when the plan runs. */
+    if (rc == CN_OK && space == &b->main)
+        rc = reserve_arena(space, p->values_bytes + p->scratch_bytes, err);
     onednn_use_threads(old);
     if (rc < 0) {
         onednn_plan_free(&p->base);
@@ -276,11 +281,10 @@ static int run_steps(struct onednn_plan *p, struct cn_err *err)
     return CN_OK;
 }
 
-int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
-               struct cn_err *err)
+static int run_plan(struct onednn_plan *p, struct cn_buffer *const *in,
+                    struct cn_buffer *const *out, struct cn_err *err)
 {
-    struct onednn_plan *p = (struct onednn_plan *)base;
-    int old = onednn_use_threads(p->backend->threads), rc;
+    int old = onednn_use_threads(p->space->threads), rc;
 
     check_buffers(p, in, p->g->input, p->g->n_inputs);
     check_buffers(p, out, p->g->output, p->g->n_outputs);
@@ -290,6 +294,23 @@ int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buff
     for (int i = 0; i < p->g->n_outputs && rc == CN_OK; i++)
         copy_output(p, i);
     onednn_use_threads(old);
+    return rc;
+}
+
+int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
+               struct cn_err *err)
+{
+    struct onednn_plan *p = (struct onednn_plan *)base;
+    struct onednn_backend *b = p->backend;
+    int rc;
+
+    if (p->space == &b->main)
+        return run_plan(p, in, out, err);
+    pthread_mutex_lock(&b->side_lock);
+    rc = reserve_arena(p->space, p->values_bytes + p->scratch_bytes, err);
+    if (rc == CN_OK)
+        rc = run_plan(p, in, out, err);
+    pthread_mutex_unlock(&b->side_lock);
     return rc;
 }
 

@@ -1,9 +1,9 @@
 /* The oneDNN backend's own structs, shared by its files.
  *
- * A plan is a list of steps; a step is a function over resolved addresses. Values live in the
- * backend's one arena (plans share it: only one runs at a time), in the caller's buffers, or in the
- * weight store. Convolutions and linear layers are oneDNN primitives whose weights were reordered
- * ahead; the rest are kernels of kernels.h.
+ * A plan is a list of steps; a step is a function over resolved addresses. Values live in an arena
+ * of the backend (one for all plans, of which only one runs at a time, and one for all side plans),
+ * in the caller's buffers, or in the weight store. Convolutions and linear layers are oneDNN
+ * primitives whose weights were reordered ahead; the rest are kernels of kernels.h.
  */
 #ifndef CN_BACKEND_CPU_ONEDNN_PRIV_H
 #define CN_BACKEND_CPU_ONEDNN_PRIV_H
@@ -13,15 +13,22 @@
 #include "base/strmap.h"
 
 #include <oneapi/dnnl/dnnl.h>
+#include <pthread.h>
+
+/* What the plans that never run at the same time share. */
+struct onednn_space {
+    dnnl_stream_t stream;
+    int threads;          /* of every parallel region: scratch memory is planned for as many */
+    unsigned char *arena; /* values of the running plan, then scratch */
+    _Atomic size_t bytes; /* of the arena; read on any thread */
+};
 
 struct onednn_backend {
     struct cn_backend base;
     dnnl_engine_t engine;
-    dnnl_stream_t stream;
     struct cn_backend_opts opts;
-    int threads;          /* of every parallel region: scratch memory is planned for as many */
-    unsigned char *arena; /* values of the running plan, then scratch */
-    size_t arena_bytes;
+    struct onednn_space main, side;
+    pthread_mutex_t side_lock; /* held while a side plan runs: guards side.arena */
 };
 
 /* One parameter, in the forms in which plans want it. */
@@ -86,6 +93,7 @@ struct onednn_step {
 struct onednn_plan {
     struct cn_plan base;
     struct onednn_backend *backend;
+    struct onednn_space *space;
     struct onednn_weights *weights;
     struct cn_graph *g; /* fused */
     struct onednn_place *place;
@@ -153,7 +161,7 @@ int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *
 /* onednn_plan.c */
 void onednn_settle(struct cn_weights *w, const struct cn_graph *g);
 int onednn_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                   struct cn_plan **ret, struct cn_err *err);
+                   int flags, struct cn_plan **ret, struct cn_err *err);
 void onednn_plan_free(struct cn_plan *p);
 int onednn_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
                struct cn_err *err);

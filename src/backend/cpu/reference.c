@@ -1,7 +1,8 @@
 /* The reference backend: runs a graph node by node with the plain C kernels. Slow, and the truth.
  *
- * Layouts are the logical ones, also in native buffers. Values of a plan live in one arena that all
- * plans of the backend share, packed by lifetime; inputs and outputs are the caller's buffers. */
+ * Layouts are the logical ones, also in native buffers. Values of a plan live in an arena that all
+ * plans of the backend (and another that all side plans) share, packed by lifetime; inputs and
+ * outputs are the caller's buffers. */
 #include "base/base.h"
 #include "backend/backend_priv.h"
 #include "backend/cpu/reference_priv.h"
@@ -11,17 +12,26 @@
 #include "base/strmap.h"
 #include "tensor/passes.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
+/* What plans that never run at the same time share: memory that grows to the largest of them, and
+ * whose content lives for one run. */
+struct space {
+    unsigned char *arena;
+    _Atomic size_t bytes; /* read on any thread */
+    int threads;
+};
+
 struct backend {
     struct cn_backend base;
     struct cn_backend_opts opts;
-    unsigned char *arena; /* grows to the largest plan; its content lives for one run */
-    size_t arena_bytes;
+    struct space main, side;
+    pthread_mutex_t side_lock; /* held while a side plan runs: guards side.arena */
 };
 
 struct weights {
@@ -50,6 +60,7 @@ struct place {
 struct plan {
     struct cn_plan base;
     struct backend *b;
+    struct space *space;
     struct cn_graph *g; /* fused */
     struct place *place;
     size_t *bytes; /* of each value */
@@ -72,6 +83,9 @@ static int reference_open(const struct cn_backend_opts *opts, struct cn_backend 
     (void)err;
     b->base.ops = &cn_backend_reference;
     b->opts = *opts;
+    b->main.threads = opts->threads;
+    b->side.threads = opts->side_threads > 0 ? opts->side_threads : opts->threads;
+    pthread_mutex_init(&b->side_lock, NULL);
     *ret = &b->base;
     return CN_OK;
 }
@@ -80,13 +94,17 @@ static void reference_close(struct cn_backend *base)
 {
     struct backend *b = (struct backend *)base;
 
-    free(b->arena);
+    free(b->main.arena);
+    free(b->side.arena);
+    pthread_mutex_destroy(&b->side_lock);
     free(b);
 }
 
 static size_t reference_bytes(const struct cn_backend *base)
 {
-    return ((const struct backend *)base)->arena_bytes;
+    const struct backend *b = (const struct backend *)base;
+
+    return b->main.bytes + b->side.bytes;
 }
 
 static int out_of_memory(struct cn_err *err, const char *what, size_t bytes)
@@ -236,18 +254,18 @@ static bool pack_arena(struct plan *p)
 }
 
 /* The old arena goes last: when there is no room for a larger one, the older plans still run. */
-static int grow_arena(struct backend *b, size_t bytes, struct cn_err *err)
+static int grow_arena(struct space *s, size_t bytes, struct cn_err *err)
 {
     unsigned char *larger;
 
-    if (bytes <= b->arena_bytes)
+    if (bytes <= s->bytes)
         return CN_OK;
     larger = cn_try_alloc(bytes);
     if (larger == NULL)
         return out_of_memory(err, "an arena", bytes);
-    free(b->arena);
-    b->arena = larger;
-    b->arena_bytes = bytes;
+    free(s->arena);
+    s->arena = larger;
+    s->bytes = bytes;
     return CN_OK;
 }
 
@@ -262,21 +280,23 @@ static void plan_free(struct cn_plan *base)
 }
 
 static int compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                   struct cn_plan **ret, struct cn_err *err)
+                   int flags, struct cn_plan **ret, struct cn_err *err)
 {
     struct plan *p = cn_xcalloc(1, sizeof(*p));
     int rc;
 
     p->base.ops = &cn_backend_reference;
     p->b = (struct backend *)b;
+    p->space = flags & CN_PLAN_SIDE ? &p->b->side : &p->b->main;
     p->g = cn_graph_fuse(g);
     p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
     p->bytes = cn_xcalloc((size_t)p->g->count, sizeof(*p->bytes));
     rc = place_values(p, (struct weights *)w, err);
     if (rc == CN_OK && !pack_arena(p))
         rc = out_of_memory(err, "an arena", SIZE_MAX);
-    if (rc == CN_OK)
-        rc = grow_arena(p->b, p->arena_bytes, err);
+    /* A side plan may be running: its arena grows when the plan runs. */
+    if (rc == CN_OK && p->space == &p->b->main)
+        rc = grow_arena(p->space, p->arena_bytes, err);
     if (rc < 0) {
         plan_free(&p->base);
         return rc;
@@ -298,7 +318,7 @@ static void *data_of(const struct plan *p, cn_val v, struct cn_buffer *const *in
     case IN_WEIGHTS:
         return at->param;
     default:
-        return p->b->arena + at->offset;
+        return p->space->arena + at->offset;
     }
 }
 
@@ -369,19 +389,34 @@ static int use_threads(int n)
 #endif
 }
 
-static int run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
-               struct cn_err *err)
+static int run_plan(struct plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
+                    struct cn_err *err)
 {
-    struct plan *p = (struct plan *)base;
     int old, rc;
 
     check_buffers(p, in, p->g->input, p->g->n_inputs);
     check_buffers(p, out, p->g->output, p->g->n_outputs);
-    old = use_threads(p->b->opts.threads);
+    old = use_threads(p->space->threads);
     rc = run_nodes(p, in, out, err);
     use_threads(old);
     if (rc == CN_OK)
         copy_outputs(p, in, out);
+    return rc;
+}
+
+static int run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
+               struct cn_err *err)
+{
+    struct plan *p = (struct plan *)base;
+    int rc;
+
+    if (p->space == &p->b->main)
+        return run_plan(p, in, out, err);
+    pthread_mutex_lock(&p->b->side_lock);
+    rc = grow_arena(p->space, p->arena_bytes, err);
+    if (rc == CN_OK)
+        rc = run_plan(p, in, out, err);
+    pthread_mutex_unlock(&p->b->side_lock);
     return rc;
 }
 
@@ -421,7 +456,9 @@ static int buffer_new(struct cn_backend *b, const struct cn_value *value, int fl
     if (data == NULL)
         return out_of_memory(err, "a buffer", bytes);
     buf = cn_xmalloc(sizeof(*buf));
-    *buf = (struct buffer){{&cn_backend_reference}, bytes, memset(data, 0, bytes)};
+    *buf = (struct buffer){.base.ops = &cn_backend_reference,
+                           .bytes = bytes,
+                           .data = memset(data, 0, bytes)};
     *ret = &buf->base;
     return CN_OK;
 }
@@ -455,6 +492,17 @@ static void buffer_zero(struct cn_buffer *base)
     memset(buf->data, 0, buf->bytes);
 }
 
+static void buffer_copy_rows(struct cn_buffer *to, int64_t to_row, const struct cn_buffer *from,
+                             int64_t from_row, int64_t n)
+{
+    struct buffer *dst = (struct buffer *)to;
+    const struct buffer *src = (const struct buffer *)from;
+    size_t row = dst->bytes / (size_t)to->shape.dim[0];
+
+    memcpy((unsigned char *)dst->data + (size_t)to_row * row,
+           (const unsigned char *)src->data + (size_t)from_row * row, (size_t)n * row);
+}
+
 static size_t buffer_bytes(const struct cn_buffer *base)
 {
     return ((const struct buffer *)base)->bytes;
@@ -478,5 +526,6 @@ const struct cn_backend_ops cn_backend_reference = {
     .buffer_write = buffer_write,
     .buffer_read = buffer_read,
     .buffer_zero = buffer_zero,
+    .buffer_copy_rows = buffer_copy_rows,
     .buffer_bytes = buffer_bytes,
 };

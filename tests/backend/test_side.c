@@ -1,0 +1,292 @@
+/* Rows copied between buffers, and side plans: what one backend does for two threads. */
+#include "base/base.h"
+#include "backend/backend.h"
+#include "tests/backend/op_run.h"
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* A backend with the parameters of one graph. */
+struct session {
+    struct cn_backend *b;
+    struct cn_weights *w;
+    struct cn_param_source source;
+};
+
+static void session_open(struct session *s, const char *backend, const struct cn_graph *params,
+                         const struct cn_backend_opts *opts)
+{
+    struct cn_err err = CN_ERR_INIT;
+
+    s->source = op_source(params);
+    if (cn_backend_open(backend, opts, &s->b, &err) < 0 ||
+        cn_weights_new(s->b, &s->source, &s->w, &err) < 0)
+        fail_msg("%s: %s", backend, err.msg);
+}
+
+static void session_close(struct session *s)
+{
+    cn_weights_free(s->w);
+    cn_backend_close(s->b);
+}
+
+static struct cn_plan *compile(struct session *s, const struct cn_graph *g)
+{
+    struct cn_plan *p = NULL;
+    struct cn_err err = CN_ERR_INIT;
+
+    if (cn_plan_compile(s->b, g, s->w, 0, &p, &err) < 0)
+        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
+    return p;
+}
+
+static struct cn_buffer *buffer(struct session *s, const struct cn_graph *g,
+                                const struct cn_io *io)
+{
+    struct cn_buffer *buf = NULL;
+    struct cn_err err = CN_ERR_INIT;
+
+    if (cn_buffer_new(s->b, &g->value[io->val], io->flags, &buf, &err) < 0)
+        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
+    return buf;
+}
+
+static struct op_result read_buffer(const struct cn_buffer *buf, const struct cn_shape *shape)
+{
+    struct op_result r = {.count = (size_t)cn_shape_elements(shape)};
+
+    r.data = cn_xcalloc(r.count, sizeof(float));
+    cn_buffer_read(buf, r.data);
+    return r;
+}
+
+/* Calls check once per backend of this build. */
+static void each_backend(void (*check)(const char *backend))
+{
+    for (const char *const *name = cn_backend_list(); *name != NULL; name++)
+        check(*name);
+}
+
+static const struct cn_backend_opts defaults = CN_BACKEND_DEFAULTS;
+
+static cn_val conv3(struct cn_graph *g, cn_val x, const char *weight, int out)
+{
+    return cn_conv2d(g, x, weight, NULL,
+                     &(struct cn_conv){.out = out, .k = 3, .stride = 1, .pad = {1, 1, 1, 1}});
+}
+
+static struct cn_graph *sized_graph(int size)
+{
+    struct cn_graph *g = cn_graph_new("sized");
+    cn_val x = cn_graph_input(g, "x", cn_shape4(1, 16, size, size), CN_F32, 0);
+
+    x = conv3(g, cn_act(g, conv3(g, x, "w1", 16), CN_SILU), "w2", 16);
+    cn_graph_output(g, "y", cn_scale(g, cn_pool_hw(g, x), 2.0f), 0);
+    return g;
+}
+
+static void run_once(struct session *s, struct cn_plan *p, const struct cn_graph *g,
+                     struct op_result *ret)
+{
+    struct cn_buffer *in = buffer(s, g, &g->input[0]), *out = buffer(s, g, &g->output[0]);
+    float *x = op_data(g, g->input[0].val);
+    struct cn_err err = CN_ERR_INIT;
+
+    cn_buffer_write(in, x);
+    if (cn_plan_run(p, &in, &out, &err) < 0)
+        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
+    *ret = read_buffer(out, cn_shape_of(g, g->output[0].val));
+    free(x);
+    cn_buffer_free(in);
+    cn_buffer_free(out);
+}
+
+/* Rows of src, which hold their own number, go to other places of dst. */
+static void check_copies(struct session *s, struct cn_shape shape, enum cn_dtype dtype, int from,
+                         int to)
+{
+    struct cn_value a = {.shape = shape, .dtype = dtype}, b = a;
+    size_t row = (size_t)(cn_shape_elements(&shape) / shape.dim[0]), n = (size_t)shape.dim[0];
+    float *x = cn_xcalloc((n + 2) * row, sizeof(*x)), *y = cn_xcalloc((n + 2) * row, sizeof(*y));
+    struct cn_buffer *src, *dst;
+
+    b.shape.dim[0] += 2;
+    op_fill(x, n * row, "source", 1.0);
+    op_fill(y, (n + 2) * row, "destination", 1.0);
+    assert_int_equal(cn_buffer_new(s->b, &a, from, &src, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &b, to, &dst, NULL), CN_OK);
+    cn_buffer_write(src, x);
+    cn_buffer_write(dst, y);
+    assert_int_equal(cn_buffer_copy_rows(dst, 1, src, 0, (int64_t)n, NULL), CN_OK);
+    assert_int_equal(cn_buffer_copy_rows(dst, (int64_t)n + 1, src, (int64_t)n - 1, 1, NULL), CN_OK);
+    assert_int_equal(cn_buffer_copy_rows(dst, (int64_t)n + 2, src, 0, 0, NULL), CN_OK);
+    memcpy(y + row, x, n * row * sizeof(*x));
+    memcpy(y + (n + 1) * row, x + (n - 1) * row, row * sizeof(*x));
+    cn_buffer_read(dst, x);
+    assert_memory_equal(x, y, (n + 2) * row * sizeof(*x));
+    cn_buffer_free(src);
+    cn_buffer_free(dst);
+    free(x);
+    free(y);
+}
+
+static void refuse_copies(struct session *s)
+{
+    struct cn_value a = {.shape = cn_shape3(2, 3, 4), .dtype = CN_F32}, b = a, ids = a;
+    struct cn_buffer *x, *y, *i;
+    struct cn_err err = CN_ERR_INIT;
+
+    b.shape.dim[2] = 5;
+    ids.dtype = CN_I32;
+    assert_int_equal(cn_buffer_new(s->b, &a, 0, &x, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &b, 0, &y, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &ids, 0, &i, NULL), CN_OK);
+    assert_int_equal(cn_buffer_copy_rows(x, 0, y, 0, 1, &err), CN_EINVAL);
+    assert_non_null(strstr(err.msg, "[2, 3, 5]"));
+    assert_int_equal(cn_buffer_copy_rows(x, 0, i, 0, 1, NULL), CN_EINVAL);
+    assert_int_equal(cn_buffer_copy_rows(x, 0, x, 1, 1, NULL), CN_EINVAL);
+    cn_buffer_free(y);
+    assert_int_equal(cn_buffer_new(s->b, &a, CN_IO_NATIVE, &y, NULL), CN_OK);
+    assert_int_equal(cn_buffer_copy_rows(x, 1, y, 0, 2, NULL), CN_EINVAL);
+    assert_int_equal(cn_buffer_copy_rows(x, 0, y, 2, 1, NULL), CN_EINVAL);
+    assert_int_equal(cn_buffer_copy_rows(x, -1, y, 0, 1, NULL), CN_EINVAL);
+    assert_int_equal(cn_buffer_copy_rows(x, 0, y, 0, INT64_MAX, NULL), CN_EINVAL);
+    cn_buffer_free(x);
+    cn_buffer_free(y);
+    cn_buffer_free(i);
+}
+
+static void check_row_copies(const char *backend)
+{
+    const struct cn_shape shapes[] = {
+        cn_shape1(3),          cn_shape2(2, 19),          cn_shape3(3, 7, 40),
+        cn_shape4(1, 3, 5, 7), cn_shape4(2, 8, 4, 4),     cn_shape4(3, 16, 1, 1),
+        cn_shape4(2, 20, 3, 3), cn_shape4(4, 48, 9, 2),
+    };
+    struct cn_graph *g = cn_graph_new("none");
+    struct session s;
+
+    session_open(&s, backend, g, &defaults);
+    for (size_t i = 0; i < CN_LEN(shapes); i++)
+        for (int k = 0; k < 4; k++)
+            check_copies(&s, shapes[i], CN_F32, k & 1 ? CN_IO_NATIVE : 0,
+                         k & 2 ? CN_IO_NATIVE : 0);
+    check_copies(&s, cn_shape2(2, 77), CN_I32, 0, 0);
+    refuse_copies(&s);
+    session_close(&s);
+    cn_graph_free(g);
+}
+
+static void rows_are_copied_between_buffers(void **state)
+{
+    (void)state;
+    each_backend(check_row_copies);
+}
+
+/* Runs one plan again and again, on whichever thread, and counts other results than the first. */
+struct repeat {
+    struct cn_plan *p;
+    struct cn_buffer *in, *out;
+    const float *x, *expect;
+    float *y;
+    size_t n;
+    int times, wrong;
+};
+
+static void *run_again(void *arg)
+{
+    struct repeat *r = arg;
+
+    for (int i = 0; i < r->times; i++) {
+        cn_buffer_zero(r->in);
+        cn_buffer_write(r->in, r->x);
+        if (cn_plan_run(r->p, &r->in, &r->out, NULL) < 0)
+            r->wrong++;
+        cn_buffer_read(r->out, r->y);
+        r->wrong += memcmp(r->y, r->expect, r->n * sizeof(*r->y)) != 0;
+    }
+    return NULL;
+}
+
+/* The result of the plan without company is what must come out. */
+static struct repeat prepare_repeat(struct session *s, int flags, struct cn_graph *g,
+                                    struct op_result *expect)
+{
+    struct repeat r = {.times = 60};
+
+    assert_int_equal(cn_plan_compile(s->b, g, s->w, flags, &r.p, NULL), CN_OK);
+    run_once(s, r.p, g, expect);
+    r.in = buffer(s, g, &g->input[0]);
+    r.out = buffer(s, g, &g->output[0]);
+    r.x = op_data(g, g->input[0].val);
+    r.expect = expect->data;
+    r.n = expect->count;
+    r.y = cn_xcalloc(r.n, sizeof(*r.y));
+    return r;
+}
+
+static void release_repeat(struct repeat *r)
+{
+    cn_buffer_free(r->in);
+    cn_buffer_free(r->out);
+    cn_plan_free(r->p);
+    free((void *)(uintptr_t)r->x);
+    free(r->y);
+}
+
+/* The owner runs and compiles plans while side plans of two sizes, the larger one last, run on a
+ * second thread: nobody's results change. */
+static void check_side_plans(const char *backend)
+{
+    static const int size[] = {37, 30, 43};
+    struct cn_backend_opts opts = defaults;
+    struct op_result expect[CN_LEN(size)];
+    struct cn_graph *g[CN_LEN(size)];
+    struct repeat r[CN_LEN(size)];
+    struct session s;
+    pthread_t thread;
+
+    opts.threads = 2;
+    opts.side_threads = 1;
+    for (size_t i = 0; i < CN_LEN(size); i++)
+        g[i] = sized_graph(size[i]);
+    session_open(&s, backend, g[0], &opts);
+    for (size_t i = 0; i < CN_LEN(size); i++)
+        r[i] = prepare_repeat(&s, i > 0 ? CN_PLAN_SIDE : 0, g[i], &expect[i]);
+    for (size_t i = 1; i < CN_LEN(size); i++) {
+        assert_int_equal(pthread_create(&thread, NULL, run_again, &r[i]), 0);
+        cn_plan_free(compile(&s, g[2]));
+        run_again(&r[0]);
+        pthread_join(thread, NULL);
+        assert_true(cn_backend_bytes(s.b) >= cn_plan_arena_bytes(r[0].p));
+    }
+    for (size_t i = 0; i < CN_LEN(size); i++) {
+        assert_int_equal(r[i].wrong, 0);
+        release_repeat(&r[i]);
+        op_result_release(&expect[i]);
+        cn_graph_free(g[i]);
+    }
+    session_close(&s);
+}
+
+static void side_plans_run_beside_the_others(void **state)
+{
+    (void)state;
+    each_backend(check_side_plans);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_copied_between_buffers),
+        cmocka_unit_test(side_plans_run_beside_the_others),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
