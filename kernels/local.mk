@@ -2,6 +2,7 @@ noinst_LIBRARIES += libcnkref.a
 # Pointers are indexed with int64_t; and gcc 12 sees a size_t made double in an OpenMP collapse.
 libcnkref_a_CFLAGS = $(AM_CFLAGS) -Wno-conversion -Wno-sign-conversion
 libcnkref_a_SOURCES = \
+    %reldir%/cnk.h %reldir%/cnk_types.h \
     %reldir%/ref/cnk_ref.h %reldir%/ref/ref_priv.h \
     %reldir%/ref/act.c \
     %reldir%/ref/attention.c \
@@ -12,3 +13,4 @@ libcnkref_a_SOURCES = \
     %reldir%/ref/linear.c \
     %reldir%/ref/norm.c \
     %reldir%/ref/resample.c
+

@@ -12,15 +12,11 @@
 #ifndef CNK_REF_H
 #define CNK_REF_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "kernels/cnk_types.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* silu x / (1 + exp(-x)) · gelu x (1 + erf(x / sqrt 2)) / 2 · quick_gelu x / (1 + exp(-1.702 x)) */
-enum cnk_act { CNK_NONE, CNK_SILU, CNK_GELU, CNK_QUICK_GELU, CNK_RELU };
 
 /* y[n,co,i,j] = act(residual[n,co,i,j] + bias[co]
  *                   + sum over ci, u, v of
@@ -47,26 +43,9 @@ struct cnk_linear {
 void cnk_ref_linear(float *y, const float *x, const float *w, const float *bias,
                     const float *residual, const struct cnk_linear *a);
 
-/* z[n,c,p] = x[n,c,p] + t[n, t_offset + c];
- * y[n,c,p] = act((z - mean) / sqrt(variance + eps) gamma[c] + beta[c])
- * Mean and biased variance of z over the (c / groups) channels of a group and all positions:
- * Wu and He 2018, arXiv:1803.08494. x, y [n,c,hw] · gamma, beta [c] · t [n,t_width]? */
-struct cnk_group_norm {
-    int n, c, hw, groups;
-    float eps;
-    int t_width, t_offset;
-    enum cnk_act act;
-};
-
+/* x, y [n,c,hw] · t may be NULL. */
 void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const float *beta,
                         const float *t, const struct cnk_group_norm *a);
-
-/* y[r,i] = (x[r,i] - mean_r) / sqrt(variance_r + eps) gamma[i] + beta[i], biased variance over i:
- * Ba et al. 2016, arXiv:1607.06450. x, y [rows,d] · gamma, beta [d] */
-struct cnk_layer_norm {
-    int rows, d;
-    float eps;
-};
 
 void cnk_ref_layer_norm(float *y, const float *x, const float *gamma, const float *beta,
                         const struct cnk_layer_norm *a);
@@ -84,19 +63,8 @@ void cnk_ref_add(float *y, const float *x, const float *z, size_t count);
 /* y[i] = alpha x[i] */
 void cnk_ref_scale(float *y, const float *x, size_t count, float alpha);
 
-/* y[n,c,p] = x[n,c,p] + t[n, t_offset + c]. x, y [n,c,hw] · t [n,t_width] */
-struct cnk_add_channel {
-    int n, c, hw, t_width, t_offset;
-};
-
+/* x, y [n,c,hw] */
 void cnk_ref_add_channel(float *y, const float *x, const float *t, const struct cnk_add_channel *a);
-
-/* y[n,i] = x[n,i] + w[n, w_offset] z[n,i]. x, z, y [n,row] · w [n,w_width] */
-struct cnk_add_rows {
-    int n;
-    size_t row;
-    int w_width, w_offset;
-};
 
 void cnk_ref_add_rows(float *y, const float *x, const float *z, const float *w,
                       const struct cnk_add_rows *a);
@@ -137,22 +105,9 @@ void cnk_ref_to_tokens(float *y, const float *x, int n, int c, int hw);
 /* y[n,c,p] = x[n,p,c]. x [n,hw,c] · y [n,c,hw] */
 void cnk_ref_from_tokens(float *y, const float *x, int n, int c, int hw);
 
-/* y[n,s,i] = table[ids[n,s], i] + position[s,i]. ids [n,s] · table [vocab,d] · position [>= s,d].
- * Returns the number of ids outside [0, vocab); their rows are zero. */
-struct cnk_embed {
-    int n, s, d, vocab;
-};
-
+/* Returns the number of ids outside [0, vocab). */
 int cnk_ref_embed(float *y, const int32_t *ids, const float *table, const float *position,
                   const struct cnk_embed *a);
-
-/* Sinusoids of the timestep: f_i = exp(-ln(10000) i / (half - freq_shift)), half = dim / 2;
- * y[n] = [sin(t f), cos(t f)], or cosines first; an odd dim ends with a zero. diffusers
- * embeddings.py get_timestep_embedding. The angles are rounded to binary32 at each step as
- * PyTorch does: at t = 999 exact angles would differ by up to 3e-5. t [n] · y [n,dim] */
-struct cnk_timestep {
-    int n, dim, cos_first, freq_shift;
-};
 
 void cnk_ref_timestep(float *y, const float *t, const struct cnk_timestep *a);
 

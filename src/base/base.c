@@ -81,6 +81,10 @@ const char *cn_code_name(int code)
         return "io";
     case CN_EINTERNAL:
         return "internal";
+    case CN_ESTORAGE:
+        return "storage";
+    case CN_EGONE:
+        return "gone";
     }
     return "unknown";
 }

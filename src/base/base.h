@@ -37,7 +37,9 @@ enum cn_code {
     CN_ECANCELED = -8, /* somebody asked to stop */
     CN_EBUSY = -9,     /* not now: full, draining, or in use */
     CN_EIO = -10,      /* the operating system refused */
-    CN_EINTERNAL = -11 /* a fault of ours */
+    CN_EINTERNAL = -11, /* a fault of ours */
+    CN_ESTORAGE = -12,  /* what must be kept cannot be: no room, or the disk fails */
+    CN_EGONE = -13      /* it was there, and its time is over */
 };
 
 /* One failure, for a person. First error wins: cn_fail() on a filled cn_err changes nothing. */

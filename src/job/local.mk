@@ -4,5 +4,6 @@ libcnjob_a_SOURCES = \
     %reldir%/catalog.h %reldir%/catalog.c \
     %reldir%/dispatch.h %reldir%/dispatch_priv.h %reldir%/dispatch.c %reldir%/dispatch_metrics.c \
     %reldir%/job.h %reldir%/job.c \
+    %reldir%/jobs.h \
     %reldir%/process.h %reldir%/process.c \
     %reldir%/queue.h %reldir%/queue.c

@@ -1,0 +1,262 @@
+/* Jobs as a client sees them: submitted, looked at, followed, cancelled, listed.
+ *
+ * DESIGN. Loop thread only. The service stands between HTTP and two things: the dispatcher, which
+ * runs jobs, and the store, which keeps them. A durable job is kept in the store before its
+ * submission is answered, and its states are told only when they are committed: "succeeded" means
+ * that all pictures are on the disk. A job that is not durable lives in memory, and after its end
+ * only as one of the `recent` last ones. Nothing that a client sees changes inside of a call: all
+ * callbacks come later, from the loop, in an iteration of their own.
+ *
+ * Bounded: live jobs by the queue, finished ones by `recent`, the events of a job by its pictures
+ * and attempts (progress and previews exist once, the newest replaces the one before it), the
+ * store's operations by its own bounds, waiting submissions by `waiting`. Large images of durable
+ * jobs that wait are not held: they are read again when the job goes to a worker.
+ *
+ * Tenants are names. Another tenant's job is CN_ENOTFOUND, as one that never was; NULL (an
+ * administrator) may see all.
+ *
+ *     struct cn_submit_options o = {.durable = true};
+ *     sub = cn_jobs_submit(js, &spec, "alice", &o, answer, request);
+ *     -- answer(request, &submitted): NEW with an id, REPLAY, REFUSED with err and retry_after_s
+ * ... if (cn_jobs_view(js, "alice", id, &view, &err) == CN_OK) ... cn_job_view_release(&view); if
+ * (cn_jobs_watch(js, "alice", id, 0, wake, stream, &watch, &err) == CN_OK) while
+ * (cn_watch_next(watch, &event)) ...      -- again after each wake(stream) cn_watch_free(watch);
+ */
+#ifndef CN_JOB_JOBS_H
+#define CN_JOB_JOBS_H
+
+#include "base/base.h"
+#include "base/metrics.h"
+#include "job/dispatch.h"
+#include "job/job.h"
+#include "store/store.h"
+
+#include <uv.h>
+
+struct cn_jobs;
+
+struct cn_jobs_options {
+    uv_loop_t *loop;
+    struct cn_dispatch *dispatch;
+    struct cn_metrics *metrics;
+    int timeout_s;       /* of a job that is not durable and does not choose itself */
+    int async_timeout_s; /* of a durable one */
+    int recent;          /* finished jobs that stay in memory */
+    int waiting;         /* submissions that may wait while the store opens */
+    size_t keep_bytes;   /* images of all waiting durable jobs together that stay in memory */
+};
+
+#define CN_JOBS_DEFAULTS                                                                           \
+    {                                                                                              \
+        .timeout_s = 300, .async_timeout_s = 86400, .recent = 256, .waiting = 1000,                \
+        .keep_bytes = (size_t)64 << 20                                                             \
+    }
+
+struct cn_jobs *cn_jobs_new(const struct cn_jobs_options *o);
+
+/* The store from now on (opened with cn_jobs_on_store as its on_open and the service as its arg);
+ * without this call there are no durable jobs. It outlives the service. */
+void cn_jobs_set_store(struct cn_jobs *js, struct cn_store *store);
+void cn_jobs_on_store(void *js, int rc, const struct cn_err *err);
+
+/* The end: new submissions are refused. After the dispatcher has failed or put aside what was left,
+ * cn_jobs_idle tells when everything that must be kept was given to the store, then cn_jobs_close;
+ * then, when the loop has ended, cn_jobs_free. Durable jobs that still wait or run stay in the
+ * store as they are, and are queued again by the next life. */
+void cn_jobs_drain(struct cn_jobs *js);
+bool cn_jobs_idle(const struct cn_jobs *js);
+void cn_jobs_close(struct cn_jobs *js);
+void cn_jobs_free(struct cn_jobs *js);
+
+/* ---- submitting ---- */
+
+enum cn_submit_outcome {
+    CN_SUBMIT_NEW,         /* accepted; durable: and committed */
+    CN_SUBMIT_REPLAY,      /* the same key came before with the same request: this is its job */
+    CN_SUBMIT_MISMATCH,    /* the same key came before with another request (422) */
+    CN_SUBMIT_IN_PROGRESS, /* the same key is just being accepted with another request (409) */
+    CN_SUBMIT_REFUSED /* err: CN_EBUSY full, draining, no worker; CN_ESTORAGE; CN_ETOOBIG ... */
+};
+
+struct cn_submit_options {
+    bool durable;
+    const char *route, *key; /* Idempotency-Key and what it belongs to; NULL: none. Durable only */
+    unsigned char fingerprint[CN_STORE_FINGERPRINT]; /* of the request under the key: SHA-256 */
+    const char *request_id;                          /* for the log; may be NULL */
+    /* When the job has ended (durable: when that is stored); may be NULL; with the arg of done, and
+     * after done. Not called for a REPLAY: watch that job. */
+    cn_job_end_fn on_end;
+};
+
+struct cn_submitted {
+    enum cn_submit_outcome outcome;
+    const char *id;           /* NEW, REPLAY; lives until the callback returns */
+    struct cn_job *job;       /* NEW: the caller may take a reference; else NULL */
+    enum cn_refusal refusal;  /* REFUSED by the dispatcher: why; else CN_REFUSED_NOT */
+    int retry_after_s;        /* REFUSED: 1..600 */
+    const struct cn_err *err; /* REFUSED; else NULL */
+};
+
+typedef void (*cn_submitted_fn)(void *arg, const struct cn_submitted *submitted);
+
+struct cn_submission;
+
+/* Takes what *spec owns; it must be resolved and checked. tenant NULL: "anonymous". The handle is
+ * the service's, and good until the last of the two callbacks was called. */
+struct cn_submission *cn_jobs_submit(struct cn_jobs *js, struct cn_spec *spec, const char *tenant,
+                                     const struct cn_submit_options *o, cn_submitted_fn done,
+                                     void *arg);
+
+/* Nobody waits any more: no callback comes. cancel: and the job, if it was accepted through this
+ * submission and is not durable, is not wanted either. */
+void cn_jobs_withdraw(struct cn_submission *sub, bool cancel);
+
+/* Would a submission be accepted now? For refusing a request before its body is read. CN_OK, or
+ * the code and reason as in cn_submitted. */
+int cn_jobs_admit(struct cn_jobs *js, const char *tenant, bool durable, enum cn_refusal *ret_why,
+                  struct cn_err *err);
+
+/* ---- looking ---- */
+
+struct cn_job_view_image {
+    bool ready; /* can be opened now */
+    uint64_t seed;
+    enum cn_format format;
+    int width, height;
+    size_t bytes;
+};
+
+/* A snapshot. */
+struct cn_job_view {
+    char id[CN_STORE_ID];
+    char tenant[CN_STORE_TENANT];
+    bool durable;
+    enum cn_job_state state;
+    bool cancelling; /* a cancel was asked for; the state follows when it is stored */
+    int attempt;
+    int position;                             /* 1: next; 0: does not wait, or not known */
+    double eta_s;                             /* until the end; negative: not known */
+    int done, total;                          /* steps of all images; total 0: not known */
+    double fraction;                          /* [0,1] */
+    int64_t created_us, started_us, ended_us; /* wall clock; 0: not yet */
+    int64_t expires_us;                       /* when the results go; 0: not known yet */
+    const struct cn_spec *spec; /* NULL: cannot be read any more. Images may have no data */
+    int n;
+    struct cn_job_view_image *image; /* n of them */
+    double stage_ms[CN_STAGE_COUNT]; /* 0: not measured, or no longer known */
+    struct cn_err err;               /* failed, cancelled, expired */
+
+    struct cn_job *job; /* private: what spec lives in */
+    struct cn_store_job *record;
+};
+
+/* CN_ENOTFOUND; CN_EGONE for a job whose results were removed after their time; CN_EBUSY while the
+ * store opens; CN_ESTORAGE. On CN_OK the view must be released. */
+int cn_jobs_view(struct cn_jobs *js, const char *tenant, const char *id, struct cn_job_view *ret,
+                 struct cn_err *err);
+void cn_job_view_release(struct cn_job_view *view);
+
+enum { CN_JOBS_PAGE = 100, CN_JOBS_CURSOR = 64 };
+
+struct cn_jobs_query {
+    int state;         /* enum cn_job_state; -1: any */
+    int limit;         /* 1..CN_JOBS_PAGE */
+    const char *after; /* the last page's next; NULL or "": from the newest */
+};
+
+struct cn_jobs_page {
+    int n;
+    struct cn_job_view view[CN_JOBS_PAGE]; /* newest first */
+    char next[CN_JOBS_CURSOR];             /* "": this was the last page */
+};
+
+/* CN_EINVAL for a cursor that is none. Durable jobs, and those in memory. */
+int cn_jobs_list(struct cn_jobs *js, const char *tenant, const struct cn_jobs_query *q,
+                 struct cn_jobs_page *ret, struct cn_err *err);
+void cn_jobs_page_release(struct cn_jobs_page *page);
+
+struct cn_image_file {
+    int fd;                    /* open for reading, the caller's; -1: in memory: */
+    const unsigned char *data; /* lives as long as job */
+    struct cn_job *job; /* a reference for the caller (cn_job_unref); NULL with a descriptor */
+    size_t size;
+    enum cn_format format;
+    uint64_t seed;
+    int width, height;
+};
+
+/* Picture k, also while the job still draws others. CN_ENOTFOUND: no such job, or k is out of
+ * range; CN_EBUSY: not yet; CN_EGONE: removed; a job that ended without it: CN_ENOTFOUND. */
+int cn_jobs_open_image(struct cn_jobs *js, const char *tenant, const char *id, int k,
+                       struct cn_image_file *ret, struct cn_err *err);
+
+/* ---- cancelling ---- */
+
+typedef void (*cn_cancelled_fn)(void *arg, int rc);
+
+/* Idempotent: a final job stays what it is, and that is CN_OK. CN_ENOTFOUND and CN_EGONE as
+ * cn_jobs_view, at once. done (may be NULL) is called from the loop when the end is stored, with
+ * CN_OK; or CN_ESTORAGE when the store is closed before. */
+int cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id, cn_cancelled_fn done,
+                   void *arg, struct cn_err *err);
+
+/* The caller of cn_jobs_cancel goes: done is not called any more. */
+void cn_jobs_forget_cancel(struct cn_jobs *js, void *arg);
+
+/* ---- following ---- */
+
+enum cn_event_kind {
+    CN_EVENT_STATE,    /* queued, running; also when it goes back */
+    CN_EVENT_PROGRESS, /* may skip */
+    CN_EVENT_PREVIEW,  /* may skip */
+    CN_EVENT_IMAGE,    /* picture `index` can be opened */
+    CN_EVENT_DONE,     /* the last one */
+    CN_EVENT_COUNT
+};
+
+extern const struct cn_enum cn_enum_event;
+
+struct cn_job_event {
+    enum cn_event_kind kind;
+    uint64_t id;             /* ascending in a job, also over a restart: Last-Event-ID */
+    enum cn_job_state state; /* STATE, DONE */
+    int attempt;             /* STATE */
+    int position;            /* STATE queued; 0: not known */
+    int index;               /* IMAGE, PREVIEW */
+    struct cn_msg_progress
+        progress;              /* PROGRESS: stage, image, step of steps; PREVIEW: image, step */
+    int done, total;           /* PROGRESS: steps of all images */
+    double fraction, eta_s;    /* PROGRESS */
+    enum cn_format format;     /* PREVIEW */
+    const unsigned char *data; /* PREVIEW; lives until the next call into the service */
+    size_t len;
+    struct cn_err err; /* DONE, unless succeeded */
+};
+
+struct cn_watch;
+
+/* wake(arg) is called from the loop when events came after cn_watch_next said that there are none;
+ * it may call anything here. The first events are there at once: what is kept after last_id (0: all
+ * that is kept: states and pictures, the newest progress and preview). A job that is over gives
+ * DONE in any case. Errors as cn_jobs_view. */
+int cn_jobs_watch(struct cn_jobs *js, const char *tenant, const char *id, uint64_t last_id,
+                  void (*wake)(void *arg), void *arg, struct cn_watch **ret, struct cn_err *err);
+
+/* The next event that this watch has not seen; false: none now. Of progress and previews a slow
+ * reader sees the newest. */
+bool cn_watch_next(struct cn_watch *w, struct cn_job_event *ret);
+
+/* DONE was given: nothing will come. */
+bool cn_watch_over(const struct cn_watch *w);
+void cn_watch_free(struct cn_watch *w);
+
+/* ---- facts ---- */
+
+/* For /readyz: CN_OK, or why durable jobs cannot be accepted: CN_EBUSY (the store opens),
+ * CN_ESTORAGE (broken, failing, no room), CN_ENOTFOUND (there is no store: that is no fault). */
+int cn_jobs_storage(const struct cn_jobs *js, struct cn_err *err);
+
+/* Brings the gauges up to date; called before the metrics are rendered. */
+void cn_jobs_collect(struct cn_jobs *js);
+
+#endif

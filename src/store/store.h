@@ -1,0 +1,242 @@
+/* What must outlive the daemon: accepted jobs, their results, and the keys under which they came.
+ *
+ * DESIGN. A directory holds one SQLite database in WAL mode (jobs, payloads, results, keys) and one
+ * file for each picture. A thread of its own does all writing: it takes whatever operations have
+ * come together, writes the pictures (temporary file, fsync, rename, fsync of the directory), and
+ * commits everything in one transaction (synchronous=FULL), so that many submissions share the cost
+ * of one fsync. Operations take effect in the order in which they were given. Their ends are told
+ * on the loop, after the commit. What is asked is answered on the loop by a read-only connection
+ * (0.03 ms for a job; readers of a WAL wait for nobody).
+ *
+ *     directory/lock           flock: one daemon at a time; a second one waits for the first to end
+ *     directory/jobs.db        with -wal and -shm beside it
+ *     directory/tmp/           pictures being written; emptied at each start
+ *     directory/results/ab/ID-K.png
+ *
+ * Promises. An operation whose end was told with CN_OK survives SIGKILL and power loss (as far as
+ * the disk keeps what fsync promised). A picture is seen only when file and row are there; a row
+ * (job, k) is written once and never replaced; a final state is written once. When the disk is
+ * full or fails, an operation ends with CN_ESTORAGE and nothing of it stays; the store goes on with
+ * the next one. A file without a row is removed after the next start.
+ *
+ * Times here are wall clock (microseconds since 1970), because they must mean something after a
+ * restart. All functions: loop thread only.
+ *
+ *     if (cn_store_open(&options, &store, &err) < 0) ...
+ *     -- options.on_open is called: cn_store_unfinished(store, queue_again, arg, &err);
+ *     cn_store_add(store, &job, &spec, NULL, accepted, arg);       -- accepted(arg, &done)
+ *     cn_store_start(store, id, 1);
+ *     cn_store_result(store, id, &result, data, stored, arg);
+ *     cn_store_end(store, id, &end, ended, arg);
+ *     cn_store_close(store);       -- then run the loop until cn_store_gone(store): cn_store_free
+ */
+#ifndef CN_STORE_STORE_H
+#define CN_STORE_STORE_H
+
+#include "base/base.h"
+#include "base/spec.h"
+
+#include <fcntl.h>
+#include <sys/types.h>
+#include <uv.h>
+
+enum { CN_STORE_ID = 27, CN_STORE_TENANT = 64, CN_STORE_KEY = 256, CN_STORE_FINGERPRINT = 32 };
+
+enum cn_store_state {
+    CN_STORE_QUEUED,
+    CN_STORE_RUNNING,
+    CN_STORE_SUCCEEDED,
+    CN_STORE_FAILED,
+    CN_STORE_CANCELLED,
+    CN_STORE_EXPIRED,
+    CN_STORE_STATE_COUNT
+};
+
+extern const struct cn_enum cn_enum_store_state;
+
+/* How the pictures' files are touched; tests put failures here. Each is as the system call. */
+struct cn_store_io {
+    int (*open)(const char *path, int flags, mode_t mode);
+    ssize_t (*write)(int fd, const void *data, size_t len);
+    int (*fsync)(int fd);
+    int (*rename)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+};
+
+struct cn_store;
+
+/* rc CN_OK: the store is open and what it holds can be read. Called once, from the loop. */
+typedef void (*cn_store_open_fn)(void *arg, int rc, const struct cn_err *err);
+
+struct cn_store_options {
+    uv_loop_t *loop;
+    const char *dir;      /* made when it is not there (its parent must exist) */
+    int result_ttl_s;     /* from the end of a job until its results go */
+    int tombstone_ttl_s;  /* from then until the job is forgotten */
+    int key_ttl_s;        /* of idempotency keys, from the submission */
+    int sweep_s;          /* between two sweeps */
+    int min_free_percent; /* of the file system; below it nothing new is accepted. 0: not checked */
+    uint64_t max_bytes;   /* of results and payloads together; 0: no bound */
+    size_t max_ops;       /* waiting for the thread; over it cn_store_add is refused */
+    size_t max_op_bytes;  /* of payloads and pictures waiting for the thread */
+    cn_store_open_fn on_open;
+    void *arg;
+    const struct cn_store_io *io; /* NULL: the system's */
+    const char *vfs;              /* SQLite's; NULL: its default */
+};
+
+#define CN_STORE_DEFAULTS                                                                          \
+    {                                                                                              \
+        .result_ttl_s = 86400, .tombstone_ttl_s = 7 * 86400, .key_ttl_s = 86400, .sweep_s = 10,    \
+        .min_free_percent = 5, .max_ops = 8192, .max_op_bytes = (size_t)512 << 20                  \
+    }
+
+/* One job as it is kept. */
+struct cn_store_job {
+    char id[CN_STORE_ID];
+    char tenant[CN_STORE_TENANT];
+    enum cn_store_state state;
+    int attempt; /* 1 at first; + 1 when it was running as the daemon ended */
+    int deaths;  /* of workers under it */
+    int priority, n;
+    double cost;                                           /* as the queue predicted it */
+    int64_t created_us, started_us, ended_us, deadline_us; /* wall clock; 0: not yet, or none */
+    bool gone;           /* final, and its results were removed after their time */
+    struct cn_err err;   /* why, unless it succeeded */
+    bool readable;       /* false: the description below is of an unknown version, and empty */
+    struct cn_spec spec; /* images have their length but no data: see cn_store_spec */
+};
+
+void cn_store_job_release(struct cn_store_job *job);
+
+/* A key under which a client may submit the same request again. */
+struct cn_store_key {
+    const char *tenant, *route, *key; /* at most CN_STORE_KEY - 1 bytes each */
+    unsigned char fingerprint[CN_STORE_FINGERPRINT];
+};
+
+struct cn_store_result {
+    int k;
+    uint64_t seed;
+    enum cn_format format;
+    int width, height;
+    size_t bytes;
+};
+
+struct cn_store_end {
+    enum cn_store_state state; /* a final one; SUCCEEDED needs all n results, else it is FAILED */
+    int attempt, deaths;
+    int64_t started_us, ended_us;
+    struct cn_err err;
+};
+
+/* How an operation ended. */
+struct cn_store_done {
+    int rc; /* CN_OK: committed. CN_ESTORAGE: the disk refused. CN_EBUSY: the job was final
+               already, or the store closes. CN_ENOTFOUND: no such job */
+    struct cn_err err;
+    enum cn_store_state state; /* cn_store_end: the state that is stored now */
+    struct cn_err why;         /* cn_store_end: as stored */
+};
+
+typedef void (*cn_store_done_fn)(void *arg, const struct cn_store_done *done);
+
+/* Opens at once when no other daemon holds the directory: then a failure is told here (a database
+ * that is damaged or of a newer version, a directory that cannot be written). Otherwise the thread
+ * waits for the directory, and on_open tells how that ended. */
+int cn_store_open(const struct cn_store_options *o, struct cn_store **ret, struct cn_err *err);
+
+/* What was given is committed and told; nothing more is accepted. */
+void cn_store_close(struct cn_store *s);
+bool cn_store_gone(const struct cn_store *s);
+void cn_store_free(struct cn_store *s);
+
+/* ---- writing: asynchronous ---- */
+
+/* CN_OK when a cn_store_add of so many bytes would be taken now; else CN_EBUSY (the thread has too
+ * much to do, or the store is not open) or CN_ESTORAGE (no room, or the store failed). */
+int cn_store_room(const struct cn_store *s, size_t bytes, struct cn_err *err);
+
+/* Keeps a new job in state queued; job->spec is not looked at, *spec is copied with its images.
+ * key may be NULL. Refused at once as cn_store_room says, or CN_ETOOBIG; done is not called then.
+ */
+int cn_store_add(struct cn_store *s, const struct cn_store_job *job, const struct cn_spec *spec,
+                 const struct cn_store_key *key, cn_store_done_fn done, void *arg,
+                 struct cn_err *err);
+
+/* The job is with a worker; or, queued true, waits again. Not told. */
+void cn_store_start(struct cn_store *s, const char *id, int attempt, int deaths, bool queued);
+
+/* Keeps one picture. Takes data (free()), also when the store is closed. When the picture is there
+ * already (of an earlier attempt), the one there stays, and the end is CN_OK. */
+void cn_store_result(struct cn_store *s, const char *id, const struct cn_store_result *result,
+                     unsigned char *data, cn_store_done_fn done, void *arg);
+
+/* The job is final, its payload goes. Tried again until the disk takes it or the store closes. */
+void cn_store_end(struct cn_store *s, const char *id, const struct cn_store_end *end,
+                  cn_store_done_fn done, void *arg);
+
+/* A sweep now, as the one every sweep_s seconds: results and jobs past their time, files without a
+ * row. done may be NULL. */
+void cn_store_sweep(struct cn_store *s, cn_store_done_fn done, void *arg);
+
+/* Lets times change without a restart. */
+void cn_store_set_ttl(struct cn_store *s, int result_ttl_s, int tombstone_ttl_s);
+
+/* ---- reading: CN_ENOTFOUND when there is no such thing, CN_EBUSY while the store is not open,
+ * CN_ESTORAGE when the database cannot be read ---- */
+
+int cn_store_get(struct cn_store *s, const char *id, struct cn_store_job *ret, struct cn_err *err);
+
+/* The description with all images. */
+int cn_store_spec(struct cn_store *s, const char *id, struct cn_spec *ret, struct cn_err *err);
+
+/* At most max of the job's results, by k. */
+int cn_store_results(struct cn_store *s, const char *id, struct cn_store_result *ret, int max,
+                     int *ret_n, struct cn_err *err);
+
+/* A descriptor of the picture's file, open for reading; it stays good when a sweep removes it. */
+int cn_store_open_result(struct cn_store *s, const char *id, int k, struct cn_store_result *ret,
+                         int *ret_fd, struct cn_err *err);
+
+struct cn_store_query {
+    const char *tenant;    /* NULL: of all */
+    int state;             /* enum cn_store_state; -1: any */
+    int64_t before_us;     /* only those created before; 0: no bound. Of the same moment: */
+    const char *before_id; /* those whose id is smaller */
+    int limit;
+};
+
+typedef void (*cn_store_visit_fn)(void *arg, const struct cn_store_job *job);
+
+/* Newest first. */
+int cn_store_list(struct cn_store *s, const struct cn_store_query *q, cn_store_visit_fn visit,
+                  void *arg, struct cn_err *err);
+
+/* All that are queued, oldest first: after an open these are the last life's queued and running
+ * ones. */
+int cn_store_unfinished(struct cn_store *s, cn_store_visit_fn visit, void *arg, struct cn_err *err);
+
+/* Which job came under this key, and with which request? Keys past their time are not found. */
+int cn_store_find_key(struct cn_store *s, const struct cn_store_key *key, char ret_id[CN_STORE_ID],
+                      unsigned char ret_fingerprint[CN_STORE_FINGERPRINT], struct cn_err *err);
+
+/* ---- facts ---- */
+
+enum cn_store_phase { CN_STORE_OPENING, CN_STORE_READY, CN_STORE_BROKEN, CN_STORE_CLOSING };
+
+struct cn_store_facts {
+    enum cn_store_phase phase;
+    bool failing;        /* the last write failed; reset by the next that succeeds */
+    bool low;            /* free space is under min_free_percent, or max_bytes is used up */
+    char trouble[400];   /* of the above; "" when all is well */
+    uint64_t used_bytes; /* results and payloads */
+    uint64_t free_bytes, total_bytes;       /* of the file system */
+    size_t waiting;                         /* operations */
+    uint64_t commits, operations, failures; /* since the start */
+    double commit_s; /* moving average of the time of one commit, files included */
+};
+
+void cn_store_facts(const struct cn_store *s, struct cn_store_facts *ret);
+
+#endif
