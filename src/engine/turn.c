@@ -563,12 +563,10 @@ int cn_engine_lanes(const struct cn_engine *e)
     return e->n_lanes;
 }
 
-int cn_engine_turn(struct cn_engine *e, struct cn_err *err)
+static int turn(struct cn_engine *e, struct cn_err *err)
 {
     int rc;
 
-    if (e->crew == NULL)
-        return CN_OK;
     e->again = false;
     if ((rc = take_back(e, err)) < 0)
         return rc;
@@ -580,6 +578,15 @@ int cn_engine_turn(struct cn_engine *e, struct cn_err *err)
         return rc;
     end_jobs(e);
     return CN_OK;
+}
+
+int cn_engine_turn(struct cn_engine *e, struct cn_err *err)
+{
+    int rc = e->crew != NULL ? turn(e, err) : CN_OK;
+
+    if (rc < 0) /* nobody is called for what is lost */
+        cn_crew_stop(e);
+    return rc;
 }
 
 void cn_engine_drop_jobs(struct cn_engine *e)
