@@ -33,7 +33,7 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
     b.winograd_ratio = opts->winograd_ratio;
     b.profile = opts->profile;
     e->opts = *opts;
-    e->opts.max_batch = round_batch(opts->max_batch);
+    cn_engine_set_max_batch(e, opts->max_batch);
     e->opts.lanes = CN_MIN(CN_MAX(opts->lanes, 1), CN_ENGINE_MAX_LANES);
     rc = cn_backend_open(opts->backend, &b, &e->backend, err);
     if (rc < 0) {
@@ -56,6 +56,11 @@ void cn_engine_free(struct cn_engine *e)
     free(e->work);
     cn_backend_close(e->backend);
     free(e);
+}
+
+void cn_engine_set_max_batch(struct cn_engine *e, int n)
+{
+    e->opts.max_batch = round_batch(n);
 }
 
 const struct cn_engine_opts *cn_engine_options(const struct cn_engine *e)

@@ -141,6 +141,11 @@ bool cn_engine_busy(const struct cn_engine *e);
  * what is cancelled. Fails with CN_EDEVICE only: the device is lost, and so are the jobs. */
 int cn_engine_turn(struct cn_engine *e, struct cn_err *err);
 
+/* Waits until there is something to do, while jobs are in progress. */
+void cn_engine_wait(struct cn_engine *e);
+/* Images in one step, at most, from the next step on. */
+void cn_engine_set_max_batch(struct cn_engine *e, int n);
+
 /* Draws one job from beginning to end; jobs begun earlier go on beside it. Returns what end() is
  * told. */
 int cn_engine_run(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,

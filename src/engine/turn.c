@@ -558,6 +558,12 @@ bool cn_engine_busy(const struct cn_engine *e)
     return e->n_lanes > 0 || e->again || cn_crew_has_news(e);
 }
 
+void cn_engine_wait(struct cn_engine *e)
+{
+    if (!cn_engine_busy(e) && e->jobs != NULL)
+        cn_crew_wait(e);
+}
+
 int cn_engine_lanes(const struct cn_engine *e)
 {
     return e->n_lanes;
@@ -683,8 +689,7 @@ int cn_engine_run(struct cn_engine *e, const struct cn_spec *spec, const struct 
     if (rc < 0)
         return rc;
     while (rc == CN_OK && !a.over) {
-        if (!cn_engine_busy(e))
-            cn_crew_wait(e);
+        cn_engine_wait(e);
         rc = cn_engine_turn(e, err);
     }
     if (rc < 0) { /* the crew must not call what is on this stack */
