@@ -14,3 +14,4 @@ libcnkref_a_SOURCES = \
     %reldir%/ref/norm.c \
     %reldir%/ref/resample.c
 
+include %reldir%/cuda/local.mk
