@@ -105,7 +105,8 @@ template <class... P> struct emu_call : emu_launch {
 cudaError_t emu_submit(struct emu_launch *launch);
 
 template <class... P, class... A>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(P...), A... argument)
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(P...),
+                               A... argument)
 {
     emu_launch *launch = new emu_call<P...>(kernel, argument...);
 
