@@ -28,7 +28,7 @@ struct cn_conf {
     int capacity, timeout_s, max_attempts, drain_s;
     /* [worker] */
     char *program, *backend;
-    int count, threads, start_timeout_s, hang_timeout_s;
+    int count, threads, lanes, max_batch, memory_mb, start_timeout_s, hang_timeout_s;
     /* [models] */
     char *dirs; /* separated by colons */
     char *default_model; /* "": the first base model */

@@ -33,7 +33,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, END_TICK_MS = 50, MAX_ARGS = 48, MAX_WORKERS = 16, CLOSE_GRACE_S = 2 };
+enum { TICK_MS = 250, END_TICK_MS = 50, MAX_ARGS = 56, MAX_WORKERS = 16, CLOSE_GRACE_S = 2 };
 
 #define SECOND INT64_C(1000000000)
 
@@ -97,6 +97,12 @@ static void make_worker_args(struct front *f)
     f->worker_args[n++] = cn_xstrdup(f->conf.backend);
     f->worker_args[n++] = "--threads";
     f->worker_args[n++] = cn_xprintf("%d", f->conf.threads);
+    f->worker_args[n++] = "--lanes";
+    f->worker_args[n++] = cn_xprintf("%d", f->conf.lanes);
+    f->worker_args[n++] = "--max-batch";
+    f->worker_args[n++] = cn_xprintf("%d", f->conf.max_batch);
+    f->worker_args[n++] = "--memory-mb";
+    f->worker_args[n++] = cn_xprintf("%d", f->conf.memory_mb);
     if (f->conf.default_model[0] != '\0') {
         f->worker_args[n++] = "--default";
         f->worker_args[n++] = cn_xstrdup(f->conf.default_model);

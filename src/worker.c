@@ -360,10 +360,12 @@ static int parse(int argc, char **argv, struct options *o)
             o->chosen = optarg;
             break;
         case 'l':
-            o->engine.lanes = atoi(optarg);
+            if (atoi(optarg) > 0)
+                o->engine.lanes = atoi(optarg);
             break;
         case 'x':
-            o->engine.max_batch = atoi(optarg);
+            if (atoi(optarg) > 0)
+                o->engine.max_batch = atoi(optarg);
             break;
         case 'M':
             o->engine.memory = (size_t)CN_MAX(atol(optarg), 0) << 20;

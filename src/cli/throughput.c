@@ -57,7 +57,7 @@ static void end(void *ctx, int rc, const struct cn_err *err)
     }
 }
 
-/* Jobs of one round differ in their seeds only. A device that fails leaves nobody who calls back. */
+/* Jobs of one round differ in their seeds only. When the device fails nobody calls back. */
 static int draw(struct cn_engine *e, const struct cn_spec *s, int jobs, bool together,
                 struct cn_err *err)
 {

@@ -84,7 +84,7 @@ struct cn_engine_cb {
     /* On the finishing thread, one image of the engine at a time, beside all other callbacks. */
     int (*image)(void *ctx, const struct cn_engine_image *m, struct cn_err *err);
     void (*stage)(void *ctx, enum cn_engine_stage stage, double ms); /* just before end */
-    /* Before progress(): the job's share of what the networks took in this step, without loading. */
+    /* Before progress(): the job's share of what the networks took in this step. */
     void (*step)(void *ctx, double control_ms, double unet_ms);
     /* The last one. err is CN_OK's when rc is; spec and ctx are not used afterwards. */
     void (*end)(void *ctx, int rc, const struct cn_err *err);

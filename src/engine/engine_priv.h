@@ -119,6 +119,8 @@ size_t cn_model_bytes(const struct cn_model *m);
 /* Unloads what no job uses, oldest first, until the job's models fit into the budget. CN_EBUSY:
  * they will when other jobs are over. CN_EDEVMEM: they never will. */
 int cn_engine_make_room(struct cn_engine *e, const struct cn_job *j, struct cn_err *err);
+/* Unloads what no job uses, oldest first, while more is resident than the budget allows. */
+void cn_engine_trim(struct cn_engine *e);
 /* The job's models must stay, or need not any more. */
 void cn_engine_pin(struct cn_engine *e, struct cn_job *j);
 void cn_engine_unpin(struct cn_engine *e, struct cn_job *j);

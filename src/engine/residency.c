@@ -3,8 +3,8 @@
  * DESIGN. A model is loaded by the first job that needs it and stays until room is needed or
  * somebody asks for its end. Jobs pin their models from their preparation on; only what nobody pins
  * can go, the least recently used first. What a model will need is what it needed the last time, or
- * else its parameters in the backend's precision. Plans and working memory are not counted: they
- * belong to the jobs at hand.
+ * else its parameters in the backend's precision; when a new one turns out to be larger, others go
+ * afterwards. Plans and working memory are not counted: they belong to the jobs at hand.
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
@@ -192,6 +192,15 @@ int cn_engine_make_room(struct cn_engine *e, const struct cn_job *j, struct cn_e
     }
     cn_engine_tell_models(e);
     return CN_OK;
+}
+
+void cn_engine_trim(struct cn_engine *e)
+{
+    struct cn_model *m;
+
+    while (e->opts.memory > 0 && resident_bytes(e) > e->opts.memory &&
+           (m = find_victim(e, NULL)) != NULL)
+        unload(e, m);
 }
 
 static void count_users(struct cn_engine *e, struct cn_job *j, int by)

@@ -230,7 +230,6 @@ static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
         rc = cn_job_prepare(j, &again);
         why = again;
     }
-    cn_engine_tell_models(e);
     if (rc == CN_EDEVICE) {
         if (err != NULL)
             *err = why;
@@ -305,7 +304,7 @@ static void add_lane(struct cn_engine *e, struct cn_lane *l)
     l->job->lanes++;
 }
 
-/* What is decoded waits in a queue as long as there are lanes: then images rather wait unstarted. */
+/* The queue of the decoder is as long as there are lanes: then images rather wait unstarted. */
 static void start_lanes(struct cn_engine *e)
 {
     struct cn_job *j;
@@ -583,6 +582,8 @@ static int turn(struct cn_engine *e, struct cn_err *err)
     if (e->n_lanes > 0 && (rc = step(e, err)) < 0)
         return rc;
     end_jobs(e);
+    cn_engine_trim(e); /* steps and decoders load what they need when they run first */
+    cn_engine_tell_models(e);
     return CN_OK;
 }
 
