@@ -11,53 +11,67 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* When a changed value counts: after SIGHUP, or only for a new process. */
+enum when { RELOAD, RESTART };
+
 struct key {
     const char *section, *name;
     size_t offset;
     const char *text; /* default of a text; NULL: a number */
     int number, lo, hi;
+    enum when when;
+    bool is_switch; /* an int that is 0 or 1, written as a word */
 };
 
-#define TEXT(section, field, preset)                                                               \
+#define TEXT(section, field, preset, when)                                                         \
     {                                                                                              \
-        section, #field, offsetof(struct cn_conf, field), preset, 0, 0, 0                          \
+        section, #field, offsetof(struct cn_conf, field), preset, 0, 0, 0, when, false             \
     }
-#define NUMBER(section, field, preset, lo, hi)                                                     \
+#define NUMBER(section, field, preset, lo, hi, when)                                               \
     {                                                                                              \
-        section, #field, offsetof(struct cn_conf, field), NULL, preset, lo, hi                     \
+        section, #field, offsetof(struct cn_conf, field), NULL, preset, lo, hi, when, false        \
+    }
+
+#define SWITCH(section, field, preset, when)                                                       \
+    {                                                                                              \
+        section, #field, offsetof(struct cn_conf, field), NULL, preset, 0, 1, when, true           \
     }
 
 static const struct key table[] = {
-    TEXT("http", listen, "127.0.0.1:8080"),
-    TEXT("http", admin_listen, ""),
-    TEXT("http", cors_origins, ""),
-    NUMBER("http", max_connections, 1024, 1, 100000),
-    NUMBER("http", header_timeout_s, 10, 1, 600),
-    NUMBER("http", body_timeout_s, 120, 1, 3600),
-    NUMBER("http", idle_timeout_s, 15, 1, 600),
-    TEXT("auth", keys_file, ""),
-    NUMBER("limits", max_body_mb, 64, 1, 255),
-    NUMBER("limits", max_image_mb, 32, 1, 64),
-    NUMBER("limits", max_inflight_mb, 512, 1, 1 << 20),
-    NUMBER("limits", max_steps, 150, 1, 1000),
-    NUMBER("limits", max_images, 16, 1, 1000),
-    NUMBER("limits", max_side, 2048, 64, 16384),
-    NUMBER("limits", max_megapixels, 4, 1, 256),
-    NUMBER("limits", max_controls, 8, 0, 8),
-    NUMBER("limits", max_prompt_bytes, 4096, 1, 10000),
-    NUMBER("queue", capacity, 64, 1, 100000),
-    NUMBER("queue", timeout_s, 300, 1, 86400),
-    NUMBER("queue", max_attempts, 2, 1, 10),
-    NUMBER("queue", drain_s, 300, 0, 86400),
-    TEXT("worker", program, ""),
-    TEXT("worker", backend, "auto"),
-    NUMBER("worker", count, 1, 1, 16),
-    NUMBER("worker", threads, 0, 0, 1024),
-    NUMBER("worker", start_timeout_s, 600, 1, 86400),
-    NUMBER("worker", hang_timeout_s, 600, 1, 86400),
-    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models"),
-    TEXT("models", default_model, ""),
-    TEXT("log", level, "info"),
+    TEXT("http", listen, "127.0.0.1:8080", RESTART),
+    TEXT("http", admin_listen, "", RESTART),
+    TEXT("http", cors_origins, "", RELOAD),
+    NUMBER("http", max_connections, 1024, 1, 100000, RESTART),
+    NUMBER("http", header_timeout_s, 10, 1, 600, RELOAD),
+    NUMBER("http", body_timeout_s, 120, 1, 3600, RELOAD),
+    NUMBER("http", idle_timeout_s, 15, 1, 600, RESTART),
+    TEXT("auth", keys_file, "", RELOAD),
+    NUMBER("limits", max_body_mb, 64, 1, 255, RELOAD),
+    NUMBER("limits", max_image_mb, 32, 1, 64, RELOAD),
+    NUMBER("limits", max_inflight_mb, 512, 1, 1 << 20, RELOAD),
+    NUMBER("limits", max_steps, 150, 1, 1000, RELOAD),
+    NUMBER("limits", max_images, 16, 1, 1000, RELOAD),
+    NUMBER("limits", max_side, 2048, 64, 16384, RELOAD),
+    NUMBER("limits", max_megapixels, 4, 1, 256, RELOAD),
+    NUMBER("limits", max_controls, 8, 0, 8, RELOAD),
+    NUMBER("limits", max_prompt_bytes, 4096, 1, 10000, RELOAD),
+    NUMBER("queue", capacity, 64, 1, 100000, RELOAD),
+    NUMBER("queue", timeout_s, 300, 1, 86400, RELOAD),
+    NUMBER("queue", max_attempts, 2, 1, 10, RELOAD),
+    NUMBER("queue", drain_s, 300, 0, 86400, RELOAD),
+    TEXT("worker", program, "", RESTART),
+    TEXT("worker", backend, "auto", RESTART),
+    NUMBER("worker", count, 1, 1, 16, RESTART),
+    NUMBER("worker", threads, 0, 0, 1024, RESTART),
+    NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
+    NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
+    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models",
+         RESTART),
+    TEXT("models", default_model, "", RESTART),
+    TEXT("log", level, "info", RELOAD),
+    NUMBER("log", max_per_s, 10, 0, 1000000, RELOAD),
+    NUMBER("log", requests_per_s, 100, 0, 1000000, RELOAD),
+    SWITCH("log", prompts, 0, RELOAD),
 };
 
 static char **text_of(const struct cn_conf *c, const struct key *k)
@@ -97,6 +111,28 @@ static const struct key *find(const char *section, const char *name)
     return NULL;
 }
 
+/* Of a switch: 0 or 1; -1: the word means neither. */
+static int switch_of(const char *value)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+
+    for (size_t i = 0; i < CN_LEN(words); i++)
+        if (strcmp(value, words[i]) == 0)
+            return (int)(i % 2);
+    return -1;
+}
+
+static int set_switch(struct cn_conf *c, const struct key *k, const char *value, struct cn_err *err)
+{
+    int v = switch_of(value);
+
+    if (v < 0)
+        return cn_fail(err, CN_EINVAL, "%s.%s: \"%.80s\" is neither true nor false", k->section,
+                       k->name, value);
+    *number_of(c, k) = v;
+    return CN_OK;
+}
+
 static int set_number(struct cn_conf *c, const struct key *k, const char *value, struct cn_err *err)
 {
     char *end;
@@ -120,7 +156,7 @@ static int set(struct cn_conf *c, const char *section, const char *name, const c
         return cn_fail(err, CN_ENOTFOUND, "there is no key \"%.60s\" in section \"%.60s\"", name,
                        section);
     if (k->text == NULL)
-        return set_number(c, k, value, err);
+        return k->is_switch ? set_switch(c, k, value, err) : set_number(c, k, value, err);
     free(*text_of(c, k));
     *text_of(c, k) = cn_xstrdup(value);
     return CN_OK;
@@ -196,6 +232,46 @@ int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
     return rc;
 }
 
+static bool same(const struct cn_conf *a, const struct cn_conf *b, const struct key *k)
+{
+    return k->text != NULL ? strcmp(*text_of(a, k), *text_of(b, k)) == 0
+                           : *number_of(a, k) == *number_of(b, k);
+}
+
+static void swap(struct cn_conf *a, struct cn_conf *b, const struct key *k)
+{
+    if (k->text != NULL) {
+        char *t = *text_of(a, k);
+
+        *text_of(a, k) = *text_of(b, k);
+        *text_of(b, k) = t;
+    } else {
+        int n = *number_of(a, k);
+
+        *number_of(a, k) = *number_of(b, k);
+        *number_of(b, k) = n;
+    }
+}
+
+int cn_conf_merge(struct cn_conf *c, struct cn_conf *next, cn_conf_visit_fn fixed, void *arg)
+{
+    int changed = 0;
+
+    for (size_t i = 0; i < CN_LEN(table); i++) {
+        const struct key *k = &table[i];
+
+        if (same(c, next, k))
+            continue;
+        if (k->when == RESTART) {
+            fixed(k->section, k->name, arg);
+            continue;
+        }
+        swap(c, next, k);
+        changed++;
+    }
+    return changed;
+}
+
 void cn_conf_print(const struct cn_conf *c, FILE *f)
 {
     for (size_t i = 0; i < CN_LEN(table); i++) {
@@ -203,12 +279,14 @@ void cn_conf_print(const struct cn_conf *c, FILE *f)
 
         if (k->text != NULL)
             fprintf(f, "%s.%s=%s\n", k->section, k->name, *text_of(c, k));
+        else if (k->is_switch)
+            fprintf(f, "%s.%s=%s\n", k->section, k->name, *number_of(c, k) ? "true" : "false");
         else
             fprintf(f, "%s.%s=%d\n", k->section, k->name, *number_of(c, k));
     }
 }
 
-void cn_conf_each(void (*visit)(const char *section, const char *name, void *arg), void *arg)
+void cn_conf_each(cn_conf_visit_fn visit, void *arg)
 {
     for (size_t i = 0; i < CN_LEN(table); i++)
         visit(table[i].section, table[i].name, arg);

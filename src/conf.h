@@ -1,7 +1,7 @@
 /* The daemon's configuration: an INI file, overridden from the command line.
  *
- * Main thread, before the loop runs. The keys, their limits and their defaults are one table in
- * conf.c; etc/controlnetd.conf explains each.
+ * Loop thread only. The keys, their limits and defaults, and whether a reload may change them are
+ * one table in conf.c; etc/controlnetd.conf explains each.
  *
  *     cn_conf_init(&c);
  *     if (cn_conf_read(&c, path, &err) < 0 || cn_conf_set(&c, "http.listen=:0", &err) < 0 ||
@@ -34,7 +34,11 @@ struct cn_conf {
     char *default_model; /* "": the first base model */
     /* [log] */
     char *level;
+    int max_per_s, requests_per_s; /* lines of each event; 0: no limit */
+    int prompts;                   /* 1: prompts are logged */
 };
+
+typedef void (*cn_conf_visit_fn)(const char *section, const char *name, void *arg);
 
 void cn_conf_init(struct cn_conf *c);
 void cn_conf_release(struct cn_conf *c);
@@ -52,6 +56,11 @@ int cn_conf_check(const struct cn_conf *c, struct cn_err *err);
 void cn_conf_print(const struct cn_conf *c, FILE *f);
 
 /* Calls visit for every key: for the test that etc/controlnetd.conf names them all. */
-void cn_conf_each(void (*visit)(const char *section, const char *name, void *arg), void *arg);
+void cn_conf_each(cn_conf_visit_fn visit, void *arg);
+
+/* For a reload: exchanges the values that may change while the daemon runs, and calls fixed for
+ * every key that differs and needs a restart. Returns how many were exchanged. *next then owns the
+ * old values: release it when nobody looks at them any more. */
+int cn_conf_merge(struct cn_conf *c, struct cn_conf *next, cn_conf_visit_fn fixed, void *arg);
 
 #endif

@@ -4,8 +4,16 @@
  * once a signal came: DRAIN (new work is refused, accepted work is finished, at most drain_s) →
  * CLOSE (what is left fails; answers leave, at most 2 s) → STOP (MHD and the workers end) → all
  * handles are closed and uv_run returns. A second signal skips to CLOSE.
+ *
+ * With inherited sockets the drain refuses nobody: it stops accepting, so that new clients wait in
+ * the backlog for the next process, and serves each connection that there is until its next answer,
+ * which ends it.
+ *
+ * A reload (SIGHUP) makes a whole new configuration and exchanges the values that may change; when
+ * anything is wrong with it, nothing changes.
  */
 #include "base/base.h"
+#include "args.h"
 #include "conf.h"
 #include "notify.h"
 #include "selfstat.h"
@@ -17,7 +25,6 @@
 #include "http/server.h"
 #include "job/dispatch.h"
 
-#include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,24 +35,24 @@
 
 enum { TICK_MS = 250, END_TICK_MS = 50, MAX_ARGS = 48, CLOSE_GRACE_S = 2 };
 
-#define SECOND       INT64_C(1000000000)
-#define DEFAULT_CONF CN_SYSCONFDIR "/controlnetd/controlnetd.conf"
+#define SECOND INT64_C(1000000000)
 
 static const double lag_bound[] = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1};
 
 enum step { RUN, DRAIN, CLOSE, STOP };
 
 struct front {
+    struct cn_args args;
     struct cn_conf conf;
     struct cn_keys keys;
-    const char *port_file;
     char *program;
-    const char *args[MAX_ARGS];
+    const char *worker_args[MAX_ARGS];
     uv_loop_t loop;
     uv_timer_t tick;
-    uv_signal_t sigterm, sigint;
+    uv_signal_t sigterm, sigint, sighup;
     struct cn_metrics *metrics;
     struct cn_metric *lag, *build_info, *cpu, *resident, *virtual_bytes, *fds, *max_fds, *start;
+    struct cn_metric *reloads, *reload_ok, *reload_time, *log_dropped;
     struct cn_dispatch *dispatch;
     struct cn_server *server;
     enum step step;
@@ -53,137 +60,6 @@ struct front {
     int64_t watchdog_ns, ping_ns;
     bool closed;
 };
-
-static const char usage[] =
-    "Usage: controlnetd [OPTION]...\n"
-    "Serve text-to-image diffusion with ControlNet over HTTP.\n"
-    "\n"
-    "  -c, --config FILE        read FILE instead of " DEFAULT_CONF "\n"
-    "      --check-config       say whether the configuration is good, and leave\n"
-    "      --print-config       write the configuration in force, and leave\n"
-    "      --listen ADDRESS     host:port or unix:/path (http.listen)\n"
-    "      --admin-listen ADDRESS\n"
-    "                           a second listener for /metrics and health checks\n"
-    "      --models DIR         where models are (models.dirs); may be given again\n"
-    "      --set SECTION.KEY=VALUE\n"
-    "                           any key of the configuration; may be given again\n"
-    "      --port-file FILE     write the port that is listened on to FILE\n"
-    "  -h, --help               this text\n"
-    "  -V, --version            the version\n"
-    "\n"
-    "SIGTERM and SIGINT finish the accepted work and end the daemon; again: at once.\n";
-
-/* ---- command line ---- */
-
-enum { OPT_CHECK = 256, OPT_PRINT, OPT_LISTEN, OPT_ADMIN, OPT_MODELS, OPT_SET, OPT_PORT_FILE };
-
-static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"check-config", no_argument, NULL, OPT_CHECK},
-    {"print-config", no_argument, NULL, OPT_PRINT},
-    {"listen", required_argument, NULL, OPT_LISTEN},
-    {"admin-listen", required_argument, NULL, OPT_ADMIN},
-    {"models", required_argument, NULL, OPT_MODELS},
-    {"set", required_argument, NULL, OPT_SET},
-    {"port-file", required_argument, NULL, OPT_PORT_FILE},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
-};
-
-/* What the command line asks for besides configuration keys. */
-struct asked {
-    bool check, print;
-    const char *conf;
-};
-
-static void replace(char **text, char *value)
-{
-    free(*text);
-    *text = value;
-}
-
-/* First pass: which file? The rest waits, because it overrides the file. */
-static int first_pass(struct front *f, struct asked *a, int argc, char **argv)
-{
-    int opt;
-
-    optind = 1;
-    while ((opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
-        switch (opt) {
-        case 'c':
-            a->conf = optarg;
-            break;
-        case OPT_CHECK:
-            a->check = true;
-            break;
-        case OPT_PRINT:
-            a->print = true;
-            break;
-        case OPT_PORT_FILE:
-            f->port_file = optarg;
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            exit(0);
-        case 'V':
-            puts("controlnetd " PACKAGE_VERSION);
-            exit(0);
-        case '?':
-            fputs("Try \"controlnetd --help\".\n", stderr);
-            exit(2);
-        default:
-            break;
-        }
-    }
-    if (optind < argc) {
-        fprintf(stderr, "controlnetd: unexpected argument \"%s\"\n", argv[optind]);
-        exit(2);
-    }
-    return 0;
-}
-
-static int second_pass(struct front *f, int argc, char **argv, struct cn_err *err)
-{
-    struct cn_conf *c = &f->conf;
-    bool models = false;
-    int opt, rc = CN_OK;
-
-    optind = 1;
-    while (rc == CN_OK && (opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
-        switch (opt) {
-        case OPT_LISTEN:
-            replace(&c->listen, cn_xstrdup(optarg));
-            break;
-        case OPT_ADMIN:
-            replace(&c->admin_listen, cn_xstrdup(optarg));
-            break;
-        case OPT_MODELS:
-            replace(&c->dirs, models ? cn_xprintf("%s:%s", c->dirs, optarg) : cn_xstrdup(optarg));
-            models = true;
-            break;
-        case OPT_SET:
-            rc = cn_conf_set(c, optarg, err);
-            break;
-        default:
-            break;
-        }
-    }
-    return rc;
-}
-
-static int configure(struct front *f, struct asked *a, int argc, char **argv, struct cn_err *err)
-{
-    int rc = CN_OK;
-
-    cn_conf_init(&f->conf);
-    first_pass(f, a, argc, argv);
-    if (a->conf != NULL || cn_file_exists(DEFAULT_CONF))
-        rc = cn_conf_read(&f->conf, a->conf != NULL ? a->conf : DEFAULT_CONF, err);
-    if (rc == CN_OK)
-        rc = second_pass(f, argc, argv, err);
-    return rc == CN_OK ? cn_conf_check(&f->conf, err) : rc;
-}
 
 /* ---- the worker's command line ---- */
 
@@ -204,38 +80,40 @@ static char *worker_program(const struct cn_conf *c)
     if (strrchr(self, '/') != NULL)
         *strrchr(self, '/') = '\0';
     path = cn_xprintf("%s/%s", self, name);
-    if (access(path, X_OK) != 0)
-        replace(&path, cn_xprintf(CN_LIBEXECDIR "/%s", name));
+    if (access(path, X_OK) != 0) {
+        free(path);
+        path = cn_xprintf(CN_LIBEXECDIR "/%s", name);
+    }
     return path;
 }
 
-static void worker_args(struct front *f)
+static void make_worker_args(struct front *f)
 {
     char *dirs = cn_xstrdup(f->conf.dirs), *rest = dirs, *dir;
     int n = 0;
 
-    f->args[n++] = "--backend";
-    f->args[n++] = cn_xstrdup(f->conf.backend);
-    f->args[n++] = "--threads";
-    f->args[n++] = cn_xprintf("%d", f->conf.threads);
+    f->worker_args[n++] = "--backend";
+    f->worker_args[n++] = cn_xstrdup(f->conf.backend);
+    f->worker_args[n++] = "--threads";
+    f->worker_args[n++] = cn_xprintf("%d", f->conf.threads);
     if (f->conf.default_model[0] != '\0') {
-        f->args[n++] = "--default";
-        f->args[n++] = cn_xstrdup(f->conf.default_model);
+        f->worker_args[n++] = "--default";
+        f->worker_args[n++] = cn_xstrdup(f->conf.default_model);
     }
     while (n + 3 < MAX_ARGS && (dir = strsep(&rest, ":")) != NULL) {
         if (dir[0] == '\0')
             continue;
-        f->args[n++] = "--models";
-        f->args[n++] = cn_xstrdup(dir);
+        f->worker_args[n++] = "--models";
+        f->worker_args[n++] = cn_xstrdup(dir);
     }
-    f->args[n] = NULL;
+    f->worker_args[n] = NULL;
     free(dirs);
 }
 
 static void release_args(struct front *f)
 {
-    for (int i = 1; i < MAX_ARGS && f->args[i - 1] != NULL; i += 2)
-        free((char *)f->args[i]);
+    for (int i = 1; i < MAX_ARGS && f->worker_args[i - 1] != NULL; i += 2)
+        free((char *)f->worker_args[i]);
     free(f->program);
 }
 
@@ -261,6 +139,17 @@ static void init_metrics(struct front *f)
         cn_metric_add(r, CN_GAUGE, "process_max_fds", "Limit of open file descriptors.", NULL);
     f->start = cn_metric_add(r, CN_GAUGE, "process_start_time_seconds",
                              "When the process started, since 1970.", NULL);
+    f->reloads = cn_metric_add(r, CN_COUNTER, "controlnetd_config_reloads_total",
+                               "Configurations read after the start.", "outcome");
+    cn_metric_inc(f->reloads, 0, "succeeded");
+    cn_metric_inc(f->reloads, 0, "failed");
+    f->reload_ok = cn_metric_add(r, CN_GAUGE, "controlnetd_config_last_reload_success",
+                                 "1 when the last configuration that was read is in force.", NULL);
+    f->reload_time =
+        cn_metric_add(r, CN_GAUGE, "controlnetd_config_last_reload_success_timestamp_seconds",
+                      "When the configuration in force was read, since 1970.", NULL);
+    f->log_dropped = cn_metric_add(r, CN_COUNTER, "controlnetd_log_lines_dropped_total",
+                                   "Log lines over the rate of their event.", NULL);
 }
 
 static void collect(void *arg)
@@ -276,6 +165,141 @@ static void collect(void *arg)
     cn_metric_set(f->fds, s.open_fds);
     cn_metric_set(f->max_fds, s.max_fds);
     cn_metric_set(f->start, s.start_s);
+    cn_metric_set(f->log_dropped, (double)cn_log_dropped());
+}
+
+/* ---- the configuration in force ---- */
+
+static void apply_log(const struct cn_conf *c)
+{
+    struct cn_log_options o = {.level = (enum cn_log_level)cn_log_level_find(c->level),
+                               .fd = STDERR_FILENO,
+                               .max_per_s = c->max_per_s,
+                               .requests_per_s = c->requests_per_s,
+                               .prompts = c->prompts != 0};
+
+    cn_log_init(&o);
+}
+
+/* What a reload may change of it is in cn_dispatch_configure. */
+static struct cn_dispatch_options dispatch_options(struct front *f)
+{
+    const struct cn_conf *c = &f->conf;
+    struct cn_dispatch_options o = CN_DISPATCH_DEFAULTS;
+
+    o.loop = &f->loop;
+    o.metrics = f->metrics;
+    o.program = f->program;
+    o.args = f->worker_args;
+    o.workers = c->count;
+    o.queue_capacity = c->capacity;
+    o.max_attempts = c->max_attempts;
+    o.timeout_s = c->timeout_s;
+    o.start_timeout_s = c->start_timeout_s;
+    o.hang_timeout_s = c->hang_timeout_s;
+    return o;
+}
+
+/* What a reload may change of it is in cn_server_configure. */
+static struct cn_server_options server_options(struct front *f)
+{
+    const struct cn_conf *c = &f->conf;
+    struct cn_server_options o = CN_SERVER_DEFAULTS;
+
+    o.loop = &f->loop;
+    o.dispatch = f->dispatch;
+    o.metrics = f->metrics;
+    o.listen = c->listen;
+    o.admin_listen = c->admin_listen;
+    o.cors_origins = c->cors_origins;
+    o.keys = f->keys.n > 0 ? &f->keys : NULL;
+    o.limits = (struct cn_limits){.max_steps = c->max_steps,
+                                  .max_n = c->max_images,
+                                  .max_side = c->max_side,
+                                  .max_controls = c->max_controls,
+                                  .max_pixels = c->max_megapixels * 1048576L,
+                                  .max_prompt = (size_t)c->max_prompt_bytes};
+    o.max_body = (size_t)c->max_body_mb << 20;
+    o.max_image = (size_t)c->max_image_mb << 20;
+    o.max_inflight = (size_t)c->max_inflight_mb << 20;
+    o.max_connections = c->max_connections;
+    o.header_timeout_s = c->header_timeout_s;
+    o.body_timeout_s = c->body_timeout_s;
+    o.idle_timeout_s = c->idle_timeout_s;
+    o.collect = collect;
+    o.arg = f;
+    return o;
+}
+
+static void count_reload(struct front *f, bool good)
+{
+    cn_metric_inc(f->reloads, 1, good ? "succeeded" : "failed");
+    cn_metric_set(f->reload_ok, good);
+    if (good)
+        cn_metric_set(f->reload_time, (double)cn_wall_us() * 1e-6);
+}
+
+/* ---- reload ---- */
+
+static void on_fixed(const char *section, const char *name, void *arg)
+{
+    (void)arg;
+    cn_log(CN_LOG_WARNING, "config.fixed", "the new value needs a restart", "section=%s key=%s",
+           section, name);
+}
+
+/* Exchanges what may change. Takes keys; *next owns the old values afterwards. */
+static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keys *keys)
+{
+    struct cn_keys old = f->keys;
+    int changed = cn_conf_merge(&f->conf, next, on_fixed, NULL);
+    struct cn_dispatch_options d = dispatch_options(f);
+    struct cn_server_options s;
+
+    f->keys = *keys;
+    s = server_options(f);
+    apply_log(&f->conf);
+    cn_dispatch_configure(f->dispatch, &d);
+    cn_server_configure(f->server, &s);
+    cn_keys_release(&old);
+    return changed;
+}
+
+static int reload(struct front *f, struct cn_err *err)
+{
+    struct cn_keys keys = {NULL, 0, 0};
+    struct cn_conf next;
+    int rc = cn_args_configure(&f->args, &next, err);
+
+    if (rc < 0)
+        return rc;
+    if (next.keys_file[0] != '\0')
+        rc = cn_keys_load(&keys, next.keys_file, err);
+    if (rc == CN_OK)
+        rc = put_in_force(f, &next, &keys);
+    cn_conf_release(&next);
+    return rc;
+}
+
+static void on_reload(uv_signal_t *h, int number)
+{
+    struct front *f = h->data;
+    struct cn_err err = CN_ERR_INIT;
+    char text[64];
+    int rc;
+
+    (void)number;
+    if (f->step != RUN)
+        return;
+    snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%ld", (long)(cn_now_ns() / 1000));
+    cn_notify(text);
+    rc = reload(f, &err);
+    if (rc < 0)
+        cn_log(CN_LOG_ERROR, "config.reload", err.msg, "outcome=%s", "failed");
+    else
+        cn_log(CN_LOG_INFO, "config.reload", "", "outcome=%s changed=%d", "succeeded", rc);
+    count_reload(f, rc >= 0);
+    cn_notify("READY=1");
 }
 
 /* ---- the end ---- */
@@ -314,13 +338,20 @@ static void close_handles(struct front *f)
     uv_close((uv_handle_t *)&f->tick, NULL);
     uv_close((uv_handle_t *)&f->sigterm, NULL);
     uv_close((uv_handle_t *)&f->sigint, NULL);
+    uv_close((uv_handle_t *)&f->sighup, NULL);
+}
+
+static bool drained(const struct front *f)
+{
+    return cn_dispatch_idle(f->dispatch) &&
+           (!cn_server_handoff(f->server) || cn_server_drained(f->server));
 }
 
 static void advance(struct front *f)
 {
     int64_t spent = cn_now_ns() - f->step_ns;
 
-    if (f->step == DRAIN && (cn_dispatch_idle(f->dispatch) || spent >= f->conf.drain_s * SECOND))
+    if (f->step == DRAIN && (drained(f) || spent >= f->conf.drain_s * SECOND))
         close_now(f);
     else if (f->step == CLOSE && cn_server_settled(f->server) &&
              (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
@@ -337,7 +368,7 @@ static void on_signal(uv_signal_t *h, int number)
            "signal=%d", number);
     if (f->step == RUN) {
         cn_notify("STOPPING=1\nSTATUS=draining");
-        cn_dispatch_drain(f->dispatch);
+        cn_dispatch_drain(f->dispatch, cn_server_handoff(f->server));
         cn_server_drain(f->server);
         enter(f, DRAIN);
         next_tick(f);
@@ -375,6 +406,7 @@ static void on_tick(uv_timer_t *t)
     if (f->due_ns != 0)
         cn_metric_observe(f->lag, CN_MAX((double)(now - f->due_ns) * 1e-9, 0));
     ping(f, now);
+    cn_log_tick();
     advance(f);
     if (!f->closed)
         next_tick(f);
@@ -388,70 +420,22 @@ static void init_loop(struct front *f)
     uv_timer_init(&f->loop, &f->tick);
     uv_signal_init(&f->loop, &f->sigterm);
     uv_signal_init(&f->loop, &f->sigint);
-    f->tick.data = f->sigterm.data = f->sigint.data = f;
+    uv_signal_init(&f->loop, &f->sighup);
+    f->tick.data = f->sigterm.data = f->sigint.data = f->sighup.data = f;
     uv_signal_start(&f->sigterm, on_signal, SIGTERM);
     uv_signal_start(&f->sigint, on_signal, SIGINT);
-}
-
-static struct cn_dispatch *make_dispatch(struct front *f)
-{
-    const struct cn_conf *c = &f->conf;
-    struct cn_dispatch_options o = CN_DISPATCH_DEFAULTS;
-
-    worker_args(f);
-    f->program = worker_program(c);
-    o.loop = &f->loop;
-    o.metrics = f->metrics;
-    o.program = f->program;
-    o.args = f->args;
-    o.workers = c->count;
-    o.queue_capacity = c->capacity;
-    o.max_attempts = c->max_attempts;
-    o.timeout_s = c->timeout_s;
-    o.start_timeout_s = c->start_timeout_s;
-    o.hang_timeout_s = c->hang_timeout_s;
-    return cn_dispatch_new(&o);
-}
-
-static struct cn_server *make_server(struct front *f)
-{
-    const struct cn_conf *c = &f->conf;
-    struct cn_server_options o = CN_SERVER_DEFAULTS;
-
-    o.loop = &f->loop;
-    o.dispatch = f->dispatch;
-    o.metrics = f->metrics;
-    o.listen = c->listen;
-    o.admin_listen = c->admin_listen;
-    o.cors_origins = c->cors_origins;
-    o.keys = f->keys.n > 0 ? &f->keys : NULL;
-    o.limits = (struct cn_limits){.max_steps = c->max_steps,
-                                  .max_n = c->max_images,
-                                  .max_side = c->max_side,
-                                  .max_controls = c->max_controls,
-                                  .max_pixels = c->max_megapixels * 1048576L,
-                                  .max_prompt = (size_t)c->max_prompt_bytes};
-    o.max_body = (size_t)c->max_body_mb << 20;
-    o.max_image = (size_t)c->max_image_mb << 20;
-    o.max_inflight = (size_t)c->max_inflight_mb << 20;
-    o.max_connections = c->max_connections;
-    o.header_timeout_s = c->header_timeout_s;
-    o.body_timeout_s = c->body_timeout_s;
-    o.idle_timeout_s = c->idle_timeout_s;
-    o.collect = collect;
-    o.arg = f;
-    return cn_server_new(&o);
+    uv_signal_start(&f->sighup, on_reload, SIGHUP);
 }
 
 static int write_port(const struct front *f, struct cn_err *err)
 {
     char text[32];
 
-    if (f->port_file == NULL)
+    if (f->args.port_file == NULL)
         return CN_OK;
     snprintf(text, sizeof(text), "%d\n%d\n", cn_server_port(f->server, false),
              cn_server_port(f->server, true));
-    return cn_file_write(f->port_file, text, strlen(text), err);
+    return cn_file_write(f->args.port_file, text, strlen(text), err);
 }
 
 /* Each connection is a descriptor; the soft limit is often 1024 where the hard one is not. */
@@ -475,16 +459,23 @@ static void keep_memory_flat(void)
 
 static int serve(struct front *f, struct cn_err *err)
 {
+    struct cn_dispatch_options d;
+    struct cn_server_options s;
     int rc;
 
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
     raise_fd_limit();
     keep_memory_flat();
     init_metrics(f);
     init_loop(f);
-    f->dispatch = make_dispatch(f);
-    f->server = make_server(f);
+    cn_metric_set(f->reload_ok, 1);
+    cn_metric_set(f->reload_time, (double)cn_wall_us() * 1e-6);
+    make_worker_args(f);
+    f->program = worker_program(&f->conf);
+    d = dispatch_options(f);
+    f->dispatch = cn_dispatch_new(&d);
+    s = server_options(f);
+    f->server = cn_server_new(&s);
     rc = cn_server_listen(f->server, err);
     if (rc == CN_OK)
         rc = write_port(f, err);
@@ -511,15 +502,16 @@ int main(int argc, char **argv)
 {
     struct front *f = cn_xcalloc(1, sizeof(*f));
     struct cn_err err = CN_ERR_INIT;
-    struct asked asked = {false, false, NULL};
-    int rc = configure(f, &asked, argc, argv, &err);
+    int rc;
 
-    if (rc == CN_OK && asked.print) {
+    cn_args_parse(&f->args, argc, argv);
+    rc = cn_args_configure(&f->args, &f->conf, &err);
+    if (rc == CN_OK && f->args.print) {
         cn_conf_print(&f->conf, stdout);
-    } else if (rc == CN_OK && asked.check) {
+    } else if (rc == CN_OK && f->args.check) {
         puts("the configuration is good");
     } else if (rc == CN_OK) {
-        cn_log_init((enum cn_log_level)cn_log_level_find(f->conf.level), STDERR_FILENO);
+        apply_log(&f->conf);
         if (f->conf.keys_file[0] != '\0')
             rc = cn_keys_load(&f->keys, f->conf.keys_file, &err);
         if (rc == CN_OK)

@@ -5,22 +5,57 @@
 #include "base/clock.h"
 #include "base/escape.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_LINE = 16 * 1024, MAX_VALUE = 4096 };
+enum {
+    MAX_LINE = 16 * 1024,
+    MAX_VALUE = 2048,
+    MAX_ESCAPE = 6,       /* bytes that one byte may become in JSON */
+    LINE_RESERVE = 2048,  /* for keys, numbers and the end behind a long value */
+    MAX_EVENTS = 64       /* more than there are; later ones would go unlimited */
+};
+
+/* Lines of one event in the second that is running. */
+struct meter {
+    const char *event;
+    int64_t second;
+    int lines;
+    long dropped;
+};
 
 static const char *const level_names[CN_LOG_COUNT] = {"error", "warning", "info", "debug"};
-static enum cn_log_level the_level = CN_LOG_INFO;
-static int the_fd = STDERR_FILENO;
+static const char *const of_requests[] = {"http.request", "job.end"};
 
-void cn_log_init(enum cn_log_level level, int fd)
+static struct cn_log_options the = CN_LOG_DEFAULTS;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+static struct meter meters[MAX_EVENTS];
+static int n_meters;
+static long total_dropped;
+
+void cn_log_init(const struct cn_log_options *o)
 {
-    the_level = level;
-    the_fd = fd;
+    the = *o;
+}
+
+bool cn_log_prompts(void)
+{
+    return the.prompts;
+}
+
+long cn_log_dropped(void)
+{
+    long n;
+
+    pthread_mutex_lock(&lock);
+    n = total_dropped;
+    pthread_mutex_unlock(&lock);
+    return n;
 }
 
 int cn_log_level_find(const char *name)
@@ -33,7 +68,7 @@ int cn_log_level_find(const char *name)
 
 bool cn_log_on(enum cn_log_level level)
 {
-    return level <= the_level;
+    return level <= the.level;
 }
 
 static void put_time(struct cn_buf *b)
@@ -46,6 +81,15 @@ static void put_time(struct cn_buf *b)
     gmtime_r(&t, &tm);
     strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
     cn_buf_printf(b, NULL, "\"ts\":\"%s.%06dZ\"", text, (int)(us % 1000000));
+}
+
+/* Cuts what would make the line too long for its end. */
+static void put_text(struct cn_buf *b, const char *s)
+{
+    size_t room = b->len + LINE_RESERVE >= MAX_LINE ? 0 : MAX_LINE - LINE_RESERVE - b->len;
+
+    s = s == NULL ? "" : s;
+    cn_escape_json(b, s, strnlen(s, CN_MIN((size_t)MAX_VALUE, room / MAX_ESCAPE)), NULL);
 }
 
 /* Takes the value of one directive from ap and appends it as JSON. Returns the text behind it. */
@@ -66,10 +110,7 @@ static const char *put_value(struct cn_buf *b, const char *p, va_list *ap)
     memcpy(spec, start, n);
     spec[n] = '\0';
     if (*p == 's') {
-        const char *s = va_arg(*ap, const char *);
-
-        s = s == NULL ? "" : s;
-        cn_escape_json(b, s, strnlen(s, MAX_VALUE), NULL);
+        put_text(b, va_arg(*ap, const char *));
         return p + 1;
     }
 /* The directive was checked against the arguments by the compiler at the call of cn_log. */
@@ -102,26 +143,106 @@ static void put_fields(struct cn_buf *b, const char *p, va_list *ap)
     }
 }
 
+static void open_line(struct cn_buf *b, enum cn_log_level level, const char *event, const char *msg)
+{
+    cn_buf_init(b, MAX_LINE);
+    cn_buf_adds(b, "{", NULL);
+    put_time(b);
+    cn_buf_printf(b, NULL, ",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", level_names[level],
+                  event);
+    put_text(b, msg);
+}
+
+static void close_line(struct cn_buf *b)
+{
+    ssize_t n;
+
+    if (cn_buf_adds(b, "}\n", NULL) == CN_OK) {
+        n = write(the.fd, b->data, b->len);
+        (void)n; /* nowhere to report it */
+    }
+    cn_buf_release(b);
+}
+
+/* ---- floods ---- */
+
+static int limit_of(const char *event)
+{
+    for (size_t i = 0; i < CN_LEN(of_requests); i++)
+        if (strcmp(event, of_requests[i]) == 0)
+            return the.requests_per_s;
+    return the.max_per_s;
+}
+
+/* NULL: the table is full. */
+static struct meter *meter_of(const char *event)
+{
+    for (int i = 0; i < n_meters; i++)
+        if (strcmp(meters[i].event, event) == 0)
+            return &meters[i];
+    if (n_meters == MAX_EVENTS)
+        return NULL;
+    meters[n_meters].event = event;
+    return &meters[n_meters++];
+}
+
+/* Starts the meter's next second, and tells what the last one dropped. */
+static void turn(struct meter *m, int64_t second)
+{
+    struct cn_buf b;
+
+    if (m->second == second)
+        return;
+    if (m->dropped > 0) {
+        open_line(&b, CN_LOG_WARNING, "log.dropped", "an event came too often");
+        cn_buf_printf(&b, NULL, ",\"dropped_event\":\"%s\",\"dropped\":%ld", m->event, m->dropped);
+        close_line(&b);
+    }
+    m->second = second;
+    m->lines = 0;
+    m->dropped = 0;
+}
+
+static bool admit(const char *event)
+{
+    int limit = limit_of(event);
+    struct meter *m;
+    bool ok = true;
+
+    if (limit == 0)
+        return true;
+    pthread_mutex_lock(&lock);
+    if ((m = meter_of(event)) != NULL) {
+        turn(m, cn_now_ns() / 1000000000);
+        ok = m->lines < limit;
+        m->lines += ok;
+        m->dropped += !ok;
+        total_dropped += !ok;
+    }
+    pthread_mutex_unlock(&lock);
+    return ok;
+}
+
+void cn_log_tick(void)
+{
+    int64_t second = cn_now_ns() / 1000000000;
+
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < n_meters; i++)
+        turn(&meters[i], second);
+    pthread_mutex_unlock(&lock);
+}
+
 void cn_log(enum cn_log_level level, const char *event, const char *msg, const char *fields, ...)
 {
     struct cn_buf b;
     va_list ap;
-    ssize_t n;
 
-    if (!cn_log_on(level))
+    if (!cn_log_on(level) || !admit(event))
         return;
-    cn_buf_init(&b, MAX_LINE);
-    cn_buf_adds(&b, "{", NULL);
-    put_time(&b);
-    cn_buf_printf(&b, NULL, ",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", level_names[level],
-                  event);
-    cn_escape_json(&b, msg, strnlen(msg, MAX_VALUE), NULL);
+    open_line(&b, level, event, msg);
     va_start(ap, fields);
     put_fields(&b, fields, &ap);
     va_end(ap);
-    if (cn_buf_adds(&b, "}\n", NULL) == CN_OK) {
-        n = write(the_fd, b.data, b.len);
-        (void)n; /* nowhere to report it */
-    }
-    cn_buf_release(&b);
+    close_line(&b);
 }

@@ -1,7 +1,12 @@
 /* The log: JSON lines on stderr, one event each, at most 16 KiB long.
  *
- * Any thread (a line leaves in one write). Layers below job stay silent; see docs/STYLE.md.
- * Prompts, images and keys are never logged.
+ * Any thread (a line leaves in one write), cn_log_init before the others start or from the loop.
+ * Layers below job stay silent; see docs/STYLE.md. Images and keys are never logged, prompts only
+ * when cn_log_prompts() says so.
+ *
+ * An event that floods writes its first lines of each second; what follows is counted, and the
+ * count comes as a line "log.dropped" when the second is over. Every line is whole JSON: long
+ * values are cut.
  *
  *     cn_log(CN_LOG_INFO, "worker.ready", "worker is ready", "worker=%d", 0);
  *
@@ -16,9 +21,26 @@
 
 enum cn_log_level { CN_LOG_ERROR, CN_LOG_WARNING, CN_LOG_INFO, CN_LOG_DEBUG, CN_LOG_COUNT };
 
-void cn_log_init(enum cn_log_level level, int fd);
+struct cn_log_options {
+    enum cn_log_level level;
+    int fd;
+    int max_per_s;      /* lines of one event in a second; 0: no limit */
+    int requests_per_s; /* of those that come with each request or job: "http.request", "job.end" */
+    bool prompts;
+};
+
+#define CN_LOG_DEFAULTS                                                                            \
+    {                                                                                              \
+        .level = CN_LOG_INFO, .fd = 2                                                              \
+    }
+
+void cn_log_init(const struct cn_log_options *o);
 int cn_log_level_find(const char *name); /* "error", "warning", "info", "debug"; else -1 */
 bool cn_log_on(enum cn_log_level level);
+
+bool cn_log_prompts(void); /* may a line have the words of a prompt? */
+void cn_log_tick(void);    /* now and then: tells what was dropped in seconds that are over */
+long cn_log_dropped(void); /* lines, since the start */
 
 void cn_log(enum cn_log_level level, const char *event, const char *msg, const char *fields, ...)
     CN_PRINTF(4, 5);

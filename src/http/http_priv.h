@@ -25,10 +25,12 @@ enum cn_method {
     CN_OTHER_METHOD = 128
 };
 
+enum { CN_ENDPOINTS = 8 };
+
 struct cn_endpoint {
     struct cn_server *s;
     struct cn_mhd mhd;
-    bool admin;
+    bool admin, inherited;
     int port;
     char unix_path[108]; /* to be removed at the end; "" for TCP */
 };
@@ -40,7 +42,7 @@ struct cn_server_metrics {
 
 struct cn_server {
     struct cn_server_options o;
-    struct cn_endpoint endpoint[2]; /* public, admin */
+    struct cn_endpoint endpoint[CN_ENDPOINTS]; /* public ones, then admin ones */
     int n_endpoints;
     struct cn_server_metrics m;
     struct cn_conn *conns; /* all of them */
@@ -48,6 +50,8 @@ struct cn_server {
     int refs;        /* objects whose handles are still closing */
     size_t inflight; /* bytes of bodies held, and of the images of jobs */
     bool is_draining;
+    bool is_handoff; /* public sockets are inherited: who comes next takes them */
+    bool is_split;   /* there is an admin listener */
     char why[300];
 };
 
@@ -77,7 +81,7 @@ struct cn_request {
     enum cn_method method;
     const char *method_name;
     const struct cn_route *route; /* NULL: none matched */
-    const char *key_name;         /* who asked; NULL without authentication */
+    char key_name[64];            /* who asked; "" without authentication */
     int64_t start_ns;
     struct cn_buf body;
     size_t body_bytes; /* also what was thrown away */

@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 511, FIRST_PASSED_FD = 3 };
+enum { BACKLOG = 511, FIRST_PASSED_FD = 3, MAX_PASSED = 16 };
 
 static const char unix_prefix[] = "unix:";
 
@@ -138,27 +138,44 @@ int cn_listen_port(int fd)
     return 0;
 }
 
-int cn_listen_inherited(const char *name)
+/* The name of descriptor k in LISTEN_FDNAMES; false when there is none. */
+static bool name_of(int k, const char **ret, size_t *ret_len)
+{
+    const char *p = getenv("LISTEN_FDNAMES");
+
+    for (; p != NULL; p = strchr(p, ':') == NULL ? NULL : strchr(p, ':') + 1, k--) {
+        if (k > 0)
+            continue;
+        *ret = p;
+        *ret_len = strcspn(p, ":");
+        return true;
+    }
+    return false;
+}
+
+static bool is_named(int k, const char *name)
+{
+    const char *p;
+    size_t n;
+
+    return name_of(k, &p, &n) && n == strlen(name) && strncmp(p, name, n) == 0;
+}
+
+int cn_listen_inherited(bool admin, int nth)
 {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-    const char *names = getenv("LISTEN_FDNAMES");
     int n = fds == NULL ? 0 : atoi(fds);
 
     if (pid == NULL || atol(pid) != (long)getpid())
         return -1;
-    for (int i = 0; i < n && i < 16; i++) {
-        size_t len = names == NULL ? 0 : strcspn(names, ":");
-        bool match = name == NULL
-                         ? i == 0
-                         : names != NULL && len == strlen(name) && strncmp(names, name, len) == 0;
+    for (int i = 0; i < n && i < MAX_PASSED; i++) {
+        int fd = FIRST_PASSED_FD + i, flags = fcntl(fd, F_GETFL);
 
-        if (match) {
-            fcntl(FIRST_PASSED_FD + i, F_SETFD, FD_CLOEXEC);
-            fcntl(FIRST_PASSED_FD + i, F_SETFL, O_NONBLOCK);
-            return FIRST_PASSED_FD + i;
-        }
-        if (names != NULL)
-            names += len + (names[len] == ':');
+        if (flags < 0 || is_named(i, "admin") != admin || nth-- > 0)
+            continue;
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+        return fd;
     }
     return -1;
 }

@@ -13,8 +13,9 @@ int cn_listen_check(const char *address, struct cn_err *err);
 int cn_listen_open(const char *address, int *ret_fd, struct cn_err *err);
 int cn_listen_port(int fd);
 
-/* The socket passed by systemd with this name (FileDescriptorName=), or, when name is NULL, the
- * first one. -1: none. */
-int cn_listen_inherited(const char *name);
+/* A socket passed by the service manager (LISTEN_FDS): the nth (from 0) of those named "admin", or
+ * of the others. It is shared with who passed it and with the process after this one: close it, but
+ * never shut it down, and leave its path where it is. -1: there are no more. */
+int cn_listen_inherited(bool admin, int nth);
 
 #endif

@@ -22,7 +22,8 @@ enum {
     SEND_BASE_S = 60,
     SEND_MIN_RATE = 8192,
     CONNECTION_SLACK = 64, /* MHD's own limit lies above ours: at its limit it goes deaf */
-    CONNECTION_MEMORY = 32 * 1024
+    CONNECTION_MEMORY = 32 * 1024,
+    LINGER_S = 1 /* a client that keeps its connection may be about to use it */
 };
 
 #define SECOND INT64_C(1000000000)
@@ -241,7 +242,7 @@ static void choose_id(struct cn_request *q)
 static const struct cn_route *offered(const struct cn_request *q, const char *path)
 {
     const struct cn_route *r = cn_route_find(path);
-    bool split = q->e->s->o.admin_listen[0] != '\0';
+    bool split = q->e->s->is_split;
 
     if (r == NULL || !split)
         return r;
@@ -253,14 +254,16 @@ static const struct cn_route *offered(const struct cn_request *q, const char *pa
 static bool authenticated(struct cn_request *q)
 {
     const struct cn_keys *keys = q->e->s->o.keys;
-    const char *given = cn_request_header(q, "Authorization");
+    const char *given = cn_request_header(q, "Authorization"), *name;
 
     if (keys == NULL || q->route->open || (q->e->admin && q->route->admin))
         return true;
     if (given == NULL)
         given = cn_request_header(q, "X-Api-Key");
-    q->key_name = cn_keys_check(keys, given);
-    return q->key_name != NULL;
+    name = cn_keys_check(keys, given);
+    if (name != NULL) /* a copy: a reload may take the key away before the request ends */
+        snprintf(q->key_name, sizeof(q->key_name), "%s", name);
+    return name != NULL;
 }
 
 /* Bytes that the head announces; -1: chunked, nobody knows. */
@@ -561,21 +564,17 @@ static struct MHD_Daemon *start_mhd(struct cn_endpoint *e, int fd)
         MHD_OPTION_END);
 }
 
-static int open_endpoint(struct cn_server *s, const char *address, bool admin, struct cn_err *err)
+/* Takes fd. address is for people. */
+static int open_endpoint(struct cn_server *s, int fd, bool admin, const char *address,
+                         struct cn_err *err)
 {
     struct cn_endpoint *e = &s->endpoint[s->n_endpoints];
-    int fd = cn_listen_inherited(admin ? "admin" : "http"), rc;
     struct MHD_Daemon *daemon;
+    int rc;
 
-    if (fd < 0 && !admin)
-        fd = cn_listen_inherited(NULL);
-    if (fd < 0 && (rc = cn_listen_open(address, &fd, err)) < 0)
-        return rc;
     e->s = s;
     e->admin = admin;
     e->port = cn_listen_port(fd);
-    if (strncmp(address, "unix:", 5) == 0)
-        snprintf(e->unix_path, sizeof(e->unix_path), "%s", address + 5);
     daemon = start_mhd(e, fd);
     if (daemon == NULL) {
         close(fd);
@@ -584,23 +583,64 @@ static int open_endpoint(struct cn_server *s, const char *address, bool admin, s
     if ((rc = cn_mhd_start(&e->mhd, s->o.loop, daemon, err)) < 0)
         return rc;
     s->n_endpoints++;
-    cn_log(CN_LOG_INFO, "http.listen", "listening", "address=%s port=%d admin=%d", address, e->port,
-           (int)admin);
+    s->is_split = s->is_split || admin;
+    cn_log(CN_LOG_INFO, "http.listen", "listening", "address=%s port=%d admin=%d inherited=%d",
+           address, e->port, (int)admin, (int)e->inherited);
     return CN_OK;
+}
+
+/* The sockets that were passed, or one of our own at the address. */
+static int open_endpoints(struct cn_server *s, const char *address, bool admin, struct cn_err *err)
+{
+    int fd, rc = CN_OK, nth = 0;
+
+    while (rc == CN_OK && s->n_endpoints < CN_ENDPOINTS - !admin &&
+           (fd = cn_listen_inherited(admin, nth)) >= 0) {
+        s->endpoint[s->n_endpoints].inherited = true;
+        s->is_handoff = s->is_handoff || !admin;
+        rc = open_endpoint(s, fd, admin, "inherited", err);
+        nth++;
+    }
+    if (rc < 0 || nth > 0 || address[0] == '\0')
+        return rc;
+    if ((rc = cn_listen_open(address, &fd, err)) < 0)
+        return rc;
+    if (strncmp(address, "unix:", 5) == 0)
+        snprintf(s->endpoint[s->n_endpoints].unix_path, sizeof(s->endpoint[0].unix_path), "%s",
+                 address + 5);
+    return open_endpoint(s, fd, admin, address, err);
 }
 
 int cn_server_listen(struct cn_server *s, struct cn_err *err)
 {
-    int rc = open_endpoint(s, s->o.listen, false, err);
+    int rc = open_endpoints(s, s->o.listen, false, err);
 
-    if (rc == CN_OK && s->o.admin_listen[0] != '\0')
-        rc = open_endpoint(s, s->o.admin_listen, true, err);
-    return rc;
+    return rc == CN_OK ? open_endpoints(s, s->o.admin_listen, true, err) : rc;
 }
 
 int cn_server_port(const struct cn_server *s, bool admin)
 {
-    return s->endpoint[admin ? 1 : 0].port;
+    for (int i = 0; i < s->n_endpoints; i++)
+        if (s->endpoint[i].admin == admin)
+            return s->endpoint[i].port;
+    return 0;
+}
+
+void cn_server_configure(struct cn_server *s, const struct cn_server_options *o)
+{
+    s->o.cors_origins = o->cors_origins;
+    s->o.keys = o->keys;
+    s->o.limits = o->limits;
+    s->o.max_body = o->max_body;
+    s->o.max_image = o->max_image;
+    s->o.max_inflight = o->max_inflight;
+    s->o.header_timeout_s = o->header_timeout_s;
+    s->o.body_timeout_s = o->body_timeout_s;
+}
+
+bool cn_server_handoff(const struct cn_server *s)
+{
+    return s->is_handoff;
 }
 
 bool cn_server_ready(struct cn_server *s, const char **ret_why)
@@ -621,6 +661,19 @@ bool cn_server_ready(struct cn_server *s, const char **ret_why)
 void cn_server_drain(struct cn_server *s)
 {
     s->is_draining = true;
+    for (int i = 0; i < s->n_endpoints; i++)
+        if (s->endpoint[i].inherited)
+            cn_mhd_quiesce(&s->endpoint[i].mhd);
+}
+
+bool cn_server_drained(const struct cn_server *s)
+{
+    int64_t now = cn_now_ns();
+
+    for (const struct cn_conn *c = s->conns; c != NULL; c = c->next)
+        if (c->phase != CN_PHASE_IDLE || now - c->since_ns < LINGER_S * SECOND)
+            return false;
+    return true;
 }
 
 void cn_server_close(struct cn_server *s)

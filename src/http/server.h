@@ -5,7 +5,7 @@
  *     s = cn_server_new(&options);
  *     if (cn_server_listen(s, &err) < 0) ...
  *     port = cn_server_port(s, false);
- *     cn_server_drain(s);                     -- /readyz 503, new work refused, answers close
+ *     cn_server_drain(s);
  *     cn_server_close(s); ... cn_server_tick(s) ... cn_server_gone(s) ... cn_server_free(s);
  */
 #ifndef CN_HTTP_SERVER_H
@@ -54,7 +54,21 @@ int cn_server_port(const struct cn_server *s, bool admin);
 /* As /readyz answers it; the reason is static text or belongs to the server. */
 bool cn_server_ready(struct cn_server *s, const char **ret_why);
 
+/* Takes of *o what may change while the server runs: cors_origins and keys (the old ones may be
+ * freed afterwards), limits, max_body, max_image, max_inflight, header_timeout_s and
+ * body_timeout_s. */
+void cn_server_configure(struct cn_server *s, const struct cn_server_options *o);
+
+/* Public sockets were inherited (LISTEN_FDS): at the end they go to the next process. */
+bool cn_server_handoff(const struct cn_server *s);
+
+/* /readyz says no, answers end their connections. Inherited sockets are not accepted from any more:
+ * clients wait in the backlog for the next process; those that are connected are served. */
 void cn_server_drain(struct cn_server *s);
+
+/* No connection has a request under way, nor had one in the last second. */
+bool cn_server_drained(const struct cn_server *s);
+
 void cn_server_close(struct cn_server *s);         /* stop listening, end idle connections */
 bool cn_server_quiet(struct cn_server *s);         /* no connection is left */
 bool cn_server_settled(const struct cn_server *s); /* nobody is suspended: stop is allowed */

@@ -139,6 +139,17 @@ static void on_failed(struct cn_slot *s, const struct cn_frame *f, struct cn_err
         finish(s->d, job, CN_JOB_FAILED, true);
 }
 
+/* A turn of the device: whoever waits for a place in the batch is not hung. */
+static void on_beat(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
+{
+    struct cn_msg_beat m;
+
+    if (cn_msg_get_beat(f, &m, err) < 0)
+        return;
+    for (int i = 0; i < s->n; i++)
+        s->job[i].heard_ns = cn_now_ns();
+}
+
 static void on_frame(void *arg, const struct cn_frame *f)
 {
     struct cn_slot *s = arg;
@@ -154,7 +165,10 @@ static void on_frame(void *arg, const struct cn_frame *f)
         on_failed(s, f, &err);
     else if (f->type == CN_FRAME_GAUGES)
         cn_msg_get_gauges(f, &s->gauges, &err);
-    else
+    else if (f->type == CN_FRAME_BEAT)
+        on_beat(s, f, &err);
+    else if (f->type != CN_FRAME_PREVIEW && f->type != CN_FRAME_MODEL &&
+             f->type != CN_FRAME_MANAGED)
         cn_fail(&err, CN_EFORMAT, "frame of type %d from a worker", (int)f->type);
     if (err.code != 0)
         cn_process_kill(s->process, CN_CAUSE_PROTOCOL, err.msg);
@@ -350,6 +364,14 @@ void cn_dispatch_start(struct cn_dispatch *d)
     uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_options *o)
+{
+    d->o.queue_capacity = d->queue.capacity = o->queue_capacity;
+    d->o.max_attempts = o->max_attempts;
+    d->o.timeout_s = o->timeout_s;
+    d->o.hang_timeout_s = o->hang_timeout_s;
+}
+
 enum cn_refusal cn_dispatch_refuses(const struct cn_dispatch *d)
 {
     if (d->draining)
@@ -465,9 +487,9 @@ int cn_dispatch_retry_after_s(const struct cn_dispatch *d)
     return (int)CN_MIN(CN_MAX(ceil(s), 1), 600);
 }
 
-void cn_dispatch_drain(struct cn_dispatch *d)
+void cn_dispatch_drain(struct cn_dispatch *d, bool admit)
 {
-    d->draining = true;
+    d->draining = !admit;
 }
 
 bool cn_dispatch_idle(const struct cn_dispatch *d)

@@ -9,7 +9,7 @@
  *     cn_dispatch_start(d);
  *     if (cn_dispatch_submit(d, job, &err) < 0) ...        -- CN_EBUSY: full, draining, no worker
  *     cn_dispatch_cancel(d, job);
- *     cn_dispatch_drain(d); ... cn_dispatch_idle(d) ... cn_dispatch_stop(d); ...
+ *     cn_dispatch_drain(d, false); ... cn_dispatch_idle(d) ... cn_dispatch_stop(d); ...
  * cn_dispatch_gone(d) cn_dispatch_free(d);
  */
 #ifndef CN_JOB_DISPATCH_H
@@ -48,6 +48,10 @@ struct cn_dispatch;
 struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o);
 void cn_dispatch_start(struct cn_dispatch *d);
 
+/* Takes of *o what may change while workers run: queue_capacity (jobs that wait already stay),
+ * max_attempts, timeout_s (of jobs to come), hang_timeout_s. */
+void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_options *o);
+
 /* Would a job be accepted now? For refusing a request before its body is read. */
 enum cn_refusal cn_dispatch_refuses(const struct cn_dispatch *d);
 
@@ -72,7 +76,8 @@ int cn_dispatch_retry_after_s(const struct cn_dispatch *d); /* 1 .. 600, with ji
 /* Brings the gauges up to date; called before the metrics are rendered. */
 void cn_dispatch_collect(struct cn_dispatch *d);
 
-void cn_dispatch_drain(struct cn_dispatch *d);      /* accept nothing more */
+/* The end is near. admit: jobs are still accepted (from clients that were connected before). */
+void cn_dispatch_drain(struct cn_dispatch *d, bool admit);
 bool cn_dispatch_idle(const struct cn_dispatch *d); /* nothing waits, nothing runs */
 void cn_dispatch_fail_all(struct cn_dispatch *d, int code, const char *why);
 void cn_dispatch_stop(struct cn_dispatch *d); /* workers end; idle jobs were failed before */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -112,7 +113,7 @@ static void log_lines_are_json(void **state)
 
     (void)state;
     assert_int_equal(pipe(fds), 0);
-    cn_log_init(CN_LOG_INFO, fds[1]);
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_INFO, .fd = fds[1]});
     cn_log(CN_LOG_DEBUG, "x.y", "unseen", "a=%d", 1);
     cn_log(CN_LOG_INFO, "x.y", "a \"b\"\n", "i=%d s=%s f=%.2f u=%lu z=%zu n=%s", -3, "q\"", 1.5,
            7UL, (size_t)9, "");
@@ -123,7 +124,68 @@ static void log_lines_are_json(void **state)
                            "\"level\":\"info\",\"event\":\"x.y\",\"msg\":\"a \\\"b\\\"\\n\","
                            "\"i\":-3,\"s\":\"q\\\"\",\"f\":1.50,\"u\":7,\"z\":9,\"n\":\"\"}\n"));
     assert_int_equal(strchr(text, '\n') - text, n - 1);
-    cn_log_init(CN_LOG_ERROR, STDERR_FILENO);
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* What cn_log wrote since the last call: lines with this event. */
+static int lines_of(int fd, const char *event)
+{
+    static char text[1 << 16];
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    int count = 0;
+
+    assert_true(n > 0);
+    text[n] = '\0';
+    for (const char *p = strstr(text, event); p != NULL; p = strstr(p + 1, event))
+        count++;
+    return count;
+}
+
+static void a_flood_of_an_event_is_counted(void **state)
+{
+    const struct timespec wait = {1, 100000000};
+    long before = cn_log_dropped();
+    int fds[2], seen;
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    cn_log_init(&(struct cn_log_options){
+        .level = CN_LOG_INFO, .fd = fds[1], .max_per_s = 5, .requests_per_s = 20});
+    for (int i = 0; i < 50; i++) {
+        cn_log(CN_LOG_INFO, "flood.a", "", "i=%d", i);
+        cn_log(CN_LOG_INFO, "http.request", "", "i=%d", i);
+    }
+    cn_log(CN_LOG_INFO, "flood.b", "", "i=%d", 0); /* another event is not hindered */
+    nanosleep(&wait, NULL);
+    cn_log_tick();
+    seen = lines_of(fds[0], "\"event\":\"log.dropped\"");
+    assert_in_range(seen, 2, 3); /* a second may have ended inside the flood */
+    assert_in_range(cn_log_dropped() - before, 45 + 30 - 25, 45 + 30);
+    cn_log(CN_LOG_INFO, "flood.a", "", "i=%d", 0); /* a new second */
+    assert_int_equal(lines_of(fds[0], "flood.a"), 1);
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void log_lines_have_a_bound(void **state)
+{
+    static char value[100000], text[40000];
+    int fds[2];
+    ssize_t n;
+
+    (void)state;
+    memset(value, 1, sizeof(value) - 1); /* each becomes six bytes */
+    assert_int_equal(pipe(fds), 0);
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_INFO, .fd = fds[1]});
+    cn_log(CN_LOG_INFO, "x.y", value, "a=%s b=%s c=%s d=%d", value, value, value, 7);
+    n = read(fds[0], text, sizeof(text) - 1);
+    assert_in_range(n, 1000, 16 * 1024);
+    text[n] = '\0';
+    assert_string_equal(text + n - 8, ",\"d\":7}\n");
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
     close(fds[0]);
     close(fds[1]);
 }
@@ -175,7 +237,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_is_checked_strictly), cmocka_unit_test(escapes_keep_lines_whole),
         cmocka_unit_test(base64_goes_round),        cmocka_unit_test(bad_base64_is_refused),
-        cmocka_unit_test(log_lines_are_json),       cmocka_unit_test(metrics_have_the_text_format),
+        cmocka_unit_test(log_lines_are_json),
+        cmocka_unit_test(a_flood_of_an_event_is_counted),
+        cmocka_unit_test(log_lines_have_a_bound),
+        cmocka_unit_test(metrics_have_the_text_format),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

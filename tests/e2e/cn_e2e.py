@@ -19,6 +19,7 @@ import unittest
 import zlib
 
 SLOW = float(os.environ.get("CN_E2E_SLOW", "1"))
+QUICK = os.environ.get("CN_QUICK", "0") not in ("", "0")
 WRAP = shlex.split(os.environ.get("CN_E2E_WRAP", ""))
 DAEMON = os.path.abspath("controlnetd")
 WORKER = os.path.abspath("tests/e2e/fake-worker")

@@ -81,7 +81,9 @@ static void assignments(void **state)
                                       "queue.capacity=3x",
                                       "queue.capacity=99999999999999999999",
                                       "nope.capacity=3",
-                                      "queue.nope=3"};
+                                      "queue.nope=3",
+                                      "log.prompts=",
+                                      "log.prompts=2"};
     struct cn_conf c;
 
     (void)state;
@@ -90,9 +92,39 @@ static void assignments(void **state)
     assert_int_equal(c.capacity, 3);
     assert_int_equal(cn_conf_set(&c, "http.cors_origins=https://a.b=c", NULL), CN_OK);
     assert_string_equal(c.cors_origins, "https://a.b=c");
+    assert_int_equal(cn_conf_set(&c, "log.prompts=on", NULL), CN_OK);
+    assert_int_equal(c.prompts, 1);
     for (size_t i = 0; i < CN_LEN(bad); i++)
         assert_true(cn_conf_set(&c, bad[i], NULL) < 0);
     cn_conf_release(&c);
+}
+
+static void count(const char *section, const char *name, void *arg)
+{
+    assert_string_equal(section, "http");
+    assert_string_equal(name, "listen");
+    ++*(int *)arg;
+}
+
+static void a_merge_takes_what_may_change(void **state)
+{
+    struct cn_conf a, b;
+    int fixed = 0;
+
+    (void)state;
+    cn_conf_init(&a);
+    cn_conf_init(&b);
+    cn_conf_set(&b, "queue.capacity=7", NULL);
+    cn_conf_set(&b, "http.cors_origins=https://b", NULL);
+    cn_conf_set(&b, "http.listen=:1", NULL);
+    assert_int_equal(cn_conf_merge(&a, &b, count, &fixed), 2);
+    assert_int_equal(fixed, 1);
+    assert_int_equal(a.capacity, 7);
+    assert_string_equal(a.cors_origins, "https://b");
+    assert_string_equal(a.listen, "127.0.0.1:8080");
+    assert_string_equal(b.cors_origins, ""); /* the old value, to be released */
+    cn_conf_release(&a);
+    cn_conf_release(&b);
 }
 
 int main(void)
@@ -101,6 +133,7 @@ int main(void)
         cmocka_unit_test(the_shipped_file_holds_the_defaults),
         cmocka_unit_test(the_shipped_file_mentions_every_key),
         cmocka_unit_test(assignments),
+        cmocka_unit_test(a_merge_takes_what_may_change),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -257,7 +257,7 @@ static void addresses(void **state)
     assert_int_equal(cn_listen_open("127.0.0.1:0", &fd, NULL), CN_OK);
     assert_true(cn_listen_port(fd) > 0);
     close(fd);
-    assert_int_equal(cn_listen_inherited(NULL), -1);
+    assert_int_equal(cn_listen_inherited(false, 0), -1);
 }
 
 static void statuses(void **state)

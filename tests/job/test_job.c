@@ -197,6 +197,6 @@ int main(void)
         cmocka_unit_test(without_a_worker_nothing_is_accepted),
     };
 
-    cn_log_init(CN_LOG_ERROR, dup(STDERR_FILENO));
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = dup(STDERR_FILENO)});
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,138 @@
+/* Command line. */
+#include "base/base.h"
+#include "args.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_CONF CN_SYSCONFDIR "/controlnetd/controlnetd.conf"
+
+static const char usage[] =
+    "Usage: controlnetd [OPTION]...\n"
+    "Serve text-to-image diffusion with ControlNet over HTTP.\n"
+    "\n"
+    "  -c, --config FILE        read FILE instead of " DEFAULT_CONF "\n"
+    "      --check-config       say whether the configuration is good, and leave\n"
+    "      --print-config       write the configuration in force, and leave\n"
+    "      --listen ADDRESS     host:port or unix:/path (http.listen)\n"
+    "      --admin-listen ADDRESS\n"
+    "                           a second listener for /metrics and health checks\n"
+    "      --models DIR         where models are (models.dirs); may be given again\n"
+    "      --set SECTION.KEY=VALUE\n"
+    "                           any key of the configuration; may be given again\n"
+    "      --port-file FILE     write the port that is listened on to FILE\n"
+    "  -h, --help               this text\n"
+    "  -V, --version            the version\n"
+    "\n"
+    "SIGTERM and SIGINT finish the accepted work and end the daemon; again: at once.\n"
+    "SIGHUP reads the configuration again.\n";
+
+enum { OPT_CHECK = 256, OPT_PRINT, OPT_LISTEN, OPT_ADMIN, OPT_MODELS, OPT_SET, OPT_PORT_FILE };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"check-config", no_argument, NULL, OPT_CHECK},
+    {"print-config", no_argument, NULL, OPT_PRINT},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"admin-listen", required_argument, NULL, OPT_ADMIN},
+    {"models", required_argument, NULL, OPT_MODELS},
+    {"set", required_argument, NULL, OPT_SET},
+    {"port-file", required_argument, NULL, OPT_PORT_FILE},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+void cn_args_parse(struct cn_args *ret, int argc, char **argv)
+{
+    int opt;
+
+    *ret = (struct cn_args){.argc = argc, .argv = argv};
+    optind = 1;
+    while ((opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+        switch (opt) {
+        case 'c':
+            ret->conf = optarg;
+            break;
+        case OPT_CHECK:
+            ret->check = true;
+            break;
+        case OPT_PRINT:
+            ret->print = true;
+            break;
+        case OPT_PORT_FILE:
+            ret->port_file = optarg;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            exit(0);
+        case 'V':
+            puts("controlnetd " PACKAGE_VERSION);
+            exit(0);
+        case '?':
+            fputs("Try \"controlnetd --help\".\n", stderr);
+            exit(2);
+        default:
+            break;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "controlnetd: unexpected argument \"%s\"\n", argv[optind]);
+        exit(2);
+    }
+}
+
+static void replace(char **text, char *value)
+{
+    free(*text);
+    *text = value;
+}
+
+/* What the command line says about keys: after the file, because it wins. */
+static int override(const struct cn_args *a, struct cn_conf *c, struct cn_err *err)
+{
+    bool models = false;
+    int opt, rc = CN_OK;
+
+    optind = 1;
+    while (rc == CN_OK && (opt = getopt_long(a->argc, a->argv, "c:hV", options, NULL)) != -1) {
+        switch (opt) {
+        case OPT_LISTEN:
+            replace(&c->listen, cn_xstrdup(optarg));
+            break;
+        case OPT_ADMIN:
+            replace(&c->admin_listen, cn_xstrdup(optarg));
+            break;
+        case OPT_MODELS:
+            replace(&c->dirs, models ? cn_xprintf("%s:%s", c->dirs, optarg) : cn_xstrdup(optarg));
+            models = true;
+            break;
+        case OPT_SET:
+            rc = cn_conf_set(c, optarg, err);
+            break;
+        default:
+            break;
+        }
+    }
+    return rc;
+}
+
+int cn_args_configure(const struct cn_args *a, struct cn_conf *ret, struct cn_err *err)
+{
+    int rc = CN_OK;
+
+    cn_conf_init(ret);
+    if (a->conf != NULL || cn_file_exists(DEFAULT_CONF))
+        rc = cn_conf_read(ret, a->conf != NULL ? a->conf : DEFAULT_CONF, err);
+    if (rc == CN_OK)
+        rc = override(a, ret, err);
+    if (rc == CN_OK)
+        rc = cn_conf_check(ret, err);
+    if (rc < 0)
+        cn_conf_release(ret);
+    return rc;
+}
