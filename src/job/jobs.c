@@ -109,8 +109,9 @@ void cn_jobs_set_store(struct cn_jobs *js, struct cn_store *store, int result_tt
     js->result_ttl_s = result_ttl_s;
 }
 
-void cn_jobs_set_times(struct cn_jobs *js, int async_timeout_s, int result_ttl_s)
+void cn_jobs_set_times(struct cn_jobs *js, int timeout_s, int async_timeout_s, int result_ttl_s)
 {
+    js->o.timeout_s = timeout_s;
     js->o.async_timeout_s = async_timeout_s;
     js->result_ttl_s = result_ttl_s;
 }

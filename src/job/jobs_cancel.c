@@ -37,9 +37,24 @@ static struct cn_cancel *new_cancel(cn_cancelled_fn done, void *arg)
     return c;
 }
 
+void cn_record_cancel(struct cn_record *r)
+{
+    struct cn_job *job = r->job;
+
+    if (r->ending || r->recent)
+        return;
+    cn_dispatch_cancel(r->js->o.dispatch, job);
+    if (cn_job_final(job))
+        return;
+    /* The dispatcher has let it go (the daemon ends), or never had it. */
+    job->err = (struct cn_err)CN_ERR_INIT;
+    cn_fail(&job->err, CN_ECANCELED, "it was cancelled");
+    cn_job_move(job, CN_JOB_CANCELLED);
+    cn_record_end(r);
+}
+
 /* It is over: asked of the store whether it ever was. */
-static int already_over(struct cn_jobs *js, const char *tenant, const char *id,
-                        struct cn_err *err)
+static int already_over(struct cn_jobs *js, const char *tenant, const char *id, struct cn_err *err)
 {
     struct cn_job_view view;
     int rc = cn_jobs_view(js, tenant, id, &view, err);
@@ -66,8 +81,7 @@ int cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id, cn_ca
     c->next = r->cancels;
     r->cancels = c;
     r->cancelling = true;
-    if (!r->ending)
-        cn_dispatch_cancel(js->o.dispatch, r->job);
+    cn_record_cancel(r);
     return CN_OK;
 }
 

@@ -133,21 +133,25 @@ static void end_sync(struct cn_record *r)
     conclude(r, job->state, &job->err, cn_wall_us());
 }
 
+void cn_record_end(struct cn_record *r)
+{
+    cn_record_unhold(r);
+    if (r->durable)
+        end_durable(r);
+    else
+        end_sync(r);
+}
+
 /* ---- the dispatcher's news ---- */
 
 static void on_state(void *arg, struct cn_job *job)
 {
-    struct cn_record *r = job->arg;
+    struct cn_record *r = cn_record_of(arg, job);
 
-    (void)arg;
     if (r == NULL || r->ending || r->recent)
         return;
     if (cn_job_final(job)) {
-        cn_record_unhold(r);
-        if (r->durable)
-            end_durable(r);
-        else
-            end_sync(r);
+        cn_record_end(r);
         return;
     }
     r->state = job->state;
@@ -158,25 +162,22 @@ static void on_state(void *arg, struct cn_job *job)
     else
         cn_record_hold(r);
     if (r->durable)
-        cn_store_start(r->js->store, r->id, job->attempt, job->deaths,
-                       job->state == CN_JOB_QUEUED);
+        cn_store_start(r->js->store, r->id, job->attempt, job->deaths, job->state == CN_JOB_QUEUED);
     cn_record_emit(r, CN_EVENT_STATE, 0);
 }
 
 static void on_progress(void *arg, struct cn_job *job)
 {
-    struct cn_record *r = job->arg;
+    struct cn_record *r = cn_record_of(arg, job);
 
-    (void)arg;
     if (r != NULL && !r->ending && !r->recent)
         cn_record_progress(r);
 }
 
 static void on_preview(void *arg, struct cn_job *job, const struct cn_msg_preview *m)
 {
-    struct cn_record *r = job->arg;
+    struct cn_record *r = cn_record_of(arg, job);
 
-    (void)arg;
     if (r != NULL && !r->ending && !r->recent)
         cn_record_preview(r, m);
 }
@@ -200,7 +201,7 @@ static void on_result_stored(void *arg, const struct cn_store_done *done)
             cn_record_emit(r, CN_EVENT_IMAGE, keep->k);
         } else if (done->rc < 0 && done->rc != CN_EBUSY && !r->ending && r->storage.code == 0) {
             r->storage = done->err; /* no use in drawing on: it ends as failed, for this reason */
-            cn_dispatch_cancel(r->js->o.dispatch, r->job);
+            cn_record_cancel(r);
         }
     }
     free(keep);
@@ -209,12 +210,11 @@ static void on_result_stored(void *arg, const struct cn_store_done *done)
 static void on_image(void *arg, struct cn_job *job, int k)
 {
     struct cn_job_image *image = &job->image[k];
-    struct cn_record *r = job->arg;
-    struct cn_store_result result = {k,           image->seed,   image->format,
-                                     image->width, image->height, image->len};
+    struct cn_record *r = cn_record_of(arg, job);
+    struct cn_store_result result = {
+        k, image->seed, image->format, image->width, image->height, image->len};
     struct keeping *keep;
 
-    (void)arg;
     if (r == NULL || r->ending || r->recent)
         return;
     if (!r->durable) {
@@ -287,7 +287,6 @@ static void queue_again(void *arg, struct cn_store_job *row)
     r->job->queued_ns = CN_MAX(v->now_ns - CN_MAX(v->now_us - row->created_us, 0) * 1000, 1);
     r->job->deadline_ns = v->now_ns + (row->deadline_us - v->now_us) * 1000;
     r->job->deadline_ns = CN_MAX(r->job->deadline_ns, 1);
-    r->job->arg = r;
     v->n++;
     cn_record_emit(r, CN_EVENT_STATE, 0);
     for (int k = 0; k < r->job->spec.n; k++)

@@ -34,8 +34,8 @@ struct cn_submission {
     char tenant[CN_TENANT_NAME];
     char *route, *key, *request_id; /* key NULL: none */
     unsigned char fingerprint[CN_STORE_FINGERPRINT];
-    struct cn_submission *next;              /* waiting for the store; or another one's follower */
-    struct cn_submission *followers;         /* with the same key: answered as this one */
+    struct cn_submission *next;               /* waiting for the store; or another one's follower */
+    struct cn_submission *followers;          /* with the same key: answered as this one */
     struct cn_submission *key_next, **key_at; /* in the table of keys being accepted */
 };
 
@@ -56,10 +56,10 @@ struct cn_kept_event {
 
 struct cn_record {
     struct cn_jobs *js;
-    struct cn_record *chain;                 /* in the table */
-    struct cn_record *newer, *older;         /* recent ones: in the order of their ends */
+    struct cn_record *chain;                   /* in the table */
+    struct cn_record *newer, *older;           /* recent ones: in the order of their ends */
     struct cn_record *sync_newer, *sync_older; /* not durable ones: in the order of their starts */
-    struct cn_job *job;                      /* a reference */
+    struct cn_job *job;                        /* a reference */
     char id[CN_STORE_ID];
     char tenant[CN_TENANT_NAME];
     bool durable;
@@ -100,14 +100,15 @@ struct cn_watch {
 };
 
 struct cn_jobs_metrics {
-    struct cn_metric *operations, *failures, *commits, *bytes, *free_bytes, *waiting, *up, *commit_s;
+    struct cn_metric *operations, *failures, *commits, *bytes, *free_bytes, *waiting, *up,
+        *commit_s;
     struct cn_metric *watches, *records;
 };
 
 struct cn_jobs {
     struct cn_jobs_options o;
     struct cn_store *store;
-    bool opened;   /* the store has told how its opening ended */
+    bool opened; /* the store has told how its opening ended */
     bool draining, closed;
     int store_ops; /* given to the store and not told yet */
     uv_idle_t soon;
@@ -133,6 +134,7 @@ struct cn_record *cn_record_new(struct cn_jobs *js, struct cn_job *job_take, con
                                 bool durable);
 void cn_record_free(struct cn_record *r);
 struct cn_record *cn_record_find(struct cn_jobs *js, const char *tenant, const char *id);
+struct cn_record *cn_record_of(const struct cn_jobs *js, const struct cn_job *job);
 struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_job *row, struct cn_err *err);
 void cn_record_retire(struct cn_record *r); /* it is over: one of the recent ones, or gone */
 void cn_record_trim(struct cn_jobs *js);
@@ -141,10 +143,15 @@ size_t cn_spec_image_bytes(const struct cn_spec *s);
 
 /* jobs_keep.c: from the dispatcher to the store and to the events */
 void cn_jobs_observe(struct cn_jobs *js);
+void cn_record_end(struct cn_record *r); /* its job is final */
 void cn_jobs_recover(struct cn_jobs *js);
 void cn_record_hold(struct cn_record *r);   /* waits: its images may go, they can be read again */
 void cn_record_unhold(struct cn_record *r); /* waits no more */
 struct cn_store_job cn_record_row(const struct cn_record *r);
+
+/* jobs_view.c: a row of the store that this tenant may see; CN_EGONE when its time is over. */
+int cn_jobs_row(struct cn_jobs *js, const char *tenant, const char *id, struct cn_store_job *ret,
+                struct cn_err *err);
 
 /* jobs_watch.c */
 void cn_record_emit(struct cn_record *r, enum cn_event_kind kind, int index);
@@ -152,6 +159,7 @@ void cn_record_progress(struct cn_record *r);
 void cn_record_preview(struct cn_record *r, const struct cn_msg_preview *m);
 
 /* jobs_cancel.c */
+void cn_record_cancel(struct cn_record *r); /* with the dispatcher, or with nobody any more */
 void cn_record_tell_cancels(struct cn_record *r, int rc);
 
 /* jobs_submit.c */

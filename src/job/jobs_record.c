@@ -118,10 +118,6 @@ void cn_record_free(struct cn_record *r)
     CN_ASSERT(r->watches == NULL || js->closed);
     if (r->sub != NULL)
         r->sub->record = NULL;
-    if (r->job->arg == r) {
-        r->job->arg = NULL;
-        r->job->on_end = NULL;
-    }
     cn_job_unref(r->job);
     free(r->image);
     free(r->event);
@@ -168,14 +164,28 @@ void cn_record_retire(struct cn_record *r)
     cn_record_trim(js);
 }
 
-/* NULL: not in memory, or not for this tenant. Results past their time are the store's to tell. */
-struct cn_record *cn_record_find(struct cn_jobs *js, const char *tenant, const char *id)
+static struct cn_record *in_table(const struct cn_jobs *js, const char *id)
 {
     struct cn_record *r = js->bucket[bucket_of(id)];
-    int64_t expires_us;
 
     while (r != NULL && strcmp(r->id, id) != 0)
         r = r->chain;
+    return r;
+}
+
+struct cn_record *cn_record_of(const struct cn_jobs *js, const struct cn_job *job)
+{
+    struct cn_record *r = in_table(js, job->name);
+
+    return r != NULL && r->job == job ? r : NULL;
+}
+
+/* NULL: not in memory, or not for this tenant. Results past their time are the store's to tell. */
+struct cn_record *cn_record_find(struct cn_jobs *js, const char *tenant, const char *id)
+{
+    struct cn_record *r = in_table(js, id);
+    int64_t expires_us;
+
     if (r == NULL || !r->accepted || (tenant != NULL && strcmp(r->tenant, tenant) != 0))
         return NULL;
     expires_us = cn_record_expires_us(js, r->ended_us, r->durable);
@@ -194,8 +204,8 @@ static void load_results(struct cn_record *r)
     for (int i = 0; i < have; i++)
         if (result[i].k >= 0 && result[i].k < n)
             r->image[result[i].k] = (struct cn_job_view_image){
-                true,           result[i].seed,   result[i].format,
-                result[i].width, result[i].height, result[i].bytes};
+                true,           result[i].seed, result[i].format, result[i].width, result[i].height,
+                result[i].bytes};
     free(result);
 }
 

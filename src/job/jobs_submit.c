@@ -33,8 +33,8 @@ static struct cn_submission *find_key(struct cn_jobs *js, const struct cn_submis
 {
     struct cn_submission *p = *key_bucket(js, sub);
 
-    while (p != NULL && (strcmp(p->tenant, sub->tenant) != 0 ||
-                         strcmp(p->route, sub->route) != 0 || strcmp(p->key, sub->key) != 0))
+    while (p != NULL && (strcmp(p->tenant, sub->tenant) != 0 || strcmp(p->route, sub->route) != 0 ||
+                         strcmp(p->key, sub->key) != 0))
         p = p->key_next;
     return p;
 }
@@ -238,7 +238,6 @@ static void make_job(struct cn_submission *sub)
         refuse(sub);
         return;
     }
-    job->arg = r;
     r->sub = sub;
     sub->record = r;
     if (!sub->durable) {
@@ -394,8 +393,8 @@ void cn_jobs_withdraw(struct cn_submission *sub, bool cancel)
 
     sub->done = NULL;
     sub->on_end = NULL;
-    if (cancel && r != NULL && !r->durable && !cn_job_final(r->job))
-        cn_dispatch_cancel(sub->js->o.dispatch, r->job);
+    if (cancel && r != NULL && !r->durable)
+        cn_record_cancel(r);
     if (r != NULL && r->accepted && !sub->later.on)
         cn_jobs_later(sub->js, &sub->later, on_later); /* it frees itself there */
 }

@@ -80,8 +80,8 @@ static void view_row(struct cn_jobs *js, struct cn_store_job *row_take, struct c
     for (int i = 0; i < have; i++)
         if (result[i].k >= 0 && result[i].k < n)
             v->image[result[i].k] = (struct cn_job_view_image){
-                true,           result[i].seed,   result[i].format,
-                result[i].width, result[i].height, result[i].bytes};
+                true,           result[i].seed, result[i].format, result[i].width, result[i].height,
+                result[i].bytes};
     free(result);
     v->record = cn_xmalloc(sizeof(*v->record));
     *v->record = *row_take;
@@ -90,8 +90,8 @@ static void view_row(struct cn_jobs *js, struct cn_store_job *row_take, struct c
 }
 
 /* A row of the store that this tenant may see, also one whose results are gone. */
-static int any_row(struct cn_jobs *js, const char *tenant, const char *id,
-                   struct cn_store_job *ret, struct cn_err *err)
+static int any_row(struct cn_jobs *js, const char *tenant, const char *id, struct cn_store_job *ret,
+                   struct cn_err *err)
 {
     int rc;
 
@@ -188,7 +188,8 @@ static const struct cn_record *next_sync(const struct listing *l, const struct c
     return r;
 }
 
-/* What is in memory is newer than the row: a job that is no longer in the wanted state is left out. */
+/* What is in memory is newer than the row: a job that is no longer in the wanted state is left out.
+ */
 static bool add_row(struct listing *l, struct cn_store_job *row)
 {
     const struct cn_record *r = cn_record_find(l->js, NULL, row->id);

@@ -40,9 +40,11 @@ static void drop_preview(struct cn_record *r)
 void cn_record_emit(struct cn_record *r, enum cn_event_kind kind, int index)
 {
     r->event = cn_grow(r->event, r->n_events, &r->cap_events, sizeof(*r->event));
-    r->event[r->n_events++] = (struct cn_kept_event){
-        .id = ++r->last_id, .kind = kind, .state = r->state, .attempt = r->job->attempt,
-        .index = index};
+    r->event[r->n_events++] = (struct cn_kept_event){.id = ++r->last_id,
+                                                     .kind = kind,
+                                                     .state = r->state,
+                                                     .attempt = r->job->attempt,
+                                                     .index = index};
     if (kind == CN_EVENT_DONE) {
         drop_preview(r);
         r->progress_id = 0;

@@ -207,7 +207,7 @@ struct cn_store_query {
     int limit;
 };
 
-/* May take what job->spec owns (and then sets job->readable to false). May not ask the store. */
+/* May take what job->spec owns, and then sets job->readable to false. */
 typedef void (*cn_store_visit_fn)(void *arg, struct cn_store_job *job);
 
 /* Newest first. */
