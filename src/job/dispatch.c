@@ -139,6 +139,17 @@ static void on_failed(struct cn_slot *s, const struct cn_frame *f, struct cn_err
         finish(s->d, job, CN_JOB_FAILED, true);
 }
 
+/* A turn of the device: whoever waits for a place in the batch is not hung. */
+static void on_beat(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
+{
+    struct cn_msg_beat m;
+
+    if (cn_msg_get_beat(f, &m, err) < 0)
+        return;
+    for (int i = 0; i < s->n; i++)
+        s->job[i].heard_ns = cn_now_ns();
+}
+
 static void on_frame(void *arg, const struct cn_frame *f)
 {
     struct cn_slot *s = arg;
@@ -154,7 +165,10 @@ static void on_frame(void *arg, const struct cn_frame *f)
         on_failed(s, f, &err);
     else if (f->type == CN_FRAME_GAUGES)
         cn_msg_get_gauges(f, &s->gauges, &err);
-    else
+    else if (f->type == CN_FRAME_BEAT)
+        on_beat(s, f, &err);
+    else if (f->type != CN_FRAME_PREVIEW && f->type != CN_FRAME_MODEL &&
+             f->type != CN_FRAME_MANAGED)
         cn_fail(&err, CN_EFORMAT, "frame of type %d from a worker", (int)f->type);
     if (err.code != 0)
         cn_process_kill(s->process, CN_CAUSE_PROTOCOL, err.msg);
