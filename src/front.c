@@ -36,7 +36,7 @@
 #include <unistd.h>
 
 enum {
-    TICK_MS = 250,
+    TICK_MS = 100, /* also how often the lateness of the loop is measured */
     END_TICK_MS = 50,
     HOLD_TICK_MS = 5,
     MAX_ARGS = 48,
