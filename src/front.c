@@ -7,9 +7,8 @@
  *
  * With inherited sockets it begins with HOLD: nobody is accepted until a worker is ready (or cannot
  * be), because clients that wait in the backlog are better off than those who get 503. And the drain
- * refuses nobody: it stops accepting, so that new clients wait in
- * the backlog for the next process, and serves each connection that there is until its next answer,
- * which ends it.
+ * refuses nobody: it stops accepting, so that new clients wait in the backlog for the next process,
+ * and serves each connection that there is until its next answer, which ends it.
  *
  * A reload (SIGHUP) makes a whole new configuration and exchanges the values that may change; when
  * anything is wrong with it, nothing changes.
@@ -40,6 +39,7 @@ enum {
     END_TICK_MS = 50,
     HOLD_TICK_MS = 5,
     MAX_ARGS = 48,
+    MAX_WORKERS = 16,
     CLOSE_GRACE_S = 2,
     HOLD_S = 30 /* clients of inherited sockets wait so long for the first worker */
 };
@@ -56,6 +56,7 @@ struct front {
     struct cn_keys keys;
     char *program;
     const char *worker_args[MAX_ARGS];
+    struct cn_dispatch_worker worker[MAX_WORKERS];
     uv_loop_t loop;
     uv_timer_t tick;
     uv_signal_t sigterm, sigint, sighup;
@@ -200,8 +201,7 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
 
     o.loop = &f->loop;
     o.metrics = f->metrics;
-    o.program = f->program;
-    o.args = f->worker_args;
+    o.worker = f->worker;
     o.workers = c->count;
     o.queue_capacity = c->capacity;
     o.max_attempts = c->max_attempts;
@@ -502,6 +502,8 @@ static void make_parts(struct front *f)
     init_loop(f);
     make_worker_args(f);
     f->program = worker_program(&f->conf);
+    for (int i = 0; i < f->conf.count; i++)
+        f->worker[i] = (struct cn_dispatch_worker){f->program, f->worker_args, f->conf.backend};
     d = dispatch_options(f);
     f->dispatch = cn_dispatch_new(&d);
     s = server_options(f);
