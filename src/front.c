@@ -6,9 +6,9 @@
  * handles are closed and uv_run returns. A second signal skips to CLOSE.
  *
  * With inherited sockets it begins with HOLD: nobody is accepted until a worker is ready (or cannot
- * be), because clients that wait in the backlog are better off than those who get 503. And the drain
- * refuses nobody: it stops accepting, so that new clients wait in the backlog for the next process,
- * and serves each connection that there is until its next answer, which ends it.
+ * be), because clients that wait in the backlog are better off than those who get 503. And the
+ * drain refuses nobody: it stops accepting, so that new clients wait in the backlog for the next
+ * process, and serves each connection that there is until its next answer, which ends it.
  *
  * A reload (SIGHUP) makes a whole new configuration and exchanges the values that may change; when
  * anything is wrong with it, nothing changes.
@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "args.h"
 #include "conf.h"
+#include "fleet.h"
 #include "notify.h"
 #include "selfstat.h"
 #include "base/clock.h"
@@ -32,14 +33,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
     TICK_MS = 100, /* also how often the lateness of the loop is measured */
     END_TICK_MS = 50,
     HOLD_TICK_MS = 5,
-    MAX_ARGS = 48,
-    MAX_WORKERS = 16,
     CLOSE_GRACE_S = 2,
     HOLD_S = 30 /* clients of inherited sockets wait so long for the first worker */
 };
@@ -54,15 +54,15 @@ struct front {
     struct cn_args args;
     struct cn_conf conf;
     struct cn_keys keys;
-    char *program;
-    const char *worker_args[MAX_ARGS];
-    struct cn_dispatch_worker worker[MAX_WORKERS];
+    struct cn_fleet fleet;
     uv_loop_t loop;
     uv_timer_t tick;
     uv_signal_t sigterm, sigint, sighup;
     struct cn_metrics *metrics;
     struct cn_metric *lag, *build_info, *cpu, *resident, *virtual_bytes, *fds, *max_fds, *start;
     struct cn_metric *reloads, *reload_ok, *reload_time, *log_dropped;
+    struct cn_metric *storage_free, *storage_size;
+    char *store_dir; /* NULL: jobs are not kept */
     struct cn_dispatch *dispatch;
     struct cn_server *server;
     enum step step;
@@ -70,62 +70,6 @@ struct front {
     int64_t watchdog_ns, ping_ns;
     bool closed, failed;
 };
-
-/* ---- the worker's command line ---- */
-
-/* The program that the configuration names; else the one beside this program (a build tree), else
- * the installed one. */
-static char *worker_program(const struct cn_conf *c)
-{
-    const char *name =
-        strcmp(c->backend, "cuda") == 0 ? "controlnet-worker-cuda" : "controlnet-worker";
-    char self[512];
-    ssize_t n;
-    char *path;
-
-    if (c->program[0] != '\0')
-        return cn_xstrdup(c->program);
-    n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n < 0 ? 0 : n] = '\0';
-    if (strrchr(self, '/') != NULL)
-        *strrchr(self, '/') = '\0';
-    path = cn_xprintf("%s/%s", self, name);
-    if (access(path, X_OK) != 0) {
-        free(path);
-        path = cn_xprintf(CN_LIBEXECDIR "/%s", name);
-    }
-    return path;
-}
-
-static void make_worker_args(struct front *f)
-{
-    char *dirs = cn_xstrdup(f->conf.dirs), *rest = dirs, *dir;
-    int n = 0;
-
-    f->worker_args[n++] = "--backend";
-    f->worker_args[n++] = cn_xstrdup(f->conf.backend);
-    f->worker_args[n++] = "--threads";
-    f->worker_args[n++] = cn_xprintf("%d", f->conf.threads);
-    if (f->conf.default_model[0] != '\0') {
-        f->worker_args[n++] = "--default";
-        f->worker_args[n++] = cn_xstrdup(f->conf.default_model);
-    }
-    while (n + 3 < MAX_ARGS && (dir = strsep(&rest, ":")) != NULL) {
-        if (dir[0] == '\0')
-            continue;
-        f->worker_args[n++] = "--models";
-        f->worker_args[n++] = cn_xstrdup(dir);
-    }
-    f->worker_args[n] = NULL;
-    free(dirs);
-}
-
-static void release_args(struct front *f)
-{
-    for (int i = 1; i < MAX_ARGS && f->worker_args[i - 1] != NULL; i += 2)
-        free((char *)f->worker_args[i]);
-    free(f->program);
-}
 
 /* ---- metrics of the process ---- */
 
@@ -162,12 +106,22 @@ static void init_metrics(struct front *f)
     cn_metric_set(f->reload_time, (double)cn_wall_us() * 1e-6);
     f->log_dropped = cn_metric_add(r, CN_COUNTER, "controlnetd_log_lines_dropped_total",
                                    "Log lines over the rate of their event.", NULL);
+    f->storage_free = cn_metric_add(r, CN_GAUGE, "controlnetd_storage_free_bytes",
+                                    "Room on the disk of the store.", NULL);
+    f->storage_size = cn_metric_add(r, CN_GAUGE, "controlnetd_storage_size_bytes",
+                                    "Size of the disk of the store.", NULL);
 }
 
 static void collect(void *arg)
 {
     struct front *f = arg;
     struct cn_selfstat s;
+    struct statvfs disk;
+
+    if (f->store_dir != NULL && statvfs(f->store_dir, &disk) == 0) {
+        cn_metric_set(f->storage_free, (double)disk.f_bavail * (double)disk.f_frsize);
+        cn_metric_set(f->storage_size, (double)disk.f_blocks * (double)disk.f_frsize);
+    }
 
     cn_selfstat_read(&s);
     cn_metric_set(f->build_info, 1, PACKAGE_VERSION, f->conf.backend);
@@ -201,9 +155,10 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
 
     o.loop = &f->loop;
     o.metrics = f->metrics;
-    o.worker = f->worker;
-    o.workers = c->count;
+    o.worker = f->fleet.worker;
+    o.workers = f->fleet.n;
     o.queue_capacity = c->capacity;
+    o.priority_step_s = c->priority_step_s;
     o.max_attempts = c->max_attempts;
     o.timeout_s = c->timeout_s;
     o.start_timeout_s = c->start_timeout_s;
@@ -500,10 +455,8 @@ static void make_parts(struct front *f)
 
     init_metrics(f);
     init_loop(f);
-    make_worker_args(f);
-    f->program = worker_program(&f->conf);
-    for (int i = 0; i < f->conf.count; i++)
-        f->worker[i] = (struct cn_dispatch_worker){f->program, f->worker_args, f->conf.backend};
+    cn_fleet_init(&f->fleet, &f->conf);
+    f->store_dir = cn_conf_store_dir(&f->conf);
     d = dispatch_options(f);
     f->dispatch = cn_dispatch_new(&d);
     s = server_options(f);
@@ -544,7 +497,8 @@ static int serve(struct front *f, struct cn_err *err)
     cn_server_free(f->server);
     cn_dispatch_free(f->dispatch);
     cn_metrics_free(f->metrics);
-    release_args(f);
+    cn_fleet_release(&f->fleet);
+    free(f->store_dir);
     return rc == CN_OK && f->failed ? cn_fail(err, CN_EIO, "it could not serve") : rc;
 }
 

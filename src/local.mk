@@ -24,7 +24,7 @@ libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c
 sbin_PROGRAMS += controlnetd
 controlnetd_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
 controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
-    %reldir%/notify.h %reldir%/notify.c \
+    %reldir%/fleet.h %reldir%/fleet.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c
 controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnwire.a libcnbase.a \
     $(MHD_LIBS) $(LIBUV_LIBS) $(JANSSON_LIBS) -linih
