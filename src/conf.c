@@ -10,7 +10,6 @@
 #include <ini.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* When a changed value counts: after SIGHUP, or only for a new process. */
 enum when { RELOAD, RESTART };
@@ -62,6 +61,12 @@ static const struct key table[] = {
     NUMBER("queue", priority_step_s, 60, 1, 86400, RESTART),
     NUMBER("queue", max_attempts, 2, 1, 10, RELOAD),
     NUMBER("queue", drain_s, 300, 0, 86400, RELOAD),
+    TEXT("store", dir, CN_STORE_DIR, RESTART),
+    NUMBER("store", result_ttl_s, 86400, 1, 365 * 86400, RELOAD),
+    NUMBER("store", tombstone_ttl_s, 7 * 86400, 0, 365 * 86400, RELOAD),
+    NUMBER("store", key_ttl_s, 86400, 1, 365 * 86400, RESTART),
+    NUMBER("store", max_mb, 0, 0, 1 << 30, RESTART),
+    NUMBER("store", min_free_percent, 5, 0, 90, RESTART),
     TEXT("worker", program, "", RESTART),
     TEXT("worker", backend, "auto", RESTART),
     TEXT("worker", devices, "", RESTART),
@@ -75,12 +80,6 @@ static const struct key table[] = {
     TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models",
          RESTART),
     TEXT("models", default_model, "", RESTART),
-    TEXT("store", dir, "auto", RESTART),
-    NUMBER("store", result_ttl_s, 86400, 1, 365 * 86400, RESTART),
-    NUMBER("store", tombstone_ttl_s, 7 * 86400, 0, 365 * 86400, RESTART),
-    NUMBER("store", key_ttl_s, 86400, 1, 365 * 86400, RESTART),
-    NUMBER("store", max_mb, 0, 0, 1 << 30, RESTART),
-    NUMBER("store", min_free_percent, 5, 0, 90, RESTART),
     TEXT("log", level, "info", RELOAD),
     NUMBER("log", max_per_s, 10, 0, 1000000, RELOAD),
     NUMBER("log", requests_per_s, 300, 0, 1000000, RELOAD),
@@ -97,6 +96,17 @@ static int *number_of(const struct cn_conf *c, const struct key *k)
     return (int *)((char *)c + k->offset);
 }
 
+/* systemd makes the directory and says where it is; of several the first is meant. */
+static void use_state_directory(struct cn_conf *c)
+{
+    const char *dir = getenv("STATE_DIRECTORY");
+
+    if (dir == NULL || dir[0] == '\0')
+        return;
+    free(c->dir);
+    c->dir = cn_xprintf("%.*s", (int)strcspn(dir, ":"), dir);
+}
+
 void cn_conf_init(struct cn_conf *c)
 {
     memset(c, 0, sizeof(*c));
@@ -106,6 +116,7 @@ void cn_conf_init(struct cn_conf *c)
         else
             *number_of(c, &table[i]) = table[i].number;
     }
+    use_state_directory(c);
 }
 
 void cn_conf_release(struct cn_conf *c)
@@ -250,19 +261,6 @@ static int check_devices(const struct cn_conf *c, struct cn_err *err)
     }
     free(list);
     return rc;
-}
-
-char *cn_conf_store_dir(const struct cn_conf *c)
-{
-    const char *given = getenv("STATE_DIRECTORY"), *preset = CN_LOCALSTATEDIR "/lib/controlnetd";
-
-    if (c->dir[0] == '\0')
-        return NULL;
-    if (strcmp(c->dir, "auto") != 0)
-        return cn_xstrdup(c->dir);
-    if (given != NULL && given[0] == '/') /* the first of several */
-        return cn_xprintf("%.*s/store", (int)strcspn(given, ":"), given);
-    return access(preset, W_OK) == 0 ? cn_xprintf("%s/store", preset) : NULL;
 }
 
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err)

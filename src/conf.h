@@ -28,13 +28,13 @@ struct cn_conf {
     int max_steps, max_images, max_side, max_megapixels, max_controls, max_prompt_bytes;
     /* [queue] */
     int capacity, timeout_s, async_timeout_s, priority_step_s, max_attempts, drain_s;
+    /* [store] */
+    char *dir; /* "": nothing is kept */
+    int result_ttl_s, tombstone_ttl_s, key_ttl_s, max_mb, min_free_percent;
     /* [worker] */
     char *program, *backend, *devices; /* devices: separated by blanks; "": one, of backend */
     int count, threads, start_timeout_s, hang_timeout_s;
     int lanes, max_batch, memory_mb; /* 0: the worker chooses */
-    /* [store] */
-    char *dir; /* "": none; see cn_conf_store_dir */
-    int result_ttl_s, tombstone_ttl_s, key_ttl_s, max_mb, min_free_percent;
     /* [models] */
     char *dirs; /* separated by colons */
     char *default_model; /* "": the first base model */
@@ -43,6 +43,9 @@ struct cn_conf {
     int max_per_s, requests_per_s; /* lines of each event; 0: no limit */
     int prompts;                   /* 1: prompts are logged */
 };
+
+/* Where jobs are kept unless the configuration or systemd says otherwise. */
+#define CN_STORE_DIR CN_LOCALSTATEDIR "/lib/controlnetd"
 
 typedef void (*cn_conf_visit_fn)(const char *section, const char *name, void *arg);
 
@@ -57,11 +60,6 @@ int cn_conf_set(struct cn_conf *c, const char *assignment, struct cn_err *err);
 
 /* What a single key cannot tell: addresses, files, numbers that contradict each other. */
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err);
-
-/* Where the store is: store.dir, for "auto" what the service manager gives ($STATE_DIRECTORY), else
- * lib/controlnetd under the local state directory if it can be written. NULL: there is none. The
- * caller's. */
-char *cn_conf_store_dir(const struct cn_conf *c);
 
 /* All keys as "section.key=value", sorted by section. */
 void cn_conf_print(const struct cn_conf *c, FILE *f);

@@ -47,7 +47,8 @@ class Manager:
         try:
             p = subprocess.Popen(
                 ["/bin/bash", "-c", script, *WRAP, DAEMON, "-c", self.conf, "--set",
-                 "worker.program=" + WORKER, *self.args], stdin=subprocess.DEVNULL,
+                 "worker.program=" + WORKER, "--set", "store.dir=" + os.path.join(self.dir, "store"),
+                 *self.args], stdin=subprocess.DEVNULL,
                 stdout=self.log_file, stderr=self.log_file, env=self.env, pass_fds=copies)
         finally:
             for fd in copies:
