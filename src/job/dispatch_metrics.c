@@ -7,6 +7,7 @@
 
 static const double queue_bound[] = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800};
 static const double run_bound[] = {0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300};
+static const double batch_bound[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1,
                                      2.5,   5,     10,    30,  60,   300};
 
@@ -112,6 +113,10 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d)
                           "worker,device");
     m->busy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_busy", "Jobs with the worker.",
                             "worker,device");
+    m->lanes = cn_metric_add(r, CN_GAUGE, "controlnetd_lanes", "Images in progress in the worker.",
+                             "worker");
+    m->batch =
+        HISTOGRAM("controlnetd_batch_images", "Images in one turn of a device.", NULL, batch_bound);
     m->healthy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_healthy",
                                "0 when the worker died too often lately.", "worker,device");
     m->restarts = cn_metric_add(r, CN_COUNTER, "controlnetd_worker_restarts_total",
@@ -180,6 +185,7 @@ static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
     snprintf(worker, sizeof(worker), "%d", s->index);
     cn_metric_set(m->up, cn_process_state(s->process) == CN_PROCESS_READY, worker, s->device);
     cn_metric_set(m->busy, s->n, worker, s->device);
+    cn_metric_set(m->lanes, s->busy_lanes, worker);
     cn_metric_set(m->healthy, !s->unhealthy, worker, s->device);
     cn_metric_set(m->heartbeat, (double)cn_process_pong_us(s->process) * 1e-6, worker);
     for (int c = 0; c < CN_CAUSE_COUNT; c++)
