@@ -57,16 +57,21 @@ static const struct key table[] = {
     NUMBER("limits", max_prompt_bytes, 4096, 1, 10000, RELOAD),
     NUMBER("queue", capacity, 64, 1, 100000, RELOAD),
     NUMBER("queue", timeout_s, 300, 1, 86400, RELOAD),
+    NUMBER("queue", async_timeout_s, 86400, 1, 30 * 86400, RELOAD),
     NUMBER("queue", max_attempts, 2, 1, 10, RELOAD),
     NUMBER("queue", drain_s, 300, 0, 86400, RELOAD),
+    TEXT("store", dir, CN_STORE_DIR, RESTART),
+    NUMBER("store", result_ttl_s, 86400, 1, 365 * 86400, RELOAD),
+    NUMBER("store", tombstone_ttl_s, 7 * 86400, 0, 365 * 86400, RELOAD),
+    NUMBER("store", max_mb, 0, 0, 1 << 30, RESTART),
+    NUMBER("store", min_free_percent, 5, 0, 90, RESTART),
     TEXT("worker", program, "", RESTART),
     TEXT("worker", backend, "auto", RESTART),
     NUMBER("worker", count, 1, 1, 16, RESTART),
     NUMBER("worker", threads, 0, 0, 1024, RESTART),
     NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
-    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models",
-         RESTART),
+    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models", RESTART),
     TEXT("models", default_model, "", RESTART),
     TEXT("log", level, "info", RELOAD),
     NUMBER("log", max_per_s, 10, 0, 1000000, RELOAD),
@@ -84,6 +89,17 @@ static int *number_of(const struct cn_conf *c, const struct key *k)
     return (int *)((char *)c + k->offset);
 }
 
+/* systemd makes the directory and says where it is; of several the first is meant. */
+static void use_state_directory(struct cn_conf *c)
+{
+    const char *dir = getenv("STATE_DIRECTORY");
+
+    if (dir == NULL || dir[0] == '\0')
+        return;
+    free(c->dir);
+    c->dir = cn_xprintf("%.*s", (int)strcspn(dir, ":"), dir);
+}
+
 void cn_conf_init(struct cn_conf *c)
 {
     memset(c, 0, sizeof(*c));
@@ -93,6 +109,7 @@ void cn_conf_init(struct cn_conf *c)
         else
             *number_of(c, &table[i]) = table[i].number;
     }
+    use_state_directory(c);
 }
 
 void cn_conf_release(struct cn_conf *c)

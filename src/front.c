@@ -24,6 +24,7 @@
 #include "base/metrics.h"
 #include "http/server.h"
 #include "job/dispatch.h"
+#include "job/jobs.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -55,6 +56,8 @@ struct front {
     struct cn_metric *lag, *build_info, *cpu, *resident, *virtual_bytes, *fds, *max_fds, *start;
     struct cn_metric *reloads, *reload_ok, *reload_time, *log_dropped;
     struct cn_dispatch *dispatch;
+    struct cn_store *store; /* NULL: nothing is kept */
+    struct cn_jobs *jobs;
     struct cn_server *server;
     enum step step;
     int64_t step_ns, due_ns; /* start of the step; when the tick was expected */
@@ -158,6 +161,7 @@ static void collect(void *arg)
     struct front *f = arg;
     struct cn_selfstat s;
 
+    cn_jobs_collect(f->jobs);
     cn_selfstat_read(&s);
     cn_metric_set(f->build_info, 1, PACKAGE_VERSION, f->conf.backend);
     cn_metric_set(f->cpu, s.cpu_s);
@@ -260,6 +264,9 @@ static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keys *k
     s = server_options(f);
     apply_log(&f->conf);
     cn_dispatch_configure(f->dispatch, &d);
+    cn_jobs_set_times(f->jobs, f->conf.timeout_s, f->conf.async_timeout_s, f->conf.result_ttl_s);
+    if (f->store != NULL)
+        cn_store_set_ttl(f->store, f->conf.result_ttl_s, f->conf.tombstone_ttl_s);
     cn_server_configure(f->server, &s);
     cn_keys_release(&old);
     return changed;
@@ -327,6 +334,8 @@ static void stop_now(struct front *f)
 {
     cn_server_stop(f->server);
     cn_dispatch_stop(f->dispatch);
+    if (f->store != NULL)
+        cn_store_close(f->store);
     enter(f, STOP);
 }
 
@@ -335,6 +344,7 @@ static void close_handles(struct front *f)
     if (f->closed)
         return;
     f->closed = true;
+    cn_jobs_close(f->jobs);
     uv_close((uv_handle_t *)&f->tick, NULL);
     uv_close((uv_handle_t *)&f->sigterm, NULL);
     uv_close((uv_handle_t *)&f->sigint, NULL);
@@ -354,9 +364,11 @@ static void advance(struct front *f)
     if (f->step == DRAIN && (drained(f) || spent >= f->conf.drain_s * SECOND))
         close_now(f);
     else if (f->step == CLOSE && cn_server_settled(f->server) &&
-             (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
+             ((cn_server_quiet(f->server) && cn_jobs_idle(f->jobs)) ||
+              spent >= CLOSE_GRACE_S * SECOND))
         stop_now(f);
-    else if (f->step == STOP && cn_dispatch_gone(f->dispatch) && cn_server_gone(f->server))
+    else if (f->step == STOP && cn_dispatch_gone(f->dispatch) && cn_server_gone(f->server) &&
+             (f->store == NULL || cn_store_gone(f->store)))
         close_handles(f);
 }
 
@@ -368,6 +380,7 @@ static void on_signal(uv_signal_t *h, int number)
            "signal=%d", number);
     if (f->step == RUN) {
         cn_notify("STOPPING=1\nSTATUS=draining");
+        cn_jobs_drain(f->jobs);
         cn_dispatch_drain(f->dispatch, cn_server_handoff(f->server));
         cn_server_drain(f->server);
         enter(f, DRAIN);
@@ -427,6 +440,47 @@ static void init_loop(struct front *f)
     uv_signal_start(&f->sighup, on_reload, SIGHUP);
 }
 
+static void make_jobs(struct front *f)
+{
+    struct cn_jobs_options o = CN_JOBS_DEFAULTS;
+
+    o.loop = &f->loop;
+    o.dispatch = f->dispatch;
+    o.metrics = f->metrics;
+    o.timeout_s = f->conf.timeout_s;
+    o.async_timeout_s = f->conf.async_timeout_s;
+    f->jobs = cn_jobs_new(&o);
+}
+
+/* The built-in directory may be missing or another user's, where the daemon was not installed as a
+ * service: then it runs without durable jobs, and says so. One that somebody chose must work. */
+static int open_store(struct front *f, struct cn_err *err)
+{
+    const struct cn_conf *c = &f->conf;
+    struct cn_store_options o = CN_STORE_DEFAULTS;
+    int rc;
+
+    if (c->dir[0] == '\0')
+        return CN_OK;
+    o.loop = &f->loop;
+    o.dir = c->dir;
+    o.result_ttl_s = c->result_ttl_s;
+    o.tombstone_ttl_s = c->tombstone_ttl_s;
+    o.max_bytes = (uint64_t)c->max_mb << 20;
+    o.min_free_percent = c->min_free_percent;
+    o.on_open = cn_jobs_on_store;
+    o.arg = f->jobs;
+    rc = cn_store_open(&o, &f->store, err);
+    if (rc == CN_OK) {
+        cn_jobs_set_store(f->jobs, f->store, c->result_ttl_s);
+    } else if (strcmp(c->dir, CN_STORE_DIR) == 0 && access(c->dir, W_OK | X_OK) < 0) {
+        cn_log(CN_LOG_WARNING, "store.none", err->msg, "dir=%s", c->dir);
+        *err = (struct cn_err)CN_ERR_INIT;
+        rc = CN_OK;
+    }
+    return rc;
+}
+
 static int write_port(const struct front *f, struct cn_err *err)
 {
     char text[32];
@@ -476,9 +530,12 @@ static int serve(struct front *f, struct cn_err *err)
         f->worker[i] = (struct cn_dispatch_worker){f->program, f->worker_args, f->conf.backend};
     d = dispatch_options(f);
     f->dispatch = cn_dispatch_new(&d);
+    make_jobs(f);
     s = server_options(f);
     f->server = cn_server_new(&s);
-    rc = cn_server_listen(f->server, err);
+    rc = open_store(f, err);
+    if (rc == CN_OK)
+        rc = cn_server_listen(f->server, err);
     if (rc == CN_OK)
         rc = write_port(f, err);
     if (rc == CN_OK) {
@@ -494,6 +551,8 @@ static int serve(struct front *f, struct cn_err *err)
     uv_run(&f->loop, UV_RUN_DEFAULT);
     uv_loop_close(&f->loop);
     cn_server_free(f->server);
+    cn_jobs_free(f->jobs);
+    cn_store_free(f->store);
     cn_dispatch_free(f->dispatch);
     cn_metrics_free(f->metrics);
     release_args(f);

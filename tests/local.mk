@@ -10,6 +10,7 @@ include tests/backend/local.mk
 include tests/engine/local.mk
 include tests/cli/local.mk
 include tests/wire/local.mk
+include tests/store/local.mk
 include tests/job/local.mk
 include tests/api/local.mk
 include tests/http/local.mk

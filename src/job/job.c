@@ -135,9 +135,11 @@ int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn
 {
     struct cn_job_image *image;
 
-    if (m->index >= job->spec.n || job->image[m->index].data != NULL)
+    if (m->index >= job->spec.n || job->image[m->index].len > 0)
         return cn_fail(err, CN_EFORMAT, "the worker sent image %d of %d twice or too many",
                        m->index, job->spec.n);
+    if (m->len == 0)
+        return cn_fail(err, CN_EFORMAT, "the worker sent image %d empty", m->index);
     image = &job->image[m->index];
     image->data = cn_try_alloc(m->len);
     if (image->data == NULL)
@@ -154,7 +156,7 @@ int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn
 int cn_job_complete(const struct cn_job *job, struct cn_err *err)
 {
     for (int i = 0; i < job->spec.n; i++)
-        if (job->image[i].data == NULL)
+        if (job->image[i].len == 0)
             return cn_fail(err, CN_EINTERNAL, "the worker finished without image %d", i);
     return CN_OK;
 }

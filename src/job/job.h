@@ -34,8 +34,8 @@ enum cn_job_state {
 extern const struct cn_enum cn_enum_job_state;
 
 struct cn_job_image {
-    unsigned char *data; /* encoded file; NULL: not there yet */
-    size_t len;
+    unsigned char *data; /* encoded file */
+    size_t len;          /* 0: not there yet; else, with data NULL: kept elsewhere */
     uint64_t seed;
     enum cn_format format;
     int width, height;

@@ -36,7 +36,8 @@ def sanitized():
 class Daemon:
     """One running daemon; `with Daemon("--set", "queue.capacity=2") as d:`."""
 
-    def __init__(self, *args, fake="", wait=True, env=None, listen="127.0.0.1:0", worker=WORKER):
+    def __init__(self, *args, fake="", wait=True, env=None, listen="127.0.0.1:0", worker=WORKER,
+                 store=None):
         self.dir = tempfile.mkdtemp(prefix="cn-e2e-")
         port_file = os.path.join(self.dir, "port")
         self.log_path = os.path.join(self.dir, "log")
@@ -46,7 +47,8 @@ class Daemon:
         self.log_file = open(self.log_path, "wb")
         self.proc = subprocess.Popen(
             WRAP + [DAEMON, "-c", conf, "--listen", listen, "--port-file", port_file,
-                    "--set", "worker.program=" + worker, *args],
+                    "--set", "worker.program=" + worker,
+                    "--set", "store.dir=" + (store or os.path.join(self.dir, "store")), *args],
             stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=environ)
         self.until(lambda: os.path.exists(port_file) or self.proc.poll() is not None, 20)
         if not os.path.exists(port_file):
