@@ -8,10 +8,10 @@
 
 static const double queue_bound[] = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800};
 static const double run_bound[] = {0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300};
+static const double batch_bound[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1,
                                      2.5,   5,     10,    30,  60,   300};
 
-static const double batch_bound[] = {1, 2, 4, 8, 16, 32, 64};
 static const double step_bound[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
 
 static const char *const refusal_name[] = {"", "queue_full", "draining", "no_worker", "tenant"};
@@ -124,8 +124,8 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d)
     m->lanes = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_lanes",
                              "Images the worker draws at a time.", "worker,device");
     m->lanes_busy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_lanes_busy",
-                                  "Images with the worker.", "worker,device");
-    m->batch = HISTOGRAM("controlnetd_step_batch_images",
+                                  "Images that the worker draws now.", "worker,device");
+    m->batch = HISTOGRAM("controlnetd_batch_images",
                          "Images that one turn of the device stepped together.", "worker",
                          batch_bound);
     m->step_time = HISTOGRAM("controlnetd_step_duration_seconds", "Time of one turn of the device.",
@@ -228,7 +228,7 @@ static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
     for (int c = 0; c < CN_CAUSE_COUNT; c++)
         cn_metric_inc(m->restarts, 0, worker, cn_enum_cause.name[c]);
     cn_metric_set(m->lanes, s->lanes, worker, s->device);
-    cn_metric_set(m->lanes_busy, s->images, worker, s->device);
+    cn_metric_set(m->lanes_busy, CN_MIN(s->images, s->lanes), worker, s->device);
     for (int i = 0; i < s->gauges.n; i++)
         collect_gauge(m, s, worker, &s->gauges.gauge[i]);
 }

@@ -258,6 +258,8 @@ static void on_beat(struct cn_slot *s, const struct cn_frame *f, struct cn_err *
         return;
     for (int i = 0; i < s->n; i++)
         s->job[i].heard_ns = cn_now_ns();
+    s->turn_s[s->turns++ % CN_SLOT_TURNS] = m.ms * 1e-3;
+    s->busy_lanes = m.lanes;
     cn_dispatch_count_beat(s, &m);
 }
 
@@ -280,7 +282,11 @@ void cn_dispatch_on_frame(void *slot, const struct cn_frame *f)
         on_preview(s, f, &err);
     else if (f->type == CN_FRAME_BEAT)
         on_beat(s, f, &err);
-    else if (f->type != CN_FRAME_MODEL && f->type != CN_FRAME_MANAGED)
+    else if (f->type == CN_FRAME_MODEL)
+        cn_dispatch_on_model(s, f, &err);
+    else if (f->type == CN_FRAME_MANAGED)
+        cn_dispatch_on_managed(s, f, &err);
+    else
         cn_fail(&err, CN_EFORMAT, "frame of type %d from a worker", (int)f->type);
     if (err.code != 0)
         cn_process_kill(s->process, CN_CAUSE_PROTOCOL, err.msg);
@@ -377,15 +383,20 @@ static bool any_room(const struct cn_dispatch *d)
 }
 
 /* For a job that fairness has chosen; one of them has room. */
-static struct cn_slot *best_slot(struct cn_dispatch *d)
+static struct cn_slot *best_slot(struct cn_dispatch *d, const struct cn_job *job)
 {
     struct cn_slot *best = NULL;
+    int liking = 0;
 
     for (int i = 0; i < d->o.workers; i++) {
         struct cn_slot *s = &d->slot[i];
+        int a = cn_dispatch_affinity(s, job);
 
-        if (has_room(s) && (best == NULL || s->images < best->images))
-            best = s;
+        if (!has_room(s) ||
+            (best != NULL && (a < liking || (a == liking && s->images >= best->images))))
+            continue;
+        best = s;
+        liking = a;
     }
     return best;
 }
@@ -441,7 +452,7 @@ void cn_dispatch_pump(struct cn_dispatch *d)
         return;
     place_suspects(d);
     while (any_room(d) && (job = cn_queue_pop(&d->queue)) != NULL)
-        assign(best_slot(d), job);
+        assign(best_slot(d, job), job);
 }
 
 static void on_soon(uv_idle_t *h)
