@@ -20,7 +20,8 @@ enum { CN_CONF_DEVICES = 16, CN_CONF_COUNT = 16 };
 struct cn_conf {
     /* [http] */
     char *listen, *admin_listen, *cors_origins;
-    int max_connections, header_timeout_s, body_timeout_s, idle_timeout_s;
+    int max_connections, max_streams;
+    int header_timeout_s, body_timeout_s, idle_timeout_s, stall_timeout_s;
     /* [auth] */
     char *keys_file;
     /* [limits] */
@@ -28,6 +29,7 @@ struct cn_conf {
     int max_steps, max_images, max_side, max_megapixels, max_controls, max_prompt_bytes;
     /* [queue] */
     int capacity, timeout_s, async_timeout_s, priority_step_s, max_attempts, drain_s;
+    int tenant_max_queued, tenant_max_running; /* where a key does not say */
     /* [store] */
     char *dir; /* "": nothing is kept */
     int result_ttl_s, tombstone_ttl_s, key_ttl_s, max_mb, min_free_percent;
