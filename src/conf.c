@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "http/auth.h"
 #include "http/listen.h"
+#include "job/dispatch.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -55,7 +56,10 @@ static const struct key table[] = {
     NUMBER("limits", max_megapixels, 4, 1, 256, RELOAD),
     NUMBER("limits", max_controls, 8, 0, 8, RELOAD),
     NUMBER("limits", max_prompt_bytes, 4096, 1, 10000, RELOAD),
-    NUMBER("queue", capacity, 64, 1, 100000, RELOAD),
+    NUMBER("queue", capacity, 10000, 1, 100000, RELOAD),
+    NUMBER("queue", tenant_max_queued, 5000, 0, 100000, RELOAD),
+    NUMBER("queue", tenant_max_running, 0, 0, 10000, RELOAD),
+    NUMBER("queue", priority_step_s, CN_PRIORITY_STEP_S, 0, 3600, RELOAD),
     NUMBER("queue", timeout_s, 300, 1, 86400, RELOAD),
     NUMBER("queue", async_timeout_s, 86400, 1, 30 * 86400, RELOAD),
     NUMBER("queue", max_attempts, 2, 1, 10, RELOAD),
@@ -67,6 +71,7 @@ static const struct key table[] = {
     NUMBER("store", min_free_percent, 5, 0, 90, RESTART),
     TEXT("worker", program, "", RESTART),
     TEXT("worker", backend, "auto", RESTART),
+    TEXT("worker", devices, "", RESTART),
     NUMBER("worker", count, 1, 1, 16, RESTART),
     NUMBER("worker", threads, 0, 0, 1024, RESTART),
     NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
@@ -229,6 +234,35 @@ static int check_numbers(const struct cn_conf *c, struct cn_err *err)
     return CN_OK;
 }
 
+/* "cpu", "cuda", "cuda:7". */
+static bool is_device(const char *word)
+{
+    if (strcmp(word, "cpu") == 0 || strcmp(word, "cuda") == 0)
+        return true;
+    return strncmp(word, "cuda:", 5) == 0 && word[5] != '\0' && strlen(word) <= 7 &&
+           strspn(word + 5, "0123456789") == strlen(word + 5);
+}
+
+static int check_devices(const struct cn_conf *c, struct cn_err *err)
+{
+    char *words = cn_xstrdup(c->devices), *rest = words, *word;
+    int n = 0, rc = CN_OK;
+
+    while (rc == CN_OK && (word = strsep(&rest, " \t,")) != NULL) {
+        if (word[0] == '\0')
+            continue;
+        n++;
+        if (!is_device(word))
+            rc = cn_fail(err, CN_EINVAL, "worker.devices: \"%.60s\" is none of cpu, cuda and cuda:N",
+                         word);
+    }
+    free(words);
+    if (rc == CN_OK && n * c->count > CN_WORKERS_MAX)
+        rc = cn_fail(err, CN_EINVAL, "worker.devices: %d devices and %d workers for each: over %d",
+                     n, c->count, CN_WORKERS_MAX);
+    return rc;
+}
+
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 {
     struct cn_keys keys;
@@ -236,7 +270,7 @@ int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 
     if ((rc = cn_listen_check(c->listen, err)) < 0 ||
         (c->admin_listen[0] != '\0' && (rc = cn_listen_check(c->admin_listen, err)) < 0) ||
-        (rc = check_numbers(c, err)) < 0)
+        (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0)
         return rc;
     if (cn_log_level_find(c->level) < 0)
         return cn_fail(err, CN_EINVAL,

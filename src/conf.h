@@ -26,11 +26,13 @@ struct cn_conf {
     int max_steps, max_images, max_side, max_megapixels, max_controls, max_prompt_bytes;
     /* [queue] */
     int capacity, timeout_s, async_timeout_s, max_attempts, drain_s;
+    int tenant_max_queued, tenant_max_running, priority_step_s;
     /* [store] */
     char *dir; /* "": nothing is kept */
     int result_ttl_s, tombstone_ttl_s, max_mb, min_free_percent;
     /* [worker] */
     char *program, *backend;
+    char *devices; /* "cpu", "cuda:0 cuda:1"; "": what backend says */
     int count, threads, start_timeout_s, hang_timeout_s;
     /* [models] */
     char *dirs; /* separated by colons */

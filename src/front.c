@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "args.h"
 #include "conf.h"
+#include "devices.h"
 #include "notify.h"
 #include "selfstat.h"
 #include "base/clock.h"
@@ -34,7 +35,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, END_TICK_MS = 50, MAX_ARGS = 48, MAX_WORKERS = 16, CLOSE_GRACE_S = 2 };
+enum { TICK_MS = 250, END_TICK_MS = 50, CLOSE_GRACE_S = 2 };
 
 #define SECOND INT64_C(1000000000)
 
@@ -46,9 +47,7 @@ struct front {
     struct cn_args args;
     struct cn_conf conf;
     struct cn_keys keys;
-    char *program;
-    const char *worker_args[MAX_ARGS];
-    struct cn_dispatch_worker worker[MAX_WORKERS];
+    struct cn_devices devices;
     uv_loop_t loop;
     uv_timer_t tick;
     uv_signal_t sigterm, sigint, sighup;
@@ -64,62 +63,6 @@ struct front {
     int64_t watchdog_ns, ping_ns;
     bool closed;
 };
-
-/* ---- the worker's command line ---- */
-
-/* The program that the configuration names; else the one beside this program (a build tree), else
- * the installed one. */
-static char *worker_program(const struct cn_conf *c)
-{
-    const char *name =
-        strcmp(c->backend, "cuda") == 0 ? "controlnet-worker-cuda" : "controlnet-worker";
-    char self[512];
-    ssize_t n;
-    char *path;
-
-    if (c->program[0] != '\0')
-        return cn_xstrdup(c->program);
-    n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n < 0 ? 0 : n] = '\0';
-    if (strrchr(self, '/') != NULL)
-        *strrchr(self, '/') = '\0';
-    path = cn_xprintf("%s/%s", self, name);
-    if (access(path, X_OK) != 0) {
-        free(path);
-        path = cn_xprintf(CN_LIBEXECDIR "/%s", name);
-    }
-    return path;
-}
-
-static void make_worker_args(struct front *f)
-{
-    char *dirs = cn_xstrdup(f->conf.dirs), *rest = dirs, *dir;
-    int n = 0;
-
-    f->worker_args[n++] = "--backend";
-    f->worker_args[n++] = cn_xstrdup(f->conf.backend);
-    f->worker_args[n++] = "--threads";
-    f->worker_args[n++] = cn_xprintf("%d", f->conf.threads);
-    if (f->conf.default_model[0] != '\0') {
-        f->worker_args[n++] = "--default";
-        f->worker_args[n++] = cn_xstrdup(f->conf.default_model);
-    }
-    while (n + 3 < MAX_ARGS && (dir = strsep(&rest, ":")) != NULL) {
-        if (dir[0] == '\0')
-            continue;
-        f->worker_args[n++] = "--models";
-        f->worker_args[n++] = cn_xstrdup(dir);
-    }
-    f->worker_args[n] = NULL;
-    free(dirs);
-}
-
-static void release_args(struct front *f)
-{
-    for (int i = 1; i < MAX_ARGS && f->worker_args[i - 1] != NULL; i += 2)
-        free((char *)f->worker_args[i]);
-    free(f->program);
-}
 
 /* ---- metrics of the process ---- */
 
@@ -194,9 +137,12 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
 
     o.loop = &f->loop;
     o.metrics = f->metrics;
-    o.worker = f->worker;
-    o.workers = c->count;
+    o.worker = f->devices.worker;
+    o.workers = f->devices.n;
     o.queue_capacity = c->capacity;
+    o.priority_step_s = c->priority_step_s;
+    o.tenant.max_queued = c->tenant_max_queued;
+    o.tenant.max_running = c->tenant_max_running;
     o.max_attempts = c->max_attempts;
     o.timeout_s = c->timeout_s;
     o.start_timeout_s = c->start_timeout_s;
@@ -524,10 +470,7 @@ static int serve(struct front *f, struct cn_err *err)
     init_loop(f);
     cn_metric_set(f->reload_ok, 1);
     cn_metric_set(f->reload_time, (double)cn_wall_us() * 1e-6);
-    make_worker_args(f);
-    f->program = worker_program(&f->conf);
-    for (int i = 0; i < f->conf.count; i++)
-        f->worker[i] = (struct cn_dispatch_worker){f->program, f->worker_args, f->conf.backend};
+    cn_devices_init(&f->devices, &f->conf);
     d = dispatch_options(f);
     f->dispatch = cn_dispatch_new(&d);
     make_jobs(f);
@@ -555,7 +498,7 @@ static int serve(struct front *f, struct cn_err *err)
     cn_store_free(f->store);
     cn_dispatch_free(f->dispatch);
     cn_metrics_free(f->metrics);
-    release_args(f);
+    cn_devices_release(&f->devices);
     return rc;
 }
 

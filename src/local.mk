@@ -24,6 +24,7 @@ libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c
 sbin_PROGRAMS += controlnetd
 controlnetd_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
 controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
+    %reldir%/devices.h %reldir%/devices.c \
     %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c
 controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
