@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "http/auth.h"
 #include "http/listen.h"
-#include "job/dispatch.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -59,28 +58,33 @@ static const struct key table[] = {
     NUMBER("queue", capacity, 10000, 1, 100000, RELOAD),
     NUMBER("queue", tenant_max_queued, 5000, 0, 100000, RELOAD),
     NUMBER("queue", tenant_max_running, 0, 0, 10000, RELOAD),
-    NUMBER("queue", priority_step_s, CN_PRIORITY_STEP_S, 0, 3600, RELOAD),
     NUMBER("queue", timeout_s, 300, 1, 86400, RELOAD),
     NUMBER("queue", async_timeout_s, 86400, 1, 30 * 86400, RELOAD),
+    NUMBER("queue", priority_step_s, 60, 0, 86400, RELOAD),
     NUMBER("queue", max_attempts, 2, 1, 10, RELOAD),
     NUMBER("queue", drain_s, 300, 0, 86400, RELOAD),
     TEXT("store", dir, CN_STORE_DIR, RESTART),
     NUMBER("store", result_ttl_s, 86400, 1, 365 * 86400, RELOAD),
     NUMBER("store", tombstone_ttl_s, 7 * 86400, 0, 365 * 86400, RELOAD),
+    NUMBER("store", key_ttl_s, 86400, 1, 365 * 86400, RESTART),
     NUMBER("store", max_mb, 0, 0, 1 << 30, RESTART),
     NUMBER("store", min_free_percent, 5, 0, 90, RESTART),
     TEXT("worker", program, "", RESTART),
     TEXT("worker", backend, "auto", RESTART),
     TEXT("worker", devices, "", RESTART),
-    NUMBER("worker", count, 1, 1, 16, RESTART),
+    NUMBER("worker", count, 1, 1, CN_CONF_COUNT, RESTART),
     NUMBER("worker", threads, 0, 0, 1024, RESTART),
+    NUMBER("worker", lanes, 0, 0, 64, RESTART),
+    NUMBER("worker", max_batch, 0, 0, 64, RESTART),
+    NUMBER("worker", memory_mb, 0, 0, 1 << 24, RESTART),
     NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
-    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models", RESTART),
+    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models",
+         RESTART),
     TEXT("models", default_model, "", RESTART),
     TEXT("log", level, "info", RELOAD),
     NUMBER("log", max_per_s, 10, 0, 1000000, RELOAD),
-    NUMBER("log", requests_per_s, 100, 0, 1000000, RELOAD),
+    NUMBER("log", requests_per_s, 300, 0, 1000000, RELOAD),
     SWITCH("log", prompts, 0, RELOAD),
 };
 
@@ -234,32 +238,33 @@ static int check_numbers(const struct cn_conf *c, struct cn_err *err)
     return CN_OK;
 }
 
-/* "cpu", "cuda", "cuda:7". */
-static bool is_device(const char *word)
+/* "cpu", "cuda" or "cuda:N". */
+static bool is_device(const char *name)
 {
-    if (strcmp(word, "cpu") == 0 || strcmp(word, "cuda") == 0)
+    if (strcmp(name, "cpu") == 0 || strcmp(name, "cuda") == 0)
         return true;
-    return strncmp(word, "cuda:", 5) == 0 && word[5] != '\0' && strlen(word) <= 7 &&
-           strspn(word + 5, "0123456789") == strlen(word + 5);
+    return strncmp(name, "cuda:", 5) == 0 && name[5] != '\0' &&
+           name[5 + strspn(name + 5, "0123456789")] == '\0';
 }
 
 static int check_devices(const struct cn_conf *c, struct cn_err *err)
 {
-    char *words = cn_xstrdup(c->devices), *rest = words, *word;
-    int n = 0, rc = CN_OK;
+    char *list = cn_xstrdup(c->devices), *rest = list, *device;
+    int rc = CN_OK, n = 0;
 
-    while (rc == CN_OK && (word = strsep(&rest, " \t,")) != NULL) {
-        if (word[0] == '\0')
+    while (rc == CN_OK && (device = strsep(&rest, " ,")) != NULL) {
+        if (device[0] == '\0')
             continue;
-        n++;
-        if (!is_device(word))
-            rc = cn_fail(err, CN_EINVAL, "worker.devices: \"%.60s\" is none of cpu, cuda and cuda:N",
-                         word);
+        if (!is_device(device))
+            rc = cn_fail(err, CN_EINVAL, "worker.devices: \"%.60s\" is none of cpu, cuda, cuda:N",
+                         device);
+        else if (++n > CN_CONF_DEVICES)
+            rc = cn_fail(err, CN_EINVAL, "worker.devices: more than %d devices", CN_CONF_DEVICES);
     }
-    free(words);
-    if (rc == CN_OK && n * c->count > CN_WORKERS_MAX)
+    free(list);
+    if (rc == CN_OK && n * c->count > CN_CONF_WORKERS)
         rc = cn_fail(err, CN_EINVAL, "worker.devices: %d devices and %d workers for each: over %d",
-                     n, c->count, CN_WORKERS_MAX);
+                     n, c->count, CN_CONF_WORKERS);
     return rc;
 }
 

@@ -57,9 +57,11 @@ struct cn_slot {
 
 struct cn_dispatch_metrics {
     struct cn_metric *submitted, *finished, *failed, *retried, *refused;
-    struct cn_metric *queue_jobs, *queue_priority, *queue_capacity, *queue_users, *oldest;
+    struct cn_metric *queue_jobs, *queue_capacity, *queue_users, *oldest;
     struct cn_metric *queue_time, *run_time, *stage_time, *steps, *images;
-    struct cn_metric *up, *busy, *restarts, *heartbeat, *gauge, *healthy, *lanes, *batch;
+    struct cn_metric *up, *busy, *restarts, *heartbeat, *healthy;
+    struct cn_metric *lanes, *lanes_busy, *batch, *step_time;
+    struct cn_metric *gpu_used, *gpu_total, *resident, *report;
 };
 
 /* Moving average of seconds for a unit of cost: the quotient of two fading sums. */
@@ -145,6 +147,8 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d);
 const char *cn_refusal_name(enum cn_refusal why);
 const char *cn_priority_name(int priority); /* "low", "normal", "high" */
 void cn_dispatch_count_end(struct cn_dispatch *d, const struct cn_job *job);
+
+void cn_dispatch_count_beat(struct cn_slot *s, const struct cn_msg_beat *m);
 
 /* Brings the clocks of slot (and of all) up to now; before the number of its images changes. */
 void cn_dispatch_clock(struct cn_slot *s);

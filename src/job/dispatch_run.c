@@ -77,11 +77,14 @@ static void log_end(const struct cn_job *job)
     double ran = job->started_ns ? (double)(job->ended_ns - job->started_ns) : 0;
 
     cn_log(job->state == CN_JOB_FAILED ? CN_LOG_WARNING : CN_LOG_INFO, "job.end", job->err.msg,
-           "job_id=%s outcome=%s model=%s tenant=%s priority=%d attempt=%d images=%d steps=%d "
-           "queue_ms=%.1f run_ms=%.1f",
+           "job_id=%s outcome=%s model=%s tenant=%s priority=%d attempt=%d worker=%d images=%d "
+           "steps=%d queue_ms=%.1f run_ms=%.1f",
            job->name, job->poison ? "poison" : cn_enum_job_state.name[job->state], job->spec.model,
-           job->tenant->name, job->priority, job->attempt, job->spec.n, job->spec.steps,
-           waited * 1e-6, ran * 1e-6);
+           job->tenant->name, job->priority, job->attempt, job->worker, job->spec.n,
+           job->spec.steps, waited * 1e-6, ran * 1e-6);
+    if (cn_log_prompts())
+        cn_log(CN_LOG_INFO, "job.prompt", "", "job_id=%s prompt=%s negative_prompt=%s", job->name,
+               job->spec.prompt, job->spec.negative_prompt);
 }
 
 void cn_dispatch_told(struct cn_dispatch *d, struct cn_job *job)
@@ -257,7 +260,7 @@ static void on_beat(struct cn_slot *s, const struct cn_frame *f, struct cn_err *
         s->job[i].heard_ns = cn_now_ns();
     s->turn_s[s->turns++ % CN_SLOT_TURNS] = m.ms * 1e-3;
     s->busy_lanes = m.lanes;
-    cn_metric_observe(s->d->m.batch, m.images);
+    cn_dispatch_count_beat(s, &m);
 }
 
 void cn_dispatch_on_frame(void *slot, const struct cn_frame *f)
@@ -350,6 +353,7 @@ static void assign(struct cn_slot *s, struct cn_job *job)
                                               .heard_ns = now,
                                               .device_s = s->device_s};
         s->images += job->spec.n;
+        job->worker = s->index;
         s->closed = job->alone;
         cn_process_send(s->process, &b);
         cn_job_move(job, CN_JOB_RUNNING);

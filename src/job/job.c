@@ -40,7 +40,7 @@ struct cn_job *cn_job_new(struct cn_spec *spec)
     job->id = ++last_id;
     job->refs = 1;
     job->attempt = 1;
-    job->last_worker = -1;
+    job->worker = job->last_worker = -1;
     job->spec = *spec;
     memset(spec, 0, sizeof(*spec));
     if (!job->spec.has_seed) {
