@@ -162,6 +162,8 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
     o.workers = f->fleet.n;
     o.queue_capacity = c->capacity;
     o.priority_step_s = c->priority_step_s;
+    o.tenant.max_queued = c->tenant_max_queued;
+    o.tenant.max_running = c->tenant_max_running;
     o.max_attempts = c->max_attempts;
     o.timeout_s = c->timeout_s;
     o.start_timeout_s = c->start_timeout_s;
@@ -206,14 +208,12 @@ static struct cn_server_options server_options(struct front *f)
 /* Who the keys stand for, and what each may have. */
 static void set_tenants(struct front *f)
 {
-    struct cn_tenant_limits preset = CN_TENANT_DEFAULTS;
+    const struct cn_tenant_limits preset = dispatch_options(f).tenant;
     struct cn_tenant_rule *rule;
     size_t n;
 
-    preset.max_queued = f->conf.tenant_max_queued;
-    preset.max_running = f->conf.tenant_max_running;
     cn_keys_rules(&f->keys, &preset, &rule, &n);
-    cn_dispatch_set_tenants(f->dispatch, &preset, rule, n);
+    cn_dispatch_set_tenants(f->dispatch, rule, n);
     free(rule);
 }
 

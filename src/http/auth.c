@@ -26,7 +26,7 @@ struct option {
 
 static const struct option number_options[] = {
     {"weight", offsetof(struct cn_key, weight), 1, 1000},
-    {"max_queued", offsetof(struct cn_key, max_queued), 1, 1000000},
+    {"max_queued", offsetof(struct cn_key, max_queued), 0, 1000000},
     {"max_running", offsetof(struct cn_key, max_running), 0, 1000000},
     {"max_priority", offsetof(struct cn_key, max_priority), -10, 10},
 };
