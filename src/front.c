@@ -162,6 +162,8 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
     o.workers = f->fleet.n;
     o.queue_capacity = c->capacity;
     o.priority_step_s = c->priority_step_s;
+    o.tenant.max_queued = c->tenant_max_queued;
+    o.tenant.max_running = c->tenant_max_running;
     o.max_attempts = c->max_attempts;
     o.timeout_s = c->timeout_s;
     o.start_timeout_s = c->start_timeout_s;
