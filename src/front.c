@@ -541,12 +541,14 @@ static void make_parts(struct front *f)
     f->server = cn_server_new(&s);
 }
 
+/* Listens first: the disk may take a tenth of a second for a new store, and clients wait for the
+ * loop in the backlog. */
 static int start(struct front *f, struct cn_err *err)
 {
-    int rc = open_store(f, err);
+    int rc = cn_server_listen(f->server, err);
 
     if (rc == CN_OK)
-        rc = cn_server_listen(f->server, err);
+        rc = open_store(f, err);
     if (rc == CN_OK)
         rc = write_port(f, err);
     if (rc < 0)
