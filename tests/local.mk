@@ -15,5 +15,6 @@ include tests/job/local.mk
 include tests/api/local.mk
 include tests/http/local.mk
 include tests/e2e/local.mk
+include tests/ops/local.mk
 include tests/fuzz/local.mk
 include tests/lint/local.mk

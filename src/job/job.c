@@ -40,7 +40,7 @@ struct cn_job *cn_job_new(struct cn_spec *spec)
     job->id = ++last_id;
     job->refs = 1;
     job->attempt = 1;
-    job->last_worker = -1;
+    job->worker = job->last_worker = -1;
     job->spec = *spec;
     memset(spec, 0, sizeof(*spec));
     if (!job->spec.has_seed) {
@@ -117,10 +117,8 @@ void cn_job_forget_attempt(struct cn_job *job)
 
 void cn_job_steps(const struct cn_job *job, int *ret_done, int *ret_total)
 {
-    const struct cn_msg_progress *p = &job->progress;
-
-    *ret_total = p->steps * job->spec.n;
-    *ret_done = job->state == CN_JOB_SUCCEEDED ? *ret_total : p->image * p->steps + p->step;
+    *ret_total = job->progress.total;
+    *ret_done = job->state == CN_JOB_SUCCEEDED ? job->progress.total : job->progress.done;
 }
 
 double cn_job_fraction(const struct cn_job *job)

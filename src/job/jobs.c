@@ -80,8 +80,6 @@ static void init_metrics(struct cn_jobs *js)
                                "Operations that wait for the disk.", NULL);
     m->bytes = cn_metric_add(r, CN_GAUGE, "controlnetd_store_bytes",
                              "Bytes of results and of inputs of waiting jobs.", NULL);
-    m->free_bytes = cn_metric_add(r, CN_GAUGE, "controlnetd_store_free_bytes",
-                                  "Free bytes of the store's file system.", NULL);
     m->watches = cn_metric_add(r, CN_GAUGE, "controlnetd_job_watchers",
                                "Clients that follow a job's events.", NULL);
     m->records =
@@ -189,5 +187,4 @@ void cn_jobs_collect(struct cn_jobs *js)
     cn_metric_set(js->m.commit_s, f.commit_s);
     cn_metric_set(js->m.waiting, (double)f.waiting);
     cn_metric_set(js->m.bytes, (double)f.used_bytes);
-    cn_metric_set(js->m.free_bytes, (double)f.free_bytes);
 }

@@ -100,7 +100,7 @@ struct cn_watch {
 };
 
 struct cn_jobs_metrics {
-    struct cn_metric *operations, *failures, *commits, *bytes, *free_bytes, *waiting, *up,
+    struct cn_metric *operations, *failures, *commits, *bytes, *waiting, *up,
         *commit_s;
     struct cn_metric *watches, *records;
 };

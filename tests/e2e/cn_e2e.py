@@ -143,6 +143,8 @@ class Daemon:
             return out
 
     def metric(self, name, **labels):
+        """The sum of the series that have these labels; 0 when there are none."""
+        total = 0.0
         for line in self.get("/metrics").body.decode().splitlines():
             if line.startswith("#"):
                 continue
@@ -150,8 +152,8 @@ class Daemon:
             key, _, rest = head.partition("{")
             have = dict(p.split("=", 1) for p in rest.rstrip("}").split(",") if p)
             if key == name and all(have.get(k) == '"%s"' % v for k, v in labels.items()):
-                return float(value)
-        return 0.0
+                total += float(value)
+        return total
 
     def worker_pid(self):
         return self.events("worker.hello")[-1]["pid"]
