@@ -20,6 +20,7 @@ void rig_init(struct rig *r, const char *fake)
     r->so.min_free_percent = 0;
     r->jo = (struct cn_jobs_options)CN_JOBS_DEFAULTS;
     r->queue_capacity = 1000;
+    r->tenant_max_queued = 1000;
     r->workers = 1;
 }
 
@@ -36,6 +37,7 @@ void rig_begin(struct rig *r)
     d.worker = &worker;
     d.workers = r->workers;
     d.queue_capacity = r->queue_capacity;
+    d.tenant.max_queued = r->tenant_max_queued;
     r->dispatch = r->jo.dispatch = cn_dispatch_new(&d);
     r->jobs = cn_jobs_new(&r->jo);
     r->store = NULL;

@@ -10,7 +10,7 @@ struct rig {
     char dir[64]; /* of the store; kept between lives */
     struct cn_store_options so;
     struct cn_jobs_options jo;
-    int queue_capacity, workers;
+    int queue_capacity, tenant_max_queued, workers;
     bool no_store;
     struct cn_metrics *metrics;
     struct cn_dispatch *dispatch;
