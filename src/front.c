@@ -162,6 +162,8 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
     o.workers = f->fleet.n;
     o.queue_capacity = c->capacity;
     o.priority_step_s = c->priority_step_s;
+    o.tenant.max_queued = c->tenant_max_queued;
+    o.tenant.max_running = c->tenant_max_running;
     o.max_attempts = c->max_attempts;
     o.timeout_s = c->timeout_s;
     o.start_timeout_s = c->start_timeout_s;
@@ -522,12 +524,14 @@ static void make_parts(struct front *f)
     f->server = cn_server_new(&s);
 }
 
+/* Listens first: the disk may take a tenth of a second for a new store, and clients wait for the
+ * loop in the backlog. */
 static int start(struct front *f, struct cn_err *err)
 {
-    int rc = open_store(f, err);
+    int rc = cn_server_listen(f->server, err);
 
     if (rc == CN_OK)
-        rc = cn_server_listen(f->server, err);
+        rc = open_store(f, err);
     if (rc == CN_OK)
         rc = write_port(f, err);
     if (rc < 0)
