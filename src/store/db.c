@@ -235,6 +235,14 @@ static int number_of(struct cn_db *db, const char *text, int *ret, struct cn_err
     return rc == SQLITE_OK ? CN_OK : CN_ESTORAGE;
 }
 
+bool cn_db_is_current(struct cn_db *db)
+{
+    int version = 0;
+
+    return number_of(db, "pragma user_version", &version, NULL) == CN_OK &&
+           version == CN_STORE_VERSION;
+}
+
 static int migrate(struct cn_db *db, const char *path, struct cn_err *err)
 {
     char text[64];
