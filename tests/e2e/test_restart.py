@@ -153,7 +153,7 @@ class Restart(Case):
         self.ready(m)
         load.stop()
         once_up(lambda: not self.open_jobs(m), 60)
-        states = collections.Counter(self.job(m, i)["status"] for i in load.ids)
+        states = collections.Counter(self.job(m, i)["state"] for i in load.ids)
         self.assertEqual(set(states), {"succeeded"}, states)
         self.assertEqual(load.bad[:5], [], "%d of %d failed" % (len(load.bad), load.count))
         self.assertGreater(load.count, 10 * RESTARTS)

@@ -54,7 +54,7 @@ class Soak(Case):
         end = time.monotonic() + 60 * SLOW
         while True:
             job = json.loads(d.get(path).body)
-            if job["status"] in FINAL:
+            if job["state"] in FINAL:
                 return job
             assert time.monotonic() < end, job
             time.sleep(0.02)
@@ -62,7 +62,7 @@ class Soak(Case):
     def polled(self, d, rnd):
         path = self.submit(d, self.spec(rnd, n=rnd.randint(1, 2)))
         job = self.wait(d, path)
-        assert job["status"] == "succeeded", job
+        assert job["state"] == "succeeded", job
         assert d.get(path + "/images/0").status == 200
 
     def followed(self, d, rnd):
@@ -83,7 +83,7 @@ class Soak(Case):
         r = d.request("DELETE", path)
         assert r.status in (200, 202), (r.status, r.body)
         job = self.wait(d, path)
-        assert job["status"] in ("cancelled", "succeeded"), job
+        assert job["state"] in ("cancelled", "succeeded"), job
 
     def hung_up(self, d, rnd):
         c = d.connect()
@@ -99,7 +99,7 @@ class Soak(Case):
 
     def failing(self, d, rnd):
         path = self.submit(d, self.spec(rnd, prompt="fail=EINTERNAL"))
-        assert self.wait(d, path)["status"] == "failed"
+        assert self.wait(d, path)["state"] == "failed"
 
     def killed(self, d, rnd):
         """A worker dies while it works; its jobs are tried again."""
@@ -165,7 +165,7 @@ class Soak(Case):
             self.assertEqual(self.wrong, [])
             self.settled(d)
             states = collections.Counter(
-                json.loads(d.get("/v1/jobs/" + i).body)["status"] for i in self.ids)
+                json.loads(d.get("/v1/jobs/" + i).body)["state"] for i in self.ids)
             self.assertEqual(set(states) - set(FINAL), set())
             after = w.rss()
             d.until(lambda: w.fds() <= fds)
