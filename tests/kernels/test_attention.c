@@ -26,6 +26,19 @@ static float *dense(struct test_case *t, const float *x, int rows, int d, int st
     return y;
 }
 
+/* [rows,d] in rows of that stride, with NaN between. */
+static void *columns(struct test_case *t, int rows, int d, int stride, float **ret)
+{
+    size_t count = (size_t)rows * (size_t)stride;
+    void *p = case_input(t, count, ret);
+
+    for (size_t i = 0; i < count; i++)
+        if (i % (size_t)stride >= (size_t)d)
+            (*ret)[i] = NAN;
+    case_put(t, p, t->dt, *ret, count);
+    return p;
+}
+
 /* q, k and v are columns of wider rows; what lies beside them must stay out of it. */
 static void attention(enum cnk_dtype dt, int n, int s, int tokens, int heads, int dh, bool causal,
                       int extra)
@@ -38,10 +51,10 @@ static void attention(enum cnk_dtype dt, int n, int s, int tokens, int heads, in
     float *q, *k, *v, *want, *all;
     struct test_case t;
 
-    case_begin(&t, dt, (size_t)extra % 2);
-    arg.q = case_input(&t, (size_t)n * (size_t)s * (size_t)arg.a.q_stride, &q);
-    arg.k = case_input(&t, (size_t)n * (size_t)tokens * (size_t)arg.a.k_stride, &k);
-    arg.v = case_input(&t, (size_t)n * (size_t)tokens * (size_t)arg.a.v_stride, &v);
+    case_begin(&t, dt, extra % 2 != 0 ? CASE_ALL_OFF : 0);
+    arg.q = columns(&t, n * s, d, arg.a.q_stride, &q);
+    arg.k = columns(&t, n * tokens, d, arg.a.k_stride, &k);
+    arg.v = columns(&t, n * tokens, d, arg.a.v_stride, &v);
     arg.y = case_input(&t, out, &all);
     want = case_floats(&t, (size_t)(n * s) * (size_t)d);
     cnk_ref_attention(want, dense(&t, q, n * s, d, arg.a.q_stride),

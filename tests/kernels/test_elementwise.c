@@ -27,7 +27,7 @@ static int launch_bias_act(struct test_case *t, void *arg)
 enum place { APART, ON_X, ON_RESIDUAL };
 
 static void bias_act(enum cnk_dtype dt, struct cnk_bias_act s, bool bias, bool residual,
-                     size_t shift, enum place place)
+                     unsigned which, enum place place)
 {
     size_t count = s.rows * (size_t)s.c;
     struct arg arg = {.sizes = &s};
@@ -35,7 +35,7 @@ static void bias_act(enum cnk_dtype dt, struct cnk_bias_act s, bool bias, bool r
     struct test_case t;
     void *dx, *dz = NULL;
 
-    case_begin(&t, dt, shift);
+    case_begin(&t, dt, which);
     arg.x = dx = case_input(&t, count, &x);
     for (size_t i = 0; i < count; i += 3) /* the tails of the activations too */
         x[i] *= 5.0f;
@@ -52,7 +52,9 @@ static void bias_act(enum cnk_dtype dt, struct cnk_bias_act s, bool bias, bool r
     case_end(&t);
 }
 
-static const int widths[] = {1, 3, 7, 8, 31, 33, 65, 320};
+static const int widths[] = {1, 3, 7, 8, 31, 33, 65, 320, 64, 64, 64, 64};
+/* Off their alignment: nothing, everything, one tensor. */
+static const unsigned off[] = {0, CASE_ALL_OFF, 1, 2, 4};
 
 static void test_bias_act(void **state)
 {
@@ -65,7 +67,7 @@ static void test_bias_act(void **state)
                                                .c = widths[i],
                                                .alpha = how < 4 ? 1.0f : -0.7f,
                                                .act = (enum cnk_act)((how + (int)i) % 5)},
-                         how & 1, how & 2, i % 4 == 3, (enum place)((how + (int)i) % 3));
+                         how & 1, how & 2, off[i % 5], (enum place)((how + (int)i) % 3));
 }
 
 /* Without bias, residual or activation: a copy to the bit; more than one sweep of the grid. */
@@ -112,7 +114,7 @@ static void test_geglu(void **state)
             float *x, *want;
             struct test_case t;
 
-            case_begin(&t, case_types[d], i % 3 == 1);
+            case_begin(&t, case_types[d], off[i % 5]);
             arg.x = case_input(&t, 2 * count, &x);
             arg.y = case_output(&t, count);
             want = case_floats(&t, count);
@@ -132,7 +134,7 @@ static int launch_add_channel(struct test_case *t, void *arg)
     return cnk_add_channel(t->dt, a->y, a->x, a->f, a->sizes, NULL);
 }
 
-static void add_channel(enum cnk_dtype dt, struct cnk_add_channel s, size_t shift, bool in_place)
+static void add_channel(enum cnk_dtype dt, struct cnk_add_channel s, unsigned which, bool in_place)
 {
     size_t count = (size_t)s.n * (size_t)s.c * (size_t)s.hw;
     struct arg arg = {.sizes = &s};
@@ -140,7 +142,7 @@ static void add_channel(enum cnk_dtype dt, struct cnk_add_channel s, size_t shif
     struct test_case t;
     void *dx;
 
-    case_begin(&t, dt, shift);
+    case_begin(&t, dt, which);
     arg.x = dx = case_input(&t, count, &x);
     arg.f = case_f32(&t, (size_t)s.n * (size_t)s.t_width, &add);
     arg.y = in_place ? dx : case_output(&t, count);
@@ -161,9 +163,9 @@ static void test_add_channel(void **state)
     for (int d = 0; d < 3; d++)
         for (size_t i = 0; i < CN_LEN(widths); i++) {
             struct cnk_add_channel s = {.n = 1 + (int)i % 4, .c = widths[i], .hw = 1 + (int)i * 5,
-                                        .t_width = widths[i] + 9, .t_offset = (int)i};
+                                        .t_width = widths[i] + 12, .t_offset = (int)i};
 
-            add_channel(case_types[d], s, i % 4 == 3, i % 2 != 0);
+            add_channel(case_types[d], s, off[i % 5], i % 2 != 0);
         }
 }
 
@@ -175,7 +177,7 @@ static int launch_add_rows(struct test_case *t, void *arg)
 }
 
 /* Some rows have weight 0. There y is x, to the bit, whatever z holds. */
-static void add_rows(enum cnk_dtype dt, int n, size_t row, size_t shift, enum place place)
+static void add_rows(enum cnk_dtype dt, int n, size_t row, unsigned which, enum place place)
 {
     enum { WIDTH = 13, OFFSET = 4 };
     struct cnk_add_rows s = {.n = n, .row = row, .w_width = WIDTH, .w_offset = OFFSET};
@@ -185,7 +187,7 @@ static void add_rows(enum cnk_dtype dt, int n, size_t row, size_t shift, enum pl
     struct test_case t;
     void *dx, *dz;
 
-    case_begin(&t, dt, shift);
+    case_begin(&t, dt, which);
     arg.x = dx = case_input(&t, count, &x);
     arg.z = dz = case_input(&t, count, &z);
     arg.f = case_f32(&t, (size_t)n * WIDTH, &w);
@@ -219,13 +221,14 @@ static void add_rows(enum cnk_dtype dt, int n, size_t row, size_t shift, enum pl
 
 static void test_add_rows(void **state)
 {
-    static const size_t rows[] = {1, 3, 7, 31, 33, 64, 65, 2056};
+    static const size_t rows[] = {1, 3, 7, 31, 33, 64, 65, 64, 64, 64, 64, 2056};
 
     (void)state;
     for (int d = 0; d < 3; d++)
         for (size_t i = 0; i < CN_LEN(rows); i++)
             for (int p = 0; p < 3; p++)
-                add_rows(case_types[d], 1 + (int)(i + (size_t)p) % 5, rows[i], i % 4 == 1,
+                add_rows(case_types[d], 1 + (int)(i + (size_t)p) % 5, rows[i],
+                         i < 6 ? 0 : i == 6 ? CASE_ALL_OFF : i < 11 ? 1u << (i - 7) : 0,
                          (enum place)p);
 }
 

@@ -1,4 +1,4 @@
-/* The emulator itself: it finds the mistakes of bad_kernels.cc, and computes what a device would. */
+/* The emulator itself: it finds the mistakes of bad_kernels.cc, and computes as a device would. */
 #include "base/base.h"
 
 #include "tests/kernels/bad_kernels.h"

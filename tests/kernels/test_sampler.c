@@ -54,7 +54,7 @@ static void update(enum cnk_dtype edt, enum cnk_dtype idt, struct cnk_update a)
     float *x, *h, *z, *e, *in;
     struct test_case t;
 
-    case_begin(&t, idt, (size_t)a.c % 2);
+    case_begin(&t, idt, a.c % 2 != 0 ? CASE_ALL_OFF & ~0x1f : 0);
     fill_lanes(lanes);
     arg.lanes = case_bytes(&t, lanes, sizeof(lanes));
     arg.x = case_f32(&t, LANES * count, &x);
@@ -118,6 +118,33 @@ static void test_unused(void **state)
     case_end(&t);
 }
 
+/* One number alone: every input reaches every result. */
+static void test_single(void **state)
+{
+    enum { PIXELS = 9, COUNT = PIXELS * 4 };
+
+    (void)state;
+    for (int k = 0; k < CNK_LANE_OUT * CNK_LANE_IN; k++) {
+        struct cnk_lane lane = {.row = 1, .row_uncond = 0, .guidance = 7.5f, .in_scale = 1.0f};
+        struct arg arg = {.edt = CNK_F32, .a = {1, PIXELS, 4, 4, 4}};
+        float *x, *h, *z, *e;
+        struct test_case t;
+
+        case_begin(&t, CNK_F32, 0);
+        lane.m[k / CNK_LANE_IN][k % CNK_LANE_IN] = 0.5f;
+        arg.lanes = case_bytes(&t, &lane, sizeof(lane));
+        arg.x = case_f32(&t, COUNT, &x);
+        arg.h = case_f32(&t, CNK_HISTORY * COUNT, &h);
+        arg.z = case_f32(&t, COUNT, &z);
+        arg.e = case_input(&t, 2 * COUNT, &e);
+        cnk_ref_update(x, h, z, e, NULL, &lane, &arg.a);
+        case_run(&t, launch, &arg);
+        case_close_as(&t, "update, latent", arg.x, CNK_F32, x, COUNT);
+        case_close_as(&t, "update, history", arg.h, CNK_F32, h, CNK_HISTORY * COUNT);
+        case_end(&t);
+    }
+}
+
 static void test_refused(void **state)
 {
     struct cnk_lane lane = {.row = 0, .row_uncond = -1};
@@ -137,6 +164,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_update),
         cmocka_unit_test(test_unused),
+        cmocka_unit_test(test_single),
         cmocka_unit_test(test_refused),
     };
 
