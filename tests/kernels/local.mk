@@ -60,4 +60,10 @@ check_PROGRAMS += tests/kernels/test_sampler
 tests_kernels_test_sampler_SOURCES = %reldir%/test_sampler.c $(cnk_case_sources)
 tests_kernels_test_sampler_LDADD = $(cnk_case_libs)
 TESTS += tests/kernels/test_sampler
+
+check_PROGRAMS += tests/kernels/test_lanes
+tests_kernels_test_lanes_SOURCES = %reldir%/test_lanes.c $(cnk_case_sources)
+tests_kernels_test_lanes_LDADD = $(cnkemu_libs) libcnkref.a libcndiffusion.a libcnbase.a \
+    $(CMOCKA_LIBS)
+TESTS += tests/kernels/test_lanes
 endif

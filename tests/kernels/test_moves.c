@@ -96,9 +96,8 @@ static int launch_concat(struct test_case *t, void *arg)
 
 static void test_concat(void **state)
 {
-    static const size_t widths[][2] = {{1, 1},  {3, 7},  {8, 16}, {33, 31}, {65, 1},
-                                       {64, 8}, {0, 16}, {16, 0}, {64, 64},
-                                       {0, 0},   {320, 640}};
+    static const size_t widths[][2] = {{1, 1},   {3, 7},   {8, 16},  {33, 31}, {65, 1}, {64, 8},
+                                       {64, 64}, {64, 64}, {64, 64}, {0, 16},  {16, 0}, {0, 0}};
 
     (void)state;
     for (int d = 0; d < 3; d++)
@@ -109,7 +108,7 @@ static void test_concat(void **state)
             struct test_case t;
             float *x, *z, *want;
 
-            case_begin(&t, case_types[d], i < 6 ? 0 : 1u << (i - 6));
+            case_begin(&t, case_types[d], i < 6 || i > 8 ? 0 : 1u << (i - 6));
             arg.x = case_input(&t, arg.rows * arg.cx, &x);
             arg.z = case_input(&t, arg.rows * arg.cz, &z);
             arg.y = case_output(&t, count);
@@ -134,7 +133,7 @@ static void test_copy_rows(void **state)
 {
     enum { ROWS = 5, ROOM = 9 };
     static const int32_t to[ROWS] = {8, 0, -1, 3, 4}, from[ROWS] = {2, 2, 1, -1, 6};
-    static const size_t bytes[] = {1, 3, 4, 28, 16, 4112};
+    static const size_t bytes[] = {1, 3, 6, 28, 16, 4112};
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(bytes); i++)
@@ -241,7 +240,7 @@ static void test_pool_hw(void **state)
 
             case_begin(&t, case_types[d], i < 3 ? 0 : 1u << (i - 3));
             arg.x = case_input(&t, count, &x);
-            arg.y = i % 4 != 0 ? (void *)(uintptr_t)arg.x : case_output(&t, count);
+            arg.y = i == 1 || i == 2 ? (void *)(uintptr_t)arg.x : case_output(&t, count);
             a = case_floats(&t, count);
             b = case_floats(&t, count);
             want = case_floats(&t, count);
