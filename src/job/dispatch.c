@@ -82,6 +82,7 @@ struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o)
                                     .on_frame = cn_dispatch_on_frame,
                                     .on_down = cn_dispatch_on_down};
 
+    CN_ASSERT(o->workers >= 1 && o->workers <= CN_WORKERS_MAX);
     d->o = *o;
     d->o.worker = NULL;
     d->tenants = cn_tenants_new(&o->tenant);
@@ -119,10 +120,9 @@ void cn_dispatch_set_observer(struct cn_dispatch *d, const struct cn_dispatch_ob
     d->o.observer = *o;
 }
 
-void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_limits *preset,
-                             const struct cn_tenant_rule *rule, size_t n)
+void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_rule *rule, size_t n)
 {
-    cn_tenants_reload(d->tenants, preset, rule, n);
+    cn_tenants_set_rules(d->tenants, rule, n);
     cn_queue_refresh(&d->queue, d->tenants);
     cn_dispatch_pump_soon(d);
 }
@@ -133,6 +133,11 @@ void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_optio
     d->o.max_attempts = o->max_attempts;
     d->o.timeout_s = o->timeout_s;
     d->o.hang_timeout_s = o->hang_timeout_s;
+    d->o.tenant = o->tenant;
+    d->queue.step_ns = o->priority_step_s * SECOND;
+    cn_tenants_set_preset(d->tenants, &o->tenant);
+    cn_queue_refresh(&d->queue, d->tenants);
+    cn_dispatch_pump_soon(d);
 }
 
 /* ---- jobs ---- */
@@ -248,11 +253,16 @@ void cn_dispatch_release(struct cn_dispatch *d, struct cn_job *job)
 
 void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job)
 {
-    if (cn_job_final(job) || !cn_treap_has(&job->deadline))
+    if (cn_job_final(job))
         return;
     job->err.code = 0;
     cn_fail(&job->err, CN_ECANCELED, "nobody waits for it any more");
-    cn_dispatch_finish(d, job, CN_JOB_CANCELLED, false);
+    if (cn_treap_has(&job->deadline)) {
+        cn_dispatch_finish(d, job, CN_JOB_CANCELLED, false);
+    } else { /* let go in the drain, or never here */
+        cn_job_move(job, CN_JOB_CANCELLED);
+        cn_dispatch_told(d, job);
+    }
 }
 
 static double rest_of_running(const struct cn_dispatch *d, const struct cn_job *job)
@@ -280,24 +290,6 @@ struct cn_job_place cn_dispatch_place(const struct cn_dispatch *d, const struct 
     if (farm > 0 && own > 0)
         place.eta_s = ahead * farm + job->cost * own;
     return place;
-}
-
-/* ---- models ---- */
-
-int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, int worker,
-                       cn_managed_fn done, void *arg, struct cn_err *err)
-{
-    (void)d;
-    (void)worker;
-    (void)done;
-    (void)arg;
-    return cn_fail(err, CN_EBUSY, "\"%.60s\": models cannot be loaded or unloaded yet", what->name);
-}
-
-void cn_dispatch_forget_manage(struct cn_dispatch *d, const void *arg)
-{
-    (void)d;
-    (void)arg;
 }
 
 /* ---- facts ---- */
@@ -456,6 +448,7 @@ void cn_dispatch_free(struct cn_dispatch *d)
         cn_dispatch_let_go(d, job);
     for (int i = 0; i < d->o.workers; i++)
         cn_process_free(d->slot[i].process);
+    cn_dispatch_models_release(d);
     cn_catalog_release(&d->catalog);
     cn_tenants_free(d->tenants);
     free(d->slot);
