@@ -45,6 +45,8 @@ static const struct key table[] = {
     NUMBER("http", header_timeout_s, 10, 1, 600, RELOAD),
     NUMBER("http", body_timeout_s, 120, 1, 3600, RELOAD),
     NUMBER("http", idle_timeout_s, 15, 1, 600, RESTART),
+    NUMBER("http", max_streams, 1024, 1, 100000, RESTART),
+    NUMBER("http", stall_timeout_s, 60, 1, 3600, RELOAD),
     TEXT("auth", keys_file, "", RELOAD),
     NUMBER("limits", max_body_mb, 64, 1, 255, RELOAD),
     NUMBER("limits", max_image_mb, 32, 1, 64, RELOAD),

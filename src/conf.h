@@ -20,7 +20,8 @@ enum { CN_CONF_DEVICES = 16, CN_CONF_COUNT = 16, CN_CONF_WORKERS = 64 };
 struct cn_conf {
     /* [http] */
     char *listen, *admin_listen, *cors_origins;
-    int max_connections, header_timeout_s, body_timeout_s, idle_timeout_s;
+    int max_connections, max_streams;
+    int header_timeout_s, body_timeout_s, idle_timeout_s, stall_timeout_s;
     /* [auth] */
     char *keys_file;
     /* [limits] */

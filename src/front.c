@@ -179,6 +179,7 @@ static struct cn_server_options server_options(struct front *f)
 
     o.loop = &f->loop;
     o.dispatch = f->dispatch;
+    o.jobs = f->jobs;
     o.metrics = f->metrics;
     o.listen = c->listen;
     o.admin_listen = c->admin_listen;
@@ -197,9 +198,23 @@ static struct cn_server_options server_options(struct front *f)
     o.header_timeout_s = c->header_timeout_s;
     o.body_timeout_s = c->body_timeout_s;
     o.idle_timeout_s = c->idle_timeout_s;
+    o.max_streams = c->max_streams;
+    o.stall_timeout_s = c->stall_timeout_s;
     o.collect = collect;
     o.arg = f;
     return o;
+}
+
+/* Who the keys stand for, and what each may have. */
+static void set_tenants(struct front *f)
+{
+    const struct cn_tenant_limits preset = dispatch_options(f).tenant;
+    struct cn_tenant_rule *rule;
+    size_t n;
+
+    cn_keys_rules(&f->keys, &preset, &rule, &n);
+    cn_dispatch_set_tenants(f->dispatch, rule, n);
+    free(rule);
 }
 
 static void count_reload(struct front *f, bool good)
@@ -235,6 +250,7 @@ static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keys *k
     if (f->store != NULL)
         cn_store_set_ttl(f->store, f->conf.result_ttl_s, f->conf.tombstone_ttl_s);
     cn_server_configure(f->server, &s);
+    set_tenants(f);
     cn_keys_release(&old);
     return changed;
 }
@@ -519,17 +535,20 @@ static void make_parts(struct front *f)
     cn_fleet_init(&f->fleet, &f->conf);
     d = dispatch_options(f);
     f->dispatch = cn_dispatch_new(&d);
+    set_tenants(f);
     make_jobs(f);
     s = server_options(f);
     f->server = cn_server_new(&s);
 }
 
+/* Listens first: the disk may take a tenth of a second for a new store, and clients wait for the
+ * loop in the backlog. */
 static int start(struct front *f, struct cn_err *err)
 {
-    int rc = open_store(f, err);
+    int rc = cn_server_listen(f->server, err);
 
     if (rc == CN_OK)
-        rc = cn_server_listen(f->server, err);
+        rc = open_store(f, err);
     if (rc == CN_OK)
         rc = write_port(f, err);
     if (rc < 0)

@@ -19,8 +19,10 @@ _Static_assert((int)CN_JOB_EXPIRED == (int)CN_STORE_EXPIRED &&
 
 /* ---- images of waiting jobs ---- */
 
-static void drop_images(struct cn_spec *s)
+void cn_record_drop_images(struct cn_record *r)
 {
+    struct cn_spec *s = &r->job->spec;
+
     free(s->init_image.data);
     free(s->mask.data);
     s->init_image.data = s->mask.data = NULL;
@@ -28,6 +30,7 @@ static void drop_images(struct cn_spec *s)
         free(s->control[i].image.data);
         s->control[i].image.data = NULL;
     }
+    r->job->away = true;
 }
 
 void cn_record_hold(struct cn_record *r)
@@ -37,8 +40,7 @@ void cn_record_hold(struct cn_record *r)
     if (!r->durable || r->job->away || r->held_bytes > 0 || bytes == 0)
         return;
     if (r->js->held + bytes > r->js->o.keep_bytes) {
-        drop_images(&r->job->spec);
-        r->job->away = true;
+        cn_record_drop_images(r);
         return;
     }
     r->held_bytes = bytes;

@@ -17,12 +17,24 @@ tests_job_test_dispatch_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
 tests_job_test_dispatch_LDADD = $(job_test_libs)
 TESTS += $(job_tests)
 
+check_PROGRAMS += tests/job/test_jobs
+tests_job_test_jobs_SOURCES = %reldir%/test_jobs.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c
+tests_job_test_jobs_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_job_test_jobs_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/job/test_jobs
+
 # Built and run by hand: make bench.
 EXTRA_PROGRAMS += tests/job/bench_queue
 tests_job_bench_queue_SOURCES = %reldir%/bench_queue.c
 tests_job_bench_queue_LDADD = libcnjob.a libcnwire.a libcnbase.a $(LIBUV_LIBS)
-CLEANFILES += tests/job/bench_queue
+CLEANFILES += tests/job/bench_queue tests/job/bench_jobs
+EXTRA_PROGRAMS += tests/job/bench_jobs
+tests_job_bench_jobs_SOURCES = %reldir%/bench_jobs.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c
+tests_job_bench_jobs_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_job_bench_jobs_LDADD = libcnjob.a $(CNSTORE_LIBS)
 bench-queue: tests/job/bench_queue
 	./tests/job/bench_queue
-bench: bench-queue
-.PHONY: bench-queue
+bench-jobs: tests/job/bench_jobs tests/e2e/fake-worker
+	./tests/job/bench_jobs
+bench: bench-queue bench-jobs
+.PHONY: bench-queue bench-jobs

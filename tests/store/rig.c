@@ -37,9 +37,12 @@ void rig_init_at(struct rig *r, const char *dir)
 
 void rig_init(struct rig *r)
 {
-    char dir[] = "/tmp/cn-store-XXXXXX";
+    char memory[] = "/dev/shm/cn-store-XXXXXX", disk[] = "/tmp/cn-store-XXXXXX", *dir;
 
-    CN_ASSERT(mkdtemp(dir) != NULL);
+    dir = mkdtemp(memory); /* fsync costs nothing there, and is done all the same */
+    if (dir == NULL)
+        dir = mkdtemp(disk);
+    CN_ASSERT(dir != NULL);
     rig_init_at(r, dir);
 }
 
