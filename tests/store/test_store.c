@@ -357,6 +357,35 @@ static void a_close_keeps_what_was_given(void **state)
     rig_end(&r);
 }
 
+static void a_database_gives_room_back(void **state)
+{
+    char id[CN_STORE_ID], path[128];
+    struct heard h = {.n = 0};
+    struct stat before, after;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(rig_add(&r, i, 1, 100000), CN_OK);
+    rig_close(&r); /* the WAL goes into the database */
+    snprintf(path, sizeof(path), "%s/jobs.db", r.dir);
+    assert_int_equal(stat(path, &before), 0);
+    assert_true(before.st_size > 20 * 100000);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    for (int i = 0; i < 20; i++) {
+        id_of(id, i);
+        assert_int_equal(rig_finish(&r, id, CN_STORE_FAILED, NULL), CN_OK);
+    }
+    cn_store_sweep(r.s, rig_hear, &h);
+    assert_true(rig_until(&r, &h.n, 1));
+    rig_close(&r);
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(after.st_size < before.st_size / 4);
+    rig_end(&r);
+}
+
 static void files_without_a_row_are_removed(void **state)
 {
     char id[CN_STORE_ID], path[128];
@@ -505,6 +534,7 @@ int main(void)
         cmocka_unit_test(a_full_store_refuses_and_fails_pictures),
         cmocka_unit_test(too_many_operations_are_refused),
         cmocka_unit_test(a_close_keeps_what_was_given),
+        cmocka_unit_test(a_database_gives_room_back),
         cmocka_unit_test(files_without_a_row_are_removed),
         cmocka_unit_test(a_newer_database_is_refused),
         cmocka_unit_test(an_older_database_is_migrated),
