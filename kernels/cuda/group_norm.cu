@@ -134,18 +134,19 @@ __global__ void resident_kernel(T *y, const T *x, const float *gamma, const floa
 template <class T, int V>
 __device__ void walk(const T *x, size_t c, uint32_t from, uint32_t to, uint32_t step, moments *ret)
 {
-    enum { AHEAD = 4 }; /* loads in flight */
+    enum { AHEAD = 2 }; /* loads in flight; with 4, registers spill */
     float count = 0.0f;
 
 #pragma unroll
     for (int j = 0; j < V; j++)
         ret[j].mean = ret[j].m2 = 0.0f;
+    x += from * c;
     for (uint32_t p = from; p < to; p += AHEAD * step) {
         cnk_vec<T, V> in[AHEAD];
 #pragma unroll
-        for (uint32_t u = 0; u < AHEAD; u++)
+        for (uint32_t u = 0; u < AHEAD; u++, x += step * c)
             if (p + u * step < to)
-                in[u] = cnk_load<V>(x + (p + u * step) * c);
+                in[u] = cnk_load<V>(x);
 #pragma unroll
         for (uint32_t u = 0; u < AHEAD; u++) {
             if (p + u * step >= to)
@@ -229,9 +230,11 @@ __device__ __forceinline__ uint32_t groups_here(const map_shape &s)
     return left < s.slab_groups ? left : s.slab_groups;
 }
 
-/* ret [n, parts, groups] */
+/* ret [n, parts, groups]. Two blocks per multiprocessor: with one, the 160 blocks of two rows of
+ * 64x64x320 would come in two waves on 132 of them. */
 template <class T, int V>
-__global__ void statistics_kernel(moments *ret, const T *x, const float *t, map_shape s)
+__global__ void __launch_bounds__(BLOCK, 2)
+    statistics_kernel(moments *ret, const T *x, const float *t, map_shape s)
 {
     CNK_DYNAMIC_SHARED(bytes);
     moments *mine = reinterpret_cast<moments *>(bytes); /* [blockDim.y, width] */
