@@ -167,6 +167,7 @@ void cn_record_tell_cancels(struct cn_record *r, int rc);
 
 /* jobs_submit.c */
 void cn_submission_end(struct cn_record *r);
+void cn_submission_free(struct cn_submission *sub);
 void cn_submission_refuse_waiting(struct cn_jobs *js);
 void cn_submission_run_waiting(struct cn_jobs *js);
 

@@ -62,7 +62,7 @@ static void remove_key(struct cn_submission *sub)
 
 /* ---- the answer ---- */
 
-static void free_submission(struct cn_submission *sub)
+void cn_submission_free(struct cn_submission *sub)
 {
     CN_ASSERT(sub->followers == NULL && sub->key_at == NULL);
     cn_jobs_not_later(sub->js, &sub->later);
@@ -114,10 +114,10 @@ static void on_later(struct cn_later *l)
         tell_end(sub);
         r->sub = NULL;
         sub->record = NULL;
-        free_submission(sub);
+        cn_submission_free(sub);
         cn_record_trim(js);
     } else if (r == NULL || sub->on_end == NULL) {
-        free_submission(sub);
+        cn_submission_free(sub);
     }
 }
 
