@@ -52,3 +52,7 @@ TESTS += tests/e2e/streams.sh
 dist_check_SCRIPTS += %reldir%/keys.sh
 EXTRA_DIST += %reldir%/test_keys.py
 TESTS += tests/e2e/keys.sh
+
+dist_check_SCRIPTS += %reldir%/queue.sh
+EXTRA_DIST += %reldir%/test_queue.py
+TESTS += tests/e2e/queue.sh
