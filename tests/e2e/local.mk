@@ -56,3 +56,7 @@ TESTS += tests/e2e/keys.sh
 dist_check_SCRIPTS += %reldir%/queue.sh
 EXTRA_DIST += %reldir%/test_queue.py
 TESTS += tests/e2e/queue.sh
+
+dist_check_SCRIPTS += %reldir%/soak.sh
+EXTRA_DIST += %reldir%/test_soak.py
+TESTS += tests/e2e/soak.sh
