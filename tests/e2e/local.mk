@@ -57,6 +57,10 @@ dist_check_SCRIPTS += %reldir%/queue.sh
 EXTRA_DIST += %reldir%/test_queue.py
 TESTS += tests/e2e/queue.sh
 
+dist_check_SCRIPTS += %reldir%/kill.sh
+EXTRA_DIST += %reldir%/test_kill.py
+TESTS += tests/e2e/kill.sh
+
 dist_check_SCRIPTS += %reldir%/soak.sh
 EXTRA_DIST += %reldir%/test_soak.py
 TESTS += tests/e2e/soak.sh
