@@ -92,33 +92,37 @@ class Farm:
 
 
 class Shares(Case):
-    def ends_until_served(self, capacity, step, steps):
+    def ends_until_served(self, capacity, step):
+        """How many jobs end until the thirty of the others have, from when those come on."""
         fake = "capacity=%d lanes=%d step=%d" % (capacity, capacity, step)
         with Farm(fake=fake) as f:
-            for _ in range(120):
-                f.submit("anna", steps=steps)
-            f.d.until(lambda: len(f.lines("end")) > 2)
+            for _ in range(capacity):  # while these are drawn the others come
+                f.submit("anna", "step=150", steps=10)
+            f.d.until(lambda: len(f.lines("begin")) == capacity)
             ids = {n: [] for n in NAMES[1:]}
-            before = len(f.lines("end"))
-            for i in range(10):
+            for _ in range(100):
+                f.submit("anna", steps=4)
+            for _ in range(10):
                 for name in NAMES[1:]:
-                    ids[name].append(f.submit(name, steps=steps))
+                    ids[name].append(f.submit(name, steps=4))
+            if f.lines("end"):
+                self.skipTest("this machine is too slow to tell")
             for name in NAMES[1:]:
                 for job in f.wait(name, ids[name]):
                     self.assertEqual(job["state"], "succeeded")
-            ends = [tenant for _, tenant, _ in f.lines("end")][before:]
             left, at = 30, 0
-            while left > 0:
-                left -= ends[at] != "anna"
+            for _, tenant, _ in f.lines("end"):
                 at += 1
-            f.d.proc.send_signal(signal.SIGTERM)
-            return at
+                left -= tenant != "anna"
+                if left == 0:
+                    return at
+            return None
 
     def test_a_flood_delays_nobody(self):
-        """One has sent 120 jobs, three others come with 10 each: theirs are done within 44."""
-        self.assertLessEqual(self.ends_until_served(1, 5, 4), 44)
-        self.assertLessEqual(self.ends_until_served(4, 20, 4), 44)
-        self.assertLessEqual(self.ends_until_served(8, 40, 4), 44)
+        """One has sent 100 jobs, three others come with 10 each: theirs are done within 44."""
+        self.assertLessEqual(self.ends_until_served(1, 5), 44)
+        self.assertLessEqual(self.ends_until_served(4, 10), 44)
+        self.assertLessEqual(self.ends_until_served(8, 20), 44)
 
     def test_weights(self):
         with Farm(fake="capacity=2 lanes=2 step=2", options={"bert": "weight=3"}) as f:
