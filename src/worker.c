@@ -74,6 +74,7 @@ static void describe_model(const struct worker *w, const struct cn_engine_model 
     ret->width = m->width;
     ret->height = m->height;
     ret->multiple = m->multiple;
+    ret->guidance = m->guidance;
     ret->parameters = m->parameters;
     ret->bytes = m->bytes;
     tell_broken(m, ret->broken, sizeof(ret->broken));

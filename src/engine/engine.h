@@ -98,6 +98,7 @@ struct cn_engine_model {
     int width, height;    /* the model's own size; 0 for a ControlNet */
     int multiple;         /* sides must be multiples of this */
     uint64_t parameters, bytes; /* elements; bytes on disk */
+    double guidance;      /* guidance_scale where a request names none; 0: no wish */
     bool loaded;
     size_t resident;      /* bytes held */
     const char *broken;   /* why it cannot be used, or NULL */
