@@ -315,6 +315,7 @@ struct cn_worker_view cn_dispatch_worker(const struct cn_dispatch *d, int i)
                                    .trouble = cn_process_trouble(s->process),
                                    .healthy = !s->unhealthy,
                                    .pid = cn_process_pid(s->process),
+                                   .restarts = s->restarts,
                                    .jobs = s->n,
                                    .capacity = s->capacity,
                                    .images = s->images,

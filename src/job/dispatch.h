@@ -139,6 +139,7 @@ struct cn_worker_view {
     const char *trouble; /* why it is down; "" when it is not */
     bool healthy;        /* false: it died too often lately; restarts are slow */
     int pid;             /* 0: none */
+    int restarts;        /* ends of its processes so far */
     int jobs, capacity, images, lanes;
 };
 

@@ -1,7 +1,7 @@
 /* What the tests of kernels/cuda share: device memory with known values, launches in several
  * orders, comparison with kernels/ref. See emu/emu.h for what the emulator finds by itself.
  *
- *     case_begin(&t, CNK_F16, shift);
+ *     case_begin(&t, CNK_F16, CASE_ALL_OFF);
  *     const float *x;                         -- what the device holds, as the twin wants it
  *     void *dx = case_input(&t, count, &x), *dy = case_output(&t, count);
  *     case_run(&t, launch, &arg);             -- forward, reverse, shuffled: the same bits
@@ -24,7 +24,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { CASE_MEMORIES = 16, CASE_FLOATS = 32 };
+enum { CASE_MEMORIES = 16, CASE_FLOATS = 32, CASE_ALL_OFF = 0xffff };
 
 struct memory {
     void *device;
@@ -33,7 +33,7 @@ struct memory {
 
 struct test_case {
     enum cnk_dtype dt;
-    size_t shift; /* elements by which tensors are off their alignment */
+    unsigned off; /* bit i: piece i of memory is one element off its alignment */
     struct memory memory[CASE_MEMORIES];
     float *floats[CASE_FLOATS]; /* host arrays, freed at the end */
     int n_memories, n_floats;
@@ -44,7 +44,7 @@ typedef int (*launch_fn)(struct test_case *t, void *arg);
 extern const enum cnk_dtype case_types[3];
 extern const char *const case_type_name[3];
 
-void case_begin(struct test_case *t, enum cnk_dtype dt, size_t shift);
+void case_begin(struct test_case *t, enum cnk_dtype dt, unsigned off);
 void case_end(struct test_case *t);
 
 float *case_floats(struct test_case *t, size_t count); /* zeros on the host */
@@ -68,7 +68,7 @@ void case_run(struct test_case *t, launch_fn launch, void *arg);
 /* The launch must return this error and leave everything as it is. */
 void case_refused(struct test_case *t, launch_fn launch, void *arg, int rc);
 
-/* Largest difference over the largest magnitude of want: 1e-5 for binary32, 1e-2 for the rest.
+/* Largest difference over the largest magnitude of want: 1e-5 for binary32, 1e-2 for the others.
  * Non-finite values must be the same. Remembered for case_report(). */
 void case_close(struct test_case *t, const char *what, const void *device, const float *want,
                 size_t count);

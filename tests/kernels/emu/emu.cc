@@ -213,8 +213,9 @@ void become(unsigned t)
 
 const char *name_of(enum state s)
 {
-    static const char *const name[] = {"not started", "ready", "at a barrier", "in a warp operation",
-                                       "at its end"};
+    static const char *const name[] = {"not started", "ready", "at a barrier",
+                                       "in a warp operation", "at its end"};
+
     return name[s];
 }
 
