@@ -125,7 +125,6 @@ static void collect(void *arg)
         cn_metric_set(f->storage_size, (double)disk.f_blocks * (double)disk.f_frsize);
     }
 
-    cn_jobs_collect(f->jobs);
     cn_selfstat_read(&s);
     cn_metric_set(f->build_info, 1, PACKAGE_VERSION, f->conf.backend);
     cn_metric_set(f->cpu, s.cpu_s);

@@ -52,3 +52,7 @@ TESTS += tests/e2e/streams.sh
 dist_check_SCRIPTS += %reldir%/keys.sh
 EXTRA_DIST += %reldir%/test_keys.py
 TESTS += tests/e2e/keys.sh
+
+dist_check_SCRIPTS += %reldir%/soak.sh
+EXTRA_DIST += %reldir%/test_soak.py
+TESTS += tests/e2e/soak.sh

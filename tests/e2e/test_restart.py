@@ -1,9 +1,11 @@
 """Restart through an inherited socket: clients wait, nobody fails.
 
 CN_RESTARTS sets how many restarts a test makes (5 in make check)."""
+import collections
 import http.client
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -24,7 +26,9 @@ class Load:
         self.bad, self.count, self.slowest = [], 0, 0.0
         self.lock = threading.Lock()
         self.stop_it = threading.Event()
-        kinds = [self.fresh, self.fresh, self.kept, self.kept, self.kept, self.looks]
+        self.ids = []  # of accepted jobs
+        kinds = [self.fresh, self.fresh, self.kept, self.kept, self.kept, self.looks, self.submits,
+                 self.submits, self.follows]
         self.threads = [threading.Thread(target=k, args=(i,)) for i, k in enumerate(kinds)]
         for t in self.threads:
             t.start()
@@ -34,10 +38,10 @@ class Load:
         for t in self.threads:
             t.join()
 
-    def ask(self, c, method, path, body=None, want=(200,)):
+    def ask(self, c, method, path, body=None, want=(200,), headers=None):
         start = time.monotonic()
         try:
-            c.request(method, path, body, JSON if body else {})
+            c.request(method, path, body, dict(headers or {}, **(JSON if body else {})))
             r = c.getresponse()
             data = r.read()
             good = r.status in want
@@ -77,6 +81,39 @@ class Load:
             c.close()
 
 
+    def submits(self, k):
+        """Accepts no answer but 202, and its job must be there ever after."""
+        while not self.stop_it.is_set():
+            c = self.connect()
+            data = self.ask(c, "POST", "/v1/jobs", SPEC, (202,))
+            c.close()
+            if data.startswith(b"{"):
+                job = json.loads(data)["id"]
+                with self.lock:
+                    self.ids.append(job)
+                c = self.connect()
+                self.ask(c, "GET", "/v1/jobs/" + job)
+                c.close()
+            time.sleep(0.01 * k)
+
+    def follows(self, k):
+        """Reads a job's events to their end, over as many connections as that takes."""
+        while not self.stop_it.is_set():
+            c = self.connect()
+            data = self.ask(c, "POST", "/v1/jobs", SPEC, (202,))
+            c.close()
+            job = json.loads(data)["id"] if data.startswith(b"{") else None
+            last, over = "0", job is None
+            while not over:
+                c = self.connect()
+                text = self.ask(c, "GET", "/v1/jobs/%s/events" % job, None, (200, 204),
+                                {"Last-Event-ID": last})
+                c.close()
+                ids = re.findall(rb"^id: *(\d+)", text, re.M)
+                last = ids[-1].decode() if ids else last
+                over = b"event: done" in text
+
+
 class Restart(Case):
     def connect(self, port):
         c = http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOW)
@@ -85,6 +122,20 @@ class Restart(Case):
 
     def ready(self, m):
         once_up(lambda: b" 200 " in self.raw(m.port, "/readyz"))
+
+    def json(self, m, path):
+        c = self.connect(m.port)
+        c.request("GET", path)
+        data = c.getresponse().read()
+        c.close()
+        return json.loads(data)
+
+    def job(self, m, i):
+        return self.json(m, "/v1/jobs/" + i)
+
+    def open_jobs(self, m):
+        return [j for state in ("queued", "running")
+                for j in self.json(m, "/v1/jobs?state=" + state)["jobs"]]
 
     def run_restarts(self, m, overlapped):
         old = m.start()
@@ -101,12 +152,15 @@ class Restart(Case):
             old = new
         self.ready(m)
         load.stop()
+        once_up(lambda: not self.open_jobs(m), 60)
+        states = collections.Counter(self.job(m, i)["state"] for i in load.ids)
+        self.assertEqual(set(states), {"succeeded"}, states)
         self.assertEqual(load.bad[:5], [], "%d of %d failed" % (len(load.bad), load.count))
         self.assertGreater(load.count, 10 * RESTARTS)
         if os.environ.get("CN_RESTARTS"):
-            print("%d restarts (%s): %d requests, 0 failed, slowest %.2f s" %
+            print("%d restarts (%s): %d requests, %d jobs, 0 failed, slowest %.2f s" %
                   (RESTARTS, "overlapped" if overlapped else "one after the other", load.count,
-                   load.slowest))
+                   len(load.ids), load.slowest))
 
     def test_one_after_the_other(self):
         with Manager("--set", "log.level=warning") as m:
