@@ -365,8 +365,7 @@ static int parse(int argc, char **argv, struct options *o)
                 o->engine.lanes = atoi(optarg);
             break;
         case 'x':
-            if (atoi(optarg) > 0)
-                o->engine.max_batch = atoi(optarg);
+            o->engine.max_batch = atoi(optarg);
             break;
         case 'M':
             o->engine.memory = (size_t)CN_MAX(atol(optarg), 0) << 20;
