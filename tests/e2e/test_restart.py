@@ -6,11 +6,12 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import threading
 import time
 
-from cn_e2e import SLOW, Case, main
+from cn_e2e import SLOW, Case, Daemon, main
 from cn_socket import Manager, once_up
 
 RESTARTS = int(os.environ.get("CN_RESTARTS", "5"))
@@ -114,6 +115,22 @@ class Load:
                 over = b"event: done" in text
 
 
+class Answer(threading.Thread):
+    """A synchronous request on a thread of its own."""
+
+    def __init__(self, d, spec):
+        super().__init__()
+        self.d, self.spec, self.status = d, spec, None
+        self.start()
+
+    def run(self):
+        self.status = self.d.images(self.spec).status
+
+    def result(self):
+        self.join()
+        return self.status
+
+
 class Restart(Case):
     def connect(self, port):
         c = http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOW)
@@ -212,6 +229,57 @@ class Restart(Case):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
             s.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path.encode())
             return s.recv(12) + b" "
+
+
+class Drain(Case):
+    def test_with_everything_under_way(self):
+        """SIGTERM with jobs that run, durable and not, jobs that wait, and event streams."""
+        with Daemon("--set", "log.level=info", fake="capacity=2 lanes=2") as d:
+            slow = {"prompt": "step=20", "steps": 60}
+            running = json.loads(d.jobs(slow).body)["id"]
+            waits = Answer(d, slow)  # a client that waits for its picture
+            d.until(lambda: d.metric("controlnetd_worker_busy") == 2)
+            queued = [json.loads(d.jobs({"prompt": "x"}).body)["id"] for _ in range(50)]
+            streams = []
+            for i in queued[:20]:
+                s = socket.create_connection(("127.0.0.1", d.port), timeout=60 * SLOW)
+                self.addCleanup(s.close)
+                s.sendall(b"GET /v1/jobs/%s/events HTTP/1.1\r\nHost: a\r\n\r\n" % i.encode())
+                self.assertIn(b" 200 ", s.recv(12) + b" ")
+                streams.append(s)
+            d.proc.send_signal(signal.SIGTERM)
+            d.until(lambda: d.get("/readyz").status == 503)
+            self.assertEqual(d.get("/healthz").status, 200)
+            for path in ("/v1/jobs", "/v1/images"):
+                r = d.request("POST", path, SPEC, JSON)
+                self.problem(r, 503, "draining")
+            self.assertEqual(waits.result(), 200)
+            for s in streams:  # each hears of the end
+                text = b""
+                while piece := s.recv(65536):
+                    text += piece
+                self.assertTrue(text.endswith(b"0\r\n\r\n"), text[-200:])
+            self.assertEqual(d.proc.wait(30 * SLOW), 0)
+            d.start()
+            states = {}
+            for i in [running] + queued:
+                d.until(lambda: d.job(i)["state"] == "succeeded", 30)
+                states[i] = d.job(i)
+            self.assertEqual(states[running]["attempt"], 1)  # it was finished before the end
+
+    def test_the_second_signal_ends_at_once(self):
+        with Daemon() as d:
+            job = json.loads(d.jobs({"prompt": "step=100", "steps": 150}).body)["id"]
+            d.until(lambda: d.metric("controlnetd_worker_busy") == 1)
+            d.proc.send_signal(signal.SIGTERM)
+            d.until(lambda: d.get("/readyz").status == 503)
+            start = time.monotonic()
+            d.proc.send_signal(signal.SIGTERM)
+            self.assertEqual(d.proc.wait(30 * SLOW), 0)
+            self.assertLess(time.monotonic() - start, 2 * SLOW)
+            d.start()
+            d.until(lambda: d.job(job)["state"] == "running")  # begun anew
+            d.request("DELETE", "/v1/jobs/" + job)
 
 
 if __name__ == "__main__":
