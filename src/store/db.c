@@ -293,8 +293,8 @@ int cn_db_open(struct cn_db *db, const char *path, const char *vfs, bool writabl
     }
     sqlite3_extended_result_codes(db->h, 1);
     sqlite3_busy_timeout(db->h, writable ? 5000 : 0);
-    /* KiB. The system caches the file as well; with SQLite's default of 2 MB for each connection the
-     * daemon would grow over its first 10,000 jobs, and commit no faster. */
+    /* KiB. The system caches the file as well; with SQLite's default of 2 MB for each connection
+     * the daemon would grow over its first 10,000 jobs, and commit no faster. */
     rc = run_text(db, "pragma cache_size = -512", err);
     if (rc == CN_OK && writable)
         rc = prepare_writer(db, path, err);
