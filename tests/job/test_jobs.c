@@ -148,7 +148,7 @@ static void a_slow_reader_misses_progress_only(void **state)
     pull(&slow);
     assert_string_equal(slow.text, "state:queued state:running image0 image1 image2 image3 image4 "
                                    "image5 done:succeeded ");
-    assert_int_equal(slow.progress, 0);
+    assert_true(slow.progress <= 1); /* one may have been there at the beginning */
     cn_watch_free(slow.watch);
     follow(&r, a.id, 2, &slow); /* Last-Event-ID */
     assert_string_equal(slow.text, "image0 image1 image2 image3 image4 image5 done:succeeded ");
@@ -519,7 +519,8 @@ static void submissions_wait_for_the_store_to_open(void **state)
     rig_submit(&r, &(struct ask){.fire = true}, &a);
     rig_turn(&r, 100);
     assert_int_equal(a.told, 0);
-    assert_int_equal(rig_state(&r, NULL, b.id), CN_EBUSY);
+    assert_true(rig_state(&r, NULL, b.id) <= CN_JOB_RUNNING); /* it may look on */
+    assert_int_equal(cn_jobs_cancel(r.jobs, NULL, b.id, NULL, NULL, NULL), CN_EBUSY);
     /* While it ends it still keeps what it is given. */
     cn_jobs_drain(other.jobs);
     cn_dispatch_drain(other.dispatch, false);

@@ -168,7 +168,7 @@ void *case_input(struct test_case *t, size_t count, float **ret)
 
 float *case_f32(struct test_case *t, size_t count, float **ret)
 {
-    return input(t, CNK_F32, count, 0, ret);
+    return input(t, CNK_F32, count, t->off & CASE_PARAMS_OFF ? sizeof(float) : 0, ret);
 }
 
 void *case_output_as(struct test_case *t, enum cnk_dtype dt, size_t count)

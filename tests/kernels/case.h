@@ -24,7 +24,12 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { CASE_MEMORIES = 16, CASE_FLOATS = 32, CASE_ALL_OFF = 0xffff };
+enum {
+    CASE_MEMORIES = 16,
+    CASE_FLOATS = 32,
+    CASE_ALL_OFF = 0xffff,
+    CASE_PARAMS_OFF = 0x10000 /* those of case_f32() */
+};
 
 struct memory {
     void *device;
@@ -53,7 +58,7 @@ float *case_floats(struct test_case *t, size_t count); /* zeros on the host */
  * program, and rounded to the type; ret gets them. Outputs start as NaN. */
 void *case_input(struct test_case *t, size_t count, float **ret);
 void *case_input_as(struct test_case *t, enum cnk_dtype dt, size_t count, float **ret);
-float *case_f32(struct test_case *t, size_t count, float **ret); /* aligned: a parameter */
+float *case_f32(struct test_case *t, size_t count, float **ret); /* a parameter */
 void *case_output(struct test_case *t, size_t count);
 void *case_output_as(struct test_case *t, enum cnk_dtype dt, size_t count);
 void *case_bytes(struct test_case *t, const void *data, size_t bytes); /* a copy; NULL: 0xff */

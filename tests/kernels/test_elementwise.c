@@ -52,9 +52,9 @@ static void bias_act(enum cnk_dtype dt, struct cnk_bias_act s, bool bias, bool r
     case_end(&t);
 }
 
-static const int widths[] = {1, 3, 7, 8, 31, 33, 65, 320, 64, 64, 64, 64};
-/* Off their alignment: nothing, everything, one tensor. */
-static const unsigned off[] = {0, CASE_ALL_OFF, 1, 2, 4};
+static const int widths[] = {1, 3, 7, 8, 31, 33, 65, 320, 64, 64, 64, 64, 320};
+/* Off their alignment: nothing, all tensors, one tensor, parameters. */
+static const unsigned off[] = {0, CASE_ALL_OFF, 1, 2, 4, CASE_PARAMS_OFF};
 
 static void test_bias_act(void **state)
 {
@@ -67,7 +67,7 @@ static void test_bias_act(void **state)
                                                .c = widths[i],
                                                .alpha = how < 4 ? 1.0f : -0.7f,
                                                .act = (enum cnk_act)((how + (int)i) % 5)},
-                         how & 1, how & 2, off[i % 5], (enum place)((how + (int)i) % 3));
+                         how & 1, how & 2, off[i % 6], (enum place)((how + (int)i) % 3));
 }
 
 /* Without bias, residual or activation: a copy to the bit; more than one sweep of the grid. */
@@ -114,7 +114,7 @@ static void test_geglu(void **state)
             float *x, *want;
             struct test_case t;
 
-            case_begin(&t, case_types[d], off[i % 5]);
+            case_begin(&t, case_types[d], off[i % 6]);
             arg.x = case_input(&t, 2 * count, &x);
             arg.y = case_output(&t, count);
             want = case_floats(&t, count);
@@ -165,7 +165,7 @@ static void test_add_channel(void **state)
             struct cnk_add_channel s = {.n = 1 + (int)i % 4, .c = widths[i], .hw = 1 + (int)i * 5,
                                         .t_width = widths[i] + 12, .t_offset = (int)i};
 
-            add_channel(case_types[d], s, off[i % 5], i % 2 != 0);
+            add_channel(case_types[d], s, off[i % 6], i % 2 != 0);
         }
 }
 

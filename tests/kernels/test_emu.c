@@ -165,12 +165,12 @@ static void test_grid(void **state)
 static void test_sizes(void **state)
 {
     (void)state;
-    assert_int_equal(bad_sizes(m.y, 1, 1024, 48 * 1024), 0);
+    assert_int_equal(bad_sizes(m.y, 1, 1024, 47 * 1024), 0);
     assert_int_equal(bad_sizes(m.y, 1, 1025, 0), 9);
     assert_int_equal(bad_sizes(m.y, 1, 0, 0), 9);
     assert_int_equal(bad_sizes(m.y, 0, 1, 0), 9);
     assert_int_equal(bad_sizes(m.y, 65536, 1, 0), 9);
-    assert_int_equal(bad_sizes(m.y, 1, 1, 48 * 1024 + 1), 9);
+    assert_int_equal(bad_sizes(m.y, 1, 1, 47 * 1024 + 1), 9);
     emu_clear();
 }
 

@@ -85,6 +85,12 @@ static void test_group_norm(void **state)
          0, 0},
         {{.n = 2, .c = 64, .hw = 900, .groups = 2, .eps = 1e-6f, .act = CNK_SILU}, 0, 1},
         {{.n = 1, .c = 64, .hw = 801, .groups = 1, .eps = 1e-6f}, 0, 2},
+        {{.n = 1, .c = 64, .hw = 801, .groups = 1, .eps = 1e-6f, .t_width = 67, .t_offset = 1}, 0,
+         CASE_PARAMS_OFF},
+        {{.n = 2, .c = 64, .hw = 9, .groups = 4, .eps = 1e-6f, .t_width = 67, .t_offset = 3}, 0,
+         CASE_PARAMS_OFF},
+        {{.n = 2, .c = 4096, .hw = 2, .groups = 2, .eps = 1e-6f, .act = CNK_RELU}, 0, 0},
+        {{.n = 1, .c = 1999, .hw = 3, .groups = 1, .eps = 1e-6f, .act = CNK_QUICK_GELU}, 0, 0},
         {{.n = 2, .c = 32, .hw = 9, .groups = 2, .eps = 1e-6f}, 0, 1},
         {{.n = 2, .c = 32, .hw = 10, .groups = 2, .eps = 1e-6f}, 0, 2},
         {{.n = 1, .c = 5120, .hw = 24, .groups = 4, .eps = 1e-5f, .t_width = 5121, .t_offset = 1},
@@ -197,13 +203,23 @@ static void layer_norm(enum cnk_dtype dt, int rows, int d, unsigned off, bool in
 /* Rows kept in registers and wider ones, whole vectors and single elements. */
 static void test_layer_norm(void **state)
 {
-    static const int widths[] = {1, 3, 7, 31, 33, 65, 64, 64, 320, 768, 1277, 1280, 1288, 2051};
+    static const struct {
+        int rows, d;
+        unsigned off;
+        bool in_place;
+    } cases[] = {
+        {1, 1, 0, false},    {2, 3, 0, true},      {3, 7, CASE_ALL_OFF, false},
+        {4, 31, 0, false},   {5, 33, 0, true},     {1, 65, 0, false},
+        {2, 64, 1, false},   {3, 64, 2, false},    {4, 64, CASE_PARAMS_OFF, false},
+        {5, 320, 0, false},  {1, 768, 0, true},    {2, 1277, 0, false},
+        {3, 1280, 0, false}, {4, 1280, CASE_ALL_OFF, true},
+        {5, 1288, 0, true},  {1, 2051, 0, false},  {2, 2056, CASE_PARAMS_OFF, false},
+    };
 
     (void)state;
     for (int d = 0; d < 3; d++)
-        for (size_t i = 0; i < CN_LEN(widths); i++)
-            layer_norm(case_types[d], 1 + (int)i % 5, widths[i],
-                       i == 6 ? 1 : i == 7 ? 2 : i % 3 == 2 ? CASE_ALL_OFF : 0, i == 12);
+        for (size_t i = 0; i < CN_LEN(cases); i++)
+            layer_norm(case_types[d], cases[i].rows, cases[i].d, cases[i].off, cases[i].in_place);
 }
 
 /* ---- softmax ---- */

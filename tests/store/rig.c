@@ -77,7 +77,7 @@ void rig_close(struct rig *r)
     r->s = NULL;
 }
 
-static void remove_tree(const char *path)
+void rig_remove(const char *path)
 {
     DIR *d = opendir(path);
     const struct dirent *e;
@@ -89,7 +89,7 @@ static void remove_tree(const char *path)
             continue;
         inner = cn_xprintf("%s/%s", path, e->d_name);
         if (unlink(inner) < 0)
-            remove_tree(inner);
+            rig_remove(inner);
         free(inner);
     }
     if (d != NULL)
@@ -102,7 +102,7 @@ void rig_end(struct rig *r)
     rig_close(r);
     uv_run(&r->loop, UV_RUN_DEFAULT);
     CN_ASSERT(uv_loop_close(&r->loop) == 0);
-    remove_tree(r->dir);
+    rig_remove(r->dir);
 }
 
 void rig_hear(void *arg, const struct cn_store_done *done)
