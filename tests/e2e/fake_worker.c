@@ -524,5 +524,9 @@ int main(int argc, char **argv)
         f.mode = "";
     f.lanes = CN_MIN(CN_MAX(number(f.mode, "lanes", 1), 1), LANES_MAX);
     rc = cn_worker_loop(f.fd, &ops, &f, &err);
+    for (int i = 0; i < f.n_tasks; i++) { /* the device failed under them */
+        free(f.task[i]->step);
+        free(f.task[i]);
+    }
     return cn_worker_exit_status(rc);
 }

@@ -433,6 +433,31 @@ static void a_failed_device_gets_nothing_more(void **state)
     rig_close(&r);
 }
 
+/* Beside others the device has no memory for it: once more, alone. */
+static void what_finds_no_memory_is_tried_alone(void **state)
+{
+    struct cn_dispatch_options o = with(1);
+    struct cn_job *other, *large;
+    char prompt[64];
+
+    (void)state;
+    rig_open(&r, &o, "capacity=4 lanes=4 step=5");
+    snprintf(prompt, sizeof(prompt), "fail=%s", cn_code_name(CN_EDEVMEM));
+    other = rig_submit(&r, NULL, "x", 20);
+    large = rig_submit(&r, NULL, prompt, 5);
+    rig_until(&r, r.ends == 2);
+    assert_int_equal(other->state, CN_JOB_SUCCEEDED);
+    assert_int_equal(other->attempt, 1);
+    assert_int_equal(large->attempt, 2);
+    assert_int_equal(large->err.code, CN_EDEVMEM);
+    assert_ptr_equal(r.ended[0], other); /* it had to leave first */
+    large = rig_submit(&r, NULL, prompt, 5);
+    rig_until(&r, r.ends == 3);
+    assert_int_equal(large->attempt, 1);
+    assert_int_equal(rig_restarts(&r, 0), 0);
+    rig_close(&r);
+}
+
 /* Cancelling and expiring a suspect that waits for a worker to itself. */
 static void a_waiting_suspect_can_be_cancelled(void **state)
 {
@@ -630,6 +655,7 @@ int main(void)
         cmocka_unit_test(a_hang_is_ended),
         cmocka_unit_test(a_worker_that_keeps_dying_rests),
         cmocka_unit_test(a_failed_device_gets_nothing_more),
+        cmocka_unit_test(what_finds_no_memory_is_tried_alone),
         cmocka_unit_test(a_waiting_suspect_can_be_cancelled),
         cmocka_unit_test(the_drain_leaves_durable_jobs_to_the_store),
         cmocka_unit_test(the_end_gives_durable_jobs_back),
