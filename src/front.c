@@ -80,7 +80,7 @@ static void init_metrics(struct front *f)
     struct cn_metrics *r = f->metrics = cn_metrics_new();
 
     f->build_info = cn_metric_add(r, CN_GAUGE, "controlnetd_build_info",
-                                  "Build information; constant 1.", "version,backend");
+                                  "Build information; constant 1.", "version,revision,backend");
     f->lag = cn_metric_add_histogram(r, "controlnetd_event_loop_lag_seconds",
                                      "Lateness of a timer in the event loop.", NULL, lag_bound,
                                      (int)CN_LEN(lag_bound));
@@ -125,9 +125,8 @@ static void collect(void *arg)
         cn_metric_set(f->storage_size, (double)disk.f_blocks * (double)disk.f_frsize);
     }
 
-    cn_jobs_collect(f->jobs);
     cn_selfstat_read(&s);
-    cn_metric_set(f->build_info, 1, PACKAGE_VERSION, f->conf.backend);
+    cn_metric_set(f->build_info, 1, PACKAGE_VERSION, CN_REVISION, f->conf.backend);
     cn_metric_set(f->cpu, s.cpu_s);
     cn_metric_set(f->resident, s.resident_bytes);
     cn_metric_set(f->virtual_bytes, s.virtual_bytes);
@@ -309,6 +308,7 @@ static void enter(struct front *f, enum step step)
 static void close_now(struct front *f)
 {
     cn_jobs_drain(f->jobs);
+    cn_jobs_leave(f->jobs);
     cn_dispatch_fail_all(f->dispatch, CN_EBUSY, "the server is shutting down");
     cn_server_close(f->server);
     enter(f, CLOSE);

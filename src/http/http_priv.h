@@ -73,6 +73,7 @@ struct cn_server {
     int n_conns, n_suspended;
     int refs;        /* objects whose handles are still closing */
     size_t inflight; /* bytes of bodies held, and of the images of jobs */
+    int64_t full_ns; /* since when the queue was always seen full; 0: it was not */
     bool is_draining;
     bool is_handoff; /* public sockets are inherited: who comes next takes them */
     bool is_split;   /* there is an admin listener */

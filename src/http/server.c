@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 enum {
+    FULL_S = 30, /* a queue that is full so long makes the server unready */
     CONNECTION_SLACK = 64, /* MHD's own limit lies above ours: at its limit it goes deaf */
     CONNECTION_MEMORY = 32 * 1024
 };
@@ -191,16 +192,44 @@ bool cn_server_handoff(const struct cn_server *s)
     return s->is_handoff;
 }
 
+/* Full now, and when it was looked at FULL_S ago: a full queue is work, one that stays full is a
+ * reason to ask another node. */
+static bool stays_full(struct cn_server *s)
+{
+    int64_t now = cn_now_ns();
+
+    if (cn_dispatch_refuses(s->o.dispatch, NULL).kind != CN_REFUSED_FULL)
+        s->full_ns = 0;
+    else if (s->full_ns == 0)
+        s->full_ns = now;
+    return s->full_ns != 0 && now - s->full_ns > FULL_S * SECOND;
+}
+
+static const char *trouble_of_store(const struct cn_server *s)
+{
+    switch (cn_jobs_storage(s->o.jobs, NULL)) {
+    case CN_EBUSY:
+        return "the job store is not open yet";
+    case CN_ESTORAGE:
+        return "the job store fails or has no room";
+    default:
+        return NULL;
+    }
+}
+
 bool cn_server_ready(struct cn_server *s, const char **ret_why)
 {
     const struct cn_dispatch *d = s->o.dispatch;
-    const char *why = NULL;
+    const char *why = trouble_of_store(s);
+    bool full = stays_full(s);
 
     if (s->is_draining)
         why = "the server is shutting down";
     else if (cn_dispatch_ready_workers(d) == 0)
         why = cn_dispatch_trouble(d)[0] != '\0' ? "no worker is ready: it failed to start"
                                                 : "no worker is ready";
+    else if (why == NULL && full)
+        why = "the queue stays full";
     if (ret_why != NULL)
         *ret_why = why == NULL ? "" : why;
     return why == NULL;

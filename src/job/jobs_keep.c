@@ -53,6 +53,13 @@ void cn_record_unhold(struct cn_record *r)
     r->held_bytes = 0;
 }
 
+static void take_image(struct cn_blob *to, struct cn_blob *from)
+{
+    free(to->data);
+    *to = *from;
+    *from = (struct cn_blob){NULL, 0};
+}
+
 static int fetch(void *arg, struct cn_job *job, struct cn_err *err)
 {
     struct cn_jobs *js = arg;
@@ -61,8 +68,11 @@ static int fetch(void *arg, struct cn_job *job, struct cn_err *err)
 
     if (rc < 0)
         return rc;
-    cn_spec_release(&job->spec);
-    job->spec = spec;
+    take_image(&job->spec.init_image, &spec.init_image);
+    take_image(&job->spec.mask, &spec.mask);
+    for (int i = 0; i < CN_MIN(job->spec.n_controls, spec.n_controls); i++)
+        take_image(&job->spec.control[i].image, &spec.control[i].image);
+    cn_spec_release(&spec);
     job->away = false;
     return CN_OK;
 }

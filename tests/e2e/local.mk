@@ -52,3 +52,15 @@ TESTS += tests/e2e/streams.sh
 dist_check_SCRIPTS += %reldir%/keys.sh
 EXTRA_DIST += %reldir%/test_keys.py
 TESTS += tests/e2e/keys.sh
+
+dist_check_SCRIPTS += %reldir%/queue.sh
+EXTRA_DIST += %reldir%/test_queue.py
+TESTS += tests/e2e/queue.sh
+
+dist_check_SCRIPTS += %reldir%/kill.sh
+EXTRA_DIST += %reldir%/test_kill.py
+TESTS += tests/e2e/kill.sh
+
+dist_check_SCRIPTS += %reldir%/soak.sh
+EXTRA_DIST += %reldir%/test_soak.py
+TESTS += tests/e2e/soak.sh
