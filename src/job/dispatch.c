@@ -194,6 +194,7 @@ static void prepare(struct cn_dispatch *d, struct cn_job *job, const char *tenan
 {
     int seconds = job->spec.timeout_s ? job->spec.timeout_s : d->o.timeout_s;
 
+    cn_tenant_unref(job->tenant); /* of a submission that was refused */
     job->tenant = cn_tenants_get(d->tenants, name_of(tenant));
     if (job->cost <= 0)
         job->cost = cn_cost(&job->spec);

@@ -508,10 +508,11 @@ int main(int argc, char **argv)
                                              .turn = turn,
                                              .manage = manage,
                                              .gauges = gauges};
-    struct fake f = {.fd = -1, .mode = getenv("CONTROLNET_FAKE")};
+    static struct fake f = {.fd = -1}; /* a device that fails leaves its tasks, here, to the end */
     struct cn_err err = CN_ERR_INIT;
     int rc;
 
+    f.mode = getenv("CONTROLNET_FAKE");
     for (int i = 1; i + 1 < argc; i += 2)
         if (strcmp(argv[i], "--fd") == 0)
             f.fd = atoi(argv[i + 1]);

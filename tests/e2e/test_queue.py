@@ -152,6 +152,22 @@ class Shares(Case):
             self.assertEqual(f.metric("controlnetd_queue_users"), 2)
             self.assertEqual(f.metric("controlnetd_queue_jobs"), 6)
 
+    def test_limits_follow_the_keys_file(self):
+        with Farm(fake="step=50", options={"anna": "max_queued=2"}) as f:
+            f.submit("bert", steps=30)
+            f.d.until(lambda: len(f.lines("begin")) == 1)
+            f.submit("anna")
+            f.submit("anna")
+            self.problem(f.ask("anna", "POST", "/v1/jobs", {"prompt": "x"}), 429, "quota-exceeded")
+            with open(f.keys.name) as keys:
+                text = keys.read()
+            with open(f.keys.name, "w") as keys:
+                keys.write(text.replace("max_queued=2", "max_queued=3"))
+            f.d.proc.send_signal(signal.SIGHUP)
+            f.d.until(lambda: f.d.events("config.reload"))
+            f.submit("anna")
+            self.problem(f.ask("anna", "POST", "/v1/jobs", {"prompt": "x"}), 429, "quota-exceeded")
+
     def test_priorities(self):
         with Farm(fake="step=5", options={"bert": "max_priority=0"}) as f:
             first = f.submit("anna", steps=40)

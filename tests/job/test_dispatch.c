@@ -172,6 +172,33 @@ static void places_and_times_are_told(void **state)
     rig_close(&r);
 }
 
+/* What waits, at the pace that was measured, and a fifth more or less. */
+static void who_is_refused_hears_when_to_come_back(void **state)
+{
+    struct cn_dispatch_options o = with(2);
+    double pace;
+    int64_t start;
+
+    (void)state;
+    o.queue_capacity = 400;
+    o.tenant.max_queued = 300;
+    rig_open(&r, &o, "step=20");
+    start = cn_now_ns();
+    for (int i = 0; i < 8; i++)
+        rig_submit(&r, NULL, "x", 10);
+    rig_until(&r, r.ends == 8);
+    pace = (double)(cn_now_ns() - start) * 1e-9 / 8;
+    for (int i = 0; i < 300; i++)
+        rig_submit(&r, NULL, "x", 10);
+    for (int i = 0; i < 3; i++) {
+        struct cn_refused why = cn_dispatch_refuses(r.d, NULL);
+
+        assert_int_equal(why.kind, CN_REFUSED_TENANT);
+        assert_true(why.retry_after_s > 0.5 * 300 * pace && why.retry_after_s < 1.6 * 300 * pace);
+    }
+    rig_close(&r);
+}
+
 /* ---- deadlines and cancelling ---- */
 
 static void deadlines_end_waiting_jobs(void **state)
@@ -338,7 +365,7 @@ static void one_crash_is_survived(void **state)
 }
 
 /* Somebody kills the worker again and again: that is not held against the job so soon. */
-static void kills_from_outside_count_half(void **state)
+static void kills_from_outside_count_less(void **state)
 {
     struct cn_dispatch_options o = with(1);
     struct cn_job *job;
@@ -346,13 +373,13 @@ static void kills_from_outside_count_half(void **state)
     (void)state;
     rig_open(&r, &o, "step=10");
     job = rig_submit(&r, NULL, "x", 1000);
-    for (int i = 1; i <= 4; i++) {
+    for (int i = 1; i <= 8; i++) {
         rig_until(&r, job->state == CN_JOB_RUNNING && job->progress.step >= 1);
         assert_int_equal(job->attempt, i);
         kill(cn_dispatch_worker(r.d, 0).pid, SIGKILL);
         rig_until(&r, job->state != CN_JOB_RUNNING);
         assert_int_equal(job->kills, i);
-        assert_int_equal(job->state, i < 4 ? CN_JOB_QUEUED : CN_JOB_FAILED);
+        assert_int_equal(job->state, i < 8 ? CN_JOB_QUEUED : CN_JOB_FAILED);
     }
     assert_int_equal(job->deaths, 0);
     assert_true(job->poison);
@@ -643,6 +670,7 @@ int main(void)
         cmocka_unit_test(a_flood_does_not_delay_others),
         cmocka_unit_test(a_tenants_cap_holds),
         cmocka_unit_test(places_and_times_are_told),
+        cmocka_unit_test(who_is_refused_hears_when_to_come_back),
         cmocka_unit_test(deadlines_end_waiting_jobs),
         cmocka_unit_test(a_deadline_ends_a_running_job),
         cmocka_unit_test(cancelling_works_everywhere),
@@ -650,7 +678,7 @@ int main(void)
         cmocka_unit_test(poison_spares_its_neighbours),
         cmocka_unit_test(a_suspect_goes_to_another_worker),
         cmocka_unit_test(one_crash_is_survived),
-        cmocka_unit_test(kills_from_outside_count_half),
+        cmocka_unit_test(kills_from_outside_count_less),
         cmocka_unit_test(a_kill_does_not_touch_the_other_worker),
         cmocka_unit_test(a_hang_is_ended),
         cmocka_unit_test(a_worker_that_keeps_dying_rests),
