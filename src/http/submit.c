@@ -368,7 +368,8 @@ static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec,
 {
     struct cn_server *s = q->e->s;
     struct cn_call *c = q->call;
-    struct cn_submit_options o = {.durable = c->durable, .request_id = q->id};
+    struct cn_submit_options o = {
+        .durable = c->durable, .waits = !c->is_async, .request_id = q->id};
     struct cn_err err = CN_ERR_INIT;
     enum MHD_Result rc;
 
