@@ -130,6 +130,33 @@ class Jobs(Case):
                                            outcome="cancelled") == before + 1)
         self.assertEqual(self.d.wait_job(kept)["state"], "succeeded")
 
+    def hang_up(self, spec, headers):
+        """Sends the request, hangs up when its job runs, and returns the job's id."""
+        c = self.d.connect()
+        c.request("POST", "/v1/images", json.dumps(spec),
+                  dict({"Content-Type": "application/json"}, **headers))
+        mine = lambda: [j["id"] for j in self.d.list() if j["state"] == "running" and
+                        self.d.job(j["id"])["parameters"]["prompt"] == spec["prompt"]]
+        self.d.until(mine)
+        id = mine()[0]
+        self.d.until(lambda: self.d.job(id)["images"][0]["ready"] or spec["n"] == 1)
+        c.close()
+        return id
+
+    def test_hanging_up_between_parts(self):
+        id = self.hang_up({"prompt": "step=5 parts", "steps": 100, "n": 16},
+                          {"Accept": "multipart/mixed"})
+        self.assertEqual(self.d.wait_job(id)["state"], "cancelled")
+
+    def test_hanging_up_leaves_what_is_kept(self):
+        spec = {"prompt": "step=10 keyed", "steps": 50, "n": 1, "seed": 9}
+        key = {"Idempotency-Key": "hang-up"}
+        id = self.hang_up(spec, key)
+        r = self.d.images(spec, headers=key)  # the same job, waited for again
+        self.assertEqual((r.status, r.getheader("X-Job-Id")), (200, id))
+        id = self.hang_up(dict(spec, prompt="step=10 async"), {"Prefer": "respond-async, wait=30"})
+        self.assertEqual(self.d.wait_job(id)["state"], "succeeded")
+
     def test_sync_job_is_listed_and_cancelled(self):
         answer = []
         t = threading.Thread(target=lambda: answer.append(
