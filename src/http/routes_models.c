@@ -49,6 +49,15 @@ static void on_managed(void *arg, int rc, const struct cn_err *err)
     cn_request_resume(q);
 }
 
+/* A load may take longer than the server has. */
+static void on_close(struct cn_request *q)
+{
+    struct managed *m = q->call;
+
+    m->rc = cn_fail(&m->err, CN_EBUSY, "the server is shutting down");
+    cn_request_resume(q);
+}
+
 static enum MHD_Result manage(struct cn_request *q, enum cn_manage action)
 {
     struct cn_msg_manage what = {.action = action};
@@ -60,6 +69,7 @@ static enum MHD_Result manage(struct cn_request *q, enum cn_manage action)
     if (cn_dispatch_manage(q->e->s->o.dispatch, &what, CN_WORKER_ANY, on_managed, q, &err) < 0)
         return refuse(q, &err);
     cn_request_suspend(q, answer, true);
+    cn_request_on_close(q, on_close);
     return MHD_YES;
 }
 

@@ -278,7 +278,7 @@ void cn_server_close(struct cn_server *s)
     s->is_closing = true;
     for (int i = 0; i < s->n_endpoints; i++)
         cn_mhd_quiesce(&s->endpoint[i].mhd);
-    cn_followers_close(s);
+    cn_requests_close(s);
     cn_streams_close(s);
     cut_idle(s);
 }

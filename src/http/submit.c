@@ -192,47 +192,11 @@ static void stop_timer(struct cn_call *c)
     c->timer = NULL;
 }
 
-/* A job that is not kept ends before the server does; one that is kept may not. */
-static void link_follower(struct cn_request *q)
-{
-    struct cn_server *s = q->e->s;
-    struct cn_call *c = q->call;
-
-    c->q = q;
-    c->next = s->followers;
-    if (c->next != NULL)
-        c->next->prev = c;
-    s->followers = c;
-}
-
-static void unlink_follower(struct cn_server *s, struct cn_call *c)
-{
-    if (c->q == NULL)
-        return;
-    if (c->prev != NULL)
-        c->prev->next = c->next;
-    else
-        s->followers = c->next;
-    if (c->next != NULL)
-        c->next->prev = c->prev;
-    c->q = NULL;
-}
-
-void cn_followers_close(struct cn_server *s)
-{
-    for (struct cn_call *c = s->followers; c != NULL; c = c->next) {
-        c->cut = true;
-        if (c->q->stream == NULL) /* streams are woken as such */
-            cn_request_resume(c->q);
-    }
-}
-
 static void release_call(struct cn_request *q)
 {
     struct cn_call *c = q->call;
     struct cn_server *s = q->e->s;
 
-    unlink_follower(s, c);
     if (c->sub != NULL)
         cn_jobs_withdraw(c->sub, !c->durable);
     else if (!c->durable && c->id[0] != '\0' && !c->ended)
@@ -297,6 +261,14 @@ static void wait_a_while(struct cn_request *q)
     uv_timer_start(c->timer, on_wait_over, (uint64_t)c->may_wait_s * 1000, 0);
 }
 
+/* A job that is not kept ends before the server does; one that is kept may not. */
+static void on_close(struct cn_request *q)
+{
+    ((struct cn_call *)q->call)->cut = true;
+    if (q->stream == NULL) /* streams are woken as such */
+        cn_request_resume(q);
+}
+
 static void accepted(struct cn_request *q, const struct cn_submitted *sub)
 {
     struct cn_call *c = q->call;
@@ -313,12 +285,7 @@ static void accepted(struct cn_request *q, const struct cn_submitted *sub)
         return;
     }
     if (c->durable)
-        link_follower(q);
-    if (c->durable && q->e->s->is_closing) {
-        c->cut = true;
-        cn_request_resume(q);
-        return;
-    }
+        cn_request_on_close(q, on_close);
     if (c->may_wait_s > 0)
         wait_a_while(q);
     follow(q);

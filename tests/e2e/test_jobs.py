@@ -386,6 +386,17 @@ class Bounds(Case):
                     self.assertEqual((r.status, r.getheader("X-Job-Id")),
                                      (200, answer[0].getheader("X-Job-Id")))
 
+    def test_a_load_does_not_hold_up_the_end(self):
+        with Daemon("--set", "queue.drain_s=0", fake="load=2000") as d:
+            answer = []
+            t = threading.Thread(
+                target=lambda: answer.append(d.request("POST", "/v1/models/photo/load")))
+            t.start()
+            d.until(lambda: d.metric("controlnetd_http_connections", state="suspended") == 1)
+            self.assertEqual(d.stop(), 0)
+            t.join()
+            self.problem(answer[0], 503, "not-ready")
+
     def test_kept_over_a_restart(self):
         with Daemon() as d:
             done = d.wait_job(json.loads(d.jobs({"prompt": "x", "seed": 1}).body)["id"])
