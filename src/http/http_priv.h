@@ -78,6 +78,8 @@ struct cn_server {
     bool is_handoff; /* public sockets are inherited: who comes next takes them */
     bool is_split;   /* there is an admin listener */
     int64_t drain_ns;
+    bool is_closing;           /* nobody waits any longer for what may not end in this life */
+    struct cn_call *followers; /* requests that wait for kept jobs */
     struct cn_stream *streams; /* all of them */
     int n_streams;
     uv_timer_t beat; /* runs while there are streams */
@@ -235,7 +237,7 @@ struct cn_stream_source {
      * 0: none now, cn_stream_wake will be called; negative: that was all. */
     int (*pull)(void *arg, struct cn_buf *own, struct cn_text **ret);
     const char *beat; /* sent when nothing else was for HEARTBEAT_S; NULL: nothing */
-    const char *bye;  /* sent last when the server closes; NULL: the answer breaks off */
+    const char *bye;  /* sent last when the server closes; NULL: it is asked, and ends by itself */
 };
 
 enum MHD_Result cn_stream_reply(struct cn_request *q, int status, const char *type,
@@ -248,6 +250,7 @@ struct cn_text *cn_text_take(struct cn_buf *b);
 void cn_text_unref(struct cn_text *t);
 
 /* submit.c */
+void cn_followers_close(struct cn_server *s);
 enum MHD_Result cn_images_admit(struct cn_request *q);
 enum MHD_Result cn_images_handle(struct cn_request *q); /* of /v1/jobs too */
 enum MHD_Result cn_jobs_admit_route(struct cn_request *q);

@@ -192,11 +192,47 @@ static void stop_timer(struct cn_call *c)
     c->timer = NULL;
 }
 
+/* A job that is not kept ends before the server does; one that is kept may not. */
+static void link_follower(struct cn_request *q)
+{
+    struct cn_server *s = q->e->s;
+    struct cn_call *c = q->call;
+
+    c->q = q;
+    c->next = s->followers;
+    if (c->next != NULL)
+        c->next->prev = c;
+    s->followers = c;
+}
+
+static void unlink_follower(struct cn_server *s, struct cn_call *c)
+{
+    if (c->q == NULL)
+        return;
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        s->followers = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    c->q = NULL;
+}
+
+void cn_followers_close(struct cn_server *s)
+{
+    for (struct cn_call *c = s->followers; c != NULL; c = c->next) {
+        c->cut = true;
+        if (c->q->stream == NULL) /* streams are woken as such */
+            cn_request_resume(c->q);
+    }
+}
+
 static void release_call(struct cn_request *q)
 {
     struct cn_call *c = q->call;
     struct cn_server *s = q->e->s;
 
+    unlink_follower(s, c);
     if (c->sub != NULL)
         cn_jobs_withdraw(c->sub, !c->durable);
     else if (!c->durable && c->id[0] != '\0' && !c->ended)
@@ -273,6 +309,13 @@ static void accepted(struct cn_request *q, const struct cn_submitted *sub)
         return;
     }
     if (cn_jobs_watch(q->e->s->o.jobs, q->tenant, c->id, 0, on_wake, q, &c->watch, &c->err) < 0) {
+        cn_request_resume(q);
+        return;
+    }
+    if (c->durable)
+        link_follower(q);
+    if (c->durable && q->e->s->is_closing) {
+        c->cut = true;
         cn_request_resume(q);
         return;
     }
@@ -358,7 +401,12 @@ static enum MHD_Result answer(struct cn_request *q)
         return cn_reply_err(q, &c->err);
     if (c->ended)
         return cn_reply_end(q);
-    if (c->in_parts && c->first_image >= 0)
+    if (c->cut && c->may_wait_s < 0) {
+        cn_reply_field(q, "X-Job-Id", "%s", c->id);
+        return cn_reply_fault(q, CN_FAULT_DRAINING,
+                              "the job is kept: ask again with the same Idempotency-Key", NULL);
+    }
+    if (!c->cut && c->in_parts && c->first_image >= 0)
         return cn_reply_parts(q);
     return reply_accepted(q);
 }

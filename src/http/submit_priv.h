@@ -21,7 +21,10 @@ struct cn_call {
     struct cn_job *job;     /* a reference: holds the pictures of a job that is not durable */
     struct cn_watch *watch; /* NULL: not followed */
     uv_timer_t *timer;
-    bool ended; /* with: */
+    bool cut; /* the server closes, and the job goes on in its next life */
+    struct cn_request *q;
+    struct cn_call *prev, *next; /* the server's followers */
+    bool ended;                  /* with: */
     enum cn_job_state state;
     struct cn_err err;
     int n;           /* pictures */

@@ -355,6 +355,37 @@ class Bounds(Case):
             for id in ids:
                 self.assertEqual(d.request("DELETE", "/v1/jobs/" + id).status, 200)
 
+    def test_waiting_for_a_kept_job_at_the_end(self):
+        """The server does not wait for jobs that go on in its next life, and says so."""
+        spec = {"prompt": "step=20", "steps": 100, "n": 3}
+        for headers, status in (({"Idempotency-Key": "a"}, 503),
+                                ({"Prefer": "respond-async, wait=100"}, 202),
+                                ({"Idempotency-Key": "b", "Accept": "multipart/mixed"}, 200),
+                                ({"Accept": "multipart/mixed"}, 200)):
+            with self.subTest(headers=headers), Daemon("--set", "queue.drain_s=0") as d:
+                answer = []
+                parts = "Accept" in headers
+                h = dict({"Accept": "application/json"}, **headers)
+                t = threading.Thread(
+                    target=lambda: answer.append(d.images(spec, headers=h)))
+                t.start()
+                d.until(lambda: [j for j in d.list() if j["state"] == "running" and
+                                 (not parts or j["images"][0]["ready"])])
+                self.assertEqual(d.stop(), 0)
+                t.join()
+                r = answer[0]
+                self.assertEqual(r.status, status, r.body)
+                self.assertEqual(len(r.getheader("X-Job-Id")), KEPT)
+                if parts:
+                    self.assertIn(b"urn:controlnetd:problem:draining", r.body)
+                    self.assertTrue(r.body.endswith(b"--\r\n"))
+                if status == 503:
+                    self.problem(r, 503, "draining")
+                    d.start()
+                    r = d.images(dict(spec, prompt="step=20"), headers=h)
+                    self.assertEqual((r.status, r.getheader("X-Job-Id")),
+                                     (200, answer[0].getheader("X-Job-Id")))
+
     def test_kept_over_a_restart(self):
         with Daemon() as d:
             done = d.wait_job(json.loads(d.jobs({"prompt": "x", "seed": 1}).body)["id"])
