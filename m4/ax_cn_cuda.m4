@@ -21,7 +21,7 @@ AC_ARG_VAR([CUDA_HOME], [where the CUDA toolkit is])
 AC_ARG_VAR([NVCC], [compiler of kernels/cuda])
 
 dnl Only kernels/cuda is C++; without a compiler for it everything else is still built.
-AC_PROG_CXX
+AC_REQUIRE([AC_PROG_CXX])
 AC_LANG_PUSH([C++])
 AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[#include <cmath>]], [[return std::fma(1.0f, 0.0f, 0.0f) > 0;]])],
     [cn_cxx=yes], [cn_cxx=no])

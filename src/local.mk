@@ -7,6 +7,7 @@ include src/tensor/local.mk
 include src/model/local.mk
 include src/backend/local.mk
 include src/backend/cpu/onednn.mk
+include src/backend/cuda/cuda.mk
 include src/engine/local.mk
 include src/cli/local.mk
 include src/wire/local.mk

@@ -179,9 +179,21 @@ static void read_outputs(const struct cn_graph *g, struct cn_buffer **out, struc
     }
 }
 
+const char *const *op_backends(void)
+{
+#ifdef OP_BACKEND
+    static const char *const only[] = {OP_BACKEND, NULL};
+
+    return only;
+#else
+    return cn_backend_list();
+#endif
+}
+
+struct cn_backend_opts op_opts = {.winograd_ratio = 0.35, .dtype = CN_F32, .cache_dir = ""};
+
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret)
 {
-    struct cn_backend_opts opts = CN_BACKEND_DEFAULTS;
     struct cn_param_source source = op_source(g);
     struct cn_buffer *in[MAX_IO], *out[MAX_IO];
     struct cn_backend *b;
@@ -189,7 +201,7 @@ void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret
     struct cn_plan *p;
     struct cn_err err = CN_ERR_INIT;
 
-    must(cn_backend_open(backend, &opts, &b, &err), &err, backend, g);
+    must(cn_backend_open(backend, &op_opts, &b, &err), &err, backend, g);
     must(cn_weights_new(b, &source, &w, &err), &err, backend, g);
     must(cn_plan_compile(b, g, w, 0, &p, &err), &err, backend, g);
     new_buffers(b, g, g->input, g->n_inputs, in);
@@ -198,6 +210,7 @@ void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret
     write_inputs(g, in);
     must(cn_plan_run(p, in, out, &err), &err, backend, g);
     read_outputs(g, out, ret);
+    must(cn_backend_check(b, &err), &err, backend, g);
     free_buffers(in, g->n_inputs);
     free_buffers(out, g->n_outputs);
     cn_plan_free(p);

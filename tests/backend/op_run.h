@@ -28,6 +28,12 @@ void *op_data(const struct cn_graph *g, cn_val v) CN_MUST_USE;
 /* A source that makes the parameters that g declares. ctx of the result is g. */
 struct cn_param_source op_source(const struct cn_graph *g);
 
+/* The backends that a test program is about: those of the build, or the one that it was compiled
+ * for (OP_BACKEND). NULL-terminated. */
+const char *const *op_backends(void);
+/* How op_run() opens a backend: the defaults, but F32. Tests may change it. */
+extern struct cn_backend_opts op_opts;
+
 /* Opens the backend, compiles, runs, closes. Twice on the same plan, first with zeroed inputs, so
  * that nothing may be left over from a run. */
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret);
