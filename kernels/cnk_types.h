@@ -66,7 +66,7 @@ struct cnk_timestep {
 };
 
 /* Feature maps between [n,c,hw] (the host's layout) and [n,hw,stride] (channels last): channel c of
- * position p of row n is at (n hw + p) stride + c; stride >= c, and what lies between is padding. */
+ * position p of row n is at (n hw + p) stride + c; stride >= c, the rest is padding. */
 struct cnk_layout {
     int n, c, hw, stride;
 };

@@ -12,5 +12,7 @@ libcnkref_a_SOURCES = \
     %reldir%/ref/layout.c \
     %reldir%/ref/linear.c \
     %reldir%/ref/norm.c \
-    %reldir%/ref/resample.c
+    %reldir%/ref/resample.c \
+    %reldir%/ref/sampler.c
 
+include %reldir%/cuda/local.mk

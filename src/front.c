@@ -33,7 +33,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, END_TICK_MS = 50, MAX_ARGS = 48, CLOSE_GRACE_S = 2 };
+enum { TICK_MS = 250, END_TICK_MS = 50, MAX_ARGS = 48, MAX_WORKERS = 16, CLOSE_GRACE_S = 2 };
 
 #define SECOND INT64_C(1000000000)
 
@@ -47,6 +47,7 @@ struct front {
     struct cn_keys keys;
     char *program;
     const char *worker_args[MAX_ARGS];
+    struct cn_dispatch_worker worker[MAX_WORKERS];
     uv_loop_t loop;
     uv_timer_t tick;
     uv_signal_t sigterm, sigint, sighup;
@@ -189,8 +190,7 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
 
     o.loop = &f->loop;
     o.metrics = f->metrics;
-    o.program = f->program;
-    o.args = f->worker_args;
+    o.worker = f->worker;
     o.workers = c->count;
     o.queue_capacity = c->capacity;
     o.max_attempts = c->max_attempts;
@@ -472,6 +472,8 @@ static int serve(struct front *f, struct cn_err *err)
     cn_metric_set(f->reload_time, (double)cn_wall_us() * 1e-6);
     make_worker_args(f);
     f->program = worker_program(&f->conf);
+    for (int i = 0; i < f->conf.count; i++)
+        f->worker[i] = (struct cn_dispatch_worker){f->program, f->worker_args, f->conf.backend};
     d = dispatch_options(f);
     f->dispatch = cn_dispatch_new(&d);
     s = server_options(f);

@@ -27,9 +27,9 @@ enum {
 struct worker {
     struct cn_engine *engine;
     int fd;
-    /* of the running job */
-    const struct cn_spec *spec;
-    const struct cn_worker_cb *cb;
+    /* In the order of their arrival; the first is the one that is drawn. */
+    struct cn_worker_job *job[CN_WORKER_JOBS];
+    int n_jobs;
 };
 
 /* ---- what there is ---- */
@@ -40,6 +40,23 @@ static const char *annotator_of(const char *name)
     const char *dash = strrchr(name, '-');
 
     return dash != NULL && cn_annotator_find(dash + 1) != NULL ? dash + 1 : "";
+}
+
+/* Why a model is broken, for clients: its files are named by the model, not by where they lie. */
+static void tell_broken(const struct cn_engine_model *m, char *text, size_t size)
+{
+    size_t at = 0, skip = strlen(m->path);
+    const char *p = m->broken != NULL ? m->broken : "";
+
+    while (*p != '\0' && at + 1 < size) {
+        if (skip > 0 && strncmp(p, m->path, skip) == 0) {
+            at += (size_t)snprintf(text + at, size - at, "%s", m->name);
+            p += skip;
+        } else {
+            text[at++] = *p++;
+        }
+    }
+    text[CN_MIN(at, size - 1)] = '\0';
 }
 
 static void describe_model(const struct worker *w, const struct cn_engine_model *m,
@@ -57,6 +74,7 @@ static void describe_model(const struct worker *w, const struct cn_engine_model 
     ret->multiple = m->multiple;
     ret->parameters = m->parameters;
     ret->bytes = m->bytes;
+    tell_broken(m, ret->broken, sizeof(ret->broken));
     ret->is_default = !m->control && chosen != NULL && strcmp(chosen, m->name) == 0;
 }
 
@@ -92,16 +110,17 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
         cn_engine_at(w->engine, i, &m);
         if (m.broken != NULL)
             fprintf(stderr, "model \"%s\" cannot be used: %s\n", m.name, m.broken);
-        else
-            describe_model(w, &m, &ret->model[ret->n_models++]);
+        describe_model(w, &m, &ret->model[ret->n_models++]);
     }
     describe_annotators(ret);
     return CN_OK;
 }
 
-static int load(void *ctx, struct cn_err *err)
+static int load(void *ctx, struct cn_worker *loop, struct cn_err *err)
 {
     struct worker *w = ctx;
+
+    (void)loop;
 
     return cn_engine_load(w->engine, cn_engine_default(w->engine), err);
 }
@@ -119,16 +138,12 @@ static void gauges(void *ctx, struct cn_msg_gauges *ret)
 
 static bool cancelled(void *ctx)
 {
-    const struct worker *w = ctx;
-
-    return w->cb->cancelled(w->cb->ctx);
+    return cn_worker_cancelled(ctx);
 }
 
 static void progress(void *ctx, int image, int step, int steps)
 {
-    const struct worker *w = ctx;
-
-    w->cb->progress(w->cb->ctx, CN_STAGE_UNET, image, step, steps);
+    cn_worker_progress(ctx, CN_STAGE_UNET, image, step, steps);
 }
 
 static void stage(void *ctx, enum cn_engine_stage s, double ms)
@@ -139,9 +154,8 @@ static void stage(void *ctx, enum cn_engine_stage s, double ms)
         [CN_ENGINE_HINT] = CN_STAGE_CONTROLNET,    [CN_ENGINE_CONTROL] = CN_STAGE_CONTROLNET,
         [CN_ENGINE_UNET] = CN_STAGE_UNET,          [CN_ENGINE_VAE] = CN_STAGE_VAE,
     };
-    const struct worker *w = ctx;
 
-    w->cb->stage(w->cb->ctx, map[s], ms);
+    cn_worker_stage(ctx, map[s], ms);
 }
 
 static int encode(const struct cn_image *img, const struct cn_spec *spec, struct cn_buf *out,
@@ -159,44 +173,67 @@ static int encode(const struct cn_image *img, const struct cn_spec *spec, struct
 
 static int send_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
 {
-    const struct worker *w = ctx;
+    struct cn_worker_job *job = ctx;
+    const struct cn_spec *spec = cn_worker_spec(job);
     double start = cn_now_s();
     struct cn_buf file;
     int rc;
 
     cn_buf_init(&file, MAX_IMAGE);
-    rc = encode(m->image, w->spec, &file, err);
+    rc = encode(m->image, spec, &file, err);
     if (rc == CN_OK) {
         struct cn_msg_image msg = {
             .seed = m->seed,
             .index = m->index,
-            .format = w->spec->format,
+            .format = spec->format,
             .width = m->image->w,
             .height = m->image->h,
             .data = file.data,
             .len = file.len,
         };
 
-        w->cb->stage(w->cb->ctx, CN_STAGE_ENCODE, (cn_now_s() - start) * 1e3);
-        rc = w->cb->image(w->cb->ctx, &msg, err);
+        cn_worker_stage(job, CN_STAGE_ENCODE, (cn_now_s() - start) * 1e3);
+        rc = cn_worker_image(job, &msg, err);
     }
     cn_buf_release(&file);
     return rc;
 }
 
-static int run(void *ctx, const struct cn_spec *spec, const struct cn_worker_cb *cb,
-               struct cn_err *err)
+static int begin(void *ctx, struct cn_worker_job *job, struct cn_err *err)
 {
     struct worker *w = ctx;
-    struct cn_engine_cb engine_cb = {.ctx = w,
-                                     .cancelled = cancelled,
-                                     .progress = progress,
-                                     .image = send_image,
-                                     .stage = stage};
 
-    w->spec = spec;
-    w->cb = cb;
-    return cn_engine_run(w->engine, spec, &engine_cb, err);
+    (void)err;
+    w->job[w->n_jobs++] = job;
+    return CN_OK;
+}
+
+static bool busy(void *ctx)
+{
+    const struct worker *w = ctx;
+
+    return w->n_jobs > 0;
+}
+
+static int turn(void *ctx, struct cn_err *err)
+{
+    struct worker *w = ctx;
+    struct cn_worker_job *job = w->job[0];
+    struct cn_engine_cb cb = {.ctx = job,
+                              .cancelled = cancelled,
+                              .progress = progress,
+                              .image = send_image,
+                              .stage = stage};
+    struct cn_err why = CN_ERR_INIT;
+    int rc;
+
+    if (w->n_jobs == 0)
+        return CN_OK;
+    w->n_jobs--;
+    memmove(&w->job[0], &w->job[1], (size_t)w->n_jobs * sizeof(struct cn_worker_job *));
+    rc = cn_engine_run(w->engine, cn_worker_spec(job), &cb, &why);
+    cn_worker_end(job, rc, &why);
+    return rc == CN_EDEVICE ? cn_fail(err, CN_EDEVICE, "%s", why.msg) : CN_OK;
 }
 
 /* ---- start ---- */
@@ -276,7 +313,12 @@ static int scan(const struct options *o, struct cn_engine *e, struct cn_err *err
 
 static int serve(const struct options *o, struct cn_err *err)
 {
-    static const struct cn_worker_ops ops = {describe, load, run, gauges};
+    static const struct cn_worker_ops ops = {.describe = describe,
+                                             .load = load,
+                                             .begin = begin,
+                                             .busy = busy,
+                                             .turn = turn,
+                                             .gauges = gauges};
     struct worker w = {.fd = o->fd};
     int rc = cn_engine_new(&o->engine, &w.engine, err);
 

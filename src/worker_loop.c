@@ -1,4 +1,4 @@
-/* Worker loop: reader thread, job queue, reports. */
+/* Worker loop: reader thread, jobs, reports. */
 #include "base/base.h"
 #include "worker_loop.h"
 #include "base/mem.h"
@@ -13,129 +13,342 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { END_GRACE_S = 10 };
+enum { END_GRACE_S = 10, MANAGE_MAX = 16 };
 
 #define OUT_MAX (CN_FRAME_MAX + CN_FRAME_HEAD)
 
-struct waiting {
+struct cn_worker_job {
+    struct cn_worker *w;
     uint64_t id;
     struct cn_spec spec;
+    bool begun;
+    atomic_bool cancel;
+    /* Under the worker's lock: what its threads report. */
+    struct cn_msg_done done;
+    int *steps_done; /* of each image */
 };
 
-/* lock protects queue, n_queued, capacity, running, has_running, stop and ended; cancel is atomic
- * because run asks for it at every step; the rest belongs to the thread of cn_worker_loop. */
-struct loop {
+/* lock protects jobs, manage, woken, ended_one, stop and ended. Jobs that have not begun belong to
+ * the reader thread and the lock; begun ones to whoever draws them. */
+struct cn_worker {
     const struct cn_worker_ops *ops;
     void *ctx;
     struct cn_peer peer;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct waiting queue[CN_WORKER_QUEUE];
-    int n_queued, capacity;
-    uint64_t running;
-    bool has_running, stop, ended;
-    atomic_bool cancel;
-    struct cn_msg_done done; /* of the running job */
-    struct cn_buf out;
+    struct cn_worker_job *job[CN_WORKER_JOBS]; /* in the order of arrival */
+    int n_jobs, capacity;
+    struct cn_msg_manage manage[MANAGE_MAX];
+    int n_manage;
+    bool woken, ended_one, stop, ended;
 };
 
-static int send_failed(struct loop *l, struct cn_buf *out, uint64_t id, const struct cn_err *e)
-{
-    struct cn_msg_failed m = {.id = id, .err = *e};
-    int rc = cn_msg_put_failed(out, &m, NULL);
+/* ---- sending: any thread ---- */
 
-    return rc < 0 ? rc : cn_peer_write(&l->peer, out, NULL);
+static int send_frames(struct cn_worker *w, struct cn_buf *b, int rc)
+{
+    if (rc == CN_OK)
+        rc = cn_peer_write(&w->peer, b, NULL);
+    cn_buf_release(b);
+    return rc;
 }
 
-static int send_state(struct loop *l, enum cn_worker_state state, const struct cn_err *e)
+static int send_failed(struct cn_worker *w, uint64_t id, const struct cn_err *e)
+{
+    struct cn_msg_failed m = {.id = id, .err = *e};
+    struct cn_buf b;
+
+    cn_buf_init(&b, OUT_MAX);
+    return send_frames(w, &b, cn_msg_put_failed(&b, &m, NULL));
+}
+
+static int send_state(struct cn_worker *w, enum cn_worker_state state, const struct cn_err *e)
 {
     struct cn_msg_state m = {.state = state};
-    int rc;
+    struct cn_buf b;
 
     if (e != NULL)
         memcpy(m.text, e->msg, CN_MIN(sizeof(m.text), sizeof(e->msg)));
-    rc = cn_msg_put_state(&l->out, &m, NULL);
-    return rc < 0 ? rc : cn_peer_write(&l->peer, &l->out, NULL);
+    cn_buf_init(&b, OUT_MAX);
+    return send_frames(w, &b, cn_msg_put_state(&b, &m, NULL));
 }
 
-static void send_gauges(struct loop *l)
+static void send_gauges(struct cn_worker *w)
 {
     struct cn_msg_gauges m = {0};
+    struct cn_buf b;
 
-    if (l->ops->gauges == NULL)
+    if (w->ops->gauges == NULL)
         return;
-    l->ops->gauges(l->ctx, &m);
-    if (m.n > 0 && cn_msg_put_gauges(&l->out, &m, NULL) == CN_OK)
-        cn_peer_write(&l->peer, &l->out, NULL);
+    w->ops->gauges(w->ctx, &m);
+    if (m.n == 0)
+        return;
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(w, &b, cn_msg_put_gauges(&b, &m, NULL));
+}
+
+static void send_managed(struct cn_worker *w, uint64_t number, const struct cn_err *e)
+{
+    struct cn_msg_managed m = {.number = number};
+    struct cn_buf b;
+
+    if (e != NULL)
+        m.err = *e;
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(w, &b, cn_msg_put_managed(&b, &m, NULL));
+}
+
+/* ---- jobs ---- */
+
+static struct cn_worker_job *job_new(struct cn_worker *w, uint64_t id, const struct cn_spec *spec)
+{
+    struct cn_worker_job *job = cn_xcalloc(1, sizeof(*job));
+
+    job->w = w;
+    job->id = job->done.id = id;
+    job->spec = *spec;
+    job->steps_done = cn_xcalloc((size_t)CN_MAX(spec->n, 1), sizeof(*job->steps_done));
+    return job;
+}
+
+static void job_free(struct cn_worker_job *job)
+{
+    cn_spec_release(&job->spec);
+    free(job->steps_done);
+    free(job);
+}
+
+/* Under the lock. */
+static void forget(struct cn_worker *w, const struct cn_worker_job *job)
+{
+    int i = 0;
+
+    while (i < w->n_jobs && w->job[i] != job)
+        i++;
+    CN_ASSERT(i < w->n_jobs);
+    w->n_jobs--;
+    memmove(&w->job[i], &w->job[i + 1], (size_t)(w->n_jobs - i) * sizeof(struct cn_worker_job *));
+}
+
+const struct cn_spec *cn_worker_spec(const struct cn_worker_job *job)
+{
+    return &job->spec;
+}
+
+struct cn_worker *cn_worker_of(const struct cn_worker_job *job)
+{
+    return job->w;
+}
+
+bool cn_worker_cancelled(const struct cn_worker_job *job)
+{
+    return atomic_load_explicit(&job->cancel, memory_order_relaxed);
+}
+
+void cn_worker_progress(struct cn_worker_job *job, enum cn_stage stage, int image, int step,
+                        int steps)
+{
+    struct cn_worker *w = job->w;
+    struct cn_msg_progress m = {.id = job->id, .stage = stage, .image = image, .step = step,
+                                .steps = steps, .total = steps * CN_MAX(job->spec.n, 1)};
+    struct cn_buf b;
+
+    pthread_mutex_lock(&w->lock);
+    if (image >= 0 && image < job->spec.n)
+        job->steps_done[image] = CN_MAX(job->steps_done[image], step);
+    for (int i = 0; i < job->spec.n; i++)
+        m.done += job->steps_done[i];
+    pthread_mutex_unlock(&w->lock);
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(w, &b, cn_msg_put_progress(&b, &m, NULL));
+}
+
+void cn_worker_preview(struct cn_worker_job *job, const struct cn_msg_preview *m)
+{
+    struct cn_msg_preview own = *m;
+    struct cn_buf b;
+
+    if (m->len == 0 || m->len > CN_WIRE_MAX_PREVIEW)
+        return;
+    own.id = job->id;
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(job->w, &b, cn_msg_put_preview(&b, &own, NULL));
+}
+
+int cn_worker_image(struct cn_worker_job *job, const struct cn_msg_image *m, struct cn_err *err)
+{
+    struct cn_msg_image own = *m;
+    struct cn_buf b;
+    int rc;
+
+    own.id = job->id;
+    cn_buf_init(&b, OUT_MAX);
+    rc = cn_msg_put_image(&b, &own, err);
+    if (rc == CN_OK)
+        rc = cn_peer_write(&job->w->peer, &b, err);
+    cn_buf_release(&b);
+    return rc;
+}
+
+void cn_worker_stage(struct cn_worker_job *job, enum cn_stage stage, double ms)
+{
+    pthread_mutex_lock(&job->w->lock);
+    job->done.ms[stage] += ms;
+    pthread_mutex_unlock(&job->w->lock);
+}
+
+void cn_worker_end(struct cn_worker_job *job, int rc, const struct cn_err *err)
+{
+    struct cn_worker *w = job->w;
+    struct cn_err none = CN_ERR_INIT;
+    struct cn_buf b;
+
+    if (rc < 0 && (err == NULL || err->code == 0)) {
+        cn_fail(&none, rc, "the job failed without a reason (%s)", cn_code_name(rc));
+        err = &none;
+    }
+    /* The place is free before the front hears of the end, so that its next job finds it. */
+    pthread_mutex_lock(&w->lock);
+    forget(w, job);
+    w->ended_one = true;
+    pthread_cond_broadcast(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    if (rc < 0) {
+        send_failed(w, job->id, err);
+    } else {
+        cn_buf_init(&b, OUT_MAX);
+        send_frames(w, &b, cn_msg_put_done(&b, &job->done, NULL));
+    }
+    job_free(job);
+}
+
+void cn_worker_wake(struct cn_worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->woken = true;
+    pthread_cond_broadcast(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void cn_worker_beat(struct cn_worker *w, int lanes, int images, double ms)
+{
+    struct cn_msg_beat m = {lanes, images, ms};
+    struct cn_buf b;
+
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(w, &b, cn_msg_put_beat(&b, &m, NULL));
+}
+
+void cn_worker_model(struct cn_worker *w, const struct cn_msg_model *m)
+{
+    struct cn_buf b;
+
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(w, &b, cn_msg_put_model(&b, m, NULL));
 }
 
 /* ---- reader thread ---- */
 
-static void take_job(struct loop *l, struct cn_buf *out, const struct cn_frame *f)
+static void take_job(struct cn_worker *w, const struct cn_frame *f)
 {
     struct cn_err err = CN_ERR_INIT;
     struct cn_spec spec;
+    bool taken;
     uint64_t id;
 
     if (cn_msg_get_job(f, &id, &spec, &err) < 0) {
-        send_failed(l, out, id, &err);
+        send_failed(w, id, &err);
         return;
     }
-    pthread_mutex_lock(&l->lock);
-    if (l->n_queued + l->has_running < l->capacity && !l->stop) {
-        l->queue[l->n_queued++] = (struct waiting){id, spec};
-        pthread_cond_signal(&l->wake);
-        pthread_mutex_unlock(&l->lock);
-        return;
+    pthread_mutex_lock(&w->lock);
+    taken = w->n_jobs < w->capacity && !w->stop;
+    if (taken) {
+        w->job[w->n_jobs++] = job_new(w, id, &spec);
+        pthread_cond_broadcast(&w->wake);
     }
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_unlock(&w->lock);
+    if (taken)
+        return;
     cn_spec_release(&spec);
-    cn_fail(&err, CN_EBUSY, "the worker has %d jobs already", l->capacity);
-    send_failed(l, out, id, &err);
+    cn_fail(&err, CN_EBUSY, "the worker has %d jobs already", w->capacity);
+    send_failed(w, id, &err);
 }
 
-static void take_cancel(struct loop *l, struct cn_buf *out, const struct cn_frame *f)
+static void take_cancel(struct cn_worker *w, const struct cn_frame *f)
 {
+    struct cn_worker_job *waiting = NULL;
     struct cn_err err = CN_ERR_INIT;
-    bool found = false;
     uint64_t id;
 
     if (cn_msg_get_number(f, &id, NULL) < 0)
         return;
-    pthread_mutex_lock(&l->lock);
-    if (l->has_running && l->running == id)
-        atomic_store(&l->cancel, true);
-    for (int i = 0; i < l->n_queued && !found; i++) {
-        if (l->queue[i].id != id)
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < w->n_jobs; i++) {
+        if (w->job[i]->id != id)
             continue;
-        found = true;
-        cn_spec_release(&l->queue[i].spec);
-        l->n_queued--;
-        memmove(&l->queue[i], &l->queue[i + 1], (size_t)(l->n_queued - i) * sizeof(l->queue[0]));
+        atomic_store(&w->job[i]->cancel, true);
+        if (!w->job[i]->begun)
+            waiting = w->job[i];
+        break;
     }
-    pthread_mutex_unlock(&l->lock);
-    if (found) {
-        cn_fail(&err, CN_ECANCELED, "cancelled before it started");
-        send_failed(l, out, id, &err);
-    }
+    if (waiting != NULL)
+        forget(w, waiting);
+    w->woken = true;
+    pthread_cond_broadcast(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    if (waiting == NULL)
+        return;
+    cn_fail(&err, CN_ECANCELED, "cancelled before it started");
+    send_failed(w, id, &err);
+    job_free(waiting);
+}
+
+static void take_manage(struct cn_worker *w, const struct cn_frame *f)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_msg_manage m;
+    bool taken;
+
+    if (cn_msg_get_manage(f, &m, NULL) < 0)
+        return;
+    pthread_mutex_lock(&w->lock);
+    taken = w->n_manage < MANAGE_MAX && !w->stop;
+    if (taken)
+        w->manage[w->n_manage++] = m;
+    pthread_cond_broadcast(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    if (taken)
+        return;
+    cn_fail(&err, CN_EBUSY, "too many models are to be loaded or unloaded already");
+    send_managed(w, m.number, &err);
+}
+
+static void answer_ping(struct cn_worker *w, const struct cn_frame *f)
+{
+    struct cn_buf b;
+    uint64_t number;
+
+    if (cn_msg_get_number(f, &number, NULL) < 0)
+        return;
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(w, &b, cn_msg_put_number(&b, CN_FRAME_PONG, number, NULL));
 }
 
 /* False: leave. */
-static bool take_frame(struct loop *l, struct cn_buf *out, const struct cn_frame *f)
+static bool take_frame(struct cn_worker *w, const struct cn_frame *f)
 {
-    uint64_t number;
-
     switch (f->type) {
     case CN_FRAME_JOB:
-        take_job(l, out, f);
+        take_job(w, f);
         return true;
     case CN_FRAME_CANCEL:
-        take_cancel(l, out, f);
+        take_cancel(w, f);
+        return true;
+    case CN_FRAME_MANAGE:
+        take_manage(w, f);
         return true;
     case CN_FRAME_PING:
-        if (cn_msg_get_number(f, &number, NULL) == CN_OK &&
-            cn_msg_put_number(out, CN_FRAME_PONG, number, NULL) == CN_OK)
-            cn_peer_write(&l->peer, out, NULL);
+        answer_ping(w, f);
         return true;
     default: /* SHUTDOWN, or something that a front never sends */
         return false;
@@ -143,197 +356,236 @@ static bool take_frame(struct loop *l, struct cn_buf *out, const struct cn_frame
 }
 
 /* The front is gone or said stop: end the work, and the process if the work does not end. */
-static void stop_all(struct loop *l)
+static void stop_all(struct cn_worker *w)
 {
     struct timespec until;
 
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += END_GRACE_S;
-    pthread_mutex_lock(&l->lock);
-    l->stop = true;
-    atomic_store(&l->cancel, true);
-    pthread_cond_broadcast(&l->wake);
-    while (!l->ended)
-        if (pthread_cond_timedwait(&l->wake, &l->lock, &until) != 0 && !l->ended)
+    pthread_mutex_lock(&w->lock);
+    w->stop = w->woken = true;
+    for (int i = 0; i < w->n_jobs; i++)
+        atomic_store(&w->job[i]->cancel, true);
+    pthread_cond_broadcast(&w->wake);
+    while (!w->ended)
+        if (pthread_cond_timedwait(&w->wake, &w->lock, &until) != 0 && !w->ended)
             _exit(1);
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static void *read_frames(void *arg)
 {
-    struct loop *l = arg;
+    struct cn_worker *w = arg;
     struct cn_frame f;
-    struct cn_buf out;
 
-    cn_buf_init(&out, 1 << 16);
-    while (cn_peer_read(&l->peer, &f, NULL) > 0 && take_frame(l, &out, &f))
+    while (cn_peer_read(&w->peer, &f, NULL) > 0 && take_frame(w, &f))
         ;
-    cn_buf_release(&out);
-    stop_all(l);
+    stop_all(w);
     return NULL;
 }
 
 /* ---- working thread ---- */
 
-static bool cb_cancelled(void *ctx)
+/* The first job that has not begun, marked as begun; NULL: none. */
+static struct cn_worker_job *newcomer(struct cn_worker *w)
 {
-    struct loop *l = ctx;
+    struct cn_worker_job *job = NULL;
 
-    return atomic_load_explicit(&l->cancel, memory_order_relaxed);
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < w->n_jobs && job == NULL; i++)
+        if (!w->job[i]->begun)
+            job = w->job[i];
+    if (job != NULL)
+        job->begun = true;
+    pthread_mutex_unlock(&w->lock);
+    return job;
 }
 
-static void cb_progress(void *ctx, enum cn_stage stage, int image, int step, int steps)
+static void begin_all(struct cn_worker *w)
 {
-    struct loop *l = ctx;
-    struct cn_msg_progress m = {l->done.id, stage, image, step, steps};
+    struct cn_worker_job *job;
 
-    if (cn_msg_put_progress(&l->out, &m, NULL) == CN_OK)
-        cn_peer_write(&l->peer, &l->out, NULL);
+    while ((job = newcomer(w)) != NULL) {
+        struct cn_err err = CN_ERR_INIT;
+        int rc;
+
+        cn_worker_progress(job, CN_STAGE_LOAD, 0, 0, job->spec.steps);
+        rc = w->ops->begin(w->ctx, job, &err);
+        if (rc < 0)
+            cn_worker_end(job, rc, &err);
+    }
 }
 
-static int cb_image(void *ctx, const struct cn_msg_image *m, struct cn_err *err)
+static void manage_one(struct cn_worker *w)
 {
-    struct loop *l = ctx;
-    struct cn_msg_image own = *m;
-    int rc;
-
-    own.id = l->done.id;
-    rc = cn_msg_put_image(&l->out, &own, err);
-    return rc < 0 ? rc : cn_peer_write(&l->peer, &l->out, err);
-}
-
-static void cb_stage(void *ctx, enum cn_stage stage, double ms)
-{
-    struct loop *l = ctx;
-
-    l->done.ms[stage] += ms;
-}
-
-/* Waits for a job; false when it is time to leave. */
-static bool next_job(struct loop *l, struct waiting *w)
-{
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_msg_manage m;
     bool got;
 
-    pthread_mutex_lock(&l->lock);
-    l->has_running = false;
-    while (l->n_queued == 0 && !l->stop)
-        pthread_cond_wait(&l->wake, &l->lock);
-    got = !l->stop;
+    pthread_mutex_lock(&w->lock);
+    got = w->n_manage > 0;
     if (got) {
-        *w = l->queue[0];
-        l->n_queued--;
-        memmove(&l->queue[0], &l->queue[1], (size_t)l->n_queued * sizeof(l->queue[0]));
-        l->running = w->id;
-        l->has_running = true;
-        atomic_store(&l->cancel, false);
+        m = w->manage[0];
+        w->n_manage--;
+        memmove(&w->manage[0], &w->manage[1], (size_t)w->n_manage * sizeof(m));
     }
-    pthread_mutex_unlock(&l->lock);
-    return got;
+    pthread_mutex_unlock(&w->lock);
+    if (!got)
+        return;
+    if (w->ops->manage == NULL)
+        cn_fail(&err, CN_EINVAL, "this worker loads its models by itself");
+    else if (w->ops->manage(w->ctx, m.action, m.name, &err) == CN_OK)
+        err.code = CN_OK;
+    send_managed(w, m.number, &err);
+    send_gauges(w);
 }
 
-static int run_job(struct loop *l, struct waiting *w)
+/* Waits until there is something to do; false when it is time to leave. *ret_turn: turn() is due
+ * although busy() did not say so. */
+static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_turn)
 {
-    const struct cn_worker_cb cb = {l, cb_cancelled, cb_progress, cb_image, cb_stage};
-    struct cn_err err = CN_ERR_INIT;
-    int rc;
+    bool fresh = false, leave;
 
-    l->done = (struct cn_msg_done){.id = w->id};
-    rc = l->ops->run(l->ctx, &w->spec, &cb, &err);
-    cn_spec_release(&w->spec);
-    if (rc < 0 && err.code == 0)
-        cn_fail(&err, rc, "the job failed without a reason (%s)", cn_code_name(rc));
-    /* The place is free before the front hears of the end, so that its next job finds it. */
-    pthread_mutex_lock(&l->lock);
-    l->has_running = false;
-    pthread_mutex_unlock(&l->lock);
-    if (rc < 0) {
-        send_failed(l, &l->out, w->id, &err);
-    } else if ((rc = cn_msg_put_done(&l->out, &l->done, NULL)) == CN_OK) {
-        cn_peer_write(&l->peer, &l->out, NULL);
+    pthread_mutex_lock(&w->lock);
+    for (;;) {
+        for (int i = 0; i < w->n_jobs; i++)
+            fresh |= !w->job[i]->begun;
+        leave = w->stop && w->n_jobs == 0;
+        if (leave || busy || fresh || w->woken || w->n_manage > 0 || w->ended_one)
+            break;
+        pthread_cond_wait(&w->wake, &w->lock);
     }
-    send_gauges(l);
-    return rc;
+    *ret_turn = busy || w->woken;
+    w->woken = false;
+    pthread_mutex_unlock(&w->lock);
+    return !leave;
 }
 
-static int introduce(struct loop *l, struct cn_err *err)
+static void report_ends(struct cn_worker *w)
+{
+    bool ended;
+
+    pthread_mutex_lock(&w->lock);
+    ended = w->ended_one;
+    w->ended_one = false;
+    pthread_mutex_unlock(&w->lock);
+    if (ended)
+        send_gauges(w);
+}
+
+/* Tells the front; the jobs themselves stay, because threads of the engine may look at them until
+ * the process ends. */
+static void abandon_all(struct cn_worker *w, const struct cn_err *err)
+{
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < w->n_jobs; i++)
+        send_failed(w, w->job[i]->id, err);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static int work(struct cn_worker *w, struct cn_err *err)
+{
+    bool turn;
+
+    while (wait_for_work(w, w->ops->busy(w->ctx), &turn)) {
+        struct cn_err why = CN_ERR_INIT;
+
+        begin_all(w);
+        manage_one(w);
+        if ((turn || w->ops->busy(w->ctx)) && w->ops->turn(w->ctx, &why) == CN_EDEVICE) {
+            if (why.code == 0)
+                cn_fail(&why, CN_EDEVICE, "the device failed");
+            abandon_all(w, &why);
+            return cn_fail(err, CN_EDEVICE, "%s", why.msg);
+        }
+        report_ends(w);
+    }
+    return CN_OK;
+}
+
+static int introduce(struct cn_worker *w, struct cn_err *err)
 {
     struct cn_msg_hello hello = {0};
-    int rc = l->ops->describe(l->ctx, &hello, err);
+    struct cn_buf b;
+    int rc = w->ops->describe(w->ctx, &hello, err);
 
     hello.pid = (int)getpid();
-    hello.capacity = CN_MIN(CN_MAX(hello.capacity, 1), CN_WORKER_QUEUE);
-    pthread_mutex_lock(&l->lock);
-    l->capacity = hello.capacity;
-    pthread_mutex_unlock(&l->lock);
-    if (rc == CN_OK && (rc = cn_msg_put_hello(&l->out, &hello, err)) == CN_OK)
-        rc = cn_peer_write(&l->peer, &l->out, err);
+    hello.capacity = CN_MIN(CN_MAX(hello.capacity, 1), CN_WORKER_JOBS);
+    hello.lanes = CN_MAX(hello.lanes, 1);
+    pthread_mutex_lock(&w->lock);
+    w->capacity = hello.capacity;
+    pthread_mutex_unlock(&w->lock);
+    cn_buf_init(&b, OUT_MAX);
+    if (rc == CN_OK && (rc = cn_msg_put_hello(&b, &hello, err)) == CN_OK)
+        rc = cn_peer_write(&w->peer, &b, err);
+    cn_buf_release(&b);
     cn_msg_hello_release(&hello);
     return rc;
 }
 
 /* Joins the reader; a reader that still waits for frames is woken by closing our side. */
-static void finish(struct loop *l, pthread_t reader, int rc)
+static void finish(struct cn_worker *w, pthread_t reader, int rc)
 {
-    pthread_mutex_lock(&l->lock);
-    l->ended = true;
-    pthread_cond_broadcast(&l->wake);
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_lock(&w->lock);
+    w->ended = true;
+    pthread_cond_broadcast(&w->wake);
+    pthread_mutex_unlock(&w->lock);
     if (rc != CN_OK)
-        shutdown(l->peer.fd, SHUT_RDWR);
+        shutdown(w->peer.fd, SHUT_RDWR);
     pthread_join(reader, NULL);
-    for (int i = 0; i < l->n_queued; i++)
-        cn_spec_release(&l->queue[i].spec);
+    for (int i = 0; i < w->n_jobs && rc != CN_EDEVICE; i++)
+        job_free(w->job[i]);
 }
 
-static int serve(struct loop *l, struct cn_err *err)
+static int serve(struct cn_worker *w, struct cn_err *err)
 {
-    struct waiting w;
-    int rc = introduce(l, err);
+    int rc = introduce(w, err);
 
-    if (rc == CN_OK && l->ops->load != NULL &&
-        (rc = send_state(l, CN_WORKER_LOADING, NULL)) == CN_OK)
-        rc = l->ops->load(l->ctx, err);
+    if (rc == CN_OK && w->ops->load != NULL &&
+        (rc = send_state(w, CN_WORKER_LOADING, NULL)) == CN_OK)
+        rc = w->ops->load(w->ctx, w, err);
     if (rc < 0) {
         struct cn_err why = CN_ERR_INIT;
 
         cn_fail(&why, rc, "the worker cannot start (%s)", cn_code_name(rc));
-        send_state(l, CN_WORKER_BROKEN, err != NULL && err->code != 0 ? err : &why);
+        send_state(w, CN_WORKER_BROKEN, err != NULL && err->code != 0 ? err : &why);
         return rc;
     }
-    send_gauges(l);
-    send_state(l, CN_WORKER_READY, NULL);
-    while (next_job(l, &w))
-        if (run_job(l, &w) == CN_EDEVICE)
-            return cn_fail(err, CN_EDEVICE, "the device failed");
-    return CN_OK;
+    send_gauges(w);
+    send_state(w, CN_WORKER_READY, NULL);
+    return work(w, err);
 }
 
 int cn_worker_loop(int fd, const struct cn_worker_ops *ops, void *ctx, struct cn_err *err)
 {
-    struct loop *l = cn_xcalloc(1, sizeof(*l));
+    static struct cn_worker *failed; /* keeps what a failed device's threads may still look at */
+    struct cn_worker *w = cn_xcalloc(1, sizeof(*w));
     pthread_t reader;
     int rc;
 
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C is for the front, which drains first */
-    l->ops = ops;
-    l->ctx = ctx;
-    l->capacity = 1;
-    cn_peer_init(&l->peer, fd);
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->wake, NULL);
-    cn_buf_init(&l->out, OUT_MAX);
-    if (pthread_create(&reader, NULL, read_frames, l) != 0) {
+    w->ops = ops;
+    w->ctx = ctx;
+    w->capacity = 1;
+    cn_peer_init(&w->peer, fd);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->wake, NULL);
+    if (pthread_create(&reader, NULL, read_frames, w) != 0) {
         rc = cn_fail(err, CN_EIO, "cannot start a thread");
     } else {
-        rc = serve(l, err);
-        finish(l, reader, rc);
+        rc = serve(w, err);
+        finish(w, reader, rc);
     }
-    cn_peer_release(&l->peer);
-    cn_buf_release(&l->out);
-    pthread_cond_destroy(&l->wake);
-    pthread_mutex_destroy(&l->lock);
-    free(l);
+    if (rc == CN_EDEVICE) {
+        failed = w;
+        return rc;
+    }
+    cn_peer_release(&w->peer);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+    (void)failed;
     return rc;
 }
 

@@ -3,6 +3,7 @@ include tests/image/local.mk
 include tests/checkpoint/local.mk
 include tests/text/local.mk
 include tests/diffusion/local.mk
+include tests/kernels/local.mk
 include tests/tensor/local.mk
 include tests/model/local.mk
 include tests/backend/local.mk

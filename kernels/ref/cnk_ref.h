@@ -63,6 +63,10 @@ void cnk_ref_add(float *y, const float *x, const float *z, size_t count);
 /* y[i] = alpha x[i] */
 void cnk_ref_scale(float *y, const float *x, size_t count, float alpha);
 
+/* x, y [rows,c] · bias [c]? · residual [rows,c]? */
+void cnk_ref_bias_act(float *y, const float *x, const float *bias, const float *residual,
+                      const struct cnk_bias_act *a);
+
 /* x, y [n,c,hw] */
 void cnk_ref_add_channel(float *y, const float *x, const float *t, const struct cnk_add_channel *a);
 
@@ -80,6 +84,9 @@ struct cnk_attention {
 
 void cnk_ref_attention(float *y, const float *q, const float *k, const float *v,
                        const struct cnk_attention *a);
+
+/* y[r,j] = exp(scale x[r,j]) / sum over i of exp(scale x[r,i]). x, y [rows,columns] */
+void cnk_ref_softmax(float *y, const float *x, size_t rows, int columns, float scale);
 
 /* Nearest: y[p,i,j] = x[p, floor(i h / oh), floor(j w / ow)]. x [planes,h,w] · y [planes,oh,ow] */
 struct cnk_upsample {
@@ -104,6 +111,25 @@ void cnk_ref_to_tokens(float *y, const float *x, int n, int c, int hw);
 
 /* y[n,c,p] = x[n,p,c]. x [n,hw,c] · y [n,c,hw] */
 void cnk_ref_from_tokens(float *y, const float *x, int n, int c, int hw);
+
+/* x [n,c,hw] -> y [n,hw,stride], padding zero; and back. */
+void cnk_ref_to_nhwc(float *y, const float *x, const struct cnk_layout *a);
+void cnk_ref_from_nhwc(float *y, const float *x, const struct cnk_layout *a);
+
+/* y[to[r]] = x[from[r]], `bytes` each; a NULL index array: r itself; a negative index: left out. */
+void cnk_ref_copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, int rows,
+                       size_t bytes);
+
+/* clamp(x / 2 + 0.5) 255 rounded half to even in binary32; NaN gives 0. */
+void cnk_ref_quantize(uint8_t *y, const float *x, const struct cnk_quantize *a);
+
+/* flag[r] = 1 where x[r,:] has a NaN or an infinity. x [rows,count] */
+void cnk_ref_check_finite(int32_t *flag, const float *x, int rows, size_t count);
+
+/* One call's update of the pictures in progress: cnk_types.h has the equation. in, z, h: may be
+ * NULL where no lane needs them. */
+void cnk_ref_update(float *x, float *h, const float *z, const float *e, float *in,
+                    const struct cnk_lane *lanes, const struct cnk_update *a);
 
 /* Returns the number of ids outside [0, vocab). */
 int cnk_ref_embed(float *y, const int32_t *ids, const float *table, const float *position,

@@ -1,6 +1,8 @@
 /* Sums and products of tensors of one shape, or with one factor per channel or row. */
 #include "kernels/ref/ref_priv.h"
 
+#include <math.h>
+
 void cnk_ref_add(float *y, const float *x, const float *z, size_t count)
 {
     CNK_OMP(omp parallel for schedule(static) if (count > CNK_SMALL))
@@ -13,6 +15,20 @@ void cnk_ref_scale(float *y, const float *x, size_t count, float alpha)
     CNK_OMP(omp parallel for schedule(static) if (count > CNK_SMALL))
     for (size_t i = 0; i < count; i++)
         y[i] = alpha * x[i];
+}
+
+void cnk_ref_bias_act(float *y, const float *x, const float *bias, const float *residual,
+                      const struct cnk_bias_act *a)
+{
+    for (size_t r = 0; r < a->rows; r++)
+        for (size_t c = 0; c < (size_t)a->c; c++) {
+            size_t i = r * (size_t)a->c + c;
+            double v = (double)a->alpha * x[i];
+
+            v += bias != NULL ? bias[c] : 0.0;
+            v += residual != NULL ? residual[i] : 0.0;
+            y[i] = (float)cnk_ref_activate(v, a->act);
+        }
 }
 
 void cnk_ref_add_channel(float *y, const float *x, const float *t, const struct cnk_add_channel *a)
@@ -39,4 +55,12 @@ void cnk_ref_add_rows(float *y, const float *x, const float *z, const float *w,
         for (size_t i = 0; i < a->row; i++)
             y[at + i] = (float)(x[at + i] + factor * z[at + i]);
     }
+}
+
+void cnk_ref_check_finite(int32_t *flag, const float *x, int rows, size_t count)
+{
+    for (int r = 0; r < rows; r++)
+        for (size_t i = 0; i < count; i++)
+            if (!isfinite(x[(size_t)r * count + i]))
+                flag[r] = 1;
 }

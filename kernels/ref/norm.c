@@ -1,4 +1,4 @@
-/* Group norm and layer norm. */
+/* Group norm, layer norm, softmax. */
 #include "kernels/ref/ref_priv.h"
 
 #include <math.h>
@@ -75,5 +75,21 @@ void cnk_ref_layer_norm(float *y, const float *x, const float *gamma, const floa
         scale = 1.0 / sqrt(var / a->d + a->eps);
         for (int i = 0; i < a->d; i++)
             out[i] = (float)((in[i] - mean) * scale * gamma[i] + beta[i]);
+    }
+}
+
+void cnk_ref_softmax(float *y, const float *x, size_t rows, int columns, float scale)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const float *in = x + r * columns;
+        float *out = y + r * columns;
+        double max = -INFINITY, sum = 0.0;
+
+        for (int i = 0; i < columns; i++)
+            max = fmax(max, (double)scale * in[i]);
+        for (int i = 0; i < columns; i++)
+            sum += exp((double)scale * in[i] - max);
+        for (int i = 0; i < columns; i++)
+            out[i] = (float)(exp((double)scale * in[i] - max) / sum);
     }
 }

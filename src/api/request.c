@@ -88,6 +88,15 @@ static int read_real(struct reader *r, const json_t *v, const char *where, void 
     return CN_OK;
 }
 
+/* Its absence means the model's own value, which a number in the description cannot say. */
+static int read_guidance(struct reader *r, const json_t *v, const char *where, void *target,
+                         const struct cn_enum *e)
+{
+    (void)target;
+    r->spec->has_guidance = true;
+    return read_real(r, v, where, &r->spec->guidance_scale, e);
+}
+
 static int read_enum(struct reader *r, const json_t *v, const char *where, void *target,
                      const struct cn_enum *e)
 {
@@ -349,7 +358,7 @@ static const struct member spec_members[] = {
     {"width", read_int, IN_SPEC(width), NULL},
     {"height", read_int, IN_SPEC(height), NULL},
     {"steps", read_int, IN_SPEC(steps), NULL},
-    {"guidance_scale", read_real, IN_SPEC(guidance_scale), NULL},
+    {"guidance_scale", read_guidance, 0, NULL},
     {"sampler", read_enum, IN_SPEC(sampler), &cn_enum_sampler},
     {"schedule", read_enum, IN_SPEC(schedule), &cn_enum_schedule},
     {"spacing", read_enum, IN_SPEC(spacing), &cn_enum_spacing},

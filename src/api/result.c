@@ -157,6 +157,10 @@ static json_t *model_json(const struct cn_model_info *m, bool is_default)
     }
     if (m->parameters != 0)
         set(&o, "parameters", json_integer((json_int_t)m->parameters));
+    if (m->guidance > 0)
+        set(&o, "guidance_scale", json_real(m->guidance));
+    if (m->broken[0] != '\0')
+        set(&o, "broken", json_string(m->broken));
     if (m->bytes != 0)
         set(&o, "bytes", json_integer((json_int_t)m->bytes));
     return o;

@@ -79,6 +79,7 @@ struct cn_spec {
     int width, height;              /* pixels; 0 means the model's own size */
     int steps;
     double guidance_scale; /* <= 1 switches guidance off: one row per image */
+    bool has_guidance;     /* false: the model's own default, if it has one */
     enum cn_sampler sampler;
     enum cn_schedule schedule;
     enum cn_spacing spacing;

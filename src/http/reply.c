@@ -153,7 +153,7 @@ enum MHD_Result cn_reply_fault(struct cn_request *q, enum cn_fault f, const char
     size_t len;
 
     if (info->status == 429 || info->status == 503)
-        p.retry_after_s = cn_dispatch_retry_after_s(q->e->s->o.dispatch);
+        p.retry_after_s = cn_dispatch_retry_after_s(q->e->s->o.dispatch, q->key_name);
     if (info->reason != NULL)
         cn_metric_inc(q->e->s->m.rejected, 1, info->reason);
     cn_buf_init(&b, 1 << 16);

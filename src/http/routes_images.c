@@ -27,6 +27,9 @@ static enum MHD_Result refuse(struct cn_request *q, enum cn_refusal why)
     switch (why) {
     case CN_REFUSED_FULL:
         return cn_reply_fault(q, CN_FAULT_QUEUE_FULL, "as many jobs wait as may wait", NULL);
+    case CN_REFUSED_TENANT:
+        return cn_reply_fault(q, CN_FAULT_QUEUE_FULL, "as many jobs of this key wait as may wait",
+                              NULL);
     case CN_REFUSED_DRAINING:
         return cn_reply_fault(q, CN_FAULT_DRAINING, "running jobs are finished, new ones refused",
                               NULL);
@@ -39,7 +42,7 @@ enum MHD_Result cn_images_admit(struct cn_request *q)
 {
     const char *type = cn_request_header(q, "Content-Type");
     const char *coding = cn_request_header(q, "Content-Encoding");
-    enum cn_refusal why = cn_dispatch_refuses(q->e->s->o.dispatch);
+    enum cn_refusal why = cn_dispatch_refuses(q->e->s->o.dispatch, q->key_name).kind;
 
     if (type == NULL || (!is_json(type) && !cn_multipart_is(type)))
         return cn_reply_fault(q, CN_FAULT_MEDIA_TYPE,
@@ -125,7 +128,7 @@ static int queue_job(struct cn_request *q, struct cn_spec *spec, struct cn_err *
 
     job->on_end = on_job_end;
     job->arg = q;
-    if ((rc = cn_dispatch_submit(s->o.dispatch, job, err)) < 0) {
+    if ((rc = cn_dispatch_submit(s->o.dispatch, job, q->key_name, NULL, err)) < 0) {
         cn_job_unref(job);
         return rc;
     }
@@ -138,7 +141,7 @@ static int queue_job(struct cn_request *q, struct cn_spec *spec, struct cn_err *
 static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec)
 {
     struct cn_dispatch *d = q->e->s->o.dispatch;
-    enum cn_refusal why = cn_dispatch_refuses(d);
+    enum cn_refusal why = cn_dispatch_refuses(d, q->key_name).kind;
     struct cn_err err = CN_ERR_INIT;
     enum MHD_Result rc;
 

@@ -85,7 +85,7 @@ enum MHD_Result cn_info_readyz(struct cn_request *q)
     cn_buf_printf(&b, NULL, "{\"ready\":%s,\"checks\":[", ready ? "true" : "false");
     check(&b, "not_draining", !s->is_draining, s->is_draining ? "the server is shutting down" : "");
     check(&b, "worker", cn_dispatch_ready_workers(d) > 0, cn_dispatch_trouble(d));
-    check(&b, "queue", cn_dispatch_refuses(d) != CN_REFUSED_FULL, "");
+    check(&b, "queue", cn_dispatch_refuses(d, NULL).kind != CN_REFUSED_FULL, "");
     cn_buf_printf(&b, NULL, "],\"queue\":%d,\"running\":%d,\"workers_ready\":%d,\"backend\":",
                   cn_dispatch_waiting(d), cn_dispatch_running(d), cn_dispatch_ready_workers(d));
     cn_escape_json(&b, cn_dispatch_backend(d), strlen(cn_dispatch_backend(d)), NULL);

@@ -104,6 +104,9 @@ static int check_control(const struct cn_catalog *c, const struct cn_model_info 
     snprintf(where, sizeof(where), "/controls/%d/model", index);
     if (m == NULL)
         return unknown(c, CN_MODEL_CONTROLNET, where, name, err);
+    if (m->broken[0] != '\0')
+        return cn_fail_at(err, CN_EINVAL, where, "ControlNet \"%.60s\" cannot be used: %s", name,
+                          m->broken);
     if (m->family[0] != '\0' && base->family[0] != '\0' && strcmp(m->family, base->family) != 0)
         return cn_fail_at(err, CN_EINVAL, where,
                           "ControlNet \"%.60s\" is of family \"%s\", model \"%.60s\" of \"%s\"",
@@ -120,6 +123,12 @@ int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct 
 
     if (m == NULL)
         return unknown(c, CN_MODEL_BASE, "/model", spec->model, err);
+    if (m->broken[0] != '\0')
+        return cn_fail_at(err, CN_EINVAL, "/model", "model \"%.60s\" cannot be used: %s",
+                          spec->model, m->broken);
+    if (!spec->has_guidance && m->guidance > 0)
+        spec->guidance_scale = m->guidance;
+    spec->has_guidance = true;
     if (spec->model[0] == '\0') {
         free(spec->model);
         spec->model = cn_xstrdup(m->name);

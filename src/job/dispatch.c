@@ -1,300 +1,61 @@
-/* Dispatcher. */
+/* Dispatcher: interface, time, the end. */
 #include "base/base.h"
 #include "job/dispatch_priv.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
+#include "job/cost.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 250 };
+enum { TICK_MS = 250, RETRY_MAX_S = 600 };
 
 #define SECOND INT64_C(1000000000)
 
-/* A JOB frame: at most eight control images, an init image and a mask, and the words. */
-#define JOB_FRAME_MAX (CN_FRAME_MAX + CN_FRAME_HEAD)
-
-static void pump(struct cn_dispatch *d);
-
-/* ---- the end of a job ---- */
-
-static void log_end(const struct cn_job *job)
-{
-    double waited = (double)((job->started_ns ? job->started_ns : job->ended_ns) - job->queued_ns);
-    double ran = job->started_ns ? (double)(job->ended_ns - job->started_ns) : 0;
-
-    cn_log(job->state == CN_JOB_FAILED ? CN_LOG_WARNING : CN_LOG_INFO, "job.end", job->err.msg,
-           "job_id=%s outcome=%s model=%s attempt=%d images=%d steps=%d queue_ms=%.1f run_ms=%.1f",
-           job->name, cn_enum_job_state.name[job->state], job->spec.model, job->attempt,
-           job->spec.n, job->spec.steps, waited * 1e-6, ran * 1e-6);
-}
-
-/* Makes the job final, tells who waits, and gives the dispatcher's reference back. */
-static void finish(struct cn_dispatch *d, struct cn_job *job, enum cn_job_state to, bool tell)
-{
-    cn_job_end_fn on_end = job->on_end;
-
-    cn_job_move(job, to);
-    cn_dispatch_count_end(d, job);
-    log_end(job);
-    job->on_end = NULL;
-    if (tell && on_end != NULL)
-        on_end(job, job->arg);
-    cn_job_unref(job);
-}
-
-static struct cn_assigned *find_assigned(struct cn_slot *s, uint64_t id)
-{
-    for (int i = 0; i < s->n; i++)
-        if (s->job[i].id == id)
-            return &s->job[i];
-    return NULL;
-}
-
-static void unassign(struct cn_slot *s, struct cn_assigned *a)
-{
-    *a = s->job[--s->n];
-}
-
-/* The attempt is lost through no fault of the job's own, as far as is known. */
-static void give_back(struct cn_dispatch *d, struct cn_job *job, const char *why)
-{
-    if (job->attempt >= d->o.max_attempts) {
-        job->err.code = 0;
-        cn_fail(&job->err, CN_EDEVICE, "the worker was lost %d time%s while it drew this: %s",
-                job->attempt, job->attempt == 1 ? "" : "s", why);
-        finish(d, job, CN_JOB_FAILED, true);
-        return;
-    }
-    cn_log(CN_LOG_WARNING, "job.retry", why, "job_id=%s attempt=%d", job->name, job->attempt);
-    cn_metric_inc(d->m.retried, 1, "worker_lost");
-    cn_job_move(job, CN_JOB_QUEUED);
-    cn_job_forget_attempt(job);
-    job->attempt++;
-    cn_queue_push_back(&d->queue, job);
-}
-
-/* ---- frames of a worker ---- */
-
-static void on_image(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
-{
-    struct cn_msg_image m;
-    struct cn_assigned *a;
-
-    if (cn_msg_get_image(f, &m, err) < 0 || (a = find_assigned(s, m.id)) == NULL)
-        return;
-    a->heard_ns = cn_now_ns();
-    if (a->job != NULL)
-        cn_job_put_image(a->job, &m, err);
-}
-
-static void on_progress(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
-{
-    struct cn_msg_progress m;
-    struct cn_assigned *a;
-
-    if (cn_msg_get_progress(f, &m, err) < 0 || (a = find_assigned(s, m.id)) == NULL)
-        return;
-    a->heard_ns = cn_now_ns();
-    if (a->job != NULL)
-        a->job->progress = m;
-}
-
-static void on_done(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
-{
-    struct cn_msg_done m;
-    struct cn_assigned *a;
-    struct cn_job *job;
-
-    if (cn_msg_get_done(f, &m, err) < 0 || (a = find_assigned(s, m.id)) == NULL)
-        return;
-    job = a->job;
-    unassign(s, a);
-    if (job == NULL)
-        return;
-    memcpy(job->stage_ms, m.ms, sizeof(job->stage_ms));
-    finish(s->d, job, cn_job_complete(job, &job->err) == CN_OK ? CN_JOB_SUCCEEDED : CN_JOB_FAILED,
-           true);
-}
-
-static void on_failed(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
-{
-    struct cn_msg_failed m;
-    struct cn_assigned *a;
-    struct cn_job *job;
-
-    if (cn_msg_get_failed(f, &m, err) < 0 || (a = find_assigned(s, m.id)) == NULL)
-        return;
-    job = a->job;
-    unassign(s, a);
-    if (job == NULL)
-        return;
-    job->err = m.err;
-    if (m.err.code == CN_EDEVICE || m.err.code == CN_EBUSY)
-        give_back(s->d, job, m.err.msg);
-    else
-        finish(s->d, job, CN_JOB_FAILED, true);
-}
-
-static void on_frame(void *arg, const struct cn_frame *f)
-{
-    struct cn_slot *s = arg;
-    struct cn_err err = CN_ERR_INIT;
-
-    if (f->type == CN_FRAME_PROGRESS)
-        on_progress(s, f, &err);
-    else if (f->type == CN_FRAME_IMAGE)
-        on_image(s, f, &err);
-    else if (f->type == CN_FRAME_DONE)
-        on_done(s, f, &err);
-    else if (f->type == CN_FRAME_FAILED)
-        on_failed(s, f, &err);
-    else if (f->type == CN_FRAME_GAUGES)
-        cn_msg_get_gauges(f, &s->gauges, &err);
-    else
-        cn_fail(&err, CN_EFORMAT, "frame of type %d from a worker", (int)f->type);
-    if (err.code != 0)
-        cn_process_kill(s->process, CN_CAUSE_PROTOCOL, err.msg);
-    pump(s->d);
-}
-
-static void on_hello(void *arg, struct cn_msg_hello *hello)
-{
-    struct cn_slot *s = arg;
-
-    s->capacity = CN_MIN(hello->capacity, CN_SLOT_JOBS);
-    memcpy(s->backend, hello->backend, sizeof(s->backend));
-    cn_catalog_set(&s->d->catalog, hello);
-}
-
-static void on_ready(void *arg)
-{
-    struct cn_slot *s = arg;
-
-    s->d->known = true;
-    pump(s->d);
-}
-
-static void on_down(void *arg, enum cn_process_cause cause, const char *text)
-{
-    struct cn_slot *s = arg;
-    struct cn_dispatch *d = s->d;
-    char worker[16];
-
-    snprintf(worker, sizeof(worker), "%d", s->index);
-    if (!d->stopping)
-        cn_metric_inc(d->m.restarts, 1, worker, cn_enum_cause.name[cause]);
-    s->gauges.n = 0;
-    while (s->n > 0) {
-        struct cn_job *job = s->job[s->n - 1].job;
-
-        s->n--;
-        if (job != NULL)
-            give_back(d, job, text);
-    }
-    pump(d);
-}
-
-/* ---- handing out ---- */
-
-static void send_cancel(struct cn_slot *s, uint64_t id)
-{
-    struct cn_buf b;
-
-    cn_buf_init(&b, 64);
-    if (cn_msg_put_number(&b, CN_FRAME_CANCEL, id, NULL) == CN_OK)
-        cn_process_send(s->process, &b);
-    cn_buf_release(&b);
-}
-
-static void assign(struct cn_slot *s, struct cn_job *job)
-{
-    struct cn_dispatch *d = s->d;
-    struct cn_buf b;
-
-    cn_job_move(job, CN_JOB_RUNNING);
-    cn_buf_init(&b, JOB_FRAME_MAX);
-    if (cn_msg_put_job(&b, job->id, &job->spec, &job->err) < 0) {
-        finish(d, job, CN_JOB_FAILED, true);
-    } else {
-        cn_metric_observe(d->m.queue_time, (double)(job->started_ns - job->queued_ns) * 1e-9);
-        s->job[s->n++] = (struct cn_assigned){job->id, job, job->started_ns};
-        cn_process_send(s->process, &b);
-    }
-    cn_buf_release(&b);
-}
-
-static struct cn_slot *slot_with_room(struct cn_dispatch *d)
-{
-    struct cn_slot *best = NULL;
-
-    for (int i = 0; i < d->o.workers; i++) {
-        struct cn_slot *s = &d->slot[i];
-
-        if (cn_process_state(s->process) == CN_PROCESS_READY && s->n < s->capacity &&
-            (best == NULL || s->n < best->n))
-            best = s;
-    }
-    return best;
-}
-
-static void pump(struct cn_dispatch *d)
-{
-    struct cn_slot *s;
-
-    while (!d->stopping && d->queue.n > 0 && (s = slot_with_room(d)) != NULL)
-        assign(s, cn_queue_pop(&d->queue));
-}
-
-static void on_soon(uv_idle_t *h)
-{
-    struct cn_dispatch *d = h->data;
-
-    uv_idle_stop(h);
-    d->soon_on = false;
-    pump(d);
-}
-
 /* ---- time ---- */
+
+static struct cn_job *next_deadline(const struct cn_dispatch *d)
+{
+    struct cn_treap_node *node = cn_treap_first(&d->deadlines);
+
+    return node == NULL ? NULL : CN_TREAP_OF(node, struct cn_job, deadline);
+}
 
 static void expire(struct cn_dispatch *d, struct cn_job *job)
 {
     job->err.code = 0;
     cn_fail(&job->err, CN_ECANCELED, "the job was not finished within its timeout (%s)",
             cn_enum_job_state.name[job->state]);
-    finish(d, job, CN_JOB_EXPIRED, true);
+    cn_dispatch_finish(d, job, CN_JOB_EXPIRED, true);
 }
 
-static void expire_waiting(struct cn_dispatch *d, int64_t now)
-{
-    struct cn_job *next;
+static void on_alarm(uv_timer_t *t);
 
-    for (struct cn_job *job = d->queue.head; job != NULL; job = next) {
-        next = job->next;
-        if (now < job->deadline_ns)
-            continue;
-        cn_queue_remove(&d->queue, job);
+/* Sets the alarm to the next deadline; the loop's clock has milliseconds. */
+static void set_alarm(struct cn_dispatch *d)
+{
+    const struct cn_job *job = next_deadline(d);
+    int64_t ms;
+
+    if (job == NULL || d->stopping) {
+        uv_timer_stop(&d->alarm);
+        return;
+    }
+    ms = (job->deadline_ns - cn_now_ns()) / 1000000 + 1;
+    uv_update_time(d->o.loop);
+    uv_timer_start(&d->alarm, on_alarm, (uint64_t)CN_MAX(ms, 1), 0);
+}
+
+static void on_alarm(uv_timer_t *t)
+{
+    struct cn_dispatch *d = t->data;
+    int64_t now = cn_now_ns();
+    struct cn_job *job;
+
+    while ((job = next_deadline(d)) != NULL && job->deadline_ns <= now)
         expire(d, job);
-        next = d->queue.head; /* who was told may have changed the queue */
-    }
-}
-
-static void watch_slot(struct cn_slot *s, int64_t now)
-{
-    for (int i = 0; i < s->n; i++) {
-        struct cn_job *job = s->job[i].job;
-
-        if (job != NULL && now >= job->deadline_ns) {
-            s->job[i].job = NULL;
-            send_cancel(s, s->job[i].id);
-            expire(s->d, job);
-        }
-        if (now - s->job[i].heard_ns > s->d->o.hang_timeout_s * SECOND)
-            cn_process_kill(s->process, CN_CAUSE_HANG, "a job made no progress for too long");
-    }
+    set_alarm(d);
 }
 
 static void on_tick(uv_timer_t *t)
@@ -302,44 +63,47 @@ static void on_tick(uv_timer_t *t)
     struct cn_dispatch *d = t->data;
     int64_t now = cn_now_ns();
 
-    expire_waiting(d, now);
     for (int i = 0; i < d->o.workers; i++) {
-        watch_slot(&d->slot[i], now);
+        cn_dispatch_watch(&d->slot[i], now);
         cn_process_tick(d->slot[i].process);
     }
-    pump(d);
+    cn_dispatch_pump(d);
 }
 
-/* ---- interface ---- */
+/* ---- life ---- */
 
 struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o)
 {
     struct cn_dispatch *d = cn_xcalloc(1, sizeof(*d));
     struct cn_process_options po = {.loop = o->loop,
-                                    .program = o->program,
-                                    .args = o->args,
                                     .start_timeout_s = o->start_timeout_s,
-                                    .on_hello = on_hello,
-                                    .on_ready = on_ready,
-                                    .on_frame = on_frame,
-                                    .on_down = on_down};
+                                    .on_hello = cn_dispatch_on_hello,
+                                    .on_ready = cn_dispatch_on_ready,
+                                    .on_frame = cn_dispatch_on_frame,
+                                    .on_down = cn_dispatch_on_down};
 
     d->o = *o;
-    cn_queue_init(&d->queue, o->queue_capacity);
+    d->o.worker = NULL;
+    d->tenants = cn_tenants_new(&o->tenant);
+    cn_queue_init(&d->queue, o->queue_capacity, o->priority_step_s);
     cn_dispatch_metrics_init(d);
     d->slot = cn_xcalloc((size_t)o->workers, sizeof(*d->slot));
     for (int i = 0; i < o->workers; i++) {
         struct cn_slot *s = &d->slot[i];
 
         s->d = d;
+        s->device = o->worker[i].device;
         s->index = po.index = i;
+        po.program = o->worker[i].program;
+        po.args = o->worker[i].args;
         po.arg = s;
         s->process = cn_process_new(&po);
     }
     uv_timer_init(o->loop, &d->tick);
+    uv_timer_init(o->loop, &d->alarm);
     uv_idle_init(o->loop, &d->soon);
-    d->tick.data = d->soon.data = d;
-    d->handles = 2;
+    d->tick.data = d->alarm.data = d->soon.data = d;
+    d->handles = 3;
     return d;
 }
 
@@ -350,6 +114,19 @@ void cn_dispatch_start(struct cn_dispatch *d)
     uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+void cn_dispatch_set_observer(struct cn_dispatch *d, const struct cn_dispatch_observer *o)
+{
+    d->o.observer = *o;
+}
+
+void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_limits *preset,
+                             const struct cn_tenant_rule *rule, size_t n)
+{
+    cn_tenants_reload(d->tenants, preset, rule, n);
+    cn_queue_refresh(&d->queue, d->tenants);
+    cn_dispatch_pump_soon(d);
+}
+
 void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_options *o)
 {
     d->o.queue_capacity = d->queue.capacity = o->queue_capacity;
@@ -358,65 +135,198 @@ void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_optio
     d->o.hang_timeout_s = o->hang_timeout_s;
 }
 
-enum cn_refusal cn_dispatch_refuses(const struct cn_dispatch *d)
+/* ---- jobs ---- */
+
+static const char *name_of(const char *tenant)
+{
+    return tenant == NULL ? CN_TENANT_ANONYMOUS : tenant;
+}
+
+static enum cn_refusal refuses(const struct cn_dispatch *d, const struct cn_tenant *t)
 {
     if (d->draining)
         return CN_REFUSED_DRAINING;
     if (!d->known)
         return CN_REFUSED_NO_WORKER;
-    if (d->queue.n >= d->queue.capacity)
-        return CN_REFUSED_FULL;
-    return CN_REFUSED_NOT;
+    return cn_queue_refuses(&d->queue, t);
 }
 
-int cn_dispatch_submit(struct cn_dispatch *d, struct cn_job *job, struct cn_err *err)
+/* Whoever finds his own quota full waits for his own jobs; others for the queue. */
+static int retry_after(const struct cn_dispatch *d, enum cn_refusal why, const struct cn_tenant *t)
+{
+    const struct cn_queue *q = &d->queue;
+    double pace = cn_pace_s(&d->farm), s;
+
+    if (why == CN_REFUSED_TENANT && t != NULL)
+        s = cn_treap_sum(&t->order) * CN_MAX(q->tenants, 1);
+    else
+        s = cn_treap_sum(&q->age) + q->mean_cost;
+    s = pace > 0 ? s * pace : (q->n + 1.0) / CN_MAX(cn_dispatch_ready_workers(d), 1);
+    s *= 0.8 + 0.4 * ((double)(cn_random_seed() % 1024) / 1024); /* not all at once */
+    return (int)CN_MIN(CN_MAX(ceil(s), 1), RETRY_MAX_S);
+}
+
+struct cn_refused cn_dispatch_refuses(const struct cn_dispatch *d, const char *tenant)
+{
+    const struct cn_tenant *t = cn_tenants_find(d->tenants, name_of(tenant));
+    enum cn_refusal why = refuses(d, t);
+
+    return (struct cn_refused){why, why == CN_REFUSED_NOT ? 0 : retry_after(d, why, t)};
+}
+
+static void refuse(struct cn_dispatch *d, enum cn_refusal why, const struct cn_tenant *t,
+                   struct cn_refused *ret)
+{
+    cn_metric_inc(d->m.refused, 1, cn_refusal_name(why));
+    if (ret != NULL)
+        *ret = (struct cn_refused){why, retry_after(d, why, t)};
+}
+
+/* Gives the job what it needs in the queue. */
+static void prepare(struct cn_dispatch *d, struct cn_job *job, const char *tenant)
 {
     int seconds = job->spec.timeout_s ? job->spec.timeout_s : d->o.timeout_s;
-    int rc;
 
-    switch (cn_dispatch_refuses(d)) {
-    case CN_REFUSED_DRAINING:
-        return cn_fail(err, CN_EBUSY, "the server is shutting down");
-    case CN_REFUSED_NO_WORKER:
-        return cn_fail(err, CN_EBUSY, "no worker is ready yet");
-    default:
-        break;
-    }
-    if ((rc = cn_queue_push(&d->queue, job, err)) < 0)
-        return rc;
+    job->tenant = cn_tenants_get(d->tenants, name_of(tenant));
+    if (job->cost <= 0)
+        job->cost = cn_cost(&job->spec);
+    if (job->deadline_ns == 0)
+        job->deadline_ns = job->queued_ns + seconds * SECOND;
+}
+
+static void accepted(struct cn_dispatch *d, struct cn_job *job)
+{
     cn_job_ref(job);
-    job->deadline_ns = job->queued_ns + seconds * SECOND;
-    cn_metric_inc(d->m.submitted, 1, job->spec.model);
-    if (!d->soon_on) {
-        uv_idle_start(&d->soon, on_soon);
-        d->soon_on = true;
+    cn_treap_add(&d->deadlines, &job->deadline, (double)job->deadline_ns, job->id, 0);
+    if (next_deadline(d) == job)
+        set_alarm(d);
+    if (d->ending && job->durable)
+        cn_dispatch_let_go(d, job); /* the next life draws it */
+    else
+        cn_dispatch_pump_soon(d);
+}
+
+int cn_dispatch_submit(struct cn_dispatch *d, struct cn_job *job, const char *tenant,
+                       struct cn_refused *ret, struct cn_err *err)
+{
+    enum cn_refusal why = refuses(d, NULL);
+    int rc = CN_OK;
+
+    if (why == CN_REFUSED_DRAINING)
+        rc = cn_fail(err, CN_EBUSY, "the server is shutting down");
+    else if (why == CN_REFUSED_NO_WORKER)
+        rc = cn_fail(err, CN_EBUSY, "no worker is ready yet");
+    if (rc == CN_OK) {
+        prepare(d, job, tenant);
+        rc = cn_queue_push(&d->queue, job, &why, err);
     }
+    if (rc < 0) {
+        refuse(d, why, job->tenant, ret);
+        return rc;
+    }
+    cn_metric_inc(d->m.submitted, 1, job->spec.model);
+    accepted(d, job);
     return CN_OK;
+}
+
+void cn_dispatch_restore(struct cn_dispatch *d, struct cn_job *job, const char *tenant)
+{
+    if (d->ending)
+        return;
+    prepare(d, job, tenant);
+    cn_queue_restore(&d->queue, job);
+    accepted(d, job);
+}
+
+void cn_dispatch_release(struct cn_dispatch *d, struct cn_job *job)
+{
+    if (!job->held || !cn_treap_has(&job->age))
+        return; /* ended, or let go, before it was released */
+    cn_queue_release(&d->queue, job);
+    cn_dispatch_pump_soon(d);
 }
 
 void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job)
 {
-    if (cn_job_final(job))
+    if (cn_job_final(job) || !cn_treap_has(&job->deadline))
         return;
-    if (job->state == CN_JOB_QUEUED)
-        cn_queue_remove(&d->queue, job);
-    for (int i = 0; i < d->o.workers && job->state == CN_JOB_RUNNING; i++) {
-        struct cn_assigned *a = find_assigned(&d->slot[i], job->id);
-
-        if (a == NULL)
-            continue;
-        a->job = NULL;
-        send_cancel(&d->slot[i], job->id);
-        break;
-    }
     job->err.code = 0;
     cn_fail(&job->err, CN_ECANCELED, "nobody waits for it any more");
-    finish(d, job, CN_JOB_CANCELLED, false);
+    cn_dispatch_finish(d, job, CN_JOB_CANCELLED, false);
 }
+
+static double rest_of_running(const struct cn_dispatch *d, const struct cn_job *job)
+{
+    double spent = (double)(cn_now_ns() - job->started_ns) * 1e-9, done = cn_job_fraction(job);
+    double pace = cn_pace_s(&d->latency);
+
+    if (done > 0.1) /* what it has done so far tells more than other jobs */
+        return spent / done - spent;
+    return pace > 0 ? CN_MAX(job->cost * pace - spent, 0) : -1;
+}
+
+struct cn_job_place cn_dispatch_place(const struct cn_dispatch *d, const struct cn_job *job)
+{
+    struct cn_job_place place = {0, -1};
+    double farm = cn_pace_s(&d->farm), own = cn_pace_s(&d->latency), ahead = 0;
+
+    if (job->state == CN_JOB_RUNNING)
+        place.eta_s = rest_of_running(d, job);
+    if (job->state != CN_JOB_QUEUED || job->tenant == NULL || !cn_treap_has(&job->deadline))
+        return place;
+    place.position = 1;
+    if (cn_treap_has(&job->age))
+        place.position = cn_queue_place(&d->queue, job, &ahead);
+    if (farm > 0 && own > 0)
+        place.eta_s = ahead * farm + job->cost * own;
+    return place;
+}
+
+/* ---- models ---- */
+
+int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, int worker,
+                       cn_managed_fn done, void *arg, struct cn_err *err)
+{
+    (void)d;
+    (void)worker;
+    (void)done;
+    (void)arg;
+    return cn_fail(err, CN_EBUSY, "\"%.60s\": models cannot be loaded or unloaded yet", what->name);
+}
+
+void cn_dispatch_forget_manage(struct cn_dispatch *d, const void *arg)
+{
+    (void)d;
+    (void)arg;
+}
+
+/* ---- facts ---- */
 
 const struct cn_catalog *cn_dispatch_catalog(const struct cn_dispatch *d)
 {
     return &d->catalog;
+}
+
+int cn_dispatch_workers(const struct cn_dispatch *d)
+{
+    return d->o.workers;
+}
+
+struct cn_worker_view cn_dispatch_worker(const struct cn_dispatch *d, int i)
+{
+    static const char *const state[] = {"down", "starting", "loading", "ready"};
+    const struct cn_slot *s = &d->slot[i];
+
+    return (struct cn_worker_view){.device = s->device,
+                                   .backend = s->backend,
+                                   .state = state[cn_process_state(s->process)],
+                                   .trouble = cn_process_trouble(s->process),
+                                   .healthy = !s->unhealthy,
+                                   .pid = cn_process_pid(s->process),
+                                   .jobs = s->n,
+                                   .capacity = s->capacity,
+                                   .images = s->images,
+                                   .lanes = s->lanes};
 }
 
 int cn_dispatch_ready_workers(const struct cn_dispatch *d)
@@ -451,7 +361,11 @@ const char *cn_dispatch_backend(const struct cn_dispatch *d)
 
 int cn_dispatch_waiting(const struct cn_dispatch *d)
 {
-    return d->queue.n;
+    int n = d->queue.n + (int)cn_treap_count(&d->suspects);
+
+    for (int i = 0; i < d->o.workers; i++)
+        n += d->slot[i].next != NULL;
+    return n;
 }
 
 int cn_dispatch_running(const struct cn_dispatch *d)
@@ -463,50 +377,49 @@ int cn_dispatch_running(const struct cn_dispatch *d)
     return n;
 }
 
-int cn_dispatch_retry_after_s(const struct cn_dispatch *d)
+int cn_dispatch_retry_after_s(const struct cn_dispatch *d, const char *tenant)
 {
-    double workers = CN_MAX(cn_dispatch_ready_workers(d), 1);
-    double s = (d->queue.n + 1) * (d->service_s > 0 ? d->service_s : 1) / workers;
+    const struct cn_tenant *t = cn_tenants_find(d->tenants, name_of(tenant));
 
-    s *= 0.8 +
-         0.4 * ((double)(cn_random_seed() % 1024) / 1024); /* so that not all come back at once */
-    return (int)CN_MIN(CN_MAX(ceil(s), 1), 600);
+    return retry_after(d, tenant == NULL ? CN_REFUSED_FULL : refuses(d, t), t);
 }
+
+/* ---- the end ---- */
 
 void cn_dispatch_drain(struct cn_dispatch *d, bool admit)
 {
+    struct cn_treap_node *node, *next;
+
     d->draining = !admit;
+    d->ending = true;
+    for (node = cn_treap_first(&d->deadlines); node != NULL; node = next) {
+        struct cn_job *job = CN_TREAP_OF(node, struct cn_job, deadline);
+
+        next = cn_treap_next(node);
+        if (job->durable && job->state == CN_JOB_QUEUED)
+            cn_dispatch_let_go(d, job);
+    }
 }
 
 bool cn_dispatch_idle(const struct cn_dispatch *d)
 {
-    if (d->queue.n > 0)
-        return false;
-    for (int i = 0; i < d->o.workers; i++)
-        for (int k = 0; k < d->slot[i].n; k++)
-            if (d->slot[i].job[k].job != NULL)
-                return false;
-    return true;
+    return cn_treap_count(&d->deadlines) == 0;
 }
 
 void cn_dispatch_fail_all(struct cn_dispatch *d, int code, const char *why)
 {
     struct cn_job *job;
 
-    while ((job = cn_queue_pop(&d->queue)) != NULL) {
-        cn_fail(&job->err, code, "%s", why);
-        finish(d, job, CN_JOB_FAILED, true);
-    }
-    for (int i = 0; i < d->o.workers; i++)
-        for (int k = 0; k < d->slot[i].n; k++) {
-            job = d->slot[i].job[k].job;
-            if (job == NULL)
-                continue;
-            d->slot[i].job[k].job = NULL;
-            send_cancel(&d->slot[i], job->id);
-            cn_fail(&job->err, code, "%s", why);
-            finish(d, job, CN_JOB_FAILED, true);
+    d->draining = d->ending = true;
+    while ((job = next_deadline(d)) != NULL) {
+        if (job->durable) {
+            cn_dispatch_let_go(d, job);
+            continue;
         }
+        job->err.code = 0;
+        cn_fail(&job->err, code, "%s", why);
+        cn_dispatch_finish(d, job, CN_JOB_FAILED, true);
+    }
 }
 
 static void on_closed(uv_handle_t *h)
@@ -516,8 +429,8 @@ static void on_closed(uv_handle_t *h)
 
 void cn_dispatch_stop(struct cn_dispatch *d)
 {
-    d->draining = true;
-    d->stopping = true;
+    d->draining = d->ending = d->stopping = true;
+    uv_timer_stop(&d->alarm);
     for (int i = 0; i < d->o.workers; i++)
         cn_process_stop(d->slot[i].process);
 }
@@ -529,6 +442,7 @@ bool cn_dispatch_gone(struct cn_dispatch *d)
             return false;
     if (!uv_is_closing((uv_handle_t *)&d->tick)) {
         uv_close((uv_handle_t *)&d->tick, on_closed);
+        uv_close((uv_handle_t *)&d->alarm, on_closed);
         uv_close((uv_handle_t *)&d->soon, on_closed);
     }
     return d->handles == 0;
@@ -538,11 +452,12 @@ void cn_dispatch_free(struct cn_dispatch *d)
 {
     struct cn_job *job;
 
-    while ((job = cn_queue_pop(&d->queue)) != NULL)
-        cn_job_unref(job);
+    while ((job = next_deadline(d)) != NULL)
+        cn_dispatch_let_go(d, job);
     for (int i = 0; i < d->o.workers; i++)
         cn_process_free(d->slot[i].process);
     cn_catalog_release(&d->catalog);
+    cn_tenants_free(d->tenants);
     free(d->slot);
     free(d);
 }

@@ -1,13 +1,21 @@
 /* Hands waiting jobs to workers with room, and answers for every job that was accepted.
  *
- * DESIGN. Loop thread only. A job is in the queue or with exactly one worker. A worker that is lost
- * gives its jobs back to the head of the queue until their attempts are used up. A job that is
- * cancelled or expires while it runs is final at once; its place in the worker stays taken until
- * the worker has said so too. on_end is called from the loop, never from inside cn_dispatch_submit.
+ * DESIGN. Loop thread only. A job is in the queue or with exactly one worker. A worker has room
+ * while it holds fewer jobs than it said it takes (capacity) and fewer images than it draws at a
+ * time (lanes); fairness chooses the job (job/queue.h), then a worker is chosen for it: one that
+ * has its model loaded, else the one with the least to do. A job that is cancelled or expires while
+ * it runs is final at once; its place in the worker stays taken until the worker has said so too.
+ * on_end and the observer are called from the loop, never from inside cn_dispatch_submit.
+ *
+ * A worker that is lost gives its jobs back to the queue, where they keep their places. Those that
+ * it may have begun are suspects: each is tried again with a worker to itself, on another device if
+ * there is one, so that the one that kills workers can do so to nobody else's. A job under which
+ * max_attempts workers have died fails as poison. A worker killed from outside (SIGKILL: a person,
+ * or the kernel without memory) counts half.
  *
  *     d = cn_dispatch_new(&options);
  *     cn_dispatch_start(d);
- *     if (cn_dispatch_submit(d, job, &err) < 0) ...        -- CN_EBUSY: full, draining, no worker
+ *     if (cn_dispatch_submit(d, job, "anna", &why, &err) < 0) ...        -- CN_EBUSY, and why
  *     cn_dispatch_cancel(d, job);
  *     cn_dispatch_drain(d, false); ... cn_dispatch_idle(d) ... cn_dispatch_stop(d); ...
  * cn_dispatch_gone(d) cn_dispatch_free(d);
@@ -19,49 +27,136 @@
 #include "base/metrics.h"
 #include "job/catalog.h"
 #include "job/job.h"
+#include "job/queue.h"
+#include "job/tenant.h"
+#include "wire/message.h"
 
 #include <uv.h>
+
+/* Told from the loop about every job. Members may be NULL. */
+struct cn_dispatch_observer {
+    void *arg;
+    /* After each change of job->state, final ones included (and then before on_end). */
+    void (*on_state)(void *arg, struct cn_job *job);
+    void (*on_progress)(void *arg, struct cn_job *job);
+    void (*on_image)(void *arg, struct cn_job *job, int k); /* job->image[k] has come */
+    void (*on_preview)(void *arg, struct cn_job *job, const struct cn_msg_preview *m);
+    /* Brings the images of a job with job->away into job->spec, which is about to go to a worker,
+     * and resets away. On failure the job fails with err. */
+    int (*fetch)(void *arg, struct cn_job *job, struct cn_err *err);
+};
+
+/* One worker process. What is pointed to must outlive the dispatcher. */
+struct cn_dispatch_worker {
+    const char *program;
+    const char *const *args; /* NULL-terminated */
+    const char *device;      /* "cpu", "cuda:0": for people and metrics */
+};
 
 struct cn_dispatch_options {
     uv_loop_t *loop;
     struct cn_metrics *metrics;
-    const char *program;     /* the worker */
-    const char *const *args; /* NULL-terminated; must outlive the dispatcher */
+    const struct cn_dispatch_worker *worker; /* workers of them; copied */
     int workers;
     int queue_capacity;
-    int max_attempts;    /* of one job, when workers are lost under it */
+    int priority_step_s; /* of waiting that one step of priority counts as */
+    int max_attempts;    /* of one job, when workers die under it: then it fails as poison */
     int timeout_s;       /* of a job that does not choose, from submission to end */
     int start_timeout_s; /* for a worker to become ready */
-    int hang_timeout_s;  /* without any sign of progress in a running job */
+    int hang_timeout_s;  /* without any sign of progress in a running job, or 20 of its steps */
+    struct cn_tenant_limits tenant; /* of tenants without limits of their own */
+    struct cn_dispatch_observer observer;
 };
 
 #define CN_DISPATCH_DEFAULTS                                                                       \
     {                                                                                              \
-        .workers = 1, .queue_capacity = 64, .max_attempts = 2, .timeout_s = 300,                   \
-        .start_timeout_s = 600, .hang_timeout_s = 600                                              \
+        .workers = 1, .queue_capacity = 10000, .priority_step_s = CN_PRIORITY_STEP_S,              \
+        .max_attempts = 2, .timeout_s = 300, .start_timeout_s = 600, .hang_timeout_s = 600,        \
+        .tenant = CN_TENANT_DEFAULTS                                                               \
     }
-
-enum cn_refusal { CN_REFUSED_NOT, CN_REFUSED_FULL, CN_REFUSED_DRAINING, CN_REFUSED_NO_WORKER };
 
 struct cn_dispatch;
 
 struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o);
 void cn_dispatch_start(struct cn_dispatch *d);
 
+/* Before the first job. */
+void cn_dispatch_set_observer(struct cn_dispatch *d, const struct cn_dispatch_observer *o);
+
 /* Takes of *o what may change while workers run: queue_capacity (jobs that wait already stay),
  * max_attempts, timeout_s (of jobs to come), hang_timeout_s. */
 void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_options *o);
 
-/* Would a job be accepted now? For refusing a request before its body is read. */
-enum cn_refusal cn_dispatch_refuses(const struct cn_dispatch *d);
+/* At the start and whenever the keys were read again. */
+void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_limits *preset,
+                             const struct cn_tenant_rule *rule, size_t n);
 
-/* Takes a reference of its own. The spec must be resolved against the catalogue. */
-int cn_dispatch_submit(struct cn_dispatch *d, struct cn_job *job, struct cn_err *err);
+/* ---- jobs ---- */
 
-/* The job becomes cancelled (unless it is final already); on_end is not called. */
+struct cn_refused {
+    enum cn_refusal kind;
+    int retry_after_s; /* 1 .. 600, with jitter; 0 when it is not refused */
+};
+
+/* Would a job of this tenant (NULL: anonymous) be accepted now? For refusing a request before its
+ * body is read. */
+struct cn_refused cn_dispatch_refuses(const struct cn_dispatch *d, const char *tenant);
+
+/* Takes a reference of its own. The spec must be resolved against the catalogue. A deadline that is
+ * set already stays. ret (may be NULL) is filled when the answer is CN_EBUSY. */
+int cn_dispatch_submit(struct cn_dispatch *d, struct cn_job *job, const char *tenant,
+                       struct cn_refused *ret, struct cn_err *err);
+
+/* The same for a job that was accepted in an earlier life: past all limits, also while no worker is
+ * known yet. attempt, deaths, queued_ns, cost and deadline_ns are the caller's. */
+void cn_dispatch_restore(struct cn_dispatch *d, struct cn_job *job, const char *tenant);
+
+/* A job that was submitted with held may be handed out from now on. */
+void cn_dispatch_release(struct cn_dispatch *d, struct cn_job *job);
+
+/* The job becomes cancelled (unless it is final already); on_end is not called, on_state is. */
 void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job);
 
+/* How things stand for a job: its place in the queue (1: next; 0: does not wait), and seconds until
+ * it should be done (negative: nothing is known yet). */
+struct cn_job_place {
+    int position;
+    double eta_s;
+};
+
+struct cn_job_place cn_dispatch_place(const struct cn_dispatch *d, const struct cn_job *job);
+
+/* ---- models and workers ---- */
+
 const struct cn_catalog *cn_dispatch_catalog(const struct cn_dispatch *d);
+
+struct cn_worker_view {
+    const char *device;  /* as configured */
+    const char *backend; /* "cpu"; "" before the first HELLO */
+    const char *state;   /* "down", "starting", "loading", "ready" */
+    const char *trouble; /* why it is down; "" when it is not */
+    bool healthy;        /* false: it died too often lately; restarts are slow */
+    int pid;             /* 0: none */
+    int jobs, capacity, images, lanes;
+};
+
+int cn_dispatch_workers(const struct cn_dispatch *d);
+struct cn_worker_view cn_dispatch_worker(const struct cn_dispatch *d, int i);
+
+enum { CN_WORKER_ANY = -1 };
+
+/* rc CN_OK, or why not. */
+typedef void (*cn_managed_fn)(void *arg, int rc, const struct cn_err *err);
+
+/* Loads or unloads a model (what->action and name) in one worker. CN_WORKER_ANY: loads it where it
+ * is loaded already, else in the worker with the least to do; unloads it everywhere. done comes
+ * once, from the loop, when all workers that were asked have answered or are lost. CN_ENOTFOUND: no
+ * such model; CN_EBUSY: no worker is ready. */
+int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, int worker,
+                       cn_managed_fn done, void *arg, struct cn_err *err);
+
+/* done with this arg is not called any more. */
+void cn_dispatch_forget_manage(struct cn_dispatch *d, const void *arg);
 
 /* Ready now: workers that can take jobs. known: any worker was ready since the start. */
 int cn_dispatch_ready_workers(const struct cn_dispatch *d);
@@ -71,14 +166,22 @@ const char *cn_dispatch_backend(const struct cn_dispatch *d); /* "cpu"; "" befor
 
 int cn_dispatch_waiting(const struct cn_dispatch *d);
 int cn_dispatch_running(const struct cn_dispatch *d);
-int cn_dispatch_retry_after_s(const struct cn_dispatch *d); /* 1 .. 600, with jitter */
+
+/* When to come back, for answers that refuse: 1 .. 600, with jitter. tenant NULL: for anybody. */
+int cn_dispatch_retry_after_s(const struct cn_dispatch *d, const char *tenant);
 
 /* Brings the gauges up to date; called before the metrics are rendered. */
 void cn_dispatch_collect(struct cn_dispatch *d);
 
-/* The end is near. admit: jobs are still accepted (from clients that were connected before). */
+/* ---- the end ---- */
+
+/* The end is near. admit: jobs are still accepted (from clients that were connected before).
+ * Durable jobs that wait are let go: they stay in the store, in state queued. All others are
+ * finished. */
 void cn_dispatch_drain(struct cn_dispatch *d, bool admit);
 bool cn_dispatch_idle(const struct cn_dispatch *d); /* nothing waits, nothing runs */
+
+/* Fails what is not durable; durable jobs are taken from their workers and become queued. */
 void cn_dispatch_fail_all(struct cn_dispatch *d, int code, const char *why);
 void cn_dispatch_stop(struct cn_dispatch *d); /* workers end; idle jobs were failed before */
 bool cn_dispatch_gone(struct cn_dispatch *d);

@@ -10,6 +10,16 @@ static const double run_bound[] = {0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 
 static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1,
                                      2.5,   5,     10,    30,  60,   300};
 
+static const char *const refusal_name[] = {"", "queue_full", "draining", "no_worker", "tenant"};
+
+/* What one end of a job leaves of what was learnt before. */
+#define FADE 0.95
+
+/* A measured cost this many times more or less than the predicted one is charged instead of it, but
+ * for this many times at most. Closer ones are noise: neighbours, caches, other processes. */
+#define CREDIBLE   4.0
+#define CORRECTION 64.0
+
 #define HISTOGRAM(name, help, labels, bound)                                                       \
     cn_metric_add_histogram(r, name, help, labels, bound, (int)CN_LEN(bound))
 
@@ -34,6 +44,27 @@ static const char *reason_name(const struct cn_err *err)
     }
 }
 
+const char *cn_refusal_name(enum cn_refusal why)
+{
+    return refusal_name[why];
+}
+
+const char *cn_priority_name(int priority)
+{
+    return priority < 0 ? "low" : priority > 0 ? "high" : "normal";
+}
+
+static void learn(struct cn_pace *p, double s, double cost)
+{
+    p->s = FADE * p->s + s;
+    p->cost = FADE * p->cost + cost;
+}
+
+double cn_pace_s(const struct cn_pace *p)
+{
+    return p->cost > 0 ? p->s / p->cost : 0;
+}
+
 void cn_dispatch_metrics_init(struct cn_dispatch *d)
 {
     struct cn_metrics *r = d->o.metrics;
@@ -52,13 +83,24 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d)
     m->retried = cn_metric_add(r, CN_COUNTER, "controlnetd_jobs_retried_total",
                                "Job attempts given back to the queue.", "reason");
     cn_metric_inc(m->retried, 0, "worker_lost");
+    cn_metric_inc(m->retried, 0, "device_memory");
+    cn_metric_inc(m->retried, 0, "worker_busy");
+    m->refused = cn_metric_add(r, CN_COUNTER, "controlnetd_jobs_refused_total",
+                               "Jobs that were not accepted.", "reason");
+    for (int i = CN_REFUSED_NOT + 1; i <= CN_REFUSED_TENANT; i++)
+        cn_metric_inc(m->refused, 0, refusal_name[i]);
     m->queue_jobs = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_jobs", "Jobs waiting.", NULL);
+    m->queue_priority = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_priority_jobs",
+                                      "Jobs waiting, by priority.", "priority");
+    m->queue_users =
+        cn_metric_add(r, CN_GAUGE, "controlnetd_queue_users", "Tenants with waiting jobs.", NULL);
     m->queue_capacity = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_capacity_jobs",
                                       "Jobs the queue can hold.", NULL);
     m->oldest = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_oldest_job_age_seconds",
                               "Age of the oldest waiting job.", NULL);
-    m->queue_time = HISTOGRAM("controlnetd_job_queue_duration_seconds",
-                              "Time from acceptance to the start on a worker.", NULL, queue_bound);
+    m->queue_time =
+        HISTOGRAM("controlnetd_job_queue_duration_seconds",
+                  "Time from acceptance to the start on a worker.", "priority", queue_bound);
     m->run_time = HISTOGRAM("controlnetd_job_run_duration_seconds",
                             "Time a successful job spent with a worker.", "model", run_bound);
     m->stage_time = HISTOGRAM("controlnetd_job_stage_duration_seconds",
@@ -67,9 +109,11 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d)
                              "Denoising steps of finished images.", "model");
     m->images = cn_metric_add(r, CN_COUNTER, "controlnetd_images_total", "Images made.", "model");
     m->up = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_up", "1 when the worker takes jobs.",
-                          "worker");
-    m->busy =
-        cn_metric_add(r, CN_GAUGE, "controlnetd_worker_busy", "Jobs with the worker.", "worker");
+                          "worker,device");
+    m->busy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_busy", "Jobs with the worker.",
+                            "worker,device");
+    m->healthy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_healthy",
+                               "0 when the worker died too often lately.", "worker,device");
     m->restarts = cn_metric_add(r, CN_COUNTER, "controlnetd_worker_restarts_total",
                                 "Ends of worker processes by cause.", "worker,cause");
     m->heartbeat = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_last_heartbeat_timestamp_seconds",
@@ -84,7 +128,8 @@ void cn_dispatch_count_end(struct cn_dispatch *d, const struct cn_job *job)
     const char *model = job->spec.model;
     double run = job->started_ns ? (double)(job->ended_ns - job->started_ns) * 1e-9 : 0;
 
-    cn_metric_inc(m->finished, 1, model, cn_enum_job_state.name[job->state]);
+    cn_metric_inc(m->finished, 1, model,
+                  job->poison ? "poison" : cn_enum_job_state.name[job->state]);
     if (job->state == CN_JOB_FAILED)
         cn_metric_inc(m->failed, 1, reason_name(&job->err));
     if (job->state != CN_JOB_SUCCEEDED)
@@ -95,7 +140,36 @@ void cn_dispatch_count_end(struct cn_dispatch *d, const struct cn_job *job)
     for (int i = 0; i < CN_STAGE_COUNT; i++)
         if (job->stage_ms[i] > 0)
             cn_metric_observe(m->stage_time, job->stage_ms[i] * 1e-3, cn_enum_stage.name[i]);
-    d->service_s = d->service_s == 0 ? run : 0.8 * d->service_s + 0.2 * run;
+    learn(&d->latency, run, job->cost);
+    learn(&d->farm, d->busy_s, job->cost);
+    d->busy_s = 0;
+}
+
+void cn_dispatch_clock(struct cn_slot *s)
+{
+    struct cn_dispatch *d = s->d;
+    int64_t now = cn_now_ns();
+
+    if (s->images > 0)
+        s->device_s += (double)(now - s->clock_ns) * 1e-9 / s->images;
+    s->clock_ns = now;
+    if (cn_dispatch_running(d) > 0)
+        d->busy_s += (double)(now - d->busy_ns) * 1e-9;
+    d->busy_ns = now;
+}
+
+double cn_dispatch_measure(struct cn_slot *s, const struct cn_assigned *a, const struct cn_job *job)
+{
+    double pace = cn_pace_s(&s->d->device), time, ratio;
+
+    cn_dispatch_clock(s);
+    time = a->images * (s->device_s - a->device_s) - job->stage_ms[CN_STAGE_LOAD] * 1e-3;
+    time = CN_MAX(time, 0);
+    ratio = pace > 0 ? time / (job->cost * pace) : 1;
+    learn(&s->d->device, time, job->cost);
+    if (ratio > 1 / CREDIBLE && ratio < CREDIBLE)
+        return job->cost;
+    return job->cost * CN_MIN(CN_MAX(ratio, 1 / CORRECTION), CORRECTION);
 }
 
 static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
@@ -104,8 +178,9 @@ static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
     char worker[16];
 
     snprintf(worker, sizeof(worker), "%d", s->index);
-    cn_metric_set(m->up, cn_process_state(s->process) == CN_PROCESS_READY, worker);
-    cn_metric_set(m->busy, s->n, worker);
+    cn_metric_set(m->up, cn_process_state(s->process) == CN_PROCESS_READY, worker, s->device);
+    cn_metric_set(m->busy, s->n, worker, s->device);
+    cn_metric_set(m->healthy, !s->unhealthy, worker, s->device);
     cn_metric_set(m->heartbeat, (double)cn_process_pong_us(s->process) * 1e-6, worker);
     for (int c = 0; c < CN_CAUSE_COUNT; c++)
         cn_metric_inc(m->restarts, 0, worker, cn_enum_cause.name[c]);
@@ -115,12 +190,15 @@ static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
 
 void cn_dispatch_collect(struct cn_dispatch *d)
 {
-    const struct cn_job *oldest = d->queue.head;
+    const struct cn_job *oldest = cn_queue_oldest(&d->queue);
     int64_t now = cn_now_ns();
 
-    cn_metric_set(d->m.queue_jobs, d->queue.n);
+    cn_metric_set(d->m.queue_jobs, cn_dispatch_waiting(d));
     cn_metric_set(d->m.queue_capacity, d->queue.capacity);
+    cn_metric_set(d->m.queue_users, d->queue.tenants);
     cn_metric_set(d->m.oldest, oldest == NULL ? 0 : (double)(now - oldest->queued_ns) * 1e-9);
+    for (int i = 0; i < 3; i++)
+        cn_metric_set(d->m.queue_priority, d->queue.band[i], cn_priority_name(i - 1));
     for (int i = 0; i < d->o.workers; i++)
         collect_slot(d, &d->slot[i]);
 }

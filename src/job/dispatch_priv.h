@@ -1,4 +1,13 @@
-/* Shared by dispatch.c and dispatch_metrics.c. Loop thread only; there are no locks in job/. */
+/* Shared by the files of the dispatcher. Loop thread only; there are no locks in job/.
+ *
+ *     dispatch.c           interface: submitting, cancelling, time, the end
+ *     dispatch_run.c       handing out, frames of the workers, ends of jobs
+ *     dispatch_loss.c      workers that are lost: suspects, poison, hangs, health
+ *     dispatch_metrics.c   metrics, and what is learnt about speed
+ *
+ * Where a job is that is not final: waiting in the queue (job->age stands in a treap); or, in
+ * service for the queue: among d->suspects, in one slot's `next`, or in one slot's `job`.
+ */
 #ifndef CN_JOB_DISPATCH_PRIV_H
 #define CN_JOB_DISPATCH_PRIV_H
 
@@ -6,45 +15,124 @@
 #include "job/process.h"
 #include "job/queue.h"
 
-enum { CN_SLOT_JOBS = 64 };
+enum {
+    CN_SLOT_JOBS = 64,
+    CN_SLOT_DEATHS = 3 /* within 10 minutes make a worker unhealthy */
+};
 
 /* A job that is with a worker. job is NULL when it is final here but not yet over there. */
 struct cn_assigned {
     uint64_t id;
     struct cn_job *job;
+    int images;
+    bool begun;       /* the worker has told of progress */
     int64_t heard_ns; /* last sign of progress */
+    double device_s;  /* the slot's device_s when it came */
 };
 
 struct cn_slot {
     struct cn_dispatch *d;
     struct cn_process *process;
-    int index, capacity, n;
+    const char *device;
+    int index, capacity, lanes;
+    int n, images; /* jobs and images in it, those that are final here included */
     struct cn_assigned job[CN_SLOT_JOBS];
+    struct cn_job *next; /* a suspect that waits until the worker is empty */
+    bool closed;         /* a suspect is in it, and nothing else may come */
     char backend[32];
-    struct cn_msg_gauges gauges; /* the last that the worker sent */
+    struct cn_msg_gauges gauges;      /* the last that the worker sent */
+    double device_s;                  /* time that one image in it had of the device */
+    int64_t clock_ns;                 /* up to when device_s counts */
+    int64_t death_ns[CN_SLOT_DEATHS]; /* the last ones that nothing explains; 0: none */
+    bool unhealthy;
+    int64_t dying_ns; /* since when its device is known to have failed; 0: it has not */
+    double step_s;    /* what a step takes here; 0: not known */
 };
 
 struct cn_dispatch_metrics {
-    struct cn_metric *submitted, *finished, *failed, *retried;
-    struct cn_metric *queue_jobs, *queue_capacity, *oldest;
+    struct cn_metric *submitted, *finished, *failed, *retried, *refused;
+    struct cn_metric *queue_jobs, *queue_priority, *queue_capacity, *queue_users, *oldest;
     struct cn_metric *queue_time, *run_time, *stage_time, *steps, *images;
-    struct cn_metric *up, *busy, *restarts, *heartbeat, *gauge;
+    struct cn_metric *up, *busy, *restarts, *heartbeat, *gauge, *healthy;
+};
+
+/* Moving average of seconds for a unit of cost: the quotient of two fading sums. */
+struct cn_pace {
+    double s, cost;
 };
 
 struct cn_dispatch {
     struct cn_dispatch_options o;
+    struct cn_tenants *tenants;
     struct cn_queue queue;
+    struct cn_treap suspects;  /* jobs that wait for a worker to themselves, by seq */
+    struct cn_treap deadlines; /* of all jobs that are not final */
     struct cn_catalog catalog;
     struct cn_slot *slot;
     struct cn_dispatch_metrics m;
-    uv_timer_t tick;
-    uv_idle_t soon; /* ends that must not be told from inside cn_dispatch_submit */
-    int handles;    /* open ones of this struct */
-    bool known, draining, stopping, soon_on;
-    double service_s; /* moving average of a job's running time */
+    uv_timer_t tick, alarm; /* alarm: the next deadline */
+    uv_idle_t soon;         /* handing out must not happen inside cn_dispatch_submit */
+    int handles;            /* open ones of this struct */
+    bool known, soon_on;
+    bool draining;          /* nothing more is accepted */
+    bool ending;            /* durable jobs are not begun any more */
+    bool stopping;          /* nothing is */
+    struct cn_pace farm;    /* all devices together */
+    struct cn_pace latency; /* from a job's start to its end */
+    struct cn_pace device;  /* one device, for itself */
+    double busy_s;          /* that anything ran, since the last end of a job */
+    int64_t busy_ns;        /* up to when busy_s counts */
 };
 
+/* ---- dispatch_run.c ---- */
+
+void cn_dispatch_on_hello(void *slot, struct cn_msg_hello *hello);
+void cn_dispatch_on_ready(void *slot);
+void cn_dispatch_on_frame(void *slot, const struct cn_frame *f);
+
+/* Hands out what can be handed out. Never inside cn_dispatch_submit: there, soon. */
+void cn_dispatch_pump(struct cn_dispatch *d);
+void cn_dispatch_pump_soon(struct cn_dispatch *d);
+
+/* Takes a job from wherever it is, makes it final, tells who waits, and gives the dispatcher's
+ * reference back. */
+void cn_dispatch_finish(struct cn_dispatch *d, struct cn_job *job, enum cn_job_state to, bool tell);
+
+/* Forgets a durable job: it stays what it is, and is the store's. */
+void cn_dispatch_let_go(struct cn_dispatch *d, struct cn_job *job);
+
+/* running -> queued, another attempt; tells the observer. */
+void cn_dispatch_again(struct cn_dispatch *d, struct cn_job *job, const char *why,
+                       const char *reason);
+
+void cn_dispatch_told(struct cn_dispatch *d, struct cn_job *job); /* calls on_state */
+
+/* ---- dispatch_loss.c ---- */
+
+void cn_dispatch_on_down(void *slot, enum cn_process_cause cause, const char *text);
+
+/* The job's attempt failed with a device that is lost (CN_EDEVICE): it is in no slot any more. */
+void cn_dispatch_lost(struct cn_slot *s, struct cn_job *job, const char *why);
+
+/* Every tick: hangs. */
+void cn_dispatch_watch(struct cn_slot *s, int64_t now);
+
+/* A job succeeded in s. */
+void cn_dispatch_works(struct cn_slot *s);
+
+/* ---- dispatch_metrics.c ---- */
+
 void cn_dispatch_metrics_init(struct cn_dispatch *d);
+const char *cn_refusal_name(enum cn_refusal why);
+const char *cn_priority_name(int priority); /* "low", "normal", "high" */
 void cn_dispatch_count_end(struct cn_dispatch *d, const struct cn_job *job);
+
+/* Brings the clocks of slot (and of all) up to now; before the number of its images changes. */
+void cn_dispatch_clock(struct cn_slot *s);
+
+/* What a job cost that succeeded in a's slot: the prediction, unless it was far from the truth. */
+double cn_dispatch_measure(struct cn_slot *s, const struct cn_assigned *a,
+                           const struct cn_job *job);
+double cn_pace_s(const struct cn_pace *p); /* 0: not known yet */
 
 #endif

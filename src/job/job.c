@@ -40,6 +40,7 @@ struct cn_job *cn_job_new(struct cn_spec *spec)
     job->id = ++last_id;
     job->refs = 1;
     job->attempt = 1;
+    job->last_worker = -1;
     job->spec = *spec;
     memset(spec, 0, sizeof(*spec));
     if (!job->spec.has_seed) {
@@ -72,6 +73,7 @@ void cn_job_unref(struct cn_job *job)
         return;
     drop_images(job);
     free(job->image);
+    cn_tenant_unref(job->tenant);
     cn_spec_release(&job->spec);
     free(job);
 }
@@ -111,6 +113,24 @@ void cn_job_forget_attempt(struct cn_job *job)
     job->progress = (struct cn_msg_progress){0};
     job->err = (struct cn_err)CN_ERR_INIT;
     job->started_ns = 0;
+}
+
+void cn_job_steps(const struct cn_job *job, int *ret_done, int *ret_total)
+{
+    const struct cn_msg_progress *p = &job->progress;
+
+    *ret_total = p->steps * job->spec.n;
+    *ret_done = job->state == CN_JOB_SUCCEEDED ? *ret_total : p->image * p->steps + p->step;
+}
+
+double cn_job_fraction(const struct cn_job *job)
+{
+    int done, total;
+
+    if (job->state == CN_JOB_SUCCEEDED)
+        return 1;
+    cn_job_steps(job, &done, &total);
+    return total <= 0 ? 0 : CN_MIN((double)done / total, 1);
 }
 
 int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn_err *err)

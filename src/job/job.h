@@ -9,7 +9,7 @@
  *
  *     struct cn_job *job = cn_job_new(&spec);       -- takes the spec, draws a missing seed
  *     job->on_end = answer; job->arg = request;
- *     if (cn_dispatch_submit(d, job, &err) < 0) ...
+ *     if (cn_dispatch_submit(d, job, "anna", &why, &err) < 0) ...
  *     cn_job_unref(job);
  */
 #ifndef CN_JOB_JOB_H
@@ -17,6 +17,8 @@
 
 #include "base/base.h"
 #include "base/spec.h"
+#include "job/tenant.h"
+#include "job/treap.h"
 #include "wire/message.h"
 
 enum cn_job_state {
@@ -50,14 +52,30 @@ struct cn_job {
     int attempt;                                          /* 1 on its first worker */
     int64_t queued_ns, started_ns, ended_ns, deadline_ns; /* monotonic; 0: not yet */
     struct cn_job_image *image;                           /* spec.n of them */
-    struct cn_msg_progress progress;
+    struct cn_msg_progress progress;                      /* the last */
     double stage_ms[CN_STAGE_COUNT];
     struct cn_err err; /* failed, cancelled and expired say why */
 
+    /* Set by who submits it, before. */
+    bool durable;         /* kept in a store: it may be left waiting when the daemon ends */
+    bool held;            /* accepted, but not handed out before cn_dispatch_release */
+    bool away;            /* its images are not in memory: the observer's fetch brings them */
+    double cost;          /* predicted; 0: cn_dispatch_submit asks cn_cost */
+    int deaths;           /* workers that died under it; see dispatch.h */
     cn_job_end_fn on_end; /* called once, when the job becomes final; may be NULL */
     void *arg;
 
-    struct cn_job *prev, *next; /* owned by the queue */
+    /* The queue's and the dispatcher's. */
+    struct cn_tenant *tenant;      /* a reference; NULL before it was submitted */
+    int priority;                  /* the spec's, lowered to the tenant's cap */
+    struct cn_treap_node order;    /* among the waiting jobs of its tenant, or the suspects */
+    struct cn_treap_node age;      /* among all waiting jobs */
+    struct cn_treap_node deadline; /* among all jobs that are not final */
+    uint64_t seq;                  /* order of acceptance */
+    int kills;                     /* workers killed from outside under it */
+    int last_worker;               /* where an attempt was lost; -1: nowhere */
+    bool alone;                    /* a suspect: it gets a worker to itself */
+    bool poison;                   /* failed because workers died under it */
     int refs;
 };
 
@@ -74,6 +92,10 @@ void cn_job_move(struct cn_job *job, enum cn_job_state to);
 
 /* Forgets the images and times of an attempt that is lost. */
 void cn_job_forget_attempt(struct cn_job *job);
+
+/* Steps that are done and steps in all, over all images; *ret_total 0: not known yet. */
+void cn_job_steps(const struct cn_job *job, int *ret_done, int *ret_total);
+double cn_job_fraction(const struct cn_job *job); /* [0,1] of its work */
 
 /* Copies the file into its place: CN_EFORMAT when the index is out of range or came before. */
 int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn_err *err);

@@ -2,8 +2,12 @@ noinst_LIBRARIES += libcnjob.a
 libcnjob_a_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
 libcnjob_a_SOURCES = \
     %reldir%/catalog.h %reldir%/catalog.c \
-    %reldir%/dispatch.h %reldir%/dispatch_priv.h %reldir%/dispatch.c %reldir%/dispatch_metrics.c \
+    %reldir%/cost.h %reldir%/cost.c \
+    %reldir%/dispatch.h %reldir%/dispatch_priv.h %reldir%/dispatch.c %reldir%/dispatch_run.c \
+    %reldir%/dispatch_loss.c %reldir%/dispatch_metrics.c \
     %reldir%/job.h %reldir%/job.c \
     %reldir%/jobs.h \
     %reldir%/process.h %reldir%/process.c \
-    %reldir%/queue.h %reldir%/queue.c
+    %reldir%/queue.h %reldir%/queue.c \
+    %reldir%/tenant.h %reldir%/tenant.c \
+    %reldir%/treap.h %reldir%/treap.c

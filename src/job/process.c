@@ -54,7 +54,7 @@ struct cn_process {
     int64_t started_ns, ready_ns, restart_ns, ping_ns, end_ns;
     int64_t backoff_ns, heard_us;
     uint64_t pings;
-    bool stopping, cause_known;
+    bool stopping, cause_known, killed;
     enum cn_process_cause cause;
     char text[400]; /* why it ended or ends */
 };
@@ -106,7 +106,7 @@ static void went_down(struct cn_process *p)
 {
     int64_t now = cn_now_ns();
 
-    if (p->ready_ns != 0 && now - p->ready_ns > GOOD_LIFE)
+    if (p->killed || (p->ready_ns != 0 && now - p->ready_ns > GOOD_LIFE))
         p->backoff_ns = BACKOFF_FIRST;
     p->restart_ns = now + p->backoff_ns;
     p->backoff_ns = CN_MIN(p->backoff_ns * 2, BACKOFF_MAX);
@@ -122,6 +122,7 @@ static void end_incarnation(struct cn_process *p)
     struct incarnation *inc = p->inc;
     char text[120];
 
+    p->killed = inc->signal == SIGKILL && !p->cause_known;
     if (inc->signal != 0) {
         snprintf(text, sizeof(text), "the worker was ended by signal %d (%s)", inc->signal,
                  strsignal(inc->signal));
@@ -328,7 +329,7 @@ void cn_process_start(struct cn_process *p)
 
     p->started_ns = cn_now_ns();
     p->ready_ns = p->ping_ns = p->end_ns = 0;
-    p->cause_known = false;
+    p->cause_known = p->killed = false;
     inc->owner = p;
     cn_frame_decoder_init(&inc->in);
     rc = open_incarnation(p, inc);
@@ -432,6 +433,28 @@ void cn_process_kill(struct cn_process *p, enum cn_process_cause cause, const ch
     blame(p, cause, text);
     if (!p->inc->exited)
         uv_process_kill(&p->inc->child, SIGKILL);
+}
+
+bool cn_process_killed(const struct cn_process *p)
+{
+    return p->killed;
+}
+
+bool cn_process_was_ready(const struct cn_process *p)
+{
+    return p->ready_ns != 0;
+}
+
+void cn_process_forgive(struct cn_process *p)
+{
+    p->backoff_ns = BACKOFF_FIRST;
+    if (p->inc == NULL && p->restart_ns != 0)
+        p->restart_ns = CN_MIN(p->restart_ns, cn_now_ns() + BACKOFF_FIRST);
+}
+
+void cn_process_rest(struct cn_process *p, int64_t ns)
+{
+    p->restart_ns = CN_MAX(p->restart_ns, cn_now_ns() + ns);
 }
 
 /* A process of which one half of the end is there. */

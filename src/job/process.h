@@ -4,7 +4,8 @@
  * its place here until libuv has closed its handles; events of one that was dropped go nowhere.
  * A process is down when it has exited and its socket is read to the end, so that its last words
  * are heard. It starts again after a delay of 0.2 s, doubled with each failure up to 30 s; a
- * process that stayed ready for 60 s starts from 0.2 s again.
+ * process that stayed ready for 60 s or did its work starts from 0.2 s again; so does one that was
+ * killed from outside.
  *
  *     p = cn_process_new(&options);
  *     cn_process_start(p);
@@ -68,6 +69,16 @@ const char *cn_process_trouble(const struct cn_process *p); /* why it is down; "
 
 /* SIGKILL, and remember why. It starts again by itself. */
 void cn_process_kill(struct cn_process *p, enum cn_process_cause cause, const char *text);
+
+/* Of the end that on_down told of: it was SIGKILL, and not ours; it had become ready before. */
+bool cn_process_killed(const struct cn_process *p);
+bool cn_process_was_ready(const struct cn_process *p);
+
+/* It works, or its end is explained: the next restart comes after the first delay. */
+void cn_process_forgive(struct cn_process *p);
+
+/* It does not start again before this time has passed. */
+void cn_process_rest(struct cn_process *p, int64_t ns);
 
 /* Every 250 ms: pings, start deadline, restart. */
 void cn_process_tick(struct cn_process *p);

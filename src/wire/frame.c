@@ -11,8 +11,8 @@ static uint32_t get32(const unsigned char *p)
 
 static bool known(unsigned type)
 {
-    return (type >= CN_FRAME_HELLO && type <= CN_FRAME_GAUGES) ||
-           (type >= CN_FRAME_JOB && type <= CN_FRAME_SHUTDOWN);
+    return (type >= CN_FRAME_HELLO && type <= CN_FRAME_MANAGED) ||
+           (type >= CN_FRAME_JOB && type <= CN_FRAME_MANAGE);
 }
 
 void cn_frame_decoder_init(struct cn_frame_decoder *d)

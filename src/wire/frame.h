@@ -32,11 +32,16 @@ enum cn_frame_type {
     CN_FRAME_FAILED = 6,
     CN_FRAME_PONG = 7,
     CN_FRAME_GAUGES = 8,
+    CN_FRAME_PREVIEW = 9,
+    CN_FRAME_BEAT = 10,
+    CN_FRAME_MODEL = 11,
+    CN_FRAME_MANAGED = 12,
     /* front to worker */
     CN_FRAME_JOB = 32,
     CN_FRAME_CANCEL = 33,
     CN_FRAME_PING = 34,
-    CN_FRAME_SHUTDOWN = 35
+    CN_FRAME_SHUTDOWN = 35,
+    CN_FRAME_MANAGE = 36
 };
 
 struct cn_frame {

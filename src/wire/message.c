@@ -1,7 +1,6 @@
 /* Payloads. The order of the put functions is the format. */
 #include "base/base.h"
-#include "wire/message.h"
-#include "wire/pack.h"
+#include "wire/message_priv.h"
 #include "wire/spec.h"
 #include "base/mem.h"
 
@@ -16,17 +15,15 @@ static const char *const stage_names[CN_STAGE_COUNT] = {
     "load", "decode", "preprocess", "text", "controlnet", "unet", "vae", "encode"};
 static const char *const kind_names[CN_MODEL_KIND_COUNT] = {"base", "controlnet"};
 
+static const char *const residence_names[CN_RESIDENCE_COUNT] = {"unloaded", "loading", "loaded",
+                                                                "broken"};
+
 const struct cn_enum cn_enum_stage = {"stage", stage_names, CN_STAGE_COUNT};
 const struct cn_enum cn_enum_model_kind = {"kind", kind_names, CN_MODEL_KIND_COUNT};
+const struct cn_enum cn_enum_residence = {"state", residence_names, CN_RESIDENCE_COUNT};
 
-/* A frame being written. */
-struct writer {
-    struct cn_pack p;
-    size_t at, start;
-};
-
-static struct cn_pack *begin(struct writer *w, struct cn_buf *b, enum cn_frame_type type,
-                             struct cn_err *err)
+struct cn_pack *cn_writer_begin(struct cn_writer *w, struct cn_buf *b, enum cn_frame_type type,
+                                struct cn_err *err)
 {
     w->p = (struct cn_pack){.buf = b, .err = err};
     w->start = b->len;
@@ -34,8 +31,7 @@ static struct cn_pack *begin(struct writer *w, struct cn_buf *b, enum cn_frame_t
     return &w->p;
 }
 
-/* A frame that could not be written leaves no half of it behind. */
-static int end(struct writer *w, struct cn_err *err)
+int cn_writer_end(struct cn_writer *w, struct cn_err *err)
 {
     if (w->p.rc == CN_OK)
         w->p.rc = cn_frame_end(w->p.buf, w->at, err);
@@ -44,7 +40,7 @@ static int end(struct writer *w, struct cn_err *err)
     return w->p.rc;
 }
 
-static struct cn_unpack reader(const struct cn_frame *f)
+struct cn_unpack cn_reader(const struct cn_frame *f)
 {
     return (struct cn_unpack){.p = f->data, .left = f->len};
 }
@@ -62,6 +58,8 @@ static void put_model(struct cn_pack *p, const struct cn_model_info *m)
     cn_put_u8(p, m->is_default);
     cn_put_u64(p, m->parameters);
     cn_put_u64(p, m->bytes);
+    cn_put_f64(p, m->guidance);
+    cn_put_str(p, m->broken);
 }
 
 static void get_model(struct cn_unpack *u, struct cn_model_info *m)
@@ -77,17 +75,20 @@ static void get_model(struct cn_unpack *u, struct cn_model_info *m)
     m->is_default = cn_get_enum(u, 2) != 0;
     m->parameters = cn_get_u64(u);
     m->bytes = cn_get_u64(u);
+    m->guidance = cn_get_f64(u);
+    cn_get_text(u, m->broken, sizeof(m->broken));
 }
 
 int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, CN_FRAME_HELLO, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_HELLO, err);
 
     cn_put_u32(p, MAGIC);
     cn_put_u16(p, CN_WIRE_VERSION);
     cn_put_i32(p, m->pid);
     cn_put_i32(p, m->capacity);
+    cn_put_i32(p, m->lanes);
     cn_put_str(p, m->backend);
     cn_put_str(p, m->device);
     cn_put_str(p, m->build);
@@ -99,7 +100,7 @@ int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_e
         cn_put_str(p, m->annotator[i].name);
         cn_put_str(p, m->annotator[i].title);
     }
-    return end(&w, err);
+    return cn_writer_end(&w, err);
 }
 
 void cn_msg_hello_release(struct cn_msg_hello *m)
@@ -111,7 +112,7 @@ void cn_msg_hello_release(struct cn_msg_hello *m)
 
 int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
     int rc;
 
     memset(m, 0, sizeof(*m));
@@ -121,6 +122,7 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn
         cn_unpack_fault(&u, CN_EFORMAT, "the worker speaks another version of the protocol");
     m->pid = cn_get_range(&u, 0, INT_MAX);
     m->capacity = cn_get_range(&u, 1, 1024);
+    m->lanes = cn_get_range(&u, 1, 1024);
     cn_get_text(&u, m->backend, sizeof(m->backend));
     cn_get_text(&u, m->device, sizeof(m->device));
     cn_get_text(&u, m->build, sizeof(m->build));
@@ -142,17 +144,17 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn
 
 int cn_msg_put_state(struct cn_buf *b, const struct cn_msg_state *m, struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, CN_FRAME_STATE, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_STATE, err);
 
     cn_put_u8(p, m->state);
     cn_put_str(p, m->text);
-    return end(&w, err);
+    return cn_writer_end(&w, err);
 }
 
 int cn_msg_get_state(const struct cn_frame *f, struct cn_msg_state *m, struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
 
     m->state = (enum cn_worker_state)cn_get_enum(&u, CN_WORKER_STATE_COUNT);
     cn_get_text(&u, m->text, sizeof(m->text));
@@ -161,33 +163,37 @@ int cn_msg_get_state(const struct cn_frame *f, struct cn_msg_state *m, struct cn
 
 int cn_msg_put_progress(struct cn_buf *b, const struct cn_msg_progress *m, struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, CN_FRAME_PROGRESS, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_PROGRESS, err);
 
     cn_put_u64(p, m->id);
     cn_put_u8(p, m->stage);
     cn_put_i32(p, m->image);
     cn_put_i32(p, m->step);
     cn_put_i32(p, m->steps);
-    return end(&w, err);
+    cn_put_i32(p, m->done);
+    cn_put_i32(p, m->total);
+    return cn_writer_end(&w, err);
 }
 
 int cn_msg_get_progress(const struct cn_frame *f, struct cn_msg_progress *m, struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
 
     m->id = cn_get_u64(&u);
     m->stage = (enum cn_stage)cn_get_enum(&u, CN_STAGE_COUNT);
     m->image = cn_get_range(&u, 0, INT_MAX);
     m->step = cn_get_range(&u, 0, INT_MAX);
     m->steps = cn_get_range(&u, 0, INT_MAX);
+    m->done = cn_get_range(&u, 0, INT_MAX);
+    m->total = cn_get_range(&u, 0, INT_MAX);
     return cn_unpack_end(&u, "a progress frame", err);
 }
 
 int cn_msg_put_image(struct cn_buf *b, const struct cn_msg_image *m, struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, CN_FRAME_IMAGE, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_IMAGE, err);
 
     cn_put_u64(p, m->id);
     cn_put_u64(p, m->seed);
@@ -196,12 +202,12 @@ int cn_msg_put_image(struct cn_buf *b, const struct cn_msg_image *m, struct cn_e
     cn_put_i32(p, m->width);
     cn_put_i32(p, m->height);
     cn_put_bytes(p, m->data, m->len);
-    return end(&w, err);
+    return cn_writer_end(&w, err);
 }
 
 int cn_msg_get_image(const struct cn_frame *f, struct cn_msg_image *m, struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
 
     m->id = cn_get_u64(&u);
     m->seed = cn_get_u64(&u);
@@ -217,18 +223,18 @@ int cn_msg_get_image(const struct cn_frame *f, struct cn_msg_image *m, struct cn
 
 int cn_msg_put_done(struct cn_buf *b, const struct cn_msg_done *m, struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, CN_FRAME_DONE, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_DONE, err);
 
     cn_put_u64(p, m->id);
     for (int i = 0; i < CN_STAGE_COUNT; i++)
         cn_put_f64(p, m->ms[i]);
-    return end(&w, err);
+    return cn_writer_end(&w, err);
 }
 
 int cn_msg_get_done(const struct cn_frame *f, struct cn_msg_done *m, struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
 
     m->id = cn_get_u64(&u);
     for (int i = 0; i < CN_STAGE_COUNT; i++)
@@ -238,19 +244,19 @@ int cn_msg_get_done(const struct cn_frame *f, struct cn_msg_done *m, struct cn_e
 
 int cn_msg_put_failed(struct cn_buf *b, const struct cn_msg_failed *m, struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, CN_FRAME_FAILED, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_FAILED, err);
 
     cn_put_u64(p, m->id);
     cn_put_i32(p, m->err.code);
     cn_put_str(p, m->err.msg);
     cn_put_str(p, m->err.where);
-    return end(&w, err);
+    return cn_writer_end(&w, err);
 }
 
 int cn_msg_get_failed(const struct cn_frame *f, struct cn_msg_failed *m, struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
 
     m->id = cn_get_u64(&u);
     m->err.code = cn_get_range(&u, CN_EINTERNAL, -1);
@@ -261,20 +267,20 @@ int cn_msg_get_failed(const struct cn_frame *f, struct cn_msg_failed *m, struct 
 
 int cn_msg_put_gauges(struct cn_buf *b, const struct cn_msg_gauges *m, struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, CN_FRAME_GAUGES, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_GAUGES, err);
 
     cn_put_u8(p, (unsigned)m->n);
     for (int i = 0; i < m->n; i++) {
         cn_put_str(p, m->gauge[i].name);
         cn_put_f64(p, m->gauge[i].value);
     }
-    return end(&w, err);
+    return cn_writer_end(&w, err);
 }
 
 int cn_msg_get_gauges(const struct cn_frame *f, struct cn_msg_gauges *m, struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
 
     memset(m, 0, sizeof(*m));
     m->n = cn_get_enum(&u, CN_WIRE_MAX_GAUGES + 1);
@@ -287,18 +293,18 @@ int cn_msg_get_gauges(const struct cn_frame *f, struct cn_msg_gauges *m, struct 
 
 int cn_msg_put_job(struct cn_buf *b, uint64_t id, const struct cn_spec *s, struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, CN_FRAME_JOB, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_JOB, err);
 
     cn_put_u64(p, id);
     cn_wire_put_spec(p, s);
-    return end(&w, err);
+    return cn_writer_end(&w, err);
 }
 
 int cn_msg_get_job(const struct cn_frame *f, uint64_t *ret_id, struct cn_spec *s,
                    struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
     int rc;
 
     *ret_id = cn_get_u64(&u);
@@ -313,16 +319,16 @@ int cn_msg_get_job(const struct cn_frame *f, uint64_t *ret_id, struct cn_spec *s
 int cn_msg_put_number(struct cn_buf *b, enum cn_frame_type type, uint64_t number,
                       struct cn_err *err)
 {
-    struct writer w;
-    struct cn_pack *p = begin(&w, b, type, err);
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, type, err);
 
     cn_put_u64(p, number);
-    return end(&w, err);
+    return cn_writer_end(&w, err);
 }
 
 int cn_msg_get_number(const struct cn_frame *f, uint64_t *ret, struct cn_err *err)
 {
-    struct cn_unpack u = reader(f);
+    struct cn_unpack u = cn_reader(f);
 
     *ret = cn_get_u64(&u);
     return cn_unpack_end(&u, "a number frame", err);

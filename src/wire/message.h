@@ -1,9 +1,11 @@
 /* What each frame says. Any thread.
  *
  * Life of a connection: the worker sends HELLO, then STATE until it is ready; the front sends JOB
- * (at most hello.capacity at a time) and gets PROGRESS and IMAGE frames, then exactly one DONE or
- * FAILED per job, also for a job it cancelled. PING is answered by PONG at any time. SHUTDOWN, or
- * the end of the stream, ends the worker.
+ * (at most hello.capacity at a time) and gets PROGRESS, PREVIEW and IMAGE frames, then exactly one
+ * DONE or FAILED per job, also for a job it cancelled. The first PROGRESS of a job says that it was
+ * begun. BEAT follows every step of the device, MODEL every change of what is resident. MANAGE is
+ * answered by MANAGED, PING by PONG at any time. SHUTDOWN, or the end of the stream, ends the
+ * worker.
  *
  * cn_msg_put_* append one whole frame to b; cn_msg_get_* read the payload of a frame of that type.
  *
@@ -19,10 +21,11 @@
 #include "wire/frame.h"
 
 enum {
-    CN_WIRE_VERSION = 1,
+    CN_WIRE_VERSION = 2,
     CN_WIRE_MAX_MODELS = 512,
     CN_WIRE_MAX_ANNOTATORS = 64,
-    CN_WIRE_MAX_GAUGES = 64
+    CN_WIRE_MAX_GAUGES = 64,
+    CN_WIRE_MAX_PREVIEW = 64 * 1024 /* bytes of an encoded preview */
 };
 
 enum cn_stage {
@@ -55,6 +58,8 @@ struct cn_model_info {
     bool is_default;
     uint64_t parameters; /* 0: not known */
     uint64_t bytes;      /* on disk; 0: not known */
+    double guidance;     /* the guidance_scale of a request that names none; 0: the general one */
+    char broken[400];    /* why it cannot be used; "" when it can */
 };
 
 /* A way to make a control map from a photograph. */
@@ -66,6 +71,7 @@ struct cn_annotator_info {
 struct cn_msg_hello {
     int pid;
     int capacity;     /* jobs that may be with the worker at a time */
+    int lanes;        /* images that it draws at a time */
     char backend[32]; /* "cpu", "cuda" */
     char device[128]; /* for people */
     char build[64];   /* version of the program */
@@ -93,6 +99,54 @@ struct cn_msg_progress {
     uint64_t id;
     enum cn_stage stage;
     int image, step, steps; /* step of steps is done, of image number image (from 0) */
+    int done, total;        /* steps of all images together */
+};
+
+/* A rough picture of one that is being drawn. */
+struct cn_msg_preview {
+    uint64_t id;
+    int index, step; /* image, from 0; after this step */
+    enum cn_format format;
+    int width, height;
+    const unsigned char *data; /* an encoded file; borrowed from the frame when read */
+    size_t len;                /* at most CN_WIRE_MAX_PREVIEW */
+};
+
+/* After each turn of the device; also a sign of life while jobs run. */
+struct cn_msg_beat {
+    int lanes;  /* images in progress, after the turn */
+    int images; /* in this turn's batch */
+    double ms;  /* that the turn took */
+};
+
+enum cn_residence {
+    CN_MODEL_UNLOADED,
+    CN_MODEL_LOADING,
+    CN_MODEL_LOADED,
+    CN_MODEL_BROKEN,
+    CN_RESIDENCE_COUNT
+};
+
+extern const struct cn_enum cn_enum_residence;
+
+struct cn_msg_model {
+    char name[128];
+    enum cn_residence state;
+    uint64_t bytes; /* resident */
+    char text[400]; /* why, when broken */
+};
+
+enum cn_manage { CN_MANAGE_LOAD, CN_MANAGE_UNLOAD, CN_MANAGE_COUNT };
+
+struct cn_msg_manage {
+    uint64_t number; /* of the question; comes back with the answer */
+    enum cn_manage action;
+    char name[128];
+};
+
+struct cn_msg_managed {
+    uint64_t number;
+    struct cn_err err; /* code CN_OK: done */
 };
 
 struct cn_msg_image {
@@ -131,6 +185,11 @@ int cn_msg_put_image(struct cn_buf *b, const struct cn_msg_image *m, struct cn_e
 int cn_msg_put_done(struct cn_buf *b, const struct cn_msg_done *m, struct cn_err *err);
 int cn_msg_put_failed(struct cn_buf *b, const struct cn_msg_failed *m, struct cn_err *err);
 int cn_msg_put_gauges(struct cn_buf *b, const struct cn_msg_gauges *m, struct cn_err *err);
+int cn_msg_put_preview(struct cn_buf *b, const struct cn_msg_preview *m, struct cn_err *err);
+int cn_msg_put_beat(struct cn_buf *b, const struct cn_msg_beat *m, struct cn_err *err);
+int cn_msg_put_model(struct cn_buf *b, const struct cn_msg_model *m, struct cn_err *err);
+int cn_msg_put_manage(struct cn_buf *b, const struct cn_msg_manage *m, struct cn_err *err);
+int cn_msg_put_managed(struct cn_buf *b, const struct cn_msg_managed *m, struct cn_err *err);
 int cn_msg_put_job(struct cn_buf *b, uint64_t id, const struct cn_spec *s, struct cn_err *err);
 
 /* PING, PONG (number of the question), CANCEL (id of the job), SHUTDOWN (0). */
@@ -144,6 +203,11 @@ int cn_msg_get_image(const struct cn_frame *f, struct cn_msg_image *ret, struct 
 int cn_msg_get_done(const struct cn_frame *f, struct cn_msg_done *ret, struct cn_err *err);
 int cn_msg_get_failed(const struct cn_frame *f, struct cn_msg_failed *ret, struct cn_err *err);
 int cn_msg_get_gauges(const struct cn_frame *f, struct cn_msg_gauges *ret, struct cn_err *err);
+int cn_msg_get_preview(const struct cn_frame *f, struct cn_msg_preview *ret, struct cn_err *err);
+int cn_msg_get_beat(const struct cn_frame *f, struct cn_msg_beat *ret, struct cn_err *err);
+int cn_msg_get_model(const struct cn_frame *f, struct cn_msg_model *ret, struct cn_err *err);
+int cn_msg_get_manage(const struct cn_frame *f, struct cn_msg_manage *ret, struct cn_err *err);
+int cn_msg_get_managed(const struct cn_frame *f, struct cn_msg_managed *ret, struct cn_err *err);
 int cn_msg_get_number(const struct cn_frame *f, uint64_t *ret, struct cn_err *err);
 
 /* *ret_id is set as soon as it could be read, also on failure (0 otherwise). */

@@ -36,6 +36,7 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_u8(p, s->spacing);
     cn_put_u8(p, s->rng);
     cn_put_f64(p, s->eta);
+    cn_put_u8(p, s->has_guidance);
     cn_put_u8(p, s->has_seed);
     cn_put_u64(p, s->seed);
     cn_put_i32(p, s->n);
@@ -88,6 +89,7 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
     s->spacing = (enum cn_spacing)cn_get_enum(u, CN_SPACING_COUNT);
     s->rng = (enum cn_rng)cn_get_enum(u, CN_RNG_COUNT);
     s->eta = cn_get_f64(u);
+    s->has_guidance = cn_get_enum(u, 2) != 0;
     s->has_seed = cn_get_enum(u, 2) != 0;
     s->seed = cn_get_u64(u);
     s->n = cn_get_range(u, 1, INT_MAX);

@@ -3,7 +3,7 @@
  * Takes the arguments of controlnet-worker and offers two small models. What a job does is said by
  * words in its prompt; how the worker starts, by words in CONTROLNET_FAKE:
  *
- *     prompt           step=MS        each step takes so long (default 1)
+ *     prompt           step=MS        each step takes so long (default 1); of a batch, the longest
  *                      fail=WORD      ends with that error (a cn_code_name) ...
  *                      where=POINTER  ... at that place of the request
  *                      crash=N        abort() in step N
@@ -12,9 +12,15 @@
  *                      hang           does nothing, and does not listen
  *                      short          finishes without the images
  *                      garbage        writes bytes that are no frame
- *     CONTROLNET_FAKE  load=MS broken exit slow-cancel
+ *     CONTROLNET_FAKE  load=MS        of each model, when it is first needed
+ *                      broken exit
+ *                      capacity=N     jobs at a time (default 1)
+ *                      lanes=N        images at a time (default 1), one step for all in each turn
+ *                      step=MS        default of the prompt's
+ *                      log=FILE       appends "begin PID SEED PROMPT" and "end ..." for every job
  *
- * The picture is a plain colour that depends on the seed; as JPEG or WebP it is a lie.
+ * The picture is a plain colour that depends on the seed; as JPEG or WebP it is a lie. Previews are
+ * such pictures too.
  */
 #include "base/base.h"
 #include "worker_loop.h"
@@ -29,9 +35,23 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { MODELS = 5, LANES_MAX = 64 };
+
+/* A job in progress: its images are drawn in order, `open` of them at a time. */
+struct task {
+    struct cn_worker_job *job;
+    const struct cn_spec *spec;
+    int *step; /* of each image; spec->steps: it is drawn */
+    int sent;  /* images that are drawn and sent */
+};
+
 struct fake {
     int fd;
     const char *mode; /* CONTROLNET_FAKE */
+    struct cn_worker *worker;
+    bool loaded[MODELS];
+    struct task *task[CN_WORKER_JOBS];
+    int n_tasks, lanes;
 };
 
 static void sleep_ms(int ms)
@@ -145,31 +165,89 @@ static void paint(struct cn_buf *png, int w, int h, uint64_t seed)
     cn_buf_release(&z);
 }
 
-/* ---- operations ---- */
+/* ---- models ---- */
+
+static const struct cn_model_info models[MODELS] = {
+    {.name = "emoji",
+     .family = "tiny",
+     .title = "Small pictures",
+     .width = 64,
+     .height = 64,
+     .multiple = 8,
+     .is_default = true,
+     .parameters = 1000,
+     .bytes = 4000},
+    {.name = "photo", .family = "sd15", .width = 512, .height = 512, .multiple = 64, .guidance = 4},
+    {.name = "emoji-canny", .kind = CN_MODEL_CONTROLNET, .family = "tiny", .annotator = "canny"},
+    {.name = "photo-canny", .kind = CN_MODEL_CONTROLNET, .family = "sd15", .annotator = "canny"},
+    {.name = "cracked", .broken = "the UNet's conv_in.weight is missing (says the fake)"},
+};
+
+static int find_model(const char *name)
+{
+    for (int i = 0; i < MODELS; i++)
+        if (strcmp(models[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static void report_model(struct fake *f, int i, enum cn_residence state)
+{
+    struct cn_msg_model m = {.state = state, .bytes = state == CN_MODEL_LOADED ? 4000 : 0};
+
+    snprintf(m.name, sizeof(m.name), "%s", models[i].name);
+    cn_worker_model(f->worker, &m);
+}
+
+static void need_model(struct fake *f, int i)
+{
+    if (i < 0 || f->loaded[i])
+        return;
+    report_model(f, i, CN_MODEL_LOADING);
+    sleep_ms(number(f->mode, "load", 0));
+    f->loaded[i] = true;
+    report_model(f, i, CN_MODEL_LOADED);
+}
+
+static bool in_use(const struct fake *f, const char *name)
+{
+    for (int i = 0; i < f->n_tasks; i++) {
+        const struct cn_spec *s = f->task[i]->spec;
+
+        if (strcmp(s->model, name) == 0)
+            return true;
+        for (int k = 0; k < s->n_controls; k++)
+            if (strcmp(s->control[k].model, name) == 0)
+                return true;
+    }
+    return false;
+}
+
+static int manage(void *ctx, enum cn_manage action, const char *name, struct cn_err *err)
+{
+    struct fake *f = ctx;
+    int i = find_model(name);
+
+    if (i < 0)
+        return cn_fail(err, CN_ENOTFOUND, "there is no model \"%s\"", name);
+    if (models[i].broken[0] != '\0')
+        return cn_fail(err, CN_EFORMAT, "model \"%s\" cannot be used: %s", name, models[i].broken);
+    if (action == CN_MANAGE_LOAD) {
+        need_model(f, i);
+        return CN_OK;
+    }
+    if (in_use(f, name))
+        return cn_fail(err, CN_EBUSY, "model \"%s\" is in use", name);
+    f->loaded[i] = false;
+    report_model(f, i, CN_MODEL_UNLOADED);
+    return CN_OK;
+}
+
+/* ---- start ---- */
 
 static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
 {
-    static const struct cn_model_info model[] = {
-        {.name = "emoji",
-         .family = "tiny",
-         .title = "Small pictures",
-         .width = 64,
-         .height = 64,
-         .multiple = 8,
-         .is_default = true,
-         .parameters = 1000,
-         .bytes = 4000},
-        {.name = "photo", .family = "sd15", .width = 512, .height = 512, .multiple = 64},
-        {.name = "emoji-canny",
-         .kind = CN_MODEL_CONTROLNET,
-         .family = "tiny",
-         .annotator = "canny"},
-        {.name = "photo-canny",
-         .kind = CN_MODEL_CONTROLNET,
-         .family = "sd15",
-         .annotator = "canny"},
-    };
-    const struct fake *f = ctx;
+    struct fake *f = ctx;
 
     if (has(f->mode, "exit"))
         exit(3);
@@ -178,22 +256,24 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
     snprintf(ret->backend, sizeof(ret->backend), "fake");
     snprintf(ret->device, sizeof(ret->device), "a clock");
     snprintf(ret->build, sizeof(ret->build), "%s", PACKAGE_VERSION);
-    ret->capacity = 1;
-    ret->n_models = (int)CN_LEN(model);
-    ret->model = cn_xmalloc(sizeof(model));
-    memcpy(ret->model, model, sizeof(model));
+    ret->capacity = number(f->mode, "capacity", 1);
+    ret->lanes = f->lanes;
+    ret->n_models = MODELS;
+    ret->model = cn_xmalloc(sizeof(models));
+    memcpy(ret->model, models, sizeof(models));
     ret->n_annotators = 1;
     ret->annotator = cn_xcalloc(1, sizeof(*ret->annotator));
     snprintf(ret->annotator[0].name, sizeof(ret->annotator[0].name), "canny");
     return CN_OK;
 }
 
-static int load(void *ctx, struct cn_err *err)
+static int load(void *ctx, struct cn_worker *w, struct cn_err *err)
 {
-    const struct fake *f = ctx;
+    struct fake *f = ctx;
 
     (void)err;
-    sleep_ms(number(f->mode, "load", 0));
+    f->worker = w;
+    need_model(f, 0);
     return CN_OK;
 }
 
@@ -204,6 +284,8 @@ static void gauges(void *ctx, struct cn_msg_gauges *ret)
     snprintf(ret->gauge[0].name, sizeof(ret->gauge[0].name), "resident_bytes");
     ret->gauge[0].value = 12345;
 }
+
+/* ---- jobs ---- */
 
 static int fail_as_told(const char *prompt, struct cn_err *err)
 {
@@ -235,51 +317,197 @@ static void misbehave(const struct fake *f, const char *prompt, int step)
         sleep_ms(1000);
 }
 
-static int draw(const struct fake *f, const struct cn_spec *s, int index,
-                const struct cn_worker_cb *cb, struct cn_err *err)
+static void note(const struct fake *f, const char *what, const struct cn_spec *s)
 {
-    int ms = number(s->prompt, "step", 1), rc;
+    char path[256], *line;
+    int fd;
+
+    if (word(f->mode, "log", path, sizeof(path))[0] == '\0')
+        return;
+    line = cn_xprintf("%s %d %llu %s\n", what, (int)getpid(), (unsigned long long)s->seed,
+                      s->prompt);
+    fd = open(path, O_CREAT | O_WRONLY | O_APPEND, 0600);
+    if (fd < 0 || write(fd, line, strlen(line)) < 0)
+        fprintf(stderr, "fake-worker: cannot write to %s\n", path);
+    if (fd >= 0)
+        close(fd);
+    free(line);
+}
+
+static int begin(void *ctx, struct cn_worker_job *job, struct cn_err *err)
+{
+    const struct cn_spec *s = cn_worker_spec(job);
+    struct fake *f = ctx;
+    struct task *t;
+    int rc = fail_as_told(s->prompt, err);
+
+    note(f, "begin", s);
+    if (rc < 0)
+        return rc;
+    need_model(f, find_model(s->model));
+    for (int i = 0; i < s->n_controls; i++)
+        need_model(f, find_model(s->control[i].model));
+    t = cn_xcalloc(1, sizeof(*t));
+    t->job = job;
+    t->spec = s;
+    t->step = cn_xcalloc((size_t)s->n, sizeof(*t->step));
+    f->task[f->n_tasks++] = t;
+    return CN_OK;
+}
+
+static bool busy(void *ctx)
+{
+    const struct fake *f = ctx;
+
+    return f->n_tasks > 0;
+}
+
+static void end(struct fake *f, int i, int rc, const struct cn_err *err)
+{
+    struct task *t = f->task[i];
+
+    note(f, rc == CN_OK ? "end" : "fail", t->spec);
+    f->n_tasks--;
+    memmove(&f->task[i], &f->task[i + 1], (size_t)(f->n_tasks - i) * sizeof(struct task *));
+    cn_worker_end(t->job, rc, err);
+    free(t->step);
+    free(t);
+}
+
+static int send_image(struct task *t, int index, struct cn_err *err)
+{
+    const struct cn_spec *s = t->spec;
     struct cn_msg_image m = {.index = index,
                              .seed = s->seed + (uint64_t)index,
                              .format = s->format,
                              .width = s->width,
                              .height = s->height};
     struct cn_buf png;
+    int rc;
 
-    for (int i = 0; i < s->steps; i++) {
-        if (cb->cancelled(cb->ctx))
-            return cn_fail(err, CN_ECANCELED, "cancelled in step %d", i);
-        misbehave(f, s->prompt, i);
-        sleep_ms(ms);
-        cb->progress(cb->ctx, CN_STAGE_UNET, index, i + 1, s->steps);
-    }
-    cb->stage(cb->ctx, CN_STAGE_UNET, (double)ms * s->steps);
+    t->sent++;
+    cn_worker_stage(t->job, CN_STAGE_UNET, (double)s->steps);
     if (has(s->prompt, "short"))
         return CN_OK;
     cn_buf_init(&png, SIZE_MAX / 4);
     paint(&png, s->width, s->height, m.seed);
     m.data = png.data;
     m.len = png.len;
-    rc = cb->image(cb->ctx, &m, err);
+    rc = cn_worker_image(t->job, &m, err);
     cn_buf_release(&png);
     return rc;
 }
 
-static int run(void *ctx, const struct cn_spec *s, const struct cn_worker_cb *cb,
-               struct cn_err *err)
+static void send_preview(struct task *t, int index, int step)
 {
-    int rc = fail_as_told(s->prompt, err);
+    struct cn_msg_preview m = {
+        .index = index, .step = step, .format = CN_PNG, .width = 16, .height = 16};
+    struct cn_buf png;
 
-    if (has(s->prompt, "device"))
-        return cn_fail(err, CN_EDEVICE, "the fake device failed");
-    for (int i = 0; rc == CN_OK && i < s->n; i++)
-        rc = draw(ctx, s, i, cb, err);
-    return rc;
+    cn_buf_init(&png, SIZE_MAX / 4);
+    paint(&png, m.width, m.height, t->spec->seed + (uint64_t)step);
+    m.data = png.data;
+    m.len = png.len;
+    cn_worker_preview(t->job, &m);
+    cn_buf_release(&png);
+}
+
+/* One step of one image, after the time has passed. */
+static int step_image(struct fake *f, struct task *t, int index, struct cn_err *err)
+{
+    const struct cn_spec *s = t->spec;
+
+    misbehave(f, s->prompt, t->step[index]);
+    t->step[index]++;
+    if (s->preview_every > 0 && t->step[index] % s->preview_every == 0)
+        send_preview(t, index, t->step[index]);
+    cn_worker_progress(t->job, CN_STAGE_UNET, index, t->step[index], s->steps);
+    return t->step[index] == s->steps ? send_image(t, index, err) : CN_OK;
+}
+
+/* Up to `room` images of the task that are not finished; returns how many. */
+static int pick(const struct task *t, int room, int *image)
+{
+    int n = 0;
+
+    for (int k = 0; k < t->spec->n && n < room; k++)
+        if (t->step[k] < t->spec->steps)
+            image[n++] = k;
+    return n;
+}
+
+/* The time of a batch's step: the longest that one of its jobs asks for. */
+static void pass_time(const struct fake *f)
+{
+    int ms = 0, room = f->lanes, image[LANES_MAX];
+
+    for (int i = 0; i < f->n_tasks && room > 0; i++) {
+        int own = number(f->task[i]->spec->prompt, "step", number(f->mode, "step", 1));
+
+        room -= pick(f->task[i], room, image);
+        ms = CN_MAX(ms, own);
+    }
+    sleep_ms(ms);
+}
+
+static void drop_cancelled(struct fake *f)
+{
+    for (int i = f->n_tasks - 1; i >= 0; i--) {
+        struct cn_err err = CN_ERR_INIT;
+
+        if (!cn_worker_cancelled(f->task[i]->job))
+            continue;
+        cn_fail(&err, CN_ECANCELED, "cancelled");
+        end(f, i, CN_ECANCELED, &err);
+    }
+}
+
+/* The oldest jobs first: those before it in the list fill the lanes. */
+static int step_batch(struct fake *f)
+{
+    int room = f->lanes, images = 0;
+
+    for (int i = 0; i < f->n_tasks && room > 0; i++) {
+        int image[LANES_MAX], n = pick(f->task[i], room, image), rc = CN_OK;
+        struct cn_err err = CN_ERR_INIT;
+
+        for (int k = 0; k < n && rc == CN_OK; k++)
+            rc = step_image(f, f->task[i], image[k], &err);
+        room -= n;
+        images += n;
+        if (rc < 0 || f->task[i]->sent == f->task[i]->spec->n)
+            end(f, i--, rc, &err);
+    }
+    return images;
+}
+
+static int turn(void *ctx, struct cn_err *err)
+{
+    struct fake *f = ctx;
+    double start = cn_now_s();
+    int images;
+
+    drop_cancelled(f);
+    for (int i = 0; i < f->n_tasks; i++)
+        if (has(f->task[i]->spec->prompt, "device"))
+            return cn_fail(err, CN_EDEVICE, "the fake device failed");
+    if (f->n_tasks == 0)
+        return CN_OK;
+    pass_time(f);
+    images = step_batch(f);
+    cn_worker_beat(f->worker, CN_MIN(f->lanes, f->n_tasks), images, (cn_now_s() - start) * 1e3);
+    return CN_OK;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct cn_worker_ops ops = {describe, load, run, gauges};
+    static const struct cn_worker_ops ops = {.describe = describe,
+                                             .load = load,
+                                             .begin = begin,
+                                             .busy = busy,
+                                             .turn = turn,
+                                             .manage = manage,
+                                             .gauges = gauges};
     struct fake f = {.fd = -1, .mode = getenv("CONTROLNET_FAKE")};
     struct cn_err err = CN_ERR_INIT;
     int rc;
@@ -293,6 +521,7 @@ int main(int argc, char **argv)
     }
     if (f.mode == NULL)
         f.mode = "";
+    f.lanes = CN_MIN(CN_MAX(number(f.mode, "lanes", 1), 1), LANES_MAX);
     rc = cn_worker_loop(f.fd, &ops, &f, &err);
     return cn_worker_exit_status(rc);
 }

@@ -183,15 +183,21 @@ class BrokenModels(Case):
         shutil.rmtree(self.dir)
 
     def test_others_go_on(self):
-        """A broken model is named in the log; the sound ones are served."""
+        """A broken model is listed with the reason; the sound ones are served."""
         cut = os.path.join(self.dir, "cut")
         shutil.copytree(os.path.join(MODELS, "tiny"), cut)
         weights = os.path.join(cut, "unet", "diffusion_pytorch_model.safetensors")
         os.chmod(weights, 0o644)
         os.truncate(weights, os.path.getsize(weights) - 100)
         with daemon(models=self.dir) as d:
-            names = [m["name"] for m in json.loads(d.get("/v1/models").body)["models"]]
-            self.assertEqual(names, ["tiny"])
+            models = {m["name"]: m for m in json.loads(d.get("/v1/models").body)["models"]}
+            self.assertEqual(sorted(models), ["cut", "tiny"])
+            self.assertNotIn("broken", models["tiny"])
+            self.assertIn("cut/unet/diffusion_pytorch_model.safetensors", models["cut"]["broken"])
+            self.assertNotIn(self.dir, models["cut"]["broken"])
+            answer = d.images(dict(SIZE, model="cut", prompt="x"))
+            self.assertEqual(answer.status, 422)
+            self.assertIn("diffusion_pytorch_model.safetensors", answer.body.decode())
             self.assertIn("diffusion_pytorch_model.safetensors", d.log())
             self.assertEqual(d.images(dict(SIZE, prompt="x")).status, 200)
 

@@ -36,6 +36,11 @@ static void one(const struct cn_frame *f)
         struct cn_msg_done done;
         struct cn_msg_failed failed;
         struct cn_msg_gauges gauges;
+        struct cn_msg_preview preview;
+        struct cn_msg_beat beat;
+        struct cn_msg_model model;
+        struct cn_msg_manage manage;
+        struct cn_msg_managed managed;
         uint64_t number;
     } m;
 
@@ -61,6 +66,21 @@ static void one(const struct cn_frame *f)
         break;
     case CN_FRAME_GAUGES:
         (void)cn_msg_get_gauges(f, &m.gauges, NULL);
+        break;
+    case CN_FRAME_PREVIEW:
+        (void)cn_msg_get_preview(f, &m.preview, NULL);
+        break;
+    case CN_FRAME_BEAT:
+        (void)cn_msg_get_beat(f, &m.beat, NULL);
+        break;
+    case CN_FRAME_MODEL:
+        (void)cn_msg_get_model(f, &m.model, NULL);
+        break;
+    case CN_FRAME_MANAGE:
+        (void)cn_msg_get_manage(f, &m.manage, NULL);
+        break;
+    case CN_FRAME_MANAGED:
+        (void)cn_msg_get_managed(f, &m.managed, NULL);
         break;
     case CN_FRAME_JOB:
         job(f);

@@ -64,30 +64,6 @@ static void a_job_collects_its_images(void **state)
     cn_job_unref(b);
 }
 
-static void the_queue_is_fifo_and_bounded(void **state)
-{
-    struct cn_job *job[4];
-    struct cn_queue q;
-
-    (void)state;
-    for (size_t i = 0; i < 4; i++)
-        job[i] = new_job(1);
-    cn_queue_init(&q, 3);
-    for (size_t i = 0; i < 3; i++)
-        assert_int_equal(cn_queue_push(&q, job[i], NULL), CN_OK);
-    assert_int_equal(cn_queue_push(&q, job[3], NULL), CN_EBUSY);
-    cn_queue_push_back(&q, job[3]); /* a retry is never refused, and goes first */
-    assert_int_equal(q.n, 4);
-    cn_queue_remove(&q, job[1]);
-    assert_ptr_equal(cn_queue_pop(&q), job[3]);
-    assert_ptr_equal(cn_queue_pop(&q), job[0]);
-    assert_ptr_equal(cn_queue_pop(&q), job[2]);
-    assert_null(cn_queue_pop(&q));
-    assert_null(q.tail);
-    for (size_t i = 0; i < 4; i++)
-        cn_job_unref(job[i]);
-}
-
 static void set(char **field, const char *text)
 {
     free(*field);
@@ -159,9 +135,11 @@ static void the_catalog_fills_in_and_refuses(void **state)
 static void without_a_worker_nothing_is_accepted(void **state)
 {
     static const char *const args[] = {NULL};
+    static const struct cn_dispatch_worker worker = {"/nonexistent/worker", args, "cpu"};
     struct cn_dispatch_options o = CN_DISPATCH_DEFAULTS;
     struct cn_err err = CN_ERR_INIT;
     struct cn_job *job = new_job(1);
+    struct cn_refused why;
     struct cn_dispatch *d;
     uv_loop_t loop;
 
@@ -169,12 +147,13 @@ static void without_a_worker_nothing_is_accepted(void **state)
     uv_loop_init(&loop);
     o.loop = &loop;
     o.metrics = cn_metrics_new();
-    o.program = "/nonexistent/worker";
-    o.args = args;
+    o.worker = &worker;
     d = cn_dispatch_new(&o);
     cn_dispatch_start(d);
-    assert_int_equal(cn_dispatch_refuses(d), CN_REFUSED_NO_WORKER);
-    assert_int_equal(cn_dispatch_submit(d, job, &err), CN_EBUSY);
+    assert_int_equal(cn_dispatch_refuses(d, NULL).kind, CN_REFUSED_NO_WORKER);
+    assert_int_equal(cn_dispatch_submit(d, job, NULL, &why, &err), CN_EBUSY);
+    assert_int_equal(why.kind, CN_REFUSED_NO_WORKER);
+    assert_in_range(why.retry_after_s, 1, 600);
     assert_non_null(strstr(cn_dispatch_trouble(d), "cannot start"));
     for (int i = 0; i < 3; i++)
         uv_run(&loop, UV_RUN_ONCE);
@@ -192,7 +171,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_drawn_transitions_exist),
         cmocka_unit_test(a_job_collects_its_images),
-        cmocka_unit_test(the_queue_is_fifo_and_bounded),
         cmocka_unit_test(the_catalog_fills_in_and_refuses),
         cmocka_unit_test(without_a_worker_nothing_is_accepted),
     };

@@ -39,6 +39,7 @@ static void full_spec(struct cn_spec *s)
     s->spacing = CN_TRAILING;
     s->rng = CN_RNG_CUDA;
     s->eta = 0.5;
+    s->has_guidance = true;
     s->seed = UINT64_C(0xfedcba9876543210);
     s->has_seed = true;
     s->n = 3;
@@ -207,7 +208,7 @@ static void hello_keeps_the_models(void **state)
          .bytes = UINT64_C(5) << 32},
         {.name = "emoji-canny", .kind = CN_MODEL_CONTROLNET, .annotator = "canny"}};
     struct cn_msg_hello in = {.pid = 42,
-                              .capacity = 4,
+                              .capacity = 4, .lanes = 2,
                               .backend = "cpu",
                               .device = "2 cores",
                               .build = "0.1.0",
@@ -244,7 +245,7 @@ static void hello_keeps_the_models(void **state)
 
 static void small_messages_survive(void **state)
 {
-    struct cn_msg_progress progress = {9, CN_STAGE_UNET, 1, 3, 20};
+    struct cn_msg_progress progress = {9, CN_STAGE_UNET, 1, 3, 20, 23, 40};
     struct cn_msg_image image = {9, 5, 2, CN_JPEG, 64, 32, (const unsigned char *)"JPEG", 4};
     struct cn_msg_done done = {.id = 9, .ms = {1, 2, 3}};
     struct cn_msg_failed failed = {.id = 9};
@@ -285,6 +286,8 @@ static void small_messages_survive(void **state)
     assert_int_equal(cn_frame_next(&d, &f, NULL), 0);
     assert_int_equal(progress.stage, CN_STAGE_UNET);
     assert_int_equal(progress.steps, 20);
+    assert_int_equal(progress.done, 23);
+    assert_int_equal(progress.total, 40);
     assert_int_equal(image.format, CN_JPEG);
     assert_true(done.ms[2] == 3);
     assert_int_equal(failed.err.code, CN_EFORMAT);
@@ -293,6 +296,83 @@ static void small_messages_survive(void **state)
     assert_string_equal(st.text, "no models");
     cn_frame_decoder_release(&d);
     cn_buf_release(&b);
+}
+
+static void messages_of_serving_survive(void **state)
+{
+    struct cn_msg_preview preview = {9, 1, 4, CN_JPEG, 64, 32, (const unsigned char *)"JPEG", 4};
+    struct cn_msg_beat beat = {7, 4, 12.5};
+    struct cn_msg_model model = {"emoji", CN_MODEL_BROKEN, 77, "its UNet is cut short"};
+    struct cn_msg_manage manage = {5, CN_MANAGE_UNLOAD, "emoji"};
+    struct cn_msg_managed good = {.number = 5}, bad = {.number = 6};
+    struct cn_frame_decoder d;
+    struct cn_frame f;
+    struct cn_buf b;
+
+    (void)state;
+    cn_fail(&bad.err, CN_EBUSY, "it is in use");
+    cn_buf_init(&b, 1 << 16);
+    assert_int_equal(cn_msg_put_preview(&b, &preview, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_beat(&b, &beat, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_model(&b, &model, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_manage(&b, &manage, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_managed(&b, &good, NULL), CN_OK);
+    assert_int_equal(cn_msg_put_managed(&b, &bad, NULL), CN_OK);
+    memset(&preview, 0, sizeof(preview));
+    memset(&beat, 0, sizeof(beat));
+    memset(&model, 0, sizeof(model));
+    memset(&manage, 0, sizeof(manage));
+    memset(&good, 0xff, sizeof(good));
+    memset(&bad, 0, sizeof(bad));
+    f = only_frame(&d, &b);
+    assert_int_equal(cn_msg_get_preview(&f, &preview, NULL), CN_OK);
+    assert_memory_equal(preview.data, "JPEG", 4);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_beat(&f, &beat, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_model(&f, &model, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_manage(&f, &manage, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_managed(&f, &good, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
+    assert_int_equal(cn_msg_get_managed(&f, &bad, NULL), CN_OK);
+    assert_int_equal(cn_frame_next(&d, &f, NULL), 0);
+    assert_int_equal(preview.index, 1);
+    assert_int_equal(preview.step, 4);
+    assert_int_equal(beat.lanes, 7);
+    assert_int_equal(beat.images, 4);
+    assert_true(beat.ms == 12.5);
+    assert_int_equal(model.state, CN_MODEL_BROKEN);
+    assert_true(model.bytes == 77);
+    assert_string_equal(model.text, "its UNet is cut short");
+    assert_int_equal(manage.action, CN_MANAGE_UNLOAD);
+    assert_string_equal(manage.name, "emoji");
+    assert_int_equal(good.err.code, CN_OK);
+    assert_int_equal(bad.err.code, CN_EBUSY);
+    assert_string_equal(bad.err.msg, "it is in use");
+    cn_frame_decoder_release(&d);
+    cn_buf_release(&b);
+}
+
+static void a_preview_has_a_bound(void **state)
+{
+    struct cn_msg_preview m = {.id = 1, .format = CN_JPEG, .width = 8, .height = 8};
+    unsigned char *big = cn_xcalloc(1, CN_WIRE_MAX_PREVIEW + 1);
+    struct cn_frame_decoder d;
+    struct cn_frame f;
+    struct cn_buf b;
+
+    (void)state;
+    m.data = big;
+    m.len = CN_WIRE_MAX_PREVIEW + 1;
+    cn_buf_init(&b, 1 << 20);
+    assert_int_equal(cn_msg_put_preview(&b, &m, NULL), CN_OK);
+    f = only_frame(&d, &b);
+    assert_int_equal(cn_msg_get_preview(&f, &m, NULL), CN_ETOOBIG);
+    cn_frame_decoder_release(&d);
+    cn_buf_release(&b);
+    free(big);
 }
 
 static void numbers_that_are_none_are_refused(void **state)
@@ -327,6 +407,8 @@ int main(void)
         cmocka_unit_test(bad_heads_are_refused),
         cmocka_unit_test(hello_keeps_the_models),
         cmocka_unit_test(small_messages_survive),
+        cmocka_unit_test(messages_of_serving_survive),
+        cmocka_unit_test(a_preview_has_a_bound),
         cmocka_unit_test(numbers_that_are_none_are_refused),
     };
 

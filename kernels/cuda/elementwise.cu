@@ -1,0 +1,257 @@
+/* Elementwise kernels: epilogues, GEGLU, channel and row additions, fill, convert, check.
+ *
+ * One thread per 16-byte vector of the result, blocks of 256, a stride over the grid; no shared
+ * memory. Bytes moved: each tensor once, so memory decides the time. Twins in kernels/ref:
+ * elementwise.c, act.c. */
+#include "kernels/cuda/cuda_priv.cuh"
+
+template <class T> struct bias_act_op {
+    T *y;
+    const T *x, *residual;
+    const float *bias;
+    uint32_t c;
+    float alpha;
+    enum cnk_act act;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        cnk_vec<T, V> in = cnk_load<V>(x + i), out, extra = in;
+        uint32_t column = bias != NULL ? (uint32_t)(i % c) : 0;
+
+        if (residual != NULL)
+            extra = cnk_load<V>(residual + i);
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            float value = alpha * cnk_float(in.v[k]);
+
+            if (bias != NULL)
+                value += bias[column + k];
+            if (residual != NULL)
+                value += cnk_float(extra.v[k]);
+            out.v[k] = cnk_to<T>(cnk_activate(value, act));
+        }
+        cnk_store<V>(y + i, out);
+    }
+};
+
+template <class T>
+static int bias_act(void *y, const void *x, const float *bias, const void *residual,
+                    const struct cnk_bias_act *a, struct CUstream_st *stream)
+{
+    bias_act_op<T> op = {(T *)y, (const T *)x, (const T *)residual, bias, (uint32_t)a->c, a->alpha,
+                         a->act};
+    bool wide = cnk_aligned(y) && cnk_aligned(x) && cnk_aligned(residual) &&
+                (bias == NULL || a->c % cnk_width<T> == 0);
+
+    return cnk_map<cnk_width<T>>(op, (uint64_t)a->rows * (uint64_t)a->c, wide, stream);
+}
+
+int cnk_bias_act(enum cnk_dtype dt, void *y, const void *x, const float *bias,
+                 const void *residual, const struct cnk_bias_act *a, struct CUstream_st *stream)
+{
+    return CNK_DISPATCH(dt, bias_act, y, x, bias, residual, a, stream);
+}
+
+/* Element i of the result, in row i / d, is at i + (i / d) d of the input; its gate d further. */
+template <class T> struct geglu_op {
+    T *y;
+    const T *x;
+    uint32_t d;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        size_t from = (size_t)i + (size_t)(i / d) * d;
+        cnk_vec<T, V> value = cnk_load<V>(x + from), gate = cnk_load<V>(x + from + d);
+#pragma unroll
+        for (int k = 0; k < V; k++)
+            value.v[k] = cnk_to<T>(cnk_float(value.v[k]) * cnk_gelu(cnk_float(gate.v[k])));
+        cnk_store<V>(y + i, value);
+    }
+};
+
+template <class T>
+static int geglu(void *y, const void *x, size_t rows, int d, struct CUstream_st *stream)
+{
+    geglu_op<T> op = {(T *)y, (const T *)x, (uint32_t)d};
+    bool wide = cnk_aligned(y) && cnk_aligned(x) && d % cnk_width<T> == 0;
+
+    return cnk_map<cnk_width<T>>(op, (uint64_t)rows * (uint64_t)d, wide, stream);
+}
+
+int cnk_geglu(enum cnk_dtype dt, void *y, const void *x, size_t rows, int d,
+              struct CUstream_st *stream)
+{
+    return CNK_DISPATCH(dt, geglu, y, x, rows, d, stream);
+}
+
+template <class T> struct add_channel_op {
+    T *y;
+    const T *x;
+    const float *t; /* of row 0, channel 0 */
+    uint32_t c, hw, t_width;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        I position = i / c;
+        const float *add = t + (size_t)(position / hw) * t_width + (uint32_t)(i - position * c);
+        cnk_vec<T, V> in = cnk_load<V>(x + i);
+#pragma unroll
+        for (int k = 0; k < V; k++)
+            in.v[k] = cnk_to<T>(cnk_float(in.v[k]) + add[k]);
+        cnk_store<V>(y + i, in);
+    }
+};
+
+template <class T>
+static int add_channel(void *y, const void *x, const float *t, const struct cnk_add_channel *a,
+                       struct CUstream_st *stream)
+{
+    add_channel_op<T> op = {(T *)y,         (const T *)x,       t + a->t_offset, (uint32_t)a->c,
+                            (uint32_t)a->hw, (uint32_t)a->t_width};
+    bool wide = cnk_aligned(y) && cnk_aligned(x) && a->c % cnk_width<T> == 0;
+
+    return cnk_map<cnk_width<T>>(op, (uint64_t)a->n * (uint64_t)a->hw * (uint64_t)a->c, wide,
+                                 stream);
+}
+
+int cnk_add_channel(enum cnk_dtype dt, void *y, const void *x, const float *t,
+                    const struct cnk_add_channel *a, struct CUstream_st *stream)
+{
+    return CNK_DISPATCH(dt, add_channel, y, x, t, a, stream);
+}
+
+/* z is not read where its weight is 0: x + 0 z would be NaN where z is not finite, and -0 + 0 is
+ * +0. */
+template <class T> struct add_rows_op {
+    T *y;
+    const T *x, *z;
+    const float *w; /* of row 0 */
+    size_t row;
+    uint32_t w_width;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        float factor = w[(size_t)(i / (I)row) * w_width];
+
+        if (factor == 0.0f && y == x)
+            return;
+        cnk_vec<T, V> in = cnk_load<V>(x + i);
+
+        if (factor != 0.0f) {
+            cnk_vec<T, V> add = cnk_load<V>(z + i);
+#pragma unroll
+            for (int k = 0; k < V; k++)
+                in.v[k] = cnk_to<T>(cnk_float(in.v[k]) + factor * cnk_float(add.v[k]));
+        }
+        cnk_store<V>(y + i, in);
+    }
+};
+
+template <class T>
+static int add_rows(void *y, const void *x, const void *z, const float *w,
+                    const struct cnk_add_rows *a, struct CUstream_st *stream)
+{
+    add_rows_op<T> op = {(T *)y,          (const T *)x, (const T *)z,
+                         w + a->w_offset, a->row,       (uint32_t)a->w_width};
+    bool wide = cnk_aligned(y) && cnk_aligned(x) && cnk_aligned(z) && a->row % cnk_width<T> == 0;
+
+    return cnk_map<cnk_width<T>>(op, (uint64_t)a->n * a->row, wide, stream);
+}
+
+int cnk_add_rows(enum cnk_dtype dt, void *y, const void *x, const void *z, const float *w,
+                 const struct cnk_add_rows *a, struct CUstream_st *stream)
+{
+    return CNK_DISPATCH(dt, add_rows, y, x, z, w, a, stream);
+}
+
+template <class T> struct fill_op {
+    T *y;
+    float value;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        cnk_vec<T, V> out;
+#pragma unroll
+        for (int k = 0; k < V; k++)
+            out.v[k] = cnk_to<T>(value);
+        cnk_store<V>(y + i, out);
+    }
+};
+
+template <class T>
+static int fill(void *y, size_t count, float value, struct CUstream_st *stream)
+{
+    fill_op<T> op = {(T *)y, value};
+
+    return cnk_map<cnk_width<T>>(op, count, cnk_aligned(y), stream);
+}
+
+int cnk_fill(enum cnk_dtype dt, void *y, size_t count, float value, struct CUstream_st *stream)
+{
+    return CNK_DISPATCH(dt, fill, y, count, value, stream);
+}
+
+template <class Y, class X> struct convert_op {
+    Y *y;
+    const X *x;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        cnk_vec<X, V> in = cnk_load<V>(x + i);
+        cnk_vec<Y, V> out;
+#pragma unroll
+        for (int k = 0; k < V; k++)
+            out.v[k] = cnk_to<Y>(cnk_float(in.v[k]));
+        cnk_store<V>(y + i, out);
+    }
+};
+
+/* As many elements as 16 bytes of the wider type hold. */
+template <class Y, class X>
+static int convert(void *y, const void *x, size_t count, struct CUstream_st *stream)
+{
+    convert_op<Y, X> op = {(Y *)y, (const X *)x};
+    constexpr int width = 16 / (int)(sizeof(Y) > sizeof(X) ? sizeof(Y) : sizeof(X));
+
+    return cnk_map<width>(op, count, cnk_aligned(y) && cnk_aligned(x), stream);
+}
+
+int cnk_convert(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x, size_t count,
+                struct CUstream_st *stream)
+{
+    return CNK_DISPATCH2(ydt, xdt, convert, y, x, count, stream);
+}
+
+/* Threads that find something store the same value: no atomic is needed. */
+template <class T> struct check_op {
+    const T *x;
+    int32_t *flag;
+    size_t count;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        cnk_vec<T, V> in = cnk_load<V>(x + i);
+        bool finite = true;
+#pragma unroll
+        for (int k = 0; k < V; k++)
+            finite = finite && isfinite(cnk_float(in.v[k]));
+        if (!finite)
+            flag[i / (I)count] = 1;
+    }
+};
+
+template <class T>
+static int check_finite(int32_t *flag, const void *x, int rows, size_t count,
+                        struct CUstream_st *stream)
+{
+    check_op<T> op = {(const T *)x, flag, count};
+    bool wide = cnk_aligned(x) && count % cnk_width<T> == 0;
+
+    return cnk_map<cnk_width<T>>(op, (uint64_t)rows * count, wide, stream);
+}
+
+int cnk_check_finite(enum cnk_dtype dt, int32_t *flag, const void *x, int rows, size_t count,
+                     struct CUstream_st *stream)
+{
+    return CNK_DISPATCH(dt, check_finite, flag, x, rows, count, stream);
+}

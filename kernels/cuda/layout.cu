@@ -1,0 +1,253 @@
+/* Moves between layouts, concatenation, rows, pictures as bytes. Twins: layout.c.
+ *
+ * Transpositions go through a 32x32 tile in shared memory (one column more, so that a column lies
+ * in 32 banks), blocks of 32x8, grid (tiles of positions, tiles of channels, n). With few channels
+ * (latents, pictures) most of a tile would be empty: there a thread takes one position. */
+#include "kernels/cuda/cuda_priv.cuh"
+
+namespace
+{
+
+enum { TILE = 32, TILE_ROWS = 8, NARROW = 16, BLOCK = 256 };
+
+template <class Y, class X> struct to_nhwc_op { /* element: one position of one row */
+    Y *y;
+    const X *x;
+    uint32_t c, hw, stride;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        size_t n = i / hw, p = i - (I)n * hw;
+
+        for (uint32_t k = 0; k < stride; k++)
+            y[(size_t)i * stride + k] =
+                cnk_to<Y>(k < c ? cnk_float(x[(n * c + k) * hw + p]) : 0.0f);
+    }
+};
+
+template <class Y, class X> struct from_nhwc_op {
+    Y *y;
+    const X *x;
+    uint32_t c, hw, stride;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        size_t n = i / hw, p = i - (I)n * hw;
+
+        for (uint32_t k = 0; k < c; k++)
+            y[(n * c + k) * hw + p] = cnk_to<Y>(cnk_float(x[(size_t)i * stride + k]));
+    }
+};
+
+/* x [n,rows,from] -> y [n,columns,to]: y[j][i] = x[i][j] where i < rows, 0 where rows <= i < to. */
+struct transposition {
+    uint32_t n, rows, columns, from, to;
+};
+
+template <class Y, class X> __global__ void transpose_kernel(Y *y, const X *x, transposition s)
+{
+    CNK_SHARED(float, tile, TILE * (TILE + 1));
+    uint32_t row = blockIdx.y * TILE, column = blockIdx.x * TILE;
+
+    for (uint32_t n = blockIdx.z; n < s.n; n += gridDim.z) {
+        const X *in = x + (size_t)n * s.rows * s.from;
+        Y *out = y + (size_t)n * s.columns * s.to;
+
+        __syncthreads(); /* the tile of the row before has been written out */
+        for (uint32_t k = threadIdx.y; k < TILE; k += TILE_ROWS) {
+            uint32_t i = row + k, j = column + threadIdx.x;
+            bool inside = i < s.rows && j < s.columns;
+
+            tile[k * (TILE + 1) + threadIdx.x] =
+                inside ? cnk_float(in[(size_t)i * s.from + j]) : 0.0f;
+        }
+        __syncthreads();
+        for (uint32_t k = threadIdx.y; k < TILE; k += TILE_ROWS) {
+            uint32_t i = row + threadIdx.x, j = column + k;
+
+            if (i < s.to && j < s.columns)
+                out[(size_t)j * s.to + i] = cnk_to<Y>(tile[threadIdx.x * (TILE + 1) + k]);
+        }
+    }
+}
+
+template <class Y, class X>
+int transpose(void *y, const void *x, const transposition &s, struct CUstream_st *stream)
+{
+    unsigned down = ((s.to > s.rows ? s.to : s.rows) + TILE - 1) / TILE;
+    dim3 grid((s.columns + TILE - 1) / TILE, down, s.n < 65535 ? s.n : 65535);
+
+    if (down > 65535)
+        return cudaErrorInvalidValue;
+    return cnk_launch(transpose_kernel<Y, X>, grid, dim3(TILE, TILE_ROWS), 0, stream, (Y *)y,
+                      (const X *)x, s);
+}
+
+bool is_empty(const struct cnk_layout *a)
+{
+    return a->n <= 0 || a->c <= 0 || a->hw <= 0;
+}
+
+template <class Y, class X>
+int to_nhwc(void *y, const void *x, const struct cnk_layout *a, struct CUstream_st *stream)
+{
+    uint32_t n = (uint32_t)a->n, c = (uint32_t)a->c, hw = (uint32_t)a->hw;
+    uint32_t stride = (uint32_t)a->stride;
+
+    if (a->stride > NARROW)
+        return transpose<Y, X>(y, x, {n, c, hw, hw, stride}, stream);
+    return cnk_map<1>(to_nhwc_op<Y, X>{(Y *)y, (const X *)x, c, hw, stride}, (uint64_t)n * hw,
+                      false, stream);
+}
+
+template <class Y, class X>
+int from_nhwc(void *y, const void *x, const struct cnk_layout *a, struct CUstream_st *stream)
+{
+    uint32_t n = (uint32_t)a->n, c = (uint32_t)a->c, hw = (uint32_t)a->hw;
+    uint32_t stride = (uint32_t)a->stride;
+
+    if (a->c > NARROW)
+        return transpose<Y, X>(y, x, {n, hw, c, stride, hw}, stream);
+    return cnk_map<1>(from_nhwc_op<Y, X>{(Y *)y, (const X *)x, c, hw, stride}, (uint64_t)n * hw,
+                      false, stream);
+}
+
+/* ---- concatenation ---- */
+
+template <class T> struct concat_op {
+    T *y;
+    const T *x, *z;
+    uint64_t cx, cz;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        I row = i / (I)(cx + cz), column = i - row * (I)(cx + cz);
+
+        if (column < cx)
+            cnk_store<V>(y + i, cnk_load<V>(x + (size_t)row * cx + column));
+        else
+            cnk_store<V>(y + i, cnk_load<V>(z + (size_t)row * cz + (column - cx)));
+    }
+};
+
+template <class T>
+int concat(void *y, const void *x, const void *z, uint64_t rows, uint64_t cx, uint64_t cz,
+           struct CUstream_st *stream)
+{
+    constexpr int width = cnk_width<T>;
+    concat_op<T> op = {(T *)y, (const T *)x, (const T *)z, cx, cz};
+    bool wide = cnk_aligned(y) && cnk_aligned(x) && cnk_aligned(z) && cx % width == 0 &&
+                cz % width == 0;
+
+    return cnk_map<width>(op, rows * (cx + cz), wide, stream);
+}
+
+/* ---- rows ---- */
+
+template <class T>
+__global__ void copy_rows_kernel(T *y, const int32_t *to, const T *x, const int32_t *from,
+                                 uint32_t rows, size_t count)
+{
+    size_t first = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+
+    for (uint32_t r = blockIdx.y; r < rows; r += gridDim.y) {
+        int64_t out = to != NULL ? to[r] : (int64_t)r, in = from != NULL ? from[r] : (int64_t)r;
+
+        if (out < 0 || in < 0)
+            continue;
+        for (size_t i = first; i < count; i += (size_t)gridDim.x * blockDim.x)
+            y[(size_t)out * count + i] = x[(size_t)in * count + i];
+    }
+}
+
+template <class T>
+int copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, int rows,
+              size_t bytes, struct CUstream_st *stream)
+{
+    size_t count = bytes / sizeof(T);
+    dim3 grid(cnk_blocks(count, BLOCK), rows < 65535 ? (unsigned)rows : 65535);
+
+    return cnk_launch(copy_rows_kernel<T>, grid, BLOCK, 0, stream, (T *)y, to, (const T *)x, from,
+                      rows, count);
+}
+
+/* ---- bytes ---- */
+
+template <class T> struct quantize_op { /* element: one position of one row */
+    uint8_t *y;
+    const T *x;
+    uint32_t hw, stride;
+    bool planar;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        size_t first = planar ? (size_t)(i / hw) * 3 * hw + i % hw : (size_t)i * stride;
+        size_t step = planar ? hw : 1;
+#pragma unroll
+        for (int k = 0; k < 3; k++) {
+            float v = cnk_float(x[first + k * step]) * 0.5f + 0.5f;
+
+            /* written so that NaN gives 0 */
+            y[(size_t)i * 3 + k] = v > 0.0f ? (uint8_t)rintf((v < 1.0f ? v : 1.0f) * 255.0f) : 0;
+        }
+    }
+};
+
+template <class T>
+int quantize(uint8_t *y, const void *x, const struct cnk_quantize *a, struct CUstream_st *stream)
+{
+    quantize_op<T> op = {y, (const T *)x, (uint32_t)a->hw, (uint32_t)a->stride, a->planar != 0};
+
+    return cnk_map<1>(op, (uint64_t)a->n * (uint64_t)a->hw, false, stream);
+}
+
+} /* namespace */
+
+int cnk_to_nhwc(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x,
+                const struct cnk_layout *a, struct CUstream_st *stream)
+{
+    if (a->stride < a->c)
+        return cudaErrorInvalidValue;
+    return is_empty(a) ? 0 : CNK_DISPATCH2(ydt, xdt, to_nhwc, y, x, a, stream);
+}
+
+int cnk_from_nhwc(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x,
+                  const struct cnk_layout *a, struct CUstream_st *stream)
+{
+    if (a->stride < a->c)
+        return cudaErrorInvalidValue;
+    return is_empty(a) ? 0 : CNK_DISPATCH2(ydt, xdt, from_nhwc, y, x, a, stream);
+}
+
+int cnk_concat(enum cnk_dtype dt, void *y, const void *x, const void *z, size_t rows, size_t cx,
+               size_t cz, struct CUstream_st *stream)
+{
+    if (cx + cz == 0)
+        return 0;
+    return dt == CNK_F32 ? concat<uint32_t>(y, x, z, rows, cx, cz, stream)
+                         : concat<uint16_t>(y, x, z, rows, cx, cz, stream);
+}
+
+int cnk_copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, int rows,
+                  size_t bytes, struct CUstream_st *stream)
+{
+    uintptr_t all = reinterpret_cast<uintptr_t>(y) | reinterpret_cast<uintptr_t>(x) | bytes;
+
+    if (rows <= 0 || bytes == 0)
+        return 0;
+    if (all % 16 == 0)
+        return copy_rows<uint4>(y, to, x, from, rows, bytes, stream);
+    if (all % 4 == 0)
+        return copy_rows<uint32_t>(y, to, x, from, rows, bytes, stream);
+    return copy_rows<uint8_t>(y, to, x, from, rows, bytes, stream);
+}
+
+int cnk_quantize(uint8_t *y, enum cnk_dtype xdt, const void *x, const struct cnk_quantize *a,
+                 struct CUstream_st *stream)
+{
+    if (!a->planar && a->stride < 3)
+        return cudaErrorInvalidValue;
+    if (a->n <= 0 || a->hw <= 0)
+        return 0;
+    return CNK_DISPATCH(xdt, quantize, y, x, a, stream);
+}

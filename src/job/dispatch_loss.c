@@ -1,0 +1,204 @@
+/* Dispatcher: workers that are lost.
+ *
+ * DESIGN. Which job killed a worker is not known when it held several. Those that it had begun (or
+ * all, when it had begun none) are suspects: the death counts for each of them, and each is tried
+ * again with a worker to itself. A second death under a suspect is therefore its own doing, or that
+ * of the device, and happens to nobody else's job. When a job turns out to be poison, its deaths
+ * are no longer held against the workers.
+ */
+#include "base/base.h"
+#include "job/dispatch_priv.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+
+#define SECOND        INT64_C(1000000000)
+#define DEATHS_WITHIN (600 * SECOND)
+#define REST          (300 * SECOND) /* of an unhealthy worker, while there are others */
+#define REST_OF_LAST  (30 * SECOND)
+#define DYING_GRACE   (2 * SECOND)
+#define STEPS_OF_HANG 20
+
+/* ---- health ---- */
+
+static int deaths_since(const struct cn_slot *s, int64_t since)
+{
+    int n = 0;
+
+    for (int i = 0; i < CN_SLOT_DEATHS; i++)
+        n += s->death_ns[i] != 0 && s->death_ns[i] >= since;
+    return n;
+}
+
+static void note_death(struct cn_slot *s, int64_t now)
+{
+    int oldest = 0;
+
+    for (int i = 1; i < CN_SLOT_DEATHS; i++)
+        if (s->death_ns[i] < s->death_ns[oldest])
+            oldest = i;
+    s->death_ns[oldest] = now;
+}
+
+/* The last death is explained: it was not the worker's fault. */
+static void forgive(struct cn_slot *s)
+{
+    int last = 0;
+
+    for (int i = 1; i < CN_SLOT_DEATHS; i++)
+        if (s->death_ns[i] > s->death_ns[last])
+            last = i;
+    s->death_ns[last] = 0;
+    s->unhealthy = false;
+    cn_process_forgive(s->process);
+}
+
+static void judge(struct cn_slot *s, int64_t now)
+{
+    bool others = false;
+
+    if (deaths_since(s, now - DEATHS_WITHIN) < CN_SLOT_DEATHS)
+        return;
+    for (int i = 0; i < s->d->o.workers; i++)
+        others = others ||
+                 (i != s->index && cn_process_state(s->d->slot[i].process) == CN_PROCESS_READY);
+    s->unhealthy = true;
+    cn_process_rest(s->process, others ? REST : REST_OF_LAST);
+    cn_log(CN_LOG_ERROR, "worker.unhealthy", cn_process_trouble(s->process),
+           "worker=%d device=%s rest_s=%d", s->index, s->device,
+           (int)((others ? REST : REST_OF_LAST) / SECOND));
+}
+
+void cn_dispatch_works(struct cn_slot *s)
+{
+    s->unhealthy = false;
+    cn_process_forgive(s->process);
+}
+
+/* ---- jobs ---- */
+
+static bool poisonous(const struct cn_dispatch *d, const struct cn_job *job)
+{
+    return job->deaths >= d->o.max_attempts || job->deaths + job->kills >= 2 * d->o.max_attempts;
+}
+
+static void fail_poison(struct cn_slot *s, struct cn_job *job, const char *why)
+{
+    struct cn_dispatch *d = s->d;
+    int n = job->deaths + job->kills;
+
+    if (job->last_worker >= 0)
+        forgive(&d->slot[job->last_worker]);
+    forgive(s);
+    job->poison = true;
+    job->err.code = 0;
+    cn_fail(&job->err, CN_EDEVICE, "%d worker%s died while drawing this: %s", n, n == 1 ? "" : "s",
+            why);
+    cn_dispatch_finish(d, job, CN_JOB_FAILED, true);
+}
+
+/* A worker died, or its device failed, with this job in it. */
+static void suspect(struct cn_slot *s, struct cn_job *job, bool killed, const char *why)
+{
+    if (killed)
+        job->kills++;
+    else
+        job->deaths++;
+    if (poisonous(s->d, job)) {
+        fail_poison(s, job, why);
+        return;
+    }
+    job->alone = true;
+    job->last_worker = s->index;
+    cn_dispatch_again(s->d, job, why, "worker_lost");
+}
+
+void cn_dispatch_lost(struct cn_slot *s, struct cn_job *job, const char *why)
+{
+    if (s->dying_ns == 0)
+        s->dying_ns = cn_now_ns();
+    suspect(s, job, false, why);
+}
+
+/* All jobs of the worker, out of its hands. */
+static int take_all(struct cn_slot *s, struct cn_assigned *ret)
+{
+    int n = 0;
+
+    cn_dispatch_clock(s);
+    for (int i = 0; i < s->n; i++)
+        if (s->job[i].job != NULL)
+            ret[n++] = s->job[i];
+    s->n = s->images = 0;
+    s->closed = false;
+    return n;
+}
+
+static void reset(struct cn_slot *s)
+{
+    struct cn_job *next = s->next;
+
+    s->gauges.n = 0;
+    s->dying_ns = 0;
+    s->next = NULL;
+    if (next != NULL)
+        cn_treap_add(&s->d->suspects, &next->order, (double)next->seq, next->seq, next->cost);
+}
+
+/* A callback may cancel a job of the list: it has a reference of ours, and is final then. */
+static void give_back(struct cn_slot *s, struct cn_assigned *job, int n, bool killed,
+                      const char *why)
+{
+    bool any_begun = false;
+
+    for (int i = 0; i < n; i++) {
+        any_begun = any_begun || job[i].begun;
+        cn_job_ref(job[i].job);
+    }
+    for (int i = 0; i < n; i++) {
+        struct cn_job *j = job[i].job;
+
+        if (!cn_job_final(j) && (job[i].begun || !any_begun))
+            suspect(s, j, killed, why);
+        else if (!cn_job_final(j))
+            cn_dispatch_again(s->d, j, why, "worker_lost");
+        cn_job_unref(j);
+    }
+}
+
+void cn_dispatch_on_down(void *slot, enum cn_process_cause cause, const char *text)
+{
+    struct cn_slot *s = slot;
+    struct cn_dispatch *d = s->d;
+    struct cn_assigned job[CN_SLOT_JOBS];
+    bool killed = cn_process_killed(s->process);
+    int64_t now = cn_now_ns();
+    char worker[16];
+    int n = take_all(s, job);
+
+    snprintf(worker, sizeof(worker), "%d", s->index);
+    if (!d->stopping)
+        cn_metric_inc(d->m.restarts, 1, worker, cn_enum_cause.name[cause]);
+    if (!d->stopping && !killed && cn_process_was_ready(s->process))
+        note_death(s, now);
+    reset(s);
+    give_back(s, job, n, killed, text);
+    if (!d->stopping)
+        judge(s, now);
+    cn_dispatch_pump(d);
+}
+
+/* ---- hangs ---- */
+
+void cn_dispatch_watch(struct cn_slot *s, int64_t now)
+{
+    int64_t limit = s->d->o.hang_timeout_s * SECOND;
+
+    limit = CN_MAX(limit, (int64_t)(STEPS_OF_HANG * s->step_s * (double)SECOND));
+    if (s->dying_ns != 0 && now - s->dying_ns > DYING_GRACE)
+        cn_process_kill(s->process, CN_CAUSE_DEVICE, "the device failed and the worker stayed");
+    for (int i = 0; i < s->n; i++)
+        if (now - s->job[i].heard_ns > limit)
+            cn_process_kill(s->process, CN_CAUSE_HANG, "a job made no progress for too long");
+}

@@ -1,0 +1,125 @@
+/* Payloads of the frames that go with serving many jobs: previews, beats, models coming and going.
+ */
+#include "base/base.h"
+#include "wire/message_priv.h"
+
+#include <limits.h>
+
+int cn_msg_put_preview(struct cn_buf *b, const struct cn_msg_preview *m, struct cn_err *err)
+{
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_PREVIEW, err);
+
+    cn_put_u64(p, m->id);
+    cn_put_i32(p, m->index);
+    cn_put_i32(p, m->step);
+    cn_put_u8(p, m->format);
+    cn_put_i32(p, m->width);
+    cn_put_i32(p, m->height);
+    cn_put_bytes(p, m->data, m->len);
+    return cn_writer_end(&w, err);
+}
+
+int cn_msg_get_preview(const struct cn_frame *f, struct cn_msg_preview *m, struct cn_err *err)
+{
+    struct cn_unpack u = cn_reader(f);
+
+    m->id = cn_get_u64(&u);
+    m->index = cn_get_range(&u, 0, INT_MAX);
+    m->step = cn_get_range(&u, 0, INT_MAX);
+    m->format = (enum cn_format)cn_get_enum(&u, CN_FORMAT_COUNT);
+    m->width = cn_get_range(&u, 1, 65536);
+    m->height = cn_get_range(&u, 1, 65536);
+    m->data = cn_get_borrow(&u, CN_WIRE_MAX_PREVIEW, &m->len);
+    if (u.rc == CN_OK && m->len == 0)
+        cn_unpack_fault(&u, CN_EFORMAT, "a preview without bytes");
+    return cn_unpack_end(&u, "a preview frame", err);
+}
+
+int cn_msg_put_beat(struct cn_buf *b, const struct cn_msg_beat *m, struct cn_err *err)
+{
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_BEAT, err);
+
+    cn_put_i32(p, m->lanes);
+    cn_put_i32(p, m->images);
+    cn_put_f64(p, m->ms);
+    return cn_writer_end(&w, err);
+}
+
+int cn_msg_get_beat(const struct cn_frame *f, struct cn_msg_beat *m, struct cn_err *err)
+{
+    struct cn_unpack u = cn_reader(f);
+
+    m->lanes = cn_get_range(&u, 0, 65536);
+    m->images = cn_get_range(&u, 0, 65536);
+    m->ms = cn_get_f64(&u);
+    return cn_unpack_end(&u, "a beat frame", err);
+}
+
+int cn_msg_put_model(struct cn_buf *b, const struct cn_msg_model *m, struct cn_err *err)
+{
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_MODEL, err);
+
+    cn_put_str(p, m->name);
+    cn_put_u8(p, m->state);
+    cn_put_u64(p, m->bytes);
+    cn_put_str(p, m->text);
+    return cn_writer_end(&w, err);
+}
+
+int cn_msg_get_model(const struct cn_frame *f, struct cn_msg_model *m, struct cn_err *err)
+{
+    struct cn_unpack u = cn_reader(f);
+
+    cn_get_text(&u, m->name, sizeof(m->name));
+    m->state = (enum cn_residence)cn_get_enum(&u, CN_RESIDENCE_COUNT);
+    m->bytes = cn_get_u64(&u);
+    cn_get_text(&u, m->text, sizeof(m->text));
+    return cn_unpack_end(&u, "a model frame", err);
+}
+
+int cn_msg_put_manage(struct cn_buf *b, const struct cn_msg_manage *m, struct cn_err *err)
+{
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_MANAGE, err);
+
+    cn_put_u64(p, m->number);
+    cn_put_u8(p, m->action);
+    cn_put_str(p, m->name);
+    return cn_writer_end(&w, err);
+}
+
+int cn_msg_get_manage(const struct cn_frame *f, struct cn_msg_manage *m, struct cn_err *err)
+{
+    struct cn_unpack u = cn_reader(f);
+
+    m->number = cn_get_u64(&u);
+    m->action = (enum cn_manage)cn_get_enum(&u, CN_MANAGE_COUNT);
+    cn_get_text(&u, m->name, sizeof(m->name));
+    return cn_unpack_end(&u, "a manage frame", err);
+}
+
+int cn_msg_put_managed(struct cn_buf *b, const struct cn_msg_managed *m, struct cn_err *err)
+{
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_MANAGED, err);
+
+    cn_put_u64(p, m->number);
+    cn_put_i32(p, m->err.code);
+    cn_put_str(p, m->err.code < 0 ? m->err.msg : "");
+    cn_put_str(p, m->err.code < 0 ? m->err.where : "");
+    return cn_writer_end(&w, err);
+}
+
+int cn_msg_get_managed(const struct cn_frame *f, struct cn_msg_managed *m, struct cn_err *err)
+{
+    struct cn_unpack u = cn_reader(f);
+
+    m->number = cn_get_u64(&u);
+    m->err.code = cn_get_range(&u, CN_EINTERNAL, CN_OK);
+    cn_get_text(&u, m->err.msg, sizeof(m->err.msg));
+    cn_get_text(&u, m->err.where, sizeof(m->err.where));
+    return cn_unpack_end(&u, "an answer about a model", err);
+}

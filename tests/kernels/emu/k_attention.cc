@@ -1,0 +1,2 @@
+/* kernels/cuda/attention.cu for the emulator. */
+#include "kernels/cuda/attention.cu"

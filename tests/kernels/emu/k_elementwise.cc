@@ -1,0 +1,2 @@
+/* kernels/cuda/elementwise.cu for the emulator. */
+#include "kernels/cuda/elementwise.cu"

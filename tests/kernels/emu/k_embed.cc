@@ -1,0 +1,2 @@
+/* kernels/cuda/embed.cu for the emulator. */
+#include "kernels/cuda/embed.cu"

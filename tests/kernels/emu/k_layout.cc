@@ -1,0 +1,2 @@
+/* kernels/cuda/layout.cu for the emulator. */
+#include "kernels/cuda/layout.cu"

@@ -1,0 +1,2 @@
+/* kernels/cuda/norm.cu for the emulator. */
+#include "kernels/cuda/norm.cu"

@@ -1,0 +1,2 @@
+/* kernels/cuda/resample.cu for the emulator. */
+#include "kernels/cuda/resample.cu"

@@ -1,0 +1,2 @@
+/* kernels/cuda/sampler.cu for the emulator. */
+#include "kernels/cuda/sampler.cu"
