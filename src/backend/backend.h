@@ -51,6 +51,7 @@ struct cn_backend_opts {
     bool profile;         /* time every step of a plan: cn_plan_profile */
     enum cn_dtype dtype;  /* of values: F32, F16 or BF16; CN_DTYPE_COUNT: what the backend is best
                              at. Those for the processor know F32 only */
+    bool first_choice;    /* take the algorithms that libraries propose first, without timing them */
     int device;           /* which, of several */
     const char *cache_dir; /* where choices that were timed are kept; NULL: the user's cache folder,
                               "": nowhere */

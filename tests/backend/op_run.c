@@ -65,6 +65,13 @@ static const struct cn_node *reader(const struct cn_graph *g, cn_val v)
     return NULL;
 }
 
+static bool is_timestep(const struct cn_graph *g, cn_val v)
+{
+    const struct cn_node *r = reader(g, v);
+
+    return r != NULL && r->op == CN_OP_TIMESTEP;
+}
+
 static void fill_timesteps(float *x, size_t n, const char *name)
 {
     op_fill(x, n, name, 288.0);
@@ -94,7 +101,7 @@ void *op_data(const struct cn_graph *g, cn_val v)
         fill_ids(x, n, value->name, r != NULL ? cn_shape_of(g, r->in[1])->dim[0] : 1);
     else if (g->node[v].op == CN_OP_PARAM)
         fill_param(x, n, value);
-    else if (r != NULL && r->op == CN_OP_TIMESTEP)
+    else if (is_timestep(g, v))
         fill_timesteps(x, n, value->name);
     else
         op_fill(x, n, value->name, 1.0);
@@ -190,7 +197,8 @@ const char *const *op_backends(void)
 #endif
 }
 
-struct cn_backend_opts op_opts = {.winograd_ratio = 0.35, .dtype = CN_F32, .cache_dir = ""};
+struct cn_backend_opts op_opts = {.winograd_ratio = 0.35, .dtype = CN_F32, .cache_dir = "",
+                                 .first_choice = true};
 
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret)
 {
@@ -269,7 +277,7 @@ double op_flops(const struct cn_graph *g)
 void op_make_native(struct cn_graph *g)
 {
     for (int i = 0; i < g->n_inputs; i++)
-        if (g->value[g->input[i].val].dtype == CN_F32)
+        if (g->value[g->input[i].val].dtype == CN_F32 && !is_timestep(g, g->input[i].val))
             g->input[i].flags |= CN_IO_NATIVE;
     for (int i = 0; i < g->n_outputs; i++)
         g->output[i].flags |= CN_IO_NATIVE;

@@ -45,7 +45,7 @@ double op_distance(const struct op_result *x, const struct op_result *y);
 /* Multiplications and additions of one run; for ops without any, elements written. */
 double op_flops(const struct cn_graph *g);
 
-/* Makes every input and output native; token ids always come from the host. */
+/* Makes every input and output native; token ids and timesteps always come from the host. */
 void op_make_native(struct cn_graph *g);
 
 /* Makes every intermediate value an output: nothing can fuse then. */

@@ -277,7 +277,8 @@ static int add_block(void **ret, size_t bytes, bool pinned)
         return cudaErrorMemoryAllocation;
     if (posix_memalign(&data, 256, CN_MAX(bytes, (size_t)1)) != 0)
         return cudaErrorMemoryAllocation;
-    memset(data, 0xff, bytes); /* NaN in every type */
+    if (!pinned)
+        memset(data, 0xff, bytes); /* NaN in every type */
     block = cn_grow(block, (size_t)n_blocks, &block_cap, sizeof(*block));
     block[n_blocks++] = (struct block){data, bytes, pinned};
     if (pinned)

@@ -364,7 +364,8 @@ static int try_all(struct cuda_dnn_build *d, const char *key, struct candidates 
 {
     struct trial t = {.q = d->q, .p = p};
     struct cn_err why = CN_ERR_INIT;
-    bool timed = trial_init(&t, d->b, p, &why) == CN_OK; /* too little memory: the first is taken */
+    /* with too little memory the first is taken, too */
+    bool timed = !d->b->opts.first_choice && trial_init(&t, d->b, p, &why) == CN_OK;
     float best = 0;
     int works = 0, most = slow_start || !timed ? 1 : TRIALS;
     char text[48];

@@ -178,7 +178,7 @@ static int time_all(struct cuda_queue *q, const struct cuda_gemm_size *z, struct
     int rc = CN_OK;
 
     *ret = -1;
-    if (cuda_alloc(b, x, "a trial", &t.x, &why) == CN_OK &&
+    if (!b->opts.first_choice && cuda_alloc(b, x, "a trial", &t.x, &why) == CN_OK &&
         cuda_alloc(b, w, "a trial", &t.w, &why) == CN_OK &&
         cuda_alloc(b, y, "a trial", &t.y, &why) == CN_OK &&
         cuda_alloc(b, WORKSPACE, "a trial", &t.workspace, &why) == CN_OK)

@@ -1,0 +1,40 @@
+# The CUDA backend on a stand-in of CUDA, cuBLASLt and cuDNN, for machines without a device. Needs
+# NVIDIA's headers and a C++ compiler; configure says when they are missing.
+EXTRA_DIST += %reldir%/standin.h %reldir%/standin_priv.h
+if CN_CUDA_STANDIN
+check_LIBRARIES += libcnstandin.a
+endif
+libcnstandin_a_CPPFLAGS = $(AM_CPPFLAGS) $(CUDA_CFLAGS) -DCN_STANDIN_KERNELS
+libcnstandin_a_CFLAGS = $(AM_CFLAGS)
+libcnstandin_a_SOURCES = \
+    %reldir%/standin.h %reldir%/standin_priv.h \
+    %reldir%/blas.c \
+    %reldir%/dnn.c \
+    %reldir%/runtime.c
+# In place of CNCUDA_LIBS.
+standin_libs = libcnbackend.a libcnlistcuda.a libcncuda.a libcnstandin.a $(cnkemu_libs) \
+    $(CNCPU_LIBS) $(OPENMP_CFLAGS)
+
+standin_op_table = tests/backend/op_run.h tests/backend/op_run.c tests/backend/op_cases.h \
+    tests/backend/op_cases.c
+standin_test_cppflags = $(AM_CPPFLAGS) -DOP_BACKEND='"cuda"'
+standin_test_libs = $(standin_libs) $(CMOCKA_LIBS)
+
+if CN_CUDA_STANDIN
+standin_tests = tests/standin/test_ops tests/standin/test_plans tests/standin/test_weights \
+    tests/standin/test_side
+check_PROGRAMS += $(standin_tests)
+TESTS += $(standin_tests)
+tests_standin_test_ops_SOURCES = tests/backend/test_ops.c $(standin_op_table)
+tests_standin_test_ops_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_ops_LDADD = $(standin_test_libs)
+tests_standin_test_plans_SOURCES = tests/backend/test_plans.c $(standin_op_table)
+tests_standin_test_plans_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_plans_LDADD = $(standin_test_libs)
+tests_standin_test_weights_SOURCES = tests/backend/test_weights.c $(standin_op_table)
+tests_standin_test_weights_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_weights_LDADD = $(standin_test_libs)
+tests_standin_test_side_SOURCES = tests/backend/test_side.c $(standin_op_table)
+tests_standin_test_side_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_side_LDADD = $(standin_test_libs)
+endif
