@@ -22,7 +22,7 @@ standin_test_libs = $(standin_libs) $(CMOCKA_LIBS)
 
 if CN_CUDA_STANDIN
 standin_tests = tests/standin/test_ops tests/standin/test_plans tests/standin/test_weights \
-    tests/standin/test_side
+    tests/standin/test_side tests/standin/test_cuda
 check_PROGRAMS += $(standin_tests)
 TESTS += $(standin_tests)
 tests_standin_test_ops_SOURCES = tests/backend/test_ops.c $(standin_op_table)
@@ -37,4 +37,7 @@ tests_standin_test_weights_LDADD = $(standin_test_libs)
 tests_standin_test_side_SOURCES = tests/backend/test_side.c $(standin_op_table)
 tests_standin_test_side_CPPFLAGS = $(standin_test_cppflags)
 tests_standin_test_side_LDADD = $(standin_test_libs)
+tests_standin_test_cuda_SOURCES = %reldir%/test_cuda.c $(standin_op_table)
+tests_standin_test_cuda_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_cuda_LDADD = $(standin_test_libs)
 endif

@@ -236,7 +236,7 @@ static int run_conv(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
         data[n++] = (void *)(uintptr_t)residual;
     if (!separate && s->size[HAS_BIAS])
         data[n++] = (void *)(uintptr_t)s->param[1];
-    rc = cuda_dnn_run(p->q, s->dnn, data, scratch_of(p, s), err);
+    rc = cuda_dnn_run(p->q, s->dnn, data, scratch_of(p, s), stream, err);
     if (rc < 0)
         return rc;
     return epilogue(p, s, y, separate ? s->param[1] : NULL, separate ? residual : NULL, stream,

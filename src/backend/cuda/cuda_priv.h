@@ -56,6 +56,7 @@ struct cuda_queue {
     cudaStream_t stream;
     cudaStream_t recorder; /* only captured, never run: others may use `stream` meanwhile */
     cudnnHandle_t dnn;
+    cudaStream_t dnn_stream; /* the one that dnn was given last */
     cudaEvent_t mark;      /* what another queue waits for */
     unsigned char *stage;  /* pinned ring */
     size_t stage_at;
@@ -225,7 +226,7 @@ int cuda_dnn_choose(struct cuda_dnn_build *d, const char *key, const struct cuda
                     int n_io, struct cuda_dnn **ret);
 /* data[i] belongs to io[i]; by-value ones are filled in. */
 int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *data,
-                 void *workspace, struct cn_err *err);
+                 void *workspace, cudaStream_t stream, struct cn_err *err);
 void cuda_dnn_free(struct cuda_dnn *p);
 
 /* ---- plans: lower.c makes them, run.c runs them ---- */

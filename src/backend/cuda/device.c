@@ -236,7 +236,7 @@ int cuda_queue_open(struct cuda_backend *b, int id, struct cn_err *err)
                          err)) < 0 ||
         (rc = cuda_check_dnn(b, cudnnCreate(&q->dnn), "open cuDNN", err)) < 0)
         return rc;
-    return cuda_check_dnn(b, cudnnSetStream(q->dnn, q->stream), "set cuDNN's stream", err);
+    return CN_OK;
 }
 
 /* Nothing can be done about a failure here: the process ends, or the device is lost already. */

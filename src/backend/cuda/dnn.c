@@ -235,8 +235,20 @@ static cudnnBackendDescriptor_t finalize_plan(struct cuda_dnn_build *d,
 
 /* ---- running ---- */
 
+static int use_stream(struct cuda_queue *q, cudaStream_t stream, struct cn_err *err)
+{
+    int rc;
+
+    if (q->dnn_stream == stream)
+        return CN_OK;
+    rc = cuda_check_dnn(q->b, cudnnSetStream(q->dnn, stream), "set cuDNN's stream", err);
+    if (rc == CN_OK)
+        q->dnn_stream = stream;
+    return rc;
+}
+
 int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *data,
-                 void *workspace, struct cn_err *err)
+                 void *workspace, cudaStream_t stream, struct cn_err *err)
 {
     struct cuda_dnn_build d = {.b = q->b, .q = q, .err = err};
     cudnnBackendDescriptor_t pack = cuda_dnn_new(&d, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
@@ -252,6 +264,8 @@ int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *da
                  at);
     cuda_dnn_set(&d, pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
     cuda_dnn_finalize(&d, pack, "bind tensors");
+    if (d.rc == CN_OK)
+        d.rc = use_stream(q, stream, err);
     if (d.rc == CN_OK)
         d.rc = cuda_check_dnn(q->b, cudnnBackendExecute(q->dnn, p->plan, pack),
                               "run a cuDNN plan", err);
@@ -284,7 +298,7 @@ static int run_trial(void *ctx, struct cn_err *err)
 {
     struct trial *t = ctx;
 
-    return cuda_dnn_run(t->q, t->p, t->data, t->workspace, err);
+    return cuda_dnn_run(t->q, t->p, t->data, t->workspace, t->q->stream, err);
 }
 
 static int trial_init(struct trial *t, struct cuda_backend *b, const struct cuda_dnn *p,

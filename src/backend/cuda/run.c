@@ -93,22 +93,15 @@ static int record(struct cuda_plan *p, cudaGraph_t *ret, struct cn_err *err)
 {
     struct cuda_queue *q = p->q;
     cudaError_t e;
-    int rc = cuda_check_dnn(p->b, cudnnSetStream(q->dnn, q->recorder), "set cuDNN's stream", err);
-
-    if (rc == CN_OK) {
-        rc = cuda_check(p->b,
+    int rc = cuda_check(p->b,
                         cudaStreamBeginCapture(q->recorder, cudaStreamCaptureModeThreadLocal),
                         "begin a capture", err);
-        if (rc == CN_OK) {
-            rc = enqueue(p, q->recorder, err);
-            e = cudaStreamEndCapture(q->recorder, ret);
-            if (rc == CN_OK)
-                rc = cuda_check(p->b, e, "end a capture", err);
-        }
-    }
-    if (cudnnSetStream(q->dnn, q->stream) != CUDNN_STATUS_SUCCESS && rc == CN_OK)
-        rc = cn_fail(err, CN_EINTERNAL, "cannot set cuDNN's stream");
-    return rc;
+
+    if (rc < 0)
+        return rc;
+    rc = enqueue(p, q->recorder, err);
+    e = cudaStreamEndCapture(q->recorder, ret);
+    return rc < 0 ? rc : cuda_check(p->b, e, "end a capture", err);
 }
 
 static int capture(struct cuda_plan *p, struct cuda_graph *g, struct cn_err *err)
