@@ -55,14 +55,26 @@ static const struct key table[] = {
     NUMBER("limits", max_megapixels, 4, 1, 256, RELOAD),
     NUMBER("limits", max_controls, 8, 0, 8, RELOAD),
     NUMBER("limits", max_prompt_bytes, 4096, 1, 10000, RELOAD),
-    NUMBER("queue", capacity, 64, 1, 100000, RELOAD),
+    NUMBER("queue", capacity, 10000, 1, 100000, RELOAD),
     NUMBER("queue", timeout_s, 300, 1, 86400, RELOAD),
+    NUMBER("queue", async_timeout_s, 86400, 1, 30 * 86400, RELOAD),
+    NUMBER("queue", priority_step_s, 60, 1, 86400, RESTART),
     NUMBER("queue", max_attempts, 2, 1, 10, RELOAD),
     NUMBER("queue", drain_s, 300, 0, 86400, RELOAD),
+    TEXT("store", dir, CN_STORE_DIR, RESTART),
+    NUMBER("store", result_ttl_s, 86400, 1, 365 * 86400, RELOAD),
+    NUMBER("store", tombstone_ttl_s, 7 * 86400, 0, 365 * 86400, RELOAD),
+    NUMBER("store", key_ttl_s, 86400, 1, 365 * 86400, RESTART),
+    NUMBER("store", max_mb, 0, 0, 1 << 30, RESTART),
+    NUMBER("store", min_free_percent, 5, 0, 90, RESTART),
     TEXT("worker", program, "", RESTART),
     TEXT("worker", backend, "auto", RESTART),
-    NUMBER("worker", count, 1, 1, 16, RESTART),
+    TEXT("worker", devices, "", RESTART),
+    NUMBER("worker", count, 1, 1, CN_CONF_COUNT, RESTART),
     NUMBER("worker", threads, 0, 0, 1024, RESTART),
+    NUMBER("worker", lanes, 0, 0, 64, RESTART),
+    NUMBER("worker", max_batch, 0, 0, 64, RESTART),
+    NUMBER("worker", memory_mb, 0, 0, 1 << 24, RESTART),
     NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
     TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models",
@@ -70,7 +82,7 @@ static const struct key table[] = {
     TEXT("models", default_model, "", RESTART),
     TEXT("log", level, "info", RELOAD),
     NUMBER("log", max_per_s, 10, 0, 1000000, RELOAD),
-    NUMBER("log", requests_per_s, 100, 0, 1000000, RELOAD),
+    NUMBER("log", requests_per_s, 300, 0, 1000000, RELOAD),
     SWITCH("log", prompts, 0, RELOAD),
 };
 
@@ -84,6 +96,17 @@ static int *number_of(const struct cn_conf *c, const struct key *k)
     return (int *)((char *)c + k->offset);
 }
 
+/* systemd makes the directory and says where it is; of several the first is meant. */
+static void use_state_directory(struct cn_conf *c)
+{
+    const char *dir = getenv("STATE_DIRECTORY");
+
+    if (dir == NULL || dir[0] == '\0')
+        return;
+    free(c->dir);
+    c->dir = cn_xprintf("%.*s", (int)strcspn(dir, ":"), dir);
+}
+
 void cn_conf_init(struct cn_conf *c)
 {
     memset(c, 0, sizeof(*c));
@@ -93,6 +116,7 @@ void cn_conf_init(struct cn_conf *c)
         else
             *number_of(c, &table[i]) = table[i].number;
     }
+    use_state_directory(c);
 }
 
 void cn_conf_release(struct cn_conf *c)
@@ -212,6 +236,33 @@ static int check_numbers(const struct cn_conf *c, struct cn_err *err)
     return CN_OK;
 }
 
+/* "cpu", "cuda" or "cuda:N". */
+static bool is_device(const char *name)
+{
+    if (strcmp(name, "cpu") == 0 || strcmp(name, "cuda") == 0)
+        return true;
+    return strncmp(name, "cuda:", 5) == 0 && name[5] != '\0' &&
+           name[5 + strspn(name + 5, "0123456789")] == '\0';
+}
+
+static int check_devices(const struct cn_conf *c, struct cn_err *err)
+{
+    char *list = cn_xstrdup(c->devices), *rest = list, *device;
+    int rc = CN_OK, n = 0;
+
+    while (rc == CN_OK && (device = strsep(&rest, " ,")) != NULL) {
+        if (device[0] == '\0')
+            continue;
+        if (!is_device(device))
+            rc = cn_fail(err, CN_EINVAL, "worker.devices: \"%.60s\" is none of cpu, cuda, cuda:N",
+                         device);
+        else if (++n > CN_CONF_DEVICES)
+            rc = cn_fail(err, CN_EINVAL, "worker.devices: more than %d devices", CN_CONF_DEVICES);
+    }
+    free(list);
+    return rc;
+}
+
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 {
     struct cn_keys keys;
@@ -219,7 +270,7 @@ int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 
     if ((rc = cn_listen_check(c->listen, err)) < 0 ||
         (c->admin_listen[0] != '\0' && (rc = cn_listen_check(c->admin_listen, err)) < 0) ||
-        (rc = check_numbers(c, err)) < 0)
+        (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0)
         return rc;
     if (cn_log_level_find(c->level) < 0)
         return cn_fail(err, CN_EINVAL,

@@ -15,6 +15,8 @@
 
 #include <stdio.h>
 
+enum { CN_CONF_DEVICES = 16, CN_CONF_COUNT = 16 };
+
 struct cn_conf {
     /* [http] */
     char *listen, *admin_listen, *cors_origins;
@@ -25,10 +27,14 @@ struct cn_conf {
     int max_body_mb, max_image_mb, max_inflight_mb;
     int max_steps, max_images, max_side, max_megapixels, max_controls, max_prompt_bytes;
     /* [queue] */
-    int capacity, timeout_s, max_attempts, drain_s;
+    int capacity, timeout_s, async_timeout_s, priority_step_s, max_attempts, drain_s;
+    /* [store] */
+    char *dir; /* "": nothing is kept */
+    int result_ttl_s, tombstone_ttl_s, key_ttl_s, max_mb, min_free_percent;
     /* [worker] */
-    char *program, *backend;
+    char *program, *backend, *devices; /* devices: separated by blanks; "": one, of backend */
     int count, threads, start_timeout_s, hang_timeout_s;
+    int lanes, max_batch, memory_mb; /* 0: the worker chooses */
     /* [models] */
     char *dirs; /* separated by colons */
     char *default_model; /* "": the first base model */
@@ -37,6 +43,9 @@ struct cn_conf {
     int max_per_s, requests_per_s; /* lines of each event; 0: no limit */
     int prompts;                   /* 1: prompts are logged */
 };
+
+/* Where jobs are kept unless the configuration or systemd says otherwise. */
+#define CN_STORE_DIR CN_LOCALSTATEDIR "/lib/controlnetd"
 
 typedef void (*cn_conf_visit_fn)(const char *section, const char *name, void *arg);
 

@@ -5,9 +5,10 @@
  * CLOSE (what is left fails; answers leave, at most 2 s) → STOP (MHD and the workers end) → all
  * handles are closed and uv_run returns. A second signal skips to CLOSE.
  *
- * With inherited sockets the drain refuses nobody: it stops accepting, so that new clients wait in
- * the backlog for the next process, and serves each connection that there is until its next answer,
- * which ends it.
+ * With inherited sockets it begins with HOLD: nobody is accepted until a worker is ready (or cannot
+ * be), because clients that wait in the backlog are better off than those who get 503. And the
+ * drain refuses nobody: it stops accepting, so that new clients wait in the backlog for the next
+ * process, and serves each connection that there is until its next answer, which ends it.
  *
  * A reload (SIGHUP) makes a whole new configuration and exchanges the values that may change; when
  * anything is wrong with it, nothing changes.
@@ -15,6 +16,7 @@
 #include "base/base.h"
 #include "args.h"
 #include "conf.h"
+#include "fleet.h"
 #include "notify.h"
 #include "selfstat.h"
 #include "base/clock.h"
@@ -24,6 +26,7 @@
 #include "base/metrics.h"
 #include "http/server.h"
 #include "job/dispatch.h"
+#include "job/jobs.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -31,92 +34,44 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, END_TICK_MS = 50, MAX_ARGS = 48, MAX_WORKERS = 16, CLOSE_GRACE_S = 2 };
+enum {
+    TICK_MS = 100, /* also how often the lateness of the loop is measured */
+    END_TICK_MS = 50,
+    HOLD_TICK_MS = 5,
+    CLOSE_GRACE_S = 2,
+    HOLD_S = 30 /* clients of inherited sockets wait so long for the first worker */
+};
 
 #define SECOND INT64_C(1000000000)
 
 static const double lag_bound[] = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1};
 
-enum step { RUN, DRAIN, CLOSE, STOP };
+enum step { HOLD, RUN, DRAIN, CLOSE, STOP };
 
 struct front {
     struct cn_args args;
     struct cn_conf conf;
     struct cn_keys keys;
-    char *program;
-    const char *worker_args[MAX_ARGS];
-    struct cn_dispatch_worker worker[MAX_WORKERS];
+    struct cn_fleet fleet;
     uv_loop_t loop;
     uv_timer_t tick;
     uv_signal_t sigterm, sigint, sighup;
     struct cn_metrics *metrics;
     struct cn_metric *lag, *build_info, *cpu, *resident, *virtual_bytes, *fds, *max_fds, *start;
     struct cn_metric *reloads, *reload_ok, *reload_time, *log_dropped;
+    struct cn_metric *storage_free, *storage_size;
     struct cn_dispatch *dispatch;
+    struct cn_store *store; /* NULL: nothing is kept */
+    struct cn_jobs *jobs;
     struct cn_server *server;
     enum step step;
     int64_t step_ns, due_ns; /* start of the step; when the tick was expected */
     int64_t watchdog_ns, ping_ns;
-    bool closed;
+    bool closed, failed;
 };
-
-/* ---- the worker's command line ---- */
-
-/* The program that the configuration names; else the one beside this program (a build tree), else
- * the installed one. */
-static char *worker_program(const struct cn_conf *c)
-{
-    const char *name =
-        strcmp(c->backend, "cuda") == 0 ? "controlnet-worker-cuda" : "controlnet-worker";
-    char self[512];
-    ssize_t n;
-    char *path;
-
-    if (c->program[0] != '\0')
-        return cn_xstrdup(c->program);
-    n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n < 0 ? 0 : n] = '\0';
-    if (strrchr(self, '/') != NULL)
-        *strrchr(self, '/') = '\0';
-    path = cn_xprintf("%s/%s", self, name);
-    if (access(path, X_OK) != 0) {
-        free(path);
-        path = cn_xprintf(CN_LIBEXECDIR "/%s", name);
-    }
-    return path;
-}
-
-static void make_worker_args(struct front *f)
-{
-    char *dirs = cn_xstrdup(f->conf.dirs), *rest = dirs, *dir;
-    int n = 0;
-
-    f->worker_args[n++] = "--backend";
-    f->worker_args[n++] = cn_xstrdup(f->conf.backend);
-    f->worker_args[n++] = "--threads";
-    f->worker_args[n++] = cn_xprintf("%d", f->conf.threads);
-    if (f->conf.default_model[0] != '\0') {
-        f->worker_args[n++] = "--default";
-        f->worker_args[n++] = cn_xstrdup(f->conf.default_model);
-    }
-    while (n + 3 < MAX_ARGS && (dir = strsep(&rest, ":")) != NULL) {
-        if (dir[0] == '\0')
-            continue;
-        f->worker_args[n++] = "--models";
-        f->worker_args[n++] = cn_xstrdup(dir);
-    }
-    f->worker_args[n] = NULL;
-    free(dirs);
-}
-
-static void release_args(struct front *f)
-{
-    for (int i = 1; i < MAX_ARGS && f->worker_args[i - 1] != NULL; i += 2)
-        free((char *)f->worker_args[i]);
-    free(f->program);
-}
 
 /* ---- metrics of the process ---- */
 
@@ -149,15 +104,28 @@ static void init_metrics(struct front *f)
     f->reload_time =
         cn_metric_add(r, CN_GAUGE, "controlnetd_config_last_reload_success_timestamp_seconds",
                       "When the configuration in force was read, since 1970.", NULL);
+    cn_metric_set(f->reload_ok, 1);
+    cn_metric_set(f->reload_time, (double)cn_wall_us() * 1e-6);
     f->log_dropped = cn_metric_add(r, CN_COUNTER, "controlnetd_log_lines_dropped_total",
                                    "Log lines over the rate of their event.", NULL);
+    f->storage_free = cn_metric_add(r, CN_GAUGE, "controlnetd_storage_free_bytes",
+                                    "Room on the disk of the store.", NULL);
+    f->storage_size = cn_metric_add(r, CN_GAUGE, "controlnetd_storage_size_bytes",
+                                    "Size of the disk of the store.", NULL);
 }
 
 static void collect(void *arg)
 {
     struct front *f = arg;
     struct cn_selfstat s;
+    struct statvfs disk;
 
+    if (f->store != NULL && statvfs(f->conf.dir, &disk) == 0) {
+        cn_metric_set(f->storage_free, (double)disk.f_bavail * (double)disk.f_frsize);
+        cn_metric_set(f->storage_size, (double)disk.f_blocks * (double)disk.f_frsize);
+    }
+
+    cn_jobs_collect(f->jobs);
     cn_selfstat_read(&s);
     cn_metric_set(f->build_info, 1, PACKAGE_VERSION, f->conf.backend);
     cn_metric_set(f->cpu, s.cpu_s);
@@ -190,9 +158,10 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
 
     o.loop = &f->loop;
     o.metrics = f->metrics;
-    o.worker = f->worker;
-    o.workers = c->count;
+    o.worker = f->fleet.worker;
+    o.workers = f->fleet.n;
     o.queue_capacity = c->capacity;
+    o.priority_step_s = c->priority_step_s;
     o.max_attempts = c->max_attempts;
     o.timeout_s = c->timeout_s;
     o.start_timeout_s = c->start_timeout_s;
@@ -260,6 +229,9 @@ static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keys *k
     s = server_options(f);
     apply_log(&f->conf);
     cn_dispatch_configure(f->dispatch, &d);
+    cn_jobs_set_times(f->jobs, f->conf.timeout_s, f->conf.async_timeout_s, f->conf.result_ttl_s);
+    if (f->store != NULL)
+        cn_store_set_ttl(f->store, f->conf.result_ttl_s, f->conf.tombstone_ttl_s);
     cn_server_configure(f->server, &s);
     cn_keys_release(&old);
     return changed;
@@ -289,7 +261,7 @@ static void on_reload(uv_signal_t *h, int number)
     int rc;
 
     (void)number;
-    if (f->step != RUN)
+    if (f->step > RUN)
         return;
     snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%ld", (long)(cn_now_ns() / 1000));
     cn_notify(text);
@@ -308,7 +280,7 @@ static void next_tick(struct front *f);
 
 static void enter(struct front *f, enum step step)
 {
-    static const char *const name[] = {"run", "drain", "close", "stop"};
+    static const char *const name[] = {"hold", "run", "drain", "close", "stop"};
 
     f->step = step;
     f->step_ns = cn_now_ns();
@@ -318,6 +290,7 @@ static void enter(struct front *f, enum step step)
 
 static void close_now(struct front *f)
 {
+    cn_jobs_drain(f->jobs);
     cn_dispatch_fail_all(f->dispatch, CN_EBUSY, "the server is shutting down");
     cn_server_close(f->server);
     enter(f, CLOSE);
@@ -327,6 +300,8 @@ static void stop_now(struct front *f)
 {
     cn_server_stop(f->server);
     cn_dispatch_stop(f->dispatch);
+    if (f->store != NULL)
+        cn_store_close(f->store);
     enter(f, STOP);
 }
 
@@ -335,10 +310,32 @@ static void close_handles(struct front *f)
     if (f->closed)
         return;
     f->closed = true;
+    cn_jobs_close(f->jobs);
     uv_close((uv_handle_t *)&f->tick, NULL);
     uv_close((uv_handle_t *)&f->sigterm, NULL);
     uv_close((uv_handle_t *)&f->sigint, NULL);
     uv_close((uv_handle_t *)&f->sighup, NULL);
+}
+
+/* The store is open (another process may still hold it, which drains), and a worker takes jobs, or
+ * none will soon: then 503 is the truth. */
+static bool may_accept(const struct front *f)
+{
+    if (f->store != NULL && cn_jobs_storage(f->jobs, NULL) == CN_EBUSY)
+        return false;
+    return cn_dispatch_known(f->dispatch) || cn_dispatch_trouble(f->dispatch)[0] != '\0' ||
+           cn_now_ns() - f->step_ns >= HOLD_S * SECOND;
+}
+
+static int begin_serving(struct front *f, struct cn_err *err)
+{
+    int rc = cn_server_accept(f->server, err);
+
+    if (rc == CN_OK) {
+        enter(f, RUN);
+        cn_notify("READY=1\nSTATUS=listening");
+    }
+    return rc;
 }
 
 static bool drained(const struct front *f)
@@ -350,14 +347,22 @@ static bool drained(const struct front *f)
 static void advance(struct front *f)
 {
     int64_t spent = cn_now_ns() - f->step_ns;
+    struct cn_err err = CN_ERR_INIT;
 
-    if (f->step == DRAIN && (drained(f) || spent >= f->conf.drain_s * SECOND))
+    if (f->step == HOLD && may_accept(f) && begin_serving(f, &err) < 0) {
+        cn_log(CN_LOG_ERROR, "daemon.fail", err.msg, "step=%s", "hold");
+        f->failed = true;
         close_now(f);
-    else if (f->step == CLOSE && cn_server_settled(f->server) &&
-             (cn_server_quiet(f->server) || spent >= CLOSE_GRACE_S * SECOND))
+    } else if (f->step == DRAIN && (drained(f) || spent >= f->conf.drain_s * SECOND)) {
+        close_now(f);
+    } else if (f->step == CLOSE && cn_server_settled(f->server) &&
+               ((cn_server_quiet(f->server) && cn_jobs_idle(f->jobs)) ||
+                spent >= CLOSE_GRACE_S * SECOND)) {
         stop_now(f);
-    else if (f->step == STOP && cn_dispatch_gone(f->dispatch) && cn_server_gone(f->server))
+    } else if (f->step == STOP && cn_dispatch_gone(f->dispatch) && cn_server_gone(f->server) &&
+               (f->store == NULL || cn_store_gone(f->store))) {
         close_handles(f);
+    }
 }
 
 static void on_signal(uv_signal_t *h, int number)
@@ -366,8 +371,10 @@ static void on_signal(uv_signal_t *h, int number)
 
     cn_log(CN_LOG_INFO, "daemon.signal", f->step == RUN ? "finishing accepted work" : "ending now",
            "signal=%d", number);
-    if (f->step == RUN) {
+    if (f->step <= RUN) {
         cn_notify("STOPPING=1\nSTATUS=draining");
+        if (!cn_server_handoff(f->server))
+            cn_jobs_drain(f->jobs);
         cn_dispatch_drain(f->dispatch, cn_server_handoff(f->server));
         cn_server_drain(f->server);
         enter(f, DRAIN);
@@ -391,7 +398,8 @@ static void on_tick(uv_timer_t *t);
 
 static void next_tick(struct front *f)
 {
-    int ms = f->step == RUN ? TICK_MS : END_TICK_MS;
+    static const int by_step[] = {HOLD_TICK_MS, TICK_MS, END_TICK_MS, END_TICK_MS, END_TICK_MS};
+    int ms = by_step[f->step];
 
     uv_update_time(&f->loop);
     f->due_ns = cn_now_ns() + ms * INT64_C(1000000);
@@ -427,6 +435,48 @@ static void init_loop(struct front *f)
     uv_signal_start(&f->sighup, on_reload, SIGHUP);
 }
 
+static void make_jobs(struct front *f)
+{
+    struct cn_jobs_options o = CN_JOBS_DEFAULTS;
+
+    o.loop = &f->loop;
+    o.dispatch = f->dispatch;
+    o.metrics = f->metrics;
+    o.timeout_s = f->conf.timeout_s;
+    o.async_timeout_s = f->conf.async_timeout_s;
+    f->jobs = cn_jobs_new(&o);
+}
+
+/* The built-in directory may be missing or another user's, where the daemon was not installed as a
+ * service: then it runs without durable jobs, and says so. One that somebody chose must work. */
+static int open_store(struct front *f, struct cn_err *err)
+{
+    const struct cn_conf *c = &f->conf;
+    struct cn_store_options o = CN_STORE_DEFAULTS;
+    int rc;
+
+    if (c->dir[0] == '\0')
+        return CN_OK;
+    o.loop = &f->loop;
+    o.dir = c->dir;
+    o.result_ttl_s = c->result_ttl_s;
+    o.tombstone_ttl_s = c->tombstone_ttl_s;
+    o.key_ttl_s = c->key_ttl_s;
+    o.max_bytes = (uint64_t)c->max_mb << 20;
+    o.min_free_percent = c->min_free_percent;
+    o.on_open = cn_jobs_on_store;
+    o.arg = f->jobs;
+    rc = cn_store_open(&o, &f->store, err);
+    if (rc == CN_OK) {
+        cn_jobs_set_store(f->jobs, f->store, c->result_ttl_s);
+    } else if (strcmp(c->dir, CN_STORE_DIR) == 0 && access(c->dir, W_OK | X_OK) < 0) {
+        cn_log(CN_LOG_WARNING, "store.none", err->msg, "dir=%s", c->dir);
+        *err = (struct cn_err)CN_ERR_INIT;
+        rc = CN_OK;
+    }
+    return rc;
+}
+
 static int write_port(const struct front *f, struct cn_err *err)
 {
     char text[32];
@@ -457,47 +507,61 @@ static void keep_memory_flat(void)
     mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
 }
 
-static int serve(struct front *f, struct cn_err *err)
+static void make_parts(struct front *f)
 {
     struct cn_dispatch_options d;
     struct cn_server_options s;
+
+    init_metrics(f);
+    init_loop(f);
+    cn_fleet_init(&f->fleet, &f->conf);
+    d = dispatch_options(f);
+    f->dispatch = cn_dispatch_new(&d);
+    make_jobs(f);
+    s = server_options(f);
+    f->server = cn_server_new(&s);
+}
+
+static int start(struct front *f, struct cn_err *err)
+{
+    int rc = open_store(f, err);
+
+    if (rc == CN_OK)
+        rc = cn_server_listen(f->server, err);
+    if (rc == CN_OK)
+        rc = write_port(f, err);
+    if (rc < 0)
+        return rc;
+    cn_dispatch_start(f->dispatch);
+    f->watchdog_ns = cn_notify_watchdog_us() * 1000;
+    cn_log(CN_LOG_INFO, "daemon.start", "", "version=%s pid=%d", PACKAGE_VERSION, (int)getpid());
+    if (!cn_server_handoff(f->server))
+        return begin_serving(f, err);
+    enter(f, HOLD);
+    cn_notify("STATUS=waiting for a worker");
+    return CN_OK;
+}
+
+static int serve(struct front *f, struct cn_err *err)
+{
     int rc;
 
     signal(SIGPIPE, SIG_IGN);
     raise_fd_limit();
     keep_memory_flat();
-    init_metrics(f);
-    init_loop(f);
-    cn_metric_set(f->reload_ok, 1);
-    cn_metric_set(f->reload_time, (double)cn_wall_us() * 1e-6);
-    make_worker_args(f);
-    f->program = worker_program(&f->conf);
-    for (int i = 0; i < f->conf.count; i++)
-        f->worker[i] = (struct cn_dispatch_worker){f->program, f->worker_args, f->conf.backend};
-    d = dispatch_options(f);
-    f->dispatch = cn_dispatch_new(&d);
-    s = server_options(f);
-    f->server = cn_server_new(&s);
-    rc = cn_server_listen(f->server, err);
-    if (rc == CN_OK)
-        rc = write_port(f, err);
-    if (rc == CN_OK) {
-        cn_dispatch_start(f->dispatch);
-        cn_notify("READY=1\nSTATUS=listening");
-        cn_log(CN_LOG_INFO, "daemon.start", "", "version=%s pid=%d", PACKAGE_VERSION,
-               (int)getpid());
-    } else {
+    make_parts(f);
+    if ((rc = start(f, err)) < 0)
         stop_now(f);
-    }
-    f->watchdog_ns = cn_notify_watchdog_us() * 1000;
     next_tick(f);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     uv_loop_close(&f->loop);
     cn_server_free(f->server);
+    cn_jobs_free(f->jobs);
+    cn_store_free(f->store);
     cn_dispatch_free(f->dispatch);
     cn_metrics_free(f->metrics);
-    release_args(f);
-    return rc;
+    cn_fleet_release(&f->fleet);
+    return rc == CN_OK && f->failed ? cn_fail(err, CN_EIO, "it could not serve") : rc;
 }
 
 int main(int argc, char **argv)

@@ -25,10 +25,10 @@ libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c
 sbin_PROGRAMS += controlnetd
 controlnetd_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
 controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
-    %reldir%/notify.h %reldir%/notify.c \
+    %reldir%/fleet.h %reldir%/fleet.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c
-controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnwire.a libcnbase.a \
-    $(MHD_LIBS) $(LIBUV_LIBS) $(JANSSON_LIBS) -linih
+controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
+    $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) -linih
 
 controlnetdconfdir = $(sysconfdir)/controlnetd
 dist_controlnetdconf_DATA = etc/controlnetd.conf
@@ -37,9 +37,19 @@ pkglibexec_PROGRAMS += controlnet-worker
 controlnet_worker_SOURCES = %reldir%/worker.c
 controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)
 
-systemdsystemunit_DATA = systemd/controlnetd.service systemd/controlnetd.socket
-EXTRA_DIST += systemd/controlnetd.service.in systemd/controlnetd.socket
+systemdsystemunit_DATA = systemd/controlnetd.service systemd/controlnetd.socket \
+    systemd/controlnetd-admin.socket
+EXTRA_DIST += systemd/controlnetd.service.in systemd/controlnetd.socket \
+    systemd/controlnetd-admin.socket systemd/nvidia.conf
 CLEANFILES += systemd/controlnetd.service
 systemd/controlnetd.service: $(srcdir)/systemd/controlnetd.service.in
 	$(AM_V_GEN)$(MKDIR_P) systemd && $(SED) -e 's|@sbindir[@]|$(sbindir)|' \
 	    $(srcdir)/systemd/controlnetd.service.in >$@
+
+# For operators: to be copied to where their tools look.
+systemdexampledir = $(pkgdatadir)/systemd
+systemdexample_DATA = systemd/nvidia.conf
+prometheusdir = $(pkgdatadir)/prometheus
+dist_prometheus_DATA = etc/prometheus/rules.yml etc/prometheus/alerts.yml
+grafanadir = $(pkgdatadir)/grafana
+dist_grafana_DATA = etc/grafana/controlnetd.json

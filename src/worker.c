@@ -1,7 +1,9 @@
 /* controlnet-worker: the engine at the end of a socket.
  *
  * Started by controlnetd, one process for each device; everything about frames and cancelling is in
- * worker_loop.c, everything about drawing in engine/. This file joins the two.
+ * worker_loop.c, everything about drawing in engine/. This file joins the two. Images are encoded
+ * and sent on the engine's finishing thread; everything else here runs on the main thread, but for
+ * the hook that wakes it.
  */
 #include "base/base.h"
 #include "worker_loop.h"
@@ -14,6 +16,7 @@
 #include "image/codec.h"
 
 #include <getopt.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,15 +24,14 @@
 
 enum {
     MAX_IMAGE = 64 << 20, /* bytes of one encoded picture */
-    PNG_EFFORT = 4 /* drawings become a third of what level 1 makes, for 30 ms at 512 x 512 */
+    PNG_EFFORT = 4, /* drawings become a third of what level 1 makes, for 30 ms at 512 x 512 */
+    WAITING = 2 /* jobs beyond the lanes: their pictures are read while others are drawn */
 };
 
 struct worker {
     struct cn_engine *engine;
-    int fd;
-    /* In the order of their arrival; the first is the one that is drawn. */
-    struct cn_worker_job *job[CN_WORKER_JOBS];
-    int n_jobs;
+    pthread_mutex_t lock;   /* of loop, which the hooks may use on other threads */
+    struct cn_worker *loop; /* NULL before it asks to load, and after it has returned */
 };
 
 /* ---- what there is ---- */
@@ -103,6 +105,8 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
     snprintf(ret->device, sizeof(ret->device), "CPU, %ld processors",
              sysconf(_SC_NPROCESSORS_ONLN));
     snprintf(ret->build, sizeof(ret->build), "%s", PACKAGE_VERSION);
+    ret->lanes = cn_engine_options(w->engine)->lanes;
+    ret->capacity = ret->lanes + WAITING;
     ret->model = cn_xcalloc((size_t)n, sizeof(*ret->model));
     for (int i = 0; i < n && ret->n_models < CN_WIRE_MAX_MODELS; i++) {
         struct cn_engine_model m;
@@ -116,12 +120,18 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
     return CN_OK;
 }
 
+static void set_loop(struct worker *w, struct cn_worker *loop)
+{
+    pthread_mutex_lock(&w->lock);
+    w->loop = loop;
+    pthread_mutex_unlock(&w->lock);
+}
+
 static int load(void *ctx, struct cn_worker *loop, struct cn_err *err)
 {
     struct worker *w = ctx;
 
-    (void)loop;
-
+    set_loop(w, loop);
     return cn_engine_load(w->engine, cn_engine_default(w->engine), err);
 }
 
@@ -132,6 +142,45 @@ static void gauges(void *ctx, struct cn_msg_gauges *ret)
 
     snprintf(g->name, sizeof(g->name), "resident_bytes");
     g->value = (double)cn_engine_bytes(w->engine);
+}
+
+static int manage(void *ctx, enum cn_manage action, const char *model, struct cn_err *err)
+{
+    const struct worker *w = ctx;
+
+    return action == CN_MANAGE_LOAD ? cn_engine_load(w->engine, model, err)
+                                    : cn_engine_unload(w->engine, model, err);
+}
+
+/* ---- hooks of the engine ---- */
+
+static void wake(void *ctx)
+{
+    struct worker *w = ctx;
+
+    pthread_mutex_lock(&w->lock);
+    if (w->loop != NULL)
+        cn_worker_wake(w->loop);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void beat(void *ctx, int lanes, int images, double ms)
+{
+    const struct worker *w = ctx;
+
+    if (w->loop != NULL)
+        cn_worker_beat(w->loop, lanes, images, ms);
+}
+
+static void tell_model(void *ctx, const char *name, bool loaded, size_t bytes)
+{
+    const struct worker *w = ctx;
+    struct cn_msg_model m = {.state = loaded ? CN_MODEL_LOADED : CN_MODEL_UNLOADED,
+                             .bytes = bytes};
+
+    snprintf(m.name, sizeof(m.name), "%s", name);
+    if (w->loop != NULL)
+        cn_worker_model(w->loop, &m);
 }
 
 /* ---- a job ---- */
@@ -199,41 +248,67 @@ static int send_image(void *ctx, const struct cn_engine_image *m, struct cn_err 
     return rc;
 }
 
+/* As good as it gets in the bytes that a preview may have. */
+static int encode_preview(const struct cn_image *img, struct cn_buf *out)
+{
+    static const int quality[] = {80, 60, 40, 20};
+    int rc = CN_ETOOBIG;
+
+    for (size_t i = 0; i < CN_LEN(quality) && rc == CN_ETOOBIG; i++)
+        rc = cn_jpeg_encode(img, quality[i], out, NULL);
+    return rc;
+}
+
+static void send_preview(void *ctx, const struct cn_engine_image *m, int step)
+{
+    struct cn_buf file;
+
+    cn_buf_init(&file, CN_WIRE_MAX_PREVIEW);
+    if (encode_preview(m->image, &file) == CN_OK) {
+        struct cn_msg_preview msg = {.index = m->index,
+                                     .step = step,
+                                     .format = CN_JPEG,
+                                     .width = m->image->w,
+                                     .height = m->image->h,
+                                     .data = file.data,
+                                     .len = file.len};
+
+        cn_worker_preview(ctx, &msg);
+    }
+    cn_buf_release(&file);
+}
+
+static void end(void *ctx, int rc, const struct cn_err *err)
+{
+    cn_worker_end(ctx, rc, err);
+}
+
 static int begin(void *ctx, struct cn_worker_job *job, struct cn_err *err)
 {
     struct worker *w = ctx;
+    struct cn_engine_cb cb = {.ctx = job,
+                              .cancelled = cancelled,
+                              .progress = progress,
+                              .preview = send_preview,
+                              .image = send_image,
+                              .stage = stage,
+                              .end = end};
 
-    (void)err;
-    w->job[w->n_jobs++] = job;
-    return CN_OK;
+    return cn_engine_begin(w->engine, cn_worker_spec(job), &cb, err);
 }
 
 static bool busy(void *ctx)
 {
     const struct worker *w = ctx;
 
-    return w->n_jobs > 0;
+    return cn_engine_busy(w->engine);
 }
 
 static int turn(void *ctx, struct cn_err *err)
 {
     struct worker *w = ctx;
-    struct cn_worker_job *job = w->job[0];
-    struct cn_engine_cb cb = {.ctx = job,
-                              .cancelled = cancelled,
-                              .progress = progress,
-                              .image = send_image,
-                              .stage = stage};
-    struct cn_err why = CN_ERR_INIT;
-    int rc;
 
-    if (w->n_jobs == 0)
-        return CN_OK;
-    w->n_jobs--;
-    memmove(&w->job[0], &w->job[1], (size_t)w->n_jobs * sizeof(struct cn_worker_job *));
-    rc = cn_engine_run(w->engine, cn_worker_spec(job), &cb, &why);
-    cn_worker_end(job, rc, &why);
-    return rc == CN_EDEVICE ? cn_fail(err, CN_EDEVICE, "%s", why.msg) : CN_OK;
+    return cn_engine_turn(w->engine, err);
 }
 
 /* ---- start ---- */
@@ -241,7 +316,7 @@ static int turn(void *ctx, struct cn_err *err)
 static void usage(FILE *f)
 {
     fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] [--default MODEL]\n"
-          "                         --models DIR ...\n"
+          "                         [--lanes N] [--max-batch N] [--memory-mb N] --models DIR ...\n"
           "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
           "generate.\n",
           f);
@@ -258,7 +333,9 @@ static int parse(int argc, char **argv, struct options *o)
     static const struct option known[] = {
         {"fd", required_argument, NULL, 'f'},      {"backend", required_argument, NULL, 'b'},
         {"threads", required_argument, NULL, 't'}, {"models", required_argument, NULL, 'm'},
-        {"default", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'},
+        {"default", required_argument, NULL, 'd'}, {"lanes", required_argument, NULL, 'l'},
+        {"max-batch", required_argument, NULL, 'x'}, {"memory-mb", required_argument, NULL, 'M'},
+        {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0}};
     int c;
@@ -281,6 +358,17 @@ static int parse(int argc, char **argv, struct options *o)
             break;
         case 'd':
             o->chosen = optarg;
+            break;
+        case 'l':
+            if (atoi(optarg) > 0)
+                o->engine.lanes = atoi(optarg);
+            break;
+        case 'x':
+            if (atoi(optarg) > 0)
+                o->engine.max_batch = atoi(optarg);
+            break;
+        case 'M':
+            o->engine.memory = (size_t)CN_MAX(atol(optarg), 0) << 20;
             break;
         case 'h':
             usage(stdout);
@@ -318,14 +406,20 @@ static int serve(const struct options *o, struct cn_err *err)
                                              .begin = begin,
                                              .busy = busy,
                                              .turn = turn,
+                                             .manage = manage,
                                              .gauges = gauges};
-    struct worker w = {.fd = o->fd};
-    int rc = cn_engine_new(&o->engine, &w.engine, err);
+    struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct cn_engine_opts opts = o->engine;
+    int rc;
 
+    opts.hooks = (struct cn_engine_hooks){
+        .ctx = &w, .wake = wake, .beat = beat, .model = tell_model};
+    rc = cn_engine_new(&opts, &w.engine, err);
     if (rc == CN_OK)
         rc = scan(o, w.engine, err);
     if (rc == CN_OK)
         rc = cn_worker_loop(o->fd, &ops, &w, err);
+    set_loop(&w, NULL);
     cn_engine_free(w.engine);
     return rc;
 }

@@ -11,9 +11,11 @@ include tests/standin/local.mk
 include tests/engine/local.mk
 include tests/cli/local.mk
 include tests/wire/local.mk
+include tests/store/local.mk
 include tests/job/local.mk
 include tests/api/local.mk
 include tests/http/local.mk
 include tests/e2e/local.mk
+include tests/ops/local.mk
 include tests/fuzz/local.mk
 include tests/lint/local.mk

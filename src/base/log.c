@@ -17,19 +17,21 @@ enum {
     MAX_VALUE = 2048,
     MAX_ESCAPE = 6,       /* bytes that one byte may become in JSON */
     LINE_RESERVE = 2048,  /* for keys, numbers and the end behind a long value */
-    MAX_EVENTS = 64       /* more than there are; later ones would go unlimited */
+    MAX_EVENTS = 64,      /* more than there are; later ones would go unlimited */
+    REQUEST_BURST_S = 30  /* requests may come at once; journald's limit counts 30 s as well */
 };
 
-/* Lines of one event in the second that is running. */
+/* One event: lines that it may still write (so many more with each second, up to a burst), and what
+ * it could not write in the second that is running. */
 struct meter {
     const char *event;
-    int64_t second;
-    int lines;
+    double lines;
+    int64_t filled_ns, second;
     long dropped;
 };
 
 static const char *const level_names[CN_LOG_COUNT] = {"error", "warning", "info", "debug"};
-static const char *const of_requests[] = {"http.request", "job.end"};
+static const char *const of_requests[] = {"http.request", "job.end", "job.prompt"};
 
 static struct cn_log_options the = CN_LOG_DEFAULTS;
 
@@ -166,11 +168,15 @@ static void close_line(struct cn_buf *b)
 
 /* ---- floods ---- */
 
-static int limit_of(const char *event)
+/* Lines of the event in a second, 0: no limit; *ret_burst: at once. */
+static int limit_of(const char *event, double *ret_burst)
 {
     for (size_t i = 0; i < CN_LEN(of_requests); i++)
-        if (strcmp(event, of_requests[i]) == 0)
+        if (strcmp(event, of_requests[i]) == 0) {
+            *ret_burst = (double)the.requests_per_s * REQUEST_BURST_S;
             return the.requests_per_s;
+        }
+    *ret_burst = the.max_per_s;
     return the.max_per_s;
 }
 
@@ -186,7 +192,7 @@ static struct meter *meter_of(const char *event)
     return &meters[n_meters++];
 }
 
-/* Starts the meter's next second, and tells what the last one dropped. */
+/* Tells what was dropped in a second that is over. */
 static void turn(struct meter *m, int64_t second)
 {
     struct cn_buf b;
@@ -199,26 +205,39 @@ static void turn(struct meter *m, int64_t second)
         close_line(&b);
     }
     m->second = second;
-    m->lines = 0;
     m->dropped = 0;
+}
+
+/* Takes one line of what the event may write. */
+static bool take(struct meter *m, double limit, double burst)
+{
+    int64_t now = cn_now_ns();
+    double more = (double)(now - m->filled_ns) * 1e-9 * limit;
+
+    turn(m, now / 1000000000);
+    m->lines = CN_MIN(m->filled_ns == 0 ? burst : m->lines + more, burst);
+    m->filled_ns = now;
+    if (m->lines < 1) {
+        m->dropped++;
+        total_dropped++;
+        return false;
+    }
+    m->lines -= 1;
+    return true;
 }
 
 static bool admit(const char *event)
 {
-    int limit = limit_of(event);
+    double burst;
+    int limit = limit_of(event, &burst);
     struct meter *m;
-    bool ok = true;
+    bool ok;
 
     if (limit == 0)
         return true;
     pthread_mutex_lock(&lock);
-    if ((m = meter_of(event)) != NULL) {
-        turn(m, cn_now_ns() / 1000000000);
-        ok = m->lines < limit;
-        m->lines += ok;
-        m->dropped += !ok;
-        total_dropped += !ok;
-    }
+    m = meter_of(event);
+    ok = m == NULL || take(m, limit, burst);
     pthread_mutex_unlock(&lock);
     return ok;
 }

@@ -4,8 +4,8 @@
  * Layers below job stay silent; see docs/STYLE.md. Images and keys are never logged, prompts only
  * when cn_log_prompts() says so.
  *
- * An event that floods writes its first lines of each second; what follows is counted, and the
- * count comes as a line "log.dropped" when the second is over. Every line is whole JSON: long
+ * An event that floods writes so many lines a second; what is above is counted, and the count comes
+ * as a line "log.dropped" when the second is over. Every line is whole JSON: long
  * values are cut.
  *
  *     cn_log(CN_LOG_INFO, "worker.ready", "worker is ready", "worker=%d", 0);
@@ -25,7 +25,8 @@ struct cn_log_options {
     enum cn_log_level level;
     int fd;
     int max_per_s;      /* lines of one event in a second; 0: no limit */
-    int requests_per_s; /* of those that come with each request or job: "http.request", "job.end" */
+    int requests_per_s; /* of those that come with each request or job ("http.request", "job.end"),
+                           30 s of them at once */
     bool prompts;
 };
 

@@ -21,7 +21,7 @@ struct options {
     struct cn_spec spec;
     const char *model;
     struct cn_option_list controls;
-    int repeat;
+    int repeat, jobs;
     bool csv, profile, quiet, help;
 };
 
@@ -49,6 +49,9 @@ static const struct cn_option table[] = {
      .max = CN_MAX_STEPS - 1, .help = "timed steps of a run, after one to warm up (default: 10)"},
     {.kind = CN_OPT_INT, .name = "repeat", .letter = 'r', .arg = "N", AT(repeat), .min = 1,
      .max = 10000, .help = "runs; only the first one loads (default: 1)"},
+    {.kind = CN_OPT_INT, .name = "jobs", .letter = 'j', .arg = "N", AT(jobs), .min = 2, .max = 64,
+     .help = "measure throughput instead: N jobs at once, with 1 to 8 images in a step, against "
+             "the same jobs one after another"},
     {.kind = CN_OPT_FLAG, .name = "csv", AT(csv), .help = "every sample, as lines of stage,ms"},
     {.kind = CN_OPT_FLAG, .name = "profile", AT(profile),
      .help = "also the time of each kind of operation, which slows the rest down a little"},
@@ -64,7 +67,8 @@ static const struct cn_cli_help help = {
              "plans, once; \"step\" is one step with everything in it, \"controlnet\" and\n"
              "\"unet\" its parts.\n",
     .options = table,
-    .examples = "  controlnet bench -m sd15 --control canny -W 512 -H 512 --steps 5\n"
+    .examples = "  controlnet bench -m emoji --jobs 8 --steps 20 --repeat 5\n"
+                "  controlnet bench -m sd15 --control canny -W 512 -H 512 --steps 5\n"
                 "  controlnet bench -m sd15 --repeat 3 --csv > sd15.csv\n"};
 
 /* ---- samples ---- */
@@ -153,7 +157,7 @@ static void progress(void *ctx, int image, int step, int steps)
         if (r->o->spec.n_controls > 0)
             add(r, CONTROL, r->control_ms);
     }
-    cn_progress_step(&r->progress, 0, step, steps);
+    cn_progress_step(&r->progress, steps);
     r->step_end_s = cn_now_s();
 }
 
@@ -240,7 +244,8 @@ static int parse_spec(struct options *o, struct cn_err *err)
     }
     free(o->spec.prompt);
     o->spec.prompt = cn_xstrdup("a red apple on a wooden table");
-    o->spec.steps += 1; /* the one that warms up */
+    if (o->jobs == 0)
+        o->spec.steps += 1; /* the one that warms up */
     o->spec.has_seed = true;
     for (int i = 0; i < o->controls.n && rc == CN_OK; i++)
         rc = cn_cli_add_control(o->controls.item[i], false, &o->spec, err);
@@ -357,18 +362,20 @@ static int bench(struct options *o, struct cn_err *err)
     struct run r = {.o = o};
     int status, rc;
 
-    cn_progress_init(&r.progress, o->quiet, 1);
+    cn_progress_init(&r.progress, o->quiet, o->repeat);
     cn_cli_catch_signals();
     rc = parse_spec(o, err);
     if (rc == CN_OK)
         rc = cn_cli_engine_open(&o->engine, o->profile, &m, err);
     if (rc == CN_OK)
         rc = complete_spec(o, &m, err);
-    for (int i = 0; i < o->repeat && rc == CN_OK; i++)
+    if (o->jobs > 0 && rc == CN_OK)
+        rc = cn_cli_throughput(m.e, &o->spec, o->jobs, o->repeat, err);
+    for (int i = 0; i < o->repeat && o->jobs == 0 && rc == CN_OK; i++)
         rc = run_once(&r, m.e, i == 0, err);
-    cn_progress_clear(&r.progress);
+    cn_progress_release(&r.progress);
     if (rc == CN_OK) {
-        status = print_results(&r, m.e);
+        status = o->jobs > 0 ? cn_cli_flush() : print_results(&r, m.e);
     } else {
         status = cn_cli_blame(err);
         if (err->code == CN_EINVAL)

@@ -129,6 +129,13 @@ int cn_cli_find_annotator(const char *what, const char *name, const struct cn_an
 /* The whole file, at most 32 MiB; "-" is standard input. */
 int cn_cli_read_image(const char *path, struct cn_blob *ret, struct cn_err *err);
 
+/* ---- throughput.c ---- */
+
+/* Draws so many jobs like s, one after another and at once with each size of batch, in turns, as
+ * often as asked for, and prints a table. */
+int cn_cli_throughput(struct cn_engine *e, const struct cn_spec *s, int jobs, int repeat,
+                      struct cn_err *err);
+
 /* ---- interrupt.c ---- */
 
 /* From now on the first SIGINT or SIGTERM is remembered and the second one ends the process. To be

@@ -212,7 +212,9 @@ static void progress(void *ctx, int image, int step, int steps)
 {
     struct run *r = ctx;
 
-    cn_progress_step(&r->progress, image, step, steps);
+    (void)image;
+    (void)step;
+    cn_progress_step(&r->progress, steps);
 }
 
 static void stage(void *ctx, enum cn_engine_stage which, double ms)
@@ -229,13 +231,15 @@ static void note(struct run *r, const struct cn_engine_image *m, const char *pat
     json_object_set_new(o, "file", cn_cli_json_text(path));
     json_object_set_new(o, "seed", json_integer((json_int_t)m->seed));
     json_object_set_new(o, "bytes", json_integer((json_int_t)bytes));
-    json_array_append_new(r->images, o);
+    json_array_set_new(r->images, (size_t)m->index, o); /* images end in any order */
     if (r->o->quiet)
         return;
-    cn_progress_clear(&r->progress);
+    cn_progress_pause(&r->progress);
     fprintf(stderr, "%s: %d x %d, seed %" PRIu64 "\n", path, m->image->w, m->image->h, m->seed);
+    cn_progress_go_on(&r->progress);
 }
 
+/* On the engine's finishing thread; what it writes to in r nobody else reads before the end. */
 static int write_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
 {
     struct run *r = ctx;
@@ -318,7 +322,7 @@ static int draw(struct run *r, struct cn_cli_models *m, struct cn_err *err)
 
     rc = cn_engine_run(m->e, &r->o->spec, &cb, err);
     r->total_ms = (cn_now_s() - start) * 1e3;
-    cn_progress_clear(&r->progress);
+    cn_progress_release(&r->progress);
     return rc;
 }
 
@@ -337,6 +341,8 @@ static int generate(struct options *o, struct cn_err *err)
     }
     cn_progress_init(&r.progress, o->quiet, o->spec.n);
     r.images = json_array();
+    for (int i = 0; i < o->spec.n; i++)
+        json_array_append_new(r.images, json_null());
     if (draw(&r, &m, err) < 0)
         status = cn_cli_complain("generate", cn_cli_blame(err), err);
     else if (o->json)

@@ -13,5 +13,5 @@ controlnet_SOURCES = \
     %reldir%/options.h %reldir%/options.c \
     %reldir%/output.h %reldir%/output.c \
     %reldir%/progress.h %reldir%/progress.c \
-    %reldir%/text.c
+    %reldir%/text.c %reldir%/throughput.c
 controlnet_LDADD = $(CNENGINE_LIBS)

@@ -1,12 +1,17 @@
-/* The engine: models resident on one device, and jobs drawn with them.
+/* The engine: models resident on one device, and the jobs that are drawn with them, many at once.
  *
- * Owned by one thread, the worker's (or the command line's). Callbacks run on that thread.
+ * Owned by one thread, the worker's (or the command line's): every function here is called on it.
+ * Two threads of the engine's own help: one reads the pictures of a request, one decodes and hands
+ * over finished images. Callbacks say on which thread they run.
  *
  *     struct cn_engine_opts opts = CN_ENGINE_DEFAULTS;
  *     struct cn_engine *e;
  *     cn_engine_new(&opts, &e, &err);
  *     cn_engine_scan(e, "models", &err);               -- names; opens headers, loads no weights
- *     cn_engine_run(e, &spec, &cb, &err);              -- loads what it needs, once
+ *     cn_engine_begin(e, &spec, &cb, &err);            -- any number of jobs, at any time
+ *     while (cn_engine_busy(e))
+ *         cn_engine_turn(e, &err);                     -- one step; cb.end() when a job is over
+ *     cn_engine_run(e, &spec, &cb, &err);              -- or one job from beginning to end
  *     cn_engine_free(e);
  */
 #ifndef CN_ENGINE_ENGINE_H
@@ -16,16 +21,35 @@
 #include "checkpoint/checkpoint.h"
 #include "image/image.h"
 
+/* What happens in the engine as a whole. All may be NULL. */
+struct cn_engine_hooks {
+    void *ctx;
+    /* Any thread: there is something to do again for cn_engine_turn(). Must not call the engine. */
+    void (*wake)(void *ctx);
+    /* The owner's thread, after each step: images in progress, images in this step, its time. */
+    void (*beat)(void *ctx, int lanes, int images, double ms);
+    /* The owner's thread: a model was loaded (or grew), or unloaded. bytes: resident. */
+    void (*model)(void *ctx, const char *name, bool loaded, size_t bytes);
+};
+
+/* Images that one step can draw together: powers of two, so that plans are few. */
+enum { CN_ENGINE_MAX_BATCH = 8, CN_ENGINE_MAX_LANES = 64 };
+
 struct cn_engine_opts {
     const char *backend;   /* "auto", "onednn" or "reference" */
     int threads;           /* 0: all processors */
     double winograd_ratio; /* extra weight memory for speed: backend.h */
     bool profile;
+    int max_batch; /* images in one step, at most: rounded down to 1, 2, 4 or 8 */
+    int lanes;     /* images in progress; each job may have one beyond it */
+    size_t memory; /* bytes of models that may be resident; 0: no limit */
+    struct cn_engine_hooks hooks;
 };
 
 #define CN_ENGINE_DEFAULTS                                                                         \
     {                                                                                              \
-        .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false                  \
+        .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false, .max_batch = 4, \
+        .lanes = 8, .memory = 0                                                                    \
     }
 
 enum cn_engine_stage {
@@ -49,14 +73,21 @@ struct cn_engine_image {
     uint64_t seed;
 };
 
+/* What a job tells. Of the members only image must be there. Unless said otherwise they run on the
+ * owner's thread, inside cn_engine_turn(), and must not call the engine. */
 struct cn_engine_cb {
     void *ctx;
-    bool (*cancelled)(void *ctx);                                   /* may be NULL */
-    void (*progress)(void *ctx, int image, int step, int steps);    /* may be NULL */
+    bool (*cancelled)(void *ctx); /* any thread */
+    void (*progress)(void *ctx, int image, int step, int steps);
+    /* A small, rough picture of what an image becomes; only when spec->preview_every asks. */
+    void (*preview)(void *ctx, const struct cn_engine_image *m, int step);
+    /* On the finishing thread, one image of the engine at a time, beside all other callbacks. */
     int (*image)(void *ctx, const struct cn_engine_image *m, struct cn_err *err);
-    void (*stage)(void *ctx, enum cn_engine_stage stage, double ms); /* may be NULL */
-    /* May be NULL. Before progress(): what the networks took in this step, loading left out. */
+    void (*stage)(void *ctx, enum cn_engine_stage stage, double ms); /* just before end */
+    /* Before progress(): the job's share of what the networks took in this step. */
     void (*step)(void *ctx, double control_ms, double unet_ms);
+    /* The last one. err is CN_OK's when rc is; spec and ctx are not used afterwards. */
+    void (*end)(void *ctx, int rc, const struct cn_err *err);
 };
 
 /* What a person or a server lists. Strings belong to the engine. */
@@ -68,14 +99,17 @@ struct cn_engine_model {
     int multiple;         /* sides must be multiples of this */
     uint64_t parameters, bytes; /* elements; bytes on disk */
     bool loaded;
+    size_t resident;      /* bytes held */
     const char *broken;   /* why it cannot be used, or NULL */
 };
 
 struct cn_engine;
 
 int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, struct cn_err *err);
+/* Jobs that are not over are dropped without a word. */
 void cn_engine_free(struct cn_engine *e);
 const char *cn_engine_backend(const struct cn_engine *e);
+const struct cn_engine_opts *cn_engine_options(const struct cn_engine *e); /* as they act */
 
 /* Adds every model in a directory of models: diffusers directories and .safetensors files. A model
  * that cannot be opened is listed as broken. CN_ENOTFOUND when there is no such directory. */
@@ -90,15 +124,36 @@ void cn_engine_at(const struct cn_engine *e, int i, struct cn_engine_model *ret)
 int cn_engine_set_default(struct cn_engine *e, const char *name, struct cn_err *err);
 const char *cn_engine_default(const struct cn_engine *e); /* NULL: there is no base model */
 
-/* Loads all weights of a model for its own size, so that the first job does not wait. */
+/* Loads all weights of a model for its own size, so that the first job does not wait; a ControlNet
+ * together with a base model of its family. Jobs in progress go on meanwhile. */
 int cn_engine_load(struct cn_engine *e, const char *name, struct cn_err *err);
+/* Gives up everything that was loaded. CN_EBUSY while a job uses the model. */
+int cn_engine_unload(struct cn_engine *e, const char *name, struct cn_err *err);
 
-/* Draws spec->n pictures. The seed must be set. err->where names the field at fault. */
+/* Takes a job of spec->n images in. The seed must be set. A failure names the field in err->where,
+ * and is the end; otherwise cb->end() will be called once. spec stays the caller's until then; cb
+ * is copied. Costs no network call. */
+int cn_engine_begin(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
+                    struct cn_err *err);
+/* Is there something for cn_engine_turn() to do now? hooks.wake() tells when that changes. */
+bool cn_engine_busy(const struct cn_engine *e);
+/* Prepares newcomers, draws one step for some of the images, hands over what is finished and ends
+ * what is cancelled. Fails with CN_EDEVICE only: the device is lost, and so are the jobs. */
+int cn_engine_turn(struct cn_engine *e, struct cn_err *err);
+
+/* Waits until there is something to do, while jobs are in progress. */
+void cn_engine_wait(struct cn_engine *e);
+/* Images in one step, at most, from the next step on. */
+void cn_engine_set_max_batch(struct cn_engine *e, int n);
+
+/* Draws one job from beginning to end; jobs begun earlier go on beside it. Returns what end() is
+ * told. */
 int cn_engine_run(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
                   struct cn_err *err);
 
 /* Bytes held: weights in all their forms, and working memory. */
 size_t cn_engine_bytes(const struct cn_engine *e);
+int cn_engine_lanes(const struct cn_engine *e); /* images in progress */
 
 /* Time per kind of step of every plan that ran; "" unless opts.profile. free() it. */
 char *cn_engine_profile(const struct cn_engine *e) CN_MUST_USE;

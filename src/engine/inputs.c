@@ -1,4 +1,5 @@
-/* The pictures that come with a request: control maps, initial image, mask. */
+/* The pictures that come with a request: control maps, initial image, mask. On the reading thread,
+ * which has the job to itself; between two pictures it looks whether anybody still wants it. */
 #include "base/base.h"
 #include "engine/job_priv.h"
 #include "base/clock.h"
@@ -115,14 +116,22 @@ static int read_mask(struct cn_job *j, struct cn_err *err)
     return CN_OK;
 }
 
+static int go_on(const struct cn_job *j, struct cn_err *err)
+{
+    return cn_job_cancelled(j) ? cn_fail(err, CN_ECANCELED, "cancelled while pictures were read")
+                               : CN_OK;
+}
+
 int cn_job_read_inputs(struct cn_job *j, struct cn_err *err)
 {
     double start = cn_now_s();
     int rc;
 
     for (int i = 0; i < j->n_controls; i++)
-        if ((rc = read_control(j, i, err)) < 0)
+        if ((rc = go_on(j, err)) < 0 || (rc = read_control(j, i, err)) < 0)
             return rc;
+    if ((rc = go_on(j, err)) < 0)
+        return rc;
     start = cn_now_s();
     if (j->spec->init_image.len > 0 && (rc = read_init(j, err)) < 0)
         return rc;

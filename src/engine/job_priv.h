@@ -1,4 +1,10 @@
-/* One job while it is drawn. Shared by job.c, inputs.c and step.c. */
+/* Jobs, their images in progress (lanes), and the batches in which these take their steps.
+ *
+ * DESIGN. A job belongs to the owner's thread, except while the crew's reading thread has it
+ * (CN_JOB_READING). A finished image travels to the crew's finishing thread as a cn_finish and
+ * comes back. Network calls that prepare a job, and all steps, are the owner's; the decoder runs
+ * as a side plan on the finishing thread.
+ */
 #ifndef CN_ENGINE_JOB_PRIV_H
 #define CN_ENGINE_JOB_PRIV_H
 
@@ -18,26 +24,44 @@ struct cn_net_inputs {
     int n_kv;
     float *time; /* [calls, time_width] */
     int time_width;
-    struct cn_buffer *time_in; /* [rows, time_width] */
 };
 
 struct cn_job_control {
     struct cn_spec_control own; /* the request's, adjusted; strings and image are the request's */
     const struct cn_spec_control *spec; /* &own */
+    struct cn_model *model;
     const struct cn_control_config *config;
     struct cn_net_inputs branch;
-    struct cn_buffer *hint;                    /* [rows, c0, h, w] native */
-    struct cn_buffer *residual[CN_MAX_LEVELS]; /* native */
-    struct cn_buffer *weights;                 /* [rows, levels] */
-    float *pixels;                             /* [3, H, W] in [0,1] until the hint is encoded */
+    struct cn_buffer *hint; /* [1, c0, h, w] native: every row sees the same */
+    float *pixels;          /* [3, H, W] in [0,1] until the hint is encoded */
     int levels;
     int side[CN_MAX_LEVELS]; /* height of each level's residual */
 };
 
+enum cn_job_state {
+    CN_JOB_READING, /* the crew has it */
+    CN_JOB_READ,    /* waits for its turn to be prepared */
+    CN_JOB_DRAWING,
+    CN_JOB_OVER     /* end() was called; something of it is still with the crew */
+};
+
 struct cn_job {
     struct cn_engine *e;
-    const struct cn_spec *spec;
-    const struct cn_engine_cb *cb;
+    const struct cn_spec *spec; /* not after end() */
+    struct cn_engine_cb cb;
+    struct cn_job *next;
+    uint64_t serial;
+    enum cn_job_state state;
+    int rc; /* of reading; then of the job */
+    struct cn_err err;
+    double vtime;       /* what the device has done for it: turn.c */
+    double preview_s;   /* when the last preview was made */
+    int started, done;  /* images */
+    int lanes;          /* images in progress */
+    int finishing;      /* images with the crew */
+    bool showing, gone; /* guarded by the crew's lock: image() runs; it must not be called again */
+    bool pinned;
+    struct cn_group *group;
     struct cn_model *base;
     const struct cn_unet_config *unet;
     const struct cn_vae_config *vae;
@@ -50,13 +74,12 @@ struct cn_job {
     struct cn_net_inputs main;
     struct cn_job_control control[CN_MAX_CONTROLS];
     int n_controls;
-    struct cn_buffer *sample, *sample9, *out; /* [rows, c, h, w]; sample9: 9-channel UNets */
-    float *x, *in, *eps, *rows_in, *noise, *kept; /* host work arrays, see job.c */
+    int order[CN_MAX_CONTROLS]; /* of the controls in a batch: by model, so that jobs agree */
     /* img2img and inpainting; NULL when absent */
     float *init_pixels;   /* [3, H, W] in [-1,1] */
     float *mask;          /* [h, w], 1 is painted anew */
     float *masked_pixels; /* [3, H, W]: init_pixels where the mask is below 0.5 */
-    float *init_latent, *masked_latent;
+    float *init_moments, *masked_moments; /* [2 * channels, h, w] of the encoder */
     struct cn_arena arena;       /* small things of the job's lifetime */
     float **floats;              /* host arrays whose size the request decides */
     size_t n_floats, floats_cap;
@@ -65,19 +88,43 @@ struct cn_job {
     double ms[CN_ENGINE_STAGE_COUNT];
 };
 
-/* inputs.c: files to floats. */
+/* One image in progress. */
+struct cn_lane {
+    struct cn_job *job;
+    struct cn_lane *next;
+    int image;
+    uint64_t seed;
+    struct cn_sampler_state *sampler;
+    struct cn_noise noise;
+    float *x;                           /* [latent] */
+    float *start;                       /* the noise that inpainting puts back */
+    float *init_latent, *masked_latent; /* NULL: not needed */
+};
+
+/* A finished latent on its way to a picture. */
+struct cn_finish {
+    struct cn_finish *next;
+    struct cn_job *job;
+    struct cn_compiled *plan; /* pinned */
+    struct cn_buffer *in, *out;
+    float *latent, *pixels; /* host sides of in and out */
+    int image, width, height;
+    uint64_t seed;
+    double ms;
+    int rc;
+    struct cn_err err;
+};
+
+/* inputs.c: files to floats. On the reading thread. */
 int cn_job_read_inputs(struct cn_job *j, struct cn_err *err);
 
-/* step.c: what is computed once, and one network call for the whole batch. */
-int cn_job_prepare(struct cn_job *j, const float *timesteps, struct cn_err *err);
-/* x: the model input of the image; eps: the network's answer after guidance, [latent]. */
-int cn_job_step(struct cn_job *j, int call, const float *x, float *eps, struct cn_err *err);
-int cn_job_decode(struct cn_job *j, const float *latent, struct cn_image *ret, struct cn_err *err);
-/* z = (mean + std * noise - shift) * scaling factor of pixels [3, H, W]. */
-int cn_job_encode(struct cn_job *j, const float *pixels, const float *noise, float *ret,
-                  struct cn_err *err);
+/* prepare.c: what is computed once for a job. After a lack of memory it may be called again. */
+int cn_job_prepare(struct cn_job *j, struct cn_err *err);
 
 /* job.c */
+int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
+               struct cn_job **ret, struct cn_err *err);
+void cn_job_free(struct cn_job *j);
 int cn_job_buffer(struct cn_job *j, const struct cn_value *v, int flags, struct cn_buffer **ret,
                   struct cn_err *err);
 /* Adds the time since *start (seconds) to a stage, and restarts *start. */
@@ -85,5 +132,56 @@ void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start);
 bool cn_job_cancelled(const struct cn_job *j);
 /* n zeros of the job's lifetime. */
 int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err);
+int cn_job_sampler(const struct cn_job *j, struct cn_sampler_state **ret, struct cn_err *err);
+/* A tensor is missing, or has another shape than the configuration says: the model is broken, which
+ * is not the same as a model that is not there. */
+int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, struct cn_err *err);
+
+/* lane.c */
+int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err *err);
+void cn_lane_free(struct cn_lane *l);
+/* The network's answer after guidance moves the image on. */
+int cn_lane_advance(struct cn_lane *l, const float *eps, float *work, struct cn_err *err);
+bool cn_lane_is_finite(const struct cn_lane *l);
+
+/* group.c: jobs whose images can take a step together. */
+struct cn_step_cost {
+    double load_ms, control_ms, unet_ms;
+};
+
+/* The job's group, made when it is not there. */
+struct cn_group *cn_group_of(struct cn_engine *e, const struct cn_job *j);
+/* Which of the group's ControlNets act on the lane in its next step: one bit for each. */
+unsigned cn_lane_controls(const struct cn_lane *l);
+/* One network call for n lanes of the group, then guidance and sampler of each. */
+int cn_group_step(struct cn_engine *e, struct cn_group *g, struct cn_lane *const *lane, int n,
+                  struct cn_step_cost *ret, struct cn_err *err);
+/* Frees groups without jobs: all (keep 0), or but the most recently used. Those that use m go in
+ * any case; NULL: none does. */
+void cn_groups_drop(struct cn_engine *e, int keep, const struct cn_model *m);
+/* Frees the buffers of all groups; the next step makes them again. */
+void cn_groups_forget(struct cn_engine *e);
+size_t cn_groups_bytes(const struct cn_engine *e);
+
+/* preview.c: a small picture of a clean latent [channels, h, w]. */
+int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret,
+                    struct cn_err *err);
+
+/* turn.c */
+struct cn_finish *cn_finish_new(struct cn_lane *l, struct cn_err *err);
+void cn_finish_free(struct cn_finish *f);
+
+/* crew.c: the two threads. All but the comments' exceptions on the owner's thread. */
+int cn_crew_start(struct cn_engine *e, struct cn_err *err);
+void cn_crew_stop(struct cn_engine *e); /* waits for what they are doing; nothing comes back */
+void cn_crew_read(struct cn_engine *e, struct cn_job *j);
+void cn_crew_finish(struct cn_engine *e, struct cn_finish *f);
+/* What came back, or NULL. */
+struct cn_job *cn_crew_was_read(struct cn_engine *e);
+struct cn_finish *cn_crew_was_finished(struct cn_engine *e);
+bool cn_crew_has_news(const struct cn_engine *e);
+void cn_crew_wait(struct cn_engine *e); /* until there is news */
+/* image() will not be called any more. False: it is running now. */
+bool cn_crew_abandon(struct cn_engine *e, struct cn_job *j);
 
 #endif

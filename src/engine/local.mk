@@ -1,12 +1,19 @@
 noinst_LIBRARIES += libcnengine.a
 libcnengine_a_SOURCES = \
     %reldir%/engine.h %reldir%/engine_priv.h %reldir%/engine.c \
+    %reldir%/crew.c \
+    %reldir%/group.c \
     %reldir%/inputs.c \
     %reldir%/job_priv.h %reldir%/job.c \
+    %reldir%/lane.c \
     %reldir%/network.c \
+    %reldir%/plans.h %reldir%/plans.c \
+    %reldir%/prepare.c \
+    %reldir%/preview.c \
     %reldir%/registry.c \
+    %reldir%/residency.c \
     %reldir%/source.h %reldir%/source.c \
-    %reldir%/step.c
+    %reldir%/turn.c
 # Everything that a program with an engine links, in order.
 CNENGINE_LIBS = libcnengine.a libcnmodel.a libcncheckpoint.a libcntext.a libcndiffusion.a \
     libcnimage.a $(CNBACKEND_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(SPNG_LIBS) $(JPEG_LIBS) \

@@ -23,33 +23,49 @@ static void slot_clear(struct cn_plan_slot *s)
     memset(s, 0, sizeof(*s));
 }
 
+void cn_network_forget(struct cn_network *n)
+{
+    for (int i = 0; i < CN_MAX_PLANS; i++)
+        if (n->slot[i].compiled.plan != NULL && n->slot[i].compiled.pins == 0)
+            slot_clear(&n->slot[i]);
+}
+
 void cn_network_close(struct cn_network *n)
 {
-    for (int i = 0; i < n->plans.n; i++)
-        slot_clear(&n->plans.slot[i]);
+    for (int i = 0; i < CN_MAX_PLANS; i++)
+        slot_clear(&n->slot[i]);
     cn_weights_free(n->weights);
     memset(n, 0, sizeof(*n));
 }
 
-static struct cn_plan_slot *free_slot(struct cn_plan_cache *c)
+size_t cn_network_bytes(const struct cn_network *n)
 {
-    struct cn_plan_slot *oldest;
+    return n->weights ? cn_weights_bytes(n->weights) : 0;
+}
 
-    if (c->n < CN_MAX_PLANS)
-        return &c->slot[c->n++];
-    oldest = &c->slot[0];
-    for (int i = 1; i < c->n; i++)
-        if (c->slot[i].used < oldest->used)
-            oldest = &c->slot[i];
-    slot_clear(oldest);
+/* An empty slot, else the least recently used one that nobody holds; NULL: all are held. */
+static struct cn_plan_slot *free_slot(struct cn_network *n)
+{
+    struct cn_plan_slot *oldest = NULL;
+
+    for (int i = 0; i < CN_MAX_PLANS; i++) {
+        struct cn_plan_slot *s = &n->slot[i];
+
+        if (s->compiled.plan == NULL)
+            return s;
+        if (s->compiled.pins == 0 && (oldest == NULL || s->used < oldest->used))
+            oldest = s;
+    }
+    if (oldest != NULL)
+        slot_clear(oldest);
     return oldest;
 }
 
-static struct cn_plan_slot *find_slot(struct cn_plan_cache *c, const char *key)
+static struct cn_plan_slot *find_slot(struct cn_network *n, const char *key)
 {
-    for (int i = 0; i < c->n; i++)
-        if (strcmp(c->slot[i].key, key) == 0)
-            return &c->slot[i];
+    for (int i = 0; i < CN_MAX_PLANS; i++)
+        if (n->slot[i].compiled.plan != NULL && strcmp(n->slot[i].key, key) == 0)
+            return &n->slot[i];
     return NULL;
 }
 
@@ -61,23 +77,39 @@ void cn_network_settle(struct cn_network *n, cn_build_fn build, const void *arg)
     cn_graph_free(g);
 }
 
-int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, cn_build_fn build,
-                    const void *arg, const struct cn_compiled **ret, struct cn_err *err)
+static int add_plan(struct cn_engine *e, struct cn_network *n, int flags, struct cn_graph *g,
+                    struct cn_plan_slot **ret, struct cn_err *err)
 {
-    struct cn_plan_slot *s = find_slot(&n->plans, key);
-    struct cn_compiled c;
-    int rc;
+    struct cn_plan *plan;
+    int rc = cn_plan_compile(e->backend, g, n->weights, flags, &plan, err);
+
+    if (rc < 0)
+        return rc;
+    *ret = free_slot(n);
+    if (*ret == NULL) {
+        cn_plan_free(plan);
+        return cn_fail(err, CN_EDEVMEM, "pictures of more than %d sizes are being finished",
+                       CN_MAX_PLANS);
+    }
+    (*ret)->compiled = (struct cn_compiled){.g = g, .plan = plan};
+    return CN_OK;
+}
+
+int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, int flags,
+                    cn_build_fn build, const void *arg, struct cn_compiled **ret,
+                    struct cn_err *err)
+{
+    struct cn_plan_slot *s = find_slot(n, key);
 
     if (s == NULL) {
-        c.g = build(arg);
-        rc = cn_plan_compile(e->backend, c.g, n->weights, 0, &c.plan, err);
+        struct cn_graph *g = build(arg);
+        int rc = add_plan(e, n, flags, g, &s, err);
+
         if (rc < 0) {
-            cn_graph_free(c.g);
+            cn_graph_free(g);
             return rc;
         }
-        s = free_slot(&n->plans);
         snprintf(s->key, sizeof(s->key), "%s", key);
-        s->compiled = c;
     }
     s->used = ++e->clock;
     *ret = &s->compiled;

@@ -149,7 +149,8 @@ void cn_engine_at(const struct cn_engine *e, int i, struct cn_engine_model *ret)
         .name = m->name, .path = m->path, .control = m->control, .broken = m->broken};
     if (m->broken != NULL)
         return;
-    ret->loaded = m->unet.weights != NULL || m->n_nets > 0;
+    ret->loaded = cn_model_loaded(m);
+    ret->resident = cn_model_bytes(m);
     count_weights(m, ret);
     if (m->control) {
         cn_unet_family(&cn_checkpoint_control(m->checkpoint)->unet, ret->family,
@@ -233,7 +234,8 @@ int cn_model_control(struct cn_engine *e, struct cn_model *m, const struct cn_mo
     for (int i = 0; i < m->n_nets; i++)
         if (m->nets[i].base == key) {
             *ret = &m->nets[i].net;
-            return CN_OK;
+            return cn_network_open(e, *ret, m->checkpoint, CN_COMP_CONTROL,
+                                   key ? key->checkpoint : NULL, err); /* its base was unloaded */
         }
     /* Sources are pointed to by their weights, so the array must not move: one block each would do
      * as well, but eight bases of one difference net are plenty. */
@@ -249,16 +251,24 @@ int cn_model_control(struct cn_engine *e, struct cn_model *m, const struct cn_mo
     return rc;
 }
 
-void cn_model_free(struct cn_model *m)
+void cn_model_close(struct cn_model *m)
 {
     for (int i = 0; i < m->n_nets; i++)
         cn_network_close(&m->nets[i].net);
+    free(m->nets);
+    m->nets = NULL;
+    m->n_nets = 0;
     cn_network_close(&m->text);
     cn_network_close(&m->unet);
     cn_network_close(&m->vae);
     cn_tokenizer_close(m->tokenizer);
+    m->tokenizer = NULL;
+}
+
+void cn_model_free(struct cn_model *m)
+{
+    cn_model_close(m);
     cn_checkpoint_close(m->checkpoint);
-    free(m->nets);
     free(m->name);
     free(m->path);
     free(m->broken);

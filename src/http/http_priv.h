@@ -42,7 +42,7 @@ struct cn_server_metrics {
 
 struct cn_server {
     struct cn_server_options o;
-    struct cn_endpoint endpoint[CN_ENDPOINTS]; /* public ones, then admin ones */
+    struct cn_endpoint endpoint[CN_ENDPOINTS]; /* in the order of their opening */
     int n_endpoints;
     struct cn_server_metrics m;
     struct cn_conn *conns; /* all of them */

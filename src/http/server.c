@@ -545,6 +545,7 @@ struct cn_server *cn_server_new(const struct cn_server_options *o)
     struct cn_server *s = cn_xcalloc(1, sizeof(*s));
 
     s->o = *o;
+    s->is_handoff = cn_listen_inherited(false, 0) >= 0;
     init_metrics(s);
     return s;
 }
@@ -589,20 +590,24 @@ static int open_endpoint(struct cn_server *s, int fd, bool admin, const char *ad
     return CN_OK;
 }
 
-/* The sockets that were passed, or one of our own at the address. */
-static int open_endpoints(struct cn_server *s, const char *address, bool admin, struct cn_err *err)
+/* All sockets that were passed for this use. */
+static int take_inherited(struct cn_server *s, bool admin, struct cn_err *err)
 {
-    int fd, rc = CN_OK, nth = 0;
+    int fd, rc = CN_OK;
 
-    while (rc == CN_OK && s->n_endpoints < CN_ENDPOINTS - !admin &&
-           (fd = cn_listen_inherited(admin, nth)) >= 0) {
+    for (int nth = 0; rc == CN_OK && s->n_endpoints < CN_ENDPOINTS; nth++) {
+        if ((fd = cn_listen_inherited(admin, nth)) < 0)
+            break;
         s->endpoint[s->n_endpoints].inherited = true;
-        s->is_handoff = s->is_handoff || !admin;
         rc = open_endpoint(s, fd, admin, "inherited", err);
-        nth++;
     }
-    if (rc < 0 || nth > 0 || address[0] == '\0')
-        return rc;
+    return rc;
+}
+
+static int open_own(struct cn_server *s, const char *address, bool admin, struct cn_err *err)
+{
+    int fd, rc;
+
     if ((rc = cn_listen_open(address, &fd, err)) < 0)
         return rc;
     if (strncmp(address, "unix:", 5) == 0)
@@ -613,17 +618,30 @@ static int open_endpoints(struct cn_server *s, const char *address, bool admin, 
 
 int cn_server_listen(struct cn_server *s, struct cn_err *err)
 {
-    int rc = open_endpoints(s, s->o.listen, false, err);
+    int rc = CN_OK;
 
-    return rc == CN_OK ? open_endpoints(s, s->o.admin_listen, true, err) : rc;
+    if (cn_listen_inherited(true, 0) >= 0)
+        rc = take_inherited(s, true, err);
+    else if (s->o.admin_listen[0] != '\0')
+        rc = open_own(s, s->o.admin_listen, true, err);
+    if (rc == CN_OK && !cn_server_handoff(s))
+        rc = open_own(s, s->o.listen, false, err);
+    return rc;
+}
+
+int cn_server_accept(struct cn_server *s, struct cn_err *err)
+{
+    return cn_server_handoff(s) ? take_inherited(s, false, err) : CN_OK;
 }
 
 int cn_server_port(const struct cn_server *s, bool admin)
 {
+    int fd = cn_listen_inherited(admin, 0);
+
     for (int i = 0; i < s->n_endpoints; i++)
         if (s->endpoint[i].admin == admin)
             return s->endpoint[i].port;
-    return 0;
+    return fd < 0 ? 0 : cn_listen_port(fd); /* passed, and not yet accepted from */
 }
 
 void cn_server_configure(struct cn_server *s, const struct cn_server_options *o)

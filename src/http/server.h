@@ -3,7 +3,7 @@
  * Loop thread only.
  *
  *     s = cn_server_new(&options);
- *     if (cn_server_listen(s, &err) < 0) ...
+ *     if (cn_server_listen(s, &err) < 0) ...  if (cn_server_accept(s, &err) < 0) ...
  *     port = cn_server_port(s, false);
  *     cn_server_drain(s);
  *     cn_server_close(s); ... cn_server_tick(s) ... cn_server_gone(s) ... cn_server_free(s);
@@ -48,7 +48,12 @@ struct cn_server_options {
 struct cn_server;
 
 struct cn_server *cn_server_new(const struct cn_server_options *o);
+
+/* Opens what is not inherited, and inherited sockets for operators. */
 int cn_server_listen(struct cn_server *s, struct cn_err *err);
+
+/* Begins to accept from inherited public sockets; until then clients wait in their backlog. */
+int cn_server_accept(struct cn_server *s, struct cn_err *err);
 int cn_server_port(const struct cn_server *s, bool admin);
 
 /* As /readyz answers it; the reason is static text or belongs to the server. */

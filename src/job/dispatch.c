@@ -82,6 +82,7 @@ struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o)
                                     .on_frame = cn_dispatch_on_frame,
                                     .on_down = cn_dispatch_on_down};
 
+    CN_ASSERT(o->workers >= 1 && o->workers <= CN_WORKERS_MAX);
     d->o = *o;
     d->o.worker = NULL;
     d->tenants = cn_tenants_new(&o->tenant);
@@ -282,24 +283,6 @@ struct cn_job_place cn_dispatch_place(const struct cn_dispatch *d, const struct 
     return place;
 }
 
-/* ---- models ---- */
-
-int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, int worker,
-                       cn_managed_fn done, void *arg, struct cn_err *err)
-{
-    (void)d;
-    (void)worker;
-    (void)done;
-    (void)arg;
-    return cn_fail(err, CN_EBUSY, "\"%.60s\": models cannot be loaded or unloaded yet", what->name);
-}
-
-void cn_dispatch_forget_manage(struct cn_dispatch *d, const void *arg)
-{
-    (void)d;
-    (void)arg;
-}
-
 /* ---- facts ---- */
 
 const struct cn_catalog *cn_dispatch_catalog(const struct cn_dispatch *d)
@@ -456,6 +439,7 @@ void cn_dispatch_free(struct cn_dispatch *d)
         cn_dispatch_let_go(d, job);
     for (int i = 0; i < d->o.workers; i++)
         cn_process_free(d->slot[i].process);
+    cn_dispatch_models_release(d);
     cn_catalog_release(&d->catalog);
     cn_tenants_free(d->tenants);
     free(d->slot);

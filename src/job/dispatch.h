@@ -46,6 +46,8 @@ struct cn_dispatch_observer {
     int (*fetch)(void *arg, struct cn_job *job, struct cn_err *err);
 };
 
+enum { CN_WORKERS_MAX = 64 };
+
 /* One worker process. What is pointed to must outlive the dispatcher. */
 struct cn_dispatch_worker {
     const char *program;
@@ -142,6 +144,16 @@ struct cn_worker_view {
 
 int cn_dispatch_workers(const struct cn_dispatch *d);
 struct cn_worker_view cn_dispatch_worker(const struct cn_dispatch *d, int i);
+
+/* Where a model is: the best that any worker says of it. */
+struct cn_model_view {
+    enum cn_residence state;
+    int workers;      /* that have it loaded */
+    uint64_t bytes;   /* resident in one of them */
+    const char *text; /* why, when broken */
+};
+
+struct cn_model_view cn_dispatch_model(const struct cn_dispatch *d, const char *name);
 
 enum { CN_WORKER_ANY = -1 };
 

@@ -12,13 +12,15 @@
 #include "base/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define SECOND        INT64_C(1000000000)
 #define DEATHS_WITHIN (600 * SECOND)
 #define REST          (300 * SECOND) /* of an unhealthy worker, while there are others */
 #define REST_OF_LAST  (30 * SECOND)
 #define DYING_GRACE   (2 * SECOND)
-#define STEPS_OF_HANG 20
+#define TURNS_OF_HANG 20
 
 /* ---- health ---- */
 
@@ -140,6 +142,8 @@ static void reset(struct cn_slot *s)
     struct cn_job *next = s->next;
 
     s->gauges.n = 0;
+    s->turns = 0;
+    s->busy_lanes = 0;
     s->dying_ns = 0;
     s->next = NULL;
     if (next != NULL)
@@ -183,6 +187,7 @@ void cn_dispatch_on_down(void *slot, enum cn_process_cause cause, const char *te
     if (!d->stopping && !killed && cn_process_was_ready(s->process))
         note_death(s, now);
     reset(s);
+    cn_dispatch_models_lost(s, text);
     give_back(s, job, n, killed, text);
     if (!d->stopping)
         judge(s, now);
@@ -191,11 +196,29 @@ void cn_dispatch_on_down(void *slot, enum cn_process_cause cause, const char *te
 
 /* ---- hangs ---- */
 
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* What a turn of the device usually takes here; 0: not known. */
+static double median_turn_s(const struct cn_slot *s)
+{
+    size_t n = CN_MIN(s->turns, CN_SLOT_TURNS);
+    double sorted[CN_SLOT_TURNS];
+
+    memcpy(sorted, s->turn_s, sizeof(sorted));
+    qsort(sorted, n, sizeof(sorted[0]), by_size);
+    return n == 0 ? 0 : sorted[n / 2];
+}
+
 void cn_dispatch_watch(struct cn_slot *s, int64_t now)
 {
     int64_t limit = s->d->o.hang_timeout_s * SECOND;
 
-    limit = CN_MAX(limit, (int64_t)(STEPS_OF_HANG * s->step_s * (double)SECOND));
+    limit = CN_MAX(limit, (int64_t)(TURNS_OF_HANG * median_turn_s(s) * (double)SECOND));
     if (s->dying_ns != 0 && now - s->dying_ns > DYING_GRACE)
         cn_process_kill(s->process, CN_CAUSE_DEVICE, "the device failed and the worker stayed");
     for (int i = 0; i < s->n; i++)

@@ -4,11 +4,15 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const double queue_bound[] = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800};
 static const double run_bound[] = {0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300};
+static const double batch_bound[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 static const double stage_bound[] = {0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1,
                                      2.5,   5,     10,    30,  60,   300};
+
+static const double step_bound[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
 
 static const char *const refusal_name[] = {"", "queue_full", "draining", "no_worker", "tenant"};
 
@@ -89,9 +93,8 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d)
                                "Jobs that were not accepted.", "reason");
     for (int i = CN_REFUSED_NOT + 1; i <= CN_REFUSED_TENANT; i++)
         cn_metric_inc(m->refused, 0, refusal_name[i]);
-    m->queue_jobs = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_jobs", "Jobs waiting.", NULL);
-    m->queue_priority = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_priority_jobs",
-                                      "Jobs waiting, by priority.", "priority");
+    m->queue_jobs =
+        cn_metric_add(r, CN_GAUGE, "controlnetd_queue_jobs", "Jobs waiting.", "priority");
     m->queue_users =
         cn_metric_add(r, CN_GAUGE, "controlnetd_queue_users", "Tenants with waiting jobs.", NULL);
     m->queue_capacity = cn_metric_add(r, CN_GAUGE, "controlnetd_queue_capacity_jobs",
@@ -118,8 +121,23 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d)
                                 "Ends of worker processes by cause.", "worker,cause");
     m->heartbeat = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_last_heartbeat_timestamp_seconds",
                                  "When the worker was heard last.", "worker");
-    m->gauge = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_gauge",
-                             "Numbers a worker reports about itself.", "worker,name");
+    m->lanes = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_lanes",
+                             "Images the worker draws at a time.", "worker,device");
+    m->lanes_busy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_lanes_busy",
+                                  "Images that the worker draws now.", "worker,device");
+    m->batch = HISTOGRAM("controlnetd_batch_images",
+                         "Images that one turn of the device stepped together.", "worker",
+                         batch_bound);
+    m->step_time = HISTOGRAM("controlnetd_step_duration_seconds", "Time of one turn of the device.",
+                             "worker", step_bound);
+    m->gpu_used = cn_metric_add(r, CN_GAUGE, "controlnetd_gpu_memory_used_bytes",
+                                "Device memory in use, by all processes.", "device");
+    m->gpu_total = cn_metric_add(r, CN_GAUGE, "controlnetd_gpu_memory_total_bytes",
+                                 "Device memory that there is.", "device");
+    m->resident = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_resident_bytes",
+                                "Weights and plans that the worker holds.", "worker,device");
+    m->report = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_report",
+                              "Other numbers that a worker tells of itself.", "worker,name");
 }
 
 void cn_dispatch_count_end(struct cn_dispatch *d, const struct cn_job *job)
@@ -172,6 +190,31 @@ double cn_dispatch_measure(struct cn_slot *s, const struct cn_assigned *a, const
     return job->cost * CN_MIN(CN_MAX(ratio, 1 / CORRECTION), CORRECTION);
 }
 
+void cn_dispatch_count_beat(struct cn_slot *s, const struct cn_msg_beat *m)
+{
+    char worker[16];
+
+    if (m->images <= 0)
+        return;
+    snprintf(worker, sizeof(worker), "%d", s->index);
+    cn_metric_observe(s->d->m.batch, m->images, worker);
+    cn_metric_observe(s->d->m.step_time, m->ms * 1e-3, worker);
+}
+
+/* What workers tell under these names has a metric of its own. */
+static void collect_gauge(struct cn_dispatch_metrics *m, const struct cn_slot *s,
+                          const char *worker, const struct cn_gauge *g)
+{
+    if (strcmp(g->name, "resident_bytes") == 0)
+        cn_metric_set(m->resident, g->value, worker, s->device);
+    else if (strcmp(g->name, "device_used_bytes") == 0)
+        cn_metric_set(m->gpu_used, g->value, s->device);
+    else if (strcmp(g->name, "device_total_bytes") == 0)
+        cn_metric_set(m->gpu_total, g->value, s->device);
+    else
+        cn_metric_set(m->report, g->value, worker, g->name);
+}
+
 static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
 {
     struct cn_dispatch_metrics *m = &d->m;
@@ -184,8 +227,10 @@ static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
     cn_metric_set(m->heartbeat, (double)cn_process_pong_us(s->process) * 1e-6, worker);
     for (int c = 0; c < CN_CAUSE_COUNT; c++)
         cn_metric_inc(m->restarts, 0, worker, cn_enum_cause.name[c]);
+    cn_metric_set(m->lanes, s->lanes, worker, s->device);
+    cn_metric_set(m->lanes_busy, CN_MIN(s->images, s->lanes), worker, s->device);
     for (int i = 0; i < s->gauges.n; i++)
-        cn_metric_set(m->gauge, s->gauges.gauge[i].value, worker, s->gauges.gauge[i].name);
+        collect_gauge(m, s, worker, &s->gauges.gauge[i]);
 }
 
 void cn_dispatch_collect(struct cn_dispatch *d)
@@ -193,12 +238,11 @@ void cn_dispatch_collect(struct cn_dispatch *d)
     const struct cn_job *oldest = cn_queue_oldest(&d->queue);
     int64_t now = cn_now_ns();
 
-    cn_metric_set(d->m.queue_jobs, cn_dispatch_waiting(d));
     cn_metric_set(d->m.queue_capacity, d->queue.capacity);
     cn_metric_set(d->m.queue_users, d->queue.tenants);
     cn_metric_set(d->m.oldest, oldest == NULL ? 0 : (double)(now - oldest->queued_ns) * 1e-9);
     for (int i = 0; i < 3; i++)
-        cn_metric_set(d->m.queue_priority, d->queue.band[i], cn_priority_name(i - 1));
+        cn_metric_set(d->m.queue_jobs, d->queue.band[i], cn_priority_name(i - 1));
     for (int i = 0; i < d->o.workers; i++)
         collect_slot(d, &d->slot[i]);
 }

@@ -3,6 +3,7 @@
  *     dispatch.c           interface: submitting, cancelling, time, the end
  *     dispatch_run.c       handing out, frames of the workers, ends of jobs
  *     dispatch_loss.c      workers that are lost: suspects, poison, hangs, health
+ *     dispatch_models.c    which worker holds which model; loading and unloading
  *     dispatch_metrics.c   metrics, and what is learnt about speed
  *
  * Where a job is that is not final: waiting in the queue (job->age stands in a treap); or, in
@@ -17,6 +18,7 @@
 
 enum {
     CN_SLOT_JOBS = 64,
+    CN_SLOT_TURNS = 15,
     CN_SLOT_DEATHS = 3 /* within 10 minutes make a worker unhealthy */
 };
 
@@ -45,15 +47,21 @@ struct cn_slot {
     int64_t clock_ns;                 /* up to when device_s counts */
     int64_t death_ns[CN_SLOT_DEATHS]; /* the last ones that nothing explains; 0: none */
     bool unhealthy;
-    int64_t dying_ns; /* since when its device is known to have failed; 0: it has not */
-    double step_s;    /* what a step takes here; 0: not known */
+    int64_t dying_ns;             /* since when its device is known to have failed; 0: it has not */
+    double turn_s[CN_SLOT_TURNS]; /* what its last turns took, in a ring */
+    unsigned turns;               /* so far */
+    int busy_lanes;               /* images in progress, as it said last */
+    struct cn_msg_model *model;   /* what it said of its models: `models` of them */
+    size_t models, models_cap;
 };
 
 struct cn_dispatch_metrics {
     struct cn_metric *submitted, *finished, *failed, *retried, *refused;
-    struct cn_metric *queue_jobs, *queue_priority, *queue_capacity, *queue_users, *oldest;
+    struct cn_metric *queue_jobs, *queue_capacity, *queue_users, *oldest;
     struct cn_metric *queue_time, *run_time, *stage_time, *steps, *images;
-    struct cn_metric *up, *busy, *restarts, *heartbeat, *gauge, *healthy;
+    struct cn_metric *up, *busy, *restarts, *heartbeat, *healthy;
+    struct cn_metric *lanes, *lanes_busy, *batch, *step_time;
+    struct cn_metric *gpu_used, *gpu_total, *resident, *report;
 };
 
 /* Moving average of seconds for a unit of cost: the quotient of two fading sums. */
@@ -74,14 +82,17 @@ struct cn_dispatch {
     uv_idle_t soon;         /* handing out must not happen inside cn_dispatch_submit */
     int handles;            /* open ones of this struct */
     bool known, soon_on;
-    bool draining;          /* nothing more is accepted */
-    bool ending;            /* durable jobs are not begun any more */
-    bool stopping;          /* nothing is */
-    struct cn_pace farm;    /* all devices together */
-    struct cn_pace latency; /* from a job's start to its end */
-    struct cn_pace device;  /* one device, for itself */
-    double busy_s;          /* that anything ran, since the last end of a job */
-    int64_t busy_ns;        /* up to when busy_s counts */
+    bool draining;                /* nothing more is accepted */
+    bool ending;                  /* durable jobs are not begun any more */
+    bool stopping;                /* nothing is */
+    struct cn_pace farm;          /* all devices together */
+    struct cn_pace latency;       /* from a job's start to its end */
+    struct cn_pace device;        /* one device, for itself */
+    struct cn_managing *managing; /* questions to workers about models */
+    int n_managing;
+    uint64_t last_number;
+    double busy_s;   /* that anything ran, since the last end of a job */
+    int64_t busy_ns; /* up to when busy_s counts */
 };
 
 /* ---- dispatch_run.c ---- */
@@ -120,12 +131,24 @@ void cn_dispatch_watch(struct cn_slot *s, int64_t now);
 /* A job succeeded in s. */
 void cn_dispatch_works(struct cn_slot *s);
 
+/* ---- dispatch_models.c ---- */
+
+void cn_dispatch_on_model(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err);
+void cn_dispatch_on_managed(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err);
+void cn_dispatch_models_lost(struct cn_slot *s, const char *why);
+void cn_dispatch_models_release(struct cn_dispatch *d);
+
+/* 2: has the job's model; 1: loads it; 0: does not know it; -1: cannot read it. */
+int cn_dispatch_affinity(const struct cn_slot *s, const struct cn_job *job);
+
 /* ---- dispatch_metrics.c ---- */
 
 void cn_dispatch_metrics_init(struct cn_dispatch *d);
 const char *cn_refusal_name(enum cn_refusal why);
 const char *cn_priority_name(int priority); /* "low", "normal", "high" */
 void cn_dispatch_count_end(struct cn_dispatch *d, const struct cn_job *job);
+
+void cn_dispatch_count_beat(struct cn_slot *s, const struct cn_msg_beat *m);
 
 /* Brings the clocks of slot (and of all) up to now; before the number of its images changes. */
 void cn_dispatch_clock(struct cn_slot *s);

@@ -77,11 +77,14 @@ static void log_end(const struct cn_job *job)
     double ran = job->started_ns ? (double)(job->ended_ns - job->started_ns) : 0;
 
     cn_log(job->state == CN_JOB_FAILED ? CN_LOG_WARNING : CN_LOG_INFO, "job.end", job->err.msg,
-           "job_id=%s outcome=%s model=%s tenant=%s priority=%d attempt=%d images=%d steps=%d "
-           "queue_ms=%.1f run_ms=%.1f",
+           "job_id=%s outcome=%s model=%s tenant=%s priority=%d attempt=%d worker=%d images=%d "
+           "steps=%d queue_ms=%.1f run_ms=%.1f",
            job->name, job->poison ? "poison" : cn_enum_job_state.name[job->state], job->spec.model,
-           job->tenant->name, job->priority, job->attempt, job->spec.n, job->spec.steps,
-           waited * 1e-6, ran * 1e-6);
+           job->tenant->name, job->priority, job->attempt, job->worker, job->spec.n,
+           job->spec.steps, waited * 1e-6, ran * 1e-6);
+    if (cn_log_prompts())
+        cn_log(CN_LOG_INFO, "job.prompt", "", "job_id=%s prompt=%s negative_prompt=%s", job->name,
+               job->spec.prompt, job->spec.negative_prompt);
 }
 
 void cn_dispatch_told(struct cn_dispatch *d, struct cn_job *job)
@@ -255,6 +258,9 @@ static void on_beat(struct cn_slot *s, const struct cn_frame *f, struct cn_err *
         return;
     for (int i = 0; i < s->n; i++)
         s->job[i].heard_ns = cn_now_ns();
+    s->turn_s[s->turns++ % CN_SLOT_TURNS] = m.ms * 1e-3;
+    s->busy_lanes = m.lanes;
+    cn_dispatch_count_beat(s, &m);
 }
 
 void cn_dispatch_on_frame(void *slot, const struct cn_frame *f)
@@ -276,7 +282,11 @@ void cn_dispatch_on_frame(void *slot, const struct cn_frame *f)
         on_preview(s, f, &err);
     else if (f->type == CN_FRAME_BEAT)
         on_beat(s, f, &err);
-    else if (f->type != CN_FRAME_MODEL && f->type != CN_FRAME_MANAGED)
+    else if (f->type == CN_FRAME_MODEL)
+        cn_dispatch_on_model(s, f, &err);
+    else if (f->type == CN_FRAME_MANAGED)
+        cn_dispatch_on_managed(s, f, &err);
+    else
         cn_fail(&err, CN_EFORMAT, "frame of type %d from a worker", (int)f->type);
     if (err.code != 0)
         cn_process_kill(s->process, CN_CAUSE_PROTOCOL, err.msg);
@@ -343,6 +353,7 @@ static void assign(struct cn_slot *s, struct cn_job *job)
                                               .heard_ns = now,
                                               .device_s = s->device_s};
         s->images += job->spec.n;
+        job->worker = s->index;
         s->closed = job->alone;
         cn_process_send(s->process, &b);
         cn_job_move(job, CN_JOB_RUNNING);
@@ -372,15 +383,20 @@ static bool any_room(const struct cn_dispatch *d)
 }
 
 /* For a job that fairness has chosen; one of them has room. */
-static struct cn_slot *best_slot(struct cn_dispatch *d)
+static struct cn_slot *best_slot(struct cn_dispatch *d, const struct cn_job *job)
 {
     struct cn_slot *best = NULL;
+    int liking = 0;
 
     for (int i = 0; i < d->o.workers; i++) {
         struct cn_slot *s = &d->slot[i];
+        int a = cn_dispatch_affinity(s, job);
 
-        if (has_room(s) && (best == NULL || s->images < best->images))
-            best = s;
+        if (!has_room(s) ||
+            (best != NULL && (a < liking || (a == liking && s->images >= best->images))))
+            continue;
+        best = s;
+        liking = a;
     }
     return best;
 }
@@ -436,7 +452,7 @@ void cn_dispatch_pump(struct cn_dispatch *d)
         return;
     place_suspects(d);
     while (any_room(d) && (job = cn_queue_pop(&d->queue)) != NULL)
-        assign(best_slot(d), job);
+        assign(best_slot(d, job), job);
 }
 
 static void on_soon(uv_idle_t *h)

@@ -40,7 +40,7 @@ struct cn_job *cn_job_new(struct cn_spec *spec)
     job->id = ++last_id;
     job->refs = 1;
     job->attempt = 1;
-    job->last_worker = -1;
+    job->worker = job->last_worker = -1;
     job->spec = *spec;
     memset(spec, 0, sizeof(*spec));
     if (!job->spec.has_seed) {
@@ -117,10 +117,8 @@ void cn_job_forget_attempt(struct cn_job *job)
 
 void cn_job_steps(const struct cn_job *job, int *ret_done, int *ret_total)
 {
-    const struct cn_msg_progress *p = &job->progress;
-
-    *ret_total = p->steps * job->spec.n;
-    *ret_done = job->state == CN_JOB_SUCCEEDED ? *ret_total : p->image * p->steps + p->step;
+    *ret_total = job->progress.total;
+    *ret_done = job->state == CN_JOB_SUCCEEDED ? job->progress.total : job->progress.done;
 }
 
 double cn_job_fraction(const struct cn_job *job)
@@ -137,9 +135,11 @@ int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn
 {
     struct cn_job_image *image;
 
-    if (m->index >= job->spec.n || job->image[m->index].data != NULL)
+    if (m->index >= job->spec.n || job->image[m->index].len > 0)
         return cn_fail(err, CN_EFORMAT, "the worker sent image %d of %d twice or too many",
                        m->index, job->spec.n);
+    if (m->len == 0)
+        return cn_fail(err, CN_EFORMAT, "the worker sent image %d empty", m->index);
     image = &job->image[m->index];
     image->data = cn_try_alloc(m->len);
     if (image->data == NULL)
@@ -156,7 +156,7 @@ int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn
 int cn_job_complete(const struct cn_job *job, struct cn_err *err)
 {
     for (int i = 0; i < job->spec.n; i++)
-        if (job->image[i].data == NULL)
+        if (job->image[i].len == 0)
             return cn_fail(err, CN_EINTERNAL, "the worker finished without image %d", i);
     return CN_OK;
 }

@@ -34,8 +34,8 @@ enum cn_job_state {
 extern const struct cn_enum cn_enum_job_state;
 
 struct cn_job_image {
-    unsigned char *data; /* encoded file; NULL: not there yet */
-    size_t len;
+    unsigned char *data; /* encoded file */
+    size_t len;          /* 0: not there yet; else, with data NULL: kept elsewhere */
     uint64_t seed;
     enum cn_format format;
     int width, height;
@@ -73,6 +73,7 @@ struct cn_job {
     struct cn_treap_node deadline; /* among all jobs that are not final */
     uint64_t seq;                  /* order of acceptance */
     int kills;                     /* workers killed from outside under it */
+    int worker;                    /* the last that it was given to; -1: none */
     int last_worker;               /* where an attempt was lost; -1: nowhere */
     bool alone;                    /* a suspect: it gets a worker to itself */
     bool poison;                   /* failed because workers died under it */

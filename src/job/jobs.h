@@ -42,27 +42,32 @@ struct cn_jobs_options {
     int timeout_s;       /* of a job that is not durable and does not choose itself */
     int async_timeout_s; /* of a durable one */
     int recent;          /* finished jobs that stay in memory */
+    size_t recent_bytes; /* and the images of those among them that are not durable */
     int waiting;         /* submissions that may wait while the store opens */
     size_t keep_bytes;   /* images of all waiting durable jobs together that stay in memory */
 };
 
 #define CN_JOBS_DEFAULTS                                                                           \
     {                                                                                              \
-        .timeout_s = 300, .async_timeout_s = 86400, .recent = 256, .waiting = 1000,                \
-        .keep_bytes = (size_t)64 << 20                                                             \
+        .timeout_s = 300, .async_timeout_s = 86400, .recent = 256,                                 \
+        .recent_bytes = (size_t)64 << 20, .waiting = 1000, .keep_bytes = (size_t)64 << 20          \
     }
 
 struct cn_jobs *cn_jobs_new(const struct cn_jobs_options *o);
 
 /* The store from now on (opened with cn_jobs_on_store as its on_open and the service as its arg);
  * without this call there are no durable jobs. It outlives the service. */
-void cn_jobs_set_store(struct cn_jobs *js, struct cn_store *store);
+void cn_jobs_set_store(struct cn_jobs *js, struct cn_store *store, int result_ttl_s);
 void cn_jobs_on_store(void *js, int rc, const struct cn_err *err);
 
-/* The end: new submissions are refused. After the dispatcher has failed or put aside what was left,
- * cn_jobs_idle tells when everything that must be kept was given to the store, then cn_jobs_close;
- * then, when the loop has ended, cn_jobs_free. Durable jobs that still wait or run stay in the
- * store as they are, and are queued again by the next life. */
+/* After the configuration was read again (with cn_store_set_ttl). */
+void cn_jobs_set_times(struct cn_jobs *js, int timeout_s, int async_timeout_s, int result_ttl_s);
+
+/* The end: what is not durable is refused; durable jobs are still kept, and left to the next life.
+ * After the dispatcher has failed or put aside what was left, cn_jobs_idle tells when the store has
+ * everything; then the store is closed, then cn_jobs_close; when the loop has ended, cn_jobs_free
+ * (before the dispatcher's). Durable jobs that still wait or run are queued again by the next life.
+ */
 void cn_jobs_drain(struct cn_jobs *js);
 bool cn_jobs_idle(const struct cn_jobs *js);
 void cn_jobs_close(struct cn_jobs *js);
@@ -113,7 +118,7 @@ void cn_jobs_withdraw(struct cn_submission *sub, bool cancel);
 
 /* Would a submission be accepted now? For refusing a request before its body is read. CN_OK, or
  * the code and reason as in cn_submitted. */
-int cn_jobs_admit(struct cn_jobs *js, const char *tenant, bool durable, enum cn_refusal *ret_why,
+int cn_jobs_admit(struct cn_jobs *js, const char *tenant, bool durable, struct cn_refused *ret,
                   struct cn_err *err);
 
 /* ---- looking ---- */
@@ -132,6 +137,7 @@ struct cn_job_view {
     char tenant[CN_STORE_TENANT];
     bool durable;
     enum cn_job_state state;
+    bool gone;       /* in lists: its results were removed after their time */
     bool cancelling; /* a cancel was asked for; the state follows when it is stored */
     int attempt;
     int position;                             /* 1: next; 0: does not wait, or not known */
@@ -201,7 +207,7 @@ int cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id, cn_ca
                    void *arg, struct cn_err *err);
 
 /* The caller of cn_jobs_cancel goes: done is not called any more. */
-void cn_jobs_forget_cancel(struct cn_jobs *js, void *arg);
+void cn_jobs_forget_cancel(struct cn_jobs *js, const void *arg);
 
 /* ---- following ---- */
 

@@ -143,6 +143,7 @@ void cn_queue_release(struct cn_queue *q, struct cn_job *job)
         enter(q, t);
     insert(q, job);
     settle(q, t);
+    advance(q);
 }
 
 struct cn_job *cn_queue_pop(struct cn_queue *q)
@@ -191,6 +192,7 @@ void cn_queue_put_back(struct cn_queue *q, struct cn_job *job)
     count_in(q, job);
     insert(q, job);
     settle(q, job->tenant);
+    advance(q);
 }
 
 void cn_queue_remove(struct cn_queue *q, struct cn_job *job)

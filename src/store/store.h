@@ -207,7 +207,8 @@ struct cn_store_query {
     int limit;
 };
 
-typedef void (*cn_store_visit_fn)(void *arg, const struct cn_store_job *job);
+/* May take what job->spec owns, and then sets job->readable to false. */
+typedef void (*cn_store_visit_fn)(void *arg, struct cn_store_job *job);
 
 /* Newest first. */
 int cn_store_list(struct cn_store *s, const struct cn_store_query *q, cn_store_visit_fn visit,

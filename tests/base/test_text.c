@@ -152,18 +152,18 @@ static void a_flood_of_an_event_is_counted(void **state)
     (void)state;
     assert_int_equal(pipe(fds), 0);
     cn_log_init(&(struct cn_log_options){
-        .level = CN_LOG_INFO, .fd = fds[1], .max_per_s = 5, .requests_per_s = 20});
+        .level = CN_LOG_INFO, .fd = fds[1], .max_per_s = 5, .requests_per_s = 1});
     for (int i = 0; i < 50; i++) {
         cn_log(CN_LOG_INFO, "flood.a", "", "i=%d", i);
-        cn_log(CN_LOG_INFO, "http.request", "", "i=%d", i);
+        cn_log(CN_LOG_INFO, "http.request", "", "i=%d", i); /* 30 may come at once */
     }
     cn_log(CN_LOG_INFO, "flood.b", "", "i=%d", 0); /* another event is not hindered */
     nanosleep(&wait, NULL);
     cn_log_tick();
     seen = lines_of(fds[0], "\"event\":\"log.dropped\"");
     assert_in_range(seen, 2, 3); /* a second may have ended inside the flood */
-    assert_in_range(cn_log_dropped() - before, 45 + 30 - 25, 45 + 30);
-    cn_log(CN_LOG_INFO, "flood.a", "", "i=%d", 0); /* a new second */
+    assert_in_range(cn_log_dropped() - before, 60, 45 + 20);
+    cn_log(CN_LOG_INFO, "flood.a", "", "i=%d", 0); /* there is room again */
     assert_int_equal(lines_of(fds[0], "flood.a"), 1);
     cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
     close(fds[0]);

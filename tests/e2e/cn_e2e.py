@@ -36,7 +36,8 @@ def sanitized():
 class Daemon:
     """One running daemon; `with Daemon("--set", "queue.capacity=2") as d:`."""
 
-    def __init__(self, *args, fake="", wait=True, env=None, listen="127.0.0.1:0", worker=WORKER):
+    def __init__(self, *args, fake="", wait=True, env=None, listen="127.0.0.1:0", worker=WORKER,
+                 store=None):
         self.dir = tempfile.mkdtemp(prefix="cn-e2e-")
         port_file = os.path.join(self.dir, "port")
         self.log_path = os.path.join(self.dir, "log")
@@ -46,7 +47,8 @@ class Daemon:
         self.log_file = open(self.log_path, "wb")
         self.proc = subprocess.Popen(
             WRAP + [DAEMON, "-c", conf, "--listen", listen, "--port-file", port_file,
-                    "--set", "worker.program=" + worker, *args],
+                    "--set", "worker.program=" + worker,
+                    "--set", "store.dir=" + (store or os.path.join(self.dir, "store")), *args],
             stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=environ)
         self.until(lambda: os.path.exists(port_file) or self.proc.poll() is not None, 20)
         if not os.path.exists(port_file):
@@ -141,6 +143,8 @@ class Daemon:
             return out
 
     def metric(self, name, **labels):
+        """The sum of the series that have these labels; 0 when there are none."""
+        total = 0.0
         for line in self.get("/metrics").body.decode().splitlines():
             if line.startswith("#"):
                 continue
@@ -148,8 +152,8 @@ class Daemon:
             key, _, rest = head.partition("{")
             have = dict(p.split("=", 1) for p in rest.rstrip("}").split(",") if p)
             if key == name and all(have.get(k) == '"%s"' % v for k, v in labels.items()):
-                return float(value)
-        return 0.0
+                total += float(value)
+        return total
 
     def worker_pid(self):
         return self.events("worker.hello")[-1]["pid"]

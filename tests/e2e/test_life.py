@@ -44,6 +44,7 @@ class Start(Case):
                            (["--set", "queue.capactiy=1"], "capactiy"),
                            (["--set", "nonsense"], "section.key=value"),
                            (["--set", "log.level=loud"], "log.level"),
+                           (["--set", "worker.devices=cpu gpu"], "worker.devices"),
                            (["--set", "limits.max_image_mb=64", "--set", "limits.max_body_mb=10"],
                             "max_image_mb"),
                            (["--set", "auth.keys_file=/nonexistent"], "/nonexistent"),
@@ -231,6 +232,12 @@ class Workers(Case):
             self.assertLess(time.monotonic() - start, 2.5 * SLOW)
             self.assertEqual(d.images({"prompt": "x"}).status, 200)
             self.assertEqual(d.metric("controlnetd_jobs_finished_total", outcome="expired"), 1)
+
+    def test_devices(self):
+        with Daemon("--set", "worker.devices=cpu cuda:1", "--set", "worker.count=2") as d:
+            d.until(lambda: d.metric("controlnetd_worker_up") == 4)
+            for device in ("cpu", "cuda:1"):
+                self.assertEqual(d.metric("controlnetd_worker_up", device=device), 2)
 
     def test_two_workers(self):
         with Daemon("--set", "worker.count=2") as d:

@@ -18,3 +18,8 @@ engine_scripts = \
 dist_check_SCRIPTS += $(engine_scripts)
 TESTS += $(engine_scripts)
 EXTRA_DIST += tests/engine/golden.sh
+
+check_PROGRAMS += tests/engine/test_lanes
+tests_engine_test_lanes_SOURCES = %reldir%/test_lanes.c
+tests_engine_test_lanes_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_lanes

@@ -373,7 +373,7 @@ static void check_many_sizes(struct cn_engine *e)
     }
     bytes = cn_engine_bytes(e);
     assert_same(first, draw_plain(e, "tiny", 8));
-    assert_int_equal(cn_engine_bytes(e), bytes);
+    assert_true(cn_engine_bytes(e) <= bytes);
 }
 
 static void more_sizes_than_plans_are_held(void **state)

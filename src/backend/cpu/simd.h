@@ -21,7 +21,7 @@ CN_INLINE float cn_simd_exp(float x)
 {
     union {
         float f;
-        int32_t i;
+        uint32_t i;
     } scale;
     float k, r, p;
 
@@ -36,7 +36,7 @@ CN_INLINE float cn_simd_exp(float x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    scale.i = ((int32_t)k + 127) << 23;
+    scale.i = ((uint32_t)(int32_t)k + 127) << 23; /* of NaN: any number; p is NaN */
     return p * scale.f;
 }
 

@@ -1,0 +1,131 @@
+/* One image in progress: its latent, its noise, its sampler.
+ *
+ * A lane has its own generator (seed + index) and sampler state, so that nothing that runs beside
+ * it changes it. What is drawn from the generator, and in which order, is part of the result: it
+ * follows diffusers' pipelines (text to image; img2img; inpainting).
+ */
+#include "base/base.h"
+#include "engine/job_priv.h"
+#include "base/mem.h"
+#include "diffusion/inpaint.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool nine_channels(const struct cn_job *j)
+{
+    return j->unet->in_channels != j->channels;
+}
+
+/* z = (mean + std * noise - shift) * scaling factor, with the next noise of the generator. */
+static void sample_posterior(struct cn_lane *l, const float *moments, float *ret)
+{
+    const struct cn_job *j = l->job;
+
+    cn_noise_normal(&l->noise, j->latent, ret);
+    for (size_t i = 0; i < j->latent; i++) {
+        float logvar = fminf(fmaxf(moments[j->latent + i], -30.0f), 20.0f);
+        float z = moments[i] + expf(0.5f * logvar) * ret[i];
+
+        ret[i] = (z - (float)j->vae->shift_factor) * (float)j->vae->scaling_factor;
+    }
+}
+
+/* The latent before the first call. */
+static void start(struct cn_lane *l)
+{
+    const struct cn_job *j = l->job;
+    bool mask = j->mask != NULL;
+    bool from_noise = j->init_pixels == NULL || (mask && j->spec->denoise >= 1);
+
+    if (j->init_pixels != NULL && !(nine_channels(j) && from_noise))
+        sample_posterior(l, j->init_moments, l->init_latent);
+    cn_noise_normal(&l->noise, j->latent, l->start);
+    if (from_noise)
+        for (size_t i = 0; i < j->latent; i++)
+            l->x[i] = l->start[i] * cn_sampler_init_sigma(l->sampler);
+    else
+        cn_sampler_add_noise(l->sampler, l->init_latent, l->start, l->x);
+    if (mask)
+        sample_posterior(l, j->masked_moments, l->masked_latent);
+}
+
+/* One block for all arrays. */
+static int allocate(struct cn_lane *l, struct cn_err *err)
+{
+    const struct cn_job *j = l->job;
+    size_t arrays = j->init_pixels == NULL ? 2 : 4, n;
+
+    if (!cn_mul_size(arrays, j->latent, &n) || !cn_mul_size(n, sizeof(float), &n))
+        return cn_fail_at(err, CN_ETOOBIG, "/width", "%d x %d pixels are too many", j->width,
+                          j->height);
+    l->x = cn_try_alloc(n);
+    if (l->x == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for %zu bytes of a picture", n);
+    memset(l->x, 0, n);
+    l->start = l->x + j->latent;
+    if (arrays == 4) {
+        l->init_latent = l->start + j->latent;
+        l->masked_latent = l->init_latent + j->latent;
+    }
+    return CN_OK;
+}
+
+int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err *err)
+{
+    struct cn_lane *l = cn_xcalloc(1, sizeof(*l));
+    int rc;
+
+    l->job = j;
+    l->image = image;
+    l->seed = j->spec->seed + (uint64_t)image;
+    cn_noise_init(&l->noise, j->spec->rng, l->seed);
+    rc = allocate(l, err);
+    if (rc == CN_OK)
+        rc = cn_job_sampler(j, &l->sampler, err);
+    if (rc < 0) {
+        cn_lane_free(l);
+        return rc;
+    }
+    start(l);
+    *ret = l;
+    return CN_OK;
+}
+
+void cn_lane_free(struct cn_lane *l)
+{
+    cn_sampler_free(l->sampler);
+    free(l->x);
+    free(l);
+}
+
+/* Outside the mask the picture is put back, as noisy as the rest. 9-channel UNets see it in their
+ * input instead. */
+static void put_back(struct cn_lane *l, float *work)
+{
+    const struct cn_job *j = l->job;
+
+    if (j->mask == NULL || nine_channels(j))
+        return;
+    cn_sampler_add_noise(l->sampler, l->init_latent, l->start, work);
+    cn_inpaint_blend((size_t)j->channels, (size_t)j->h * (size_t)j->w, j->mask, work, l->x);
+}
+
+int cn_lane_advance(struct cn_lane *l, const float *eps, float *work, struct cn_err *err)
+{
+    int rc = cn_sampler_advance(l->sampler, l->x, eps, &l->noise);
+
+    if (rc < 0)
+        return cn_fail(err, rc, "the sampler has no step left");
+    put_back(l, work);
+    return CN_OK;
+}
+
+bool cn_lane_is_finite(const struct cn_lane *l)
+{
+    for (size_t i = 0; i < l->job->latent; i++)
+        if (!isfinite(l->x[i]))
+            return false;
+    return true;
+}

@@ -1,0 +1,255 @@
+/* The plans of a model's networks: their keys, and the graphs behind them. */
+#include "base/base.h"
+#include "engine/plans.h"
+#include "engine/job_priv.h"
+#include "model/text.h"
+#include "model/vae.h"
+
+#include <stdio.h>
+
+/* ---- graphs by their sizes ---- */
+
+struct text_arg {
+    const struct cn_text_config *c;
+    int n, s, skip;
+};
+
+static struct cn_graph *build_text(const void *arg)
+{
+    const struct text_arg *a = arg;
+
+    return cn_text_graph(a->c, a->n, a->s, a->skip);
+}
+
+struct unet_arg {
+    const struct cn_unet_config *c;
+    enum cn_net net;
+    struct cn_step_size z;
+};
+
+static struct cn_graph *build_context(const void *arg)
+{
+    const struct unet_arg *a = arg;
+
+    return cn_context_graph(a->c, a->net, a->z.n, a->z.s);
+}
+
+static struct cn_graph *build_time(const void *arg)
+{
+    const struct unet_arg *a = arg;
+
+    return cn_time_graph(a->c, a->net, CN_TIME_ROWS);
+}
+
+static struct cn_graph *build_unet(const void *arg)
+{
+    const struct unet_arg *a = arg;
+
+    return cn_unet_graph(a->c, &a->z);
+}
+
+struct control_arg {
+    const struct cn_control_config *c;
+    struct cn_step_size z;
+    int height, width;
+};
+
+static struct cn_graph *build_hint(const void *arg)
+{
+    const struct control_arg *a = arg;
+
+    return cn_hint_graph(a->c, a->z.n, a->height, a->width);
+}
+
+static struct cn_graph *build_control(const void *arg)
+{
+    const struct control_arg *a = arg;
+
+    return cn_control_graph(a->c, &a->z);
+}
+
+struct vae_arg {
+    const struct cn_vae_config *c;
+    int h, w;
+};
+
+static struct cn_graph *build_decoder(const void *arg)
+{
+    const struct vae_arg *a = arg;
+
+    return cn_vae_decoder_graph(a->c, 1, a->h, a->w);
+}
+
+static struct cn_graph *build_encoder(const void *arg)
+{
+    const struct vae_arg *a = arg;
+
+    return cn_vae_encoder_graph(a->c, 1, a->h, a->w);
+}
+
+/* ---- plans ---- */
+
+int cn_plan_for_text(struct cn_engine *e, struct cn_model *base, int n, int tokens, int skip,
+                     struct cn_compiled **ret, struct cn_err *err)
+{
+    struct text_arg a = {cn_checkpoint_text(base->checkpoint), n, tokens, skip};
+    char key[64];
+
+    snprintf(key, sizeof(key), "text n%d s%d skip%d", n, tokens, skip);
+    return cn_network_plan(e, &base->text, key, 0, build_text, &a, ret, err);
+}
+
+int cn_plan_for_context(struct cn_engine *e, const struct cn_net_inputs *b, int n, int tokens,
+                        struct cn_compiled **ret, struct cn_err *err)
+{
+    struct unet_arg a = {b->config, b->kind, {.n = n, .s = tokens}};
+    char key[64];
+
+    snprintf(key, sizeof(key), "context n%d s%d", n, tokens);
+    return cn_network_plan(e, b->net, key, 0, build_context, &a, ret, err);
+}
+
+int cn_plan_for_time(struct cn_engine *e, const struct cn_net_inputs *b, struct cn_compiled **ret,
+                     struct cn_err *err)
+{
+    struct unet_arg a = {b->config, b->kind, {0}};
+
+    return cn_network_plan(e, b->net, "time", 0, build_time, &a, ret, err);
+}
+
+int cn_plan_for_hint(struct cn_engine *e, struct cn_network *net,
+                     const struct cn_control_config *c, int height, int width,
+                     struct cn_compiled **ret, struct cn_err *err)
+{
+    struct control_arg a = {c, {.n = 1}, height, width};
+    char key[64];
+
+    snprintf(key, sizeof(key), "hint %dx%d", width, height);
+    return cn_network_plan(e, net, key, 0, build_hint, &a, ret, err);
+}
+
+int cn_plan_for_control(struct cn_engine *e, struct cn_network *net,
+                        const struct cn_control_config *c, const struct cn_step_size *z,
+                        struct cn_compiled **ret, struct cn_err *err)
+{
+    struct control_arg a = {c, *z, 0, 0};
+    char key[64];
+
+    snprintf(key, sizeof(key), "step n%d %dx%d s%d", z->n, z->w, z->h, z->s);
+    return cn_network_plan(e, net, key, 0, build_control, &a, ret, err);
+}
+
+int cn_plan_for_unet(struct cn_engine *e, struct cn_model *base, const struct cn_step_size *z,
+                     struct cn_compiled **ret, struct cn_err *err)
+{
+    struct unet_arg a = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET, *z};
+    char key[64];
+
+    snprintf(key, sizeof(key), "step n%d %dx%d s%d c%d", z->n, z->w, z->h, z->s, z->controls);
+    return cn_network_plan(e, &base->unet, key, 0, build_unet, &a, ret, err);
+}
+
+int cn_plan_for_decoder(struct cn_engine *e, struct cn_model *base, int h, int w, int flags,
+                        struct cn_compiled **ret, struct cn_err *err)
+{
+    struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), h, w};
+    char key[64];
+
+    snprintf(key, sizeof(key), "decode %dx%d%s", w, h, flags & CN_PLAN_SIDE ? " beside" : "");
+    return cn_network_plan(e, &base->vae, key, flags, build_decoder, &a, ret, err);
+}
+
+int cn_plan_for_encoder(struct cn_engine *e, struct cn_model *base, int height, int width,
+                        struct cn_compiled **ret, struct cn_err *err)
+{
+    struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), height, width};
+    char key[64];
+
+    snprintf(key, sizeof(key), "encode %dx%d", width, height);
+    return cn_network_plan(e, &base->vae, key, 0, build_encoder, &a, ret, err);
+}
+
+/* ---- the model at its own size ---- */
+
+enum { USUAL_SIDE = 64 }; /* of a latent, for a model that does not say */
+
+static struct cn_step_size own_size(const struct cn_model *base, int tokens)
+{
+    const struct cn_unet_config *c = cn_checkpoint_unet(base->checkpoint);
+    int side = c->sample_size > 0 ? c->sample_size : USUAL_SIDE;
+
+    return (struct cn_step_size){2, side, side, tokens, 0};
+}
+
+void cn_plans_settle(struct cn_model *base, int tokens)
+{
+    struct unet_arg u = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET,
+                         own_size(base, tokens)};
+    struct vae_arg decoder = {cn_checkpoint_vae(base->checkpoint), u.z.h, u.z.w};
+    struct vae_arg encoder = decoder;
+    struct text_arg text = {cn_checkpoint_text(base->checkpoint), 2, tokens, 0};
+
+    if (base->unet.settled)
+        return;
+    encoder.h *= cn_vae_factor(decoder.c);
+    encoder.w *= cn_vae_factor(decoder.c);
+    cn_network_settle(&base->text, build_text, &text);
+    cn_network_settle(&base->unet, build_unet, &u);
+    cn_network_settle(&base->unet, build_context, &u);
+    cn_network_settle(&base->vae, build_decoder, &decoder);
+    cn_network_settle(&base->vae, build_encoder, &encoder);
+    base->unet.settled = true;
+}
+
+void cn_plans_settle_control(struct cn_network *net, const struct cn_control_config *c,
+                             const struct cn_model *base, int tokens)
+{
+    struct unet_arg u = {&c->unet, CN_NET_CONTROL, own_size(base, tokens)};
+    int factor = cn_vae_factor(cn_checkpoint_vae(base->checkpoint));
+    struct control_arg a = {c, u.z, u.z.h * factor, u.z.w * factor};
+
+    if (net->settled)
+        return;
+    cn_network_settle(net, build_control, &a);
+    cn_network_settle(net, build_context, &u);
+    cn_network_settle(net, build_hint, &a);
+    net->settled = true;
+}
+
+/* ---- running them ---- */
+
+int cn_plan_input(struct cn_engine *e, const struct cn_compiled *p, int i, struct cn_buffer **ret,
+                  struct cn_err *err)
+{
+    const struct cn_io *io = &p->g->input[i];
+
+    return cn_buffer_new(e->backend, &p->g->value[io->val], io->flags, ret, err);
+}
+
+int cn_plan_output(struct cn_engine *e, const struct cn_compiled *p, int i, struct cn_buffer **ret,
+                   struct cn_err *err)
+{
+    const struct cn_io *io = &p->g->output[i];
+
+    return cn_buffer_new(e->backend, &p->g->value[io->val], io->flags, ret, err);
+}
+
+int cn_plan_run_host(struct cn_engine *e, const struct cn_compiled *p, const void *in, float *out,
+                     struct cn_err *err)
+{
+    struct cn_buffer *from, *to = NULL;
+    int rc = cn_plan_input(e, p, 0, &from, err);
+
+    if (rc < 0)
+        return rc;
+    rc = cn_plan_output(e, p, 0, &to, err);
+    if (rc == CN_OK) {
+        cn_buffer_write(from, in);
+        rc = cn_plan_run(p->plan, &from, &to, err);
+    }
+    if (rc == CN_OK)
+        cn_buffer_read(to, out);
+    cn_buffer_free(from);
+    cn_buffer_free(to);
+    return rc;
+}

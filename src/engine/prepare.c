@@ -1,0 +1,302 @@
+/* What is computed once for a job: text, its projections, times, hints, the initial image. */
+#include "base/base.h"
+#include "engine/plans.h"
+#include "engine/job_priv.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Stands before every network call: whoever cancels does not wait for the rest. */
+static int go_on(const struct cn_job *j, const char *what, struct cn_err *err)
+{
+    return cn_job_cancelled(j) ? cn_fail(err, CN_ECANCELED, "cancelled before %s", what) : CN_OK;
+}
+
+/* Stands after asking for a plan: what it cost to compile counts as loading. */
+static int planned(struct cn_job *j, int rc, const struct cn_network *net, double start,
+                   struct cn_err *err)
+{
+    cn_job_stage(j, CN_ENGINE_LOAD, &start);
+    return rc == CN_ENOTFOUND || rc == CN_EFORMAT ? cn_job_blame_model(j, net, err) : rc;
+}
+
+static int keep(struct cn_job *j, const struct cn_compiled *p, bool output, int i,
+                struct cn_buffer **ret, struct cn_err *err)
+{
+    const struct cn_io *io = output ? &p->g->output[i] : &p->g->input[i];
+
+    return cn_job_buffer(j, &p->g->value[io->val], io->flags, ret, err);
+}
+
+/* ---- text ---- */
+
+/* Token ids of all rows: the negative prompt first, as diffusers orders the two. */
+static int tokenize(struct cn_job *j, int32_t *ids, struct cn_err *err)
+{
+    const char *text[2] = {j->spec->negative_prompt, j->spec->prompt};
+    const char *where[2] = {"/negative_prompt", "/prompt"};
+
+    for (int r = 0; r < j->rows; r++) {
+        int which = j->rows == 2 ? r : 1;
+        int rc = cn_tokenizer_encode(j->base->tokenizer, text[which], ids + r * j->tokens,
+                                     j->tokens, NULL, err);
+
+        if (rc < 0) {
+            if (err != NULL)
+                snprintf(err->where, sizeof(err->where), "%s", where[which]);
+            return rc;
+        }
+    }
+    return CN_OK;
+}
+
+/* The context of n rows of ids, made by the text encoder without its last `skip` layers. */
+static int encode_rows(struct cn_job *j, const int32_t *ids, int n, int skip, float *ret,
+                       struct cn_err *err)
+{
+    struct cn_compiled *p;
+    double start = cn_now_s();
+    int rc = go_on(j, "the text encoder", err);
+
+    if (rc == CN_OK)
+        rc = planned(j, cn_plan_for_text(j->e, j->base, n, j->tokens, skip, &p, err),
+                     &j->base->text, start, err);
+    return rc < 0 ? rc : cn_plan_run_host(j->e, p, ids, ret, err);
+}
+
+/* As in diffusers, only the prompt skips layers: the negative prompt goes through all of them. */
+static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err)
+{
+    const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint);
+    int32_t *ids = cn_arena_alloc(&j->arena, (size_t)(j->rows * j->tokens) * sizeof(*ids));
+    size_t row = (size_t)j->tokens * (size_t)c->hidden_size;
+    struct cn_value v = {.dtype = CN_F32};
+    int rc, skip = j->spec->clip_skip, last = j->rows - 1;
+    float *rows;
+
+    if (skip >= c->layers)
+        return cn_fail_at(err, CN_EINVAL, "/clip_skip",
+                          "%d is too many: the text encoder of \"%s\" has %d layers", skip,
+                          j->base->name, c->layers);
+    v.shape = cn_shape3(j->rows, j->tokens, c->hidden_size);
+    if ((rc = tokenize(j, ids, err)) < 0 ||
+        (rc = cn_job_buffer(j, &v, CN_IO_NATIVE, ret, err)) < 0 ||
+        (rc = cn_job_floats(j, (size_t)j->rows * row, &rows, err)) < 0)
+        return rc;
+    if (skip == 0 || j->rows == 1) {
+        rc = encode_rows(j, ids, j->rows, skip, rows, err);
+    } else {
+        rc = encode_rows(j, ids, 1, 0, rows, err);
+        if (rc == CN_OK)
+            rc = encode_rows(j, ids + last * j->tokens, 1, skip, rows + row, err);
+    }
+    cn_buffer_write(*ret, rows);
+    return rc;
+}
+
+/* ---- what every step of a network needs ---- */
+
+static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
+                           struct cn_err *err)
+{
+    struct cn_compiled *p;
+    double start = cn_now_s();
+    int rc = go_on(j, "keys and values", err);
+
+    if (rc == CN_OK)
+        rc = planned(j, cn_plan_for_context(j->e, b, j->rows, j->tokens, &p, err), b->net, start,
+                     err);
+    if (rc < 0)
+        return rc;
+    b->n_kv = p->g->n_outputs;
+    b->kv = cn_arena_alloc(&j->arena, (size_t)b->n_kv * sizeof(struct cn_buffer *) + 1);
+    for (int i = 0; i < b->n_kv; i++)
+        if ((rc = keep(j, p, true, i, &b->kv[i], err)) < 0)
+            return rc;
+    return cn_plan_run(p->plan, &context, b->kv, err);
+}
+
+static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *timesteps,
+                        struct cn_err *err)
+{
+    int padded = (j->calls + CN_TIME_ROWS - 1) / CN_TIME_ROWS * CN_TIME_ROWS;
+    struct cn_compiled *p;
+    double start = cn_now_s();
+    float *all;
+    int rc = go_on(j, "times", err);
+
+    if (rc == CN_OK)
+        rc = planned(j, cn_plan_for_time(j->e, b, &p, err), b->net, start, err);
+    if (rc < 0)
+        return rc;
+    b->time_width = (int)cn_shape_of(p->g, p->g->output[0].val)->dim[1];
+    if ((rc = cn_job_floats(j, (size_t)padded * (size_t)b->time_width, &b->time, err)) < 0 ||
+        (rc = cn_job_floats(j, (size_t)padded, &all, err)) < 0)
+        return rc;
+    memcpy(all, timesteps, (size_t)j->calls * sizeof(*all));
+    for (int i = 0; i < padded && rc == CN_OK; i += CN_TIME_ROWS)
+        rc = cn_plan_run_host(j->e, p, all + i, b->time + (size_t)i * (size_t)b->time_width, err);
+    return rc;
+}
+
+static int prepare_branch(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
+                          const float *timesteps, struct cn_err *err)
+{
+    int rc = project_context(j, b, context, err);
+
+    return rc < 0 ? rc : project_time(j, b, timesteps, err);
+}
+
+/* The timesteps of all calls; they do not depend on what the network says. */
+static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
+{
+    struct cn_sampler_state *s;
+    struct cn_noise z;
+    float *x, *eps;
+    int rc;
+
+    if ((rc = cn_job_floats(j, j->latent, &x, err)) < 0 ||
+        (rc = cn_job_floats(j, j->latent, &eps, err)) < 0 ||
+        (rc = cn_job_sampler(j, &s, err)) < 0)
+        return rc;
+    cn_noise_init(&z, j->spec->rng, 0);
+    j->calls = cn_sampler_calls(s);
+    rc = cn_job_floats(j, (size_t)j->calls, ret, err);
+    for (int i = 0; i < j->calls && rc == CN_OK; i++) {
+        (*ret)[i] = cn_sampler_timestep(s);
+        rc = cn_sampler_advance(s, x, eps, &z);
+    }
+    cn_sampler_free(s);
+    return rc;
+}
+
+/* ---- pictures ---- */
+
+static int encode_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err *err)
+{
+    size_t plane = (size_t)j->width * (size_t)j->height;
+    struct cn_compiled *p;
+    struct cn_buffer *in;
+    double start = cn_now_s();
+    float *bgr;
+    int rc = go_on(j, "a hint", err);
+
+    if (rc == CN_OK)
+        rc = planned(j, cn_plan_for_hint(j->e, c->branch.net, c->config, j->height, j->width, &p,
+                                         err), c->branch.net, start, err);
+    if (rc < 0 || (rc = keep(j, p, false, 0, &in, err)) < 0 ||
+        (rc = keep(j, p, true, 0, &c->hint, err)) < 0)
+        return rc;
+    if (c->config->bgr) { /* some nets were trained on blue first */
+        if ((rc = cn_job_floats(j, 3 * plane, &bgr, err)) < 0)
+            return rc;
+        for (size_t k = 0; k < 3; k++)
+            memcpy(bgr + k * plane, c->pixels + (2 - k) * plane, plane * sizeof(*bgr));
+        cn_buffer_write(in, bgr);
+    } else {
+        cn_buffer_write(in, c->pixels);
+    }
+    return cn_plan_run(p->plan, &in, &c->hint, err);
+}
+
+/* Mean and log variance of pixels [3, H, W], from which each image draws its own latent. */
+static int encode_image(struct cn_job *j, const float *pixels, float **ret, struct cn_err *err)
+{
+    struct cn_compiled *p;
+    double start = cn_now_s(), at;
+    int rc = go_on(j, "the encoder", err);
+
+    if (rc == CN_OK)
+        rc = planned(j, cn_plan_for_encoder(j->e, j->base, j->height, j->width, &p, err),
+                     &j->base->vae, start, err);
+    if (rc < 0 || (rc = cn_job_floats(j, 2 * j->latent, ret, err)) < 0)
+        return rc;
+    at = cn_now_s();
+    rc = cn_plan_run_host(j->e, p, pixels, *ret, err);
+    cn_job_stage(j, CN_ENGINE_VAE, &at);
+    return rc;
+}
+
+static int encode_images(struct cn_job *j, struct cn_err *err)
+{
+    bool nine = j->unet->in_channels != j->channels;
+    bool from_noise = j->mask != NULL && j->spec->denoise >= 1;
+    int rc = CN_OK;
+
+    if (j->init_pixels != NULL && !(nine && from_noise))
+        rc = encode_image(j, j->init_pixels, &j->init_moments, err);
+    if (rc == CN_OK && j->mask != NULL)
+        rc = encode_image(j, j->masked_pixels, &j->masked_moments, err);
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+static int open_models(struct cn_job *j, struct cn_err *err)
+{
+    double start = cn_now_s();
+    int rc = cn_model_open(j->e, j->base, err);
+
+    if (rc < 0)
+        return rc;
+    cn_plans_settle(j->base, j->tokens);
+    for (int i = 0; i < j->n_controls; i++) {
+        struct cn_job_control *c = &j->control[i];
+
+        if ((rc = cn_model_control(j->e, c->model, j->base, &c->branch.net, err)) < 0)
+            return rc;
+        cn_plans_settle_control(c->branch.net, c->config, j->base, j->tokens);
+    }
+    cn_job_stage(j, CN_ENGINE_LOAD, &start);
+    return CN_OK;
+}
+
+static int prepare_text(struct cn_job *j, struct cn_err *err)
+{
+    struct cn_buffer *context;
+    float *timesteps;
+    int rc;
+
+    if ((rc = find_timesteps(j, &timesteps, err)) < 0 ||
+        (rc = encode_text(j, &context, err)) < 0)
+        return rc;
+    rc = prepare_branch(j, &j->main, context, timesteps, err);
+    for (int i = 0; i < j->n_controls && rc == CN_OK; i++)
+        rc = prepare_branch(j, &j->control[i].branch, context, timesteps, err);
+    return rc;
+}
+
+/* Frees what a failed try has allocated. */
+static void roll_back(struct cn_job *j, size_t buffers, size_t floats)
+{
+    while (j->n_buffers > buffers)
+        cn_buffer_free(j->buffers[--j->n_buffers]);
+    while (j->n_floats > floats)
+        free(j->floats[--j->n_floats]);
+}
+
+int cn_job_prepare(struct cn_job *j, struct cn_err *err)
+{
+    size_t buffers = j->n_buffers, floats = j->n_floats;
+    double start, load;
+    int rc = open_models(j, err);
+
+    start = cn_now_s();
+    load = j->ms[CN_ENGINE_LOAD];
+    if (rc == CN_OK)
+        rc = prepare_text(j, err);
+    start += (j->ms[CN_ENGINE_LOAD] - load) * 1e-3;
+    cn_job_stage(j, CN_ENGINE_TEXT, &start);
+    load = j->ms[CN_ENGINE_LOAD];
+    for (int i = 0; i < j->n_controls && rc == CN_OK; i++)
+        rc = encode_hint(j, &j->control[i], err);
+    start += (j->ms[CN_ENGINE_LOAD] - load) * 1e-3;
+    cn_job_stage(j, CN_ENGINE_HINT, &start);
+    if (rc == CN_OK)
+        rc = encode_images(j, err);
+    if (rc < 0)
+        roll_back(j, buffers, floats);
+    return rc;
+}

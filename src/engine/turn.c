@@ -1,0 +1,703 @@
+/* The engine's turns: who is prepared, who takes a step, what becomes of what is finished.
+ *
+ * DESIGN. A job passes through: reading (crew), prepared (here, when its models fit into the
+ * memory), drawing (its images become lanes), finishing (crew), over. One turn does a little of
+ * everything: it takes back what the crew has done, ends what is cancelled or complete, prepares
+ * newcomers, starts lanes, and draws one step. Newcomers are prepared in the order in which they
+ * came; one in any case, more while that takes less than half a step, so that the images in
+ * progress wait little. A newcomer therefore joins at the next step but one at the latest.
+ *
+ * Fair shares: start-time fair queueing (Goyal, Vin, Cheng 1996) over jobs, at the grain of a step.
+ * A step costs an image rows x pixels x (1 + ControlNets); the job with the least sum so far is
+ * served next, and decides the group; the rest of the batch is filled in the same order with images
+ * of this group. A job that begins starts from the virtual time of whoever is served then.
+ *
+ * Nothing of a job's failure touches the others, except that when the device fails it fails for
+ * all. What runs out of memory is tried once more, alone and after all caches were dropped.
+ */
+#include "base/base.h"
+#include "engine/plans.h"
+#include "engine/job_priv.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IDLE_GROUPS = 4 }; /* whose buffers are kept for the next job of their kind */
+
+/* ---- the end of a job ---- */
+
+static void remove_job(struct cn_engine *e, struct cn_job *j)
+{
+    struct cn_job **at = &e->jobs;
+
+    while (*at != j)
+        at = &(*at)->next;
+    *at = j->next;
+}
+
+static void remove_lane(struct cn_engine *e, struct cn_lane *l)
+{
+    struct cn_lane **at = &e->lanes;
+
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    e->n_lanes--;
+    l->job->lanes--;
+    cn_lane_free(l);
+}
+
+static void remove_lanes(struct cn_engine *e, const struct cn_job *j)
+{
+    struct cn_lane *next;
+
+    for (struct cn_lane *l = e->lanes; l != NULL; l = next) {
+        next = l->next;
+        if (l->job == j)
+            remove_lane(e, l);
+    }
+}
+
+/* When nothing of it is with the crew. */
+static void drop_job(struct cn_engine *e, struct cn_job *j)
+{
+    if (j->finishing > 0)
+        return;
+    remove_job(e, j);
+    cn_engine_unpin(e, j);
+    cn_job_free(j);
+    e->again = true; /* who waits for memory may have it now */
+}
+
+/* Tells the end, unless image() runs at the moment: then the next turn does. */
+static void end_job(struct cn_engine *e, struct cn_job *j)
+{
+    static const struct cn_err none = CN_ERR_INIT;
+
+    if (j->state == CN_JOB_READING || j->state == CN_JOB_OVER || !cn_crew_abandon(e, j))
+        return;
+    remove_lanes(e, j);
+    j->state = CN_JOB_OVER;
+    j->group = NULL;
+    cn_groups_drop(e, IDLE_GROUPS, NULL);
+    for (int i = 0; i < CN_ENGINE_STAGE_COUNT && j->cb.stage != NULL; i++)
+        j->cb.stage(j->cb.ctx, (enum cn_engine_stage)i, j->ms[i]);
+    if (j->cb.end != NULL)
+        j->cb.end(j->cb.ctx, j->rc, j->rc < 0 ? &j->err : &none);
+    drop_job(e, j);
+}
+
+/* The first failure counts; the job ends with the next call of end_jobs(). */
+static void fail_job(struct cn_engine *e, struct cn_job *j, int rc, const struct cn_err *err)
+{
+    if (j->rc < 0 || j->state == CN_JOB_OVER)
+        return;
+    j->rc = rc;
+    j->err = *err;
+    remove_lanes(e, j);
+}
+
+static void cancel_job(struct cn_engine *e, struct cn_job *j)
+{
+    struct cn_err why = CN_ERR_INIT;
+
+    cn_fail(&why, CN_ECANCELED, "cancelled with %d of %d images done", j->done, j->spec->n);
+    fail_job(e, j, CN_ECANCELED, &why);
+}
+
+/* Those that failed, were cancelled, or are complete. */
+static void end_jobs(struct cn_engine *e)
+{
+    struct cn_job *next;
+
+    for (struct cn_job *j = e->jobs; j != NULL; j = next) {
+        next = j->next;
+        if (j->state == CN_JOB_OVER || j->state == CN_JOB_READING)
+            continue;
+        if (j->rc == CN_OK && cn_job_cancelled(j))
+            cancel_job(e, j);
+        if (j->rc < 0 || j->done == j->spec->n)
+            end_job(e, j);
+    }
+}
+
+/* ---- what the crew has done ---- */
+
+struct cn_finish *cn_finish_new(struct cn_lane *l, struct cn_err *err)
+{
+    struct cn_finish *f = cn_xcalloc(1, sizeof(*f));
+    struct cn_job *j = l->job;
+    const struct cn_vae_config *c = j->vae;
+    double start = cn_now_s();
+    int rc = cn_plan_for_decoder(j->e, j->base, j->h, j->w, CN_PLAN_SIDE, &f->plan, err);
+
+    cn_job_stage(j, CN_ENGINE_LOAD, &start);
+    *f = (struct cn_finish){.job = j, .plan = f->plan, .image = l->image, .seed = l->seed,
+                            .width = j->width, .height = j->height};
+    if (rc == CN_ENOTFOUND || rc == CN_EFORMAT)
+        cn_job_blame_model(j, &j->base->vae, err);
+    if (rc < 0) {
+        free(f);
+        return NULL;
+    }
+    f->plan->pins++;
+    f->latent = cn_try_alloc(j->latent * sizeof(*f->latent));
+    f->pixels = cn_try_alloc((size_t)3 * (size_t)j->width * (size_t)j->height * sizeof(float));
+    if (f->latent == NULL || f->pixels == NULL)
+        rc = cn_fail(err, CN_ENOMEM, "no memory for the picture");
+    if (rc < 0 || cn_plan_input(j->e, f->plan, 0, &f->in, err) < 0 ||
+        cn_plan_output(j->e, f->plan, 0, &f->out, err) < 0) {
+        cn_finish_free(f);
+        return NULL;
+    }
+    for (size_t i = 0; i < j->latent; i++)
+        f->latent[i] = l->x[i] / (float)c->scaling_factor + (float)c->shift_factor;
+    return f;
+}
+
+void cn_finish_free(struct cn_finish *f)
+{
+    f->plan->pins--;
+    cn_buffer_free(f->in);
+    cn_buffer_free(f->out);
+    free(f->latent);
+    free(f->pixels);
+    free(f);
+}
+
+/* The device's failure is everybody's. */
+static int take_finished(struct cn_engine *e, struct cn_finish *f, struct cn_err *err)
+{
+    struct cn_job *j = f->job;
+    int rc = f->rc;
+
+    j->finishing--;
+    j->ms[CN_ENGINE_VAE] += f->ms;
+    if (rc < 0) {
+        if (rc == CN_EDEVICE && err != NULL)
+            *err = f->err;
+        fail_job(e, j, rc, &f->err);
+    } else {
+        j->done++;
+    }
+    cn_finish_free(f);
+    if (j->state == CN_JOB_OVER)
+        drop_job(e, j);
+    return rc == CN_EDEVICE ? rc : CN_OK;
+}
+
+static int take_back(struct cn_engine *e, struct cn_err *err)
+{
+    struct cn_finish *f;
+    struct cn_job *j;
+    int rc = CN_OK;
+
+    while ((j = cn_crew_was_read(e)) != NULL)
+        j->state = CN_JOB_READ;
+    while (rc == CN_OK && (f = cn_crew_was_finished(e)) != NULL)
+        rc = take_finished(e, f, err);
+    return rc;
+}
+
+/* ---- newcomers ---- */
+
+static bool lacks_memory(int rc)
+{
+    return rc == CN_ENOMEM || rc == CN_EDEVMEM;
+}
+
+/* CN_EBUSY: not now. Other failures become the job's, but for the device's. */
+static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
+{
+    struct cn_err why = CN_ERR_INIT;
+    int rc = cn_engine_make_room(e, j, &why);
+
+    if (rc == CN_EBUSY)
+        return rc;
+    if (rc < 0) {
+        fail_job(e, j, rc, &why);
+        return CN_OK;
+    }
+    cn_engine_pin(e, j);
+    rc = cn_job_prepare(j, &why);
+    if (lacks_memory(rc)) {
+        struct cn_err again = CN_ERR_INIT;
+
+        cn_engine_drop_caches(e);
+        rc = cn_job_prepare(j, &again);
+        why = again;
+    }
+    if (rc == CN_EDEVICE) {
+        if (err != NULL)
+            *err = why;
+        return rc;
+    }
+    if (rc < 0) {
+        fail_job(e, j, rc, &why);
+        return CN_OK;
+    }
+    j->state = CN_JOB_DRAWING;
+    j->group = cn_group_of(e, j);
+    j->vtime = e->now;
+    return CN_OK;
+}
+
+static int prepare_newcomers(struct cn_engine *e, struct cn_err *err)
+{
+    double until = cn_now_s() + e->step_ms * 0.5e-3;
+    int rc;
+
+    for (struct cn_job *j = e->jobs; j != NULL; j = j->next) {
+        if (j->state != CN_JOB_READ || j->rc < 0)
+            continue;
+        rc = prepare(e, j, err);
+        if (rc < 0)
+            return rc == CN_EBUSY ? CN_OK : rc; /* nobody overtakes who waits for memory */
+        if (cn_now_s() >= until)
+            break;
+    }
+    return CN_OK;
+}
+
+/* ---- lanes ---- */
+
+static int images_finishing(const struct cn_engine *e)
+{
+    int n = 0;
+
+    for (const struct cn_job *j = e->jobs; j != NULL; j = j->next)
+        n += j->finishing;
+    return n;
+}
+
+/* Whose image starts next: of those that have one, the job with the fewest in progress. A job
+ * without any does not wait for others', or a large job would make a small one wait for a whole
+ * picture. */
+static struct cn_job *next_to_start(const struct cn_engine *e)
+{
+    struct cn_job *best = NULL;
+
+    for (struct cn_job *j = e->jobs; j != NULL; j = j->next) {
+        if (j->state != CN_JOB_DRAWING || j->rc < 0 || j->started == j->spec->n)
+            continue;
+        if (j->lanes > 0 && e->n_lanes >= e->opts.lanes)
+            continue;
+        if (best == NULL || j->lanes < best->lanes)
+            best = j;
+    }
+    return best;
+}
+
+static void add_lane(struct cn_engine *e, struct cn_lane *l)
+{
+    struct cn_lane **at = &e->lanes;
+
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = l;
+    if (l->job->lanes == 0) /* time in which it had nothing to do is not made up for */
+        l->job->vtime = CN_MAX(l->job->vtime, e->now);
+    e->n_lanes++;
+    l->job->lanes++;
+}
+
+/* The queue of the decoder is as long as there are lanes: then images rather wait unstarted. */
+static void start_lanes(struct cn_engine *e)
+{
+    struct cn_job *j;
+
+    while (images_finishing(e) <= e->opts.lanes && (j = next_to_start(e)) != NULL) {
+        struct cn_err why = CN_ERR_INIT;
+        struct cn_lane *l;
+        int rc = cn_lane_new(j, j->started, &l, &why);
+
+        if (rc < 0) {
+            fail_job(e, j, rc, &why);
+            continue;
+        }
+        j->started++;
+        add_lane(e, l);
+    }
+}
+
+/* ---- the step ---- */
+
+static double cost_of(const struct cn_lane *l)
+{
+    const struct cn_job *j = l->job;
+
+    return (double)j->rows * (double)j->width * (double)j->height *
+           (1 + __builtin_popcount(cn_lane_controls(l)));
+}
+
+/* Images that stand in line for a step, with what their jobs would have had if they were served. */
+struct line {
+    struct cn_lane *lane[CN_ENGINE_MAX_BATCH];
+    int n;
+};
+
+static bool stands_in(const struct line *line, const struct cn_lane *l)
+{
+    for (int i = 0; i < line->n; i++)
+        if (line->lane[i] == l)
+            return true;
+    return false;
+}
+
+static double time_of(const struct line *line, const struct cn_lane *l)
+{
+    double t = l->job->vtime;
+
+    for (int i = 0; i < line->n; i++)
+        if (line->lane[i]->job == l->job)
+            t += cost_of(line->lane[i]);
+    return t;
+}
+
+/* Who is served next, of a group (NULL: any) and, if like is given, with the same ControlNets in
+ * this step. Among images of one job, the one that is furthest behind. */
+static struct cn_lane *next_in_line(const struct cn_engine *e, const struct line *line,
+                                    const struct cn_group *g, const struct cn_lane *like)
+{
+    struct cn_lane *best = NULL;
+    double least = 0;
+
+    for (struct cn_lane *l = e->lanes; l != NULL; l = l->next) {
+        double t = time_of(line, l);
+
+        if ((g != NULL && l->job->group != g) || stands_in(line, l) ||
+            (like != NULL && cn_lane_controls(like) != cn_lane_controls(l)))
+            continue;
+        if (best == NULL || t < least ||
+            (l->job == best->job &&
+             cn_sampler_call(l->sampler) < cn_sampler_call(best->sampler))) {
+            best = l;
+            least = t;
+        }
+    }
+    return best;
+}
+
+static int power_of_two(int n)
+{
+    int p = 1;
+
+    while (2 * p <= n)
+        p *= 2;
+    return p;
+}
+
+/* The batch: as many images as there are, rounded down to a power of two; no row is computed for
+ * nothing. Those that want the same ControlNets come first, and the others only where that doubles
+ * the batch. */
+static void choose(const struct cn_engine *e, struct line *line)
+{
+    struct cn_lane *leader = next_in_line(e, line, NULL, NULL), *l;
+    const struct cn_group *g = leader->job->group;
+    int alike = 0, all = 0, n;
+
+    for (l = e->lanes; l != NULL; l = l->next)
+        if (l->job->group == g) {
+            all++;
+            alike += cn_lane_controls(l) == cn_lane_controls(leader);
+        }
+    n = power_of_two(CN_MIN(all, e->opts.max_batch));
+    line->lane[line->n++] = leader;
+    while (line->n < n && line->n < alike) {
+        l = next_in_line(e, line, g, leader);
+        line->lane[line->n++] = l;
+    }
+    while (line->n < n) {
+        l = next_in_line(e, line, g, NULL);
+        line->lane[line->n++] = l;
+    }
+}
+
+/* What a step took is shared out by rows. */
+static void account(struct cn_engine *e, const struct line *line, const double *cost,
+                    const struct cn_step_cost *spent)
+{
+    int rows = 0;
+
+    for (int i = 0; i < line->n; i++)
+        rows += line->lane[i]->job->rows;
+    e->now = CN_MAX(e->now, line->lane[0]->job->vtime);
+    for (int i = 0; i < line->n; i++) {
+        struct cn_job *j = line->lane[i]->job;
+        double share = (double)j->rows / rows;
+
+        j->vtime += cost[i];
+        j->ms[CN_ENGINE_LOAD] += spent->load_ms * share;
+        j->ms[CN_ENGINE_CONTROL] += spent->control_ms * share;
+        j->ms[CN_ENGINE_UNET] += spent->unet_ms * share;
+        if (j->cb.step != NULL)
+            j->cb.step(j->cb.ctx, spent->control_ms * share, spent->unet_ms * share);
+        if (j->cb.progress != NULL)
+            j->cb.progress(j->cb.ctx, line->lane[i]->image,
+                           cn_sampler_call(line->lane[i]->sampler), j->calls);
+    }
+}
+
+static int finish_lane(struct cn_engine *e, struct cn_lane *l, struct cn_err *err)
+{
+    struct cn_finish *f;
+
+    if (!cn_lane_is_finite(l))
+        return cn_fail(err, CN_EINTERNAL,
+                       "image %d of model \"%s\" ended in values that are not numbers: the model, "
+                       "its precision, or the strength of a control is at fault",
+                       l->image, l->job->base->name);
+    f = cn_finish_new(l, err);
+    if (f == NULL)
+        return err->code;
+    l->job->finishing++;
+    cn_crew_finish(e, f);
+    return CN_OK;
+}
+
+static int finish_lanes(struct cn_engine *e, const struct line *line, struct cn_err *err)
+{
+    for (int i = 0; i < line->n; i++) {
+        struct cn_lane *l = line->lane[i];
+        struct cn_err why = CN_ERR_INIT;
+        int rc;
+
+        if (!cn_sampler_done(l->sampler))
+            continue;
+        rc = finish_lane(e, l, &why);
+        if (lacks_memory(rc)) {
+            struct cn_err again = CN_ERR_INIT;
+
+            cn_engine_drop_caches(e);
+            rc = finish_lane(e, l, &again);
+            why = again;
+        }
+        if (rc == CN_EDEVICE) {
+            if (err != NULL)
+                *err = why;
+            return rc;
+        }
+        if (rc < 0) { /* this takes all lanes of the job, also later ones of the line */
+            struct cn_job *j = l->job;
+            struct line rest = {.n = 0};
+
+            for (int k = i + 1; k < line->n; k++)
+                if (line->lane[k]->job != j)
+                    rest.lane[rest.n++] = line->lane[k];
+            fail_job(e, j, rc, &why);
+            return finish_lanes(e, &rest, err);
+        }
+        remove_lane(e, l);
+    }
+    return CN_OK;
+}
+
+static int step(struct cn_engine *e, struct cn_err *err)
+{
+    struct cn_step_cost spent = {0};
+    struct cn_err why = CN_ERR_INIT;
+    double cost[CN_ENGINE_MAX_BATCH], start = cn_now_s();
+    struct line line = {.n = 0};
+    int rc;
+
+    choose(e, &line);
+    for (int i = 0; i < line.n; i++)
+        cost[i] = cost_of(line.lane[i]);
+    rc = cn_group_step(e, line.lane[0]->job->group, line.lane, line.n, &spent, &why);
+    if (lacks_memory(rc)) {
+        why = (struct cn_err)CN_ERR_INIT;
+        cn_engine_drop_caches(e);
+        line.n = 1;
+        rc = cn_group_step(e, line.lane[0]->job->group, line.lane, line.n, &spent, &why);
+    }
+    if (rc == CN_EDEVICE) {
+        if (err != NULL)
+            *err = why;
+        return rc;
+    }
+    if (rc < 0) {
+        struct cn_job *j[CN_ENGINE_MAX_BATCH];
+
+        for (int i = 0; i < line.n; i++)
+            j[i] = line.lane[i]->job;
+        for (int i = 0; i < line.n; i++)
+            fail_job(e, j[i], rc, &why);
+        return CN_OK;
+    }
+    account(e, &line, cost, &spent);
+    e->step_ms = (cn_now_s() - start) * 1e3 - spent.load_ms;
+    rc = finish_lanes(e, &line, err);
+    if (e->opts.hooks.beat != NULL)
+        e->opts.hooks.beat(e->opts.hooks.ctx, e->n_lanes, line.n, e->step_ms);
+    return rc;
+}
+
+/* ---- the owner's functions ---- */
+
+int cn_engine_begin(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
+                    struct cn_err *err)
+{
+    struct cn_job **at = &e->jobs, *j;
+    int rc = cn_crew_start(e, err);
+
+    if (rc < 0 || (rc = cn_job_new(e, spec, cb, &j, err)) < 0)
+        return rc;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = j;
+    cn_crew_read(e, j);
+    return CN_OK;
+}
+
+bool cn_engine_busy(const struct cn_engine *e)
+{
+    return e->n_lanes > 0 || e->again || cn_crew_has_news(e);
+}
+
+void cn_engine_wait(struct cn_engine *e)
+{
+    if (!cn_engine_busy(e) && e->jobs != NULL)
+        cn_crew_wait(e);
+}
+
+int cn_engine_lanes(const struct cn_engine *e)
+{
+    return e->n_lanes;
+}
+
+static int turn(struct cn_engine *e, struct cn_err *err)
+{
+    int rc;
+
+    e->again = false;
+    if ((rc = take_back(e, err)) < 0)
+        return rc;
+    end_jobs(e);
+    if ((rc = prepare_newcomers(e, err)) < 0)
+        return rc;
+    start_lanes(e);
+    if (e->n_lanes > 0 && (rc = step(e, err)) < 0)
+        return rc;
+    end_jobs(e);
+    cn_engine_trim(e); /* steps and decoders load what they need when they run first */
+    cn_engine_tell_models(e);
+    return CN_OK;
+}
+
+int cn_engine_turn(struct cn_engine *e, struct cn_err *err)
+{
+    int rc = e->crew != NULL ? turn(e, err) : CN_OK;
+
+    if (rc < 0) /* nobody is called for what is lost */
+        cn_crew_stop(e);
+    return rc;
+}
+
+void cn_engine_drop_jobs(struct cn_engine *e)
+{
+    cn_crew_stop(e);
+    while (e->lanes != NULL)
+        remove_lane(e, e->lanes);
+    while (e->jobs != NULL) {
+        e->jobs->finishing = 0;
+        drop_job(e, e->jobs);
+    }
+}
+
+/* ---- one job from beginning to end ---- */
+
+struct alone {
+    struct cn_engine_cb cb;
+    bool over;
+    int rc;
+    struct cn_err err;
+};
+
+static bool alone_cancelled(void *ctx)
+{
+    const struct alone *a = ctx;
+
+    return a->cb.cancelled != NULL && a->cb.cancelled(a->cb.ctx);
+}
+
+static void alone_progress(void *ctx, int image, int step_of, int steps)
+{
+    const struct alone *a = ctx;
+
+    if (a->cb.progress != NULL)
+        a->cb.progress(a->cb.ctx, image, step_of, steps);
+}
+
+static void alone_preview(void *ctx, const struct cn_engine_image *m, int step_of)
+{
+    const struct alone *a = ctx;
+
+    if (a->cb.preview != NULL)
+        a->cb.preview(a->cb.ctx, m, step_of);
+}
+
+static int alone_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
+{
+    const struct alone *a = ctx;
+
+    return a->cb.image(a->cb.ctx, m, err);
+}
+
+static void alone_stage(void *ctx, enum cn_engine_stage stage, double ms)
+{
+    const struct alone *a = ctx;
+
+    if (a->cb.stage != NULL)
+        a->cb.stage(a->cb.ctx, stage, ms);
+}
+
+static void alone_step(void *ctx, double control_ms, double unet_ms)
+{
+    const struct alone *a = ctx;
+
+    if (a->cb.step != NULL)
+        a->cb.step(a->cb.ctx, control_ms, unet_ms);
+}
+
+static void alone_end(void *ctx, int rc, const struct cn_err *err)
+{
+    struct alone *a = ctx;
+
+    a->over = true;
+    a->rc = rc;
+    a->err = *err;
+    if (a->cb.end != NULL)
+        a->cb.end(a->cb.ctx, rc, err);
+}
+
+int cn_engine_run(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
+                  struct cn_err *err)
+{
+    struct alone a = {.cb = *cb, .err = CN_ERR_INIT};
+    struct cn_engine_cb own = {.ctx = &a,
+                               .cancelled = alone_cancelled,
+                               .progress = alone_progress,
+                               .preview = cb->preview ? alone_preview : NULL,
+                               .image = alone_image,
+                               .stage = alone_stage,
+                               .step = alone_step,
+                               .end = alone_end};
+    int rc = cn_engine_begin(e, spec, &own, err);
+
+    if (rc < 0)
+        return rc;
+    while (rc == CN_OK && !a.over) {
+        cn_engine_wait(e);
+        rc = cn_engine_turn(e, err);
+    }
+    if (rc < 0) { /* the crew must not call what is on this stack */
+        cn_engine_drop_jobs(e);
+        return rc;
+    }
+    if (a.rc < 0 && err != NULL)
+        *err = a.err;
+    return a.rc;
+}

@@ -1,0 +1,104 @@
+/* Fleet. */
+#include "base/base.h"
+#include "fleet.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_ARGS = 64, MAX_FLEET = CN_CONF_DEVICES * CN_CONF_COUNT };
+
+/* The program that the configuration names; else the one beside this program (a build tree), else
+ * the installed one. */
+static char *program_for(const struct cn_conf *c, const char *device)
+{
+    const char *name =
+        strncmp(device, "cuda", 4) == 0 ? "controlnet-worker-cuda" : "controlnet-worker";
+    char self[512];
+    ssize_t n;
+    char *path;
+
+    if (c->program[0] != '\0')
+        return cn_xstrdup(c->program);
+    n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[n < 0 ? 0 : n] = '\0';
+    if (strrchr(self, '/') != NULL)
+        *strrchr(self, '/') = '\0';
+    path = cn_xprintf("%s/%s", self, name);
+    if (access(path, X_OK) != 0) {
+        free(path);
+        path = cn_xprintf(CN_LIBEXECDIR "/%s", name);
+    }
+    return path;
+}
+
+static void add(char **args, int *n, const char *option, char *value)
+{
+    CN_ASSERT(*n + 3 <= MAX_ARGS);
+    args[(*n)++] = cn_xstrdup(option);
+    args[(*n)++] = value;
+}
+
+/* 0 leaves it to the worker. */
+static void add_number(char **args, int *n, const char *option, int value)
+{
+    if (value != 0)
+        add(args, n, option, cn_xprintf("%d", value));
+}
+
+static char **args_for(const struct cn_conf *c, const char *device)
+{
+    char **args = cn_xcalloc(MAX_ARGS, sizeof(*args));
+    char *dirs = cn_xstrdup(c->dirs), *rest = dirs, *dir;
+    int n = 0;
+
+    add(args, &n, "--backend", cn_xstrdup(device));
+    add(args, &n, "--threads", cn_xprintf("%d", c->threads));
+    add_number(args, &n, "--lanes", c->lanes);
+    add_number(args, &n, "--max-batch", c->max_batch);
+    add_number(args, &n, "--memory-mb", c->memory_mb);
+    if (c->default_model[0] != '\0')
+        add(args, &n, "--default", cn_xstrdup(c->default_model));
+    while (n + 3 <= MAX_ARGS && (dir = strsep(&rest, ":")) != NULL)
+        if (dir[0] != '\0')
+            add(args, &n, "--models", cn_xstrdup(dir));
+    free(dirs);
+    return args;
+}
+
+static void add_device(struct cn_fleet *f, const struct cn_conf *c, const char *device)
+{
+    for (int i = 0; i < c->count && f->n < MAX_FLEET; i++)
+        f->worker[f->n++] = (struct cn_dispatch_worker){.program = program_for(c, device),
+                                                        .args = (const char *const *)
+                                                            args_for(c, device),
+                                                        .device = cn_xstrdup(device)};
+}
+
+void cn_fleet_init(struct cn_fleet *ret, const struct cn_conf *c)
+{
+    char *list = cn_xstrdup(c->devices[0] != '\0' ? c->devices : c->backend), *rest = list, *device;
+
+    ret->n = 0;
+    ret->worker = cn_xcalloc(MAX_FLEET, sizeof(*ret->worker));
+    while ((device = strsep(&rest, " ,")) != NULL)
+        if (device[0] != '\0')
+            add_device(ret, c, device);
+    free(list);
+}
+
+void cn_fleet_release(struct cn_fleet *f)
+{
+    for (int i = 0; i < f->n; i++) {
+        char **args = (char **)f->worker[i].args;
+
+        for (char **a = args; *a != NULL; a++)
+            free(*a);
+        free(args);
+        free((char *)f->worker[i].program);
+        free((char *)f->worker[i].device);
+    }
+    free(f->worker);
+    *f = (struct cn_fleet){NULL, 0};
+}

@@ -1,0 +1,308 @@
+/* The database: tables, statements, and what SQLite's codes mean here. */
+#include "base/base.h"
+#include "store/store_priv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Entry i brings a database of version i to version i + 1. */
+static const char *const migration[CN_STORE_VERSION] = {
+    "create table jobs ("
+    " seq integer primary key autoincrement, id text not null unique, tenant text not null,"
+    " state text not null, attempt integer not null, deaths integer not null,"
+    " priority integer not null, cost real not null, n integer not null, model text not null,"
+    " created integer not null, started integer not null default 0,"
+    " ended integer not null default 0, deadline integer not null,"
+    " gone integer not null default 0, code integer not null default 0,"
+    " msg text not null default '', place text not null default '',"
+    " spec blob not null, lens blob not null);"
+    "create index jobs_state on jobs(state, created desc, id desc);"
+    "create index jobs_tenant_state on jobs(tenant, state, created desc, id desc);"
+    "create index jobs_created on jobs(created desc, id desc);"
+    "create index jobs_tenant on jobs(tenant, created desc, id desc);"
+    "create index jobs_ended on jobs(ended) where ended > 0 and gone = 0;"
+    "create index jobs_gone on jobs(ended) where gone = 1;"
+    "create table payload (job integer primary key, spec blob not null);"
+    "create table results ("
+    " job text not null, k integer not null, file text not null, bytes integer not null,"
+    " seed integer not null, format text not null, width integer not null,"
+    " height integer not null, primary key (job, k)) without rowid;"
+    "create table keys ("
+    " tenant text not null, route text not null, key text not null, fingerprint blob not null,"
+    " job text not null, created integer not null, primary key (tenant, route, key)) without rowid;"
+    "create index keys_created on keys(created);"};
+
+#define JOB_COLUMNS                                                                                \
+    "id, tenant, state, attempt, deaths, priority, cost, n, created, started, ended, deadline,"    \
+    " gone, code, msg, place, spec, lens"
+
+/* ?1 and ?2: the last one of the page before; ?3: state, ?5: tenant, where they are asked for. */
+#define LIST(which)                                                                                \
+    "select " JOB_COLUMNS " from jobs where " which " and (created, id) < (?1, ?2)"                \
+    " order by created desc, id desc limit ?4"
+
+static const char *const sql[CN_SQL_COUNT] = {
+    [CN_SQL_BEGIN] = "begin immediate",
+    [CN_SQL_COMMIT] = "commit",
+    [CN_SQL_ROLLBACK] = "rollback",
+    [CN_SQL_ADD] = "insert into jobs (id, tenant, state, attempt, deaths, priority, cost, n, model,"
+                   " created, deadline, spec, lens)"
+                   " values (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [CN_SQL_ADD_PAYLOAD] =
+        "insert into payload (job, spec) values ((select seq from jobs where id = ?), ?)",
+    [CN_SQL_ADD_KEY] = "insert or replace into keys (tenant, route, key, fingerprint, job, created)"
+                       " values (?, ?, ?, ?, ?, ?)",
+    [CN_SQL_START] = "update jobs set state = ?, attempt = ?, deaths = ?, started = ?"
+                     " where id = ? and state in ('queued', 'running')",
+    [CN_SQL_STATE] = "select state, code, msg, place, n, (select count(*) from results"
+                     " where job = jobs.id) from jobs where id = ?",
+    [CN_SQL_HAS_RESULT] = "select 1 from results where job = ? and k = ?",
+    [CN_SQL_ADD_RESULT] = "insert into results (job, k, file, bytes, seed, format, width, height)"
+                          " select id, ?, ?, ?, ?, ?, ?, ? from jobs"
+                          " where id = ? and state in ('queued', 'running')",
+    [CN_SQL_END] = "update jobs set state = ?, attempt = ?, deaths = ?, started = ?, ended = ?,"
+                   " code = ?, msg = ?, place = ?"
+                   " where id = ? and state in ('queued', 'running')",
+    [CN_SQL_PAYLOAD_BYTES] =
+        "select length(spec) from payload where job = (select seq from jobs where id = ?)",
+    [CN_SQL_DROP_PAYLOAD] = "delete from payload where job = (select seq from jobs where id = ?)",
+    [CN_SQL_REQUEUE] = "update jobs set state = 'queued', attempt = attempt + 1, started = 0"
+                       " where state = 'running'",
+    [CN_SQL_USED] = "select coalesce((select sum(bytes) from results), 0) +"
+                    " coalesce((select sum(length(spec)) from payload), 0)",
+    [CN_SQL_OLD_RESULTS] =
+        "select id from jobs where ended > 0 and gone = 0 and ended < ? order by ended limit 100",
+    [CN_SQL_FILES] = "select file, bytes from results where job = ?",
+    [CN_SQL_DROP_RESULTS] = "delete from results where job = ?",
+    [CN_SQL_GONE] = "update jobs set gone = 1 where id = ?",
+    [CN_SQL_FORGET] = "delete from jobs where seq in"
+                      " (select seq from jobs where gone = 1 and ended < ? limit 500)",
+    [CN_SQL_FORGET_KEYS] = "delete from keys where (tenant, route, key) in"
+                           " (select tenant, route, key from keys where created < ? limit 500)",
+    [CN_SQL_VACUUM] = "pragma incremental_vacuum(256)",
+    [CN_SQL_GET] = "select " JOB_COLUMNS " from jobs where id = ?",
+    [CN_SQL_SPEC] = "select spec from payload where job = (select seq from jobs where id = ?)",
+    [CN_SQL_RESULTS] = "select k, seed, format, width, height, bytes, file from results"
+                       " where job = ? order by k limit ?",
+    [CN_SQL_RESULT] = "select k, seed, format, width, height, bytes, file from results"
+                      " where job = ? and k = ?",
+    [CN_SQL_LIST] = LIST("?3 = '' and ?5 = ''"),
+    [CN_SQL_LIST_STATE] = LIST("state = ?3 and ?5 = ''"),
+    [CN_SQL_LIST_TENANT] = LIST("?3 = '' and tenant = ?5"),
+    [CN_SQL_LIST_TENANT_STATE] = LIST("state = ?3 and tenant = ?5"),
+    [CN_SQL_UNFINISHED] = "select " JOB_COLUMNS " from jobs where state = 'queued' order by seq",
+    [CN_SQL_FIND_KEY] = "select job, fingerprint from keys"
+                        " where tenant = ? and route = ? and key = ? and created >= ?",
+};
+
+/* ---- failures ---- */
+
+int cn_db_fail(struct cn_db *db, int rc, struct cn_err *err)
+{
+    const char *text = db->h != NULL ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc);
+
+    switch (rc & 0xff) {
+    case SQLITE_NOMEM:
+        return cn_fail(err, CN_ENOMEM, "no memory for the job store");
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return cn_fail(err, CN_EBUSY, "the job store is busy: %s", text);
+    case SQLITE_FULL:
+        return cn_fail(err, CN_ESTORAGE, "there is no room left in the job store");
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISUSE:
+    case SQLITE_ERROR:
+        return cn_fail(err, CN_EINTERNAL, "the job store: %s", text);
+    default:
+        return cn_fail(err, CN_ESTORAGE, "the job store cannot be used: %s", text);
+    }
+}
+
+/* ---- statements ---- */
+
+static int bind_one(sqlite3_stmt *st, int at, char kind, va_list *args)
+{
+    const void *data;
+
+    switch (kind) {
+    case 't':
+        return sqlite3_bind_text(st, at, va_arg(*args, const char *), -1, SQLITE_STATIC);
+    case 'i':
+        return sqlite3_bind_int64(st, at, va_arg(*args, int64_t));
+    case 'd':
+        return sqlite3_bind_double(st, at, va_arg(*args, double));
+    default:
+        data = va_arg(*args, const void *);
+        return sqlite3_bind_blob64(st, at, data == NULL ? "" : data, va_arg(*args, size_t),
+                                   SQLITE_STATIC);
+    }
+}
+
+static sqlite3_stmt *bind_all(struct cn_db *db, enum cn_sql which, struct cn_err *err,
+                              const char *format, va_list *args)
+{
+    sqlite3_stmt **st = &db->stmt[which];
+    int rc = SQLITE_OK;
+
+    if (*st == NULL)
+        rc = sqlite3_prepare_v3(db->h, sql[which], -1, SQLITE_PREPARE_PERSISTENT, st, NULL);
+    else
+        sqlite3_reset(*st);
+    for (int i = 0; rc == SQLITE_OK && format[i] != '\0'; i++)
+        rc = bind_one(*st, i + 1, format[i], args);
+    if (rc == SQLITE_OK)
+        return *st;
+    cn_db_fail(db, rc, err);
+    return NULL;
+}
+
+sqlite3_stmt *cn_db_bind(struct cn_db *db, enum cn_sql which, struct cn_err *err,
+                         const char *format, ...)
+{
+    sqlite3_stmt *st;
+    va_list args;
+
+    va_start(args, format);
+    st = bind_all(db, which, err, format, &args);
+    va_end(args);
+    return st;
+}
+
+int cn_db_step(struct cn_db *db, sqlite3_stmt *st, struct cn_err *err)
+{
+    int rc = sqlite3_step(st);
+
+    if (rc == SQLITE_ROW)
+        return 1;
+    if (rc == SQLITE_DONE) {
+        sqlite3_reset(st);
+        return 0;
+    }
+    cn_db_fail(db, rc, err);
+    sqlite3_reset(st);
+    return err != NULL ? err->code : CN_ESTORAGE;
+}
+
+int cn_db_run(struct cn_db *db, enum cn_sql which, struct cn_err *err, const char *format, ...)
+{
+    struct cn_err mine = CN_ERR_INIT;
+    sqlite3_stmt *st;
+    va_list args;
+    int rc;
+
+    va_start(args, format);
+    st = bind_all(db, which, &mine, format, &args);
+    va_end(args);
+    rc = st == NULL ? mine.code : cn_db_step(db, st, &mine);
+    if (rc > 0) { /* pragmas may answer */
+        sqlite3_reset(st);
+        rc = CN_OK;
+    }
+    if (rc < 0 && err != NULL && err->code == 0)
+        *err = mine;
+    return rc;
+}
+
+void cn_db_text(sqlite3_stmt *st, int column, char *text, size_t size)
+{
+    const char *value = (const char *)sqlite3_column_text(st, column);
+
+    snprintf(text, size, "%s", value == NULL ? "" : value);
+}
+
+/* ---- opening ---- */
+
+static int run_text(struct cn_db *db, const char *text, struct cn_err *err)
+{
+    int rc = sqlite3_exec(db->h, text, NULL, NULL, NULL);
+
+    return rc == SQLITE_OK ? CN_OK : cn_db_fail(db, rc, err);
+}
+
+static int number_of(struct cn_db *db, const char *text, int *ret, struct cn_err *err)
+{
+    sqlite3_stmt *st;
+    int rc = sqlite3_prepare_v2(db->h, text, -1, &st, NULL);
+
+    if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        *ret = sqlite3_column_int(st, 0);
+        rc = SQLITE_OK;
+    }
+    if (rc != SQLITE_OK)
+        cn_db_fail(db, rc, err);
+    sqlite3_finalize(st);
+    return rc == SQLITE_OK ? CN_OK : CN_ESTORAGE;
+}
+
+static int migrate(struct cn_db *db, const char *path, struct cn_err *err)
+{
+    char text[64];
+    int version = 0, rc;
+
+    if ((rc = number_of(db, "pragma user_version", &version, err)) < 0)
+        return rc;
+    if (version > CN_STORE_VERSION)
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\" was written by a newer release (its version is %d, this program "
+                       "knows %d)",
+                       path, version, CN_STORE_VERSION);
+    for (; version < CN_STORE_VERSION; version++) {
+        snprintf(text, sizeof(text), "pragma user_version = %d; commit", version + 1);
+        if ((rc = run_text(db, "begin immediate", err)) < 0)
+            return rc;
+        if ((rc = run_text(db, migration[version], err)) < 0 ||
+            (rc = run_text(db, text, err)) < 0) {
+            run_text(db, "rollback", NULL);
+            return rc;
+        }
+    }
+    return CN_OK;
+}
+
+/* A commit that returned is on the disk (synchronous=FULL: the WAL is flushed at each commit). The
+ * file gives back what deleted rows leave (auto_vacuum), and the WAL does not stay large. */
+static int prepare_writer(struct cn_db *db, const char *path, struct cn_err *err)
+{
+    int rc;
+
+    if ((rc = run_text(db,
+                       "pragma auto_vacuum = incremental;"
+                       "pragma journal_mode = wal;"
+                       "pragma synchronous = full;"
+                       "pragma journal_size_limit = 16777216",
+                       err)) < 0)
+        return rc;
+    return migrate(db, path, err);
+}
+
+int cn_db_open(struct cn_db *db, const char *path, const char *vfs, bool writable,
+               struct cn_err *err)
+{
+    int flags = SQLITE_OPEN_NOMUTEX |
+                (writable ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+    int rc;
+
+    memset(db, 0, sizeof(*db));
+    rc = sqlite3_open_v2(path, &db->h, flags, vfs);
+    if (rc != SQLITE_OK) {
+        cn_db_fail(db, rc, err);
+        cn_err_prefix(err, "\"%s\"", path);
+        cn_db_close(db);
+        return CN_ESTORAGE;
+    }
+    sqlite3_extended_result_codes(db->h, 1);
+    sqlite3_busy_timeout(db->h, writable ? 5000 : 0);
+    rc = writable ? prepare_writer(db, path, err) : CN_OK;
+    if (rc < 0)
+        cn_db_close(db);
+    return rc;
+}
+
+void cn_db_close(struct cn_db *db)
+{
+    for (int i = 0; i < CN_SQL_COUNT; i++)
+        sqlite3_finalize(db->stmt[i]);
+    sqlite3_close(db->h);
+    memset(db, 0, sizeof(*db));
+}

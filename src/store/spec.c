@@ -1,0 +1,67 @@
+/* A job's description as rows: small for tables and lists, whole for the worker. Any thread. */
+#include "base/base.h"
+#include "store/store_priv.h"
+#include "wire/spec.h"
+
+#include <string.h>
+
+enum { IMAGES = 2 + CN_MAX_CONTROLS, LENS_BYTES = 8 * IMAGES };
+
+#define PAYLOAD_MAX ((size_t)256 << 20)
+#define LIGHT_MAX   ((size_t)4 << 20)
+
+/* All images of a description, in a fixed order. */
+static int images_of(struct cn_spec *s, struct cn_blob *image[IMAGES])
+{
+    int n = 0;
+
+    image[n++] = &s->init_image;
+    image[n++] = &s->mask;
+    for (int i = 0; i < s->n_controls; i++)
+        image[n++] = &s->control[i].image;
+    return n;
+}
+
+int cn_store_pack(const struct cn_spec *s, struct cn_buf *light, struct cn_buf *lens,
+                  struct cn_buf *payload, struct cn_err *err)
+{
+    struct cn_pack lp = {.buf = light, .err = err}, np = {.buf = lens, .err = err},
+                   pp = {.buf = payload, .err = err};
+    struct cn_spec copy = *s; /* borrows all strings */
+    struct cn_blob *image[IMAGES];
+    int n = images_of(&copy, image);
+    size_t bytes = 0;
+
+    cn_buf_init(light, LIGHT_MAX);
+    cn_buf_init(lens, LENS_BYTES);
+    cn_buf_init(payload, PAYLOAD_MAX);
+    for (int i = 0; i < n; i++) {
+        cn_put_u64(&np, image[i]->len);
+        bytes += image[i]->len;
+        *image[i] = (struct cn_blob){NULL, 0};
+    }
+    cn_wire_put_spec(&lp, &copy);
+    if (bytes > 0)
+        cn_wire_put_spec(&pp, s);
+    return lp.rc < 0 ? lp.rc : np.rc < 0 ? np.rc : pp.rc;
+}
+
+bool cn_store_unpack(const void *light, size_t n, const void *lens, size_t n_lens,
+                     struct cn_spec *ret)
+{
+    struct cn_unpack u = {.p = light, .left = n}, lu = {.p = lens, .left = n_lens};
+    struct cn_blob *image[IMAGES];
+    int count;
+
+    if (cn_wire_get_spec(&u, ret) < 0)
+        return false;
+    count = images_of(ret, image);
+    for (int i = 0; i < count; i++)
+        if (image[i]->data == NULL)
+            image[i]->len = (size_t)cn_get_u64(&lu);
+    if (cn_unpack_end(&u, "job", NULL) < 0 || (n_lens > 0 && lu.rc < 0)) {
+        cn_spec_release(ret);
+        return false;
+    }
+    return true;
+}

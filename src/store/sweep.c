@@ -1,0 +1,163 @@
+/* The database's life: its opening, commits, and what goes when its time is over. Thread only. */
+#include "base/base.h"
+#include "store/store_priv.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OLD_JOBS = 100 };
+
+/* ---- opening ---- */
+
+static int read_used(struct cn_store *s, struct cn_err *err)
+{
+    sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_USED, err, "");
+    int rc = st == NULL ? err->code : cn_db_step(&s->w_db, st, err);
+
+    if (rc > 0) {
+        s->w_used = sqlite3_column_int64(st, 0);
+        sqlite3_reset(st);
+        rc = CN_OK;
+    }
+    return rc;
+}
+
+int cn_store_open_db(struct cn_store *s, struct cn_err *err)
+{
+    char *path = cn_xprintf("%s/jobs.db", s->dir);
+    int rc;
+
+    cn_store_clean_tmp(s);
+    if ((rc = cn_db_open(&s->w_db, path, s->vfs, true, err)) == CN_OK &&
+        ((rc = cn_db_run(&s->w_db, CN_SQL_REQUEUE, err, "")) < 0 || (rc = read_used(s, err)) < 0))
+        cn_db_close(&s->w_db);
+    free(path);
+    if (rc < 0)
+        return rc;
+    s->facts.used_bytes = (uint64_t)s->w_used;
+    cn_store_orphans_begin(s);
+    cn_store_free_space(s);
+    return CN_OK;
+}
+
+/* The last connection that closes writes the WAL back; then others may have the directory. */
+void cn_store_close_db(struct cn_store *s)
+{
+    if (s->w_orphans != NULL)
+        closedir(s->w_orphans);
+    s->w_orphans = NULL;
+    cn_db_close(&s->w_db);
+    if (s->w_lock_fd >= 0)
+        close(s->w_lock_fd);
+    s->w_lock_fd = -1;
+}
+
+int cn_store_commit(struct cn_store *s, struct cn_err *err)
+{
+    int rc = cn_db_run(&s->w_db, CN_SQL_COMMIT, err, "");
+
+    if (rc < 0) {
+        if (!sqlite3_get_autocommit(s->w_db.h))
+            cn_db_run(&s->w_db, CN_SQL_ROLLBACK, NULL, "");
+        return rc;
+    }
+    s->w_used += s->w_delta;
+    s->w_delta = 0;
+    uv_mutex_lock(&s->lock);
+    s->facts.commits++;
+    s->facts.used_bytes = (uint64_t)s->w_used;
+    uv_mutex_unlock(&s->lock);
+    cn_store_remove_doomed(s);
+    return CN_OK;
+}
+
+/* ---- sweeping ---- */
+
+/* The rows go with the commit, the files after it. */
+static int drop_results(struct cn_store *s, const char *id, struct cn_err *err)
+{
+    sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_FILES, err, "t", id);
+    int rc = st == NULL ? CN_ESTORAGE : 1;
+
+    while (st != NULL && (rc = cn_db_step(&s->w_db, st, err)) > 0) {
+        char *path = cn_xprintf("%s/results/%s", s->dir, sqlite3_column_text(st, 0));
+
+        s->w_delta -= sqlite3_column_int64(st, 1);
+        cn_store_doom(s, path);
+        free(path);
+    }
+    if (rc < 0 || (rc = cn_db_run(&s->w_db, CN_SQL_DROP_RESULTS, err, "t", id)) < 0)
+        return rc;
+    return cn_db_run(&s->w_db, CN_SQL_GONE, err, "t", id);
+}
+
+static int old_jobs(struct cn_store *s, int64_t before_us, char id[OLD_JOBS][CN_STORE_ID],
+                    struct cn_err *err)
+{
+    sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_OLD_RESULTS, err, "i", before_us);
+    int n = 0, rc = st == NULL ? CN_ESTORAGE : 1;
+
+    while (st != NULL && n < OLD_JOBS && (rc = cn_db_step(&s->w_db, st, err)) > 0)
+        cn_db_text(st, 0, id[n++], CN_STORE_ID);
+    if (rc > 0)
+        sqlite3_reset(st);
+    return rc < 0 ? rc : n;
+}
+
+struct limits {
+    int64_t results_us, tombs_us, keys_us; /* what ended (keys: began) before is over */
+};
+
+static struct limits limits_now(struct cn_store *s)
+{
+    int64_t now = cn_wall_us();
+    struct limits l;
+
+    uv_mutex_lock(&s->lock);
+    l.results_us = now - s->result_ttl_us;
+    l.tombs_us = l.results_us - s->tombstone_ttl_us;
+    uv_mutex_unlock(&s->lock);
+    l.keys_us = now - s->o.key_ttl_s * INT64_C(1000000);
+    return l;
+}
+
+/* Inside a transaction: the number of rows it touched, or negative. */
+static int sweep_rows(struct cn_store *s, const struct limits *l, struct cn_err *err)
+{
+    char id[OLD_JOBS][CN_STORE_ID];
+    int n = old_jobs(s, l->results_us, id, err), rc = n;
+
+    for (int i = 0; i < n && rc >= 0; i++)
+        rc = drop_results(s, id[i], err);
+    if (rc < 0 || (rc = cn_db_run(&s->w_db, CN_SQL_FORGET, err, "i", l->tombs_us)) < 0)
+        return rc;
+    n += sqlite3_changes(s->w_db.h);
+    if ((rc = cn_db_run(&s->w_db, CN_SQL_FORGET_KEYS, err, "i", l->keys_us)) < 0)
+        return rc;
+    return n + sqlite3_changes(s->w_db.h);
+}
+
+bool cn_store_sweep_some(struct cn_store *s, struct cn_err *err)
+{
+    struct cn_err mine = CN_ERR_INIT;
+    struct limits l = limits_now(s);
+    int n;
+
+    cn_store_free_space(s);
+    s->w_delta = 0;
+    if (cn_db_run(&s->w_db, CN_SQL_BEGIN, &mine, "") == CN_OK) {
+        n = sweep_rows(s, &l, &mine);
+        if (n < 0)
+            cn_db_run(&s->w_db, CN_SQL_ROLLBACK, NULL, "");
+        else if (cn_store_commit(s, &mine) == CN_OK && n > 0)
+            return true;
+    }
+    cn_db_run(&s->w_db, CN_SQL_VACUUM, NULL, "");
+    if (mine.code != 0 && err != NULL && err->code == 0)
+        *err = mine;
+    return false;
+}

@@ -1,0 +1,183 @@
+"""Many jobs of all kinds, with cancels, killed workers and bad input: nothing grows, none is stuck.
+
+CN_SOAK sets how many jobs (500 in make check); the measure begins when a tenth of them is done."""
+import collections
+import http.client
+import json
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+
+from cn_e2e import QUICK, SLOW, Case, Daemon, main, png_size, sanitized
+from cn_load import Watch
+
+JOBS = int(os.environ.get("CN_SOAK", "200" if QUICK or sanitized() else "500"))
+JSON = {"Content-Type": "application/json"}
+FINAL = ("succeeded", "failed", "cancelled", "expired")
+
+
+class Soak(Case):
+    def setUp(self):
+        self.lock = threading.Lock()
+        self.done = 0
+        self.counts = collections.Counter()
+        self.wrong = []
+        self.ids = []
+
+    # ---- kinds of jobs: each returns what it was, or raises AssertionError ----
+
+    def spec(self, rnd, **more):
+        return dict({"prompt": "step=1", "steps": rnd.randint(1, 8), "seed": rnd.randint(0, 9999),
+                     "width": 64, "height": rnd.choice((64, 128))}, **more)
+
+    def sync_png(self, d, rnd):
+        s = self.spec(rnd)
+        r = d.images(s)
+        assert r.status == 200, (r.status, r.body)
+        assert png_size(r.body) == (64, s["height"])
+
+    def sync_json(self, d, rnd):
+        r = d.images(self.spec(rnd, n=rnd.randint(1, 3)), "application/json")
+        assert r.status == 200, (r.status, r.body)
+
+    def submit(self, d, spec):
+        r = d.request("POST", "/v1/jobs", json.dumps(spec), JSON)
+        assert r.status == 202, (r.status, r.body)
+        with self.lock:
+            self.ids.append(json.loads(r.body)["id"])
+        return "/v1/jobs/" + json.loads(r.body)["id"]
+
+    def wait(self, d, path):
+        end = time.monotonic() + 60 * SLOW
+        while True:
+            job = json.loads(d.get(path).body)
+            if job["status"] in FINAL:
+                return job
+            assert time.monotonic() < end, job
+            time.sleep(0.02)
+
+    def polled(self, d, rnd):
+        path = self.submit(d, self.spec(rnd, n=rnd.randint(1, 2)))
+        job = self.wait(d, path)
+        assert job["status"] == "succeeded", job
+        assert d.get(path + "/images/0").status == 200
+
+    def followed(self, d, rnd):
+        """Its events up to the end."""
+        path = self.submit(d, self.spec(rnd))
+        c = d.connect()
+        try:
+            c.request("GET", path + "/events", headers={"Accept": "text/event-stream"})
+            text = c.getresponse().read()
+            assert b"event: done" in text, text[-300:]
+        finally:
+            c.close()
+
+    def thrown_away(self, d, rnd):
+        """Cancelled while it waits or runs."""
+        path = self.submit(d, self.spec(rnd, steps=60))
+        time.sleep(rnd.random() * 0.05)
+        r = d.request("DELETE", path)
+        assert r.status in (200, 202), (r.status, r.body)
+        job = self.wait(d, path)
+        assert job["status"] in ("cancelled", "succeeded"), job
+
+    def hung_up(self, d, rnd):
+        c = d.connect()
+        c.request("POST", "/v1/images", json.dumps(self.spec(rnd, steps=60)), JSON)
+        time.sleep(rnd.random() * 0.05)
+        c.close()
+
+    def bad(self, d, rnd):
+        body = rnd.choice(('{"prompt":', '{"prompt":"x","steps":-1}', '{"prompt":"x","modell":"y"}',
+                           '[]', '{"prompt":"x","init_image":"AAAA"}', "\x00" * 100))
+        r = d.request("POST", rnd.choice(("/v1/images", "/v1/jobs")), body, JSON)
+        assert 400 <= r.status < 500, (body, r.status)
+
+    def failing(self, d, rnd):
+        path = self.submit(d, self.spec(rnd, prompt="fail=EINTERNAL"))
+        assert self.wait(d, path)["status"] == "failed"
+
+    def killed(self, d, rnd):
+        """A worker dies while it works; its jobs are tried again."""
+        try:
+            os.kill(d.worker_pid(), signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # another thread was faster
+        self.polled(d, rnd)
+
+    # ---- the soak ----
+
+    def choose(self, rnd):
+        x = rnd.random()
+        for share, kind in ((.01, self.thrown_away), (.01, self.hung_up), (.01, self.bad),
+                            (.005, self.failing), (.01 if JOBS <= 1000 else .001, self.killed)):
+            if x < share:
+                return kind
+            x -= share
+        return rnd.choice((self.sync_png, self.sync_json, self.polled, self.followed))
+
+    def client(self, d, k):
+        rnd = random.Random(k)
+        while True:
+            with self.lock:
+                if self.done >= JOBS or len(self.wrong) > 5:
+                    return
+                self.done += 1
+            kind = self.choose(rnd)
+            try:
+                kind(d, rnd)
+            except (AssertionError, OSError, ValueError, http.client.HTTPException) as e:
+                with self.lock:
+                    self.wrong.append((kind.__name__, repr(e)[:300]))
+            with self.lock:
+                self.counts[kind.__name__] += 1
+
+    def rss_of(self, pid):
+        with open("/proc/%d/statm" % pid) as f:
+            return int(f.read().split()[1]) * 4096
+
+    def settled(self, d):
+        d.until(lambda: d.metric("controlnetd_queue_jobs") == 0, 30)
+        d.until(lambda: d.metric("controlnetd_worker_busy") == 0, 30)
+        d.until(lambda: d.get("/readyz").status == 200, 30)
+
+    def test_soak(self):
+        with tempfile.TemporaryDirectory() as tmp, Daemon(
+                "--set", "log.level=warning", "--set", "store.dir=" + os.path.join(tmp, "store"),
+                "--set", "queue.max_attempts=10", fake="capacity=4 lanes=4") as d:
+            w = Watch(d)
+            threads = [threading.Thread(target=self.client, args=(d, k)) for k in range(8)]
+            for t in threads:
+                t.start()
+            while self.done < JOBS / 10:
+                time.sleep(0.01)
+            front, fds = w.rss(), w.fds()
+            samples = []
+            while any(t.is_alive() for t in threads):
+                samples.append(w.rss())
+                time.sleep(0.1)
+            for t in threads:
+                t.join()
+            self.assertEqual(self.wrong, [])
+            self.settled(d)
+            states = collections.Counter(
+                json.loads(d.get("/v1/jobs/" + i).body)["status"] for i in self.ids)
+            self.assertEqual(set(states) - set(FINAL), set())
+            after = w.rss()
+            d.until(lambda: w.fds() <= fds)
+            if os.environ.get("CN_SOAK"):
+                wall, cpu = w.spent()
+                print("%d jobs in %.0f s (%.2f ms CPU of the front each): front %.1f -> %.1f MB "
+                      "(most %.1f), %d fds, %s, states %s" %
+                      (JOBS, wall, 1e3 * cpu / JOBS, front / 1e6, after / 1e6, max(samples) / 1e6,
+                       w.fds(), dict(self.counts), dict(states)))
+            if not sanitized():
+                self.assertLess(after - front, 4 << 20)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+dist_check_SCRIPTS += %reldir%/units.sh %reldir%/rules.sh
+EXTRA_DIST += %reldir%/alerts_test.yml
+TESTS += tests/ops/units.sh tests/ops/rules.sh

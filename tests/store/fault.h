@@ -1,0 +1,24 @@
+/* Disks that fail on demand: a table of file operations and a VFS for SQLite that count what they
+ * do together, and fail the Nth, or all from the Nth on. Any thread; one plan at a time.
+ *
+ *     cn_fault_register();                          -- the VFS "fault", once
+ *     options.io = &cn_fault_io; options.vfs = "fault";
+ *     cn_fault_plan(7, ENOSPC, false);              -- the 7th from now fails
+ */
+#ifndef CN_TESTS_STORE_FAULT_H
+#define CN_TESTS_STORE_FAULT_H
+
+#include "store/store.h"
+
+extern const struct cn_store_io cn_fault_io;
+
+void cn_fault_register(void);
+
+/* at: 1 is the next operation; 0: none fails. lasting: all after it, too. */
+void cn_fault_plan(int at, int error, bool lasting);
+
+/* How many operations were counted since the plan, and how many of them failed. */
+int cn_fault_count(void);
+int cn_fault_failed(void);
+
+#endif

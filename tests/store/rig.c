@@ -1,0 +1,284 @@
+/* Helpers of the store's tests. */
+#include "base/base.h"
+#include "rig.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void on_open(void *arg, int rc, const struct cn_err *err)
+{
+    struct rig *r = arg;
+
+    r->opened++;
+    r->open_rc = rc;
+    snprintf(r->open_why, sizeof(r->open_why), "%s", err != NULL ? err->msg : "");
+}
+
+void rig_init_at(struct rig *r, const char *dir)
+{
+    memset(r, 0, sizeof(*r));
+    uv_loop_init(&r->loop);
+    snprintf(r->dir, sizeof(r->dir), "%s", dir);
+    r->o = (struct cn_store_options)CN_STORE_DEFAULTS;
+    r->o.loop = &r->loop;
+    r->o.dir = r->dir;
+    r->o.sweep_s = 3600;
+    r->o.min_free_percent = 0;
+    r->o.on_open = on_open;
+    r->o.arg = r;
+}
+
+void rig_init(struct rig *r)
+{
+    char dir[] = "/tmp/cn-store-XXXXXX";
+
+    CN_ASSERT(mkdtemp(dir) != NULL);
+    rig_init_at(r, dir);
+}
+
+bool rig_until(struct rig *r, const int *what, int n)
+{
+    int64_t end = cn_now_ns() + INT64_C(60000000000);
+
+    while (*what < n && cn_now_ns() < end)
+        uv_run(&r->loop, UV_RUN_ONCE);
+    return *what >= n;
+}
+
+int rig_open(struct rig *r, struct cn_err *err)
+{
+    int rc;
+
+    r->opened = 0;
+    if ((rc = cn_store_open(&r->o, &r->s, err)) < 0)
+        return rc;
+    CN_ASSERT(rig_until(r, &r->opened, 1));
+    return r->open_rc;
+}
+
+void rig_close(struct rig *r)
+{
+    if (r->s == NULL)
+        return;
+    cn_store_close(r->s);
+    while (!cn_store_gone(r->s))
+        uv_run(&r->loop, UV_RUN_ONCE);
+    cn_store_free(r->s);
+    r->s = NULL;
+}
+
+static void remove_tree(const char *path)
+{
+    DIR *d = opendir(path);
+    const struct dirent *e;
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        char *inner;
+
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        inner = cn_xprintf("%s/%s", path, e->d_name);
+        if (unlink(inner) < 0)
+            remove_tree(inner);
+        free(inner);
+    }
+    if (d != NULL)
+        closedir(d);
+    rmdir(path);
+}
+
+void rig_end(struct rig *r)
+{
+    rig_close(r);
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    CN_ASSERT(uv_loop_close(&r->loop) == 0);
+    remove_tree(r->dir);
+}
+
+void rig_hear(void *arg, const struct cn_store_done *done)
+{
+    struct heard *h = arg;
+
+    h->n++;
+    h->last = *done;
+}
+
+void rig_job(struct cn_store_job *j, const char *tenant, int number, int n)
+{
+    memset(j, 0, sizeof(*j));
+    snprintf(j->id, sizeof(j->id), "%02djob%021d", number % 100, number);
+    snprintf(j->tenant, sizeof(j->tenant), "%s", tenant);
+    j->attempt = 1;
+    j->n = n;
+    j->cost = 7.5;
+    j->created_us = cn_wall_us() + number;
+    j->deadline_us = j->created_us + 1000;
+}
+
+void rig_spec(struct cn_spec *s, int n, size_t image_bytes)
+{
+    cn_spec_init(s);
+    free(s->prompt);
+    s->prompt = cn_xstrdup("a red apple");
+    free(s->model);
+    s->model = cn_xstrdup("emoji");
+    s->n = n;
+    s->seed = UINT64_C(0xfedcba9876543210);
+    if (image_bytes > 0) {
+        s->init_image.data = cn_try_alloc(image_bytes);
+        s->init_image.len = image_bytes;
+        memset(s->init_image.data, 'i', image_bytes);
+    }
+}
+
+int rig_add(struct rig *r, int number, int n, size_t image_bytes)
+{
+    struct heard h = {.n = 0};
+    struct cn_store_job j;
+    struct cn_spec spec;
+    int rc;
+
+    rig_job(&j, "anna", number, n);
+    rig_spec(&spec, n, image_bytes);
+    rc = cn_store_add(r->s, &j, &spec, NULL, rig_hear, &h, NULL);
+    cn_spec_release(&spec);
+    if (rc < 0)
+        return rc;
+    CN_ASSERT(rig_until(r, &h.n, 1));
+    return h.last.rc;
+}
+
+unsigned char *rig_picture(const char *id, int k, size_t bytes)
+{
+    unsigned char *p = cn_try_alloc(bytes);
+
+    for (size_t i = 0; i < bytes; i++)
+        p[i] = (unsigned char)(id[(i + 7) % (CN_STORE_ID - 1)] + k + (int)(i >> 8));
+    return p;
+}
+
+int rig_result(struct rig *r, const char *id, int k, size_t bytes)
+{
+    struct cn_store_result result = {
+        .k = k, .seed = UINT64_MAX - 3, .width = 8, .height = 9, .bytes = bytes};
+    struct heard h = {.n = 0};
+
+    cn_store_result(r->s, id, &result, rig_picture(id, k, bytes), rig_hear, &h);
+    CN_ASSERT(rig_until(r, &h.n, 1));
+    return h.last.rc;
+}
+
+int rig_finish(struct rig *r, const char *id, enum cn_store_state state, struct heard *h)
+{
+    struct cn_store_end end = {.state = state, .attempt = 1, .ended_us = cn_wall_us()};
+    struct heard mine = {.n = 0};
+
+    if (h == NULL)
+        h = &mine;
+    h->n = 0;
+    if (state != CN_STORE_SUCCEEDED)
+        cn_fail(&end.err, CN_ECANCELED, "nobody waits");
+    cn_store_end(r->s, id, &end, rig_hear, h);
+    CN_ASSERT(rig_until(r, &h->n, 1));
+    return h->last.rc;
+}
+
+/* ---- database against files ---- */
+
+static int fault(const char *what, const char *which)
+{
+    fprintf(stderr, "store: %s: %s\n", what, which);
+    return 1;
+}
+
+static int check_one_file(const char *dir, sqlite3_stmt *st)
+{
+    const char *file = (const char *)sqlite3_column_text(st, 0);
+    const char *id = (const char *)sqlite3_column_text(st, 1);
+    int k = sqlite3_column_int(st, 2), bad = 0;
+    size_t bytes = (size_t)sqlite3_column_int64(st, 3);
+    unsigned char *expect = rig_picture(id, k, bytes), *have = cn_try_alloc(bytes + 1);
+    char *path = cn_xprintf("%s/results/%s", dir, file);
+    FILE *f = fopen(path, "rb");
+
+    if (f == NULL)
+        bad = fault("a row without its file", path);
+    else if (fread(have, 1, bytes + 1, f) != bytes || memcmp(have, expect, bytes) != 0)
+        bad = fault("a file with other bytes", path);
+    if (f != NULL)
+        fclose(f);
+    free(path);
+    free(expect);
+    free(have);
+    return bad;
+}
+
+static int each_row(sqlite3 *h, const char *sql, const char *dir,
+                    int (*check)(const char *dir, sqlite3_stmt *st))
+{
+    sqlite3_stmt *st;
+    int bad = 0;
+
+    if (sqlite3_prepare_v2(h, sql, -1, &st, NULL) != SQLITE_OK)
+        return fault("the database cannot be read", sqlite3_errmsg(h));
+    while (sqlite3_step(st) == SQLITE_ROW)
+        bad += check(dir, st);
+    if (sqlite3_reset(st) != SQLITE_OK)
+        bad += fault("the database cannot be read", sqlite3_errmsg(h));
+    sqlite3_finalize(st);
+    return bad;
+}
+
+static int must_be_ok(const char *dir, sqlite3_stmt *st)
+{
+    const char *text = (const char *)sqlite3_column_text(st, 0);
+
+    (void)dir;
+    return strcmp(text, "ok") == 0 ? 0 : fault("integrity", text);
+}
+
+static int must_not_be(const char *dir, sqlite3_stmt *st)
+{
+    return fault(dir, (const char *)sqlite3_column_text(st, 0));
+}
+
+int rig_check(const char *dir)
+{
+    char *path = cn_xprintf("%s/jobs.db", dir);
+    sqlite3 *h;
+    int bad = 0;
+
+    if (sqlite3_open_v2(path, &h, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+        bad = fault("cannot open", path);
+    if (bad == 0) {
+        sqlite3_busy_timeout(h, 10000);
+        bad += each_row(h, "pragma integrity_check", dir, must_be_ok);
+        bad += each_row(h, "select file, job, k, bytes from results", dir, check_one_file);
+        bad += each_row(h,
+                        "select id from jobs where state = 'succeeded' and gone = 0 and n <>"
+                        " (select count(*) from results where job = jobs.id)",
+                        "succeeded without its pictures", must_not_be);
+        bad += each_row(h,
+                        "select id from jobs where state not in ('queued', 'running') and exists"
+                        " (select 1 from payload where job = jobs.seq)",
+                        "a payload of a job that is over", must_not_be);
+        bad += each_row(h,
+                        "select job from results where not exists"
+                        " (select 1 from jobs where id = job)",
+                        "a picture without a job", must_not_be);
+        bad += each_row(h,
+                        "select id from jobs where state in ('queued', 'running')"
+                        " and (ended <> 0 or gone <> 0)",
+                        "a job that is over and is not", must_not_be);
+    }
+    sqlite3_close(h);
+    free(path);
+    return bad;
+}

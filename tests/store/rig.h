@@ -1,0 +1,57 @@
+/* A store in a directory of its own, with a loop to wait on. */
+#ifndef CN_TESTS_STORE_RIG_H
+#define CN_TESTS_STORE_RIG_H
+
+#include "store/store.h"
+
+#include <uv.h>
+
+struct rig {
+    uv_loop_t loop;
+    struct cn_store_options o;
+    struct cn_store *s;
+    char dir[64];
+    int opened; /* calls of on_open */
+    int open_rc;
+    char open_why[400];
+};
+
+/* A new directory under the system's for temporary files; nothing is opened yet. */
+void rig_init(struct rig *r);
+void rig_init_at(struct rig *r, const char *dir);
+
+/* Opens and waits for on_open. */
+int rig_open(struct rig *r, struct cn_err *err);
+void rig_close(struct rig *r);
+
+/* Closes and removes the directory. */
+void rig_end(struct rig *r);
+
+/* Turns the loop until *what is at least n; false after a minute. */
+bool rig_until(struct rig *r, const int *what, int n);
+
+/* An end as it was told. */
+struct heard {
+    int n;
+    struct cn_store_done last;
+};
+
+void rig_hear(void *arg, const struct cn_store_done *done);
+
+/* A job with this number in its id, n pictures; image_bytes > 0: and an init image of so many. */
+void rig_job(struct cn_store_job *j, const char *tenant, int number, int n);
+void rig_spec(struct cn_spec *s, int n, size_t image_bytes);
+
+/* The whole way of one operation; its rc. */
+int rig_add(struct rig *r, int number, int n, size_t image_bytes);
+int rig_result(struct rig *r, const char *id, int k, size_t bytes);
+int rig_finish(struct rig *r, const char *id, enum cn_store_state state, struct heard *h);
+
+/* The bytes that rig_result writes. */
+unsigned char *rig_picture(const char *id, int k, size_t bytes);
+
+/* Holds database and files of a closed or open directory against each other: the number of things
+ * that are wrong, each told on stderr. */
+int rig_check(const char *dir);
+
+#endif

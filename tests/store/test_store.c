@@ -1,0 +1,515 @@
+/* store: what is kept, what is refused, what goes when its time is over. */
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "rig.h"
+#include "store/store.h"
+
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static void sql(const struct rig *r, const char *text)
+{
+    char path[128];
+    sqlite3 *h;
+
+    snprintf(path, sizeof(path), "%s/jobs.db", r->dir);
+    assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(h, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(h);
+}
+
+static void id_of(char id[CN_STORE_ID], int number)
+{
+    struct cn_store_job j;
+
+    rig_job(&j, "", number, 1);
+    memcpy(id, j.id, CN_STORE_ID);
+}
+
+static int count_files(const struct rig *r, const char *sub)
+{
+    char text[160];
+    FILE *f;
+    int n = -1;
+
+    snprintf(text, sizeof(text), "find %s/%s -type f | wc -l", r->dir, sub);
+    f = popen(text, "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%d", &n), 1);
+    pclose(f);
+    return n;
+}
+
+static void the_life_of_a_job(void **state)
+{
+    char id[CN_STORE_ID];
+    struct cn_store_job job;
+    struct cn_store_result result[4];
+    struct cn_spec spec;
+    struct heard h;
+    struct rig r;
+    unsigned char byte;
+    int n, fd;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(cn_store_get(r.s, id, &job, NULL), CN_ENOTFOUND);
+    assert_int_equal(rig_add(&r, 1, 2, 100), CN_OK);
+    assert_int_equal(cn_store_get(r.s, id, &job, NULL), CN_OK);
+    assert_int_equal(job.state, CN_STORE_QUEUED);
+    assert_string_equal(job.tenant, "anna");
+    assert_true(job.readable && job.n == 2 && job.cost == 7.5);
+    assert_string_equal(job.spec.prompt, "a red apple");
+    assert_true(job.spec.init_image.data == NULL && job.spec.init_image.len == 100);
+    cn_store_job_release(&job);
+    assert_int_equal(cn_store_spec(r.s, id, &spec, NULL), CN_OK);
+    assert_int_equal(spec.init_image.len, 100);
+    assert_int_equal(spec.init_image.data[99], 'i');
+    assert_true(spec.seed == UINT64_C(0xfedcba9876543210));
+    cn_spec_release(&spec);
+
+    cn_store_start(r.s, id, 1, 0, false);
+    assert_int_equal(rig_result(&r, id, 1, 5000), CN_OK);
+    assert_int_equal(cn_store_open_result(r.s, id, 0, result, &fd, NULL), CN_ENOTFOUND);
+    assert_int_equal(cn_store_open_result(r.s, id, 1, result, &fd, NULL), CN_OK);
+    assert_true(result[0].bytes == 5000 && result[0].seed == UINT64_MAX - 3);
+    assert_int_equal(read(fd, &byte, 1), 1);
+    close(fd);
+    assert_int_equal(rig_result(&r, id, 1, 6000), CN_OK); /* a later attempt: the first stays */
+    assert_int_equal(rig_result(&r, id, 0, 10), CN_OK);
+    assert_int_equal(rig_finish(&r, id, CN_STORE_SUCCEEDED, &h), CN_OK);
+    assert_int_equal(h.last.state, CN_STORE_SUCCEEDED);
+    assert_int_equal(cn_store_results(r.s, id, result, 4, &n, NULL), CN_OK);
+    assert_true(n == 2 && result[0].k == 0 && result[1].k == 1 && result[1].bytes == 5000);
+
+    /* Final once: nothing changes it. */
+    assert_int_equal(rig_finish(&r, id, CN_STORE_CANCELLED, &h), CN_EBUSY);
+    assert_int_equal(h.last.state, CN_STORE_SUCCEEDED);
+    assert_int_equal(rig_result(&r, id, 2, 10), CN_EBUSY);
+    assert_int_equal(rig_finish(&r, "nobody", CN_STORE_CANCELLED, NULL), CN_ENOTFOUND);
+    assert_int_equal(rig_result(&r, "nobody", 0, 10), CN_ENOTFOUND);
+    rig_close(&r);
+    assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
+static void succeeded_needs_all_pictures(void **state)
+{
+    char id[CN_STORE_ID];
+    struct heard h;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 3);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 3, 2, 0), CN_OK);
+    assert_int_equal(rig_result(&r, id, 0, 10), CN_OK);
+    assert_int_equal(rig_finish(&r, id, CN_STORE_SUCCEEDED, &h), CN_OK);
+    assert_int_equal(h.last.state, CN_STORE_FAILED);
+    assert_int_equal(h.last.why.code, CN_ESTORAGE);
+    rig_end(&r);
+}
+
+static void collect(void *arg, struct cn_store_job *job)
+{
+    char *text = arg;
+
+    snprintf(text + strlen(text), 400 - strlen(text), "%.2s:%s:%d ", job->id,
+             cn_enum_store_state.name[job->state], job->attempt);
+}
+
+static void the_next_life_queues_again(void **state)
+{
+    char id[CN_STORE_ID], text[400] = "";
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    for (int i = 1; i <= 4; i++)
+        assert_int_equal(rig_add(&r, i, 1, (size_t)i * 10), CN_OK);
+    id_of(id, 2);
+    cn_store_start(r.s, id, 1, 0, false);
+    id_of(id, 3);
+    assert_int_equal(rig_finish(&r, id, CN_STORE_FAILED, NULL), CN_OK);
+    rig_close(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(cn_store_unfinished(r.s, collect, text, NULL), CN_OK);
+    assert_string_equal(text, "01:queued:1 02:queued:2 04:queued:1 ");
+    rig_close(&r);
+    assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
+static void lists_are_paged_newest_first(void **state)
+{
+    struct cn_store_query q = {.state = -1, .limit = 2};
+    struct cn_store_job job;
+    char id[CN_STORE_ID], text[400] = "";
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    for (int i = 1; i <= 3; i++)
+        assert_int_equal(rig_add(&r, i, 1, 0), CN_OK);
+    id_of(id, 2);
+    assert_int_equal(rig_finish(&r, id, CN_STORE_FAILED, NULL), CN_OK);
+    assert_int_equal(cn_store_list(r.s, &q, collect, text, NULL), CN_OK);
+    assert_string_equal(text, "03:queued:1 02:failed:1 ");
+    assert_int_equal(cn_store_get(r.s, id, &job, NULL), CN_OK);
+    q.before_us = job.created_us;
+    q.before_id = job.id;
+    text[0] = '\0';
+    assert_int_equal(cn_store_list(r.s, &q, collect, text, NULL), CN_OK);
+    assert_string_equal(text, "01:queued:1 ");
+    cn_store_job_release(&job);
+    q = (struct cn_store_query){.tenant = "anna", .state = CN_STORE_FAILED, .limit = 9};
+    text[0] = '\0';
+    assert_int_equal(cn_store_list(r.s, &q, collect, text, NULL), CN_OK);
+    assert_string_equal(text, "02:failed:1 ");
+    q.tenant = "bert";
+    text[0] = '\0';
+    assert_int_equal(cn_store_list(r.s, &q, collect, text, NULL), CN_OK);
+    assert_string_equal(text, "");
+    rig_end(&r);
+}
+
+static void keys_find_their_job_for_a_day(void **state)
+{
+    struct cn_store_key key = {.tenant = "anna", .route = "POST /v1/jobs", .key = "k", {1, 2}};
+    unsigned char fingerprint[CN_STORE_FINGERPRINT];
+    char id[CN_STORE_ID];
+    struct cn_store_job j;
+    struct cn_spec spec;
+    struct heard h = {.n = 0};
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    rig_job(&j, "anna", 5, 1);
+    rig_spec(&spec, 1, 0);
+    assert_int_equal(cn_store_add(r.s, &j, &spec, &key, rig_hear, &h, NULL), CN_OK);
+    cn_spec_release(&spec);
+    assert_true(rig_until(&r, &h.n, 1));
+    assert_int_equal(h.last.rc, CN_OK);
+    rig_close(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(cn_store_find_key(r.s, &key, id, fingerprint, NULL), CN_OK);
+    assert_string_equal(id, j.id);
+    assert_memory_equal(fingerprint, key.fingerprint, sizeof(fingerprint));
+    key.tenant = "bert";
+    assert_int_equal(cn_store_find_key(r.s, &key, id, fingerprint, NULL), CN_ENOTFOUND);
+    key.tenant = "anna";
+    rig_close(&r);
+    sql(&r, "update keys set created = created - 86400000000");
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(cn_store_find_key(r.s, &key, id, fingerprint, NULL), CN_ENOTFOUND);
+    rig_end(&r);
+}
+
+static void results_go_then_the_job(void **state)
+{
+    char id[CN_STORE_ID];
+    struct cn_store_job job;
+    struct cn_store_facts facts;
+    struct cn_store_result result;
+    struct heard h = {.n = 0};
+    struct rig r;
+    int fd;
+
+    (void)state;
+    rig_init(&r);
+    r.o.result_ttl_s = 100;
+    r.o.tombstone_ttl_s = 100;
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
+    assert_int_equal(rig_add(&r, 2, 1, 50), CN_OK);
+    assert_int_equal(rig_result(&r, id, 0, 777), CN_OK);
+    assert_int_equal(rig_finish(&r, id, CN_STORE_SUCCEEDED, NULL), CN_OK);
+    cn_store_facts(r.s, &facts);
+    assert_true(facts.used_bytes > 777);
+    assert_int_equal(count_files(&r, "results"), 1);
+    assert_int_equal(cn_store_open_result(r.s, id, 0, &result, &fd, NULL), CN_OK);
+    sql(&r, "update jobs set ended = ended - 101000000 where ended > 0");
+    cn_store_sweep(r.s, rig_hear, &h);
+    assert_true(rig_until(&r, &h.n, 1));
+    assert_int_equal(cn_store_get(r.s, id, &job, NULL), CN_OK);
+    assert_true(job.gone && job.state == CN_STORE_SUCCEEDED);
+    cn_store_job_release(&job);
+    assert_int_equal(count_files(&r, "results"), 0);
+    assert_int_equal(cn_store_open_result(r.s, id, 0, &result, &(int){0}, NULL), CN_ENOTFOUND);
+    assert_int_equal(lseek(fd, 0, SEEK_END), 777); /* who was reading it goes on */
+    close(fd);
+    sql(&r, "update jobs set ended = ended - 100000000 where ended > 0");
+    cn_store_sweep(r.s, rig_hear, &h);
+    assert_true(rig_until(&r, &h.n, 2));
+    assert_int_equal(cn_store_get(r.s, id, &job, NULL), CN_ENOTFOUND);
+    id_of(id, 2);
+    assert_int_equal(cn_store_get(r.s, id, &job, NULL), CN_OK); /* not over, so it stays */
+    cn_store_job_release(&job);
+    rig_close(&r);
+    assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
+static void a_full_store_refuses_and_fails_pictures(void **state)
+{
+    char id[CN_STORE_ID], old[CN_STORE_ID];
+    struct cn_store_facts facts;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    r.o.max_bytes = 10000;
+    r.o.result_ttl_s = 100;
+    id_of(old, 1);
+    id_of(id, 2);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 9, 1, 20000), CN_ESTORAGE); /* a payload that never fits */
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
+    assert_int_equal(rig_add(&r, 2, 2, 0), CN_OK);
+    assert_int_equal(rig_result(&r, old, 0, 6000), CN_OK);
+    assert_int_equal(rig_finish(&r, old, CN_STORE_SUCCEEDED, NULL), CN_OK);
+    assert_int_equal(rig_result(&r, id, 0, 6000), CN_ESTORAGE);
+    assert_int_equal(count_files(&r, "results"), 1);
+    sql(&r, "update jobs set ended = ended - 101000000 where ended > 0");
+    assert_int_equal(rig_result(&r, id, 0, 6000), CN_OK); /* the old one had to go */
+    assert_int_equal(count_files(&r, "results"), 1);
+    assert_int_equal(rig_result(&r, id, 1, 4000), CN_OK); /* to the byte */
+    assert_int_equal(rig_add(&r, 3, 1, 0), CN_ESTORAGE);
+    cn_store_facts(r.s, &facts);
+    assert_true(facts.low && facts.used_bytes == 10000);
+    assert_string_not_equal(facts.trouble, "");
+    rig_end(&r);
+}
+
+static void too_many_operations_are_refused(void **state)
+{
+    struct heard h = {.n = 0};
+    struct cn_store_job j;
+    struct cn_spec spec;
+    int accepted = 0, refused = 0;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    r.o.max_ops = 100;
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    rig_spec(&spec, 1, 10);
+    for (int i = 0; i < 5000; i++) {
+        int rc;
+
+        rig_job(&j, "anna", i, 1);
+        rc = cn_store_add(r.s, &j, &spec, NULL, rig_hear, &h, NULL);
+        accepted += rc == CN_OK;
+        refused += rc == CN_EBUSY;
+    }
+    cn_spec_release(&spec);
+    assert_int_equal(accepted + refused, 5000);
+    assert_true(accepted >= 100 && refused > 0);
+    assert_true(rig_until(&r, &h.n, accepted));
+    rig_close(&r);
+    assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
+static void a_close_keeps_what_was_given(void **state)
+{
+    struct heard h = {.n = 0};
+    struct cn_store_job j;
+    struct cn_spec spec;
+    struct rig r;
+    int n = 0;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    rig_spec(&spec, 1, 1000);
+    for (int i = 0; i < 700; i++) {
+        rig_job(&j, "anna", i, 1);
+        assert_int_equal(cn_store_add(r.s, &j, &spec, NULL, rig_hear, &h, NULL), CN_OK);
+    }
+    cn_spec_release(&spec);
+    rig_close(&r);
+    assert_int_equal(h.n, 700);
+    assert_int_equal(h.last.rc, CN_OK);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    for (int i = 0; i < 700; i++) {
+        rig_job(&j, "anna", i, 1);
+        n += cn_store_get(r.s, j.id, &j, NULL) == CN_OK;
+        cn_store_job_release(&j);
+    }
+    assert_int_equal(n, 700);
+    rig_end(&r);
+}
+
+static void files_without_a_row_are_removed(void **state)
+{
+    char id[CN_STORE_ID], path[128];
+    struct heard h = {.n = 0};
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
+    assert_int_equal(rig_result(&r, id, 0, 10), CN_OK);
+    rig_close(&r);
+    snprintf(path, sizeof(path), "%s/results/%.2s/%s-1.png", r.dir, id, id);
+    fclose(fopen(path, "w"));
+    snprintf(path, sizeof(path), "%s/tmp/%s-1", r.dir, id);
+    fclose(fopen(path, "w"));
+    snprintf(path, sizeof(path), "%s/results/%.2s/README", r.dir, id);
+    fclose(fopen(path, "w"));
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    cn_store_sweep(r.s, rig_hear, &h);
+    assert_true(rig_until(&r, &h.n, 1));
+    assert_int_equal(count_files(&r, "results"), 2); /* the picture, and what is none of ours */
+    assert_int_equal(count_files(&r, "tmp"), 0);
+    rig_end(&r);
+}
+
+static void a_newer_database_is_refused(void **state)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    rig_close(&r);
+    sql(&r, "pragma user_version = 99");
+    assert_int_equal(rig_open(&r, &err), CN_EFORMAT);
+    assert_non_null(strstr(err.msg, "newer release"));
+    rig_end(&r);
+}
+
+static void an_older_database_is_migrated(void **state)
+{
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    mkdir(r.dir, 0700);
+    sql(&r, "pragma user_version = 0"); /* an empty one is version 0 */
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
+    rig_end(&r);
+}
+
+static void what_is_no_database_is_refused(void **state)
+{
+    struct cn_err err = CN_ERR_INIT;
+    char path[128];
+    struct rig r;
+    FILE *f;
+
+    (void)state;
+    rig_init(&r);
+    snprintf(path, sizeof(path), "%s/jobs.db", r.dir);
+    f = fopen(path, "w");
+    for (int i = 0; i < 4096; i++)
+        fputs("this is no database\n", f);
+    fclose(f);
+    assert_int_equal(rig_open(&r, &err), CN_ESTORAGE);
+    assert_non_null(strstr(err.msg, "store.dir"));
+    err = (struct cn_err)CN_ERR_INIT;
+    r.o.dir = "/nonexistent/store";
+    assert_int_equal(rig_open(&r, &err), CN_ESTORAGE);
+    assert_non_null(strstr(err.msg, "/nonexistent/store"));
+    rig_end(&r);
+}
+
+static void a_description_of_another_version_is_told(void **state)
+{
+    char id[CN_STORE_ID];
+    struct cn_store_job job;
+    struct cn_spec spec;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
+    rig_close(&r);
+    sql(&r, "update jobs set spec = x'ff0102'");
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(cn_store_get(r.s, id, &job, NULL), CN_OK);
+    assert_true(!job.readable && job.n == 1);
+    cn_store_job_release(&job);
+    assert_int_equal(cn_store_spec(r.s, id, &spec, NULL), CN_EFORMAT);
+    rig_end(&r);
+}
+
+static void a_second_daemon_waits(void **state)
+{
+    struct rig a, b;
+    struct cn_store_job job;
+    char id[CN_STORE_ID];
+
+    (void)state;
+    rig_init(&a);
+    rig_init_at(&b, a.dir);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&a, NULL), CN_OK);
+    assert_int_equal(cn_store_open(&b.o, &b.s, NULL), CN_OK);
+    for (int i = 0; i < 20; i++) {
+        uv_run(&b.loop, UV_RUN_NOWAIT);
+        uv_sleep(10);
+    }
+    assert_int_equal(b.opened, 0);
+    assert_int_equal(cn_store_room(b.s, 1, NULL), CN_EBUSY);
+    assert_int_equal(cn_store_get(b.s, id, &job, NULL), CN_EBUSY);
+    assert_int_equal(rig_add(&a, 1, 1, 0), CN_OK);
+    rig_close(&a);
+    assert_true(rig_until(&b, &b.opened, 1));
+    assert_int_equal(b.open_rc, CN_OK);
+    assert_int_equal(cn_store_get(b.s, id, &job, NULL), CN_OK);
+    cn_store_job_release(&job);
+    /* One that is to end while it waits, ends. */
+    assert_int_equal(cn_store_open(&a.o, &a.s, NULL), CN_OK);
+    rig_close(&a);
+    rig_close(&b);
+    uv_run(&b.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&b.loop);
+    rig_end(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_life_of_a_job),
+        cmocka_unit_test(succeeded_needs_all_pictures),
+        cmocka_unit_test(the_next_life_queues_again),
+        cmocka_unit_test(lists_are_paged_newest_first),
+        cmocka_unit_test(keys_find_their_job_for_a_day),
+        cmocka_unit_test(results_go_then_the_job),
+        cmocka_unit_test(a_full_store_refuses_and_fails_pictures),
+        cmocka_unit_test(too_many_operations_are_refused),
+        cmocka_unit_test(a_close_keeps_what_was_given),
+        cmocka_unit_test(files_without_a_row_are_removed),
+        cmocka_unit_test(a_newer_database_is_refused),
+        cmocka_unit_test(an_older_database_is_migrated),
+        cmocka_unit_test(what_is_no_database_is_refused),
+        cmocka_unit_test(a_description_of_another_version_is_told),
+        cmocka_unit_test(a_second_daemon_waits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
