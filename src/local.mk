@@ -37,6 +37,14 @@ pkglibexec_PROGRAMS += controlnet-worker
 controlnet_worker_SOURCES = %reldir%/worker.c
 controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)
 
+# The same with the CUDA backend. Only this program needs NVIDIA's libraries.
+if CN_CUDA
+pkglibexec_PROGRAMS += controlnet-worker-cuda
+controlnet_worker_cuda_SOURCES = %reldir%/worker.c
+controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_ABOVE) $(CNCUDA_LIBS) \
+    $(CNENGINE_BELOW)
+endif
+
 systemdsystemunit_DATA = systemd/controlnetd.service systemd/controlnetd.socket \
     systemd/controlnetd-admin.socket
 EXTRA_DIST += systemd/controlnetd.service.in systemd/controlnetd.socket \

@@ -19,8 +19,20 @@ standin_op_table = tests/backend/op_run.h tests/backend/op_run.c tests/backend/o
     tests/backend/op_cases.c
 standin_test_cppflags = $(AM_CPPFLAGS) -DOP_BACKEND='"cuda"'
 standin_test_libs = $(standin_libs) $(CMOCKA_LIBS)
+standin_engine_libs = $(CNENGINE_ABOVE) $(standin_libs) $(CNENGINE_BELOW)
 
 if CN_CUDA_STANDIN
+check_PROGRAMS += tests/standin/test_modules tests/standin/test_images \
+    tests/standin/controlnet-worker-cuda
+tests_standin_test_modules_SOURCES = tests/engine/test_modules.c
+tests_standin_test_modules_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_modules_LDADD = $(standin_engine_libs)
+tests_standin_test_images_SOURCES = tests/engine/test_images.c
+tests_standin_test_images_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_images_LDADD = $(standin_engine_libs)
+tests_standin_controlnet_worker_cuda_SOURCES = src/worker.c
+tests_standin_controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a $(standin_engine_libs)
+
 standin_tests = tests/standin/test_ops tests/standin/test_plans tests/standin/test_weights \
     tests/standin/test_side tests/standin/test_cuda
 check_PROGRAMS += $(standin_tests)
