@@ -1,6 +1,6 @@
 # The CUDA backend on a stand-in of CUDA, cuBLASLt and cuDNN, for machines without a device. Needs
 # NVIDIA's headers and a C++ compiler; configure says when they are missing.
-EXTRA_DIST += %reldir%/standin.h %reldir%/standin_priv.h
+EXTRA_DIST += %reldir%/standin.h %reldir%/standin_priv.h %reldir%/test_worker.py
 if CN_CUDA_STANDIN
 check_LIBRARIES += libcnstandin.a
 endif
@@ -52,4 +52,23 @@ tests_standin_test_side_LDADD = $(standin_test_libs)
 tests_standin_test_cuda_SOURCES = %reldir%/test_cuda.c $(standin_op_table)
 tests_standin_test_cuda_CPPFLAGS = $(standin_test_cppflags)
 tests_standin_test_cuda_LDADD = $(standin_test_libs)
+endif
+
+# What the real cuDNN says of the same operation graphs, which needs the library but no device.
+if CN_CUDA
+check_PROGRAMS += tests/standin/engines
+TESTS += tests/standin/engines.sh
+endif
+tests_standin_engines_SOURCES = %reldir%/engines.c $(standin_op_table)
+tests_standin_engines_CPPFLAGS = $(standin_test_cppflags) $(CUDA_CFLAGS)
+tests_standin_engines_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=cudnnBackendSetAttribute \
+    -Wl,--wrap=cudnnBackendFinalize -Wl,--wrap=cudnnCreate -Wl,--wrap=cudnnDestroy
+tests_standin_engines_LDADD = libcnbackend.a libcnlistcuda.a libcncuda.a $(CUDNN_LIBS) \
+    libcnstandin.a $(cnkemu_libs) $(CNCPU_LIBS) $(OPENMP_CFLAGS) $(CMOCKA_LIBS)
+dist_check_SCRIPTS += $(standin_scripts) %reldir%/engines.sh
+
+# Networks and pictures; each script is one thing at one precision.
+standin_scripts = tests/standin/modules.sh tests/standin/images.sh tests/standin/worker.sh
+if CN_CUDA_STANDIN
+TESTS += $(standin_scripts)
 endif

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef CN_STANDIN_KERNELS
 #include "tests/kernels/emu/emu.h"
@@ -423,8 +424,30 @@ static int submit_kernel(void *ctx, struct CUstream_st *stream, struct emu_launc
 
 /* ---- device ---- */
 
+/* For programs that a test starts: STANDIN_FAIL="FUNCTION NTH CODE" is standin_fail(), in the first
+ * process only that can remove the file STANDIN_ONCE when that is set; STANDIN_DEVICES a number. */
+static void read_environment(void)
+{
+    const char *fail = getenv("STANDIN_FAIL"), *file = getenv("STANDIN_ONCE");
+    const char *n = getenv("STANDIN_DEVICES");
+    static bool done;
+    char name[64];
+    long nth;
+    int code;
+
+    if (done)
+        return;
+    done = true;
+    if (n != NULL)
+        devices = atoi(n);
+    if (fail != NULL && sscanf(fail, "%63s %ld %d", name, &nth, &code) == 3 &&
+        (file == NULL || unlink(file) == 0))
+        standin_fail(name, nth, code);
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
+    read_environment();
     ENTER(cudaGetDeviceCount);
     *count = devices;
 #ifdef CN_STANDIN_KERNELS
