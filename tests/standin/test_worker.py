@@ -39,7 +39,7 @@ class Device(Case):
         """The environment in which the first worker fails so."""
         path = os.path.join(self.dir, "once")
         open(path, "w").close()
-        return {"STANDIN_FAIL": what, "STANDIN_ONCE": path}
+        return {"CUDA_STANDIN_FAIL": what, "CUDA_STANDIN_ONCE": path}
 
     def picture(self, d, **more):
         r = d.images(dict(SPEC, **more))
@@ -77,7 +77,7 @@ class Device(Case):
     def test_probe(self):
         r = self.probe()
         self.assertEqual((r.returncode, r.stdout[:13]), (0, "cuda stand-in"))
-        r = self.probe(STANDIN_DEVICES="0")
+        r = self.probe(CUDA_STANDIN_DEVICES="0")
         self.assertEqual(r.returncode, 1)
         self.assertIn("no CUDA device answers", r.stderr)
 
@@ -86,7 +86,7 @@ class Device(Case):
         shutil.copy(ENGINE, worker)
         shutil.copy(WORKER, worker + "-cuda")
         for devices in ("1", "0"):
-            with self.daemon(backend="auto", worker=worker, STANDIN_DEVICES=devices) as d:
+            with self.daemon(backend="auto", worker=worker, CUDA_STANDIN_DEVICES=devices) as d:
                 self.picture(d)
                 self.assertEqual(self.backends(d) == ["cuda"], devices == "1")
         os.unlink(worker + "-cuda")
