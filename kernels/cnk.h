@@ -20,9 +20,10 @@
  *
  * Errors. Every launcher returns 0 or a cudaError_t: of the launch (an error left over from an
  * earlier call is neither returned nor cleared), or 1, cudaErrorInvalidValue, for sizes that it
- * cannot do. Empty tensors are fine and launch nothing. Nothing is allocated and nothing waits, so
- * all of it can be captured into a graph; sizes and pointers are then frozen, and what may change
- * between runs (weights of rows, coefficients, timesteps, indices) is read from device memory.
+ * cannot do (more than 65535 rows, among others). Empty tensors are fine and launch nothing.
+ * Nothing is allocated and nothing waits, so all of it can be captured into a graph; sizes and
+ * pointers are then frozen, and what may change between runs (weights of rows, coefficients,
+ * timesteps, indices) is read from device memory.
  *
  * Threads: any, as CUDA says of the stream; the device of the stream is current.
  *

@@ -45,6 +45,8 @@ static const struct key table[] = {
     NUMBER("http", header_timeout_s, 10, 1, 600, RELOAD),
     NUMBER("http", body_timeout_s, 120, 1, 3600, RELOAD),
     NUMBER("http", idle_timeout_s, 15, 1, 600, RESTART),
+    NUMBER("http", max_streams, 1024, 1, 100000, RESTART),
+    NUMBER("http", stall_timeout_s, 60, 1, 3600, RELOAD),
     TEXT("auth", keys_file, "", RELOAD),
     NUMBER("limits", max_body_mb, 64, 1, 255, RELOAD),
     NUMBER("limits", max_image_mb, 32, 1, 64, RELOAD),
@@ -56,9 +58,11 @@ static const struct key table[] = {
     NUMBER("limits", max_controls, 8, 0, 8, RELOAD),
     NUMBER("limits", max_prompt_bytes, 4096, 1, 10000, RELOAD),
     NUMBER("queue", capacity, 10000, 1, 100000, RELOAD),
+    NUMBER("queue", tenant_max_queued, 5000, 0, 100000, RELOAD),
+    NUMBER("queue", tenant_max_running, 0, 0, 10000, RELOAD),
     NUMBER("queue", timeout_s, 300, 1, 86400, RELOAD),
     NUMBER("queue", async_timeout_s, 86400, 1, 30 * 86400, RELOAD),
-    NUMBER("queue", priority_step_s, 60, 1, 86400, RESTART),
+    NUMBER("queue", priority_step_s, 60, 0, 86400, RELOAD),
     NUMBER("queue", max_attempts, 2, 1, 10, RELOAD),
     NUMBER("queue", drain_s, 300, 0, 86400, RELOAD),
     TEXT("store", dir, CN_STORE_DIR, RESTART),
@@ -272,6 +276,9 @@ static int check_devices(const struct cn_conf *c, struct cn_err *err)
             rc = cn_fail(err, CN_EINVAL, "worker.devices: more than %d devices", CN_CONF_DEVICES);
     }
     free(list);
+    if (rc == CN_OK && n * c->count > CN_CONF_WORKERS)
+        rc = cn_fail(err, CN_EINVAL, "worker.devices: %d devices and %d workers for each: over %d",
+                     n, c->count, CN_CONF_WORKERS);
     return rc;
 }
 

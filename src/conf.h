@@ -15,19 +15,21 @@
 
 #include <stdio.h>
 
-enum { CN_CONF_DEVICES = 16, CN_CONF_COUNT = 16 };
+enum { CN_CONF_DEVICES = 16, CN_CONF_COUNT = 16, CN_CONF_WORKERS = 64 };
 
 struct cn_conf {
     /* [http] */
     char *listen, *admin_listen, *cors_origins;
-    int max_connections, header_timeout_s, body_timeout_s, idle_timeout_s;
+    int max_connections, max_streams;
+    int header_timeout_s, body_timeout_s, idle_timeout_s, stall_timeout_s;
     /* [auth] */
     char *keys_file;
     /* [limits] */
     int max_body_mb, max_image_mb, max_inflight_mb;
     int max_steps, max_images, max_side, max_megapixels, max_controls, max_prompt_bytes;
     /* [queue] */
-    int capacity, timeout_s, async_timeout_s, priority_step_s, max_attempts, drain_s;
+    int capacity, tenant_max_queued, tenant_max_running;
+    int timeout_s, async_timeout_s, priority_step_s, max_attempts, drain_s;
     /* [store] */
     char *dir; /* "": nothing is kept */
     int result_ttl_s, tombstone_ttl_s, key_ttl_s, max_mb, min_free_percent;

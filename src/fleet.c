@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_ARGS = 64, MAX_FLEET = CN_CONF_DEVICES * CN_CONF_COUNT };
+enum { MAX_ARGS = 64, MAX_FLEET = CN_CONF_WORKERS };
 
 /* The program that the configuration names; else the one beside this program (a build tree), else
  * the installed one. */
@@ -82,6 +82,7 @@ void cn_fleet_init(struct cn_fleet *ret, const struct cn_conf *c)
 {
     char *list = cn_xstrdup(c->devices[0] != '\0' ? c->devices : c->backend), *rest = list, *device;
 
+    CN_ASSERT((int)MAX_FLEET <= (int)CN_WORKERS_MAX);
     ret->n = 0;
     ret->worker = cn_xcalloc(MAX_FLEET, sizeof(*ret->worker));
     while ((device = strsep(&rest, " ,")) != NULL)

@@ -80,7 +80,7 @@ static void init_metrics(struct front *f)
     struct cn_metrics *r = f->metrics = cn_metrics_new();
 
     f->build_info = cn_metric_add(r, CN_GAUGE, "controlnetd_build_info",
-                                  "Build information; constant 1.", "version,backend");
+                                  "Build information; constant 1.", "version,revision,backend");
     f->lag = cn_metric_add_histogram(r, "controlnetd_event_loop_lag_seconds",
                                      "Lateness of a timer in the event loop.", NULL, lag_bound,
                                      (int)CN_LEN(lag_bound));
@@ -125,9 +125,8 @@ static void collect(void *arg)
         cn_metric_set(f->storage_size, (double)disk.f_blocks * (double)disk.f_frsize);
     }
 
-    cn_jobs_collect(f->jobs);
     cn_selfstat_read(&s);
-    cn_metric_set(f->build_info, 1, PACKAGE_VERSION, f->conf.backend);
+    cn_metric_set(f->build_info, 1, PACKAGE_VERSION, CN_REVISION, f->conf.backend);
     cn_metric_set(f->cpu, s.cpu_s);
     cn_metric_set(f->resident, s.resident_bytes);
     cn_metric_set(f->virtual_bytes, s.virtual_bytes);
@@ -162,6 +161,8 @@ static struct cn_dispatch_options dispatch_options(struct front *f)
     o.workers = f->fleet.n;
     o.queue_capacity = c->capacity;
     o.priority_step_s = c->priority_step_s;
+    o.tenant.max_queued = c->tenant_max_queued;
+    o.tenant.max_running = c->tenant_max_running;
     o.max_attempts = c->max_attempts;
     o.timeout_s = c->timeout_s;
     o.start_timeout_s = c->start_timeout_s;
@@ -177,6 +178,7 @@ static struct cn_server_options server_options(struct front *f)
 
     o.loop = &f->loop;
     o.dispatch = f->dispatch;
+    o.jobs = f->jobs;
     o.metrics = f->metrics;
     o.listen = c->listen;
     o.admin_listen = c->admin_listen;
@@ -195,9 +197,23 @@ static struct cn_server_options server_options(struct front *f)
     o.header_timeout_s = c->header_timeout_s;
     o.body_timeout_s = c->body_timeout_s;
     o.idle_timeout_s = c->idle_timeout_s;
+    o.max_streams = c->max_streams;
+    o.stall_timeout_s = c->stall_timeout_s;
     o.collect = collect;
     o.arg = f;
     return o;
+}
+
+/* Who the keys stand for, and what each may have. */
+static void set_tenants(struct front *f)
+{
+    const struct cn_tenant_limits preset = dispatch_options(f).tenant;
+    struct cn_tenant_rule *rule;
+    size_t n;
+
+    cn_keys_rules(&f->keys, &preset, &rule, &n);
+    cn_dispatch_set_tenants(f->dispatch, rule, n);
+    free(rule);
 }
 
 static void count_reload(struct front *f, bool good)
@@ -233,6 +249,7 @@ static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keys *k
     if (f->store != NULL)
         cn_store_set_ttl(f->store, f->conf.result_ttl_s, f->conf.tombstone_ttl_s);
     cn_server_configure(f->server, &s);
+    set_tenants(f);
     cn_keys_release(&old);
     return changed;
 }
@@ -517,17 +534,20 @@ static void make_parts(struct front *f)
     cn_fleet_init(&f->fleet, &f->conf);
     d = dispatch_options(f);
     f->dispatch = cn_dispatch_new(&d);
+    set_tenants(f);
     make_jobs(f);
     s = server_options(f);
     f->server = cn_server_new(&s);
 }
 
+/* Listens first: the disk may take a tenth of a second for a new store, and clients wait for the
+ * loop in the backlog. */
 static int start(struct front *f, struct cn_err *err)
 {
-    int rc = open_store(f, err);
+    int rc = cn_server_listen(f->server, err);
 
     if (rc == CN_OK)
-        rc = cn_server_listen(f->server, err);
+        rc = open_store(f, err);
     if (rc == CN_OK)
         rc = write_port(f, err);
     if (rc < 0)

@@ -23,7 +23,7 @@ noinst_LIBRARIES += libcnconf.a
 libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c
 
 sbin_PROGRAMS += controlnetd
-controlnetd_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
+controlnetd_CPPFLAGS = $(AM_CPPFLAGS) -DCN_REVISION='"$(cn_revision)"' $(MHD_CFLAGS) $(LIBUV_CFLAGS)
 controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
     %reldir%/fleet.h %reldir%/fleet.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c

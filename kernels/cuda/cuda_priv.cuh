@@ -83,6 +83,28 @@ static __device__ __forceinline__ void cnk_store(T *p, const cnk_vec<T, V> &v)
     *reinterpret_cast<cnk_vec<T, V> *>(p) = v;
 }
 
+/* V parameters, of any alignment. One at a time, 32 lanes that lie V apart would cost the first
+ * level cache more than the tensor does: in vectors where that goes, which is the same for all. */
+template <int V> static __device__ __forceinline__ cnk_vec<float, V> cnk_params(const float *p)
+{
+    cnk_vec<float, V> all;
+
+    if (V % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0) {
+#pragma unroll
+        for (int j = 0; j + 4 <= V; j += 4) {
+            cnk_vec<float, 4> part = cnk_load<4>(p + j);
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                all.v[j + k] = part.v[k];
+        }
+        return all;
+    }
+#pragma unroll
+    for (int j = 0; j < V; j++)
+        all.v[j] = p[j];
+    return all;
+}
+
 /* How many elements of a type 16 bytes hold. */
 template <class T> constexpr int cnk_width = 16 / (int)sizeof(T);
 

@@ -16,8 +16,10 @@ template <class T> struct bias_act_op {
     template <int V, class I> __device__ void at(I i) const
     {
         cnk_vec<T, V> in = cnk_load<V>(x + i), out, extra = in;
-        uint32_t column = bias != NULL ? (uint32_t)(i % c) : 0;
+        cnk_vec<float, V> add = {};
 
+        if (bias != NULL)
+            add = cnk_params<V>(bias + (uint32_t)(i % c));
         if (residual != NULL)
             extra = cnk_load<V>(residual + i);
 #pragma unroll
@@ -25,7 +27,7 @@ template <class T> struct bias_act_op {
             float value = alpha * cnk_float(in.v[k]);
 
             if (bias != NULL)
-                value += bias[column + k];
+                value += add.v[k];
             if (residual != NULL)
                 value += cnk_float(extra.v[k]);
             out.v[k] = cnk_to<T>(cnk_activate(value, act));
@@ -93,11 +95,12 @@ template <class T> struct add_channel_op {
     template <int V, class I> __device__ void at(I i) const
     {
         I position = i / c;
-        const float *add = t + (size_t)(position / hw) * t_width + (uint32_t)(i - position * c);
+        cnk_vec<float, V> add = cnk_params<V>(t + (size_t)(position / hw) * t_width +
+                                              (uint32_t)(i - position * c));
         cnk_vec<T, V> in = cnk_load<V>(x + i);
 #pragma unroll
         for (int k = 0; k < V; k++)
-            in.v[k] = cnk_to<T>(cnk_float(in.v[k]) + add[k]);
+            in.v[k] = cnk_to<T>(cnk_float(in.v[k]) + add.v[k]);
         cnk_store<V>(y + i, in);
     }
 };

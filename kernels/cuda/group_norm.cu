@@ -22,7 +22,7 @@ namespace
 
 enum {
     BLOCK = 512,
-    RESIDENT_BYTES = 47 * 1024, /* with the room of cnk_block_sum below every device's 48 KiB */
+    RESIDENT_BYTES = 46 * 1024, /* of 48: room of cnk_block_sum, and 1 KiB that CUDA keeps */
     SLAB = 4096,                /* channels: BLOCK vectors of 8; 32 KiB of partial statistics */
     PIECE = 16384,              /* elements per block, about */
     MAX_PARTS = 128,            /* every block of apply_kernel reads the statistics of all parts */
@@ -46,54 +46,83 @@ struct moments {
 
 /* ---- one block per group ---- */
 
+/* Thread number -> a vector of the group's channels, the same for all positions that it visits. */
+struct place {
+    uint32_t k, step_k; /* vectors */
+    uint32_t p, step_p; /* positions */
+};
+
+__device__ __forceinline__ place place_of(uint32_t lanes, uint32_t hw)
+{
+    uint32_t rows = blockDim.x / lanes, row = threadIdx.x / lanes;
+
+    return {threadIdx.x % lanes, lanes, row < rows ? row : hw, rows}; /* some are left over */
+}
+
+template <int V>
+__device__ __forceinline__ cnk_vec<float, V> params_or_zero(const float *p, uint32_t k)
+{
+    return p != NULL ? cnk_params<V>(p + k) : cnk_vec<float, V>();
+}
+
+/* lanes: threads over the vectors of a group. */
 template <class T, int V>
 __global__ void resident_kernel(T *y, const T *x, const float *gamma, const float *beta,
-                                const float *t, map_shape s)
+                                const float *t, map_shape s, uint32_t lanes)
 {
     CNK_DYNAMIC_SHARED(bytes);
     CNK_SHARED(float, room, CNK_WARP);
-    T *kept = reinterpret_cast<T *>(bytes);
-    uint32_t per_position = s.per_group / V, items = s.hw * per_position;
-    uint32_t first = blockIdx.x * s.per_group; /* channel */
-    size_t base = (size_t)blockIdx.y * s.hw * s.c + first;
+    T *kept = reinterpret_cast<T *>(bytes);            /* [hw, per_group] */
+    uint32_t first = blockIdx.x * s.per_group;         /* channel */
+    const place at = place_of(lanes, s.hw);
     const float *add = t != NULL ? t + (size_t)blockIdx.y * s.t_width + first : NULL;
     float count = (float)s.hw * (float)s.per_group, sum = 0.0f, square = 0.0f;
 
-    gamma += first;
-    beta += first;
-    for (uint32_t i = threadIdx.x; i < items; i += blockDim.x) {
-        uint32_t p = i / per_position, k = (i - p * per_position) * V;
-        cnk_vec<T, V> in = cnk_load<V>(x + base + (size_t)p * s.c + k);
+    x += (size_t)blockIdx.y * s.hw * s.c + first;
+    y += (size_t)blockIdx.y * s.hw * s.c + first;
+    for (uint32_t k = at.k * V; k < s.per_group; k += at.step_k * V) {
+        cnk_vec<float, V> shift = params_or_zero<V>(add, k);
 
-        cnk_store<V>(kept + i * V, in);
+        for (uint32_t p = at.p; p < s.hw; p += at.step_p) {
+            cnk_vec<T, V> in = cnk_load<V>(x + (size_t)p * s.c + k);
+
+            cnk_store<V>(kept + p * s.per_group + k, in);
 #pragma unroll
-        for (int j = 0; j < V; j++)
-            sum += cnk_float(in.v[j]) + (add != NULL ? add[k + j] : 0.0f);
+            for (int j = 0; j < V; j++)
+                sum += cnk_float(in.v[j]) + shift.v[j];
+        }
     }
     float mean = cnk_block_sum(sum, room) / count;
 
-    for (uint32_t i = threadIdx.x; i < items; i += blockDim.x) {
-        uint32_t k = i % per_position * V;
-        cnk_vec<T, V> in = cnk_load<V>(kept + i * V);
-#pragma unroll
-        for (int j = 0; j < V; j++) {
-            float d = cnk_float(in.v[j]) - (add != NULL ? mean - add[k + j] : mean);
+    for (uint32_t k = at.k * V; k < s.per_group; k += at.step_k * V) {
+        cnk_vec<float, V> shift = params_or_zero<V>(add, k);
 
-            square += d * d;
+        for (uint32_t p = at.p; p < s.hw; p += at.step_p) {
+            cnk_vec<T, V> in = cnk_load<V>(kept + p * s.per_group + k);
+#pragma unroll
+            for (int j = 0; j < V; j++) {
+                float d = cnk_float(in.v[j]) - (mean - shift.v[j]);
+
+                square += d * d;
+            }
         }
     }
     float scale = 1.0f / sqrtf(cnk_block_sum(square, room) / count + s.eps);
 
-    for (uint32_t i = threadIdx.x; i < items; i += blockDim.x) {
-        uint32_t p = i / per_position, k = (i - p * per_position) * V;
-        cnk_vec<T, V> in = cnk_load<V>(kept + i * V);
-#pragma unroll
-        for (int j = 0; j < V; j++) {
-            float d = cnk_float(in.v[j]) - (add != NULL ? mean - add[k + j] : mean);
+    for (uint32_t k = at.k * V; k < s.per_group; k += at.step_k * V) {
+        cnk_vec<float, V> shift = params_or_zero<V>(add, k);
+        cnk_vec<float, V> g = cnk_params<V>(gamma + first + k), b = cnk_params<V>(beta + first + k);
 
-            in.v[j] = cnk_to<T>(cnk_activate(d * (scale * gamma[k + j]) + beta[k + j], s.act));
+        for (uint32_t p = at.p; p < s.hw; p += at.step_p) {
+            cnk_vec<T, V> in = cnk_load<V>(kept + p * s.per_group + k);
+#pragma unroll
+            for (int j = 0; j < V; j++) {
+                float d = cnk_float(in.v[j]) - (mean - shift.v[j]);
+
+                in.v[j] = cnk_to<T>(cnk_activate(d * (scale * g.v[j]) + b.v[j], s.act));
+            }
+            cnk_store<V>(y + (size_t)p * s.c + k, in);
         }
-        cnk_store<V>(y + base + (size_t)p * s.c + k, in);
     }
 }
 
@@ -105,18 +134,19 @@ __global__ void resident_kernel(T *y, const T *x, const float *gamma, const floa
 template <class T, int V>
 __device__ void walk(const T *x, size_t c, uint32_t from, uint32_t to, uint32_t step, moments *ret)
 {
-    enum { AHEAD = 4 }; /* loads in flight */
+    enum { AHEAD = 2 }; /* loads in flight; with 4, registers spill */
     float count = 0.0f;
 
 #pragma unroll
     for (int j = 0; j < V; j++)
         ret[j].mean = ret[j].m2 = 0.0f;
+    x += from * c;
     for (uint32_t p = from; p < to; p += AHEAD * step) {
         cnk_vec<T, V> in[AHEAD];
 #pragma unroll
-        for (uint32_t u = 0; u < AHEAD; u++)
+        for (uint32_t u = 0; u < AHEAD; u++, x += step * c)
             if (p + u * step < to)
-                in[u] = cnk_load<V>(x + (p + u * step) * c);
+                in[u] = cnk_load<V>(x);
 #pragma unroll
         for (uint32_t u = 0; u < AHEAD; u++) {
             if (p + u * step >= to)
@@ -200,9 +230,11 @@ __device__ __forceinline__ uint32_t groups_here(const map_shape &s)
     return left < s.slab_groups ? left : s.slab_groups;
 }
 
-/* ret [n, parts, groups] */
+/* ret [n, parts, groups]. Two blocks per multiprocessor: with one, the 160 blocks of two rows of
+ * 64x64x320 would come in two waves on 132 of them. */
 template <class T, int V>
-__global__ void statistics_kernel(moments *ret, const T *x, const float *t, map_shape s)
+__global__ void __launch_bounds__(BLOCK, 2)
+    statistics_kernel(moments *ret, const T *x, const float *t, map_shape s)
 {
     CNK_DYNAMIC_SHARED(bytes);
     moments *mine = reinterpret_cast<moments *>(bytes); /* [blockDim.y, width] */
@@ -248,6 +280,7 @@ __global__ void apply_kernel(T *y, const T *x, const moments *statistics, const 
     uint32_t first = blockIdx.z * s.slab_groups * s.per_group;
     uint32_t from = blockIdx.x * s.piece, to = from + s.piece < s.hw ? from + s.piece : s.hw;
     uint32_t warps = blockDim.x * blockDim.y / CNK_WARP;
+    const float *add = t != NULL ? t + (size_t)blockIdx.y * s.t_width : NULL;
     float count = (float)s.hw * (float)s.per_group;
 
     statistics += (size_t)blockIdx.y * s.parts * s.groups + blockIdx.z * s.slab_groups;
@@ -262,24 +295,25 @@ __global__ void apply_kernel(T *y, const T *x, const moments *statistics, const 
     x += (size_t)blockIdx.y * s.hw * s.c + first;
     y += (size_t)blockIdx.y * s.hw * s.c + first;
     for (uint32_t k = threadIdx.x * V; k < width; k += blockDim.x * V) {
-        float mean[V], scale[V], shift[V];
+        cnk_vec<float, V> scale = cnk_params<V>(gamma + first + k);
+        cnk_vec<float, V> shift = cnk_params<V>(beta + first + k);
+        cnk_vec<float, V> mean = params_or_zero<V>(add, first + k);
 
 #pragma unroll
         for (int j = 0; j < V; j++) {
             moments m = group[(k + j) / s.per_group];
 
-            mean[j] = m.mean;
-            if (t != NULL)
-                mean[j] -= t[(size_t)blockIdx.y * s.t_width + first + k + j];
-            scale[j] = m.m2 * gamma[first + k + j];
-            shift[j] = beta[first + k + j];
+            mean.v[j] = m.mean - mean.v[j];
+            scale.v[j] *= m.m2;
         }
         for (uint32_t p = from + threadIdx.y; p < to; p += blockDim.y) {
             cnk_vec<T, V> in = cnk_load<V>(x + (size_t)p * s.c + k);
 #pragma unroll
-            for (int j = 0; j < V; j++)
-                in.v[j] = cnk_to<T>(
-                    cnk_activate((cnk_float(in.v[j]) - mean[j]) * scale[j] + shift[j], s.act));
+            for (int j = 0; j < V; j++) {
+                float d = cnk_float(in.v[j]) - mean.v[j];
+
+                in.v[j] = cnk_to<T>(cnk_activate(d * scale.v[j] + shift.v[j], s.act));
+            }
             cnk_store<V>(y + (size_t)p * s.c + k, in);
         }
     }
@@ -339,12 +373,13 @@ struct pointers {
 template <class T, int V>
 int launch_resident(const pointers &p, const map_shape &s, int n, struct CUstream_st *stream)
 {
-    uint32_t items = s.hw * (s.per_group / V);
+    uint32_t vectors = s.per_group / V, items = s.hw * vectors;
     unsigned block = items < BLOCK ? (items + CNK_WARP - 1) / CNK_WARP * CNK_WARP : (unsigned)BLOCK;
     size_t shared = (size_t)s.hw * s.per_group * sizeof(T);
 
     return cnk_launch(resident_kernel<T, V>, dim3(s.groups, (unsigned)n), block, shared, stream,
-                      (T *)p.y, (const T *)p.x, p.gamma, p.beta, p.t, s);
+                      (T *)p.y, (const T *)p.x, p.gamma, p.beta, p.t, s,
+                      vectors < block ? vectors : block);
 }
 
 template <class T, int V>

@@ -49,25 +49,21 @@ template <class Y, class X> __global__ void transpose_kernel(Y *y, const X *x, t
     CNK_SHARED(float, tile, TILE * (TILE + 1));
     uint32_t row = blockIdx.y * TILE, column = blockIdx.x * TILE;
 
-    for (uint32_t n = blockIdx.z; n < s.n; n += gridDim.z) {
-        const X *in = x + (size_t)n * s.rows * s.from;
-        Y *out = y + (size_t)n * s.columns * s.to;
+    x += (size_t)blockIdx.z * s.rows * s.from;
+    y += (size_t)blockIdx.z * s.columns * s.to;
+    for (uint32_t k = threadIdx.y; k < TILE; k += TILE_ROWS) {
+        uint32_t i = row + k, j = column + threadIdx.x;
+        bool inside = i < s.rows && j < s.columns;
 
-        __syncthreads(); /* the tile of the row before has been written out */
-        for (uint32_t k = threadIdx.y; k < TILE; k += TILE_ROWS) {
-            uint32_t i = row + k, j = column + threadIdx.x;
-            bool inside = i < s.rows && j < s.columns;
+        tile[k * (TILE + 1) + threadIdx.x] =
+            inside ? cnk_float(x[(size_t)i * s.from + j]) : 0.0f;
+    }
+    __syncthreads();
+    for (uint32_t k = threadIdx.y; k < TILE; k += TILE_ROWS) {
+        uint32_t i = row + threadIdx.x, j = column + k;
 
-            tile[k * (TILE + 1) + threadIdx.x] =
-                inside ? cnk_float(in[(size_t)i * s.from + j]) : 0.0f;
-        }
-        __syncthreads();
-        for (uint32_t k = threadIdx.y; k < TILE; k += TILE_ROWS) {
-            uint32_t i = row + threadIdx.x, j = column + k;
-
-            if (i < s.to && j < s.columns)
-                out[(size_t)j * s.to + i] = cnk_to<Y>(tile[threadIdx.x * (TILE + 1) + k]);
-        }
+        if (i < s.to && j < s.columns)
+            y[(size_t)j * s.to + i] = cnk_to<Y>(tile[threadIdx.x * (TILE + 1) + k]);
     }
 }
 
@@ -75,9 +71,9 @@ template <class Y, class X>
 int transpose(void *y, const void *x, const transposition &s, struct CUstream_st *stream)
 {
     unsigned down = ((s.to > s.rows ? s.to : s.rows) + TILE - 1) / TILE;
-    dim3 grid((s.columns + TILE - 1) / TILE, down, s.n < 65535 ? s.n : 65535);
+    dim3 grid((s.columns + TILE - 1) / TILE, down, s.n);
 
-    if (down > 65535)
+    if (down > 65535 || s.n > 65535)
         return cudaErrorInvalidValue;
     return cnk_launch(transpose_kernel<Y, X>, grid, dim3(TILE, TILE_ROWS), 0, stream, (Y *)y,
                       (const X *)x, s);
@@ -146,18 +142,16 @@ int concat(void *y, const void *x, const void *z, uint64_t rows, uint64_t cx, ui
 
 template <class T>
 __global__ void copy_rows_kernel(T *y, const int32_t *to, const T *x, const int32_t *from,
-                                 uint32_t rows, size_t count)
+                                 size_t count)
 {
     size_t first = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    uint32_t r = blockIdx.y;
+    int64_t out = to != NULL ? to[r] : (int64_t)r, in = from != NULL ? from[r] : (int64_t)r;
 
-    for (uint32_t r = blockIdx.y; r < rows; r += gridDim.y) {
-        int64_t out = to != NULL ? to[r] : (int64_t)r, in = from != NULL ? from[r] : (int64_t)r;
-
-        if (out < 0 || in < 0)
-            continue;
-        for (size_t i = first; i < count; i += (size_t)gridDim.x * blockDim.x)
-            y[(size_t)out * count + i] = x[(size_t)in * count + i];
-    }
+    if (out < 0 || in < 0)
+        return;
+    for (size_t i = first; i < count; i += (size_t)gridDim.x * blockDim.x)
+        y[(size_t)out * count + i] = x[(size_t)in * count + i];
 }
 
 template <class T>
@@ -165,10 +159,10 @@ int copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, in
               size_t bytes, struct CUstream_st *stream)
 {
     size_t count = bytes / sizeof(T);
-    dim3 grid(cnk_blocks(count, BLOCK), rows < 65535 ? (unsigned)rows : 65535);
+    dim3 grid(cnk_blocks(count, BLOCK), (unsigned)rows);
 
     return cnk_launch(copy_rows_kernel<T>, grid, BLOCK, 0, stream, (T *)y, to, (const T *)x, from,
-                      rows, count);
+                      count);
 }
 
 /* ---- bytes ---- */
@@ -235,6 +229,8 @@ int cnk_copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from
 
     if (rows <= 0 || bytes == 0)
         return 0;
+    if (rows > 65535)
+        return cudaErrorInvalidValue;
     if (all % 16 == 0)
         return copy_rows<uint4>(y, to, x, from, rows, bytes, stream);
     if (all % 4 == 0)

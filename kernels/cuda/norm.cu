@@ -57,10 +57,11 @@ __global__ void kept_kernel(T *y, const T *x, const float *gamma, const float *b
         uint32_t i = (u * CNK_WARP + lane) * V;
 
         if (i < d) {
+            cnk_vec<float, V> g = cnk_params<V>(gamma + i), b = cnk_params<V>(beta + i);
             cnk_vec<T, V> out;
 #pragma unroll
             for (int j = 0; j < V; j++)
-                out.v[j] = cnk_to<T>((v[u][j] - mean) * scale * gamma[i + j] + beta[i + j]);
+                out.v[j] = cnk_to<T>((v[u][j] - mean) * scale * g.v[j] + b.v[j]);
             cnk_store<V>(y + i, out);
         }
     }
@@ -96,11 +97,11 @@ __global__ void wide_kernel(T *y, const T *x, const float *gamma, const float *b
     float scale = 1.0f / sqrtf(cnk_warp_sum(square) / (float)d + eps);
 
     for (uint32_t i = lane; i < d; i += CNK_WARP * V) {
+        cnk_vec<float, V> g = cnk_params<V>(gamma + i), b = cnk_params<V>(beta + i);
         cnk_vec<T, V> in = cnk_load<V>(x + i);
 #pragma unroll
         for (int j = 0; j < V; j++)
-            in.v[j] =
-                cnk_to<T>((cnk_float(in.v[j]) - mean) * scale * gamma[i + j] + beta[i + j]);
+            in.v[j] = cnk_to<T>((cnk_float(in.v[j]) - mean) * scale * g.v[j] + b.v[j]);
         cnk_store<V>(y + i, in);
     }
 }

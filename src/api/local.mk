@@ -1,7 +1,9 @@
 noinst_LIBRARIES += libcnapi.a
-libcnapi_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+libcnapi_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS)
 libcnapi_a_SOURCES = \
     %reldir%/problem.h %reldir%/problem.c \
     %reldir%/request.h %reldir%/request.c \
+    %reldir%/json_priv.h \
     %reldir%/result.h %reldir%/result.c \
-    %reldir%/skeleton.h %reldir%/skeleton.c
+    %reldir%/skeleton.h %reldir%/skeleton.c \
+    %reldir%/view.c

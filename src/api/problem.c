@@ -11,8 +11,10 @@ static void member(struct cn_buf *out, const char *name, const char *value)
     cn_escape_json(out, value, strlen(value), NULL);
 }
 
-int cn_problem_write(const struct cn_problem *p, struct cn_buf *out, struct cn_err *err)
+int cn_problem_put(const struct cn_problem *p, struct cn_buf *out, struct cn_err *err)
 {
+    const char *place = p->parameter != NULL ? p->parameter : p->pointer;
+
     cn_buf_printf(out, NULL, "{\"type\":\"" CN_PROBLEM_BASE "%s\"", p->type);
     member(out, "title", p->title);
     cn_buf_printf(out, NULL, ",\"status\":%d", p->status);
@@ -22,13 +24,21 @@ int cn_problem_write(const struct cn_problem *p, struct cn_buf *out, struct cn_e
         cn_buf_printf(out, NULL, ",\"instance\":\"urn:request:%s\"", p->request_id);
         member(out, "request_id", p->request_id);
     }
-    if (p->pointer != NULL && p->pointer[0] != '\0') {
-        cn_buf_adds(out, ",\"errors\":[{\"pointer\":", NULL);
-        cn_escape_json(out, p->pointer, strlen(p->pointer), NULL);
+    if (place != NULL && place[0] != '\0') {
+        cn_buf_printf(out, NULL,
+                      ",\"errors\":[{\"%s\":", p->parameter != NULL ? "parameter" : "pointer");
+        cn_escape_json(out, place, strlen(place), NULL);
         member(out, "detail", p->detail == NULL ? p->title : p->detail);
         cn_buf_adds(out, "}]", NULL);
     }
     if (p->retry_after_s > 0)
         cn_buf_printf(out, NULL, ",\"retry_after\":%d", p->retry_after_s);
-    return cn_buf_adds(out, "}\n", err);
+    return cn_buf_adds(out, "}", err);
+}
+
+int cn_problem_write(const struct cn_problem *p, struct cn_buf *out, struct cn_err *err)
+{
+    int rc = cn_problem_put(p, out, err);
+
+    return rc < 0 ? rc : cn_buf_adds(out, "\n", err);
 }

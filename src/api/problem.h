@@ -18,9 +18,13 @@ struct cn_problem {
     int status;
     const char *detail;     /* may be NULL */
     const char *pointer;    /* field at fault; NULL or "": none */
+    const char *parameter;  /* of the query, at fault; NULL: none */
     const char *request_id; /* may be NULL */
     int retry_after_s;      /* 0: none */
 };
+
+/* Without the newline at the end: also a member of another document. */
+int cn_problem_put(const struct cn_problem *p, struct cn_buf *out, struct cn_err *err);
 
 int cn_problem_write(const struct cn_problem *p, struct cn_buf *out, struct cn_err *err);
 

@@ -1,6 +1,7 @@
 /* Results. jansson makes the small objects; image bytes go straight into the buffer, once. */
 #include "base/base.h"
 #include "api/result.h"
+#include "api/json_priv.h"
 #include "base/base64.h"
 
 #include <jansson.h>
@@ -11,8 +12,7 @@ static int append(const char *text, size_t len, void *arg)
     return cn_buf_add(arg, text, len, NULL) == CN_OK ? 0 : -1;
 }
 
-/* Appends v and releases it. */
-static int put_json_take(struct cn_buf *out, json_t *v, struct cn_err *err)
+int cn_json_put_take(struct cn_buf *out, json_t *v, struct cn_err *err)
 {
     int rc = v == NULL || json_dump_callback(v, append, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0;
 
@@ -20,9 +20,7 @@ static int put_json_take(struct cn_buf *out, json_t *v, struct cn_err *err)
     return rc ? cn_fail(err, CN_ENOMEM, "cannot write JSON") : CN_OK;
 }
 
-/* Both take v; when there is no memory they drop everything and leave NULL, which put_json_take()
- * reports: an answer is whole or it is an error. */
-static void set(json_t **o, const char *name, json_t *v)
+void cn_json_set(json_t **o, const char *name, json_t *v)
 {
     if (*o == NULL) {
         json_decref(v);
@@ -32,7 +30,7 @@ static void set(json_t **o, const char *name, json_t *v)
     }
 }
 
-static void add(json_t **list, json_t *v)
+void cn_json_add(json_t **list, json_t *v)
 {
     if (*list == NULL) {
         json_decref(v);
@@ -50,11 +48,10 @@ static json_t *weights_json(const struct cn_spec_control *c)
         return json_string(cn_enum_weights.name[c->weights]);
     list = json_array();
     for (int i = 0; i < c->n_weights; i++)
-        add(&list, json_real(c->weight[i]));
+        cn_json_add(&list, json_real(c->weight[i]));
     return list;
 }
 
-/* Images are not repeated in the answer: only how many bytes they had. */
 static json_t *control_json(const struct cn_spec_control *c)
 {
     return json_pack("{ss sI ss sf sf sf ss so ss}", "model", c->model, "image_bytes",
@@ -63,7 +60,7 @@ static json_t *control_json(const struct cn_spec_control *c)
                      "weights", weights_json(c), "resize", cn_enum_resize.name[c->resize]);
 }
 
-static json_t *spec_json(const struct cn_spec *s)
+json_t *cn_json_spec(const struct cn_spec *s)
 {
     json_t *o = json_pack(
         "{ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "model", s->model, "prompt",
@@ -76,12 +73,12 @@ static json_t *spec_json(const struct cn_spec *s)
     json_t *controls = json_array();
 
     for (int i = 0; i < s->n_controls; i++)
-        add(&controls, control_json(&s->control[i]));
+        cn_json_add(&controls, control_json(&s->control[i]));
     if (s->init_image.len > 0)
-        set(&o, "init_image_bytes", json_integer((json_int_t)s->init_image.len));
+        cn_json_set(&o, "init_image_bytes", json_integer((json_int_t)s->init_image.len));
     if (s->mask.len > 0)
-        set(&o, "mask_bytes", json_integer((json_int_t)s->mask.len));
-    set(&o, "controls", controls);
+        cn_json_set(&o, "mask_bytes", json_integer((json_int_t)s->mask.len));
+    cn_json_set(&o, "controls", controls);
     return o;
 }
 
@@ -91,23 +88,30 @@ static double ms_of(int64_t from_ns, int64_t to_ns)
     return (double)((to_ns - from_ns) / 1000) / 1000;
 }
 
-static json_t *timings_json(const struct cn_job *job)
+static json_t *stages_json(const double *stage_ms)
 {
-    json_t *o = json_object(), *stages = json_object();
+    json_t *stages = json_object();
 
-    set(&o, "queue", json_real(ms_of(job->queued_ns, job->started_ns)));
-    set(&o, "run", json_real(ms_of(job->started_ns, job->ended_ns)));
-    set(&o, "total", json_real(ms_of(job->queued_ns, job->ended_ns)));
     for (int i = 0; i < CN_STAGE_COUNT; i++)
-        if (job->stage_ms[i] > 0)
-            set(&stages, cn_enum_stage.name[i], json_real(job->stage_ms[i]));
-    set(&o, "stages", stages);
+        if (stage_ms[i] > 0)
+            cn_json_set(&stages, cn_enum_stage.name[i], json_real(stage_ms[i]));
+    return stages;
+}
+
+static json_t *timings_json(const struct cn_result *r)
+{
+    json_t *o = json_object();
+
+    cn_json_set(&o, "queue", json_real(r->queue_ms));
+    cn_json_set(&o, "run", json_real(r->run_ms));
+    cn_json_set(&o, "total", json_real(r->total_ms));
+    cn_json_set(&o, "stages", stages_json(r->stage_ms));
     return o;
 }
 
-static int put_image(struct cn_buf *out, const struct cn_job *job, int index, struct cn_err *err)
+static int put_image(struct cn_buf *out, const struct cn_job_image *m, int index,
+                     struct cn_err *err)
 {
-    const struct cn_job_image *m = &job->image[index];
     int rc = cn_buf_printf(out, err,
                            "%s{\"index\":%d,\"seed\":%lu,\"format\":\"%s\",\"width\":%d,"
                            "\"height\":%d,\"data\":\"",
@@ -119,25 +123,38 @@ static int put_image(struct cn_buf *out, const struct cn_job *job, int index, st
     return rc;
 }
 
-int cn_result_job(const struct cn_job *job, struct cn_buf *out, struct cn_err *err)
+int cn_result_write(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
 {
-    int rc = cn_buf_printf(out, err, "{\"id\":\"%s\",\"model\":", job->name);
+    int rc = cn_buf_printf(out, err, "{\"id\":\"%s\",\"model\":", r->id);
 
     if (rc == CN_OK)
-        rc = put_json_take(out, json_string(job->spec.model), err);
+        rc = cn_json_put_take(out, json_string(r->spec->model), err);
     if (rc == CN_OK)
         rc = cn_buf_adds(out, ",\"images\":[", err);
-    for (int i = 0; rc == CN_OK && i < job->spec.n; i++)
-        rc = put_image(out, job, i, err);
+    for (int i = 0; rc == CN_OK && i < r->spec->n; i++)
+        rc = put_image(out, &r->image[i], i, err);
     if (rc == CN_OK)
         rc = cn_buf_adds(out, "],\"parameters\":", err);
     if (rc == CN_OK)
-        rc = put_json_take(out, spec_json(&job->spec), err);
+        rc = cn_json_put_take(out, cn_json_spec(r->spec), err);
     if (rc == CN_OK)
         rc = cn_buf_adds(out, ",\"timings_ms\":", err);
     if (rc == CN_OK)
-        rc = put_json_take(out, timings_json(job), err);
+        rc = cn_json_put_take(out, timings_json(r), err);
     return rc == CN_OK ? cn_buf_adds(out, "}\n", err) : rc;
+}
+
+int cn_result_job(const struct cn_job *job, struct cn_buf *out, struct cn_err *err)
+{
+    struct cn_result r = {.id = job->name,
+                          .spec = &job->spec,
+                          .image = job->image,
+                          .queue_ms = ms_of(job->queued_ns, job->started_ns),
+                          .run_ms = ms_of(job->started_ns, job->ended_ns),
+                          .total_ms = ms_of(job->queued_ns, job->ended_ns),
+                          .stage_ms = job->stage_ms};
+
+    return cn_result_write(&r, out, err);
 }
 
 static json_t *model_json(const struct cn_model_info *m, bool is_default)
@@ -146,29 +163,29 @@ static json_t *model_json(const struct cn_model_info *m, bool is_default)
                           "family", m->family);
 
     if (m->title[0] != '\0')
-        set(&o, "title", json_string(m->title));
+        cn_json_set(&o, "title", json_string(m->title));
     if (m->annotator[0] != '\0')
-        set(&o, "annotator", json_string(m->annotator));
+        cn_json_set(&o, "annotator", json_string(m->annotator));
     if (m->kind == CN_MODEL_BASE) {
-        set(&o, "width", json_integer(m->width));
-        set(&o, "height", json_integer(m->height));
-        set(&o, "multiple", json_integer(m->multiple));
-        set(&o, "default", json_boolean(is_default));
+        cn_json_set(&o, "width", json_integer(m->width));
+        cn_json_set(&o, "height", json_integer(m->height));
+        cn_json_set(&o, "multiple", json_integer(m->multiple));
+        cn_json_set(&o, "default", json_boolean(is_default));
     }
-    if (m->parameters != 0)
-        set(&o, "parameters", json_integer((json_int_t)m->parameters));
     if (m->guidance > 0)
-        set(&o, "guidance_scale", json_real(m->guidance));
+        cn_json_set(&o, "guidance_scale", json_real(m->guidance));
     if (m->broken[0] != '\0')
-        set(&o, "broken", json_string(m->broken));
+        cn_json_set(&o, "broken", json_string(m->broken));
+    if (m->parameters != 0)
+        cn_json_set(&o, "parameters", json_integer((json_int_t)m->parameters));
     if (m->bytes != 0)
-        set(&o, "bytes", json_integer((json_int_t)m->bytes));
+        cn_json_set(&o, "bytes", json_integer((json_int_t)m->bytes));
     return o;
 }
 
 static int put_list(struct cn_buf *out, const char *name, json_t *list, struct cn_err *err)
 {
-    int rc = put_json_take(out, json_pack("{so}", name, list), err);
+    int rc = cn_json_put_take(out, json_pack("{so}", name, list), err);
 
     return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
 }
@@ -179,7 +196,7 @@ int cn_result_models(const struct cn_catalog *c, struct cn_buf *out, struct cn_e
     json_t *list = json_array();
 
     for (int i = 0; i < c->n; i++)
-        add(&list, model_json(&c->model[i], &c->model[i] == preset));
+        cn_json_add(&list, model_json(&c->model[i], &c->model[i] == preset));
     return put_list(out, "models", list, err);
 }
 
@@ -188,7 +205,7 @@ static json_t *names_json(const struct cn_enum *e)
     json_t *list = json_array();
 
     for (int i = 0; i < e->count; i++)
-        add(&list, json_string(e->name[i]));
+        cn_json_add(&list, json_string(e->name[i]));
     return list;
 }
 
@@ -198,15 +215,15 @@ int cn_result_samplers(struct cn_buf *out, struct cn_err *err)
     int rc;
 
     cn_spec_init(&s);
-    rc = put_json_take(out,
-                       json_pack("{so so so so s{ss ss ss ss}}", "samplers",
-                                 names_json(&cn_enum_sampler), "schedules",
-                                 names_json(&cn_enum_schedule), "spacings",
-                                 names_json(&cn_enum_spacing), "rngs", names_json(&cn_enum_rng),
-                                 "defaults", "sampler", cn_enum_sampler.name[s.sampler], "schedule",
-                                 cn_enum_schedule.name[s.schedule], "spacing",
-                                 cn_enum_spacing.name[s.spacing], "rng", cn_enum_rng.name[s.rng]),
-                       err);
+    rc = cn_json_put_take(
+        out,
+        json_pack("{so so so so s{ss ss ss ss}}", "samplers", names_json(&cn_enum_sampler),
+                  "schedules", names_json(&cn_enum_schedule), "spacings",
+                  names_json(&cn_enum_spacing), "rngs", names_json(&cn_enum_rng), "defaults",
+                  "sampler", cn_enum_sampler.name[s.sampler], "schedule",
+                  cn_enum_schedule.name[s.schedule], "spacing", cn_enum_spacing.name[s.spacing],
+                  "rng", cn_enum_rng.name[s.rng]),
+        err);
     cn_spec_release(&s);
     return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
 }
@@ -215,9 +232,10 @@ int cn_result_annotators(const struct cn_catalog *c, struct cn_buf *out, struct 
 {
     json_t *list = json_array();
 
-    add(&list, json_pack("{ss ss}", "name", "none", "title", "the image is a control map already"));
+    cn_json_add(
+        &list, json_pack("{ss ss}", "name", "none", "title", "the image is a control map already"));
     for (int i = 0; i < c->n_annotators; i++)
-        add(&list,
-            json_pack("{ss ss}", "name", c->annotator[i].name, "title", c->annotator[i].title));
+        cn_json_add(&list, json_pack("{ss ss}", "name", c->annotator[i].name, "title",
+                                     c->annotator[i].title));
     return put_list(out, "annotators", list, err);
 }

@@ -12,6 +12,8 @@ libcnbase_a_SOURCES = \
     %reldir%/log.h %reldir%/log.c \
     %reldir%/mem.h %reldir%/mem.c \
     %reldir%/metrics.h %reldir%/metrics.c \
+    %reldir%/sha256.h %reldir%/sha256.c \
     %reldir%/spec.h %reldir%/spec.c \
+    %reldir%/spec_digest.h %reldir%/spec_digest.c \
     %reldir%/strmap.h %reldir%/strmap.c \
     %reldir%/utf8.h %reldir%/utf8.c

@@ -1,18 +1,23 @@
-/* Shared by server.c, reply.c, route.c and the routes. Loop thread only.
+/* Shared by the files of src/http. Loop thread only.
  *
  * Ownership: a connection object lives from MHD's STARTED to CLOSED, a request object from the
  * request line to MHD's COMPLETED; both are counted, because their uv handles close later. While a
- * request waits for its job its connection is suspended and MHD sees nothing of it: the request
- * watches the socket itself. A job's end wakes the request (cn_request_resume), and MHD calls the
- * handler again.
+ * request waits its connection is suspended and MHD sees nothing of it: the request watches the
+ * socket itself. What it waits for wakes it (cn_request_resume), and MHD calls the handler again,
+ * which goes on with the function that the suspension named.
+ *
+ * What a route needs beside that hangs at q->call, and q->call_release takes it away when the
+ * request ends, answered or not.
  */
 #ifndef CN_HTTP_HTTP_PRIV_H
 #define CN_HTTP_HTTP_PRIV_H
 
 #include "base/buf.h"
+#include "http/fields.h"
 #include "http/mhd_loop.h"
 #include "http/server.h"
 #include "http/status.h"
+#include "http/ticket.h"
 
 enum cn_method {
     CN_GET = 1,
@@ -25,7 +30,13 @@ enum cn_method {
     CN_OTHER_METHOD = 128
 };
 
-enum { CN_ENDPOINTS = 8 };
+enum {
+    CN_ENDPOINTS = 8,
+    CN_PATH_ARGS = 2,
+    CN_PATH_ARG = 128,      /* bytes of one, with the NUL: a model's name */
+    CN_TEXT_CACHE = 8,      /* preview events that streams share */
+    CN_DRAIN_PATIENCE_S = 1 /* for a request that is on its way on an idle connection */
+};
 
 struct cn_endpoint {
     struct cn_server *s;
@@ -37,7 +48,20 @@ struct cn_endpoint {
 
 struct cn_server_metrics {
     struct cn_metric *requests, *duration, *connections, *rejected;
-    struct cn_metric *ready, *draining;
+    struct cn_metric *ready, *draining, *streams_cut;
+};
+
+/* Text that several streams send, counted. */
+struct cn_text {
+    int refs;
+    size_t len;
+    char data[];
+};
+
+struct cn_cached_text {
+    char job[27];
+    uint64_t event;
+    struct cn_text *text;
 };
 
 struct cn_server {
@@ -49,13 +73,28 @@ struct cn_server {
     int n_conns, n_suspended;
     int refs;        /* objects whose handles are still closing */
     size_t inflight; /* bytes of bodies held, and of the images of jobs */
+    int64_t full_ns; /* since when the queue was always seen full; 0: it was not */
     bool is_draining;
     bool is_handoff; /* public sockets are inherited: who comes next takes them */
     bool is_split;   /* there is an admin listener */
+    int64_t drain_ns;
+    struct cn_stream *streams; /* all of them */
+    int n_streams;
+    uv_timer_t beat; /* runs while there are streams */
+    struct cn_cached_text cache[CN_TEXT_CACHE];
+    int cache_next;
+    struct cn_tickets tickets;
     char why[300];
 };
 
-enum cn_phase { CN_PHASE_HEAD, CN_PHASE_BODY, CN_PHASE_WAIT, CN_PHASE_SEND, CN_PHASE_IDLE };
+enum cn_phase {
+    CN_PHASE_HEAD,
+    CN_PHASE_BODY,
+    CN_PHASE_WAIT,
+    CN_PHASE_SEND,
+    CN_PHASE_STREAM,
+    CN_PHASE_IDLE
+};
 
 struct cn_conn {
     struct cn_endpoint *e;
@@ -70,6 +109,17 @@ struct cn_conn {
 };
 
 struct cn_route;
+struct cn_request;
+
+/* Goes on with a request: answers it, or suspends it again. MHD_NO: the connection ends. */
+typedef enum MHD_Result (*cn_next_fn)(struct cn_request *q);
+
+/* A header of the answer. */
+struct cn_field {
+    const char *name;
+    char *value;
+    struct cn_field *next;
+};
 
 struct cn_request {
     struct cn_endpoint *e;
@@ -79,9 +129,11 @@ struct cn_request {
     char *uri;   /* raw; with the query */
     char id[65]; /* X-Request-Id */
     enum cn_method method;
-    const char *method_name;
-    const struct cn_route *route; /* NULL: none matched */
-    char key_name[64];            /* who asked; "" without authentication */
+    const struct cn_route *route;        /* NULL: none matched */
+    char arg[CN_PATH_ARGS][CN_PATH_ARG]; /* what stands for {…} in the path, in order */
+    char key_name[CN_KEY_NAME];          /* who asked; "" without authentication */
+    char tenant[CN_KEY_NAME];            /* whose jobs; "anonymous" without */
+    bool admin;                          /* may manage; everybody without authentication */
     int64_t start_ns;
     struct cn_buf body;
     size_t body_bytes; /* also what was thrown away */
@@ -89,67 +141,125 @@ struct cn_request {
     bool close;       /* the connection ends with this answer */
     bool over;        /* MHD has ended the request; others hold it still */
     uv_poll_t *watch; /* tells when the client hangs up; NULL: nobody listens */
+    cn_next_fn next;  /* after the suspension */
     int status;
     size_t bytes_out;
-    bool as_json;               /* how the result is wanted */
+    struct cn_field *fields;    /* that the answer gets */
     struct cn_reading *reading; /* the body on its way to a job description */
-    struct cn_job *job;
-    size_t job_bytes; /* of its images, counted in the server's inflight */
+    struct cn_stream *stream;   /* the answer is one; NULL: not */
+    char job_id[27];            /* for the log; "": it has none */
+    void *call;
+    void (*call_release)(struct cn_request *q);
 };
 
 struct cn_route {
-    const char *path;
+    const char *path; /* {name} stands for one segment that is not empty */
     unsigned methods; /* enum cn_method */
     bool open;        /* no key needed */
     bool admin;       /* moves to the admin listener when there is one */
     bool on_both;     /* answered by the admin listener as well */
     bool takes_body;
+    bool admins_only;  /* of the keys with role=admin */
+    bool takes_ticket; /* ?ticket= instead of a key */
     /* First: head only, the body is not read yet. May answer (refuse). May be NULL. */
-    enum MHD_Result (*admit)(struct cn_request *q);
+    cn_next_fn admit;
     /* The body is complete: answer, or suspend. */
-    enum MHD_Result (*handle)(struct cn_request *q);
-    /* After a suspension: answer. */
-    enum MHD_Result (*resume)(struct cn_request *q);
+    cn_next_fn handle;
 };
 
-/* route.c */
-const struct cn_route *cn_route_find(const char *path);
+/* route.c: the row for a path and its arguments. A path with several methods has one row; its
+ * handlers look at q->method. */
+const struct cn_route *cn_route_find(const char *path, char arg[CN_PATH_ARGS][CN_PATH_ARG]);
 const struct cn_route *cn_route_all(size_t *ret_n);
 void cn_route_allow(const struct cn_route *r, char *text, size_t size);
 
 /* reply.c: each answers the request; the result is what the MHD handler returns. */
+void cn_reply_field(struct cn_request *q, const char *name, const char *fmt, ...) CN_PRINTF(3, 4);
 enum MHD_Result cn_reply_take(struct cn_request *q, int status, const char *type,
                               struct cn_buf *body);
 enum MHD_Result cn_reply_static(struct cn_request *q, int status, const char *type,
                                 const char *text, size_t len);
-enum MHD_Result cn_reply_bytes(struct cn_request *q, const char *type, const void *data, size_t len,
-                               const struct cn_job *job);
+enum MHD_Result cn_reply_copy(struct cn_request *q, int status, const char *type, const void *data,
+                              size_t len);
+enum MHD_Result cn_reply_empty(struct cn_request *q, int status);
+/* len bytes of the file from offset; takes fd. */
+enum MHD_Result cn_reply_file(struct cn_request *q, int status, const char *type, int fd,
+                              uint64_t offset, uint64_t len);
 enum MHD_Result cn_reply_fault(struct cn_request *q, enum cn_fault f, const char *detail,
                                const char *pointer);
+/* retry_after_s 0: the dispatcher's estimate. */
+enum MHD_Result cn_reply_later(struct cn_request *q, enum cn_fault f, const char *detail,
+                               int retry_after_s);
+enum MHD_Result cn_reply_parameter(struct cn_request *q, const char *name, const char *detail);
 enum MHD_Result cn_reply_err(struct cn_request *q, const struct cn_err *err);
 enum MHD_Result cn_reply_allow(struct cn_request *q, bool refused);
+/* For stream.c: everything but the body. */
+enum MHD_Result cn_reply_finish(struct cn_request *q, int status, const char *type, size_t len,
+                                struct MHD_Response *r);
 const char *cn_request_header(const struct cn_request *q, const char *name);
-bool cn_request_has_argument(const struct cn_request *q, const char *name);
+const char *cn_request_argument(const struct cn_request *q, const char *name); /* "" without = */
 
-/* server.c */
+/* conn.c */
 void cn_conn_phase(struct cn_conn *conn, enum cn_phase phase);
-void cn_request_suspend(struct cn_request *q, uv_poll_cb on_hangup);
+void cn_conn_cut(struct cn_conn *conn);
+void cn_conn_notify(void *cls, struct MHD_Connection *c, void **slot,
+                    enum MHD_ConnectionNotificationCode code);
+
+/* request.c */
+void *cn_request_line(void *cls, const char *uri, struct MHD_Connection *c);
+enum MHD_Result cn_request_handle(void *cls, struct MHD_Connection *c, const char *path,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *size, void **slot);
+void cn_request_completed(void *cls, struct MHD_Connection *c, void **slot,
+                          enum MHD_RequestTerminationCode why);
+/* watched: a client that hangs up ends the request at once. Otherwise only when next is called. */
+void cn_request_suspend(struct cn_request *q, cn_next_fn next, bool watched);
 void cn_request_resume(struct cn_request *q);
+void cn_request_watch(struct cn_request *q, uv_poll_cb on_hangup);
 void cn_request_drop_body(struct cn_request *q);
 struct cn_request *cn_request_ref(struct cn_request *q);
 void cn_request_unref(struct cn_request *q);
+const char *cn_request_view(const struct cn_request *q); /* tenant to look as; NULL: all */
 
 /* reading.c */
-bool cn_reading_start(struct cn_request *q); /* true: suspended until it is read */
-int cn_reading_take(struct cn_request *q, struct cn_spec *ret, enum cn_fault *ret_fault,
+bool cn_reading_start(struct cn_request *q, bool with_digest,
+                      cn_next_fn next); /* true: suspended */
+int cn_reading_take(struct cn_request *q, struct cn_spec *ret,
+                    unsigned char ret_digest[CN_SHA256_BYTES], enum cn_fault *ret_fault,
                     struct cn_err *err); /* fault is CN_FAULT_COUNT: by the error's code */
 void cn_reading_abandon(struct cn_request *q);
 
-/* routes_images.c, routes_info.c */
+/* stream.c: an answer that is written as things happen. */
+struct cn_stream_source {
+    /* The next piece: appended to own, or, when it is shared, a reference in *ret. 1: there is one;
+     * 0: none now, cn_stream_wake will be called; negative: that was all. */
+    int (*pull)(void *arg, struct cn_buf *own, struct cn_text **ret);
+    const char *beat; /* sent when nothing else was for HEARTBEAT_S; NULL: nothing */
+    const char *bye;  /* sent last when the server closes; NULL: the answer breaks off */
+};
+
+enum MHD_Result cn_stream_reply(struct cn_request *q, int status, const char *type,
+                                const struct cn_stream_source *source, void *arg);
+void cn_stream_wake(struct cn_stream *st);
+void cn_stream_release(struct cn_stream *st);
+void cn_streams_close(struct cn_server *s);
+bool cn_streams_full(const struct cn_server *s);
+struct cn_text *cn_text_take(struct cn_buf *b);
+void cn_text_unref(struct cn_text *t);
+
+/* submit.c */
 enum MHD_Result cn_images_admit(struct cn_request *q);
-enum MHD_Result cn_images_handle(struct cn_request *q);
-enum MHD_Result cn_images_resume(struct cn_request *q);
-void cn_images_abandon(struct cn_request *q); /* the request ends; its job may not be finished */
+enum MHD_Result cn_images_handle(struct cn_request *q); /* of /v1/jobs too */
+enum MHD_Result cn_jobs_admit_route(struct cn_request *q);
+
+/* routes_*.c */
+enum MHD_Result cn_jobs_route(struct cn_request *q);
+enum MHD_Result cn_jobs_route_one(struct cn_request *q);
+enum MHD_Result cn_jobs_route_image(struct cn_request *q);
+enum MHD_Result cn_jobs_route_events(struct cn_request *q);
+enum MHD_Result cn_jobs_route_ticket(struct cn_request *q);
+enum MHD_Result cn_models_route_load(struct cn_request *q);
+enum MHD_Result cn_models_route_unload(struct cn_request *q);
 enum MHD_Result cn_info_models(struct cn_request *q);
 enum MHD_Result cn_info_samplers(struct cn_request *q);
 enum MHD_Result cn_info_annotators(struct cn_request *q);

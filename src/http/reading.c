@@ -10,6 +10,7 @@
 #include "http/http_priv.h"
 #include "api/request.h"
 #include "base/mem.h"
+#include "base/spec_digest.h"
 #include "http/multipart.h"
 
 #include <stdlib.h>
@@ -22,9 +23,10 @@ struct cn_reading {
     struct cn_request *q;
     struct cn_buf body; /* counted in the server's inflight */
     char *type;
-    bool done;
+    bool done, with_digest;
     int rc;
-    struct cn_spec spec; /* when rc is CN_OK */
+    struct cn_spec spec;                   /* when rc is CN_OK */
+    unsigned char digest[CN_SHA256_BYTES]; /* of spec, if wanted */
     enum cn_fault fault;
     struct cn_err err;
     struct cn_api_part image[CN_MULTIPART_MAX_PARTS];
@@ -99,11 +101,16 @@ static void drop(struct cn_reading *r)
     cn_request_unref(q);
 }
 
+static void do_work(struct cn_reading *r)
+{
+    r->rc = read_body(r);
+    if (r->rc == CN_OK && r->with_digest)
+        cn_spec_digest(&r->spec, r->digest);
+}
+
 static void on_work(uv_work_t *work)
 {
-    struct cn_reading *r = work->data;
-
-    r->rc = read_body(r);
+    do_work(work->data);
 }
 
 static void on_read(uv_work_t *work, int status)
@@ -118,17 +125,7 @@ static void on_read(uv_work_t *work, int status)
         cn_request_resume(r->q);
 }
 
-static void on_hangup(uv_poll_t *h, int status, int events)
-{
-    struct cn_request *q = h->data;
-
-    (void)status;
-    (void)events;
-    q->gone = true;
-    cn_request_resume(q);
-}
-
-bool cn_reading_start(struct cn_request *q)
+bool cn_reading_start(struct cn_request *q, bool with_digest, cn_next_fn next)
 {
     struct cn_reading *r = cn_xcalloc(1, sizeof(*r));
 
@@ -137,17 +134,19 @@ bool cn_reading_start(struct cn_request *q)
     cn_buf_init(&q->body, 0);
     r->type = cn_xstrdup(cn_request_header(q, "Content-Type"));
     r->work.data = r;
+    r->with_digest = with_digest;
     q->reading = r;
     if (r->body.len >= LARGE && uv_queue_work(q->e->s->o.loop, &r->work, on_work, on_read) == 0) {
-        cn_request_suspend(q, on_hangup);
+        cn_request_suspend(q, next, true);
         return true;
     }
-    r->rc = read_body(r);
+    do_work(r);
     r->done = true;
     return false;
 }
 
-int cn_reading_take(struct cn_request *q, struct cn_spec *ret, enum cn_fault *ret_fault,
+int cn_reading_take(struct cn_request *q, struct cn_spec *ret,
+                    unsigned char ret_digest[CN_SHA256_BYTES], enum cn_fault *ret_fault,
                     struct cn_err *err)
 {
     struct cn_reading *r = q->reading;
@@ -158,6 +157,7 @@ int cn_reading_take(struct cn_request *q, struct cn_spec *ret, enum cn_fault *re
     *err = r->err;
     if (rc == CN_OK) {
         *ret = r->spec;
+        memcpy(ret_digest, r->digest, sizeof(r->digest));
         r->rc = CN_EINTERNAL; /* it is the caller's now */
     }
     drop(r);

@@ -1,11 +1,14 @@
-/* Answers: every response of ours leaves through finish(). */
+/* Answers: every response of ours leaves through cn_reply_finish(). */
 #include "base/base.h"
 #include "http/http_priv.h"
 #include "api/problem.h"
+#include "base/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_REQUESTS_PER_CONNECTION = 1000 };
 
@@ -14,13 +17,30 @@ const char *cn_request_header(const struct cn_request *q, const char *name)
     return MHD_lookup_connection_value(q->c, MHD_HEADER_KIND, name);
 }
 
-bool cn_request_has_argument(const struct cn_request *q, const char *name)
+const char *cn_request_argument(const struct cn_request *q, const char *name)
 {
-    const char *value;
+    const char *value = NULL;
     size_t len;
 
-    return MHD_lookup_connection_value_n(q->c, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value,
-                                         &len) == MHD_YES;
+    if (MHD_lookup_connection_value_n(q->c, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value,
+                                      &len) != MHD_YES)
+        return NULL;
+    return value == NULL ? "" : value;
+}
+
+void cn_reply_field(struct cn_request *q, const char *name, const char *fmt, ...)
+{
+    struct cn_field *f = cn_xcalloc(1, sizeof(*f));
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    f->name = name;
+    f->value = cn_xstrdup(text);
+    f->next = q->fields;
+    q->fields = f;
 }
 
 /* True when origin is in the list of allowed ones. */
@@ -54,17 +74,19 @@ static void add_cors(struct cn_request *q, struct MHD_Response *r)
         return;
     MHD_add_response_header(r, "Access-Control-Allow-Origin", origin);
     MHD_add_response_header(r, "Access-Control-Expose-Headers",
-                            "Controlnetd-Job, Controlnetd-Seed, Retry-After, X-Request-Id");
+                            "Content-Range, Controlnetd-Job, Controlnetd-Seed, ETag, Location, "
+                            "Preference-Applied, Retry-After, X-Job-Id, X-Request-Id");
     if (q->method != CN_OPTIONS)
         return;
     MHD_add_response_header(r, "Access-Control-Allow-Headers",
-                            "Accept, Authorization, Content-Type, X-Api-Key, X-Request-Id");
-    MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+                            "Accept, Authorization, Content-Type, Idempotency-Key, If-None-Match, "
+                            "Last-Event-ID, Prefer, Range, X-Api-Key, X-Request-Id");
+    MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
     MHD_add_response_header(r, "Access-Control-Max-Age", "600");
 }
 
-static enum MHD_Result finish(struct cn_request *q, int status, const char *type, size_t len,
-                              struct MHD_Response *r)
+enum MHD_Result cn_reply_finish(struct cn_request *q, int status, const char *type, size_t len,
+                                struct MHD_Response *r)
 {
     enum MHD_Result rc;
 
@@ -74,6 +96,8 @@ static enum MHD_Result finish(struct cn_request *q, int status, const char *type
         MHD_add_response_header(r, "Content-Type", type);
     if (q->id[0] != '\0')
         MHD_add_response_header(r, "X-Request-Id", q->id);
+    for (const struct cn_field *f = q->fields; f != NULL; f = f->next)
+        MHD_add_response_header(r, f->name, f->value);
     MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
     add_cors(q, r);
     if (q->e->s->is_draining || q->close || q->conn == NULL ||
@@ -101,9 +125,9 @@ enum MHD_Result cn_reply_take(struct cn_request *q, int status, const char *type
 
     if (r == NULL)
         free(data);
-    else if (status == 200)
+    else if (status < 300)
         MHD_add_response_header(r, "Cache-Control", "no-store");
-    return finish(q, status, type, len, r);
+    return cn_reply_finish(q, status, type, len, r);
 }
 
 enum MHD_Result cn_reply_static(struct cn_request *q, int status, const char *type,
@@ -117,63 +141,84 @@ enum MHD_Result cn_reply_static(struct cn_request *q, int status, const char *ty
                                 "default-src 'none'; style-src 'unsafe-inline'; script-src "
                                 "'unsafe-inline'; connect-src 'self'; img-src blob: data:; "
                                 "frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
-    return finish(q, status, type, len, r);
+    return cn_reply_finish(q, status, type, len, r);
 }
 
-enum MHD_Result cn_reply_bytes(struct cn_request *q, const char *type, const void *data, size_t len,
-                               const struct cn_job *job)
+enum MHD_Result cn_reply_copy(struct cn_request *q, int status, const char *type, const void *data,
+                              size_t len)
 {
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(len, (void *)data, MHD_RESPMEM_MUST_COPY);
-    char seed[32];
+    return cn_reply_finish(
+        q, status, type, len,
+        MHD_create_response_from_buffer(len, (void *)data, MHD_RESPMEM_MUST_COPY));
+}
 
-    if (r != NULL) {
-        snprintf(seed, sizeof(seed), "%lu", (unsigned long)job->image[0].seed);
-        MHD_add_response_header(r, "Cache-Control", "no-store");
-        MHD_add_response_header(r, "Controlnetd-Job", job->name);
-        MHD_add_response_header(r, "Controlnetd-Seed", seed);
-        MHD_add_response_header(r, "Vary", "Accept");
+enum MHD_Result cn_reply_empty(struct cn_request *q, int status)
+{
+    return cn_reply_finish(q, status, NULL, 0,
+                           MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT));
+}
+
+enum MHD_Result cn_reply_file(struct cn_request *q, int status, const char *type, int fd,
+                              uint64_t offset, uint64_t len)
+{
+    struct MHD_Response *r = MHD_create_response_from_fd_at_offset64(len, fd, offset);
+
+    if (r == NULL)
+        close(fd);
+    return cn_reply_finish(q, status, type, (size_t)len, r);
+}
+
+static enum MHD_Result problem(struct cn_request *q, enum cn_fault f, struct cn_problem *p)
+{
+    const struct cn_fault_info *info = cn_fault_info(f);
+    struct cn_buf b;
+    enum MHD_Result rc;
+    char allow[64];
+
+    p->type = info->type;
+    p->title = info->title;
+    p->status = info->status;
+    p->request_id = q->id;
+    if (p->retry_after_s == 0 && (info->status == 429 || info->status == 503))
+        p->retry_after_s = cn_dispatch_retry_after_s(q->e->s->o.dispatch, q->tenant);
+    if (info->reason != NULL)
+        cn_metric_inc(q->e->s->m.rejected, 1, info->reason);
+    if (p->retry_after_s > 0)
+        cn_reply_field(q, "Retry-After", "%d", p->retry_after_s);
+    if (f == CN_FAULT_UNAUTHENTICATED)
+        cn_reply_field(q, "WWW-Authenticate", "Bearer realm=\"controlnetd\"");
+    if (f == CN_FAULT_METHOD && q->route != NULL) {
+        cn_route_allow(q->route, allow, sizeof(allow));
+        cn_reply_field(q, "Allow", "%s", allow);
     }
-    return finish(q, 200, type, len, r);
+    cn_buf_init(&b, 1 << 16);
+    cn_problem_write(p, &b, NULL);
+    rc = cn_reply_copy(q, info->status, "application/problem+json", b.data, b.len);
+    cn_buf_release(&b);
+    return rc;
 }
 
 enum MHD_Result cn_reply_fault(struct cn_request *q, enum cn_fault f, const char *detail,
                                const char *pointer)
 {
-    const struct cn_fault_info *info = cn_fault_info(f);
-    struct cn_problem p = {.type = info->type,
-                           .title = info->title,
-                           .status = info->status,
-                           .detail = detail,
-                           .pointer = pointer,
-                           .request_id = q->id};
-    struct MHD_Response *r;
-    struct cn_buf b;
-    char seconds[16], allow[64];
-    size_t len;
+    struct cn_problem p = {.detail = detail, .pointer = pointer};
 
-    if (info->status == 429 || info->status == 503)
-        p.retry_after_s = cn_dispatch_retry_after_s(q->e->s->o.dispatch, q->key_name);
-    if (info->reason != NULL)
-        cn_metric_inc(q->e->s->m.rejected, 1, info->reason);
-    cn_buf_init(&b, 1 << 16);
-    cn_problem_write(&p, &b, NULL);
-    len = b.len;
-    r = MHD_create_response_from_buffer(len, b.data, MHD_RESPMEM_MUST_COPY);
-    cn_buf_release(&b);
-    if (r == NULL)
-        return MHD_NO;
-    if (p.retry_after_s > 0) {
-        snprintf(seconds, sizeof(seconds), "%d", p.retry_after_s);
-        MHD_add_response_header(r, "Retry-After", seconds);
-    }
-    if (f == CN_FAULT_UNAUTHENTICATED)
-        MHD_add_response_header(r, "WWW-Authenticate", "Bearer realm=\"controlnetd\"");
-    if (f == CN_FAULT_METHOD && q->route != NULL) {
-        cn_route_allow(q->route, allow, sizeof(allow));
-        MHD_add_response_header(r, "Allow", allow);
-    }
-    return finish(q, info->status, "application/problem+json", len, r);
+    return problem(q, f, &p);
+}
+
+enum MHD_Result cn_reply_later(struct cn_request *q, enum cn_fault f, const char *detail,
+                               int retry_after_s)
+{
+    struct cn_problem p = {.detail = detail, .retry_after_s = retry_after_s};
+
+    return problem(q, f, &p);
+}
+
+enum MHD_Result cn_reply_parameter(struct cn_request *q, const char *name, const char *detail)
+{
+    struct cn_problem p = {.detail = detail, .parameter = name};
+
+    return problem(q, CN_FAULT_BAD_REQUEST, &p);
 }
 
 enum MHD_Result cn_reply_err(struct cn_request *q, const struct cn_err *err)
@@ -183,14 +228,11 @@ enum MHD_Result cn_reply_err(struct cn_request *q, const struct cn_err *err)
 
 enum MHD_Result cn_reply_allow(struct cn_request *q, bool refused)
 {
-    struct MHD_Response *r;
     char allow[64];
 
     if (refused)
         return cn_reply_fault(q, CN_FAULT_METHOD, NULL, NULL);
     cn_route_allow(q->route, allow, sizeof(allow));
-    r = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-    if (r != NULL)
-        MHD_add_response_header(r, "Allow", allow);
-    return finish(q, 204, NULL, 0, r);
+    cn_reply_field(q, "Allow", "%s", allow);
+    return cn_reply_empty(q, 204);
 }

@@ -5,29 +5,46 @@
 #include <stdio.h>
 #include <string.h>
 
+#define READS (CN_GET | CN_HEAD)
+
 static const struct cn_route table[] = {
     {.path = "/v1/images",
      .methods = CN_POST,
      .takes_body = true,
      .admit = cn_images_admit,
-     .handle = cn_images_handle,
-     .resume = cn_images_resume},
-    {.path = "/v1/models", .methods = CN_GET | CN_HEAD, .handle = cn_info_models},
-    {.path = "/v1/samplers", .methods = CN_GET | CN_HEAD, .handle = cn_info_samplers},
-    {.path = "/v1/annotators", .methods = CN_GET | CN_HEAD, .handle = cn_info_annotators},
+     .handle = cn_images_handle},
+    {.path = "/v1/jobs",
+     .methods = READS | CN_POST,
+     .takes_body = true,
+     .admit = cn_jobs_admit_route,
+     .handle = cn_jobs_route},
+    {.path = "/v1/jobs/{id}", .methods = READS | CN_DELETE, .handle = cn_jobs_route_one},
+    {.path = "/v1/jobs/{id}/events",
+     .methods = CN_GET,
+     .takes_ticket = true,
+     .handle = cn_jobs_route_events},
+    {.path = "/v1/jobs/{id}/ticket", .methods = CN_POST, .handle = cn_jobs_route_ticket},
+    {.path = "/v1/jobs/{id}/images/{index}", .methods = READS, .handle = cn_jobs_route_image},
+    {.path = "/v1/models", .methods = READS, .handle = cn_info_models},
+    {.path = "/v1/models/{name}/load",
+     .methods = CN_POST,
+     .admins_only = true,
+     .handle = cn_models_route_load},
+    {.path = "/v1/models/{name}/unload",
+     .methods = CN_POST,
+     .admins_only = true,
+     .handle = cn_models_route_unload},
+    {.path = "/v1/samplers", .methods = READS, .handle = cn_info_samplers},
+    {.path = "/v1/annotators", .methods = READS, .handle = cn_info_annotators},
     {.path = "/healthz",
-     .methods = CN_GET | CN_HEAD,
+     .methods = READS,
      .open = true,
      .on_both = true,
      .handle = cn_info_healthz},
-    {.path = "/readyz",
-     .methods = CN_GET | CN_HEAD,
-     .open = true,
-     .on_both = true,
-     .handle = cn_info_readyz},
-    {.path = "/metrics", .methods = CN_GET | CN_HEAD, .admin = true, .handle = cn_info_metrics},
-    {.path = "/openapi.yaml", .methods = CN_GET | CN_HEAD, .open = true, .handle = cn_info_openapi},
-    {.path = "/", .methods = CN_GET | CN_HEAD, .open = true, .handle = cn_info_page},
+    {.path = "/readyz", .methods = READS, .open = true, .on_both = true, .handle = cn_info_readyz},
+    {.path = "/metrics", .methods = READS, .admin = true, .handle = cn_info_metrics},
+    {.path = "/openapi.yaml", .methods = READS, .open = true, .handle = cn_info_openapi},
+    {.path = "/", .methods = READS, .open = true, .handle = cn_info_page},
 };
 
 const struct cn_route *cn_route_all(size_t *ret_n)
@@ -36,10 +53,32 @@ const struct cn_route *cn_route_all(size_t *ret_n)
     return table;
 }
 
-const struct cn_route *cn_route_find(const char *path)
+/* Segment by segment; what stands for {name} goes to arg. */
+static bool matches(const char *pattern, const char *path, char arg[CN_PATH_ARGS][CN_PATH_ARG])
+{
+    int n = 0;
+
+    while (*pattern != '\0') {
+        if (*pattern == '{') {
+            size_t len = strcspn(path, "/");
+
+            if (len == 0 || len >= CN_PATH_ARG)
+                return false;
+            memcpy(arg[n], path, len);
+            arg[n++][len] = '\0';
+            path += len;
+            pattern += strcspn(pattern, "}") + 1;
+        } else if (*pattern++ != *path++) {
+            return false;
+        }
+    }
+    return *path == '\0';
+}
+
+const struct cn_route *cn_route_find(const char *path, char arg[CN_PATH_ARGS][CN_PATH_ARG])
 {
     for (size_t i = 0; i < CN_LEN(table); i++)
-        if (strcmp(table[i].path, path) == 0)
+        if (matches(table[i].path, path, arg))
             return &table[i];
     return NULL;
 }

@@ -65,48 +65,108 @@ static void check(struct cn_buf *b, const char *name, bool ok, const char *detai
     cn_buf_adds(b, "}", NULL);
 }
 
+static void check_storage(struct cn_buf *b, const struct cn_server *s)
+{
+    struct cn_err err = CN_ERR_INIT;
+    int rc = cn_jobs_storage(s->o.jobs, &err);
+
+    check(b, "store", rc == CN_OK || rc == CN_ENOTFOUND, err.msg); /* none is no fault */
+}
+
+/* Models that are there and cannot be opened. They do not make the server unready. */
+static void put_broken(struct cn_buf *b, const struct cn_catalog *c)
+{
+    bool any = false;
+
+    cn_buf_adds(b, ",\"models_broken\":[", NULL);
+    for (int i = 0; i < c->n; i++) {
+        const struct cn_model_info *m = &c->model[i];
+
+        if (m->broken[0] == '\0')
+            continue;
+        cn_buf_adds(b, any ? ",{\"name\":" : "{\"name\":", NULL);
+        cn_escape_json(b, m->name, strlen(m->name), NULL);
+        cn_buf_adds(b, ",\"reason\":", NULL);
+        cn_escape_json(b, m->broken, strlen(m->broken), NULL);
+        cn_buf_adds(b, "}", NULL);
+        any = true;
+    }
+    cn_buf_adds(b, "]", NULL);
+}
+
+static void put_workers(struct cn_buf *b, const struct cn_dispatch *d)
+{
+    cn_buf_adds(b, ",\"workers\":[", NULL);
+    for (int i = 0; i < cn_dispatch_workers(d); i++) {
+        struct cn_worker_view w = cn_dispatch_worker(d, i);
+
+        cn_buf_printf(b, NULL, "%s{\"device\":", i == 0 ? "" : ",");
+        cn_escape_json(b, w.device, strlen(w.device), NULL);
+        cn_buf_adds(b, ",\"backend\":", NULL);
+        cn_escape_json(b, w.backend, strlen(w.backend), NULL);
+        cn_buf_printf(b, NULL,
+                      ",\"state\":\"%s\",\"healthy\":%s,\"jobs\":%d,\"capacity\":%d,"
+                      "\"images\":%d,\"lanes\":%d,\"trouble\":",
+                      w.state, w.healthy ? "true" : "false", w.jobs, w.capacity, w.images, w.lanes);
+        cn_escape_json(b, w.trouble, strlen(w.trouble), NULL);
+        cn_buf_adds(b, "}", NULL);
+    }
+    cn_buf_adds(b, "]", NULL);
+}
+
+static void put_checks(struct cn_buf *b, struct cn_server *s, bool ready)
+{
+    const struct cn_dispatch *d = s->o.dispatch;
+
+    cn_buf_printf(b, NULL, "{\"ready\":%s,\"checks\":[", ready ? "true" : "false");
+    check(b, "not_draining", !s->is_draining, s->is_draining ? "the server is shutting down" : "");
+    check(b, "worker", cn_dispatch_ready_workers(d) > 0, cn_dispatch_trouble(d));
+    check(b, "queue", cn_dispatch_refuses(d, NULL).kind != CN_REFUSED_FULL, "");
+    check_storage(b, s);
+    cn_buf_printf(b, NULL, "],\"queue\":%d,\"running\":%d,\"workers_ready\":%d,\"backend\":",
+                  cn_dispatch_waiting(d), cn_dispatch_running(d), cn_dispatch_ready_workers(d));
+    cn_escape_json(b, cn_dispatch_backend(d), strlen(cn_dispatch_backend(d)), NULL);
+    put_workers(b, d);
+    put_broken(b, cn_dispatch_catalog(d));
+    cn_buf_adds(b, "}\n", NULL);
+}
+
 enum MHD_Result cn_info_readyz(struct cn_request *q)
 {
-    struct cn_server *s = q->e->s;
-    struct cn_dispatch *d = s->o.dispatch;
     const char *why;
-    bool ready = cn_server_ready(s, &why);
-    int status = ready ? 200 : 503;
+    bool ready = cn_server_ready(q->e->s, &why);
+    bool verbose = cn_request_argument(q, "verbose") != NULL;
     struct cn_buf b;
     enum MHD_Result rc;
 
-    cn_buf_init(&b, 1 << 16);
-    if (!cn_request_has_argument(q, "verbose")) {
+    cn_buf_init(&b, INFO_MAX);
+    if (verbose)
+        put_checks(&b, q->e->s, ready);
+    else
         cn_buf_printf(&b, NULL, "%s\n", ready ? "ready" : why);
-        rc = cn_reply_take(q, status, "text/plain; charset=utf-8", &b);
-        cn_buf_release(&b);
-        return rc;
-    }
-    cn_buf_printf(&b, NULL, "{\"ready\":%s,\"checks\":[", ready ? "true" : "false");
-    check(&b, "not_draining", !s->is_draining, s->is_draining ? "the server is shutting down" : "");
-    check(&b, "worker", cn_dispatch_ready_workers(d) > 0, cn_dispatch_trouble(d));
-    check(&b, "queue", cn_dispatch_refuses(d, NULL).kind != CN_REFUSED_FULL, "");
-    cn_buf_printf(&b, NULL, "],\"queue\":%d,\"running\":%d,\"workers_ready\":%d,\"backend\":",
-                  cn_dispatch_waiting(d), cn_dispatch_running(d), cn_dispatch_ready_workers(d));
-    cn_escape_json(&b, cn_dispatch_backend(d), strlen(cn_dispatch_backend(d)), NULL);
-    cn_buf_adds(&b, "}\n", NULL);
-    rc = cn_reply_take(q, status, "application/json", &b);
+    rc = cn_reply_take(q, ready ? 200 : 503,
+                       verbose ? "application/json" : "text/plain; charset=utf-8", &b);
     cn_buf_release(&b);
     return rc;
 }
 
 static void collect(struct cn_server *s)
 {
-    int active = 0, idle = 0;
+    int active = 0, idle = 0, waiting = 0;
 
-    for (const struct cn_conn *c = s->conns; c != NULL; c = c->next)
-        *(c->phase == CN_PHASE_IDLE ? &idle : &active) += 1;
-    cn_metric_set(s->m.connections, active - s->n_suspended, "active");
+    for (const struct cn_conn *c = s->conns; c != NULL; c = c->next) {
+        idle += c->phase == CN_PHASE_IDLE;
+        waiting += c->phase == CN_PHASE_WAIT;
+        active += c->phase != CN_PHASE_IDLE && c->phase != CN_PHASE_WAIT;
+    }
+    cn_metric_set(s->m.connections, active - s->n_streams, "active");
     cn_metric_set(s->m.connections, idle, "idle");
-    cn_metric_set(s->m.connections, s->n_suspended, "suspended");
+    cn_metric_set(s->m.connections, waiting, "suspended");
+    cn_metric_set(s->m.connections, s->n_streams, "streaming");
     cn_metric_set(s->m.ready, cn_server_ready(s, NULL));
     cn_metric_set(s->m.draining, s->is_draining);
     cn_dispatch_collect(s->o.dispatch);
+    cn_jobs_collect(s->o.jobs);
     if (s->o.collect != NULL)
         s->o.collect(s->o.arg);
 }

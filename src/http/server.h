@@ -16,12 +16,14 @@
 #include "base/spec.h"
 #include "http/auth.h"
 #include "job/dispatch.h"
+#include "job/jobs.h"
 
 #include <uv.h>
 
 struct cn_server_options {
     uv_loop_t *loop;
     struct cn_dispatch *dispatch;
+    struct cn_jobs *jobs;
     struct cn_metrics *metrics;
     const char *listen;       /* "host:port" or "unix:/path" */
     const char *admin_listen; /* "" : none */
@@ -31,7 +33,9 @@ struct cn_server_options {
     size_t max_body;     /* bytes of one request */
     size_t max_image;    /* bytes of one image in it */
     size_t max_inflight; /* bytes of all bodies, and of images of jobs that wait */
-    int max_connections;
+    int max_connections; /* besides streams */
+    int max_streams;     /* answers that are written as things happen */
+    int stall_timeout_s; /* that the reader of one may stand still */
     int header_timeout_s, body_timeout_s, idle_timeout_s;
     void (*collect)(void *arg); /* brings gauges of others up to date */
     void *arg;
@@ -41,8 +45,8 @@ struct cn_server_options {
     {                                                                                              \
         .listen = "127.0.0.1:8080", .admin_listen = "", .cors_origins = "",                        \
         .limits = CN_LIMITS_DEFAULTS, .max_body = (size_t)64 << 20, .max_image = (size_t)32 << 20, \
-        .max_inflight = (size_t)512 << 20, .max_connections = 1024, .header_timeout_s = 10,        \
-        .body_timeout_s = 120, .idle_timeout_s = 15                                                \
+        .max_inflight = (size_t)512 << 20, .max_connections = 1024, .max_streams = 1024,           \
+        .stall_timeout_s = 60, .header_timeout_s = 10, .body_timeout_s = 120, .idle_timeout_s = 15 \
     }
 
 struct cn_server;
@@ -60,8 +64,8 @@ int cn_server_port(const struct cn_server *s, bool admin);
 bool cn_server_ready(struct cn_server *s, const char **ret_why);
 
 /* Takes of *o what may change while the server runs: cors_origins and keys (the old ones may be
- * freed afterwards), limits, max_body, max_image, max_inflight, header_timeout_s and
- * body_timeout_s. */
+ * freed afterwards), limits, max_body, max_image, max_inflight, stall_timeout_s,
+ * header_timeout_s and body_timeout_s. */
 void cn_server_configure(struct cn_server *s, const struct cn_server_options *o);
 
 /* Public sockets were inherited (LISTEN_FDS): at the end they go to the next process. */

@@ -120,10 +120,9 @@ void cn_dispatch_set_observer(struct cn_dispatch *d, const struct cn_dispatch_ob
     d->o.observer = *o;
 }
 
-void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_limits *preset,
-                             const struct cn_tenant_rule *rule, size_t n)
+void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_rule *rule, size_t n)
 {
-    cn_tenants_reload(d->tenants, preset, rule, n);
+    cn_tenants_set_rules(d->tenants, rule, n);
     cn_queue_refresh(&d->queue, d->tenants);
     cn_dispatch_pump_soon(d);
 }
@@ -134,6 +133,11 @@ void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_optio
     d->o.max_attempts = o->max_attempts;
     d->o.timeout_s = o->timeout_s;
     d->o.hang_timeout_s = o->hang_timeout_s;
+    d->o.tenant = o->tenant;
+    d->queue.step_ns = o->priority_step_s * SECOND;
+    cn_tenants_set_preset(d->tenants, &o->tenant);
+    cn_queue_refresh(&d->queue, d->tenants);
+    cn_dispatch_pump_soon(d);
 }
 
 /* ---- jobs ---- */
@@ -249,11 +253,16 @@ void cn_dispatch_release(struct cn_dispatch *d, struct cn_job *job)
 
 void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job)
 {
-    if (cn_job_final(job) || !cn_treap_has(&job->deadline))
+    if (cn_job_final(job))
         return;
     job->err.code = 0;
     cn_fail(&job->err, CN_ECANCELED, "nobody waits for it any more");
-    cn_dispatch_finish(d, job, CN_JOB_CANCELLED, false);
+    if (cn_treap_has(&job->deadline)) {
+        cn_dispatch_finish(d, job, CN_JOB_CANCELLED, false);
+    } else { /* let go in the drain, or never here */
+        cn_job_move(job, CN_JOB_CANCELLED);
+        cn_dispatch_told(d, job);
+    }
 }
 
 static double rest_of_running(const struct cn_dispatch *d, const struct cn_job *job)
@@ -306,6 +315,7 @@ struct cn_worker_view cn_dispatch_worker(const struct cn_dispatch *d, int i)
                                    .trouble = cn_process_trouble(s->process),
                                    .healthy = !s->unhealthy,
                                    .pid = cn_process_pid(s->process),
+                                   .restarts = s->restarts,
                                    .jobs = s->n,
                                    .capacity = s->capacity,
                                    .images = s->images,

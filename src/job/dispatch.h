@@ -86,12 +86,12 @@ void cn_dispatch_start(struct cn_dispatch *d);
 void cn_dispatch_set_observer(struct cn_dispatch *d, const struct cn_dispatch_observer *o);
 
 /* Takes of *o what may change while workers run: queue_capacity (jobs that wait already stay),
- * max_attempts, timeout_s (of jobs to come), hang_timeout_s. */
+ * max_attempts, timeout_s (of jobs to come), hang_timeout_s, priority_step_s (of jobs to come),
+ * tenant. */
 void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_options *o);
 
-/* At the start and whenever the keys were read again. */
-void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_limits *preset,
-                             const struct cn_tenant_rule *rule, size_t n);
+/* Tenants with limits of their own: at the start and whenever the keys were read again. */
+void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_rule *rule, size_t n);
 
 /* ---- jobs ---- */
 
@@ -139,6 +139,7 @@ struct cn_worker_view {
     const char *trouble; /* why it is down; "" when it is not */
     bool healthy;        /* false: it died too often lately; restarts are slow */
     int pid;             /* 0: none */
+    int restarts;        /* ends of its processes so far */
     int jobs, capacity, images, lanes;
 };
 

@@ -3,8 +3,7 @@
  * DESIGN. Which job killed a worker is not known when it held several. Those that it had begun (or
  * all, when it had begun none) are suspects: the death counts for each of them, and each is tried
  * again with a worker to itself. A second death under a suspect is therefore its own doing, or that
- * of the device, and happens to nobody else's job. When a job turns out to be poison, its deaths
- * are no longer held against the workers.
+ * of the device, and happens to nobody else's job.
  */
 #include "base/base.h"
 #include "job/dispatch_priv.h"
@@ -18,64 +17,45 @@
 #define SECOND        INT64_C(1000000000)
 #define DEATHS_WITHIN (600 * SECOND)
 #define REST          (300 * SECOND) /* of an unhealthy worker, while there are others */
-#define REST_OF_LAST  (30 * SECOND)
+#define REST_OF_LAST  (5 * SECOND)   /* nobody else works: the next job may be a better one */
 #define DYING_GRACE   (2 * SECOND)
 #define TURNS_OF_HANG 20
 
 /* ---- health ---- */
 
-static int deaths_since(const struct cn_slot *s, int64_t since)
+/* Failures of the device within DEATHS_WITHIN, or deaths without a job that succeeded in between:
+ * too many of either, and the worker is not trusted for a while. */
+static void note_death(struct cn_slot *s, enum cn_process_cause cause, int64_t now)
 {
     int n = 0;
 
+    s->deaths++;
+    if (cause == CN_CAUSE_DEVICE || cause == CN_CAUSE_HANG)
+        s->failed_ns[s->failures++ % CN_SLOT_DEATHS] = now;
     for (int i = 0; i < CN_SLOT_DEATHS; i++)
-        n += s->death_ns[i] != 0 && s->death_ns[i] >= since;
-    return n;
+        n += s->failed_ns[i] != 0 && now - s->failed_ns[i] < DEATHS_WITHIN;
+    s->unhealthy = s->deaths >= CN_SLOT_DEATHS || n >= CN_SLOT_DEATHS;
 }
 
-static void note_death(struct cn_slot *s, int64_t now)
-{
-    int oldest = 0;
-
-    for (int i = 1; i < CN_SLOT_DEATHS; i++)
-        if (s->death_ns[i] < s->death_ns[oldest])
-            oldest = i;
-    s->death_ns[oldest] = now;
-}
-
-/* The last death is explained: it was not the worker's fault. */
-static void forgive(struct cn_slot *s)
-{
-    int last = 0;
-
-    for (int i = 1; i < CN_SLOT_DEATHS; i++)
-        if (s->death_ns[i] > s->death_ns[last])
-            last = i;
-    s->death_ns[last] = 0;
-    s->unhealthy = false;
-    cn_process_forgive(s->process);
-}
-
-static void judge(struct cn_slot *s, int64_t now)
+static void rest(struct cn_slot *s)
 {
     bool others = false;
+    int64_t ns;
 
-    if (deaths_since(s, now - DEATHS_WITHIN) < CN_SLOT_DEATHS)
-        return;
     for (int i = 0; i < s->d->o.workers; i++)
         others = others ||
                  (i != s->index && cn_process_state(s->d->slot[i].process) == CN_PROCESS_READY);
-    s->unhealthy = true;
-    cn_process_rest(s->process, others ? REST : REST_OF_LAST);
+    ns = others ? REST : REST_OF_LAST;
+    cn_process_rest(s->process, ns);
     cn_log(CN_LOG_ERROR, "worker.unhealthy", cn_process_trouble(s->process),
-           "worker=%d device=%s rest_s=%d", s->index, s->device,
-           (int)((others ? REST : REST_OF_LAST) / SECOND));
+           "worker=%d device=%s rest_s=%d", s->index, s->device, (int)(ns / SECOND));
 }
 
 void cn_dispatch_works(struct cn_slot *s)
 {
+    s->deaths = 0;
     s->unhealthy = false;
-    cn_process_forgive(s->process);
+    cn_process_works(s->process);
 }
 
 /* ---- jobs ---- */
@@ -90,9 +70,6 @@ static void fail_poison(struct cn_slot *s, struct cn_job *job, const char *why)
     struct cn_dispatch *d = s->d;
     int n = job->deaths + job->kills;
 
-    if (job->last_worker >= 0)
-        forgive(&d->slot[job->last_worker]);
-    forgive(s);
     job->poison = true;
     job->err.code = 0;
     cn_fail(&job->err, CN_EDEVICE, "%d worker%s died while drawing this: %s", n, n == 1 ? "" : "s",
@@ -177,20 +154,20 @@ void cn_dispatch_on_down(void *slot, enum cn_process_cause cause, const char *te
     struct cn_dispatch *d = s->d;
     struct cn_assigned job[CN_SLOT_JOBS];
     bool killed = cn_process_killed(s->process);
-    int64_t now = cn_now_ns();
     char worker[16];
     int n = take_all(s, job);
 
     snprintf(worker, sizeof(worker), "%d", s->index);
+    s->restarts++;
     if (!d->stopping)
         cn_metric_inc(d->m.restarts, 1, worker, cn_enum_cause.name[cause]);
     if (!d->stopping && !killed && cn_process_was_ready(s->process))
-        note_death(s, now);
+        note_death(s, cause, cn_now_ns());
     reset(s);
     cn_dispatch_models_lost(s, text);
     give_back(s, job, n, killed, text);
-    if (!d->stopping)
-        judge(s, now);
+    if (!d->stopping && s->unhealthy)
+        rest(s);
     cn_dispatch_pump(d);
 }
 

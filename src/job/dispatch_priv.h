@@ -42,10 +42,13 @@ struct cn_slot {
     struct cn_job *next; /* a suspect that waits until the worker is empty */
     bool closed;         /* a suspect is in it, and nothing else may come */
     char backend[32];
-    struct cn_msg_gauges gauges;      /* the last that the worker sent */
-    double device_s;                  /* time that one image in it had of the device */
-    int64_t clock_ns;                 /* up to when device_s counts */
-    int64_t death_ns[CN_SLOT_DEATHS]; /* the last ones that nothing explains; 0: none */
+    struct cn_msg_gauges gauges;       /* the last that the worker sent */
+    double device_s;                   /* time that one image in it had of the device */
+    int64_t clock_ns;                  /* up to when device_s counts */
+    int restarts;                      /* ends of processes */
+    int deaths;                        /* since a job succeeded here; not those from outside */
+    int64_t failed_ns[CN_SLOT_DEATHS]; /* when its device failed last, in a ring; 0: never */
+    unsigned failures;                 /* of its device */
     bool unhealthy;
     int64_t dying_ns;             /* since when its device is known to have failed; 0: it has not */
     double turn_s[CN_SLOT_TURNS]; /* what its last turns took, in a ring */

@@ -53,15 +53,19 @@ void cn_record_cancel(struct cn_record *r)
     cn_record_end(r);
 }
 
-/* It is over: asked of the store whether it ever was. */
+/* It is over: asked of the store whether it ever was. A job that is not, and is not in memory, is
+ * still the daemon's that ends. */
 static int already_over(struct cn_jobs *js, const char *tenant, const char *id, struct cn_err *err)
 {
     struct cn_job_view view;
     int rc = cn_jobs_view(js, tenant, id, &view, err);
+    bool over;
 
-    if (rc == CN_OK)
-        cn_job_view_release(&view);
-    return rc;
+    if (rc < 0)
+        return rc;
+    over = view.state > CN_JOB_RUNNING;
+    cn_job_view_release(&view);
+    return over ? CN_OK : cn_fail(err, CN_EBUSY, "the job store is not open yet");
 }
 
 int cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id, cn_cancelled_fn done,

@@ -19,8 +19,10 @@ _Static_assert((int)CN_JOB_EXPIRED == (int)CN_STORE_EXPIRED &&
 
 /* ---- images of waiting jobs ---- */
 
-static void drop_images(struct cn_spec *s)
+void cn_record_drop_images(struct cn_record *r)
 {
+    struct cn_spec *s = &r->job->spec;
+
     free(s->init_image.data);
     free(s->mask.data);
     s->init_image.data = s->mask.data = NULL;
@@ -28,6 +30,7 @@ static void drop_images(struct cn_spec *s)
         free(s->control[i].image.data);
         s->control[i].image.data = NULL;
     }
+    r->job->away = true;
 }
 
 void cn_record_hold(struct cn_record *r)
@@ -37,8 +40,7 @@ void cn_record_hold(struct cn_record *r)
     if (!r->durable || r->job->away || r->held_bytes > 0 || bytes == 0)
         return;
     if (r->js->held + bytes > r->js->o.keep_bytes) {
-        drop_images(&r->job->spec);
-        r->job->away = true;
+        cn_record_drop_images(r);
         return;
     }
     r->held_bytes = bytes;
@@ -51,6 +53,13 @@ void cn_record_unhold(struct cn_record *r)
     r->held_bytes = 0;
 }
 
+static void take_image(struct cn_blob *to, struct cn_blob *from)
+{
+    free(to->data);
+    *to = *from;
+    *from = (struct cn_blob){NULL, 0};
+}
+
 static int fetch(void *arg, struct cn_job *job, struct cn_err *err)
 {
     struct cn_jobs *js = arg;
@@ -59,8 +68,11 @@ static int fetch(void *arg, struct cn_job *job, struct cn_err *err)
 
     if (rc < 0)
         return rc;
-    cn_spec_release(&job->spec);
-    job->spec = spec;
+    take_image(&job->spec.init_image, &spec.init_image);
+    take_image(&job->spec.mask, &spec.mask);
+    for (int i = 0; i < CN_MIN(job->spec.n_controls, spec.n_controls); i++)
+        take_image(&job->spec.control[i].image, &spec.control[i].image);
+    cn_spec_release(&spec);
     job->away = false;
     return CN_OK;
 }

@@ -147,6 +147,9 @@ void cn_record_end(struct cn_record *r); /* its job is final */
 void cn_jobs_recover(struct cn_jobs *js);
 void cn_record_hold(struct cn_record *r);   /* waits: its images may go, they can be read again */
 void cn_record_unhold(struct cn_record *r); /* waits no more */
+
+/* Of what it asks for; their sizes stay. */
+void cn_record_drop_images(struct cn_record *r);
 struct cn_store_job cn_record_row(const struct cn_record *r);
 
 /* jobs_view.c: a row of the store that this tenant may see; CN_EGONE when its time is over. */

@@ -132,7 +132,7 @@ int64_t cn_record_expires_us(const struct cn_jobs *js, int64_t ended_us, bool du
 
 static size_t weight_of(const struct cn_record *r)
 {
-    size_t bytes = r->job->away ? 0 : cn_spec_image_bytes(&r->job->spec);
+    size_t bytes = 0;
 
     for (int i = 0; i < r->job->spec.n; i++)
         if (r->job->image[i].data != NULL)
@@ -159,6 +159,7 @@ void cn_record_retire(struct cn_record *r)
     struct cn_jobs *js = r->js;
 
     cn_record_unhold(r);
+    cn_record_drop_images(r); /* nobody draws it any more */
     r->recent_bytes = weight_of(r);
     link_recent(r);
     cn_record_trim(js);

@@ -449,11 +449,9 @@ bool cn_process_was_ready(const struct cn_process *p)
     return p->ready_ns != 0;
 }
 
-void cn_process_forgive(struct cn_process *p)
+void cn_process_works(struct cn_process *p)
 {
     p->backoff_ns = BACKOFF_FIRST;
-    if (p->inc == NULL && p->restart_ns != 0)
-        p->restart_ns = CN_MIN(p->restart_ns, cn_now_ns() + BACKOFF_FIRST);
 }
 
 void cn_process_rest(struct cn_process *p, int64_t ns)

@@ -74,8 +74,8 @@ void cn_process_kill(struct cn_process *p, enum cn_process_cause cause, const ch
 bool cn_process_killed(const struct cn_process *p);
 bool cn_process_was_ready(const struct cn_process *p);
 
-/* It works, or its end is explained: the next restart comes after the first delay. */
-void cn_process_forgive(struct cn_process *p);
+/* It does its work: the next restart comes after the first delay. */
+void cn_process_works(struct cn_process *p);
 
 /* It does not start again before this time has passed. */
 void cn_process_rest(struct cn_process *p, int64_t ns);

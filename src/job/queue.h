@@ -92,7 +92,7 @@ void cn_queue_remove(struct cn_queue *q, struct cn_job *job);
 struct cn_job *cn_queue_oldest(const struct cn_queue *q);
 struct cn_job *cn_queue_younger(const struct cn_job *job);
 
-/* After limits have changed (cn_tenants_reload). */
+/* After limits have changed. */
 void cn_queue_refresh(struct cn_queue *q, struct cn_tenants *ts);
 
 /* Where a waiting job stands: 1 is the next one; and the cost of what is handed out before it, as

@@ -133,21 +133,30 @@ struct cn_tenant_limits cn_tenants_limits(const struct cn_tenants *ts, const cha
     return found == NULL ? ts->preset : found->limits;
 }
 
-void cn_tenants_reload(struct cn_tenants *ts, const struct cn_tenant_limits *preset,
-                       const struct cn_tenant_rule *rule, size_t n)
+static void follow(struct cn_tenants *ts)
+{
+    for (size_t i = 0; i < ts->buckets; i++)
+        for (struct cn_tenant *t = ts->bucket[i]; t != NULL; t = t->chain)
+            t->limits = cn_tenants_limits(ts, t->name);
+}
+
+void cn_tenants_set_preset(struct cn_tenants *ts, const struct cn_tenant_limits *preset)
+{
+    ts->preset = *preset;
+    follow(ts);
+}
+
+void cn_tenants_set_rules(struct cn_tenants *ts, const struct cn_tenant_rule *rule, size_t n)
 {
     free(ts->rule);
     ts->rule = NULL;
-    ts->preset = *preset;
     ts->n_rules = n;
     if (n > 0) {
         ts->rule = cn_xcalloc(n, sizeof(*ts->rule));
         memcpy(ts->rule, rule, n * sizeof(*ts->rule));
         qsort(ts->rule, n, sizeof(*ts->rule), by_name);
     }
-    for (size_t i = 0; i < ts->buckets; i++)
-        for (struct cn_tenant *t = ts->bucket[i]; t != NULL; t = t->chain)
-            t->limits = cn_tenants_limits(ts, t->name);
+    follow(ts);
 }
 
 /* ---- tenants ---- */

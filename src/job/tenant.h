@@ -6,7 +6,7 @@
  * stood in the queue.
  *
  *     ts = cn_tenants_new(&preset);
- *     cn_tenants_reload(ts, &preset, rules, n);         -- at the start and with each reload
+ *     cn_tenants_set_rules(ts, rules, n);         -- at the start and with each reload
  *     t = cn_tenants_get(ts, "anna");                     -- a reference for the caller
  *     cn_tenant_unref(t);
  *     cn_tenants_free(ts);                                -- when no tenant is referred to any more
@@ -62,10 +62,10 @@ struct cn_tenant {
 struct cn_tenants *cn_tenants_new(const struct cn_tenant_limits *preset);
 void cn_tenants_free(struct cn_tenants *ts);
 
-/* Replaces preset and rules; live tenants follow at once. Who keeps tenants in order by their
- * limits must look at them again (cn_queue_refresh). */
-void cn_tenants_reload(struct cn_tenants *ts, const struct cn_tenant_limits *preset,
-                       const struct cn_tenant_rule *rule, size_t n);
+/* Replaces the preset or the rules; live tenants follow at once. Who keeps tenants in order by
+ * their limits must look at them again (cn_queue_refresh). */
+void cn_tenants_set_preset(struct cn_tenants *ts, const struct cn_tenant_limits *preset);
+void cn_tenants_set_rules(struct cn_tenants *ts, const struct cn_tenant_rule *rule, size_t n);
 
 /* Found or made. The caller gets a reference. */
 struct cn_tenant *cn_tenants_get(struct cn_tenants *ts, const char *name);

@@ -80,7 +80,7 @@ static const char *const sql[CN_SQL_COUNT] = {
                       " (select seq from jobs where gone = 1 and ended < ? limit 500)",
     [CN_SQL_FORGET_KEYS] = "delete from keys where (tenant, route, key) in"
                            " (select tenant, route, key from keys where created < ? limit 500)",
-    [CN_SQL_VACUUM] = "pragma incremental_vacuum(256)",
+    [CN_SQL_VACUUM] = "pragma incremental_vacuum(1024)",
     [CN_SQL_GET] = "select " JOB_COLUMNS " from jobs where id = ?",
     [CN_SQL_SPEC] = "select spec from payload where job = (select seq from jobs where id = ?)",
     [CN_SQL_RESULTS] = "select k, seed, format, width, height, bytes, file from results"
@@ -195,10 +195,6 @@ int cn_db_run(struct cn_db *db, enum cn_sql which, struct cn_err *err, const cha
     st = bind_all(db, which, &mine, format, &args);
     va_end(args);
     rc = st == NULL ? mine.code : cn_db_step(db, st, &mine);
-    if (rc > 0) { /* pragmas may answer */
-        sqlite3_reset(st);
-        rc = CN_OK;
-    }
     if (rc < 0 && err != NULL && err->code == 0)
         *err = mine;
     return rc;
@@ -233,6 +229,14 @@ static int number_of(struct cn_db *db, const char *text, int *ret, struct cn_err
         cn_db_fail(db, rc, err);
     sqlite3_finalize(st);
     return rc == SQLITE_OK ? CN_OK : CN_ESTORAGE;
+}
+
+bool cn_db_is_current(struct cn_db *db)
+{
+    int version = 0;
+
+    return number_of(db, "pragma user_version", &version, NULL) == CN_OK &&
+           version == CN_STORE_VERSION;
 }
 
 static int migrate(struct cn_db *db, const char *path, struct cn_err *err)
@@ -292,8 +296,13 @@ int cn_db_open(struct cn_db *db, const char *path, const char *vfs, bool writabl
         return CN_ESTORAGE;
     }
     sqlite3_extended_result_codes(db->h, 1);
-    sqlite3_busy_timeout(db->h, writable ? 5000 : 0);
-    rc = writable ? prepare_writer(db, path, err) : CN_OK;
+    /* Readers of a WAL wait for a recovery only, which is another process's. */
+    sqlite3_busy_timeout(db->h, writable ? 5000 : 20);
+    /* KiB. The system caches the file as well; with SQLite's default of 2 MB for each connection
+     * the daemon would grow over its first 10,000 jobs, and commit no faster. */
+    rc = run_text(db, "pragma cache_size = -512", err);
+    if (rc == CN_OK && writable)
+        rc = prepare_writer(db, path, err);
     if (rc < 0)
         cn_db_close(db);
     return rc;

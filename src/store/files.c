@@ -23,6 +23,20 @@ static int make_dir(const char *path, struct cn_err *err)
     return cn_fail(err, CN_ESTORAGE, "cannot make \"%s\": %s", path, strerror(errno));
 }
 
+static int fsync_dir(const struct cn_store_io *io, const char *path)
+{
+    int fd = io->open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), rc, e;
+
+    if (fd < 0)
+        return -1;
+    rc = io->fsync(fd);
+    e = errno;
+    close(fd);
+    errno = e;
+    return rc;
+}
+
+/* What is in a folder is on the disk only when the folder is, in its parent. */
 int cn_store_make_dirs(struct cn_store *s, struct cn_err *err)
 {
     static const char *const name[] = {"", "/tmp", "/results"};
@@ -34,6 +48,8 @@ int cn_store_make_dirs(struct cn_store *s, struct cn_err *err)
         rc = make_dir(path, err);
         free(path);
     }
+    if (rc == CN_OK && fsync_dir(&s->io, s->dir) < 0)
+        rc = cn_fail(err, CN_ESTORAGE, "cannot flush \"%s\": %s", s->dir, strerror(errno));
     return rc;
 }
 
@@ -124,19 +140,6 @@ static int write_all(const struct cn_store_io *io, int fd, const unsigned char *
         n -= (size_t)done;
     }
     return 0;
-}
-
-static int fsync_dir(const struct cn_store_io *io, const char *path)
-{
-    int fd = io->open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), rc, e;
-
-    if (fd < 0)
-        return -1;
-    rc = io->fsync(fd);
-    e = errno;
-    close(fd);
-    errno = e;
-    return rc;
 }
 
 /* The folder of a picture; a new one is on the disk before anything is in it. */

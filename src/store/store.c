@@ -209,6 +209,9 @@ int cn_store_open(const struct cn_store_options *o, struct cn_store **ret, struc
         free_store(s);
         return rc;
     }
+    /* Readers need no lock: what the other daemon commits can be looked at while this one waits. */
+    if (open_reader(s, NULL) == CN_OK && !cn_db_is_current(&s->reader))
+        cn_db_close(&s->reader);
     uv_async_init(o->loop, &s->async, on_async);
     s->async.data = s;
     s->started = uv_thread_create(&s->thread, cn_store_thread, s) == 0;

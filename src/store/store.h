@@ -143,7 +143,8 @@ typedef void (*cn_store_done_fn)(void *arg, const struct cn_store_done *done);
 
 /* Opens at once when no other daemon holds the directory: then a failure is told here (a database
  * that is damaged or of a newer version, a directory that cannot be written). Otherwise the thread
- * waits for the directory, and on_open tells how that ended. */
+ * waits for the directory, and on_open tells how that ended; meanwhile the other one's jobs can be
+ * read. */
 int cn_store_open(const struct cn_store_options *o, struct cn_store **ret, struct cn_err *err);
 
 /* What was given is committed and told; nothing more is accepted. */
@@ -183,7 +184,7 @@ void cn_store_sweep(struct cn_store *s, cn_store_done_fn done, void *arg);
 /* Lets times change without a restart. */
 void cn_store_set_ttl(struct cn_store *s, int result_ttl_s, int tombstone_ttl_s);
 
-/* ---- reading: CN_ENOTFOUND when there is no such thing, CN_EBUSY while the store is not open,
+/* ---- reading: CN_ENOTFOUND when there is no such thing, CN_EBUSY while there is nothing to read yet,
  * CN_ESTORAGE when the database cannot be read ---- */
 
 int cn_store_get(struct cn_store *s, const char *id, struct cn_store_job *ret, struct cn_err *err);

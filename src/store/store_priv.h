@@ -62,6 +62,9 @@ int cn_db_open(struct cn_db *db, const char *path, const char *vfs, bool writabl
                struct cn_err *err);
 void cn_db_close(struct cn_db *db);
 
+/* Are its tables those that this program knows? */
+bool cn_db_is_current(struct cn_db *db);
+
 /* The statement, reset, its parameters bound as format says: t text, i int64_t, d double, b bytes
  * (pointer, size_t; not copied). NULL after a failure, which is told. */
 sqlite3_stmt *cn_db_bind(struct cn_db *db, enum cn_sql which, struct cn_err *err,

@@ -141,6 +141,15 @@ static int sweep_rows(struct cn_store *s, const struct limits *l, struct cn_err 
     return n + sqlite3_changes(s->w_db.h);
 }
 
+/* Gives some free pages back to the file system; the statement gives a row for each. */
+static void shrink(struct cn_store *s)
+{
+    sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_VACUUM, NULL, "");
+
+    while (st != NULL && cn_db_step(&s->w_db, st, NULL) > 0)
+        ;
+}
+
 bool cn_store_sweep_some(struct cn_store *s, struct cn_err *err)
 {
     struct cn_err mine = CN_ERR_INIT;
@@ -156,7 +165,7 @@ bool cn_store_sweep_some(struct cn_store *s, struct cn_err *err)
         else if (cn_store_commit(s, &mine) == CN_OK && n > 0)
             return true;
     }
-    cn_db_run(&s->w_db, CN_SQL_VACUUM, NULL, "");
+    shrink(s);
     if (mine.code != 0 && err != NULL && err->code == 0)
         *err = mine;
     return false;

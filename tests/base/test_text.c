@@ -5,6 +5,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/sha256.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -232,11 +233,50 @@ static void metrics_have_the_text_format(void **state)
     cn_metrics_free(r);
 }
 
+/* The examples of FIPS 180-4, and the same bytes in pieces of all sizes around a block. */
+static void sha256_follows_the_standard(void **state)
+{
+    static const struct {
+        const char *text, *hex;
+    } row[] = {
+        {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+    };
+    unsigned char digest[CN_SHA256_BYTES], whole[CN_SHA256_BYTES], data[300];
+    char hex[65];
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        cn_sha256(row[i].text, strlen(row[i].text), digest);
+        for (size_t k = 0; k < sizeof(digest); k++)
+            snprintf(hex + 2 * k, 3, "%02x", digest[k]);
+        assert_string_equal(hex, row[i].hex);
+    }
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (unsigned char)(i * 7);
+    for (size_t n = 0; n < sizeof(data); n += 13)
+        for (size_t cut = 0; cut <= n; cut++) {
+            struct cn_sha256 h;
+
+            cn_sha256(data, n, whole);
+            cn_sha256_init(&h);
+            cn_sha256_add(&h, data, cut);
+            cn_sha256_add(&h, data + cut, n - cut);
+            cn_sha256_end(&h, digest);
+            assert_memory_equal(digest, whole, sizeof(whole));
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(utf8_is_checked_strictly), cmocka_unit_test(escapes_keep_lines_whole),
-        cmocka_unit_test(base64_goes_round),        cmocka_unit_test(bad_base64_is_refused),
+        cmocka_unit_test(utf8_is_checked_strictly),
+        cmocka_unit_test(escapes_keep_lines_whole),
+        cmocka_unit_test(base64_goes_round),
+        cmocka_unit_test(bad_base64_is_refused),
+        cmocka_unit_test(sha256_follows_the_standard),
         cmocka_unit_test(log_lines_are_json),
         cmocka_unit_test(a_flood_of_an_event_is_counted),
         cmocka_unit_test(log_lines_have_a_bound),

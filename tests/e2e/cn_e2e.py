@@ -39,17 +39,23 @@ class Daemon:
     def __init__(self, *args, fake="", wait=True, env=None, listen="127.0.0.1:0", worker=WORKER,
                  store=None):
         self.dir = tempfile.mkdtemp(prefix="cn-e2e-")
-        port_file = os.path.join(self.dir, "port")
         self.log_path = os.path.join(self.dir, "log")
-        environ = dict(os.environ, CONTROLNET_FAKE=fake, **(env or {}))
+        self.environ = dict(os.environ, CONTROLNET_FAKE=fake, **(env or {}))
         conf = os.path.join(self.dir, "conf")
         open(conf, "w").close()
         self.log_file = open(self.log_path, "wb")
-        self.proc = subprocess.Popen(
-            WRAP + [DAEMON, "-c", conf, "--listen", listen, "--port-file", port_file,
-                    "--set", "worker.program=" + worker,
-                    "--set", "store.dir=" + (store or os.path.join(self.dir, "store")), *args],
-            stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=environ)
+        self.command = WRAP + [
+            DAEMON, "-c", conf, "--listen", listen, "--port-file", os.path.join(self.dir, "port"),
+            "--set", "worker.program=" + worker,
+            "--set", "store.dir=" + (store or os.path.join(self.dir, "store")), *args]
+        self.start(wait)
+
+    def start(self, wait=True):
+        port_file = os.path.join(self.dir, "port")
+        if os.path.exists(port_file):
+            os.unlink(port_file)
+        self.proc = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log_file,
+                                     stderr=self.log_file, env=self.environ)
         self.until(lambda: os.path.exists(port_file) or self.proc.poll() is not None, 20)
         if not os.path.exists(port_file):
             raise AssertionError("the daemon did not start: " + self.log())
@@ -57,6 +63,15 @@ class Daemon:
             self.port, self.admin_port = [int(x) for x in f.read().split()]
         if wait:
             self.until(lambda: self.get("/readyz").status == 200, 20)
+
+    def restart(self, how="term"):
+        """how: "kill" (SIGKILL) or "term" (it ends in peace)."""
+        if how == "kill":
+            self.proc.kill()
+            self.proc.wait()
+        else:
+            self.stop()
+        self.start()
 
     def __enter__(self):
         return self
@@ -125,6 +140,46 @@ class Daemon:
             h["Accept"] = accept
         h.update(headers or {})
         return self.request("POST", "/v1/images", json.dumps(spec), h)
+
+    def jobs(self, spec, headers=None):
+        return self.request("POST", "/v1/jobs", json.dumps(spec),
+                            dict({"Content-Type": "application/json"}, **(headers or {})))
+
+    def job(self, id, headers=None):
+        r = self.get("/v1/jobs/" + id, headers)
+        assert r.status == 200, (r.status, r.body)
+        return json.loads(r.body)
+
+    def list(self, headers=None):
+        return json.loads(self.get("/v1/jobs?limit=100", headers).body)["jobs"]
+
+    def wait_job(self, id, seconds=20, headers=None):
+        self.until(lambda: self.job(id, headers)["state"] not in ("queued", "running"), seconds)
+        return self.job(id, headers)
+
+    def stream(self, path, headers=None):
+        """The events of a stream, as (name, id, data), until it ends. Closing it hangs up."""
+        c = self.connect()
+        try:
+            c.request("GET", path, None, headers or {})
+            r = c.getresponse()
+            assert r.status == 200, (r.status, r.read())
+            assert r.getheader("Content-Type") == "text/event-stream; charset=utf-8"
+            field = {}
+            while True:
+                line = r.readline()
+                if not line:
+                    return
+                line = line.decode().rstrip("\n")
+                if line == "" and "data" in field:
+                    yield field["event"], int(field.get("id", 0)), json.loads(field["data"])
+                if line == "":
+                    field = {}
+                elif not line.startswith(":"):
+                    name, _, value = line.partition(": ")
+                    field[name] = value
+        finally:
+            c.close()
 
     def raw(self, data, seconds=3):
         """Sends bytes and returns all that comes until the daemon closes or is silent."""

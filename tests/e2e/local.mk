@@ -2,11 +2,61 @@ check_PROGRAMS += tests/e2e/fake-worker
 tests_e2e_fake_worker_SOURCES = %reldir%/fake_worker.c
 tests_e2e_fake_worker_LDADD = libcnworkerloop.a libcnwire.a libcnbase.a
 
-dist_check_SCRIPTS += %reldir%/http.sh %reldir%/smuggling.sh %reldir%/life.sh %reldir%/load.sh \
-    %reldir%/engine.sh %reldir%/reload.sh %reldir%/restart.sh %reldir%/metrics.sh
-EXTRA_DIST += %reldir%/run.sh %reldir%/cn_e2e.py %reldir%/test_http.py %reldir%/test_smuggling.py \
-    %reldir%/test_life.py %reldir%/test_load.py %reldir%/test_engine.py \
-    %reldir%/test_reload.py %reldir%/cn_socket.py %reldir%/test_restart.py \
-    %reldir%/test_metrics.py
-TESTS += tests/e2e/http.sh tests/e2e/smuggling.sh tests/e2e/life.sh tests/e2e/load.sh tests/e2e/engine.sh \
-    tests/e2e/reload.sh tests/e2e/restart.sh tests/e2e/metrics.sh
+EXTRA_DIST += %reldir%/run.sh %reldir%/cn_e2e.py %reldir%/cn_socket.py %reldir%/cn_load.py
+
+# NAME.sh runs test_NAME.py.
+dist_check_SCRIPTS += %reldir%/http.sh
+EXTRA_DIST += %reldir%/test_http.py
+TESTS += tests/e2e/http.sh
+
+dist_check_SCRIPTS += %reldir%/smuggling.sh
+EXTRA_DIST += %reldir%/test_smuggling.py
+TESTS += tests/e2e/smuggling.sh
+
+dist_check_SCRIPTS += %reldir%/life.sh
+EXTRA_DIST += %reldir%/test_life.py
+TESTS += tests/e2e/life.sh
+
+dist_check_SCRIPTS += %reldir%/load.sh
+EXTRA_DIST += %reldir%/test_load.py
+TESTS += tests/e2e/load.sh
+
+dist_check_SCRIPTS += %reldir%/engine.sh
+EXTRA_DIST += %reldir%/test_engine.py
+TESTS += tests/e2e/engine.sh
+
+dist_check_SCRIPTS += %reldir%/reload.sh
+EXTRA_DIST += %reldir%/test_reload.py
+TESTS += tests/e2e/reload.sh
+
+dist_check_SCRIPTS += %reldir%/restart.sh
+EXTRA_DIST += %reldir%/test_restart.py
+TESTS += tests/e2e/restart.sh
+
+dist_check_SCRIPTS += %reldir%/metrics.sh
+EXTRA_DIST += %reldir%/test_metrics.py
+TESTS += tests/e2e/metrics.sh
+
+dist_check_SCRIPTS += %reldir%/log.sh
+EXTRA_DIST += %reldir%/test_log.py
+TESTS += tests/e2e/log.sh
+
+dist_check_SCRIPTS += %reldir%/jobs.sh
+EXTRA_DIST += %reldir%/test_jobs.py
+TESTS += tests/e2e/jobs.sh
+
+dist_check_SCRIPTS += %reldir%/streams.sh
+EXTRA_DIST += %reldir%/test_streams.py
+TESTS += tests/e2e/streams.sh
+
+dist_check_SCRIPTS += %reldir%/keys.sh
+EXTRA_DIST += %reldir%/test_keys.py
+TESTS += tests/e2e/keys.sh
+
+dist_check_SCRIPTS += %reldir%/kill.sh
+EXTRA_DIST += %reldir%/test_kill.py
+TESTS += tests/e2e/kill.sh
+
+dist_check_SCRIPTS += %reldir%/soak.sh
+EXTRA_DIST += %reldir%/test_soak.py
+TESTS += tests/e2e/soak.sh

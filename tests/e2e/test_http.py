@@ -6,7 +6,7 @@ import time
 
 from cn_e2e import SLOW, Case, Daemon, main, multipart, png_size
 
-LIMITS = ["--set", "limits.max_body_mb=1", "--set", "limits.max_image_mb=1",
+LIMITS = ["--set", "log.requests_per_s=0", "--set", "limits.max_body_mb=1", "--set", "limits.max_image_mb=1",
           "--set", "http.cors_origins=https://good.example"]
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")

@@ -51,8 +51,9 @@ class Load(Case):
 
     def test_past_the_limit_of_mhd(self):
         """At its own limit MHD goes deaf; it must hear again when there is room."""
-        with Daemon("--set", "http.max_connections=1", "--set", "http.idle_timeout_s=60") as d:
-            idle = [connect(d) for _ in range(65)]
+        with Daemon("--set", "http.max_connections=1", "--set", "http.max_streams=1",
+                    "--set", "http.idle_timeout_s=60") as d:
+            idle = [connect(d) for _ in range(66)]
             extra = connect(d)
             extra.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
             self.assertEqual(select.select([extra], [], [], 0.3)[0], [])

@@ -1,14 +1,17 @@
 """Restart through an inherited socket: clients wait, nobody fails.
 
 CN_RESTARTS sets how many restarts a test makes (5 in make check)."""
+import collections
 import http.client
 import json
 import os
+import re
+import signal
 import socket
 import threading
 import time
 
-from cn_e2e import SLOW, Case, main
+from cn_e2e import SLOW, Case, Daemon, main
 from cn_socket import Manager, once_up
 
 RESTARTS = int(os.environ.get("CN_RESTARTS", "5"))
@@ -24,7 +27,9 @@ class Load:
         self.bad, self.count, self.slowest = [], 0, 0.0
         self.lock = threading.Lock()
         self.stop_it = threading.Event()
-        kinds = [self.fresh, self.fresh, self.kept, self.kept, self.kept, self.looks]
+        self.ids = []  # of accepted jobs
+        kinds = [self.fresh, self.fresh, self.kept, self.kept, self.kept, self.looks, self.submits,
+                 self.submits, self.follows]
         self.threads = [threading.Thread(target=k, args=(i,)) for i, k in enumerate(kinds)]
         for t in self.threads:
             t.start()
@@ -34,10 +39,10 @@ class Load:
         for t in self.threads:
             t.join()
 
-    def ask(self, c, method, path, body=None, want=(200,)):
+    def ask(self, c, method, path, body=None, want=(200,), headers=None):
         start = time.monotonic()
         try:
-            c.request(method, path, body, JSON if body else {})
+            c.request(method, path, body, dict(headers or {}, **(JSON if body else {})))
             r = c.getresponse()
             data = r.read()
             good = r.status in want
@@ -77,6 +82,55 @@ class Load:
             c.close()
 
 
+    def submits(self, k):
+        """Accepts no answer but 202, and its job must be there ever after."""
+        while not self.stop_it.is_set():
+            c = self.connect()
+            data = self.ask(c, "POST", "/v1/jobs", SPEC, (202,))
+            c.close()
+            if data.startswith(b"{"):
+                job = json.loads(data)["id"]
+                with self.lock:
+                    self.ids.append(job)
+                c = self.connect()
+                self.ask(c, "GET", "/v1/jobs/" + job)
+                c.close()
+            time.sleep(0.01 * k)
+
+    def follows(self, k):
+        """Reads a job's events to their end, over as many connections as that takes."""
+        while not self.stop_it.is_set():
+            c = self.connect()
+            data = self.ask(c, "POST", "/v1/jobs", SPEC, (202,))
+            c.close()
+            job = json.loads(data)["id"] if data.startswith(b"{") else None
+            last, over = "0", job is None
+            while not over:
+                c = self.connect()
+                text = self.ask(c, "GET", "/v1/jobs/%s/events" % job, None, (200, 204),
+                                {"Last-Event-ID": last})
+                c.close()
+                ids = re.findall(rb"^id: *(\d+)", text, re.M)
+                last = ids[-1].decode() if ids else last
+                over = b"event: done" in text
+
+
+class Answer(threading.Thread):
+    """A synchronous request on a thread of its own."""
+
+    def __init__(self, d, spec):
+        super().__init__()
+        self.d, self.spec, self.status = d, spec, None
+        self.start()
+
+    def run(self):
+        self.status = self.d.images(self.spec).status
+
+    def result(self):
+        self.join()
+        return self.status
+
+
 class Restart(Case):
     def connect(self, port):
         c = http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOW)
@@ -85,6 +139,20 @@ class Restart(Case):
 
     def ready(self, m):
         once_up(lambda: b" 200 " in self.raw(m.port, "/readyz"))
+
+    def json(self, m, path):
+        c = self.connect(m.port)
+        c.request("GET", path)
+        data = c.getresponse().read()
+        c.close()
+        return json.loads(data)
+
+    def job(self, m, i):
+        return self.json(m, "/v1/jobs/" + i)
+
+    def open_jobs(self, m):
+        return [j for state in ("queued", "running")
+                for j in self.json(m, "/v1/jobs?state=" + state)["jobs"]]
 
     def run_restarts(self, m, overlapped):
         old = m.start()
@@ -101,12 +169,15 @@ class Restart(Case):
             old = new
         self.ready(m)
         load.stop()
+        once_up(lambda: not self.open_jobs(m), 60)
+        states = collections.Counter(self.job(m, i)["state"] for i in load.ids)
+        self.assertEqual(set(states), {"succeeded"}, states)
         self.assertEqual(load.bad[:5], [], "%d of %d failed" % (len(load.bad), load.count))
         self.assertGreater(load.count, 10 * RESTARTS)
         if os.environ.get("CN_RESTARTS"):
-            print("%d restarts (%s): %d requests, 0 failed, slowest %.2f s" %
+            print("%d restarts (%s): %d requests, %d jobs, 0 failed, slowest %.2f s" %
                   (RESTARTS, "overlapped" if overlapped else "one after the other", load.count,
-                   load.slowest))
+                   len(load.ids), load.slowest))
 
     def test_one_after_the_other(self):
         with Manager("--set", "log.level=warning") as m:
@@ -158,6 +229,57 @@ class Restart(Case):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
             s.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path.encode())
             return s.recv(12) + b" "
+
+
+class Drain(Case):
+    def test_with_everything_under_way(self):
+        """SIGTERM with jobs that run, durable and not, jobs that wait, and event streams."""
+        with Daemon("--set", "log.level=info", fake="capacity=2 lanes=2") as d:
+            slow = {"prompt": "step=20", "steps": 60}
+            running = json.loads(d.jobs(slow).body)["id"]
+            waits = Answer(d, slow)  # a client that waits for its picture
+            d.until(lambda: d.metric("controlnetd_worker_busy") == 2)
+            queued = [json.loads(d.jobs({"prompt": "x"}).body)["id"] for _ in range(50)]
+            streams = []
+            for i in queued[:20]:
+                s = socket.create_connection(("127.0.0.1", d.port), timeout=60 * SLOW)
+                self.addCleanup(s.close)
+                s.sendall(b"GET /v1/jobs/%s/events HTTP/1.1\r\nHost: a\r\n\r\n" % i.encode())
+                self.assertIn(b" 200 ", s.recv(12) + b" ")
+                streams.append(s)
+            d.proc.send_signal(signal.SIGTERM)
+            d.until(lambda: d.get("/readyz").status == 503)
+            self.assertEqual(d.get("/healthz").status, 200)
+            for path in ("/v1/jobs", "/v1/images"):
+                r = d.request("POST", path, SPEC, JSON)
+                self.problem(r, 503, "draining")
+            self.assertEqual(waits.result(), 200)
+            for s in streams:  # each hears of the end
+                text = b""
+                while piece := s.recv(65536):
+                    text += piece
+                self.assertTrue(text.endswith(b"0\r\n\r\n"), text[-200:])
+            self.assertEqual(d.proc.wait(30 * SLOW), 0)
+            d.start()
+            states = {}
+            for i in [running] + queued:
+                d.until(lambda: d.job(i)["state"] == "succeeded", 30)
+                states[i] = d.job(i)
+            self.assertEqual(states[running]["attempt"], 1)  # it was finished before the end
+
+    def test_the_second_signal_ends_at_once(self):
+        with Daemon() as d:
+            job = json.loads(d.jobs({"prompt": "step=100", "steps": 150}).body)["id"]
+            d.until(lambda: d.metric("controlnetd_worker_busy") == 1)
+            d.proc.send_signal(signal.SIGTERM)
+            d.until(lambda: d.get("/readyz").status == 503)
+            start = time.monotonic()
+            d.proc.send_signal(signal.SIGTERM)
+            self.assertEqual(d.proc.wait(30 * SLOW), 0)
+            self.assertLess(time.monotonic() - start, 2 * SLOW)
+            d.start()
+            d.until(lambda: d.job(job)["state"] == "running")  # begun anew
+            d.request("DELETE", "/v1/jobs/" + job)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,18 @@ tests_fuzz_fuzz_multipart_CPPFLAGS = $(AM_CPPFLAGS) \
 tests_fuzz_fuzz_multipart_LDADD = libcnhttp.a libcnbase.a
 TESTS += tests/fuzz/fuzz_multipart
 
+check_PROGRAMS += tests/fuzz/fuzz_fields
+tests_fuzz_fuzz_fields_SOURCES = tests/fuzz/fuzz_fields.c tests/fuzz/driver.c
+tests_fuzz_fuzz_fields_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/fields"'
+tests_fuzz_fuzz_fields_LDADD = libcnhttp.a libcnbase.a
+TESTS += tests/fuzz/fuzz_fields
+EXTRA_DIST += tests/data/fuzz/fields
+
 check_PROGRAMS += tests/http/test_routes
 tests_http_test_routes_SOURCES = %reldir%/test_routes.c
 tests_http_test_routes_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
-tests_http_test_routes_LDADD = libcnhttp.a libcnapi.a libcnjob.a libcnwire.a libcnbase.a \
-    $(MHD_LIBS) $(LIBUV_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
+tests_http_test_routes_LDADD = libcnhttp.a libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
+    $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/http/test_routes
 EXTRA_DIST += tests/data/fuzz/multipart

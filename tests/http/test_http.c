@@ -3,10 +3,12 @@
 #include "base/file.h"
 #include "http/accept.h"
 #include "http/auth.h"
+#include "http/fields.h"
 #include "http/gate.h"
 #include "http/listen.h"
 #include "http/multipart.h"
 #include "http/status.h"
+#include "http/ticket.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -217,17 +219,56 @@ static void negotiation(void **state)
 static void keys(void **state)
 {
     char path[] = "/tmp/cn-keys-XXXXXX";
-    static const char good[] = "# x\n\nanna:0123456789abcdef\r\nbert:fedcba9876543210";
-    static const char *const bad[] = {"", "# x\n", "anna\n", ":0123456789abcdef", "anna:short"};
+    static const char good[] =
+        "# x\n\nanna:0123456789abcdef\r\n"
+        "bert:sha256=22C2E3A72F2CF1BB8DD9FA4B1B6BAFE7E31CCA6D1BF3FDBE5E0E0C4A5E5E5E5E "
+        "tenant=studio weight=3\n"
+        "carl:fedcba9876543210 tenant=studio  max_queued=7 role=admin\n"
+        "dora:fedcba9876543211\ttenant=studio max_running=0 max_priority=-3";
+    static const char *const bad[] = {"",
+                                      "# x\n",
+                                      "anna\n",
+                                      ":0123456789abcdef",
+                                      "a b:0123456789abcdef",
+                                      "anna:short",
+                                      "anna:sha256=12",
+                                      "anna:0123456789abcdef x",
+                                      "anna:0123456789abcdef x=1",
+                                      "anna:0123456789abcdef weight=0",
+                                      "anna:0123456789abcdef weight=1x",
+                                      "anna:0123456789abcdef role=root",
+                                      "anna:0123456789abcdef tenant=",
+                                      "a:0123456789abcdef\nb:0123456789abcdef",
+                                      "a:0123456789abcdef tenant=t weight=1\n"
+                                      "b:0123456789abcdeg tenant=t weight=2"};
+    const struct cn_tenant_limits preset = CN_TENANT_DEFAULTS;
     struct cn_err err = CN_ERR_INIT;
+    struct cn_tenant_rule *rule;
     struct cn_keys k;
+    size_t n;
 
     (void)state;
     close(mkstemp(path));
     assert_int_equal(cn_file_write(path, good, strlen(good), NULL), CN_OK);
     assert_int_equal(cn_keys_load(&k, path, &err), CN_OK);
-    assert_string_equal(cn_keys_check(&k, "Bearer 0123456789abcdef"), "anna");
-    assert_string_equal(cn_keys_check(&k, "fedcba9876543210"), "bert");
+    assert_string_equal(cn_keys_check(&k, "Bearer 0123456789abcdef")->name, "anna");
+    assert_string_equal(cn_keys_check(&k, "bearer 0123456789abcdef")->tenant, "anna");
+    assert_string_equal(cn_keys_check(&k, "fedcba9876543210")->tenant, "studio");
+    assert_true(cn_keys_check(&k, "fedcba9876543210")->admin);
+    assert_false(cn_keys_check(&k, "fedcba9876543211")->admin);
+    for (size_t i = 1; i < 4; i++) { /* the limits are the tenant's */
+        assert_int_equal(k.key[i].weight, 3);
+        assert_int_equal(k.key[i].max_queued, 7);
+        assert_int_equal(k.key[i].max_priority, -3);
+    }
+    assert_int_equal(k.key[0].weight, CN_KEY_UNSET);
+    cn_keys_rules(&k, &preset, &rule, &n);
+    assert_int_equal(n, 2);
+    assert_string_equal(rule[1].name, "studio");
+    assert_true(rule[0].limits.weight == 1 && rule[1].limits.weight == 3);
+    assert_int_equal(rule[0].limits.max_queued, 5000);
+    assert_int_equal(rule[1].limits.max_queued, 7);
+    free(rule);
     assert_null(cn_keys_check(&k, NULL));
     assert_null(cn_keys_check(&k, ""));
     assert_null(cn_keys_check(&k, "Bearer "));
@@ -236,9 +277,177 @@ static void keys(void **state)
     cn_keys_release(&k);
     for (size_t i = 0; i < CN_LEN(bad); i++) {
         cn_file_write(path, bad[i], strlen(bad[i]), NULL);
-        assert_true(cn_keys_load(&k, path, NULL) < 0);
+        if (cn_keys_load(&k, path, NULL) == CN_OK)
+            fail_msg("accepted: %s", bad[i]);
     }
     unlink(path);
+}
+
+/* A digest stands for its key. */
+static void keys_by_digest(void **state)
+{
+    char path[] = "/tmp/cn-keys-XXXXXX";
+    static const char text[] =
+        "anna:sha256=9F9F5111F7B27A781F1F1DDDE5EBC2DD2B796BFC7365C9C28B548E564176929F";
+    struct cn_keys k;
+
+    (void)state;
+    close(mkstemp(path));
+    assert_int_equal(cn_file_write(path, text, strlen(text), NULL), CN_OK);
+    assert_int_equal(cn_keys_load(&k, path, NULL), CN_OK);
+    assert_string_equal(cn_keys_check(&k, "Bearer 0123456789abcdef")->name, "anna");
+    assert_null(cn_keys_check(&k, text + 12));
+    cn_keys_release(&k);
+    unlink(path);
+}
+
+static void preferences(void **state)
+{
+    static const struct {
+        const char *text;
+        bool async;
+        int wait;
+    } row[] = {
+        {"", false, -1},
+        {"respond-async", true, -1},
+        {"Respond-Async , wait = 10", true, 10},
+        {"wait=0", false, 0},
+        {"wait=5, wait=6", false, 5},
+        {"wait=\"7\"", false, 7},
+        {"wait=x, respond-async", true, -1},
+        {"wait=-1", false, -1},
+        {"wait=99999999999999", false, 86400},
+        {"foo=\"a, respond-async\"; bar=\",\", wait=3", false, 3},
+        {"respond-asyncx", false, -1},
+        {"foo=\"respond-async", false, -1},
+        {"=, respond-async", false, -1},
+        {",, ,respond-async,", true, -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        struct cn_prefer p = CN_PREFER_INIT;
+
+        cn_prefer_add(&p, row[i].text);
+        if (p.respond_async != row[i].async || p.wait_s != row[i].wait)
+            fail_msg("%s: %d %d", row[i].text, p.respond_async, p.wait_s);
+    }
+}
+
+static void idempotency_keys(void **state)
+{
+    static const char *const good[][2] = {
+        {"\"8e03978e-40d5-43dd-bc93\"", "8e03978e-40d5-43dd-bc93"},
+        {"8e03978e-40d5-43dd-bc93", "8e03978e-40d5-43dd-bc93"},
+        {" \"a b\" ", "a b"},
+        {"\"a\\\"\\\\\"", "a\"\\"},
+        {"a:b/c=", "a:b/c="},
+    };
+    static const char *const bad[] = {
+        "",    "\"\"", "\"a",          "\"a\"b",   "a b",      "\"a\\b\"", "\"a\";x",
+        "a,b", "a\"",  "\"\xc3\xa4\"", "\xc3\xa4", "\"a\tb\"", "a;x=1",    "\"a\", \"b\""};
+    char key[CN_IDEMPOTENCY_KEY], text[300];
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(good); i++) {
+        assert_int_equal(cn_idempotency_key(good[i][0], key, NULL), CN_OK);
+        assert_string_equal(key, good[i][1]);
+    }
+    for (size_t i = 0; i < CN_LEN(bad); i++)
+        if (cn_idempotency_key(bad[i], key, NULL) != CN_EINVAL)
+            fail_msg("accepted: %s", bad[i]);
+    for (int quoted = 0; quoted < 2; quoted++) {
+        memset(text, 'x', sizeof(text));
+        if (quoted)
+            text[0] = text[256] = '"';
+        text[255 + 2 * quoted] = '\0';
+        assert_int_equal(cn_idempotency_key(text, key, NULL), CN_OK);
+        assert_int_equal(strlen(key), 255);
+        text[256 + 2 * quoted] = '\0';
+        text[255 + 2 * quoted] = quoted ? '"' : 'x';
+        text[255 + quoted] = 'x';
+        assert_int_equal(cn_idempotency_key(text, key, NULL), CN_EINVAL);
+    }
+}
+
+static void ranges(void **state)
+{
+    static const struct {
+        const char *text;
+        enum cn_range kind;
+        unsigned first, len;
+    } row[] = {
+        {"bytes=0-0", CN_RANGE_PART, 0, 1},
+        {"bytes=5-", CN_RANGE_PART, 5, 95},
+        {"bytes=-10", CN_RANGE_PART, 90, 10},
+        {"bytes=-1000", CN_RANGE_PART, 0, 100},
+        {"bytes=90-1000", CN_RANGE_PART, 90, 10},
+        {"Bytes=99-99", CN_RANGE_PART, 99, 1},
+        {"bytes=100-", CN_RANGE_OUTSIDE, 0, 100},
+        {"bytes=-0", CN_RANGE_OUTSIDE, 0, 100},
+        {"bytes=5-4", CN_RANGE_WHOLE, 0, 100},
+        {"bytes=0-1,5-6", CN_RANGE_WHOLE, 0, 100},
+        {"lines=0-1", CN_RANGE_WHOLE, 0, 100},
+        {"bytes=-", CN_RANGE_WHOLE, 0, 100},
+        {"bytes=", CN_RANGE_WHOLE, 0, 100},
+        {"bytes=a-b", CN_RANGE_WHOLE, 0, 100},
+        {NULL, CN_RANGE_WHOLE, 0, 100},
+        {"bytes=1-9999999999999999999", CN_RANGE_WHOLE, 0, 100},
+    };
+    uint64_t first, len;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        assert_int_equal(cn_range_read(row[i].text, 100, &first, &len), row[i].kind);
+        if (row[i].kind != CN_RANGE_OUTSIDE) {
+            assert_int_equal(first, row[i].first);
+            assert_int_equal(len, row[i].len);
+        }
+    }
+}
+
+static void etags(void **state)
+{
+    (void)state;
+    assert_true(cn_etag_listed("\"a\"", "\"a\"", true));
+    assert_true(cn_etag_listed("\"b\", W/\"a\"", "\"a\"", true));
+    assert_false(cn_etag_listed("W/\"a\"", "\"a\"", false));
+    assert_true(cn_etag_listed("*", "\"a\"", true));
+    assert_false(cn_etag_listed("a", "\"a\"", true));
+    assert_false(cn_etag_listed("\"ab\"", "\"a\"", true));
+    assert_false(cn_etag_listed("\"", "\"a\"", true));
+    assert_false(cn_etag_listed(NULL, "\"a\"", true));
+    assert_int_equal(cn_decimal("12"), 12);
+    assert_int_equal(cn_decimal(""), -1);
+    assert_int_equal(cn_decimal("1x"), -1);
+    assert_int_equal(cn_decimal("-1"), -1);
+    assert_int_equal(cn_decimal("1234567890123456789"), -1);
+}
+
+static void tickets(void **state)
+{
+    const struct cn_ticket anna = {.tenant = "anna", .job = "j1"};
+    const int64_t second = 1000000000;
+    struct cn_tickets t = {NULL, 0};
+    char text[CN_TICKET_TEXT], first[CN_TICKET_TEXT];
+    struct cn_ticket who;
+
+    (void)state;
+    assert_false(cn_ticket_use(&t, "x", "j1", 1, &who));
+    cn_ticket_issue(&t, &anna, second, text);
+    assert_false(cn_ticket_use(&t, text, "j2", second, &who));
+    assert_false(cn_ticket_use(&t, "", "j1", second, &who));
+    assert_true(cn_ticket_use(&t, text, "j1", 60 * second, &who));
+    assert_string_equal(who.tenant, "anna");
+    assert_false(cn_ticket_use(&t, text, "j1", 60 * second, &who)); /* once */
+    cn_ticket_issue(&t, &anna, second, text);
+    assert_false(cn_ticket_use(&t, text, "j1", 61 * second, &who)); /* late */
+    cn_ticket_issue(&t, &anna, second, first);
+    for (int i = 0; i < CN_TICKETS; i++)
+        cn_ticket_issue(&t, &anna, second, text);
+    assert_false(cn_ticket_use(&t, first, "j1", second, &who)); /* pushed out */
+    assert_true(cn_ticket_use(&t, text, "j1", second, &who));
+    cn_tickets_release(&t);
 }
 
 static void addresses(void **state)
@@ -295,6 +504,12 @@ int main(void)
         cmocka_unit_test(broken_bodies_are_refused),
         cmocka_unit_test(negotiation),
         cmocka_unit_test(keys),
+        cmocka_unit_test(keys_by_digest),
+        cmocka_unit_test(preferences),
+        cmocka_unit_test(idempotency_keys),
+        cmocka_unit_test(ranges),
+        cmocka_unit_test(etags),
+        cmocka_unit_test(tickets),
         cmocka_unit_test(addresses),
         cmocka_unit_test(statuses),
     };

@@ -16,7 +16,7 @@ void farm_init(struct farm *f, int workers, int capacity, const struct cn_tenant
     f->workers = workers;
     f->capacity = capacity;
     f->ts = cn_tenants_new(&preset);
-    cn_tenants_reload(f->ts, &preset, rule, rules);
+    cn_tenants_set_rules(f->ts, rule, rules);
     cn_queue_init(&f->q, FARM_LOG, CN_PRIORITY_STEP_S);
 }
 

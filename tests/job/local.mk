@@ -1,6 +1,8 @@
 job_test_libs = libcnjob.a libcnwire.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
 
-check_PROGRAMS += tests/job/test_job tests/job/test_tenants tests/job/test_queue tests/job/test_fair
+job_tests = tests/job/test_job tests/job/test_tenants tests/job/test_queue tests/job/test_fair \
+    tests/job/test_dispatch
+check_PROGRAMS += $(job_tests)
 tests_job_test_job_SOURCES = %reldir%/test_job.c
 tests_job_test_job_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
 tests_job_test_job_LDADD = $(job_test_libs)
@@ -10,14 +12,29 @@ tests_job_test_queue_SOURCES = %reldir%/test_queue.c
 tests_job_test_queue_LDADD = $(job_test_libs)
 tests_job_test_fair_SOURCES = %reldir%/test_fair.c %reldir%/farm.h %reldir%/farm.c
 tests_job_test_fair_LDADD = $(job_test_libs)
-TESTS += tests/job/test_job tests/job/test_tenants tests/job/test_queue tests/job/test_fair
+tests_job_test_dispatch_SOURCES = %reldir%/test_dispatch.c %reldir%/rig.h %reldir%/rig.c
+tests_job_test_dispatch_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_job_test_dispatch_LDADD = $(job_test_libs)
+TESTS += $(job_tests)
+
+check_PROGRAMS += tests/job/test_jobs
+tests_job_test_jobs_SOURCES = %reldir%/test_jobs.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c
+tests_job_test_jobs_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_job_test_jobs_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/job/test_jobs
 
 # Built and run by hand: make bench.
 EXTRA_PROGRAMS += tests/job/bench_queue
 tests_job_bench_queue_SOURCES = %reldir%/bench_queue.c
 tests_job_bench_queue_LDADD = libcnjob.a libcnwire.a libcnbase.a $(LIBUV_LIBS)
-CLEANFILES += tests/job/bench_queue
+CLEANFILES += tests/job/bench_queue tests/job/bench_jobs
+EXTRA_PROGRAMS += tests/job/bench_jobs
+tests_job_bench_jobs_SOURCES = %reldir%/bench_jobs.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c
+tests_job_bench_jobs_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_job_bench_jobs_LDADD = libcnjob.a $(CNSTORE_LIBS)
 bench-queue: tests/job/bench_queue
 	./tests/job/bench_queue
-bench: bench-queue
-.PHONY: bench-queue
+bench-jobs: tests/job/bench_jobs tests/e2e/fake-worker
+	./tests/job/bench_jobs
+bench: bench-queue bench-jobs
+.PHONY: bench-queue bench-jobs

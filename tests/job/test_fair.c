@@ -212,12 +212,13 @@ static void caps_hold_and_waste_nothing(void **state)
     farm_run(&f, 80);
     assert_int_equal(anna->running + cn_tenants_find(f.ts, "bert")->running, 7);
     assert_in_range(farm_count(&f, 20, 80, 'b'), 55, 65); /* three quarters: anna has 2 of 8 */
-    cn_tenants_reload(f.ts, &anna->limits, NULL, 0);      /* everybody at most 2 */
+    cn_tenants_set_preset(f.ts, &anna->limits); /* everybody at most 2 */
     cn_queue_refresh(&f.q, f.ts);
     farm_run(&f, 20);
     assert_in_range(cn_tenants_find(f.ts, "bert")->running, 1, 2);
     /* A newcomer gains nothing from anna's standing back. */
-    cn_tenants_reload(f.ts, &(struct cn_tenant_limits){.weight = 1, .max_priority = 10}, NULL, 0);
+    cn_tenants_set_rules(f.ts, NULL, 0);
+    cn_tenants_set_preset(f.ts, &(struct cn_tenant_limits){.weight = 1, .max_priority = 10});
     cn_queue_refresh(&f.q, f.ts);
     farm_run(&f, 30);
     farm_submit(&f, "cleo", 300, 10, 0, 0);

@@ -514,7 +514,7 @@ static void random_operations_follow_the_model(void **state)
     };
 
     (void)state;
-    cn_tenants_reload(ts, &preset, rule, CN_LEN(rule));
+    cn_tenants_set_rules(ts, rule, CN_LEN(rule));
     for (int t = 0; t < TENANTS; t++)
         m.tenant[t].weight = 1;
     m.tenant[1].weight = 3;

@@ -163,12 +163,13 @@ static void a_reload_changes_the_living(void **state)
 
     (void)state;
     assert_int_equal(anna->limits.max_queued, 5000);
-    cn_tenants_reload(ts, &preset, rule, CN_LEN(rule));
+    cn_tenants_set_rules(ts, rule, CN_LEN(rule));
     assert_int_equal(anna->limits.max_queued, 10);
     assert_int_equal(cn_tenants_limits(ts, "bert").max_queued, 3);
     assert_int_equal(other->limits.max_queued, 5000);
     less.max_queued = 4;
-    cn_tenants_reload(ts, &less, NULL, 0);
+    cn_tenants_set_rules(ts, NULL, 0);
+    cn_tenants_set_preset(ts, &less);
     assert_int_equal(anna->limits.max_queued, 4);
     assert_int_equal(other->limits.max_queued, 4);
     cn_tenant_unref(anna);

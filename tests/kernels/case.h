@@ -1,7 +1,7 @@
 /* What the tests of kernels/cuda share: device memory with known values, launches in several
  * orders, comparison with kernels/ref. See emu/emu.h for what the emulator finds by itself.
  *
- *     case_begin(&t, CNK_F16, shift);
+ *     case_begin(&t, CNK_F16, CASE_ALL_OFF);
  *     const float *x;                         -- what the device holds, as the twin wants it
  *     void *dx = case_input(&t, count, &x), *dy = case_output(&t, count);
  *     case_run(&t, launch, &arg);             -- forward, reverse, shuffled: the same bits
@@ -24,7 +24,12 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { CASE_MEMORIES = 16, CASE_FLOATS = 32 };
+enum {
+    CASE_MEMORIES = 16,
+    CASE_FLOATS = 32,
+    CASE_ALL_OFF = 0xffff,
+    CASE_PARAMS_OFF = 0x10000 /* those of case_f32() */
+};
 
 struct memory {
     void *device;
@@ -33,7 +38,7 @@ struct memory {
 
 struct test_case {
     enum cnk_dtype dt;
-    size_t shift; /* elements by which tensors are off their alignment */
+    unsigned off; /* bit i: piece i of memory is one element off its alignment */
     struct memory memory[CASE_MEMORIES];
     float *floats[CASE_FLOATS]; /* host arrays, freed at the end */
     int n_memories, n_floats;
@@ -44,7 +49,7 @@ typedef int (*launch_fn)(struct test_case *t, void *arg);
 extern const enum cnk_dtype case_types[3];
 extern const char *const case_type_name[3];
 
-void case_begin(struct test_case *t, enum cnk_dtype dt, size_t shift);
+void case_begin(struct test_case *t, enum cnk_dtype dt, unsigned off);
 void case_end(struct test_case *t);
 
 float *case_floats(struct test_case *t, size_t count); /* zeros on the host */
@@ -53,7 +58,7 @@ float *case_floats(struct test_case *t, size_t count); /* zeros on the host */
  * program, and rounded to the type; ret gets them. Outputs start as NaN. */
 void *case_input(struct test_case *t, size_t count, float **ret);
 void *case_input_as(struct test_case *t, enum cnk_dtype dt, size_t count, float **ret);
-float *case_f32(struct test_case *t, size_t count, float **ret); /* aligned: a parameter */
+float *case_f32(struct test_case *t, size_t count, float **ret); /* a parameter */
 void *case_output(struct test_case *t, size_t count);
 void *case_output_as(struct test_case *t, enum cnk_dtype dt, size_t count);
 void *case_bytes(struct test_case *t, const void *data, size_t bytes); /* a copy; NULL: 0xff */
@@ -68,7 +73,7 @@ void case_run(struct test_case *t, launch_fn launch, void *arg);
 /* The launch must return this error and leave everything as it is. */
 void case_refused(struct test_case *t, launch_fn launch, void *arg, int rc);
 
-/* Largest difference over the largest magnitude of want: 1e-5 for binary32, 1e-2 for the rest.
+/* Largest difference over the largest magnitude of want: 1e-5 for binary32, 1e-2 for the others.
  * Non-finite values must be the same. Remembered for case_report(). */
 void case_close(struct test_case *t, const char *what, const void *device, const float *want,
                 size_t count);

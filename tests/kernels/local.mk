@@ -26,8 +26,44 @@ if CN_CXX
 cnk_case_sources = %reldir%/case.h %reldir%/case.c
 cnk_case_libs = $(cnkemu_libs) libcnkref.a libcnbase.a $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/kernels/test_emu
+tests_kernels_test_emu_SOURCES = %reldir%/test_emu.c $(cnk_case_sources)
+tests_kernels_test_emu_LDADD = libcnkbad.a $(cnk_case_libs)
+TESTS += tests/kernels/test_emu
+
+check_LIBRARIES += libcnkbad.a
+libcnkbad_a_SOURCES = %reldir%/bad_kernels.h %reldir%/bad_kernels.cc
+libcnkbad_a_CPPFLAGS = $(libcnkemu_a_CPPFLAGS)
+libcnkbad_a_CXXFLAGS = $(libcnkemu_a_CXXFLAGS)
+
+check_PROGRAMS += tests/kernels/test_elementwise
+tests_kernels_test_elementwise_SOURCES = %reldir%/test_elementwise.c $(cnk_case_sources)
+tests_kernels_test_elementwise_LDADD = $(cnk_case_libs)
+TESTS += tests/kernels/test_elementwise
+
+check_PROGRAMS += tests/kernels/test_moves
+tests_kernels_test_moves_SOURCES = %reldir%/test_moves.c $(cnk_case_sources)
+tests_kernels_test_moves_LDADD = $(cnk_case_libs)
+TESTS += tests/kernels/test_moves
+
+check_PROGRAMS += tests/kernels/test_attention
+tests_kernels_test_attention_SOURCES = %reldir%/test_attention.c $(cnk_case_sources)
+tests_kernels_test_attention_LDADD = $(cnk_case_libs)
+TESTS += tests/kernels/test_attention
+
 check_PROGRAMS += tests/kernels/test_norms
 tests_kernels_test_norms_SOURCES = %reldir%/test_norms.c $(cnk_case_sources)
 tests_kernels_test_norms_LDADD = $(cnk_case_libs)
 TESTS += tests/kernels/test_norms
+
+check_PROGRAMS += tests/kernels/test_sampler
+tests_kernels_test_sampler_SOURCES = %reldir%/test_sampler.c $(cnk_case_sources)
+tests_kernels_test_sampler_LDADD = $(cnk_case_libs)
+TESTS += tests/kernels/test_sampler
+
+check_PROGRAMS += tests/kernels/test_lanes
+tests_kernels_test_lanes_SOURCES = %reldir%/test_lanes.c $(cnk_case_sources)
+tests_kernels_test_lanes_LDADD = $(cnkemu_libs) libcnkref.a libcndiffusion.a libcnbase.a \
+    $(CMOCKA_LIBS)
+TESTS += tests/kernels/test_lanes
 endif

@@ -8,7 +8,7 @@
 struct group_case {
     struct cnk_group_norm a;
     double mean; /* of the data */
-    size_t shift;
+    unsigned off;
 };
 
 struct group_arg {
@@ -46,7 +46,7 @@ static void group_norm(enum cnk_dtype dt, const struct group_case *g, bool in_pl
     struct test_case t;
     void *dx;
 
-    case_begin(&t, dt, g->shift);
+    case_begin(&t, dt, g->off);
     dx = case_input(&t, count, &x);
     for (size_t i = 0; i < count; i++) /* channels differ from each other */
         x[i] = (float)(x[i] * (1.0 + (double)(i % (size_t)a->c) / a->c) + g->mean);
@@ -72,7 +72,7 @@ static void test_group_norm(void **state)
     static const struct group_case cases[] = {
         {{.n = 1, .c = 4, .hw = 1, .groups = 2, .eps = 1e-5f}, 0, 0},
         {{.n = 2, .c = 32, .hw = 9, .groups = 32, .eps = 1e-5f, .act = CNK_SILU}, 0, 0},
-        {{.n = 3, .c = 33, .hw = 7, .groups = 3, .eps = 1e-6f}, 0, 1},
+        {{.n = 3, .c = 33, .hw = 7, .groups = 3, .eps = 1e-6f}, 0, CASE_ALL_OFF},
         {{.n = 2, .c = 30, .hw = 65, .groups = 3, .eps = 1e-5f, .t_width = 40, .t_offset = 5},
          0, 0},
         {{.n = 5, .c = 64, .hw = 31, .groups = 4, .eps = 1e-5f, .t_width = 64, .act = CNK_SILU},
@@ -84,6 +84,15 @@ static void test_group_norm(void **state)
         {{.n = 1, .c = 35, .hw = 801, .groups = 1, .eps = 1e-5f, .t_width = 36, .t_offset = 1},
          0, 0},
         {{.n = 2, .c = 64, .hw = 900, .groups = 2, .eps = 1e-6f, .act = CNK_SILU}, 0, 1},
+        {{.n = 1, .c = 64, .hw = 801, .groups = 1, .eps = 1e-6f}, 0, 2},
+        {{.n = 1, .c = 64, .hw = 801, .groups = 1, .eps = 1e-6f, .t_width = 67, .t_offset = 1}, 0,
+         CASE_PARAMS_OFF},
+        {{.n = 2, .c = 64, .hw = 9, .groups = 4, .eps = 1e-6f, .t_width = 67, .t_offset = 3}, 0,
+         CASE_PARAMS_OFF},
+        {{.n = 2, .c = 4096, .hw = 2, .groups = 2, .eps = 1e-6f, .act = CNK_RELU}, 0, 0},
+        {{.n = 1, .c = 1999, .hw = 3, .groups = 1, .eps = 1e-6f, .act = CNK_QUICK_GELU}, 0, 0},
+        {{.n = 2, .c = 32, .hw = 9, .groups = 2, .eps = 1e-6f}, 0, 1},
+        {{.n = 2, .c = 32, .hw = 10, .groups = 2, .eps = 1e-6f}, 0, 2},
         {{.n = 1, .c = 5120, .hw = 24, .groups = 4, .eps = 1e-5f, .t_width = 5121, .t_offset = 1},
          0, 0},
     };
@@ -91,7 +100,7 @@ static void test_group_norm(void **state)
     (void)state;
     for (int d = 0; d < 3; d++)
         for (size_t i = 0; i < CN_LEN(cases); i++)
-            group_norm(case_types[d], &cases[i], i % 2 != 0);
+            group_norm(case_types[d], &cases[i], i % 2 != 0 && cases[i].off == 0);
 }
 
 /* Far from zero: the variance is 1, its square of the mean 2500. bf16 itself then keeps no more
@@ -167,7 +176,7 @@ static int launch_layer(struct test_case *t, void *arg)
     return cnk_layer_norm(t->dt, l->y, l->x, l->gamma, l->beta, &l->a, NULL);
 }
 
-static void layer_norm(enum cnk_dtype dt, int rows, int d, size_t shift, bool in_place)
+static void layer_norm(enum cnk_dtype dt, int rows, int d, unsigned off, bool in_place)
 {
     size_t count = (size_t)rows * (size_t)d;
     struct layer_arg arg = {.a = {.rows = rows, .d = d, .eps = 1e-5f}};
@@ -175,7 +184,7 @@ static void layer_norm(enum cnk_dtype dt, int rows, int d, size_t shift, bool in
     struct test_case t;
     void *dx;
 
-    case_begin(&t, dt, shift);
+    case_begin(&t, dt, off);
     dx = case_input(&t, count, &x);
     for (size_t i = 0; i < count; i++)
         x[i] += 3.0f;
@@ -194,12 +203,23 @@ static void layer_norm(enum cnk_dtype dt, int rows, int d, size_t shift, bool in
 /* Rows kept in registers and wider ones, whole vectors and single elements. */
 static void test_layer_norm(void **state)
 {
-    static const int widths[] = {1, 3, 7, 31, 33, 65, 320, 768, 1277, 1280, 1288, 2051};
+    static const struct {
+        int rows, d;
+        unsigned off;
+        bool in_place;
+    } cases[] = {
+        {1, 1, 0, false},    {2, 3, 0, true},      {3, 7, CASE_ALL_OFF, false},
+        {4, 31, 0, false},   {5, 33, 0, true},     {1, 65, 0, false},
+        {2, 64, 1, false},   {3, 64, 2, false},    {4, 64, CASE_PARAMS_OFF, false},
+        {5, 320, 0, false},  {1, 768, 0, true},    {2, 1277, 0, false},
+        {3, 1280, 0, false}, {4, 1280, CASE_ALL_OFF, true},
+        {5, 1288, 0, true},  {1, 2051, 0, false},  {2, 2056, CASE_PARAMS_OFF, false},
+    };
 
     (void)state;
     for (int d = 0; d < 3; d++)
-        for (size_t i = 0; i < CN_LEN(widths); i++)
-            layer_norm(case_types[d], 1 + (int)i % 5, widths[i], i % 3 == 2, i % 2 != 0);
+        for (size_t i = 0; i < CN_LEN(cases); i++)
+            layer_norm(case_types[d], cases[i].rows, cases[i].d, cases[i].off, cases[i].in_place);
 }
 
 /* ---- softmax ---- */
@@ -220,14 +240,15 @@ static int launch_softmax(struct test_case *t, void *arg)
     return cnk_softmax(t->dt, s->y, s->xdt, s->x, s->rows, s->columns, s->scale, NULL);
 }
 
-static void softmax(enum cnk_dtype dt, enum cnk_dtype xdt, size_t rows, int columns, float scale)
+static void softmax(enum cnk_dtype dt, enum cnk_dtype xdt, size_t rows, int columns, float scale,
+                    unsigned off)
 {
     struct softmax_arg arg = {.xdt = xdt, .rows = rows, .columns = columns, .scale = scale};
     size_t count = rows * (size_t)columns;
     float *x, *want;
     struct test_case t;
 
-    case_begin(&t, dt, 0);
+    case_begin(&t, dt, off);
     arg.x = case_input_as(&t, xdt, count, &x);
     arg.y = dt == xdt && columns % 2 != 0 ? (void *)(uintptr_t)arg.x : case_output(&t, count);
     want = case_floats(&t, count);
@@ -239,15 +260,16 @@ static void softmax(enum cnk_dtype dt, enum cnk_dtype xdt, size_t rows, int colu
 
 static void test_softmax(void **state)
 {
-    static const int columns[] = {1, 3, 31, 64, 257, 2056, 4099};
+    static const int columns[] = {1, 3, 64, 64, 64, 31, 257, 2056, 4099};
 
     (void)state;
     for (int d = 0; d < 3; d++)
         for (size_t i = 0; i < CN_LEN(columns); i++) {
-            softmax(case_types[d], case_types[d], 1 + i % 3, columns[i], 0.7f);
-            softmax(case_types[d], CNK_F32, 2, columns[i], 30.0f);
+            softmax(case_types[d], case_types[d], 1 + i % 3, columns[i], 0.7f,
+                    i == 2 ? 1 : i == 3 ? 2 : i == 5 ? CASE_ALL_OFF : 0);
+            softmax(case_types[d], CNK_F32, 2, columns[i], 30.0f, 0);
         }
-    softmax(CNK_F32, CNK_F16, 2, 40, 1.0f);
+    softmax(CNK_F32, CNK_F16, 2, 40, 1.0f, 0);
 }
 
 int main(void)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+static struct cn_fault_watch watch;
 static atomic_int counted, failed, plan_at, plan_error;
 static atomic_bool plan_lasting;
 
@@ -64,9 +65,24 @@ static ssize_t fault_write(int fd, const void *data, size_t len)
     return -1;
 }
 
+static void flushed(const char *path)
+{
+    if (watch.flushed != NULL && path != NULL)
+        watch.flushed(path);
+}
+
 static int fault_fsync(int fd)
 {
-    return fails() ? -1 : fsync(fd);
+    char link[64], path[512];
+    ssize_t n;
+
+    if (fails() || fsync(fd) < 0)
+        return -1;
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, path, sizeof(path) - 1);
+    path[n < 0 ? 0 : n] = '\0';
+    flushed(n < 0 ? NULL : path);
+    return 0;
 }
 
 static int fault_rename(const char *from, const char *to)
@@ -87,6 +103,7 @@ const struct cn_store_io cn_fault_io = {fault_open, fault_write, fault_fsync, fa
 struct file {
     sqlite3_file base;
     sqlite3_file *real; /* behind this struct */
+    const char *name;   /* SQLite's */
 };
 
 static sqlite3_file *real_of(sqlite3_file *f)
@@ -125,7 +142,11 @@ static int v_truncate(sqlite3_file *f, sqlite3_int64 size)
 
 static int v_sync(sqlite3_file *f, int flags)
 {
-    return fails() ? SQLITE_IOERR_FSYNC : real_of(f)->pMethods->xSync(real_of(f), flags);
+    int rc = fails() ? SQLITE_IOERR_FSYNC : real_of(f)->pMethods->xSync(real_of(f), flags);
+
+    if (rc == SQLITE_OK)
+        flushed(((struct file *)f)->name);
+    return rc;
 }
 
 static int v_size(sqlite3_file *f, sqlite3_int64 *size)
@@ -209,12 +230,28 @@ static int v_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags
 
     file->base.pMethods = NULL;
     file->real = (sqlite3_file *)(file + 1);
+    file->name = name;
     if (fails())
         return SQLITE_CANTOPEN;
     rc = real->xOpen(real, name, file->real, flags, ret_flags);
     if (rc == SQLITE_OK)
         file->base.pMethods = &methods;
     return rc;
+}
+
+static int v_delete(sqlite3_vfs *vfs, const char *name, int flush_folder)
+{
+    sqlite3_vfs *real = vfs->pAppData;
+    int rc = real->xDelete(real, name, flush_folder);
+
+    if (rc == SQLITE_OK && flush_folder && watch.removed != NULL)
+        watch.removed(name);
+    return rc;
+}
+
+void cn_fault_watch(const struct cn_fault_watch *w)
+{
+    watch = *w;
 }
 
 void cn_fault_register(void)
@@ -229,6 +266,7 @@ void cn_fault_register(void)
     vfs.pAppData = real;
     vfs.szOsFile = (int)sizeof(struct file) + real->szOsFile;
     vfs.xOpen = v_open;
+    vfs.xDelete = v_delete;
     vfs.pNext = NULL;
     sqlite3_vfs_register(&vfs, 0);
 }

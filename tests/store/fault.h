@@ -14,6 +14,15 @@ extern const struct cn_store_io cn_fault_io;
 
 void cn_fault_register(void);
 
+/* Called after each flush that succeeded (path: a file or a folder), and after SQLite has removed a
+ * file for good; from the thread that did it. Set before anything is opened. */
+struct cn_fault_watch {
+    void (*flushed)(const char *path);
+    void (*removed)(const char *path);
+};
+
+void cn_fault_watch(const struct cn_fault_watch *watch);
+
 /* at: 1 is the next operation; 0: none fails. lasting: all after it, too. */
 void cn_fault_plan(int at, int error, bool lasting);
 

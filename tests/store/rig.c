@@ -37,9 +37,12 @@ void rig_init_at(struct rig *r, const char *dir)
 
 void rig_init(struct rig *r)
 {
-    char dir[] = "/tmp/cn-store-XXXXXX";
+    char memory[] = "/dev/shm/cn-store-XXXXXX", disk[] = "/tmp/cn-store-XXXXXX", *dir;
 
-    CN_ASSERT(mkdtemp(dir) != NULL);
+    dir = mkdtemp(memory); /* fsync costs nothing there, and is done all the same */
+    if (dir == NULL)
+        dir = mkdtemp(disk);
+    CN_ASSERT(dir != NULL);
     rig_init_at(r, dir);
 }
 
@@ -74,7 +77,7 @@ void rig_close(struct rig *r)
     r->s = NULL;
 }
 
-static void remove_tree(const char *path)
+void rig_remove(const char *path)
 {
     DIR *d = opendir(path);
     const struct dirent *e;
@@ -86,7 +89,7 @@ static void remove_tree(const char *path)
             continue;
         inner = cn_xprintf("%s/%s", path, e->d_name);
         if (unlink(inner) < 0)
-            remove_tree(inner);
+            rig_remove(inner);
         free(inner);
     }
     if (d != NULL)
@@ -99,7 +102,7 @@ void rig_end(struct rig *r)
     rig_close(r);
     uv_run(&r->loop, UV_RUN_DEFAULT);
     CN_ASSERT(uv_loop_close(&r->loop) == 0);
-    remove_tree(r->dir);
+    rig_remove(r->dir);
 }
 
 void rig_hear(void *arg, const struct cn_store_done *done)

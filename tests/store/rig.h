@@ -26,6 +26,7 @@ void rig_close(struct rig *r);
 
 /* Closes and removes the directory. */
 void rig_end(struct rig *r);
+void rig_remove(const char *path); /* a file, or a directory with all in it */
 
 /* Turns the loop until *what is at least n; false after a minute. */
 bool rig_until(struct rig *r, const int *what, int n);

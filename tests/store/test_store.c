@@ -357,6 +357,35 @@ static void a_close_keeps_what_was_given(void **state)
     rig_end(&r);
 }
 
+static void a_database_gives_room_back(void **state)
+{
+    char id[CN_STORE_ID], path[128];
+    struct heard h = {.n = 0};
+    struct stat before, after;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(rig_add(&r, i, 1, 100000), CN_OK);
+    rig_close(&r); /* the WAL goes into the database */
+    snprintf(path, sizeof(path), "%s/jobs.db", r.dir);
+    assert_int_equal(stat(path, &before), 0);
+    assert_true(before.st_size > 20 * 100000);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    for (int i = 0; i < 20; i++) {
+        id_of(id, i);
+        assert_int_equal(rig_finish(&r, id, CN_STORE_FAILED, NULL), CN_OK);
+    }
+    cn_store_sweep(r.s, rig_hear, &h);
+    assert_true(rig_until(&r, &h.n, 1));
+    rig_close(&r);
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(after.st_size < before.st_size / 4);
+    rig_end(&r);
+}
+
 static void files_without_a_row_are_removed(void **state)
 {
     char id[CN_STORE_ID], path[128];
@@ -475,8 +504,10 @@ static void a_second_daemon_waits(void **state)
     }
     assert_int_equal(b.opened, 0);
     assert_int_equal(cn_store_room(b.s, 1, NULL), CN_EBUSY);
-    assert_int_equal(cn_store_get(b.s, id, &job, NULL), CN_EBUSY);
+    assert_int_equal(cn_store_get(b.s, id, &job, NULL), CN_ENOTFOUND);
     assert_int_equal(rig_add(&a, 1, 1, 0), CN_OK);
+    assert_int_equal(cn_store_get(b.s, id, &job, NULL), CN_OK); /* it may look on */
+    cn_store_job_release(&job);
     rig_close(&a);
     assert_true(rig_until(&b, &b.opened, 1));
     assert_int_equal(b.open_rc, CN_OK);
@@ -503,6 +534,7 @@ int main(void)
         cmocka_unit_test(a_full_store_refuses_and_fails_pictures),
         cmocka_unit_test(too_many_operations_are_refused),
         cmocka_unit_test(a_close_keeps_what_was_given),
+        cmocka_unit_test(a_database_gives_room_back),
         cmocka_unit_test(files_without_a_row_are_removed),
         cmocka_unit_test(a_newer_database_is_refused),
         cmocka_unit_test(an_older_database_is_migrated),

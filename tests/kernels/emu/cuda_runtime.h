@@ -13,6 +13,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
+#define __launch_bounds__(...)
 
 /* One array per block and place in the source, as __shared__ gives. */
 #define CNK_SHARED(type, name, count)                                                              \

@@ -26,7 +26,7 @@ uint64_t emu_index_limit = UINT64_C(1) << 31;
 namespace
 {
 
-enum { WARP = 32, MAX_THREADS = 1024, GUARD = 64, ALIGN = 256, MAX_SHARED = 48 * 1024 };
+enum { WARP = 32, MAX_THREADS = 1024, GUARD = 64, ALIGN = 256, MAX_SHARED = 47 * 1024 };
 
 enum state { FRESH, READY, AT_BARRIER, IN_WARP_OP, DONE };
 
@@ -213,8 +213,9 @@ void become(unsigned t)
 
 const char *name_of(enum state s)
 {
-    static const char *const name[] = {"not started", "ready", "at a barrier", "in a warp operation",
-                                       "at its end"};
+    static const char *const name[] = {"not started", "ready", "at a barrier",
+                                       "in a warp operation", "at its end"};
+
     return name[s];
 }
 

@@ -10,7 +10,8 @@
  *     that reads a lane outside the mask;
  *   - writes next to memory of emu_alloc() and next to shared arrays (by their guards; with
  *     AddressSanitizer also reads, at once and at the line);
- *   - sizes that no device accepts: block, grid, shared memory above 48 KiB.
+ *   - sizes that no device accepts: block, grid, shared memory above 47 KiB (of 48
+ *     that every device allows, from capability 9.0 on CUDA keeps 1).
  *
  * Shared memory starts as NaN in every block. A missing barrier shows as a result that depends on
  * emu_set_order(): the same launch is run with several orders and the results are compared.

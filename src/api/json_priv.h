@@ -1,0 +1,22 @@
+/* Shared by the files of src/api that write JSON with jansson. Any thread.
+ *
+ * What takes a value takes it also on failure; when there is no memory the whole is dropped and
+ * NULL is left, which cn_json_put_take() reports: an answer is whole or it is an error.
+ */
+#ifndef CN_API_JSON_PRIV_H
+#define CN_API_JSON_PRIV_H
+
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/spec.h"
+
+#include <jansson.h>
+
+void cn_json_set(json_t **object, const char *name, json_t *v);
+void cn_json_add(json_t **list, json_t *v);
+int cn_json_put_take(struct cn_buf *out, json_t *v, struct cn_err *err);
+
+/* The parameters in force. Images are not repeated: only how many bytes they had. */
+json_t *cn_json_spec(const struct cn_spec *s);
+
+#endif

@@ -1,0 +1,212 @@
+/* Jobs and their events as JSON. */
+#include "base/base.h"
+#include "api/json_priv.h"
+#include "api/result.h"
+#include "base/base64.h"
+
+#include <stdio.h>
+#include <time.h>
+
+/* A double with three digits behind the point: the others are noise. */
+static json_t *rounded(double v)
+{
+    return json_real((double)(int64_t)(v * 1000 + 0.5) / 1000);
+}
+
+/* RFC 3339, UTC, with milliseconds. */
+static json_t *time_json(int64_t us)
+{
+    time_t s = (time_t)(us / 1000000);
+    char text[40], whole[24];
+    struct tm tm;
+
+    gmtime_r(&s, &tm);
+    strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text, sizeof(text), "%s.%03dZ", whole, (int)(us / 1000 % 1000));
+    return json_string(text);
+}
+
+static void set_time(json_t **o, const char *name, int64_t us)
+{
+    if (us > 0)
+        cn_json_set(o, name, time_json(us));
+}
+
+static json_t *url_json(const char *id, int k)
+{
+    char text[80];
+
+    snprintf(text, sizeof(text), "/v1/jobs/%s/images/%d", id, k);
+    return json_string(text);
+}
+
+static json_t *images_json(const struct cn_job_view *v)
+{
+    json_t *list = json_array();
+
+    for (int k = 0; k < v->n; k++) {
+        const struct cn_job_view_image *m = &v->image[k];
+        json_t *o = json_pack("{si sb}", "index", k, "ready", m->ready);
+
+        if (m->ready) {
+            cn_json_set(&o, "url", url_json(v->id, k));
+            cn_json_set(&o, "seed", json_integer((json_int_t)m->seed));
+            cn_json_set(&o, "format", json_string(cn_enum_format.name[m->format]));
+            cn_json_set(&o, "width", json_integer(m->width));
+            cn_json_set(&o, "height", json_integer(m->height));
+            cn_json_set(&o, "bytes", json_integer((json_int_t)m->bytes));
+        }
+        cn_json_add(&list, o);
+    }
+    return list;
+}
+
+static void set_progress(json_t **o, const struct cn_job_view *v)
+{
+    cn_json_set(o, "progress",
+                json_pack("{so si si}", "fraction", rounded(v->fraction), "done", v->done, "total",
+                          v->total));
+    if (v->state == CN_JOB_QUEUED && v->position > 0)
+        cn_json_set(o, "position", json_integer(v->position));
+    if (v->eta_s >= 0 && v->state <= CN_JOB_RUNNING)
+        cn_json_set(o, "eta_s", rounded(v->eta_s));
+}
+
+static void set_full(json_t **o, const struct cn_job_view *v)
+{
+    json_t *stages = json_object();
+
+    if (v->spec != NULL)
+        cn_json_set(o, "parameters", cn_json_spec(v->spec));
+    for (int i = 0; i < CN_STAGE_COUNT; i++)
+        if (v->stage_ms[i] > 0)
+            cn_json_set(&stages, cn_enum_stage.name[i], rounded(v->stage_ms[i]));
+    cn_json_set(o, "stages_ms", stages);
+}
+
+static json_t *view_json(const struct cn_job_view *v, bool full)
+{
+    char events[64];
+    json_t *o =
+        json_pack("{ss ss sb si si}", "id", v->id, "state", cn_enum_job_state.name[v->state],
+                  "durable", v->durable, "attempt", v->attempt, "n", v->n);
+
+    snprintf(events, sizeof(events), "/v1/jobs/%s/events", v->id);
+    if (v->spec != NULL)
+        cn_json_set(&o, "model", json_string(v->spec->model));
+    if (v->cancelling)
+        cn_json_set(&o, "cancelling", json_true());
+    if (v->gone)
+        cn_json_set(&o, "gone", json_true());
+    set_time(&o, "created_at", v->created_us);
+    set_time(&o, "started_at", v->started_us);
+    set_time(&o, "ended_at", v->ended_us);
+    set_time(&o, "expires_at", v->expires_us);
+    set_progress(&o, v);
+    cn_json_set(&o, "images", images_json(v));
+    cn_json_set(&o, "events", json_string(events));
+    if (full)
+        set_full(&o, v);
+    return o;
+}
+
+int cn_result_accepted(const struct cn_job_view *v, struct cn_buf *out)
+{
+    cn_buf_printf(out, NULL, "{\"id\":\"%s\",\"state\":\"%s\"", v->id,
+                  cn_enum_job_state.name[v->state]);
+    if (v->position > 0)
+        cn_buf_printf(out, NULL, ",\"position\":%d", v->position);
+    if (v->eta_s >= 0)
+        cn_buf_printf(out, NULL, ",\"eta_s\":%.3f", v->eta_s);
+    return cn_buf_printf(out, NULL, ",\"url\":\"/v1/jobs/%s\",\"events\":\"/v1/jobs/%s/events\"}\n",
+                         v->id, v->id);
+}
+
+/* Writes o, with the problem as its last member. Takes o. */
+static int put_with_error(struct cn_buf *out, json_t *o, const struct cn_problem *error,
+                          struct cn_err *err)
+{
+    int rc = cn_json_put_take(out, o, err);
+
+    if (rc < 0 || error == NULL)
+        return rc;
+    out->len--; /* the brace */
+    if ((rc = cn_buf_adds(out, ",\"error\":", err)) == CN_OK &&
+        (rc = cn_problem_put(error, out, err)) == CN_OK)
+        rc = cn_buf_adds(out, "}", err);
+    return rc;
+}
+
+int cn_result_view(const struct cn_job_view *v, const struct cn_problem *error, bool full,
+                   struct cn_buf *out, struct cn_err *err)
+{
+    return put_with_error(out, view_json(v, full), error, err);
+}
+
+/* ---- events ---- */
+
+static json_t *state_event(const struct cn_job_event *e)
+{
+    json_t *o =
+        json_pack("{ss si}", "state", cn_enum_job_state.name[e->state], "attempt", e->attempt);
+
+    if (e->position > 0)
+        cn_json_set(&o, "position", json_integer(e->position));
+    return o;
+}
+
+static json_t *progress_event(const struct cn_job_event *e)
+{
+    json_t *o =
+        json_pack("{ss si si si si si so}", "stage", cn_enum_stage.name[e->progress.stage], "image",
+                  e->progress.image, "step", e->progress.step, "steps", e->progress.steps, "done",
+                  e->done, "total", e->total, "fraction", rounded(e->fraction));
+
+    if (e->eta_s >= 0)
+        cn_json_set(&o, "eta_s", rounded(e->eta_s));
+    return o;
+}
+
+static json_t *image_event(const struct cn_job_event *e, const char *job_id)
+{
+    return json_pack("{si so}", "index", e->index, "url", url_json(job_id, e->index));
+}
+
+/* The only large one: written without a copy of the picture in between. */
+static int put_preview(struct cn_buf *out, const struct cn_job_event *e, struct cn_err *err)
+{
+    int rc = cn_buf_printf(out, err, "{\"index\":%d,\"step\":%d,\"format\":\"%s\",\"data\":\"",
+                           e->index, e->progress.step, cn_enum_format.name[e->format]);
+
+    if (rc == CN_OK && (rc = cn_base64_encode(out, e->data, e->len, err)) == CN_OK)
+        rc = cn_buf_adds(out, "\"}", err);
+    return rc;
+}
+
+int cn_result_event(const struct cn_job_event *e, const char *job_id,
+                    const struct cn_problem *error, struct cn_buf *out, struct cn_err *err)
+{
+    int rc = cn_buf_printf(out, err, "id: %lu\nevent: %s\ndata: ", (unsigned long)e->id,
+                           cn_enum_event.name[e->kind]);
+
+    if (rc < 0)
+        return rc;
+    switch (e->kind) {
+    case CN_EVENT_STATE:
+        rc = cn_json_put_take(out, state_event(e), err);
+        break;
+    case CN_EVENT_PROGRESS:
+        rc = cn_json_put_take(out, progress_event(e), err);
+        break;
+    case CN_EVENT_PREVIEW:
+        rc = put_preview(out, e, err);
+        break;
+    case CN_EVENT_IMAGE:
+        rc = cn_json_put_take(out, image_event(e, job_id), err);
+        break;
+    default:
+        rc = put_with_error(out, json_pack("{ss}", "state", cn_enum_job_state.name[e->state]),
+                            error, err);
+    }
+    return rc < 0 ? rc : cn_buf_adds(out, "\n\n", err);
+}

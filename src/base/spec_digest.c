@@ -1,0 +1,68 @@
+/* Digest of a job description. Each text and image goes in with its length before it, so that no
+ * two descriptions give the same bytes. */
+#include "base/base.h"
+#include "base/spec_digest.h"
+
+#include <string.h>
+
+static void add_number(struct cn_sha256 *h, int64_t v)
+{
+    cn_sha256_add(h, &v, sizeof(v));
+}
+
+static void add_real(struct cn_sha256 *h, double v)
+{
+    cn_sha256_add(h, &v, sizeof(v));
+}
+
+static void add_bytes(struct cn_sha256 *h, const void *data, size_t len)
+{
+    add_number(h, (int64_t)len);
+    cn_sha256_add(h, data, len);
+}
+
+static void add_text(struct cn_sha256 *h, const char *s)
+{
+    add_bytes(h, s, s == NULL ? 0 : strlen(s));
+}
+
+static void add_control(struct cn_sha256 *h, const struct cn_spec_control *c)
+{
+    add_text(h, c->model);
+    add_bytes(h, c->image.data, c->image.len);
+    add_text(h, c->annotator);
+    add_real(h, c->strength);
+    add_real(h, c->start);
+    add_real(h, c->end);
+    add_number(h, c->branch);
+    add_number(h, c->weights);
+    add_number(h, c->n_weights);
+    for (int i = 0; i < c->n_weights; i++)
+        add_real(h, c->weight[i]);
+    add_number(h, c->resize);
+}
+
+void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTES])
+{
+    const int64_t number[] = {s->width,    s->height,    s->steps,         s->sampler,
+                              s->schedule, s->spacing,   s->rng,           s->has_seed,
+                              s->n,        s->clip_skip, s->format,        s->quality,
+                              s->priority, s->timeout_s, s->preview_every, s->n_controls};
+    struct cn_sha256 h;
+
+    cn_sha256_init(&h);
+    add_text(&h, s->model);
+    add_text(&h, s->prompt);
+    add_text(&h, s->negative_prompt);
+    for (size_t i = 0; i < CN_LEN(number); i++)
+        add_number(&h, number[i]);
+    add_number(&h, s->has_seed ? (int64_t)s->seed : 0);
+    add_real(&h, s->guidance_scale);
+    add_real(&h, s->eta);
+    add_real(&h, s->denoise);
+    add_bytes(&h, s->init_image.data, s->init_image.len);
+    add_bytes(&h, s->mask.data, s->mask.len);
+    for (int i = 0; i < s->n_controls; i++)
+        add_control(&h, &s->control[i]);
+    cn_sha256_end(&h, digest);
+}
