@@ -9,6 +9,7 @@ libcnstandin_a_CFLAGS = $(AM_CFLAGS)
 libcnstandin_a_SOURCES = \
     %reldir%/standin.h %reldir%/standin_priv.h \
     %reldir%/blas.c \
+    %reldir%/copy.c \
     %reldir%/dnn.c \
     %reldir%/runtime.c
 # In place of CNCUDA_LIBS.

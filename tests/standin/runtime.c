@@ -6,7 +6,6 @@
  * every call returns that failure. One recursive lock protects all of it. */
 #include "base/base.h"
 #include "tests/standin/standin_priv.h"
-#include "base/dtype.h"
 #include "base/mem.h"
 
 #include <pthread.h>
@@ -119,7 +118,9 @@ int standin_count(enum standin_function f)
 
 static bool sticky(int code)
 {
-    return code >= 200 || code == cudaErrorDevicesUnavailable;
+    bool of_capture = code >= 900 && code < 911;
+
+    return (code >= 200 && !of_capture) || code == cudaErrorDevicesUnavailable;
 }
 
 static void set_lost(int code)
@@ -140,23 +141,13 @@ int standin_enter(enum standin_function f)
     return code;
 }
 
-#define ENTER(f)                                                                                   \
-    int code_;                                                                                     \
-    standin_lock();                                                                                \
-    code_ = standin_enter(STANDIN_##f);                                                            \
-    if (code_ != 0) {                                                                              \
-        standin_unlock();                                                                          \
-        return (cudaError_t)code_;                                                                 \
-    }
-
-#define LEAVE(code)                                                                                \
-    do {                                                                                           \
-        int result_ = (code);                                                                      \
-        if (result_ != 0)                                                                          \
-            last_error = result_;                                                                  \
-        standin_unlock();                                                                          \
-        return (cudaError_t)result_;                                                               \
-    } while (0)
+int standin_leave(int code)
+{
+    if (code != 0)
+        last_error = code;
+    standin_unlock();
+    return code;
+}
 
 void standin_reset(void)
 {
@@ -241,7 +232,7 @@ static const struct block *find_block(const void *p)
     return NULL;
 }
 
-static bool inside(const void *p, size_t bytes, bool pinned, const char *what)
+bool standin_inside(const void *p, size_t bytes, bool pinned, const char *what)
 {
     const struct block *b = find_block(p);
     bool good = b != NULL && b->pinned == pinned &&
@@ -255,7 +246,7 @@ static bool inside(const void *p, size_t bytes, bool pinned, const char *what)
 
 bool standin_on_device(const void *p, size_t bytes, const char *what)
 {
-    return bytes == 0 || inside(p, bytes, false, what);
+    return bytes == 0 || standin_inside(p, bytes, false, what);
 }
 
 /* The host may not look at device memory: only while work runs it is there. */
@@ -448,44 +439,44 @@ static void read_environment(void)
 cudaError_t cudaGetDeviceCount(int *count)
 {
     read_environment();
-    ENTER(cudaGetDeviceCount);
+    STANDIN_ENTER(cudaGetDeviceCount);
     *count = devices;
 #ifdef CN_STANDIN_KERNELS
     emu_set_submit(submit_kernel, NULL);
 #endif
-    LEAVE(devices > 0 ? cudaSuccess : cudaErrorNoDevice);
+    STANDIN_LEAVE(devices > 0 ? cudaSuccess : cudaErrorNoDevice);
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    ENTER(cudaSetDevice);
-    LEAVE(device >= 0 && device < devices ? cudaSuccess : cudaErrorInvalidDevice);
+    STANDIN_ENTER(cudaSetDevice);
+    STANDIN_LEAVE(device >= 0 && device < devices ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
 {
-    ENTER(cudaGetDeviceProperties);
+    STANDIN_ENTER(cudaGetDeviceProperties);
     (void)device;
     memset(prop, 0, sizeof(*prop));
     snprintf(prop->name, sizeof(prop->name), "stand-in");
     prop->major = 9;
     prop->totalGlobalMem = device_bytes;
     prop->multiProcessorCount = 132;
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 cudaError_t cudaRuntimeGetVersion(int *version)
 {
-    ENTER(cudaRuntimeGetVersion);
+    STANDIN_ENTER(cudaRuntimeGetVersion);
     *version = CUDART_VERSION;
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    ENTER(cudaDriverGetVersion);
+    STANDIN_ENTER(cudaDriverGetVersion);
     *version = CUDART_VERSION;
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 cudaError_t cudaGetLastError(void)
@@ -519,11 +510,11 @@ const char *cudaGetErrorString(cudaError_t error)
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
-    ENTER(cudaMalloc);
+    STANDIN_ENTER(cudaMalloc);
     standin_now.allocs++;
     if (capturing > 0)
-        LEAVE(cudaErrorStreamCaptureUnsupported);
-    LEAVE(add_block(p, bytes, false));
+        STANDIN_LEAVE(cudaErrorStreamCaptureUnsupported);
+    STANDIN_LEAVE(add_block(p, bytes, false));
 }
 
 /* Waits for everything, as the real one does. */
@@ -538,16 +529,16 @@ cudaError_t cudaFree(void *p)
     set_lost(code = standin_count(STANDIN_cudaFree));
     standin_now.frees++;
     if (capturing > 0)
-        LEAVE(cudaErrorStreamCaptureUnsupported);
+        STANDIN_LEAVE(cudaErrorStreamCaptureUnsupported);
     run_everything();
     remove_block(p, false);
-    LEAVE(code != 0 ? code : lost);
+    STANDIN_LEAVE(code != 0 ? code : lost);
 }
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
-    ENTER(cudaMallocHost);
-    LEAVE(add_block(p, bytes, true));
+    STANDIN_ENTER(cudaMallocHost);
+    STANDIN_LEAVE(add_block(p, bytes, true));
 }
 
 cudaError_t cudaFreeHost(void *p)
@@ -556,15 +547,15 @@ cudaError_t cudaFreeHost(void *p)
     standin_count(STANDIN_cudaFreeHost);
     run_everything();
     remove_block(p, true);
-    LEAVE(lost);
+    STANDIN_LEAVE(lost);
 }
 
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
-    ENTER(cudaMemGetInfo);
+    STANDIN_ENTER(cudaMemGetInfo);
     *total = device_bytes;
     *free_bytes = device_bytes - standin_now.live_bytes;
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 /* ---- streams and events ---- */
@@ -584,7 +575,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *ret, unsigned flags)
 {
     cudaStream_t s;
 
-    ENTER(cudaStreamCreateWithFlags);
+    STANDIN_ENTER(cudaStreamCreateWithFlags);
     (void)flags;
     s = cn_xcalloc(1, sizeof(*s));
     s->end = &s->first;
@@ -592,7 +583,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *ret, unsigned flags)
     streams[n_streams++] = s;
     standin_now.live_objects++;
     *ret = s;
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 /* Frees also on a lost device, as a process's end would. */
@@ -611,16 +602,16 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
     }
     free(s);
     standin_now.live_objects--;
-    LEAVE(lost);
+    STANDIN_LEAVE(lost);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-    ENTER(cudaStreamSynchronize);
+    STANDIN_ENTER(cudaStreamSynchronize);
     standin_now.waits++;
     if (capturing > 0)
-        LEAVE(cudaErrorStreamCaptureUnsupported);
-    LEAVE(run_stream(s, s->submitted));
+        STANDIN_LEAVE(cudaErrorStreamCaptureUnsupported);
+    STANDIN_LEAVE(run_stream(s, s->submitted));
 }
 
 static cudaError_t event_new(cudaEvent_t *ret)
@@ -632,15 +623,15 @@ static cudaError_t event_new(cudaEvent_t *ret)
 
 cudaError_t cudaEventCreate(cudaEvent_t *ret)
 {
-    ENTER(cudaEventCreate);
-    LEAVE(event_new(ret));
+    STANDIN_ENTER(cudaEventCreate);
+    STANDIN_LEAVE(event_new(ret));
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *ret, unsigned flags)
 {
-    ENTER(cudaEventCreateWithFlags);
+    STANDIN_ENTER(cudaEventCreateWithFlags);
     (void)flags;
-    LEAVE(event_new(ret));
+    STANDIN_LEAVE(event_new(ret));
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t e)
@@ -649,34 +640,34 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
     standin_count(STANDIN_cudaEventDestroy);
     free(e);
     standin_now.live_objects--;
-    LEAVE(lost);
+    STANDIN_LEAVE(lost);
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
-    ENTER(cudaEventRecord);
+    STANDIN_ENTER(cudaEventRecord);
     if (s->capture != NULL)
-        LEAVE(cudaErrorStreamCaptureUnsupported); /* not what the backend does */
+        STANDIN_LEAVE(cudaErrorStreamCaptureUnsupported); /* not what the backend does */
     e->stream = s;
     e->number = s->submitted;
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
-    ENTER(cudaEventSynchronize);
+    STANDIN_ENTER(cudaEventSynchronize);
     standin_now.waits++;
-    LEAVE(run_stream(e->stream, e->number));
+    STANDIN_LEAVE(run_stream(e->stream, e->number));
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 {
-    ENTER(cudaEventElapsedTime);
+    STANDIN_ENTER(cudaEventElapsedTime);
     standin_now.trials++;
     if (to->stream->done < to->number || from->stream->done < from->number)
-        LEAVE(cudaErrorNotReady);
+        STANDIN_LEAVE(cudaErrorNotReady);
     *ms = 0.001f; /* the first candidate wins */
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 static int run_wait(void *ctx)
@@ -690,79 +681,27 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags)
 {
     struct CUevent_st *copy;
 
-    ENTER(cudaStreamWaitEvent);
+    STANDIN_ENTER(cudaStreamWaitEvent);
     (void)flags;
     copy = cn_xmalloc(sizeof(*copy));
     *copy = *e; /* as it is now: recording it again does not change this wait */
-    LEAVE(standin_submit(s, run_wait, free, copy));
-}
-
-/* ---- copies ---- */
-
-struct copy {
-    void *to;
-    const void *from;
-    size_t bytes;
-    int value;
-};
-
-static int run_copy(void *ctx)
-{
-    struct copy *c = ctx;
-
-    memcpy(c->to, c->from, c->bytes);
-    return cudaSuccess;
-}
-
-static int run_set(void *ctx)
-{
-    struct copy *c = ctx;
-
-    memset(c->to, c->value, c->bytes);
-    return cudaSuccess;
-}
-
-static struct copy *new_copy(void *to, const void *from, size_t bytes, int value)
-{
-    struct copy *c = cn_xmalloc(sizeof(*c));
-
-    *c = (struct copy){to, from, bytes, value};
-    return c;
-}
-
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
-                            cudaStream_t s)
-{
-    ENTER(cudaMemcpyAsync);
-    standin_now.copies++;
-    if (!inside(to, bytes, kind == cudaMemcpyDeviceToHost, "copy to") ||
-        !inside(from, bytes, kind == cudaMemcpyHostToDevice, "copy from"))
-        LEAVE(cudaErrorInvalidValue);
-    LEAVE(standin_submit(s, run_copy, free, new_copy(to, from, bytes, 0)));
-}
-
-cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t s)
-{
-    ENTER(cudaMemsetAsync);
-    if (!standin_on_device(to, bytes, "set"))
-        LEAVE(cudaErrorInvalidValue);
-    LEAVE(standin_submit(s, run_set, free, new_copy(to, NULL, bytes, value)));
+    STANDIN_LEAVE(standin_submit(s, run_wait, free, copy));
 }
 
 /* ---- graphs: cudaGraph_t and cudaGraphExec_t are the same list ---- */
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode)
 {
-    ENTER(cudaStreamBeginCapture);
+    STANDIN_ENTER(cudaStreamBeginCapture);
     (void)mode;
     if (s->capture != NULL || s->first != NULL)
-        LEAVE(cudaErrorIllegalState);
+        STANDIN_LEAVE(cudaErrorIllegalState);
     s->capture = cn_xcalloc(1, sizeof(*s->capture));
     s->capture->end = &s->capture->first;
     s->capture->refs = 1;
     capturing++;
     standin_now.live_objects++;
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *ret)
@@ -773,7 +712,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *ret)
     code = standin_enter(STANDIN_cudaStreamEndCapture);
     *ret = NULL;
     if (s->capture == NULL)
-        LEAVE(cudaErrorIllegalState);
+        STANDIN_LEAVE(cudaErrorIllegalState);
     capturing--;
     standin_now.captures++;
     if (code == 0) {
@@ -783,17 +722,17 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *ret)
         standin_now.live_objects--;
     }
     s->capture = NULL;
-    LEAVE(code);
+    STANDIN_LEAVE(code);
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ret, cudaGraph_t graph, unsigned long long flags)
 {
-    ENTER(cudaGraphInstantiate);
+    STANDIN_ENTER(cudaGraphInstantiate);
     (void)flags;
     ((struct graph *)graph)->refs++;
     standin_now.live_objects++;
     *ret = (cudaGraphExec_t)graph;
-    LEAVE(cudaSuccess);
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
@@ -802,7 +741,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
     standin_count(STANDIN_cudaGraphDestroy);
     graph_unref((struct graph *)graph);
     standin_now.live_objects--;
-    LEAVE(lost);
+    STANDIN_LEAVE(lost);
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
@@ -811,7 +750,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
     standin_count(STANDIN_cudaGraphExecDestroy);
     graph_unref((struct graph *)exec);
     standin_now.live_objects--;
-    LEAVE(lost);
+    STANDIN_LEAVE(lost);
 }
 
 static int run_graph(void *ctx)
@@ -834,32 +773,8 @@ static void drop_graph(void *ctx)
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
 {
-    ENTER(cudaGraphLaunch);
+    STANDIN_ENTER(cudaGraphLaunch);
     standin_now.graph_launches++;
     ((struct graph *)exec)->refs++;
-    LEAVE(standin_submit(s, run_graph, drop_graph, exec));
-}
-
-/* ---- elements ---- */
-
-double standin_load(const void *p, enum standin_type t, int64_t i)
-{
-    if (t == STANDIN_F32)
-        return ((const float *)p)[i];
-    return t == STANDIN_F16 ? cn_f16_to_f32(((const uint16_t *)p)[i])
-                            : cn_bf16_to_f32(((const uint16_t *)p)[i]);
-}
-
-void standin_store(void *p, enum standin_type t, int64_t i, double x)
-{
-    if (t == STANDIN_F32)
-        ((float *)p)[i] = (float)x;
-    else
-        ((uint16_t *)p)[i] =
-            t == STANDIN_F16 ? cn_f32_to_f16((float)x) : cn_f32_to_bf16((float)x);
-}
-
-size_t standin_size(enum standin_type t)
-{
-    return t == STANDIN_F32 ? 4 : 2;
+    STANDIN_LEAVE(standin_submit(s, run_graph, drop_graph, exec));
 }

@@ -32,6 +32,19 @@ enum standin_function { STANDIN_FUNCTIONS(STANDIN_ENUM) STANDIN_FUNCTION_COUNT }
 void standin_lock(void);
 void standin_unlock(void);
 
+/* Begin and end of a function of the runtime. */
+#define STANDIN_ENTER(f)                                                                           \
+    int code_;                                                                                     \
+    standin_lock();                                                                                \
+    code_ = standin_enter(STANDIN_##f);                                                            \
+    if (code_ != 0) {                                                                              \
+        standin_unlock();                                                                          \
+        return (cudaError_t)code_;                                                                 \
+    }
+#define STANDIN_LEAVE(code) return (cudaError_t)standin_leave(code)
+
+/* Notes the last error, unlocks; the code again. */
+int standin_leave(int code);
 /* Counts a call; the code that was injected for it, or 0. Locked. */
 int standin_count(enum standin_function f);
 /* For functions of the runtime: the injected code, or what the lost device answers; 0. Locked. */
@@ -53,6 +66,7 @@ struct standin_work {
 int standin_submit(cudaStream_t stream, int (*run)(void *ctx), void (*drop)(void *ctx), void *ctx);
 
 /* Whether bytes at p lie in one block of device (pinned) memory; complains when not. Locked. */
+bool standin_inside(const void *p, size_t bytes, bool pinned, const char *what);
 bool standin_on_device(const void *p, size_t bytes, const char *what);
 
 /* Elements between memory of a type and double, for products. */

@@ -290,6 +290,7 @@ struct cuda_plan {
     int *as_type, *as_floats, *as_given; /* per value: its tensor in the backend's type; as F32
                                             vectors; as the host gave it. Negative: not (yet) */
     struct cuda_graph graph[CUDA_GRAPHS];
+    bool not_captured; /* capturing failed: it is not tried again */
     long clock;
     void **address; /* of the buffers of this run: inputs, outputs */
     cudaEvent_t *event; /* profile: n_steps + 1 */

@@ -40,6 +40,15 @@ int cuda_check(struct cuda_backend *b, cudaError_t e, const char *what, struct c
     case cudaErrorNotSupported:
     case cudaErrorLaunchOutOfResources:
     case cudaErrorNoKernelImageForDevice:
+    case cudaErrorStreamCaptureUnsupported: /* something in a plan cannot be captured */
+    case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureUnjoined:
+    case cudaErrorStreamCaptureUnmatched:
+    case cudaErrorStreamCaptureMerge:
+    case cudaErrorStreamCaptureImplicit:
+    case cudaErrorStreamCaptureIsolation:
+    case cudaErrorStreamCaptureWrongThread:
+    case cudaErrorGraphExecUpdateFailure:
         (void)cudaGetLastError();
         return cn_fail(err, CN_EINTERNAL, "cannot %s: %s (%s)", what, cudaGetErrorName(e),
                        cudaGetErrorString(e));

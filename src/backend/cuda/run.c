@@ -127,10 +127,12 @@ static int launch(struct cuda_plan *p, struct cn_err *err)
     int rc;
 
     g->used = ++p->clock;
-    if (!fresh && g->exec == NULL) {
+    if (!fresh && g->exec == NULL && !p->not_captured) {
         rc = capture(p, g, &why);
-        if (rc < 0 && rc != CN_EDEVMEM) /* a graph only saves time: without memory, step by step */
+        if (rc == CN_EDEVICE)
             return cn_fail(err, rc, "%s", why.msg);
+        /* A graph only saves time: without it, step by step; without memory, this time. */
+        p->not_captured = rc < 0 && rc != CN_EDEVMEM;
     }
     if (g->exec == NULL)
         return enqueue(p, p->q->stream, err);
@@ -172,6 +174,8 @@ char *cuda_plan_profile(const struct cn_plan *base)
     size_t len;
 
     cn_buf_init(&b, 1u << 20);
+    if (p->not_captured)
+        cn_buf_adds(&b, "this plan cannot be captured\n", NULL);
     for (int i = 0; i < p->n_steps; i++)
         total += p->step[i].ms;
     for (int i = 0; i < p->n_steps && p->step[0].runs > 0; i++) {
