@@ -308,6 +308,7 @@ static void enter(struct front *f, enum step step)
 static void close_now(struct front *f)
 {
     cn_jobs_drain(f->jobs);
+    cn_jobs_leave(f->jobs);
     cn_dispatch_fail_all(f->dispatch, CN_EBUSY, "the server is shutting down");
     cn_server_close(f->server);
     enter(f, CLOSE);

@@ -78,6 +78,7 @@ static void describe_model(const struct worker *w, const struct cn_engine_model 
     ret->width = m->width;
     ret->height = m->height;
     ret->multiple = m->multiple;
+    ret->guidance = m->guidance;
     ret->parameters = m->parameters;
     ret->bytes = m->bytes;
     tell_broken(m, ret->broken, sizeof(ret->broken));
@@ -410,8 +411,7 @@ static int parse(int argc, char **argv, struct options *o)
                 o->engine.lanes = atoi(optarg);
             break;
         case 'x':
-            if (atoi(optarg) > 0)
-                o->engine.max_batch = atoi(optarg);
+            o->engine.max_batch = atoi(optarg);
             break;
         case 'M':
             o->engine.memory = (size_t)CN_MAX(atol(optarg), 0) << 20;

@@ -558,7 +558,8 @@ static int serve(struct cn_worker *w, struct cn_err *err)
 
 int cn_worker_loop(int fd, const struct cn_worker_ops *ops, void *ctx, struct cn_err *err)
 {
-    static struct cn_worker *failed; /* keeps what a failed device's threads may still look at */
+    /* Keeps what a failed device's threads may still look at. */
+    static struct cn_worker *volatile failed;
     struct cn_worker *w = cn_xcalloc(1, sizeof(*w));
     pthread_t reader;
     int rc;

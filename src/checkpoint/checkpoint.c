@@ -174,6 +174,11 @@ const struct cn_schedule_config *cn_checkpoint_schedule(const struct cn_checkpoi
     return c->comp[CN_COMP_UNET].present ? &c->schedule : NULL;
 }
 
+double cn_checkpoint_guidance(const struct cn_checkpoint *c)
+{
+    return c->guidance;
+}
+
 const char *cn_checkpoint_tokenizer(const struct cn_checkpoint *c)
 {
     return c->tokenizer;

@@ -57,6 +57,10 @@ const struct cn_vae_config *cn_checkpoint_vae(const struct cn_checkpoint *c);
 const struct cn_control_config *cn_checkpoint_control(const struct cn_checkpoint *c);
 const struct cn_schedule_config *cn_checkpoint_schedule(const struct cn_checkpoint *c);
 
+/* The guidance_scale that the model looks best with: "_guidance_scale" in model_index.json, a key
+ * that diffusers passes over. 0: not said. */
+double cn_checkpoint_guidance(const struct cn_checkpoint *c);
+
 /* The directory with vocab.json and merges.txt, or NULL: the standard CLIP vocabulary. */
 const char *cn_checkpoint_tokenizer(const struct cn_checkpoint *c);
 

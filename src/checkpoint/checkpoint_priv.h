@@ -70,6 +70,7 @@ struct cn_checkpoint {
     struct cn_vae_config vae;
     struct cn_control_config control;
     struct cn_schedule_config schedule;
+    double guidance; /* 0: not said */
     char *tokenizer; /* directory or NULL */
     bool difference;
     bool openclip; /* the text encoder came in OpenCLIP's layout */

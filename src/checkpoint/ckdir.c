@@ -286,6 +286,7 @@ static int open_pipeline(struct cn_checkpoint *c, const char *index_path, struct
     if (rc == CN_OK) {
         check_index(&index);
         control = strcmp(part_class(&index, "controlnet"), "ControlNetModel") == 0;
+        c->guidance = cn_conf_real(&index, "_guidance_scale", 0, 0, 100);
         rc = index.rc;
         cn_conf_close(&index);
     }

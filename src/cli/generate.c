@@ -20,6 +20,7 @@ struct options {
     const char *model, *prompt, *negative, *output, *init, *mask;
     struct cn_option_list controls;
     struct cn_option_seed seed;
+    double guidance; /* negative: not given */
     int format; /* -1: by the name of the output */
     bool json, quiet, metadata, help;
 };
@@ -53,9 +54,9 @@ static const struct cn_option table[] = {
     {.kind = CN_OPT_INT, .name = "steps", .letter = 's', .arg = "N", AT(spec.steps), .min = 1,
      .max = CN_MAX_STEPS, .help = "denoising steps (default: 20)"},
     {.kind = CN_OPT_REAL, .name = "guidance", .letter = 'g', .arg = "X",
-     AT(spec.guidance_scale), .min = 0, .max = 100,
+     AT(guidance), .min = 0, .max = 100,
      .help = "how strictly the prompt is followed; up to 1 is off and twice as fast (default: "
-             "7.5)"},
+             "the model's own, else 7.5)"},
     {.kind = CN_OPT_SEED, .name = "seed", .letter = 'S', .arg = "N", AT(seed),
      .help = "the same seed gives the same picture (default: random, and reported)"},
     {.kind = CN_OPT_WORD, .name = "sampler", .arg = "NAME", AT(spec.sampler),
@@ -178,6 +179,9 @@ static int make_spec(struct options *o, struct cn_err *err)
         return cn_fail(err, CN_EINVAL, "--output is missing");
     if (o->json && strcmp(o->output, "-") == 0)
         return cn_fail(err, CN_EINVAL, "--json: standard output is taken by the picture");
+    o->spec.has_guidance = o->guidance >= 0;
+    if (o->spec.has_guidance)
+        o->spec.guidance_scale = o->guidance;
     set_text(&o->spec.model, o->model);
     set_text(&o->spec.prompt, o->prompt);
     set_text(&o->spec.negative_prompt, o->negative);
@@ -330,6 +334,7 @@ static int generate(struct options *o, struct cn_err *err)
 {
     struct run r = {.o = o, .output = {o->output, o->spec.n, o->spec.format, o->spec.quality}};
     struct cn_cli_models m = {0};
+    struct cn_engine_model base;
     int status = CN_EXIT_OK;
 
     cn_cli_catch_signals();
@@ -339,6 +344,8 @@ static int generate(struct options *o, struct cn_err *err)
         cn_cli_engine_close(&m);
         return cn_cli_complain("generate", cn_cli_blame(err), err);
     }
+    if (!o->spec.has_guidance && cn_cli_find(&m, o->spec.model, &base) && base.guidance > 0)
+        o->spec.guidance_scale = base.guidance;
     cn_progress_init(&r.progress, o->quiet, o->spec.n);
     r.images = json_array();
     for (int i = 0; i < o->spec.n; i++)
@@ -356,7 +363,7 @@ static int generate(struct options *o, struct cn_err *err)
 
 int cn_cli_generate(int argc, char **argv)
 {
-    struct options o = {.format = -1};
+    struct options o = {.format = -1, .guidance = -1};
     struct cn_err err = CN_ERR_INIT;
     int rest, status;
 

@@ -14,6 +14,12 @@ const char *cn_engine_stage_name(enum cn_engine_stage stage)
     return stage_names[stage];
 }
 
+/* On two cores 2 is best, though 1 to 8 differ little (docs/SPEED.md); a GPU has room for more. */
+static int best_batch(const struct cn_engine *e)
+{
+    return strcmp(cn_backend_name(e->backend), "cuda") == 0 ? CN_ENGINE_MAX_BATCH : 2;
+}
+
 static int round_batch(int n)
 {
     int batch = 1;
@@ -36,13 +42,13 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
     b.device = opts->device;
     b.first_choice = opts->first_choice;
     e->opts = *opts;
-    cn_engine_set_max_batch(e, opts->max_batch);
     e->opts.lanes = CN_MIN(CN_MAX(opts->lanes, 1), CN_ENGINE_MAX_LANES);
     rc = cn_backend_open(opts->backend, &b, &e->backend, err);
     if (rc < 0) {
         free(e);
         return rc;
     }
+    cn_engine_set_max_batch(e, opts->max_batch);
     *ret = e;
     return CN_OK;
 }
@@ -63,7 +69,7 @@ void cn_engine_free(struct cn_engine *e)
 
 void cn_engine_set_max_batch(struct cn_engine *e, int n)
 {
-    e->opts.max_batch = round_batch(n);
+    e->opts.max_batch = round_batch(n > 0 ? n : best_batch(e));
 }
 
 const struct cn_engine_opts *cn_engine_options(const struct cn_engine *e)

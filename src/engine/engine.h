@@ -41,7 +41,8 @@ struct cn_engine_opts {
     int threads;           /* 0: all processors */
     double winograd_ratio; /* extra weight memory for speed: backend.h */
     bool profile;
-    int max_batch; /* images in one step, at most: rounded down to 1, 2, 4 or 8 */
+    int max_batch; /* images in one step, at most: rounded down to 1, 2, 4 or 8; 0: what was
+                      measured to be best for the backend */
     int lanes;     /* images in progress; each job may have one beyond it */
     size_t memory; /* bytes of models that may be resident; 0: no limit */
     enum cn_dtype dtype;   /* of values, where the backend has a choice; CN_DTYPE_COUNT: its best */
@@ -52,7 +53,7 @@ struct cn_engine_opts {
 
 #define CN_ENGINE_DEFAULTS                                                                         \
     {                                                                                              \
-        .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false, .max_batch = 4, \
+        .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false, .max_batch = 0, \
         .lanes = 8, .memory = 0, .dtype = CN_DTYPE_COUNT                                           \
     }
 
@@ -102,6 +103,7 @@ struct cn_engine_model {
     int width, height;    /* the model's own size; 0 for a ControlNet */
     int multiple;         /* sides must be multiples of this */
     uint64_t parameters, bytes; /* elements; bytes on disk */
+    double guidance;      /* guidance_scale where a request names none; 0: no wish */
     bool loaded;
     size_t resident;      /* bytes held */
     const char *broken;   /* why it cannot be used, or NULL */
@@ -148,7 +150,7 @@ int cn_engine_turn(struct cn_engine *e, struct cn_err *err);
 
 /* Waits until there is something to do, while jobs are in progress. */
 void cn_engine_wait(struct cn_engine *e);
-/* Images in one step, at most, from the next step on. */
+/* As opts.max_batch, from the next step on. */
 void cn_engine_set_max_batch(struct cn_engine *e, int n);
 
 /* Draws one job from beginning to end; jobs begun earlier go on beside it. Returns what end() is

@@ -161,6 +161,7 @@ void cn_engine_at(const struct cn_engine *e, int i, struct cn_engine_model *ret)
         return;
     cn_unet_family(cn_checkpoint_unet(m->checkpoint), ret->family, sizeof(ret->family));
     ret->multiple = cn_vae_factor(cn_checkpoint_vae(m->checkpoint));
+    ret->guidance = cn_checkpoint_guidance(m->checkpoint);
     ret->width = ret->height = cn_checkpoint_unet(m->checkpoint)->sample_size * ret->multiple;
 }
 

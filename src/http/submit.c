@@ -118,7 +118,7 @@ static enum MHD_Result admit(struct cn_request *q, bool is_async)
     /* Another node should do it: nobody knows when there is a next process here. With an inherited
      * socket there is one, and jobs are kept for it. */
     if (q->e->s->is_draining && !q->e->s->is_handoff)
-        return cn_reply_fault(q, CN_FAULT_DRAINING, "jobs are finished, new ones are refused", NULL);
+        return cn_reply_fault(q, CN_FAULT_DRAINING, "jobs are finished, new ones refused", NULL);
     if ((c = read_head(q, is_async, &rc)) == NULL)
         return rc;
     choose_durable(q, c);
@@ -368,7 +368,8 @@ static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec,
 {
     struct cn_server *s = q->e->s;
     struct cn_call *c = q->call;
-    struct cn_submit_options o = {.durable = c->durable, .request_id = q->id};
+    struct cn_submit_options o = {
+        .durable = c->durable, .waits = !c->is_async, .request_id = q->id};
     struct cn_err err = CN_ERR_INIT;
     enum MHD_Result rc;
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 250, RETRY_MAX_S = 600 };
+enum { TICK_MS = 250, RETRY_MAX_S = 600, EXPIRE_MAX = 100 };
 
 #define SECOND INT64_C(1000000000)
 
@@ -53,7 +53,9 @@ static void on_alarm(uv_timer_t *t)
     int64_t now = cn_now_ns();
     struct cn_job *job;
 
-    while ((job = next_deadline(d)) != NULL && job->deadline_ns <= now)
+    /* Whoever waits is told of each: the loop must turn in between. */
+    for (int i = 0; i < EXPIRE_MAX && (job = next_deadline(d)) != NULL && job->deadline_ns <= now;
+         i++)
         expire(d, job);
     set_alarm(d);
 }
@@ -192,6 +194,7 @@ static void prepare(struct cn_dispatch *d, struct cn_job *job, const char *tenan
 {
     int seconds = job->spec.timeout_s ? job->spec.timeout_s : d->o.timeout_s;
 
+    cn_tenant_unref(job->tenant); /* of a submission that was refused */
     job->tenant = cn_tenants_get(d->tenants, name_of(tenant));
     if (job->cost <= 0)
         job->cost = cn_cost(&job->spec);

@@ -8,10 +8,10 @@
  * on_end and the observer are called from the loop, never from inside cn_dispatch_submit.
  *
  * A worker that is lost gives its jobs back to the queue, where they keep their places. Those that
- * it may have begun are suspects: each is tried again with a worker to itself, on another device if
- * there is one, so that the one that kills workers can do so to nobody else's. A job under which
- * max_attempts workers have died fails as poison. A worker killed from outside (SIGKILL: a person,
- * or the kernel without memory) counts half.
+ * it may have begun are suspects: each is tried again with a worker to itself, on another device
+ * if there is one, so that the one that kills workers can do so to nobody else's. A job under which
+ * max_attempts workers have died fails as poison. Of workers that were killed from outside (by a
+ * person, or by the kernel without memory) four count as one.
  *
  *     d = cn_dispatch_new(&options);
  *     cn_dispatch_start(d);

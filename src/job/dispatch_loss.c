@@ -21,6 +21,10 @@
 #define DYING_GRACE   (2 * SECOND)
 #define TURNS_OF_HANG 20
 
+/* A worker that was killed from outside (by a person, or by the kernel without memory) says little
+ * about its job: so many of these are one death. */
+#define KILLS_OF_DEATH 4
+
 /* ---- health ---- */
 
 /* Failures of the device within DEATHS_WITHIN, or deaths without a job that succeeded in between:
@@ -62,7 +66,7 @@ void cn_dispatch_works(struct cn_slot *s)
 
 static bool poisonous(const struct cn_dispatch *d, const struct cn_job *job)
 {
-    return job->deaths >= d->o.max_attempts || job->deaths + job->kills >= 2 * d->o.max_attempts;
+    return KILLS_OF_DEATH * job->deaths + job->kills >= KILLS_OF_DEATH * d->o.max_attempts;
 }
 
 static void fail_poison(struct cn_slot *s, struct cn_job *job, const char *why)

@@ -233,6 +233,19 @@ static void collect_slot(struct cn_dispatch *d, const struct cn_slot *s)
         collect_gauge(m, s, worker, &s->gauges.gauge[i]);
 }
 
+static void collect_waiting(struct cn_dispatch *d)
+{
+    double n[3] = {d->queue.band[0], d->queue.band[1], d->queue.band[2]};
+
+    for (struct cn_treap_node *x = cn_treap_first(&d->suspects); x != NULL; x = cn_treap_next(x))
+        n[cn_priority_band(CN_TREAP_OF(x, struct cn_job, order)->priority)]++;
+    for (int i = 0; i < d->o.workers; i++)
+        if (d->slot[i].next != NULL)
+            n[cn_priority_band(d->slot[i].next->priority)]++;
+    for (int i = 0; i < 3; i++)
+        cn_metric_set(d->m.queue_jobs, n[i], cn_priority_name(i - 1));
+}
+
 void cn_dispatch_collect(struct cn_dispatch *d)
 {
     const struct cn_job *oldest = cn_queue_oldest(&d->queue);
@@ -241,8 +254,7 @@ void cn_dispatch_collect(struct cn_dispatch *d)
     cn_metric_set(d->m.queue_capacity, d->queue.capacity);
     cn_metric_set(d->m.queue_users, d->queue.tenants);
     cn_metric_set(d->m.oldest, oldest == NULL ? 0 : (double)(now - oldest->queued_ns) * 1e-9);
-    for (int i = 0; i < 3; i++)
-        cn_metric_set(d->m.queue_jobs, d->queue.band[i], cn_priority_name(i - 1));
+    collect_waiting(d);
     for (int i = 0; i < d->o.workers; i++)
         collect_slot(d, &d->slot[i]);
 }

@@ -132,6 +132,13 @@ void cn_jobs_drain(struct cn_jobs *js)
     cn_submission_refuse_waiting(js);
 }
 
+void cn_jobs_leave(struct cn_jobs *js)
+{
+    for (size_t i = 0; i < CN_JOBS_BUCKETS; i++)
+        for (struct cn_record *r = js->bucket[i]; r != NULL; r = r->chain)
+            r->job->durable = r->durable;
+}
+
 bool cn_jobs_idle(const struct cn_jobs *js)
 {
     return js->store_ops == 0 && js->later == NULL && js->waiting == NULL;

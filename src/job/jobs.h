@@ -69,6 +69,9 @@ void cn_jobs_set_times(struct cn_jobs *js, int timeout_s, int async_timeout_s, i
  * (before the dispatcher's). Durable jobs that still wait or run are queued again by the next life.
  */
 void cn_jobs_drain(struct cn_jobs *js);
+
+/* Before cn_dispatch_fail_all: durable jobs are left to the next life also when a client waits. */
+void cn_jobs_leave(struct cn_jobs *js);
 bool cn_jobs_idle(const struct cn_jobs *js);
 void cn_jobs_close(struct cn_jobs *js);
 void cn_jobs_free(struct cn_jobs *js);
@@ -85,6 +88,8 @@ enum cn_submit_outcome {
 
 struct cn_submit_options {
     bool durable;
+    bool waits; /* durable, and a client waits for its end: it is not left to the next life if this
+                   one can finish it */
     const char *route, *key; /* Idempotency-Key and what it belongs to; NULL: none. Durable only */
     unsigned char fingerprint[CN_STORE_FINGERPRINT]; /* of the request under the key: SHA-256 */
     const char *request_id;                          /* for the log; may be NULL */

@@ -30,7 +30,7 @@ struct cn_submission {
     bool ended; /* the job is over: on_end is next */
 
     struct cn_spec spec; /* until the store is open */
-    bool durable;
+    bool durable, waits;
     char tenant[CN_TENANT_NAME];
     char *route, *key, *request_id; /* key NULL: none */
     unsigned char fingerprint[CN_STORE_FINGERPRINT];
@@ -100,8 +100,7 @@ struct cn_watch {
 };
 
 struct cn_jobs_metrics {
-    struct cn_metric *operations, *failures, *commits, *bytes, *waiting, *up,
-        *commit_s;
+    struct cn_metric *operations, *failures, *commits, *bytes, *waiting, *up, *commit_s;
     struct cn_metric *watches, *records;
 };
 
@@ -167,6 +166,7 @@ void cn_record_tell_cancels(struct cn_record *r, int rc);
 
 /* jobs_submit.c */
 void cn_submission_end(struct cn_record *r);
+void cn_submission_free(struct cn_submission *sub);
 void cn_submission_refuse_waiting(struct cn_jobs *js);
 void cn_submission_run_waiting(struct cn_jobs *js);
 

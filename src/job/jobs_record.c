@@ -116,8 +116,8 @@ void cn_record_free(struct cn_record *r)
     cn_record_unhold(r);
     cn_record_tell_cancels(r, CN_ESTORAGE);
     CN_ASSERT(r->watches == NULL || js->closed);
-    if (r->sub != NULL)
-        r->sub->record = NULL;
+    if (r->sub != NULL) /* the daemon ends before the job does */
+        cn_submission_free(r->sub);
     cn_job_unref(r->job);
     free(r->image);
     free(r->event);

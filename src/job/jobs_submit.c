@@ -62,7 +62,7 @@ static void remove_key(struct cn_submission *sub)
 
 /* ---- the answer ---- */
 
-static void free_submission(struct cn_submission *sub)
+void cn_submission_free(struct cn_submission *sub)
 {
     CN_ASSERT(sub->followers == NULL && sub->key_at == NULL);
     cn_jobs_not_later(sub->js, &sub->later);
@@ -114,10 +114,10 @@ static void on_later(struct cn_later *l)
         tell_end(sub);
         r->sub = NULL;
         sub->record = NULL;
-        free_submission(sub);
+        cn_submission_free(sub);
         cn_record_trim(js);
     } else if (r == NULL || sub->on_end == NULL) {
-        free_submission(sub);
+        cn_submission_free(sub);
     }
 }
 
@@ -218,7 +218,7 @@ static int enter_queue(struct cn_submission *sub, struct cn_job *job)
 {
     struct cn_jobs *js = sub->js;
 
-    if (js->draining && sub->durable)
+    if (js->draining && job->durable)
         return CN_OK;
     return cn_dispatch_submit(js->o.dispatch, job, sub->tenant, &sub->refused, &sub->err);
 }
@@ -231,7 +231,8 @@ static void make_job(struct cn_submission *sub)
     struct cn_job *job = cn_job_new(&sub->spec);
     struct cn_record *r = cn_record_new(js, job, sub->tenant, sub->durable);
 
-    job->durable = job->held = sub->durable;
+    job->held = sub->durable;
+    job->durable = sub->durable && !sub->waits; /* may it be left waiting? */
     job->deadline_ns = job->queued_ns + seconds * INT64_C(1000000000);
     if (enter_queue(sub, job) < 0) {
         cn_record_free(r);
@@ -341,8 +342,12 @@ void cn_submission_run_waiting(struct cn_jobs *js)
 {
     struct cn_submission *sub;
 
-    while ((sub = take_waiting(js)) != NULL)
-        run(sub);
+    while ((sub = take_waiting(js)) != NULL) {
+        if (sub->done != NULL)
+            run(sub);
+        else
+            cn_submission_free(sub); /* its client has gone */
+    }
 }
 
 void cn_submission_refuse_waiting(struct cn_jobs *js)
@@ -371,6 +376,7 @@ struct cn_submission *cn_jobs_submit(struct cn_jobs *js, struct cn_spec *spec, c
     sub->spec = *spec;
     memset(spec, 0, sizeof(*spec));
     sub->durable = o->durable;
+    sub->waits = o->waits;
     snprintf(sub->tenant, sizeof(sub->tenant), "%s", tenant == NULL ? CN_TENANT_ANONYMOUS : tenant);
     if (o->key != NULL) {
         CN_ASSERT(o->durable && o->route != NULL);

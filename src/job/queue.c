@@ -76,16 +76,16 @@ static void insert(struct cn_queue *q, struct cn_job *job)
     cn_treap_add(&job->tenant->order, &job->order, key, job->seq, job->cost);
 }
 
-static int band_of(const struct cn_job *job)
+int cn_priority_band(int priority)
 {
-    return 1 + (job->priority > 0) - (job->priority < 0);
+    return 1 + (priority > 0) - (priority < 0);
 }
 
 static void count_in(struct cn_queue *q, struct cn_job *job)
 {
     cn_treap_add(&q->age, &job->age, (double)job->queued_ns, job->seq, job->cost);
     q->tenants += job->tenant->queued++ == 0;
-    q->band[band_of(job)]++;
+    q->band[cn_priority_band(job->priority)]++;
     q->n++;
 }
 
@@ -93,7 +93,7 @@ static void count_out(struct cn_queue *q, struct cn_job *job)
 {
     cn_treap_remove(&q->age, &job->age);
     q->tenants -= --job->tenant->queued == 0;
-    q->band[band_of(job)]--;
+    q->band[cn_priority_band(job->priority)]--;
     q->n--;
 }
 

@@ -59,6 +59,8 @@ struct cn_queue {
 
 enum { CN_PRIORITY_STEP_S = 60 };
 
+int cn_priority_band(int priority); /* 0: below 0; 1: 0; 2: above */
+
 void cn_queue_init(struct cn_queue *q, int capacity, int step_s);
 
 /* Would a job of t (NULL: of one who has none yet) be refused now? */

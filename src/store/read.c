@@ -63,9 +63,12 @@ static void read_result(sqlite3_stmt *st, struct cn_store_result *r)
 
 static int ready(struct cn_store *s, struct cn_err *err)
 {
+    struct cn_store_facts f;
+
     if (s->reader.h != NULL)
         return CN_OK;
-    if (s->facts.phase == CN_STORE_BROKEN)
+    cn_store_facts(s, &f);
+    if (f.phase == CN_STORE_BROKEN)
         return cn_fail(err, CN_ESTORAGE, "the job store could not be opened");
     return cn_fail(err, CN_EBUSY, "the job store is not open");
 }

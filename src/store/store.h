@@ -184,8 +184,10 @@ void cn_store_sweep(struct cn_store *s, cn_store_done_fn done, void *arg);
 /* Lets times change without a restart. */
 void cn_store_set_ttl(struct cn_store *s, int result_ttl_s, int tombstone_ttl_s);
 
-/* ---- reading: CN_ENOTFOUND when there is no such thing, CN_EBUSY while there is nothing to read yet,
- * CN_ESTORAGE when the database cannot be read ---- */
+/* ---- reading ----
+ *
+ * CN_ENOTFOUND when there is no such thing, CN_EBUSY while there is nothing to read yet,
+ * CN_ESTORAGE when the database cannot be read. */
 
 int cn_store_get(struct cn_store *s, const char *id, struct cn_store_job *ret, struct cn_err *err);
 

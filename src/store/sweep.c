@@ -38,7 +38,9 @@ int cn_store_open_db(struct cn_store *s, struct cn_err *err)
     free(path);
     if (rc < 0)
         return rc;
+    uv_mutex_lock(&s->lock);
     s->facts.used_bytes = (uint64_t)s->w_used;
+    uv_mutex_unlock(&s->lock);
     cn_store_orphans_begin(s);
     cn_store_free_space(s);
     return CN_OK;

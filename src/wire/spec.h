@@ -3,6 +3,9 @@
  *     cn_wire_put_spec(&pack, &spec);
  *     if (cn_wire_get_spec(&unpack, &spec) < 0) ...      -- spec is released on failure
  *
+ * The job store keeps descriptions in this format, so a change needs a new version, and the reading
+ * of those before it: a waiting job of a version that cannot be read fails after an upgrade.
+ *
  * Strict: a version byte first, every enumeration and count in range, numbers finite, nothing
  * skipped. What the numbers may be is cn_spec_check's business, on both ends.
  */

@@ -200,6 +200,22 @@ const char *const *op_backends(void)
 struct cn_backend_opts op_opts = {.winograd_ratio = 0.35, .dtype = CN_F32, .cache_dir = "",
                                  .first_choice = true};
 
+/* Opening a device takes longer than most cases: it is kept for the next one of the same type. */
+static struct cn_backend *open_kept(const char *backend, const struct cn_graph *g)
+{
+    static struct cn_backend *kept;
+    static enum cn_dtype type;
+    struct cn_err err = CN_ERR_INIT;
+
+    if (kept != NULL && type == op_opts.dtype)
+        return kept;
+    cn_backend_close(kept);
+    kept = NULL;
+    must(cn_backend_open(backend, &op_opts, &kept, &err), &err, backend, g);
+    type = op_opts.dtype;
+    return kept;
+}
+
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret)
 {
     struct cn_param_source source = op_source(g);
@@ -208,8 +224,12 @@ void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret
     struct cn_weights *w;
     struct cn_plan *p;
     struct cn_err err = CN_ERR_INIT;
+    bool device = strcmp(backend, "cuda") == 0;
 
-    must(cn_backend_open(backend, &op_opts, &b, &err), &err, backend, g);
+    if (device)
+        b = open_kept(backend, g);
+    else
+        must(cn_backend_open(backend, &op_opts, &b, &err), &err, backend, g);
     must(cn_weights_new(b, &source, &w, &err), &err, backend, g);
     must(cn_plan_compile(b, g, w, 0, &p, &err), &err, backend, g);
     new_buffers(b, g, g->input, g->n_inputs, in);
@@ -223,7 +243,8 @@ void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret
     free_buffers(out, g->n_outputs);
     cn_plan_free(p);
     cn_weights_free(w);
-    cn_backend_close(b);
+    if (!device)
+        cn_backend_close(b);
 }
 
 void op_result_release(struct op_result *r)

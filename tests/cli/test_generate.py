@@ -94,6 +94,20 @@ class Files(Case):
             self.assertGreater(r["timings_ms"][stage], 0)
         self.assertGreater(r["engine_bytes"], 500000)
 
+    def test_a_model_may_have_a_guidance_of_its_own(self):
+        own = self.path("own")
+        os.mkdir(own)
+        for name in os.listdir(os.path.join(MODELS, "tiny")):
+            if name != "model_index.json":
+                os.symlink(os.path.join(MODELS, "tiny", name), os.path.join(own, name))
+        index = json.loads(read(os.path.join(MODELS, "tiny", "model_index.json")))
+        index["_guidance_scale"] = 3
+        with open(os.path.join(own, "model_index.json"), "w") as f:
+            json.dump(index, f)
+        for more, scale in (([], 3), (["-g", "2"], 2), (["-m", "tiny"], 7.5)):
+            p = self.run_cli("generate", *QUICK, "-m", own + "/", *more, "-o", "x.png", "--json")
+            self.assertEqual(json.loads(p.text)["guidance_scale"], scale)
+
     def test_random_seed_is_reported(self):
         seeds = set()
         for _ in range(2):

@@ -508,10 +508,11 @@ int main(int argc, char **argv)
                                              .turn = turn,
                                              .manage = manage,
                                              .gauges = gauges};
-    struct fake f = {.fd = -1, .mode = getenv("CONTROLNET_FAKE")};
+    static struct fake f = {.fd = -1}; /* a device that fails leaves its tasks, here, to the end */
     struct cn_err err = CN_ERR_INIT;
     int rc;
 
+    f.mode = getenv("CONTROLNET_FAKE");
     for (int i = 1; i + 1 < argc; i += 2)
         if (strcmp(argv[i], "--fd") == 0)
             f.fd = atoi(argv[i + 1]);
@@ -523,5 +524,9 @@ int main(int argc, char **argv)
         f.mode = "";
     f.lanes = CN_MIN(CN_MAX(number(f.mode, "lanes", 1), 1), LANES_MAX);
     rc = cn_worker_loop(f.fd, &ops, &f, &err);
+    for (int i = 0; i < f.n_tasks; i++) { /* the device failed under them */
+        free(f.task[i]->step);
+        free(f.task[i]);
+    }
     return cn_worker_exit_status(rc);
 }

@@ -53,6 +53,10 @@ dist_check_SCRIPTS += %reldir%/keys.sh
 EXTRA_DIST += %reldir%/test_keys.py
 TESTS += tests/e2e/keys.sh
 
+dist_check_SCRIPTS += %reldir%/queue.sh
+EXTRA_DIST += %reldir%/test_queue.py
+TESTS += tests/e2e/queue.sh
+
 dist_check_SCRIPTS += %reldir%/kill.sh
 EXTRA_DIST += %reldir%/test_kill.py
 TESTS += tests/e2e/kill.sh

@@ -6,6 +6,7 @@ import shutil
 import signal
 import struct
 import tempfile
+import threading
 import time
 import zlib
 
@@ -104,6 +105,23 @@ class Pictures(Case):
 
     # ---- bad input: named, and nothing is lost ----
 
+    def test_a_small_job_does_not_wait_for_a_large_one(self):
+        done = []
+
+        def draw(name, **spec):
+            r = self.d.images(dict(SIZE, prompt=name, **spec), "application/json")
+            done.append((name, r.status, len(json.loads(r.body)["images"])))
+
+        large = threading.Thread(target=draw, args=("large",),
+                                 kwargs=dict(steps=150, n=6, sampler="ddim"))
+        steps = self.d.metric("controlnetd_batch_images_count")
+        large.start()
+        self.d.until(lambda: self.d.metric("controlnetd_batch_images_count") > steps)
+        draw("small", guidance_scale=1, sampler="euler_a", controls=[control("tiny-control-a")])
+        self.assertEqual(done, [("small", 200, 1)])
+        large.join()
+        self.assertEqual(done[1], ("large", 200, 6))
+
     def refused(self, pointer, **spec):
         r = self.d.images(dict(SIZE, prompt="x", **spec))
         self.assertIn(r.status, (400, 413, 422), r.body)
@@ -172,6 +190,14 @@ class Lives(Case):
             grown = rss(d.worker_pid()) - before
         if not sanitized():  # a sanitizer keeps what is freed for a while
             self.assertLess(grown, 2048, "kB over 40 pictures")
+
+
+    def test_models_come_and_go(self):
+        """The budget has room for one of the two models."""
+        with daemon("--set", "worker.memory_mb=5") as d:
+            for i in range(6):
+                spec = dict(SIZE, prompt="x", model="tiny2" if i % 2 else "tiny")
+                self.assertEqual(d.images(spec).status, 200)
 
 
 class BrokenModels(Case):

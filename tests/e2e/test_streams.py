@@ -124,7 +124,7 @@ class Streams(Case):
 
 class Bounds(Case):
     def test_streams_have_a_limit_of_their_own(self):
-        with Daemon("--set", "http.max_streams=3", "--set", "http.max_connections=2") as d:
+        with Daemon("--set", "http.max_streams=3", "--set", "http.max_connections=8") as d:
             id = json.loads(d.jobs({"prompt": "step=50", "steps": 150}).body)["id"]
             path = "/v1/jobs/%s/events" % id
             open_ = [get(d, path) for _ in range(3)]
@@ -143,7 +143,7 @@ class Bounds(Case):
     def test_a_reader_that_stops_is_cut(self):
         with Daemon("--set", "http.stall_timeout_s=2", "--set", "log.level=info",
                     "--set", "limits.max_steps=1000") as d:
-            id = json.loads(d.jobs({"prompt": "step=3", "steps": 1000, "preview_every": 1,
+            id = json.loads(d.jobs({"prompt": "step=15", "steps": 1000, "preview_every": 1,
                                     "width": 128, "height": 128}).body)["id"]
             path = "/v1/jobs/%s/events" % id
             stuck = get(d, path, buffer=4096)

@@ -20,6 +20,12 @@ TESTS += $(engine_scripts)
 EXTRA_DIST += tests/engine/golden.sh
 
 check_PROGRAMS += tests/engine/test_lanes
-tests_engine_test_lanes_SOURCES = %reldir%/test_lanes.c
+tests_engine_test_lanes_SOURCES = %reldir%/test_lanes.c %reldir%/crowd.h %reldir%/crowd.c
 tests_engine_test_lanes_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_lanes
+
+check_PROGRAMS += tests/engine/test_residency
+tests_engine_test_residency_SOURCES = \
+    %reldir%/test_residency.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_residency_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_residency

@@ -123,6 +123,7 @@ static bool gone(void *arg)
 void rig_stop(struct rig *r)
 {
     cn_jobs_drain(r->jobs);
+    cn_jobs_leave(r->jobs);
     cn_dispatch_drain(r->dispatch, false);
     cn_dispatch_fail_all(r->dispatch, CN_EBUSY, "the end");
     rig_until(r, jobs_idle, r);
@@ -196,7 +197,7 @@ bool rig_ended(void *answer)
 
 struct cn_submission *rig_submit(struct rig *r, const struct ask *ask, struct answer *a)
 {
-    struct cn_submit_options o = {.durable = !ask->sync, .on_end = on_end};
+    struct cn_submit_options o = {.durable = !ask->sync, .waits = ask->waits, .on_end = on_end};
     struct cn_submission *sub;
     struct cn_spec s;
 

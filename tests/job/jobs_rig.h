@@ -53,8 +53,8 @@ struct answer {
 struct ask {
     const char *tenant, *prompt, *key;
     int n;
-    bool sync, fire;     /* fire: the answer is not waited for */
-    unsigned char print; /* first byte of the fingerprint */
+    bool sync, waits, fire; /* fire: the answer is not waited for */
+    unsigned char print;    /* first byte of the fingerprint */
     size_t image_bytes;
     int timeout_s;
 };

@@ -172,6 +172,33 @@ static void places_and_times_are_told(void **state)
     rig_close(&r);
 }
 
+/* What waits, at the pace that was measured, and a fifth more or less. */
+static void who_is_refused_hears_when_to_come_back(void **state)
+{
+    struct cn_dispatch_options o = with(2);
+    double pace;
+    int64_t start;
+
+    (void)state;
+    o.queue_capacity = 400;
+    o.tenant.max_queued = 300;
+    rig_open(&r, &o, "step=20");
+    start = cn_now_ns();
+    for (int i = 0; i < 8; i++)
+        rig_submit(&r, NULL, "x", 10);
+    rig_until(&r, r.ends == 8);
+    pace = (double)(cn_now_ns() - start) * 1e-9 / 8;
+    for (int i = 0; i < 300; i++)
+        rig_submit(&r, NULL, "x", 10);
+    for (int i = 0; i < 3; i++) {
+        struct cn_refused why = cn_dispatch_refuses(r.d, NULL);
+
+        assert_int_equal(why.kind, CN_REFUSED_TENANT);
+        assert_true(why.retry_after_s > 0.5 * 300 * pace && why.retry_after_s < 1.6 * 300 * pace);
+    }
+    rig_close(&r);
+}
+
 /* ---- deadlines and cancelling ---- */
 
 static void deadlines_end_waiting_jobs(void **state)
@@ -338,7 +365,7 @@ static void one_crash_is_survived(void **state)
 }
 
 /* Somebody kills the worker again and again: that is not held against the job so soon. */
-static void kills_from_outside_count_half(void **state)
+static void kills_from_outside_count_less(void **state)
 {
     struct cn_dispatch_options o = with(1);
     struct cn_job *job;
@@ -346,13 +373,13 @@ static void kills_from_outside_count_half(void **state)
     (void)state;
     rig_open(&r, &o, "step=10");
     job = rig_submit(&r, NULL, "x", 1000);
-    for (int i = 1; i <= 4; i++) {
+    for (int i = 1; i <= 8; i++) {
         rig_until(&r, job->state == CN_JOB_RUNNING && job->progress.step >= 1);
         assert_int_equal(job->attempt, i);
         kill(cn_dispatch_worker(r.d, 0).pid, SIGKILL);
         rig_until(&r, job->state != CN_JOB_RUNNING);
         assert_int_equal(job->kills, i);
-        assert_int_equal(job->state, i < 4 ? CN_JOB_QUEUED : CN_JOB_FAILED);
+        assert_int_equal(job->state, i < 8 ? CN_JOB_QUEUED : CN_JOB_FAILED);
     }
     assert_int_equal(job->deaths, 0);
     assert_true(job->poison);
@@ -430,6 +457,31 @@ static void a_failed_device_gets_nothing_more(void **state)
     other = rig_submit(&r, NULL, "x", 1);
     rig_until(&r, cn_job_final(other));
     assert_int_equal(other->state, CN_JOB_SUCCEEDED);
+    rig_close(&r);
+}
+
+/* Beside others the device has no memory for it: once more, alone. */
+static void what_finds_no_memory_is_tried_alone(void **state)
+{
+    struct cn_dispatch_options o = with(1);
+    struct cn_job *other, *large;
+    char prompt[64];
+
+    (void)state;
+    rig_open(&r, &o, "capacity=4 lanes=4 step=5");
+    snprintf(prompt, sizeof(prompt), "fail=%s", cn_code_name(CN_EDEVMEM));
+    other = rig_submit(&r, NULL, "x", 20);
+    large = rig_submit(&r, NULL, prompt, 5);
+    rig_until(&r, r.ends == 2);
+    assert_int_equal(other->state, CN_JOB_SUCCEEDED);
+    assert_int_equal(other->attempt, 1);
+    assert_int_equal(large->attempt, 2);
+    assert_int_equal(large->err.code, CN_EDEVMEM);
+    assert_ptr_equal(r.ended[0], other); /* it had to leave first */
+    large = rig_submit(&r, NULL, prompt, 5);
+    rig_until(&r, r.ends == 3);
+    assert_int_equal(large->attempt, 1);
+    assert_int_equal(rig_restarts(&r, 0), 0);
     rig_close(&r);
 }
 
@@ -618,6 +670,7 @@ int main(void)
         cmocka_unit_test(a_flood_does_not_delay_others),
         cmocka_unit_test(a_tenants_cap_holds),
         cmocka_unit_test(places_and_times_are_told),
+        cmocka_unit_test(who_is_refused_hears_when_to_come_back),
         cmocka_unit_test(deadlines_end_waiting_jobs),
         cmocka_unit_test(a_deadline_ends_a_running_job),
         cmocka_unit_test(cancelling_works_everywhere),
@@ -625,11 +678,12 @@ int main(void)
         cmocka_unit_test(poison_spares_its_neighbours),
         cmocka_unit_test(a_suspect_goes_to_another_worker),
         cmocka_unit_test(one_crash_is_survived),
-        cmocka_unit_test(kills_from_outside_count_half),
+        cmocka_unit_test(kills_from_outside_count_less),
         cmocka_unit_test(a_kill_does_not_touch_the_other_worker),
         cmocka_unit_test(a_hang_is_ended),
         cmocka_unit_test(a_worker_that_keeps_dying_rests),
         cmocka_unit_test(a_failed_device_gets_nothing_more),
+        cmocka_unit_test(what_finds_no_memory_is_tried_alone),
         cmocka_unit_test(a_waiting_suspect_can_be_cancelled),
         cmocka_unit_test(the_drain_leaves_durable_jobs_to_the_store),
         cmocka_unit_test(the_end_gives_durable_jobs_back),

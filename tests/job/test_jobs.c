@@ -200,6 +200,45 @@ static void a_restart_goes_on_where_it_was(void **state)
     rig_end(&r);
 }
 
+static bool dispatch_idle(void *arg)
+{
+    return cn_dispatch_idle(((struct rig *)arg)->dispatch);
+}
+
+/* In the drain, who waits at the other end of a connection gets an answer; others can come back. */
+static void a_drain_finishes_what_somebody_waits_for(void **state)
+{
+    struct answer a, b, c, late;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r, "");
+    rig_start(&r);
+    rig_submit(&r, &(struct ask){.prompt = "step=30", .waits = true}, &a);
+    rig_submit(&r, &(struct ask){.prompt = "step=10"}, &b);
+    rig_submit(&r, &(struct ask){.prompt = "step=10", .waits = true}, &c);
+    rig_until_state(&r, a.id, CN_JOB_RUNNING);
+    cn_jobs_drain(r.jobs);
+    cn_dispatch_drain(r.dispatch, true);
+    rig_submit(&r, &(struct ask){.waits = true}, &late);
+    rig_until(&r, dispatch_idle, &r);
+    rig_until(&r, rig_ended, &late);
+    assert_true(a.ended == 1 && a.state == CN_JOB_SUCCEEDED);
+    assert_true(c.ended == 1 && c.state == CN_JOB_SUCCEEDED);
+    assert_int_equal(late.state, CN_JOB_SUCCEEDED);
+    assert_int_equal(b.ended, 0);
+    rig_stop(&r);
+    rig_start(&r);
+    rig_submit(&r, &(struct ask){.prompt = "step=10000", .waits = true}, &a);
+    rig_until_state(&r, b.id, CN_JOB_SUCCEEDED);
+    rig_until_state(&r, a.id, CN_JOB_RUNNING);
+    rig_stop(&r); /* no more time: it is left, not failed */
+    rig_start(&r);
+    rig_until_state(&r, a.id, CN_JOB_RUNNING);
+    rig_stop(&r);
+    rig_end(&r);
+}
+
 static void a_deadline_outlives_the_daemon(void **state)
 {
     struct answer a;
@@ -589,6 +628,7 @@ int main(void)
         cmocka_unit_test(a_durable_job_is_kept_followed_and_read),
         cmocka_unit_test(a_slow_reader_misses_progress_only),
         cmocka_unit_test(a_restart_goes_on_where_it_was),
+        cmocka_unit_test(a_drain_finishes_what_somebody_waits_for),
         cmocka_unit_test(a_deadline_outlives_the_daemon),
         cmocka_unit_test(results_past_their_time_are_gone),
         cmocka_unit_test(one_key_is_one_job),

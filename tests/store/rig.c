@@ -162,8 +162,8 @@ unsigned char *rig_picture(const char *id, int k, size_t bytes)
 {
     unsigned char *p = cn_try_alloc(bytes);
 
-    for (size_t i = 0; i < bytes; i++)
-        p[i] = (unsigned char)(id[(i + 7) % (CN_STORE_ID - 1)] + k + (int)(i >> 8));
+    for (size_t i = 0, n = strlen(id); i < bytes; i++)
+        p[i] = (unsigned char)(id[(i + 7) % n] + k + (int)(i >> 8));
     return p;
 }
 

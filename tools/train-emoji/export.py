@@ -26,6 +26,10 @@ def main():
         safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     dest = os.path.join(args.out, "emoji")
     pipe.save_pretrained(dest, safe_serialization=True)
+    index = os.path.join(dest, "model_index.json")
+    text = open(index).read()   # what looks best; diffusers passes over the key
+    text = text.replace('  "feature_extractor"', '  "_guidance_scale": 4,\n  "feature_extractor"', 1)
+    open(index, "w").write(text)
     for f in ("vocab.json", "merges.txt"):
         shutil.copy(os.path.join(args.base, "tokenizer", f), os.path.join(dest, "tokenizer", f))
     total = sum(p.numel() for m in (pipe.vae, pipe.text_encoder, pipe.unet) for p in m.parameters())
