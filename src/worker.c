@@ -506,9 +506,9 @@ static bool finds_device(char *twin)
     return found;
 }
 
-/* backend = auto is a CUDA device when one answers: then this program becomes its twin, which stands
- * beside it and links NVIDIA's libraries. That is asked here and not in the daemon, because opening
- * a driver takes longer than the daemon's whole start. */
+/* backend = auto is a CUDA device when one answers: then this program becomes its twin, which
+ * stands beside it and links NVIDIA's libraries. That is asked here and not in the daemon, because
+ * opening a driver takes longer than the daemon's whole start. */
 static void become_twin(char **argv)
 {
     char self[512];

@@ -1,8 +1,9 @@
 /* What a device must do: hold weights, compile graphs into plans, run them on buffers.
  *
  * Implementations: "reference" (cpu/reference.c, plain C in double, slow, the truth), "onednn"
- * (cpu/onednn*.c) and "cuda" (cuda/, in programs of their own). A backend and everything made from it belong to one thread, the owning worker's.
- * Only one plan runs at a time, so plans of one backend may share their working memory.
+ * (cpu/onednn*.c) and "cuda" (cuda/, in programs of their own). A backend and everything made from
+ * it belong to one thread, the owning worker's. Only one plan runs at a time, so plans of one
+ * backend may share their working memory.
  *
  * Side plans are the exception: what is made with CN_PLAN_SIDE shares no working memory (and no
  * stream) with the others, so that a second thread may decode a picture while the owner goes on.
@@ -17,8 +18,7 @@
  *     cn_buffer_new(b, &graph->value[graph->input[0].val], graph->input[0].flags, &in, &err);
  *     cn_buffer_write(in, pixels);
  *     cn_plan_run(plan, &in, &out, &err);
- *     cn_buffer_read(out, pixels);
- */
+ *     cn_buffer_read(out, pixels); */
 #ifndef CN_BACKEND_BACKEND_H
 #define CN_BACKEND_BACKEND_H
 
@@ -51,7 +51,7 @@ struct cn_backend_opts {
     bool profile;         /* time every step of a plan: cn_plan_profile */
     enum cn_dtype dtype;  /* of values: F32, F16 or BF16; CN_DTYPE_COUNT: what the backend is best
                              at. Those for the processor know F32 only */
-    bool first_choice;    /* take the algorithms that libraries propose first, without timing them */
+    bool first_choice;    /* take what libraries propose first, without timing it */
     int device;           /* which, of several */
     const char *cache_dir; /* where choices that were timed are kept; NULL: the user's cache folder,
                               "": nowhere */

@@ -34,8 +34,8 @@ const char *const *op_backends(void);
 /* How op_run() opens a backend: the defaults, but F32. Tests may change it. */
 extern struct cn_backend_opts op_opts;
 
-/* Opens the backend (a device stays open for the next call), compiles, runs, closes. Twice on the same plan, first with zeroed inputs, so
- * that nothing may be left over from a run. */
+/* Opens the backend (a device stays open for the next call), compiles, runs, closes. Twice on the
+ * same plan, first with zeroed inputs, so that nothing may be left over from a run. */
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret);
 void op_result_release(struct op_result *r);
 

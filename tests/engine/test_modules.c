@@ -1,6 +1,7 @@
 /* Networks against the reference implementation: text encoder, UNet, ControlNet, autoencoder.
  *
- *     test_modules [--backend NAME] [--dtype f32|f16|bf16] [--bar X] MODEL_DIR GOLDEN_DIR [CONTROL_DIR ...]
+ *     test_modules [--backend NAME] [--dtype f32|f16|bf16] [--bar X]
+ *                  MODEL_DIR GOLDEN_DIR [CONTROL_DIR ...]
  *
  * GOLDEN_DIR holds text, unet, vae and controlnet-NAME .safetensors as tools/goldens writes them.
  * Every output is compared by relative L2 error; 1e-4 is the bar, in F32. One line per comparison.

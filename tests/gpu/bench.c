@@ -301,7 +301,7 @@ static void measure_limits(struct cn_backend *b)
     s = seconds_of(&r, quick ? 1 : 20);
     peak_bytes = 3.0 * n * n * element / s;
     run_close(&r);
-    printf("Limits measured here: %.0f TFLOP/s in a product of 8192 x 8192, %.2f TB/s in a sum.\n\n",
+    printf("Limits measured here: %.0f TFLOP/s in a product, %.2f TB/s in a sum.\n\n",
            peak_flops * 1e-12, peak_bytes * 1e-12);
 }
 
@@ -360,8 +360,8 @@ static void close_step(struct run *control, struct run *unet)
     run_close(control);
 }
 
-/* ControlNet, UNet, and the answer on the host: what a step is for the server, but for the sampler's
- * arithmetic on 4 x 64 x 64 numbers. */
+/* ControlNet, UNet, and the answer on the host: what a step is for the server, but for the
+ * sampler's arithmetic on 4 x 64 x 64 numbers. */
 static double step_ms(struct run *control, struct run *unet)
 {
     double best = 1e9, start;

@@ -1,10 +1,10 @@
 /* cuDNN's graph interface: convolutions with sums behind them, and attention.
  *
- * A descriptor keeps the attributes that were set, and the descriptors among them; each is counted,
- * so that whoever destroys a part while another needs it is forgiven, as by cuDNN. The heuristics
- * know three engines: 41, precompiled, takes a convolution with a residual, a bias, or both in this
- * order; 7, compiled at run time, takes any order; 9 attention of 16-bit types, d a multiple of 8 up
- * to 256. */
+ * A descriptor keeps the attributes that were set, and the descriptors among them; each is
+ * counted, so that whoever destroys a part while another needs it is forgiven, as by cuDNN. The
+ * heuristics know three engines: 41, precompiled, takes a convolution with a residual, a bias, or
+ * both in this order; 7, compiled at run time, takes any order; 9 attention of 16-bit types, d a
+ * multiple of 8 up to 256. */
 #include "base/base.h"
 #include "tests/standin/standin_priv.h"
 #include "base/mem.h"
@@ -291,8 +291,8 @@ static cudnnStatus_t finalize(struct part *p)
 
     switch (p->type) {
     case CUDNN_BACKEND_TENSOR_DESCRIPTOR:
-        if (find(p, CUDNN_ATTR_TENSOR_STRIDES) == NULL || find(p, CUDNN_ATTR_TENSOR_UNIQUE_ID) == NULL ||
-            elements(p) <= 0)
+        if (find(p, CUDNN_ATTR_TENSOR_STRIDES) == NULL ||
+            find(p, CUDNN_ATTR_TENSOR_UNIQUE_ID) == NULL || elements(p) <= 0)
             return CUDNN_STATUS_BAD_PARAM;
         break;
     case CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR:
@@ -346,7 +346,8 @@ static void fill_config(struct part *config, struct part *graph, int64_t index, 
 {
     struct part *engine = cn_xcalloc(1, sizeof(*engine));
 
-    engine->type = CUDNN_BACKEND_ENGINE_DESCRIPTOR; /* no reference yet: the config's is the first */
+    /* No reference yet: the configuration's is the first. */
+    engine->type = CUDNN_BACKEND_ENGINE_DESCRIPTOR;
     engine->engine = index;
     engine->finalized = true;
     standin_now.live_objects++;

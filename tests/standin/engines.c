@@ -1,12 +1,12 @@
-/* Which of cuDNN's engines take the operation graphs that the backend builds: asks the real library
- * what it would do on an H200, which it answers without a device. Everything else (runtime,
- * cuBLASLt, kernels) is the stand-in's, and nothing is computed.
+/* Which of cuDNN's engines take the operation graphs that the backend builds: asks the real
+ * library what it would do on an H200, which it answers without a device. Everything else
+ * (runtime, cuBLASLt, kernels) is the stand-in's, and nothing is computed.
  *
  *     engines [f16|bf16|f32] [ops|shapes] [=PART OF A CASE'S NAME]
  *
- * One line for each case of the op table ("ops"), or of SD 1.5's sizes ("shapes"), that needs cuDNN:
- * the engines that were chosen, fused or not. Fails when a case cannot be compiled. It wraps the
- * calls that take a handle, because without a device there is none (-Wl,--wrap). */
+ * One line for each case of the op table ("ops"), or of SD 1.5's sizes ("shapes"), that needs
+ * cuDNN: the engines that were chosen, fused or not. Fails when a case cannot be compiled. It
+ * wraps the calls that take a handle, because without a device there is none (-Wl,--wrap). */
 #include "base/base.h"
 #include "backend/backend.h"
 #include "tests/backend/op_cases.h"

@@ -415,8 +415,9 @@ static int submit_kernel(void *ctx, struct CUstream_st *stream, struct emu_launc
 
 /* ---- device ---- */
 
-/* For programs that a test starts: CUDA_STANDIN_FAIL="FUNCTION NTH CODE" is standin_fail(), in the first
- * process only that can remove the file CUDA_STANDIN_ONCE when that is set; CUDA_STANDIN_DEVICES a number. */
+/* For programs that a test starts: CUDA_STANDIN_FAIL="FUNCTION NTH CODE" is standin_fail(), in the
+ * first process only that can remove the file CUDA_STANDIN_ONCE when that is set;
+ * CUDA_STANDIN_DEVICES a number. */
 static void read_environment(void)
 {
     const char *fail = getenv("CUDA_STANDIN_FAIL"), *file = getenv("CUDA_STANDIN_ONCE");

@@ -1,17 +1,18 @@
-/* A stand-in for the CUDA runtime, cuBLASLt and cuDNN: the calls that src/backend/cuda makes, on the
- * processor, for machines without a device. For tests only: it knows these calls and no others.
+/* A stand-in for the CUDA runtime, cuBLASLt and cuDNN: the calls that src/backend/cuda makes, on
+ * the processor, for machines without a device. For tests only: it knows these calls and no
+ * others.
  *
- * Device memory is host memory; with AddressSanitizer the host may not touch it, and every block has
- * its own redzones. Work that a call enqueues is done when the host waits for it, and not before, in
- * the order that streams and events give: a wait that is missing shows as wrong numbers. Captured
- * work is kept and run again by each launch of the graph. Products and convolutions are computed in
- * double from what the descriptors say; kernels of kernels/cuda come from tests/kernels/emu.
+ * Device memory is host memory; with AddressSanitizer the host may not touch it, and every block
+ * has its own redzones. Work that a call enqueues is done when the host waits for it, and not
+ * before, in the order that streams and events give: a wait that is missing shows as wrong
+ * numbers. Captured work is kept and run again by each launch of the graph. Products and
+ * convolutions are computed in double from what the descriptors say; kernels of kernels/cuda come
+ * from tests/kernels/emu.
  *
  * It refuses what CUDA would refuse or do slowly: copies from memory that is not pinned, addresses
  * outside of the block that they belong to, waiting or allocating while a stream is captured.
  *
- * Any thread; everything runs under one lock.
- */
+ * Any thread; everything runs under one lock. */
 #ifndef CN_TESTS_STANDIN_H
 #define CN_TESTS_STANDIN_H
 

@@ -602,7 +602,8 @@ static void every_call_may_fail_once(void **state)
 }
 
 /* Codes after which cuda_runtime_api.h asks for a new process: ECC, launch timeout, address,
- * stack, instruction, alignment, address space, program counter, launch failure, assert, unknown. */
+ * stack, instruction, alignment, address space, program counter, launch failure, assert, unknown.
+ */
 static const int sticky[] = {214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999};
 
 static void check_lost(int code, const char *function, long nth)

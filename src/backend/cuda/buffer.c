@@ -234,10 +234,8 @@ static int convert_rows(const struct cuda_buffer *dst, unsigned char *to,
     } else {
         a.hw = (int)(dst->elements / (size_t)s->dim[0]);
     }
-    rc = dst->native ? cnk_to_nhwc(cuda_kernel_type(dst->type), to, cuda_kernel_type(src->type), from, &a,
-                                   stream)
-                     : cnk_from_nhwc(cuda_kernel_type(dst->type), to, cuda_kernel_type(src->type), from, &a,
-                                     stream);
+    rc = (dst->native ? cnk_to_nhwc : cnk_from_nhwc)(cuda_kernel_type(dst->type), to,
+                                                     cuda_kernel_type(src->type), from, &a, stream);
     return cuda_check(dst->b, (cudaError_t)rc, "convert rows", err);
 }
 

@@ -1,12 +1,11 @@
 /* Convolutions and linear layers.
  *
- * A convolution is one cuDNN plan, channels last. Its epilogue is offered in the one order for which
- * cuDNN 9 has precompiled engines on sm_80 to sm_90: convolution, + residual, + bias; with the bias
- * first, only engines that are compiled at run time take it. What no engine takes fused runs as a
- * plain convolution and a kernel behind it. A 1x1 convolution is a linear layer: the bytes are the
- * same. Activations are a kernel of their own: behind a convolution they occur in the hint encoder
- * only, elsewhere group norm has them.
- */
+ * A convolution is one cuDNN plan, channels last. Its epilogue is offered in the one order for
+ * which cuDNN 9 has precompiled engines on sm_80 to sm_90: convolution, + residual, + bias; with
+ * the bias first, only engines that are compiled at run time take it. What no engine takes fused
+ * runs as a plain convolution and a kernel behind it. A 1x1 convolution is a linear layer: the
+ * bytes are the same. Activations are a kernel of their own: behind a convolution they occur in
+ * the hint encoder only, elsewhere group norm has them. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
 #include "kernels/cnk.h"

@@ -1,10 +1,9 @@
 /* cuDNN's graph interface in C: descriptors, the choice of an engine, execution.
  *
- * An operation graph is offered to cuDNN's heuristics, which answer with engine configurations, best
- * guess first; the precompiled ones are tried and timed, and the choice is kept (tune.c) as engine
- * and place in the list, which are the same again on the same device with the same library. Engines
- * that are compiled at run time come last: they need 0.3 to 7 s each, at every start.
- */
+ * An operation graph is offered to cuDNN's heuristics, which answer with engine configurations,
+ * best guess first; the precompiled ones are tried and timed, and the choice is kept (tune.c) as
+ * engine and place in the list, which are the same again on the same device with the same library.
+ * Engines that are compiled at run time come last: they need 0.3 to 7 s each, at every start. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
 #include "base/mem.h"

@@ -163,7 +163,8 @@ static size_t span(int64_t rows, int64_t ld, int64_t batch, int64_t stride, enum
     return (size_t)(rows * ld + (batch - 1) * stride) * cn_dtype_size(t);
 }
 
-/* The fastest of found; its index. What cannot be timed for want of memory goes by the heuristics. */
+/* The fastest of found; its index. What cannot be timed for want of memory goes by the heuristics.
+ */
 static int time_all(struct cuda_queue *q, const struct cuda_gemm_size *z, struct cuda_gemm *m,
                     const cublasLtMatmulHeuristicResult_t *found, int n, int *ret,
                     struct cn_err *err)

@@ -1,11 +1,10 @@
 /* From a graph to steps over tensors.
  *
- * A value has up to three forms: as the host gave it (F32, or I32), in the backend's type and layout
- * (what operations read and write), and as F32 vectors (what norms and row weights read beside their
- * main operand). A form is made by a step of its own when something first asks for it. Reshapes
- * between maps and tokens are no steps: channels last, both are the same bytes. A value that is a
- * native output is computed where the caller wants it.
- */
+ * A value has up to three forms: as the host gave it (F32, or I32), in the backend's type and
+ * layout (what operations read and write), and as F32 vectors (what norms and row weights read
+ * beside their main operand). A form is made by a step of its own when something first asks for
+ * it. Reshapes between maps and tokens are no steps: channels last, both are the same bytes. A
+ * value that is a native output is computed where the caller wants it. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
 #include "base/mem.h"

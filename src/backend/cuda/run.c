@@ -2,13 +2,12 @@
  *
  * The first run with a set of buffers enqueues step by step. The second one with the same buffers
  * is captured: a step of a network is about a thousand kernels, and a thousand launches from the
- * host take as long as the kernels. From then on a run is one launch of that graph. Plans keep a few
- * graphs, because a batch has few sets of buffers: the pool gives a new job the addresses of the one
- * that ended. What changes from step to step (times, weights of rows, text, the latent itself) is
- * content of these buffers, so a batch may change its members without a new capture.
+ * host take as long as the kernels. From then on a run is one launch of that graph. Plans keep a
+ * few graphs, because a batch has few sets of buffers: the pool gives a new job the addresses of
+ * the one that ended. What changes from step to step (times, weights of rows, text, the latent
+ * itself) is content of these buffers, so a batch may change its members without a new capture.
  *
- * Inside a run nothing is allocated and the host waits for nothing.
- */
+ * Inside a run nothing is allocated and the host waits for nothing. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
 #include "base/buf.h"
