@@ -23,7 +23,8 @@
  * cannot do (more than 65535 rows, among others). Empty tensors are fine and launch nothing.
  * Nothing is allocated and nothing waits, so all of it can be captured into a graph; sizes and
  * pointers are then frozen, and what may change between runs (weights of rows, coefficients,
- * timesteps, indices) is read from device memory.
+ * timesteps, indices) is read from device memory. CUDA loads a kernel when it is first launched,
+ * which a capture may not allow: run a sequence once before it is captured.
  *
  * Threads: any, as CUDA says of the stream; the device of the stream is current.
  *

@@ -6,11 +6,14 @@ AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors]
 CN_WARN="-Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wconversion -Wno-format-truncation"
 dnl What C++ has of them, for the tests of kernels/cuda; loops there are unrolled for nvcc.
 CN_WARN_CXX="-Wall -Wextra -Wno-unknown-pragmas"
+CN_WARN_NVCC="-Xcompiler -Wall -Xptxas -warn-spills"
 AS_IF([test "x$cn_werror" = xyes], [
     CN_WARN="$CN_WARN -Werror"
+    CN_WARN_NVCC="$CN_WARN_NVCC -Werror all-warnings"
     CN_WARN_CXX="$CN_WARN_CXX -Werror"])
 AC_SUBST([CN_WARN])
 AC_SUBST([CN_WARN_CXX])
+AC_SUBST([CN_WARN_NVCC])
 ])
 
 AC_DEFUN([AX_CN_BUILD_TYPE], [

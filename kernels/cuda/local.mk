@@ -18,8 +18,8 @@ cn_nvcc_v = $(cn_nvcc_v_@AM_V@)
 cn_nvcc_v_ = $(cn_nvcc_v_@AM_DEFAULT_V@)
 cn_nvcc_v_0 = @echo "  NVCC    " $@;
 .cu.o:
-	$(cn_nvcc_v)$(MKDIR_P) $(@D) && $(NVCC) $(NVCC_FLAGS) $(NVCC_GENCODE) -Xcompiler -Wall \
-	    -Xptxas -warn-spills -I$(top_srcdir) -c -o $@ $<
+	$(cn_nvcc_v)$(MKDIR_P) $(@D) && $(NVCC) $(NVCC_FLAGS) $(NVCC_GENCODE) \
+	    $(CN_WARN_NVCC) -I$(top_srcdir) -c -o $@ $<
 
 noinst_LIBRARIES += libcnkcuda.a
 libcnkcuda_a_SOURCES = $(cnk_cuda_sources)

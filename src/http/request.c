@@ -407,9 +407,9 @@ static void account(struct cn_request *q)
     peer_text(q->c, peer, sizeof(peer));
     cn_log(CN_LOG_INFO, "http.request", "",
            "request_id=%s peer=%s method=%s route=%s path=%s status=%d dur_ms=%.3f bytes_in=%zu "
-           "bytes_out=%zu key_id=%s job_id=%s",
+           "bytes_out=%zu key_id=%s tenant=%s job_id=%s",
            q->id, peer, method_label(q->method), route, path_text(q, path, sizeof(path)), status,
-           s * 1e3, q->body_bytes, q->bytes_out, q->key_name, q->job_id);
+           s * 1e3, q->body_bytes, q->bytes_out, q->key_name, q->tenant, q->job_id);
 }
 
 void cn_request_completed(void *cls, struct MHD_Connection *c, void **slot,

@@ -1,4 +1,5 @@
 """A service manager in small: it holds the listening sockets, and starts daemons on them."""
+import fcntl
 import os
 import shutil
 import signal
@@ -36,14 +37,10 @@ class Manager:
 
     def start(self):
         """A new process with the sockets at descriptors 3 and up, as systemd does it."""
-        fds = [s.fileno() for _, s in self.sockets]
-        moves = "".join("exec %d<&%d; " % (3 + i, 20 + i) for i in range(len(fds)))
+        copies = [fcntl.fcntl(s.fileno(), fcntl.F_DUPFD, 100) for _, s in self.sockets]
+        moves = "".join("exec %d<&%d; " % (3 + i, fd) for i, fd in enumerate(copies))
         script = moves + ('LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=%s exec "$0" "$@"' %
-                          (len(fds), ":".join(name for name, _ in self.sockets)))
-        copies = []
-        for i, fd in enumerate(fds):  # out of the way of 3 and up
-            os.dup2(fd, 20 + i, inheritable=True)
-            copies.append(20 + i)
+                          (len(copies), ":".join(name for name, _ in self.sockets)))
         try:
             p = subprocess.Popen(
                 ["/bin/bash", "-c", script, *WRAP, DAEMON, "-c", self.conf, "--set",

@@ -37,9 +37,10 @@ class Log(Case):
                 end = self.of(d, "job.end")[-1]
             self.assertRegex(access["ts"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
             self.assertEqual({k: access[k] for k in ("level", "request_id", "method", "route",
-                                                     "status", "key_id")},
+                                                     "status", "key_id", "tenant")},
                              {"level": "info", "request_id": "my-id", "method": "POST",
-                              "route": "/v1/images", "status": 200, "key_id": "anna"})
+                              "route": "/v1/images", "status": 200, "key_id": "anna",
+                              "tenant": "anna"})
             self.assertGreater(access["dur_ms"], 0)
             self.assertGreater(access["bytes_in"], 10)
             self.assertGreater(access["bytes_out"], 1000)

@@ -107,6 +107,28 @@ class Reload(Case):
             d.until(lambda: any("keys:1" in e["msg"] for e in d.events("config.reload")))
             self.assertEqual(d.images(SPEC, headers=bert).status, 200)
 
+    def test_what_tenants_may_have_changes(self):
+        with Daemon(fake="step=200") as d:
+            keys = self.write(d, KEYS.replace("\n", " max_queued=2\n"), "keys")
+            anna = {"X-Api-Key": "0123456789abcdef"}
+
+            def submit():
+                return d.jobs({"prompt": "x", "steps": 150}, anna).status
+
+            self.write(d, "[auth]\nkeys_file = %s\n" % keys)
+            d.proc.send_signal(signal.SIGHUP)
+            d.until(lambda: d.images(SPEC).status == 401)
+            d.until(lambda: submit() == 429)
+            self.write(d, KEYS.replace("\n", " max_queued=5\n"), "keys")
+            d.proc.send_signal(signal.SIGHUP)
+            d.until(lambda: submit() == 202)
+            while submit() == 202:
+                pass
+            waiting = json.loads(d.get("/v1/jobs?state=queued", anna).body)["jobs"]
+            self.assertEqual(len(waiting), 5)
+            for job in d.list(anna):
+                d.request("DELETE", "/v1/jobs/" + job["id"], headers=anna)
+
     def test_the_service_manager_is_told(self):
         path = "/tmp/cn-e2e-reload-%d" % os.getpid()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:

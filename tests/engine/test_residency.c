@@ -172,13 +172,15 @@ static struct rlimit limit_memory(size_t more)
 /* A picture that does not fit drops all caches, and fails alone: the others go on with new ones. */
 static void a_lack_of_memory_is_one_jobs_own(void **state)
 {
-    struct crowd *alone = crowd_new(), *c = crowd_new();
+    struct crowd *alone, *c;
     struct rlimit old;
     struct job *j;
 
     (void)state;
     if (SANITIZED)
         skip();
+    alone = crowd_new();
+    c = crowd_new();
     fill_neighbours(alone, 2);
     run_until_over(alone);
     fill_neighbours(c, 2);

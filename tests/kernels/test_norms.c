@@ -144,6 +144,17 @@ static void test_group_norm_rows(void **state)
     case_end(&t);
 }
 
+/* The first level of SD 1.5 at 512x512, as the UNet asks for it. */
+static void test_group_norm_real(void **state)
+{
+    static const struct group_case real = {
+        {.n = 1, .c = 320, .hw = 4096, .groups = 32, .eps = 1e-5f, .t_width = 320, .act = CNK_SILU},
+        0, 0};
+
+    (void)state;
+    group_norm(CNK_F16, &real, false);
+}
+
 static void test_group_norm_refuses(void **state)
 {
     struct group_arg uneven = {.a = {.n = 1, .c = 10, .hw = 4, .groups = 3}};
@@ -276,8 +287,9 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_group_norm),      cmocka_unit_test(test_group_norm_large_mean),
-        cmocka_unit_test(test_group_norm_rows), cmocka_unit_test(test_group_norm_refuses),
-        cmocka_unit_test(test_layer_norm),      cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_group_norm_rows), cmocka_unit_test(test_group_norm_real),
+        cmocka_unit_test(test_group_norm_refuses), cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_softmax),
     };
 
     return cmocka_run_group_tests(tests, NULL, case_report);
