@@ -136,8 +136,13 @@ static int run_trial(void *ctx, struct cn_err *err)
 static int ask(struct cuda_backend *b, const struct cuda_gemm *m,
                cublasLtMatmulHeuristicResult_t *ret, int *ret_n, struct cn_err *err)
 {
+    /* What one row of a batch begins at may be aligned to 16 bytes only; the default is 256. */
+    static const cublasLtMatmulPreferenceAttributes_t alignment[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     cublasLtMatmulPreference_t preference = NULL;
     uint64_t most = WORKSPACE;
+    uint32_t bytes = 16;
     int rc = cuda_check_blas(b, cublasLtMatmulPreferenceCreate(&preference), "ask for algorithms",
                              err);
 
@@ -146,6 +151,11 @@ static int ask(struct cuda_backend *b, const struct cuda_gemm *m,
                              cublasLtMatmulPreferenceSetAttribute(
                                  preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most,
                                  sizeof(most)),
+                             "ask for algorithms", err);
+    for (size_t i = 0; i < CN_LEN(alignment) && rc == CN_OK; i++)
+        rc = cuda_check_blas(b,
+                             cublasLtMatmulPreferenceSetAttribute(preference, alignment[i], &bytes,
+                                                                  sizeof(bytes)),
                              "ask for algorithms", err);
     if (rc == CN_OK)
         rc = cuda_check_blas(b,

@@ -289,6 +289,7 @@ static int finish_uploads(struct cuda_backend *b, struct cn_err *err)
     pthread_mutex_lock(&q->lock);
     rc = cuda_queue_wait(q, err);
     pthread_mutex_unlock(&q->lock);
+    cuda_pool_trim(b); /* what parameters on their way and trials used has sizes of its own */
     return rc;
 }
 
