@@ -31,7 +31,8 @@ struct meter {
 };
 
 static const char *const level_names[CN_LOG_COUNT] = {"error", "warning", "info", "debug"};
-static const char *const of_requests[] = {"http.request", "job.end", "job.prompt"};
+static const char *const of_requests[] = {"http.request", "job.accepted", "job.end",
+                                          "job.prompt"};
 
 static struct cn_log_options the = CN_LOG_DEFAULTS;
 

@@ -14,10 +14,15 @@ const char *cn_engine_stage_name(enum cn_engine_stage stage)
     return stage_names[stage];
 }
 
+static bool is_gpu(const struct cn_engine *e)
+{
+    return strcmp(cn_backend_name(e->backend), "cuda") == 0;
+}
+
 /* On two cores 2 is best, though 1 to 8 differ little (docs/SPEED.md); a GPU has room for more. */
 static int best_batch(const struct cn_engine *e)
 {
-    return strcmp(cn_backend_name(e->backend), "cuda") == 0 ? CN_ENGINE_MAX_BATCH : 2;
+    return is_gpu(e) ? CN_ENGINE_MAX_BATCH : 2;
 }
 
 static int round_batch(int n)
@@ -48,6 +53,7 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
         free(e);
         return rc;
     }
+    e->opts.mix_controls = opts->mix_controls || is_gpu(e);
     cn_engine_set_max_batch(e, opts->max_batch);
     *ret = e;
     return CN_OK;

@@ -43,6 +43,8 @@ struct cn_engine_opts {
     bool profile;
     int max_batch; /* images in one step, at most: rounded down to 1, 2, 4 or 8; 0: what was
                       measured to be best for the backend */
+    bool mix_controls; /* a step may hold images on which not the same ControlNets act: on a GPU
+                          it always does, processors lose more than the larger batch gains */
     int lanes;     /* images in progress; each job may have one beyond it */
     size_t memory; /* bytes of models that may be resident; 0: no limit */
     enum cn_dtype dtype;   /* of values, where the backend has a choice; CN_DTYPE_COUNT: its best */
@@ -54,7 +56,7 @@ struct cn_engine_opts {
 #define CN_ENGINE_DEFAULTS                                                                         \
     {                                                                                              \
         .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false, .max_batch = 0, \
-        .lanes = 8, .memory = 0, .dtype = CN_DTYPE_COUNT                                           \
+        .mix_controls = false, .lanes = 8, .memory = 0, .dtype = CN_DTYPE_COUNT                    \
     }
 
 enum cn_engine_stage {

@@ -391,8 +391,8 @@ static int power_of_two(int n)
 }
 
 /* The batch: as many images as there are, rounded down to a power of two; no row is computed for
- * nothing. Those that want the same ControlNets come first, and the others only where that doubles
- * the batch. */
+ * nothing. Those on which the same ControlNets act in this step come first, and others, for which
+ * these would run with zero weights, only where that pays and doubles the batch. */
 static void choose(const struct cn_engine *e, struct line *line)
 {
     struct cn_lane *leader = next_in_line(e, line, NULL, NULL), *l;
@@ -404,14 +404,10 @@ static void choose(const struct cn_engine *e, struct line *line)
             all++;
             alike += cn_lane_controls(l) == cn_lane_controls(leader);
         }
-    n = power_of_two(CN_MIN(all, e->opts.max_batch));
+    n = power_of_two(CN_MIN(e->opts.mix_controls ? all : alike, e->opts.max_batch));
     line->lane[line->n++] = leader;
-    while (line->n < n && line->n < alike) {
-        l = next_in_line(e, line, g, leader);
-        line->lane[line->n++] = l;
-    }
     while (line->n < n) {
-        l = next_in_line(e, line, g, NULL);
+        l = next_in_line(e, line, g, line->n < alike ? leader : NULL);
         line->lane[line->n++] = l;
     }
 }

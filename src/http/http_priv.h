@@ -78,7 +78,9 @@ struct cn_server {
     bool is_handoff; /* public sockets are inherited: who comes next takes them */
     bool is_split;   /* there is an admin listener */
     int64_t drain_ns;
-    struct cn_stream *streams; /* all of them */
+    bool is_closing;            /* nobody waits any longer for what may not end in this life */
+    struct cn_request *leavers; /* requests with on_close */
+    struct cn_stream *streams;  /* all of them */
     int n_streams;
     uv_timer_t beat; /* runs while there are streams */
     struct cn_cached_text cache[CN_TEXT_CACHE];
@@ -150,6 +152,8 @@ struct cn_request {
     char job_id[27];            /* for the log; "": it has none */
     void *call;
     void (*call_release)(struct cn_request *q);
+    void (*on_close)(struct cn_request *q); /* see cn_request_on_close; NULL: none */
+    struct cn_request *prev_leaver, *next_leaver;
 };
 
 struct cn_route {
@@ -215,6 +219,10 @@ void cn_request_completed(void *cls, struct MHD_Connection *c, void **slot,
 /* watched: a client that hangs up ends the request at once. Otherwise only when next is called. */
 void cn_request_suspend(struct cn_request *q, cn_next_fn next, bool watched);
 void cn_request_resume(struct cn_request *q);
+/* For a request that may wait for what does not end with this life of the server: when the server
+ * closes on_close is called (at once when it does already), and has to bring about an answer. */
+void cn_request_on_close(struct cn_request *q, void (*on_close)(struct cn_request *q));
+void cn_requests_close(struct cn_server *s);
 void cn_request_watch(struct cn_request *q, uv_poll_cb on_hangup);
 void cn_request_drop_body(struct cn_request *q);
 struct cn_request *cn_request_ref(struct cn_request *q);
@@ -235,7 +243,7 @@ struct cn_stream_source {
      * 0: none now, cn_stream_wake will be called; negative: that was all. */
     int (*pull)(void *arg, struct cn_buf *own, struct cn_text **ret);
     const char *beat; /* sent when nothing else was for HEARTBEAT_S; NULL: nothing */
-    const char *bye;  /* sent last when the server closes; NULL: the answer breaks off */
+    const char *bye;  /* sent last when the server closes; NULL: it is asked, and ends by itself */
 };
 
 enum MHD_Result cn_stream_reply(struct cn_request *q, int status, const char *type,

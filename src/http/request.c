@@ -348,6 +348,39 @@ void cn_request_suspend(struct cn_request *q, cn_next_fn next, bool watched)
         cn_request_watch(q, on_hangup);
 }
 
+static void unlink_leaver(struct cn_request *q)
+{
+    if (q->on_close == NULL)
+        return;
+    if (q->prev_leaver != NULL)
+        q->prev_leaver->next_leaver = q->next_leaver;
+    else
+        q->e->s->leavers = q->next_leaver;
+    if (q->next_leaver != NULL)
+        q->next_leaver->prev_leaver = q->prev_leaver;
+    q->on_close = NULL;
+}
+
+void cn_request_on_close(struct cn_request *q, void (*on_close)(struct cn_request *q))
+{
+    struct cn_server *s = q->e->s;
+
+    q->on_close = on_close;
+    q->next_leaver = s->leavers;
+    if (q->next_leaver != NULL)
+        q->next_leaver->prev_leaver = q;
+    s->leavers = q;
+    if (s->is_closing)
+        on_close(q);
+}
+
+/* Nobody is answered from in here: MHD calls the handlers later. */
+void cn_requests_close(struct cn_server *s)
+{
+    for (struct cn_request *q = s->leavers; q != NULL; q = q->next_leaver)
+        q->on_close(q);
+}
+
 void cn_request_resume(struct cn_request *q)
 {
     if (!q->suspended)
@@ -426,6 +459,7 @@ void cn_request_completed(void *cls, struct MHD_Connection *c, void **slot,
     account(q);
     if (q->stream != NULL)
         cn_stream_release(q->stream);
+    unlink_leaver(q);
     if (q->call_release != NULL)
         q->call_release(q);
     stop_watch(q);

@@ -266,6 +266,11 @@ static int pull_part(void *arg, struct cn_buf *own, struct cn_text **ret)
     (void)ret;
     if (c->closed)
         return -1;
+    if (c->cut && !c->ended) {
+        c->ended = true;
+        c->state = CN_JOB_FAILED;
+        cn_fail(&c->err, CN_EBUSY, "the server is shutting down, and the job is kept");
+    }
     if ((k = next_part(c)) >= 0) {
         if (put_part(q, k, own) == CN_OK)
             return 1;

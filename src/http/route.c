@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MAX_INDEX = 3 }; /* digits */
+
 #define READS (CN_GET | CN_HEAD)
 
 static const struct cn_route table[] = {
@@ -53,6 +55,20 @@ const struct cn_route *cn_route_all(size_t *ret_n)
     return table;
 }
 
+/* What an argument may look like: anything else names nothing that there could be. */
+static bool is_argument(const char *name, const char *text, size_t len)
+{
+    static const char digits[] = "0123456789", lower[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+    if (len == 0 || len >= CN_PATH_ARG)
+        return false;
+    if (strncmp(name, "{index}", 7) == 0)
+        return len <= MAX_INDEX && strspn(text, digits) >= len;
+    if (strncmp(name, "{id}", 4) == 0)
+        return strspn(text, lower) >= len;
+    return true;
+}
+
 /* Segment by segment; what stands for {name} goes to arg. */
 static bool matches(const char *pattern, const char *path, char arg[CN_PATH_ARGS][CN_PATH_ARG])
 {
@@ -62,7 +78,7 @@ static bool matches(const char *pattern, const char *path, char arg[CN_PATH_ARGS
         if (*pattern == '{') {
             size_t len = strcspn(path, "/");
 
-            if (len == 0 || len >= CN_PATH_ARG)
+            if (!is_argument(pattern, path, len))
                 return false;
             memcpy(arg[n], path, len);
             arg[n++][len] = '\0';

@@ -131,14 +131,22 @@ static void put_checks(struct cn_buf *b, struct cn_server *s, bool ready)
     cn_buf_adds(b, "}\n", NULL);
 }
 
+static bool is_word(const char *s)
+{
+    while ((*s >= '0' && *s <= '9') || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z'))
+        s++;
+    return *s == '\0';
+}
+
 enum MHD_Result cn_info_readyz(struct cn_request *q)
 {
-    const char *why;
-    bool ready = cn_server_ready(q->e->s, &why);
-    bool verbose = cn_request_argument(q, "verbose") != NULL;
+    const char *why, *value = cn_request_argument(q, "verbose");
+    bool ready = cn_server_ready(q->e->s, &why), verbose = value != NULL;
     struct cn_buf b;
     enum MHD_Result rc;
 
+    if (verbose && !is_word(value))
+        return cn_reply_parameter(q, "verbose", "expected nothing, or letters and digits");
     cn_buf_init(&b, INFO_MAX);
     if (verbose)
         put_checks(&b, q->e->s, ready);

@@ -234,21 +234,20 @@ static enum MHD_Result send_picture(struct cn_request *q, const struct cn_image_
 
 enum MHD_Result cn_jobs_route_image(struct cn_request *q)
 {
-    int64_t k = cn_decimal(q->arg[1]);
+    int k = (int)cn_decimal(q->arg[1]); /* the route takes no more than three digits */
     struct cn_err err = CN_ERR_INIT;
     struct cn_image_file f;
     enum MHD_Result rc;
     char etag[64];
     int code;
 
-    code = cn_jobs_open_image(q->e->s->o.jobs, cn_request_view(q), q->arg[0],
-                              k < 0 || k > 100000 ? 100000 : (int)k, &f, &err);
+    code = cn_jobs_open_image(q->e->s->o.jobs, cn_request_view(q), q->arg[0], k, &f, &err);
     if (code == CN_EBUSY)
         return cn_reply_later(q, CN_FAULT_NOT_FINISHED, err.msg, 1);
     if (code < 0)
         return cn_reply_err(q, &err);
     snprintf(q->job_id, sizeof(q->job_id), "%s", q->arg[0]);
-    snprintf(etag, sizeof(etag), "\"%s-%d\"", q->arg[0], (int)k);
+    snprintf(etag, sizeof(etag), "\"%s-%d\"", q->arg[0], k);
     cn_reply_field(q, "ETag", "%s", etag);
     cn_reply_field(q, "Cache-Control", "private, max-age=%d, immutable", PICTURE_CACHE_S);
     if (cn_etag_listed(cn_request_header(q, "If-None-Match"), etag, true)) {

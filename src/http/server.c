@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    FULL_S = 30, /* a queue that is full so long makes the server unready */
+    FULL_S = 30,           /* a queue that is full so long makes the server unready */
     CONNECTION_SLACK = 64, /* MHD's own limit lies above ours: at its limit it goes deaf */
     CONNECTION_MEMORY = 32 * 1024
 };
@@ -275,8 +275,10 @@ static void cut_idle(struct cn_server *s)
 void cn_server_close(struct cn_server *s)
 {
     cn_server_drain(s);
+    s->is_closing = true;
     for (int i = 0; i < s->n_endpoints; i++)
         cn_mhd_quiesce(&s->endpoint[i].mhd);
+    cn_requests_close(s);
     cn_streams_close(s);
     cut_idle(s);
 }

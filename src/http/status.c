@@ -16,6 +16,7 @@ static const struct cn_fault_info table[CN_FAULT_COUNT] = {
     [CN_FAULT_KEY_IN_USE] = {"idempotency-in-progress",
                              "A request with this Idempotency-Key is being accepted", 409,
                              "bad_request"},
+    [CN_FAULT_MODEL_BROKEN] = {"model-broken", "The model cannot be used", 409, NULL},
     [CN_FAULT_GONE] = {"gone", "It was removed after its time", 410, NULL},
     [CN_FAULT_TOO_LARGE] = {"too-large", "The request is too large", 413, "too_large"},
     [CN_FAULT_MEDIA_TYPE] = {"unsupported-media", "The media type is not supported", 415,

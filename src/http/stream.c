@@ -89,7 +89,7 @@ static int next_piece(struct cn_stream *st)
         return -1;
     if (st->ending) {
         st->over = true;
-        return st->source->bye == NULL ? -1 : cn_buf_adds(&st->own, st->source->bye, NULL) + 1;
+        return cn_buf_adds(&st->own, st->source->bye, NULL) + 1;
     }
     rc = st->source->pull(st->arg, &st->own, &st->shared);
     if (rc < 0)
@@ -136,8 +136,7 @@ static ssize_t on_read(void *cls, uint64_t pos, char *buf, size_t max)
             return 0;
         }
         if (rc < 0)
-            return st->ending && st->source->bye == NULL ? MHD_CONTENT_READER_END_WITH_ERROR
-                                                         : MHD_CONTENT_READER_END_OF_STREAM;
+            return MHD_CONTENT_READER_END_OF_STREAM;
         len = st->shared != NULL ? st->shared->len : st->own.len;
     }
     n = CN_MIN(len - st->at, max);
@@ -251,7 +250,7 @@ bool cn_streams_full(const struct cn_server *s)
 void cn_streams_close(struct cn_server *s)
 {
     for (struct cn_stream *st = s->streams; st != NULL; st = st->next) {
-        st->ending = true;
+        st->ending = st->source->bye != NULL;
         cn_stream_wake(st);
     }
 }
@@ -267,7 +266,7 @@ enum MHD_Result cn_stream_reply(struct cn_request *q, int status, const char *ty
     st->source = source;
     st->arg = arg;
     st->given_ns = st->taken_ns = cn_now_ns();
-    st->ending = q->e->s->is_draining && q->e->mhd.quiet;
+    st->ending = source->bye != NULL && q->e->s->is_draining && q->e->mhd.quiet;
     cn_buf_init(&st->own, OWN_MAX);
     q->stream = st;
     link_stream(st);

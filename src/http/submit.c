@@ -261,6 +261,14 @@ static void wait_a_while(struct cn_request *q)
     uv_timer_start(c->timer, on_wait_over, (uint64_t)c->may_wait_s * 1000, 0);
 }
 
+/* A job that is not kept ends before the server does; one that is kept may not. */
+static void on_close(struct cn_request *q)
+{
+    ((struct cn_call *)q->call)->cut = true;
+    if (q->stream == NULL) /* streams are woken as such */
+        cn_request_resume(q);
+}
+
 static void accepted(struct cn_request *q, const struct cn_submitted *sub)
 {
     struct cn_call *c = q->call;
@@ -276,6 +284,8 @@ static void accepted(struct cn_request *q, const struct cn_submitted *sub)
         cn_request_resume(q);
         return;
     }
+    if (c->durable)
+        cn_request_on_close(q, on_close);
     if (c->may_wait_s > 0)
         wait_a_while(q);
     follow(q);
@@ -358,7 +368,12 @@ static enum MHD_Result answer(struct cn_request *q)
         return cn_reply_err(q, &c->err);
     if (c->ended)
         return cn_reply_end(q);
-    if (c->in_parts && c->first_image >= 0)
+    if (c->cut && c->may_wait_s < 0) {
+        cn_reply_field(q, "X-Job-Id", "%s", c->id);
+        return cn_reply_fault(q, CN_FAULT_DRAINING,
+                              "the job is kept: ask again with the same Idempotency-Key", NULL);
+    }
+    if (!c->cut && c->in_parts && c->first_image >= 0)
         return cn_reply_parts(q);
     return reply_accepted(q);
 }

@@ -21,6 +21,7 @@ struct cn_call {
     struct cn_job *job;     /* a reference: holds the pictures of a job that is not durable */
     struct cn_watch *watch; /* NULL: not followed */
     uv_timer_t *timer;
+    bool cut;   /* the server closes, and the job goes on in its next life */
     bool ended; /* with: */
     enum cn_job_state state;
     struct cn_err err;

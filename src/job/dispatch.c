@@ -259,7 +259,7 @@ void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job)
     if (cn_job_final(job))
         return;
     job->err.code = 0;
-    cn_fail(&job->err, CN_ECANCELED, "nobody waits for it any more");
+    cn_fail(&job->err, CN_ECANCELED, "its client does not want it any more");
     if (cn_treap_has(&job->deadline)) {
         cn_dispatch_finish(d, job, CN_JOB_CANCELLED, false);
     } else { /* let go in the drain, or never here */

@@ -125,9 +125,9 @@ void cn_dispatch_metrics_init(struct cn_dispatch *d)
                              "Images the worker draws at a time.", "worker,device");
     m->lanes_busy = cn_metric_add(r, CN_GAUGE, "controlnetd_worker_lanes_busy",
                                   "Images that the worker draws now.", "worker,device");
-    m->batch = HISTOGRAM("controlnetd_batch_images",
-                         "Images that one turn of the device stepped together.", "worker",
-                         batch_bound);
+    m->batch =
+        HISTOGRAM("controlnetd_batch_images",
+                  "Images that one turn of the device stepped together.", "worker", batch_bound);
     m->step_time = HISTOGRAM("controlnetd_step_duration_seconds", "Time of one turn of the device.",
                              "worker", step_bound);
     m->gpu_used = cn_metric_add(r, CN_GAUGE, "controlnetd_gpu_memory_used_bytes",
@@ -168,7 +168,7 @@ void cn_dispatch_clock(struct cn_slot *s)
     struct cn_dispatch *d = s->d;
     int64_t now = cn_now_ns();
 
-    if (s->images > 0)
+    if (s->images > 0 && s->loading == 0)
         s->device_s += (double)(now - s->clock_ns) * 1e-9 / s->images;
     s->clock_ns = now;
     if (cn_dispatch_running(d) > 0)
@@ -181,8 +181,11 @@ double cn_dispatch_measure(struct cn_slot *s, const struct cn_assigned *a, const
     double pace = cn_pace_s(&s->d->device), time, ratio;
 
     cn_dispatch_clock(s);
-    time = a->images * (s->device_s - a->device_s) - job->stage_ms[CN_STAGE_LOAD] * 1e-3;
-    time = CN_MAX(time, 0);
+    time = a->images * (s->device_s - a->device_s);
+    if (!s->tells_loading) /* then its clock did not stand still meanwhile */
+        time -= job->stage_ms[CN_STAGE_LOAD] * 1e-3;
+    if (time <= 0)
+        return job->cost;
     ratio = pace > 0 ? time / (job->cost * pace) : 1;
     learn(&s->d->device, time, job->cost);
     if (ratio > 1 / CREDIBLE && ratio < CREDIBLE)

@@ -48,6 +48,9 @@ void cn_dispatch_on_model(struct cn_slot *s, const struct cn_frame *f, struct cn
         cn_log(m.state == CN_MODEL_BROKEN ? CN_LOG_WARNING : CN_LOG_INFO, "worker.model", m.text,
                "worker=%d model=%s state=%s bytes=%lu", s->index, m.name,
                cn_enum_residence.name[m.state], (unsigned long)m.bytes);
+    cn_dispatch_clock(s); /* the device is nobody's while it loads */
+    s->tells_loading = s->tells_loading || m.state == CN_MODEL_LOADING;
+    s->loading += (m.state == CN_MODEL_LOADING) - (known->state == CN_MODEL_LOADING);
     *known = m;
 }
 
@@ -128,6 +131,8 @@ void cn_dispatch_models_lost(struct cn_slot *s, const char *why)
     struct cn_managing *q, *next;
 
     s->models = 0;
+    s->loading = 0;
+    s->tells_loading = false;
     cn_fail(&err, CN_EDEVICE, "the worker was lost: %s", why);
     /* done may ask again, and that goes to the front of the list; it asks no worker that is down */
     for (q = s->d->managing; q != NULL; q = next) {

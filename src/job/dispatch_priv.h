@@ -56,6 +56,8 @@ struct cn_slot {
     int busy_lanes;               /* images in progress, as it said last */
     struct cn_msg_model *model;   /* what it said of its models: `models` of them */
     size_t models, models_cap;
+    int loading;        /* of its models: being read just now */
+    bool tells_loading; /* it says when it begins to read one */
 };
 
 struct cn_dispatch_metrics {

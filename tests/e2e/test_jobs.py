@@ -130,6 +130,33 @@ class Jobs(Case):
                                            outcome="cancelled") == before + 1)
         self.assertEqual(self.d.wait_job(kept)["state"], "succeeded")
 
+    def hang_up(self, spec, headers):
+        """Sends the request, hangs up when its job runs, and returns the job's id."""
+        c = self.d.connect()
+        c.request("POST", "/v1/images", json.dumps(spec),
+                  dict({"Content-Type": "application/json"}, **headers))
+        mine = lambda: [j["id"] for j in self.d.list() if j["state"] == "running" and
+                        self.d.job(j["id"])["parameters"]["prompt"] == spec["prompt"]]
+        self.d.until(mine)
+        id = mine()[0]
+        self.d.until(lambda: self.d.job(id)["images"][0]["ready"] or spec["n"] == 1)
+        c.close()
+        return id
+
+    def test_hanging_up_between_parts(self):
+        id = self.hang_up({"prompt": "step=5 parts", "steps": 100, "n": 16},
+                          {"Accept": "multipart/mixed"})
+        self.assertEqual(self.d.wait_job(id)["state"], "cancelled")
+
+    def test_hanging_up_leaves_what_is_kept(self):
+        spec = {"prompt": "step=10 keyed", "steps": 50, "n": 1, "seed": 9}
+        key = {"Idempotency-Key": "hang-up"}
+        id = self.hang_up(spec, key)
+        r = self.d.images(spec, headers=key)  # the same job, waited for again
+        self.assertEqual((r.status, r.getheader("X-Job-Id")), (200, id))
+        id = self.hang_up(dict(spec, prompt="step=10 async"), {"Prefer": "respond-async, wait=30"})
+        self.assertEqual(self.d.wait_job(id)["state"], "succeeded")
+
     def test_sync_job_is_listed_and_cancelled(self):
         answer = []
         t = threading.Thread(target=lambda: answer.append(
@@ -327,6 +354,48 @@ class Bounds(Case):
             self.assertEqual(d.job(ids[2])["position"], 2)
             for id in ids:
                 self.assertEqual(d.request("DELETE", "/v1/jobs/" + id).status, 200)
+
+    def test_waiting_for_a_kept_job_at_the_end(self):
+        """The server does not wait for jobs that go on in its next life, and says so."""
+        spec = {"prompt": "step=20", "steps": 100, "n": 3}
+        for headers, status in (({"Idempotency-Key": "a"}, 503),
+                                ({"Prefer": "respond-async, wait=100"}, 202),
+                                ({"Idempotency-Key": "b", "Accept": "multipart/mixed"}, 200),
+                                ({"Accept": "multipart/mixed"}, 200)):
+            with self.subTest(headers=headers), Daemon("--set", "queue.drain_s=0") as d:
+                answer = []
+                parts = "Accept" in headers
+                h = dict({"Accept": "application/json"}, **headers)
+                t = threading.Thread(
+                    target=lambda: answer.append(d.images(spec, headers=h)))
+                t.start()
+                d.until(lambda: [j for j in d.list() if j["state"] == "running" and
+                                 (not parts or j["images"][0]["ready"])])
+                self.assertEqual(d.stop(), 0)
+                t.join()
+                r = answer[0]
+                self.assertEqual(r.status, status, r.body)
+                self.assertEqual(len(r.getheader("X-Job-Id")), KEPT)
+                if parts:
+                    self.assertIn(b"urn:controlnetd:problem:draining", r.body)
+                    self.assertTrue(r.body.endswith(b"--\r\n"))
+                if status == 503:
+                    self.problem(r, 503, "draining")
+                    d.start()
+                    r = d.images(dict(spec, prompt="step=20"), headers=h)
+                    self.assertEqual((r.status, r.getheader("X-Job-Id")),
+                                     (200, answer[0].getheader("X-Job-Id")))
+
+    def test_a_load_does_not_hold_up_the_end(self):
+        with Daemon("--set", "queue.drain_s=0", fake="load=2000") as d:
+            answer = []
+            t = threading.Thread(
+                target=lambda: answer.append(d.request("POST", "/v1/models/photo/load")))
+            t.start()
+            d.until(lambda: d.metric("controlnetd_http_connections", state="suspended") == 1)
+            self.assertEqual(d.stop(), 0)
+            t.join()
+            self.problem(answer[0], 503, "not-ready")
 
     def test_kept_over_a_restart(self):
         with Daemon() as d:

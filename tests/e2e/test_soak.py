@@ -15,6 +15,7 @@ from cn_e2e import QUICK, SLOW, Case, Daemon, main, png_size, sanitized
 from cn_load import Watch
 
 JOBS = int(os.environ.get("CN_SOAK", "200" if QUICK or sanitized() else "500"))
+KILLS = float(os.environ.get("CN_SOAK_KILLS", "0.01"))  # share of jobs at which the worker dies
 JSON = {"Content-Type": "application/json"}
 FINAL = ("succeeded", "failed", "cancelled", "expired")
 
@@ -119,7 +120,7 @@ class Soak(Case):
     def choose(self, rnd):
         x = rnd.random()
         for share, kind in ((.01, self.thrown_away), (.01, self.hung_up), (.01, self.bad),
-                            (.005, self.failing), (.01 if JOBS <= 1000 else .001, self.killed)):
+                            (.005, self.failing), (KILLS, self.killed)):
             if x < share:
                 return kind
             x -= share

@@ -133,6 +133,7 @@ struct cn_engine_opts options(struct crowd *c)
 
     o.threads = 1; /* other tests may run beside this one */
     o.max_batch = 8;
+    o.mix_controls = true;
     o.hooks.ctx = c;
     o.hooks.beat = count_beat;
     return o;

@@ -49,7 +49,7 @@ struct crowd {
     int beats, largest; /* steps of the engine; most images in one */
 };
 
-/* With the options of the tests: one processor, batches of up to 8. */
+/* The options of the tests: one processor, batches of up to 8, whatever ControlNets act. */
 struct cn_engine_opts options(struct crowd *c);
 void crowd_open(struct crowd *c, const struct cn_engine_opts *o);
 struct crowd *crowd_new(void);

@@ -142,6 +142,38 @@ static void a_closed_window_changes_no_bit(void **state)
     crowd_free(c);
 }
 
+/* Without mixing, the same two do not meet in a step. */
+static void processors_do_not_run_a_controlnet_for_nothing(void **state)
+{
+    struct crowd *c = cn_xcalloc(1, sizeof(*c));
+    struct cn_engine_opts o = options(c);
+    int step[2] = {0}, last = -1;
+    struct job *half;
+
+    (void)state;
+    o.mix_controls = false;
+    crowd_open(c, &o);
+    for (uint64_t i = 0; i < 2; i++) {
+        half = add_job(c, i);
+        half->spec.steps = 10;
+        control(&half->spec, "tiny-control-a", i == 0 ? 0 : 0.5, i == 0 ? 0.5 : 1);
+        begin(half);
+    }
+    run_until_over(c);
+    expect_ok(&c->job[0]);
+    expect_ok(&c->job[1]);
+    for (int k = 0; k < c->steps; k++) {
+        int j = c->order[k];
+        bool acts = j == 0 ? step[0] < 5 : step[1] >= 5;
+
+        if (k > 0 && c->at[k] == c->at[k - 1])
+            assert_int_equal(acts, last);
+        last = acts;
+        step[j]++;
+    }
+    crowd_free(c);
+}
+
 /* ---- newcomers and shares ---- */
 
 static void a_newcomer_joins_within_two_steps(void **state)
@@ -345,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_picture_does_not_depend_on_its_neighbours),
         cmocka_unit_test(a_closed_window_changes_no_bit),
+        cmocka_unit_test(processors_do_not_run_a_controlnet_for_nothing),
         cmocka_unit_test(a_newcomer_joins_within_two_steps),
         cmocka_unit_test(groups_take_turns_by_their_work),
         cmocka_unit_test(a_large_job_does_not_crowd_out_a_small_one),

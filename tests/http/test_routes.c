@@ -90,6 +90,9 @@ static void paths_have_arguments(void **state)
     assert_null(cn_route_find("/v1/jobs/x/", arg));
     assert_null(cn_route_find("/v1/jobs/x/images", arg));
     assert_null(cn_route_find("/v1/jobs/x/images/7/8", arg));
+    assert_null(cn_route_find("/v1/jobs/x/images/1234", arg));
+    assert_null(cn_route_find("/v1/jobs/x/images/-1", arg));
+    assert_null(cn_route_find("/v1/jobs/X/events", arg));
     assert_null(cn_route_find("", arg));
     memset(longest + 9, 'x', CN_PATH_ARG - 1);
     assert_non_null(cn_route_find(longest, arg));

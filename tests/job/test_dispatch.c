@@ -641,6 +641,33 @@ static void models_come_and_go(void **state)
     rig_close(&r);
 }
 
+/* Ten jobs tell what a job takes; the eleventh needs a model that is read for as long as 20 of
+ * them, the twelfth really takes so long. */
+static void loading_is_nobodys_cost_and_slowness_is(void **state)
+{
+    struct cn_dispatch_options o = with(1);
+    struct cn_job *job;
+    double before;
+
+    (void)state;
+    rig_open(&r, &o, "load=600 step=3");
+    for (int i = 0; i < 10; i++)
+        rig_submit(&r, "anna", "x", 10);
+    rig_until(&r, r.ends == 10);
+    job = rig_job(&r, "x", 10);
+    free(job->spec.model);
+    job->spec.model = cn_xstrdup("photo");
+    assert_int_equal(cn_dispatch_submit(r.d, job, "bert", NULL, NULL), CN_OK);
+    before = r.ended[0]->tenant->start; /* where a newcomer begins */
+    rig_until(&r, r.ends == 11);
+    assert_true(job->tenant->start - before < 1.01 * job->cost);
+    before = job->tenant->start;
+    job = rig_submit(&r, "bert", "step=60", 10);
+    rig_until(&r, r.ends == 12);
+    assert_true(job->tenant->start - before > 4 * job->cost);
+    rig_close(&r);
+}
+
 static void a_lost_worker_answers_for_its_models(void **state)
 {
     struct cn_dispatch_options o = with(1);
@@ -689,6 +716,7 @@ int main(void)
         cmocka_unit_test(the_end_gives_durable_jobs_back),
         cmocka_unit_test(images_are_fetched_for_each_attempt),
         cmocka_unit_test(models_come_and_go),
+        cmocka_unit_test(loading_is_nobodys_cost_and_slowness_is),
         cmocka_unit_test(a_lost_worker_answers_for_its_models),
     };
 

@@ -554,11 +554,12 @@ static long sweep(const char *function, long nth, bool memory)
     return rc;
 }
 
+/* All of it takes minutes: CN_QUICK=0 asks for it. */
 static bool quick(void)
 {
     const char *q = getenv("CN_QUICK");
 
-    return q != NULL && q[0] != '\0' && strcmp(q, "0") != 0;
+    return q == NULL || strcmp(q, "0") != 0;
 }
 
 static long next_call(long nth, long total)
