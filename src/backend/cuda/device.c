@@ -173,11 +173,19 @@ static void *take_idle(struct cuda_pool *p, size_t bytes)
     return NULL;
 }
 
-/* Everything that is only kept to save time. */
+/* Everything that is only kept to save time; but not the graph that another thread may be launching
+ * at this moment. */
 static void free_caches(struct cuda_backend *b)
 {
-    for (struct cuda_plan *p = b->plans; p != NULL; p = p->next)
+    for (struct cuda_plan *p = b->plans; p != NULL; p = p->next) {
+        bool side = p->q->id == CUDA_SIDE;
+
+        if (side && pthread_mutex_trylock(&p->q->lock) != 0)
+            continue;
         cuda_plan_drop_graphs(p);
+        if (side)
+            pthread_mutex_unlock(&p->q->lock);
+    }
     cuda_pool_trim(b);
 }
 
