@@ -168,8 +168,8 @@ void cn_dispatch_clock(struct cn_slot *s)
     struct cn_dispatch *d = s->d;
     int64_t now = cn_now_ns();
 
-    if (s->images > 0 && s->loading == 0)
-        s->device_s += (double)(now - s->clock_ns) * 1e-9 / s->images;
+    if (s->n > 0 && s->loading == 0) /* a worker shares its time between jobs, not images */
+        s->device_s += (double)(now - s->clock_ns) * 1e-9 / s->n;
     s->clock_ns = now;
     if (cn_dispatch_running(d) > 0)
         d->busy_s += (double)(now - d->busy_ns) * 1e-9;
@@ -181,7 +181,7 @@ double cn_dispatch_measure(struct cn_slot *s, const struct cn_assigned *a, const
     double pace = cn_pace_s(&s->d->device), time, ratio;
 
     cn_dispatch_clock(s);
-    time = a->images * (s->device_s - a->device_s);
+    time = s->device_s - a->device_s;
     if (!s->tells_loading) /* then its clock did not stand still meanwhile */
         time -= job->stage_ms[CN_STAGE_LOAD] * 1e-3;
     if (time <= 0)

@@ -43,7 +43,7 @@ struct cn_slot {
     bool closed;         /* a suspect is in it, and nothing else may come */
     char backend[32];
     struct cn_msg_gauges gauges;       /* the last that the worker sent */
-    double device_s;                   /* time that one image in it had of the device */
+    double device_s;                   /* time that each job in it had of the device */
     int64_t clock_ns;                  /* up to when device_s counts */
     int restarts;                      /* ends of processes */
     int deaths;                        /* since a job succeeded here; not those from outside */
@@ -155,7 +155,7 @@ void cn_dispatch_count_end(struct cn_dispatch *d, const struct cn_job *job);
 
 void cn_dispatch_count_beat(struct cn_slot *s, const struct cn_msg_beat *m);
 
-/* Brings the clocks of slot (and of all) up to now; before the number of its images changes. */
+/* Brings the clocks of slot (and of all) up to now; before the number of its jobs changes. */
 void cn_dispatch_clock(struct cn_slot *s);
 
 /* What a job cost that succeeded in a's slot: the prediction, unless it was far from the truth. */

@@ -369,9 +369,11 @@ static bool ready(const struct cn_slot *s)
     return cn_process_state(s->process) == CN_PROCESS_READY && s->dying_ns == 0;
 }
 
+/* Jobs are counted, not their images: a worker gives each job one image at a time at least, so that
+ * a small job is not kept waiting by a large one's many images. */
 static bool has_room(const struct cn_slot *s)
 {
-    return ready(s) && !s->closed && s->next == NULL && s->n < s->capacity && s->images < s->lanes;
+    return ready(s) && !s->closed && s->next == NULL && s->n < CN_MIN(s->capacity, s->lanes);
 }
 
 static bool any_room(const struct cn_dispatch *d)

@@ -80,14 +80,14 @@ static void refusals_have_kinds(void **state)
     rig_close(&r);
 }
 
-static void room_is_counted_in_images_too(void **state)
+static void large_jobs_leave_room_for_others(void **state)
 {
     struct cn_dispatch_options o = with(1);
     struct cn_job *job;
 
     (void)state;
     rig_open(&r, &o, "capacity=8 lanes=4 step=20");
-    for (int i = 0; i < 3; i++) { /* 3 + 3 images: more than 4 lanes, but only the last one over */
+    for (int i = 0; i < 5; i++) { /* two of them have more images than there are lanes */
         job = rig_job(&r, "x", 50);
         job->spec.n = 3;
         free(job->image);
@@ -95,8 +95,8 @@ static void room_is_counted_in_images_too(void **state)
         assert_int_equal(cn_dispatch_submit(r.d, job, NULL, NULL, NULL), CN_OK);
     }
     rig_until(&r, r.progress > 10);
-    assert_int_equal(cn_dispatch_worker(r.d, 0).jobs, 2);
-    assert_int_equal(cn_dispatch_worker(r.d, 0).images, 6);
+    assert_int_equal(cn_dispatch_worker(r.d, 0).jobs, 4);
+    assert_int_equal(cn_dispatch_worker(r.d, 0).images, 12);
     rig_close(&r);
 }
 
@@ -693,7 +693,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_is_told_of),
         cmocka_unit_test(refusals_have_kinds),
-        cmocka_unit_test(room_is_counted_in_images_too),
+        cmocka_unit_test(large_jobs_leave_room_for_others),
         cmocka_unit_test(a_flood_does_not_delay_others),
         cmocka_unit_test(a_tenants_cap_holds),
         cmocka_unit_test(places_and_times_are_told),
