@@ -5,7 +5,7 @@ dnl --with-cuda-arch=LIST  compute capabilities, for instance 80,89,90 (default)
 dnl                        one is added for newer devices
 dnl --without-cuda         does not even look for the headers
 dnl
-dnl Sets CUDA_HOME, NVCC, NVCC_FLAGS, NVCC_GENCODE, CUDA_CFLAGS, CUDA_LIBS and the conditionals
+dnl Sets CUDA_HOME, NVCC, NVCC_FLAGS, NVCC_GENCODE, CUDA_CFLAGS, CUDA_LIBS, CUDNN_LIBS and the conditionals
 dnl CN_CUDA (build it) and CN_CUDA_STANDIN (the headers and a C++ compiler are there, so that the
 dnl tests can run the CUDA backend on the stand-in of tests/standin, which needs no device, no
 dnl driver and none of NVIDIA's libraries).
@@ -21,7 +21,7 @@ AC_ARG_VAR([CUDA_HOME], [where the CUDA toolkit is])
 AC_ARG_VAR([NVCC], [compiler of kernels/cuda])
 
 dnl Only kernels/cuda is C++; without a compiler for it everything else is still built.
-AC_PROG_CXX
+AC_REQUIRE([AC_PROG_CXX])
 AC_LANG_PUSH([C++])
 AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[#include <cmath>]], [[return std::fma(1.0f, 0.0f, 0.0f) > 0;]])],
     [cn_cxx=yes], [cn_cxx=no])
@@ -39,7 +39,8 @@ NVCC_FLAGS="-std=c++17 -O3 -Xcompiler -fno-exceptions,-fno-rtti"
 CUDA_CFLAGS="-isystem $CUDA_HOME/include"
 cn_cuda_lib=$CUDA_HOME/lib64
 AS_IF([test ! -d "$cn_cuda_lib"], [cn_cuda_lib=$CUDA_HOME/lib])
-CUDA_LIBS="-L$cn_cuda_lib -Wl,-rpath,$cn_cuda_lib -lcudnn -lcublasLt -lcudart_static -ldl -lrt -lpthread -lstdc++"
+CUDNN_LIBS="-L$cn_cuda_lib -Wl,-rpath,$cn_cuda_lib -lcudnn"
+CUDA_LIBS="$CUDNN_LIBS -lcublasLt -lcudart_static -ldl -lrt -lpthread -lstdc++"
 
 cn_cuda_headers=no
 AS_IF([test "x$cn_cuda" != xno], [
@@ -97,6 +98,7 @@ AC_SUBST([NVCC_FLAGS])
 AC_SUBST([NVCC_GENCODE])
 AC_SUBST([CUDA_CFLAGS])
 AC_SUBST([CUDA_LIBS])
+AC_SUBST([CUDNN_LIBS])
 AM_CONDITIONAL([CN_CXX], [test $cn_cxx = yes])
 AM_CONDITIONAL([CN_CUDA], [test "x$cn_cuda" = xyes])
 AM_CONDITIONAL([CN_CUDA_STANDIN], [test $cn_cuda_standin = yes])

@@ -74,6 +74,7 @@ static const struct key table[] = {
     TEXT("worker", program, "", RESTART),
     TEXT("worker", backend, "auto", RESTART),
     TEXT("worker", devices, "", RESTART),
+    TEXT("worker", dtype, "auto", RESTART),
     NUMBER("worker", count, 1, 1, CN_CONF_COUNT, RESTART),
     NUMBER("worker", threads, 0, 0, 1024, RESTART),
     NUMBER("worker", lanes, 0, 0, 64, RESTART),
@@ -249,6 +250,17 @@ static bool is_device(const char *name)
            name[5 + strspn(name + 5, "0123456789")] == '\0';
 }
 
+static int check_dtype(const struct cn_conf *c, struct cn_err *err)
+{
+    static const char *const known[] = {"auto", "f32", "f16", "bf16"};
+
+    for (size_t i = 0; i < CN_LEN(known); i++)
+        if (strcmp(c->dtype, known[i]) == 0)
+            return CN_OK;
+    return cn_fail(err, CN_EINVAL, "worker.dtype: \"%.60s\" is none of auto, f32, f16, bf16",
+                   c->dtype);
+}
+
 static int check_devices(const struct cn_conf *c, struct cn_err *err)
 {
     char *list = cn_xstrdup(c->devices), *rest = list, *device;
@@ -277,7 +289,8 @@ int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 
     if ((rc = cn_listen_check(c->listen, err)) < 0 ||
         (c->admin_listen[0] != '\0' && (rc = cn_listen_check(c->admin_listen, err)) < 0) ||
-        (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0)
+        (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0 ||
+        (rc = check_dtype(c, err)) < 0)
         return rc;
     if (cn_log_level_find(c->level) < 0)
         return cn_fail(err, CN_EINVAL,

@@ -35,6 +35,7 @@ struct cn_conf {
     int result_ttl_s, tombstone_ttl_s, key_ttl_s, max_mb, min_free_percent;
     /* [worker] */
     char *program, *backend, *devices; /* devices: separated by blanks; "": one, of backend */
+    char *dtype;                       /* auto, f32, f16 or bf16 */
     int count, threads, start_timeout_s, hang_timeout_s;
     int lanes, max_batch, memory_mb; /* 0: the worker chooses */
     /* [models] */

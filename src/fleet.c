@@ -55,6 +55,8 @@ static char **args_for(const struct cn_conf *c, const char *device)
 
     add(args, &n, "--backend", cn_xstrdup(device));
     add(args, &n, "--threads", cn_xprintf("%d", c->threads));
+    if (strcmp(c->dtype, "auto") != 0)
+        add(args, &n, "--dtype", cn_xstrdup(c->dtype));
     add_number(args, &n, "--lanes", c->lanes);
     add_number(args, &n, "--max-batch", c->max_batch);
     add_number(args, &n, "--memory-mb", c->memory_mb);

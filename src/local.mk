@@ -7,6 +7,7 @@ include src/tensor/local.mk
 include src/model/local.mk
 include src/backend/local.mk
 include src/backend/cpu/onednn.mk
+include src/backend/cuda/cuda.mk
 include src/engine/local.mk
 include src/cli/local.mk
 include src/wire/local.mk
@@ -35,6 +36,14 @@ dist_controlnetdconf_DATA = etc/controlnetd.conf
 pkglibexec_PROGRAMS += controlnet-worker
 controlnet_worker_SOURCES = %reldir%/worker.c
 controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)
+
+# The same with the CUDA backend. Only this program needs NVIDIA's libraries.
+if CN_CUDA
+pkglibexec_PROGRAMS += controlnet-worker-cuda
+controlnet_worker_cuda_SOURCES = %reldir%/worker.c
+controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_ABOVE) $(CNCUDA_LIBS) \
+    $(CNENGINE_BELOW)
+endif
 
 systemdsystemunit_DATA = systemd/controlnetd.service systemd/controlnetd.socket \
     systemd/controlnetd-admin.socket

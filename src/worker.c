@@ -7,6 +7,7 @@
  */
 #include "base/base.h"
 #include "worker_loop.h"
+#include "backend/backend.h"
 #include "base/again.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -15,11 +16,14 @@
 #include "image/annotate.h"
 #include "image/codec.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -103,8 +107,10 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
     if (cn_engine_default(w->engine) == NULL)
         return cn_fail(err, CN_ENOTFOUND, "there is no base model in the directories of models");
     snprintf(ret->backend, sizeof(ret->backend), "%s", cn_engine_backend(w->engine));
-    snprintf(ret->device, sizeof(ret->device), "CPU, %ld processors",
-             sysconf(_SC_NPROCESSORS_ONLN));
+    snprintf(ret->device, sizeof(ret->device), "%s", cn_engine_device(w->engine));
+    if (ret->device[0] == '\0')
+        snprintf(ret->device, sizeof(ret->device), "CPU, %ld processors",
+                 sysconf(_SC_NPROCESSORS_ONLN));
     snprintf(ret->build, sizeof(ret->build), "%s", PACKAGE_VERSION);
     ret->lanes = cn_engine_options(w->engine)->lanes;
     ret->capacity = ret->lanes + WAITING;
@@ -317,7 +323,9 @@ static int turn(void *ctx, struct cn_err *err)
 static void usage(FILE *f)
 {
     fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] [--default MODEL]\n"
-          "                         [--lanes N] [--max-batch N] [--memory-mb N] --models DIR ...\n"
+          "                         [--lanes N] [--max-batch N] [--memory-mb N] [--dtype TYPE]\n"
+          "                         --models DIR ...\n"
+          "       controlnet-worker --probe\n"
           "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
           "generate.\n",
           f);
@@ -327,7 +335,38 @@ struct options {
     struct cn_engine_opts engine;
     const char *dir[64], *chosen;
     int n_dirs, fd;
+    bool probe;
 };
+
+/* "cuda:1" is the second device. What the configuration calls "cpu" is the best this program has
+ * for one. */
+static void set_backend(struct options *o, char *text)
+{
+    char *colon = strchr(text, ':');
+
+    if (colon != NULL) {
+        *colon = '\0';
+        o->engine.device = atoi(colon + 1);
+    }
+    o->engine.backend = text;
+    if (strcmp(text, "cpu") == 0)
+        o->engine.backend =
+            strcmp(cn_backend_list()[0], "cuda") == 0 ? cn_backend_list()[1] : "auto";
+}
+
+static int set_type(struct options *o, const char *text)
+{
+    static const char *const name[] = {"f32", "f16", "bf16", "auto"};
+    static const enum cn_dtype type[] = {CN_F32, CN_F16, CN_BF16, CN_DTYPE_COUNT};
+
+    for (size_t i = 0; i < CN_LEN(name); i++)
+        if (strcmp(text, name[i]) == 0) {
+            o->engine.dtype = type[i];
+            return CN_OK;
+        }
+    fprintf(stderr, "controlnet-worker: --dtype is f32, f16, bf16 or auto, not \"%s\"\n", text);
+    return CN_EINVAL;
+}
 
 static int parse(int argc, char **argv, struct options *o)
 {
@@ -336,6 +375,7 @@ static int parse(int argc, char **argv, struct options *o)
         {"threads", required_argument, NULL, 't'}, {"models", required_argument, NULL, 'm'},
         {"default", required_argument, NULL, 'd'}, {"lanes", required_argument, NULL, 'l'},
         {"max-batch", required_argument, NULL, 'x'}, {"memory-mb", required_argument, NULL, 'M'},
+        {"dtype", required_argument, NULL, 'T'}, {"probe", no_argument, NULL, 'p'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0}};
@@ -347,8 +387,14 @@ static int parse(int argc, char **argv, struct options *o)
             o->fd = atoi(optarg);
             break;
         case 'b':
-            /* What the configuration calls "cpu" is the best this program has. */
-            o->engine.backend = strcmp(optarg, "cpu") == 0 ? "auto" : optarg;
+            set_backend(o, optarg);
+            break;
+        case 'T':
+            if (set_type(o, optarg) < 0)
+                return CN_EINVAL;
+            break;
+        case 'p':
+            o->probe = true;
             break;
         case 't':
             o->engine.threads = atoi(optarg);
@@ -379,7 +425,7 @@ static int parse(int argc, char **argv, struct options *o)
         default:
             return CN_EINVAL;
         }
-    return o->fd >= 0 && optind == argc ? CN_OK : CN_EINVAL;
+    return (o->fd >= 0 || o->probe) && optind == argc ? CN_OK : CN_EINVAL;
 }
 
 /* A directory that is not there is no fault: the default list has one that some systems lack. */
@@ -424,6 +470,60 @@ static int serve(const struct options *o, struct cn_err *err)
     return rc;
 }
 
+/* Says what would draw, and whether it answers: 0, or 1. */
+static int probe(const struct options *o)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_engine *e;
+
+    if (cn_engine_new(&o->engine, &e, &err) < 0) {
+        fprintf(stderr, "controlnet-worker: %s\n", err.msg);
+        return 1;
+    }
+    printf("%s %s\n", cn_engine_backend(e), cn_engine_device(e));
+    cn_engine_free(e);
+    return 0;
+}
+
+/* ---- the twin for NVIDIA devices ---- */
+
+/* Runs "TWIN --backend cuda --probe"; true when it finds a device. What it says is not for this
+ * program's output: that it is not installed, or its libraries are not, is no fault. */
+static bool finds_device(char *twin)
+{
+    char *const args[] = {twin, "--backend", "cuda", "--probe", NULL};
+    posix_spawn_file_actions_t quiet;
+    int status = 0;
+    pid_t child;
+    bool found;
+
+    posix_spawn_file_actions_init(&quiet);
+    posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    found = posix_spawn(&child, twin, &quiet, NULL, args, environ) == 0 &&
+            waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    posix_spawn_file_actions_destroy(&quiet);
+    return found;
+}
+
+/* backend = auto is a CUDA device when one answers: then this program becomes its twin, which
+ * stands beside it and links NVIDIA's libraries. That is asked here and not in the daemon, because
+ * opening a driver takes longer than the daemon's whole start. */
+static void become_twin(char **argv)
+{
+    char self[512];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *twin;
+
+    if (n <= 0)
+        return;
+    self[n] = '\0';
+    twin = cn_xprintf("%s-cuda", self);
+    if (access(twin, X_OK) == 0 && finds_device(twin))
+        execv(twin, argv);
+    free(twin);
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {.engine = CN_ENGINE_DEFAULTS, .fd = -1};
@@ -437,6 +537,10 @@ int main(int argc, char **argv)
         usage(stderr);
         return 2;
     }
+    if (o.probe)
+        return probe(&o);
+    if (strcmp(o.engine.backend, "auto") == 0 && strcmp(cn_backend_list()[0], "cuda") != 0)
+        become_twin(argv);
     rc = serve(&o, &err);
     if (rc < 0)
         fprintf(stderr, "controlnet-worker: %s\n", err.msg);

@@ -4,32 +4,23 @@
 
 #include <string.h>
 
-static const struct cn_backend_ops *const backends[] = {
-#ifdef HAVE_ONEDNN
-    &cn_backend_onednn,
-#endif
-    &cn_backend_reference,
-};
-
-static const char *const names[] = {
-#ifdef HAVE_ONEDNN
-    "onednn",
-#endif
-    "reference",
-    NULL,
-};
-
-const char *const *cn_backend_list(void)
-{
-    return names;
-}
-
 int cn_backend_open(const char *name, const struct cn_backend_opts *opts, struct cn_backend **ret,
                     struct cn_err *err)
 {
-    for (size_t i = 0; i < CN_LEN(backends); i++)
-        if (strcmp(name, "auto") == 0 || strcmp(name, backends[i]->name) == 0)
-            return backends[i]->open(opts, ret, err);
+    bool any = strcmp(name, "auto") == 0;
+
+    for (int i = 0; cn_backends[i] != NULL; i++) {
+        struct cn_err why = CN_ERR_INIT;
+        int rc;
+
+        if (!any && strcmp(name, cn_backends[i]->name) != 0)
+            continue;
+        rc = cn_backends[i]->open(opts, ret, &why);
+        if (rc < 0 && !(any && rc == CN_ENOTFOUND)) /* no device: the next one */
+            return cn_fail(err, rc, "%s", why.msg);
+        if (rc == CN_OK)
+            return CN_OK;
+    }
     return cn_fail(err, CN_ENOTFOUND, "this build has no backend \"%s\"", name);
 }
 
@@ -42,6 +33,16 @@ void cn_backend_close(struct cn_backend *b)
 const char *cn_backend_name(const struct cn_backend *b)
 {
     return b->ops->name;
+}
+
+const char *cn_backend_about(const struct cn_backend *b)
+{
+    return b->ops->about != NULL ? b->ops->about(b) : "";
+}
+
+int cn_backend_check(struct cn_backend *b, struct cn_err *err)
+{
+    return b->ops->check != NULL ? b->ops->check(b, err) : CN_OK;
 }
 
 size_t cn_backend_bytes(const struct cn_backend *b)

@@ -1,8 +1,9 @@
 /* What a device must do: hold weights, compile graphs into plans, run them on buffers.
  *
- * Implementations: "reference" (cpu/reference.c, plain C in double, slow, the truth) and "onednn"
- * (cpu/onednn*.c). A backend and everything made from it belong to one thread, the owning worker's.
- * Only one plan runs at a time, so plans of one backend may share their working memory.
+ * Implementations: "reference" (cpu/reference.c, plain C in double, slow, the truth), "onednn"
+ * (cpu/onednn*.c) and "cuda" (cuda/, in programs of their own). A backend and everything made from
+ * it belong to one thread, the owning worker's. Only one plan runs at a time, so plans of one
+ * backend may share their working memory.
  *
  * Side plans are the exception: what is made with CN_PLAN_SIDE shares no working memory (and no
  * stream) with the others, so that a second thread may decode a picture while the owner goes on.
@@ -17,8 +18,7 @@
  *     cn_buffer_new(b, &graph->value[graph->input[0].val], graph->input[0].flags, &in, &err);
  *     cn_buffer_write(in, pixels);
  *     cn_plan_run(plan, &in, &out, &err);
- *     cn_buffer_read(out, pixels);
- */
+ *     cn_buffer_read(out, pixels); */
 #ifndef CN_BACKEND_BACKEND_H
 #define CN_BACKEND_BACKEND_H
 
@@ -49,11 +49,18 @@ struct cn_backend_opts {
     double winograd_ratio; /* extra memory for transformed weights, as a share of a network's own
                               fp32 bytes (at least 64 MiB): 0 switches Winograd off */
     bool profile;         /* time every step of a plan: cn_plan_profile */
+    enum cn_dtype dtype;  /* of values: F32, F16 or BF16; CN_DTYPE_COUNT: what the backend is best
+                             at. Those for the processor know F32 only */
+    bool first_choice;    /* take what libraries propose first, without timing it */
+    int device;           /* which, of several */
+    const char *cache_dir; /* where choices that were timed are kept; NULL: the user's cache folder,
+                              "": nowhere */
 };
 
 #define CN_BACKEND_DEFAULTS                                                                        \
     {                                                                                              \
-        .threads = 0, .side_threads = 0, .winograd_ratio = 0.35, .profile = false                  \
+        .threads = 0, .side_threads = 0, .winograd_ratio = 0.35, .profile = false,                 \
+        .dtype = CN_DTYPE_COUNT, .device = 0, .cache_dir = NULL                                    \
     }
 
 struct cn_backend;
@@ -61,11 +68,19 @@ struct cn_weights; /* the parameters of one network, resident, shared by all its
 struct cn_plan;    /* a compiled graph */
 struct cn_buffer;  /* an input or output of plans */
 
-/* name: "auto", "onednn" or "reference". CN_ENOTFOUND when this build has no such backend. */
+/* name: "auto", the best whose device answers, or one of cn_backend_list(). CN_ENOTFOUND when this
+ * build has no such backend, or when it has and there is no device. */
 int cn_backend_open(const char *name, const struct cn_backend_opts *opts, struct cn_backend **ret,
                     struct cn_err *err);
 void cn_backend_close(struct cn_backend *b); /* after everything made from it */
 const char *cn_backend_name(const struct cn_backend *b);
+/* Device and versions of libraries, for people: "NVIDIA H200 sm_90, CUDA 13000, ..."; "" when there
+ * is nothing to say. */
+const char *cn_backend_about(const struct cn_backend *b);
+/* Reports, and forgets, the first failure of a call that cannot return one: writing, reading,
+ * zeroing, copying rows. What such a read left behind is NaN. CN_EDEVICE once a device is lost. Any
+ * thread. */
+int cn_backend_check(struct cn_backend *b, struct cn_err *err);
 size_t cn_backend_bytes(const struct cn_backend *b); /* working memory that its plans share */
 /* Names of the backends in this build, best first, NULL-terminated. */
 const char *const *cn_backend_list(void);

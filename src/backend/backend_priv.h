@@ -12,6 +12,8 @@ struct cn_backend_ops {
     const char *name;
     int (*open)(const struct cn_backend_opts *opts, struct cn_backend **ret, struct cn_err *err);
     void (*close)(struct cn_backend *b);
+    const char *(*about)(const struct cn_backend *b);               /* NULL: "" */
+    int (*check)(struct cn_backend *b, struct cn_err *err);         /* NULL: nothing fails late */
     size_t (*bytes)(const struct cn_backend *b);
     int (*weights_new)(struct cn_backend *b, const struct cn_param_source *source,
                        struct cn_weights **ret, struct cn_err *err);
@@ -55,7 +57,10 @@ struct cn_buffer {
     struct cn_shape shape;
 };
 
-extern const struct cn_backend_ops cn_backend_reference, cn_backend_onednn;
+extern const struct cn_backend_ops cn_backend_reference, cn_backend_onednn, cn_backend_cuda;
+
+/* list.c: what the program was linked with, best first; NULL-terminated, names beside them. */
+extern const struct cn_backend_ops *const cn_backends[];
 
 /* Fetches a parameter as the graph declares it: shape checked (dimensions of size 1 ignored),
  * message with name and both shapes. */

@@ -94,6 +94,9 @@ static int decode(struct cn_finish *f, struct cn_image *ret)
     if (rc < 0)
         return rc;
     cn_buffer_read(f->out, f->pixels);
+    rc = cn_backend_check(f->job->e->backend, &f->err);
+    if (rc < 0)
+        return rc;
     return cn_image_from_planar(f->pixels, f->width, f->height, ret, &f->err);
 }
 

@@ -43,6 +43,9 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
     b.threads = opts->threads;
     b.winograd_ratio = opts->winograd_ratio;
     b.profile = opts->profile;
+    b.dtype = opts->dtype;
+    b.device = opts->device;
+    b.first_choice = opts->first_choice;
     e->opts = *opts;
     e->opts.lanes = CN_MIN(CN_MAX(opts->lanes, 1), CN_ENGINE_MAX_LANES);
     rc = cn_backend_open(opts->backend, &b, &e->backend, err);
@@ -83,6 +86,11 @@ const struct cn_engine_opts *cn_engine_options(const struct cn_engine *e)
 const char *cn_engine_backend(const struct cn_engine *e)
 {
     return cn_backend_name(e->backend);
+}
+
+const char *cn_engine_device(const struct cn_engine *e)
+{
+    return cn_backend_about(e->backend);
 }
 
 size_t cn_engine_bytes(const struct cn_engine *e)

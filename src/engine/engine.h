@@ -17,6 +17,7 @@
 #ifndef CN_ENGINE_ENGINE_H
 #define CN_ENGINE_ENGINE_H
 
+#include "base/dtype.h"
 #include "base/spec.h"
 #include "checkpoint/checkpoint.h"
 #include "image/image.h"
@@ -36,7 +37,7 @@ struct cn_engine_hooks {
 enum { CN_ENGINE_MAX_BATCH = 8, CN_ENGINE_MAX_LANES = 64 };
 
 struct cn_engine_opts {
-    const char *backend;   /* "auto", "onednn" or "reference" */
+    const char *backend;   /* "auto", or as cn_backend_list() says */
     int threads;           /* 0: all processors */
     double winograd_ratio; /* extra weight memory for speed: backend.h */
     bool profile;
@@ -46,13 +47,16 @@ struct cn_engine_opts {
                           it always does, processors lose more than the larger batch gains */
     int lanes;     /* images in progress; each job may have one beyond it */
     size_t memory; /* bytes of models that may be resident; 0: no limit */
+    enum cn_dtype dtype;   /* of values, where the backend has a choice; CN_DTYPE_COUNT: its best */
+    int device;            /* which, of several */
+    bool first_choice;     /* take the algorithms that libraries propose, without timing them */
     struct cn_engine_hooks hooks;
 };
 
 #define CN_ENGINE_DEFAULTS                                                                         \
     {                                                                                              \
         .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false, .max_batch = 0, \
-        .mix_controls = false, .lanes = 8, .memory = 0                                             \
+        .mix_controls = false, .lanes = 8, .memory = 0, .dtype = CN_DTYPE_COUNT                    \
     }
 
 enum cn_engine_stage {
@@ -113,6 +117,7 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
 /* Jobs that are not over are dropped without a word. */
 void cn_engine_free(struct cn_engine *e);
 const char *cn_engine_backend(const struct cn_engine *e);
+const char *cn_engine_device(const struct cn_engine *e); /* for people; "" for the processor */
 const struct cn_engine_opts *cn_engine_options(const struct cn_engine *e); /* as they act */
 
 /* Adds every model in a directory of models: diffusers directories and .safetensors files. A model

@@ -562,9 +562,10 @@ static int advance(struct step *s, struct cn_err *err)
 {
     size_t latent = s->seats.lane[0]->job->latent;
     float *out = s->e->work, *kept = out + (size_t)s->b->rows * latent;
-    int rc = CN_OK;
+    int rc;
 
     cn_buffer_read(s->b->out, out);
+    rc = cn_backend_check(s->e->backend, err);
     for (int i = 0; i < s->seats.n && rc == CN_OK; i++) {
         struct cn_lane *l = s->seats.lane[i];
         float *eps = out + (size_t)s->seats.row[i][0] * latent;

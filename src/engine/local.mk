@@ -14,7 +14,10 @@ libcnengine_a_SOURCES = \
     %reldir%/residency.c \
     %reldir%/source.h %reldir%/source.c \
     %reldir%/turn.c
-# Everything that a program with an engine links, in order.
-CNENGINE_LIBS = libcnengine.a libcnmodel.a libcncheckpoint.a libcntext.a libcndiffusion.a \
-    libcnimage.a $(CNBACKEND_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(SPNG_LIBS) $(JPEG_LIBS) \
-    $(WEBP_LIBS) $(OPENMP_CFLAGS)
+# Everything that a program with an engine links, in order: what is above the backends, the backends
+# (CNBACKEND_LIBS, or others in their place), libraries.
+CNENGINE_ABOVE = libcnengine.a libcnmodel.a libcncheckpoint.a libcntext.a libcndiffusion.a \
+    libcnimage.a
+CNENGINE_BELOW = $(JANSSON_LIBS) $(ZLIB_LIBS) $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS) \
+    $(OPENMP_CFLAGS)
+CNENGINE_LIBS = $(CNENGINE_ABOVE) $(CNBACKEND_LIBS) $(CNENGINE_BELOW)

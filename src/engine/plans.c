@@ -247,8 +247,10 @@ int cn_plan_run_host(struct cn_engine *e, const struct cn_compiled *p, const voi
         cn_buffer_write(from, in);
         rc = cn_plan_run(p->plan, &from, &to, err);
     }
-    if (rc == CN_OK)
+    if (rc == CN_OK) {
         cn_buffer_read(to, out);
+        rc = cn_backend_check(e->backend, err);
+    }
     cn_buffer_free(from);
     cn_buffer_free(to);
     return rc;

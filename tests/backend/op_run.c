@@ -65,6 +65,13 @@ static const struct cn_node *reader(const struct cn_graph *g, cn_val v)
     return NULL;
 }
 
+static bool is_timestep(const struct cn_graph *g, cn_val v)
+{
+    const struct cn_node *r = reader(g, v);
+
+    return r != NULL && r->op == CN_OP_TIMESTEP;
+}
+
 static void fill_timesteps(float *x, size_t n, const char *name)
 {
     op_fill(x, n, name, 288.0);
@@ -94,7 +101,7 @@ void *op_data(const struct cn_graph *g, cn_val v)
         fill_ids(x, n, value->name, r != NULL ? cn_shape_of(g, r->in[1])->dim[0] : 1);
     else if (g->node[v].op == CN_OP_PARAM)
         fill_param(x, n, value);
-    else if (r != NULL && r->op == CN_OP_TIMESTEP)
+    else if (is_timestep(g, v))
         fill_timesteps(x, n, value->name);
     else
         op_fill(x, n, value->name, 1.0);
@@ -179,17 +186,50 @@ static void read_outputs(const struct cn_graph *g, struct cn_buffer **out, struc
     }
 }
 
+const char *const *op_backends(void)
+{
+#ifdef OP_BACKEND
+    static const char *const only[] = {OP_BACKEND, NULL};
+
+    return only;
+#else
+    return cn_backend_list();
+#endif
+}
+
+struct cn_backend_opts op_opts = {.winograd_ratio = 0.35, .dtype = CN_F32, .cache_dir = "",
+                                 .first_choice = true};
+
+/* Opening a device takes longer than most cases: it is kept for the next one of the same type. */
+static struct cn_backend *open_kept(const char *backend, const struct cn_graph *g)
+{
+    static struct cn_backend *kept;
+    static enum cn_dtype type;
+    struct cn_err err = CN_ERR_INIT;
+
+    if (kept != NULL && type == op_opts.dtype)
+        return kept;
+    cn_backend_close(kept);
+    kept = NULL;
+    must(cn_backend_open(backend, &op_opts, &kept, &err), &err, backend, g);
+    type = op_opts.dtype;
+    return kept;
+}
+
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret)
 {
-    struct cn_backend_opts opts = CN_BACKEND_DEFAULTS;
     struct cn_param_source source = op_source(g);
     struct cn_buffer *in[MAX_IO], *out[MAX_IO];
     struct cn_backend *b;
     struct cn_weights *w;
     struct cn_plan *p;
     struct cn_err err = CN_ERR_INIT;
+    bool device = strcmp(backend, "cuda") == 0;
 
-    must(cn_backend_open(backend, &opts, &b, &err), &err, backend, g);
+    if (device)
+        b = open_kept(backend, g);
+    else
+        must(cn_backend_open(backend, &op_opts, &b, &err), &err, backend, g);
     must(cn_weights_new(b, &source, &w, &err), &err, backend, g);
     must(cn_plan_compile(b, g, w, 0, &p, &err), &err, backend, g);
     new_buffers(b, g, g->input, g->n_inputs, in);
@@ -198,11 +238,13 @@ void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret
     write_inputs(g, in);
     must(cn_plan_run(p, in, out, &err), &err, backend, g);
     read_outputs(g, out, ret);
+    must(cn_backend_check(b, &err), &err, backend, g);
     free_buffers(in, g->n_inputs);
     free_buffers(out, g->n_outputs);
     cn_plan_free(p);
     cn_weights_free(w);
-    cn_backend_close(b);
+    if (!device)
+        cn_backend_close(b);
 }
 
 void op_result_release(struct op_result *r)
@@ -256,7 +298,7 @@ double op_flops(const struct cn_graph *g)
 void op_make_native(struct cn_graph *g)
 {
     for (int i = 0; i < g->n_inputs; i++)
-        if (g->value[g->input[i].val].dtype == CN_F32)
+        if (g->value[g->input[i].val].dtype == CN_F32 && !is_timestep(g, g->input[i].val))
             g->input[i].flags |= CN_IO_NATIVE;
     for (int i = 0; i < g->n_outputs; i++)
         g->output[i].flags |= CN_IO_NATIVE;

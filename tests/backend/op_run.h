@@ -28,8 +28,14 @@ void *op_data(const struct cn_graph *g, cn_val v) CN_MUST_USE;
 /* A source that makes the parameters that g declares. ctx of the result is g. */
 struct cn_param_source op_source(const struct cn_graph *g);
 
-/* Opens the backend, compiles, runs, closes. Twice on the same plan, first with zeroed inputs, so
- * that nothing may be left over from a run. */
+/* The backends that a test program is about: those of the build, or the one that it was compiled
+ * for (OP_BACKEND). NULL-terminated. */
+const char *const *op_backends(void);
+/* How op_run() opens a backend: the defaults, but F32. Tests may change it. */
+extern struct cn_backend_opts op_opts;
+
+/* Opens the backend (a device stays open for the next call), compiles, runs, closes. Twice on the
+ * same plan, first with zeroed inputs, so that nothing may be left over from a run. */
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret);
 void op_result_release(struct op_result *r);
 
@@ -39,7 +45,7 @@ double op_distance(const struct op_result *x, const struct op_result *y);
 /* Multiplications and additions of one run; for ops without any, elements written. */
 double op_flops(const struct cn_graph *g);
 
-/* Makes every input and output native; token ids always come from the host. */
+/* Makes every input and output native; token ids and timesteps always come from the host. */
 void op_make_native(struct cn_graph *g);
 
 /* Makes every intermediate value an output: nothing can fuse then. */

@@ -69,11 +69,12 @@ static struct op_result read_buffer(const struct cn_buffer *buf, const struct cn
 /* Calls check once per backend of this build. */
 static void each_backend(void (*check)(const char *backend))
 {
-    for (const char *const *name = cn_backend_list(); *name != NULL; name++)
+    for (const char *const *name = op_backends(); *name != NULL; name++)
         check(*name);
 }
 
-static const struct cn_backend_opts defaults = CN_BACKEND_DEFAULTS;
+static const struct cn_backend_opts defaults = {
+    .winograd_ratio = 0.35, .cache_dir = "", .first_choice = true};
 
 static cn_val conv3(struct cn_graph *g, cn_val x, const char *weight, int out)
 {

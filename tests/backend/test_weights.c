@@ -84,7 +84,7 @@ struct session {
 
 static void session_open(struct session *s, const char *backend, enum cn_dtype t)
 {
-    struct cn_backend_opts opts = CN_BACKEND_DEFAULTS;
+    struct cn_backend_opts opts = op_opts;
 
     file_init(&s->file, t);
     s->source = (struct cn_param_source){&s->file, file_get, file_done};
@@ -174,7 +174,7 @@ static void check_run(struct session *s, struct cn_graph *g)
 
 static void each_backend(void (*check)(const char *backend))
 {
-    for (const char *const *name = cn_backend_list(); *name != NULL; name++)
+    for (const char *const *name = op_backends(); *name != NULL; name++)
         check(*name);
 }
 

@@ -210,14 +210,21 @@ int main(int argc, char **argv)
     struct cn_engine *e;
     int i = 1;
 
+    opts.dtype = CN_F32;
+    opts.first_choice = true;
     for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2)
         if (strcmp(argv[i], "--backend") == 0)
             opts.backend = argv[i + 1];
+        else if (strcmp(argv[i], "--dtype") == 0)
+            opts.dtype = strcmp(argv[i + 1], "f16") == 0    ? CN_F16
+                         : strcmp(argv[i + 1], "bf16") == 0 ? CN_BF16
+                                                            : CN_F32;
         else
             min_psnr = atof(argv[i + 1]);
     if (argc < i + 2) {
         fprintf(stderr,
-                "usage: test_images [--backend NAME] [--min-psnr DB] MODELS CASE.json...\n");
+                "usage: test_images [--backend NAME] [--dtype f32|f16|bf16] [--min-psnr DB]\n"
+                "                   MODELS CASE.json...\n");
         return 2;
     }
     must(cn_engine_new(&opts, &e, &err), &err);

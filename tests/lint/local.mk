@@ -7,11 +7,15 @@ EXTRA_DIST += %reldir%/layers
 header_flags = -I. -I$(srcdir)/src -I$(srcdir) $(DEFS) $(CPPFLAGS) $(JANSSON_CFLAGS) \
     $(LIBUV_CFLAGS) $(MHD_CFLAGS) $(JPEG_CFLAGS) $(SPNG_CFLAGS) $(WEBP_CFLAGS) $(CN_SAN)
 header_cc = $(CC) -std=gnu11 $(header_flags) $(CN_OPT) $(CN_WARN)
+if CN_CUDA_STANDIN
+header_cuda = $(CUDA_CFLAGS)
+endif
 header_cxx = $(CC) -x c++ -std=c++17 -fno-exceptions -fno-rtti -Wall -Wextra $(header_flags)
 
 check-layers check-style:
 	$(srcdir)/tests/lint/$@
 check-headers: config.h
 	srcdir='$(srcdir)' CN_HEADER_CC='$(header_cc)' CN_HEADER_CXX='$(header_cxx)' \
+	CN_HEADER_CUDA='$(header_cuda)' \
 	    $(srcdir)/tests/lint/$@
 .PHONY: check-layers check-headers check-style

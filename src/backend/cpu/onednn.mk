@@ -12,7 +12,8 @@ libcnonednn_a_SOURCES = \
     %reldir%/simd.h
 EXTRA_DIST += %reldir%/onednn.mk
 if HAVE_ONEDNN
-CNBACKEND_LIBS = libcnbackend.a libcnonednn.a libcntensor.a libcnkref.a libcnbase.a $(DNNL_LIBS)
+CNCPU_LIBS = libcnonednn.a libcnreference.a libcntensor.a libcnkref.a libcnbase.a $(DNNL_LIBS)
 else
-CNBACKEND_LIBS = libcnbackend.a libcntensor.a libcnkref.a libcnbase.a
+CNCPU_LIBS = libcnreference.a libcntensor.a libcnkref.a libcnbase.a
 endif
+CNBACKEND_LIBS = libcnbackend.a libcnlist.a $(CNCPU_LIBS)

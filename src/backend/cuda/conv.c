@@ -1,0 +1,309 @@
+/* Convolutions and linear layers.
+ *
+ * A convolution is one cuDNN plan, channels last. Its epilogue is offered in the one order for
+ * which cuDNN 9 has precompiled engines on sm_80 to sm_90: convolution, + residual, + bias; with
+ * the bias first, only engines that are compiled at run time take it. What no engine takes fused
+ * runs as a plain convolution and a kernel behind it. A 1x1 convolution is a linear layer: the
+ * bytes are the same. Activations are a kernel of their own: behind a convolution they occur in
+ * the hint encoder only, elsewhere group norm has them. */
+#include "base/base.h"
+#include "backend/cuda/cuda_priv.h"
+#include "kernels/cnk.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* size[] of a convolution's step */
+enum { SEPARATE /* epilogue by a kernel */, HAS_RESIDUAL, HAS_BIAS };
+
+enum { UID_X = 1, UID_W, UID_Y, UID_RESIDUAL, UID_BIAS, UID_CONV, UID_SUM };
+
+/* y = act(x + bias + residual), in place or not; bias F32. */
+static int epilogue(struct cuda_plan *p, const struct cuda_step *s, void *y, const float *bias,
+                    const void *residual, cudaStream_t stream, struct cn_err *err)
+{
+    const struct cn_shape *o = &p->g->value[s->val].shape;
+    int c = (int)(o->rank == 4 ? o->dim[1] : o->dim[o->rank - 1]);
+    struct cnk_bias_act a = {.rows = (size_t)cn_shape_elements(o) / (size_t)c,
+                             .c = c,
+                             .alpha = 1.0f,
+                             .act = (enum cnk_act)s->node.attr.act};
+
+    if (bias == NULL && residual == NULL && a.act == CNK_NONE)
+        return CN_OK;
+    return cuda_check(p->b,
+                      (cudaError_t)cnk_bias_act(cuda_kernel_type(p->b->type), y, y, bias, residual,
+                                                &a, stream),
+                      "launch an epilogue", err);
+}
+
+static const void *residual_of(const struct cuda_plan *p, const struct cuda_step *s)
+{
+    return s->in[3] >= 0 ? cuda_address(p, s->in[3]) : NULL;
+}
+
+static void *scratch_of(const struct cuda_plan *p, const struct cuda_step *s)
+{
+    return s->scratch >= 0 ? cuda_address(p, s->scratch) : NULL;
+}
+
+/* ---- linear layers ---- */
+
+static int run_linear(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                      struct cn_err *err)
+{
+    void *y = cuda_address(p, s->out);
+    int rc = cuda_gemm_run(p, s->gemm[0], 1.0f, cuda_address(p, s->in[0]), s->param[0],
+                           residual_of(p, s), y, scratch_of(p, s), stream, err);
+
+    return rc < 0 ? rc : epilogue(p, s, y, NULL, NULL, stream, err);
+}
+
+/* y [rows, out] = x [rows, k] w^T; weight and bias stand in the node. */
+static int init_product(struct cuda_plan *p, struct cuda_step *s, int64_t rows, int64_t k,
+                        int64_t out, struct cn_err *err)
+{
+    struct cuda_gemm_size z = {.rows = rows, .k = k, .out = out, .batch = 1, .ld_x = k,
+                               .ld_w = k, .ld_y = out, .in = p->b->type, .result = p->b->type,
+                               .residual = s->in[3] >= 0};
+    int rc = cuda_param(p->w, p->g, s->node.in[1], CUDA_VALUES, &s->param[0], err);
+
+    if (rc == CN_OK && s->node.in[2] >= 0)
+        rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_VALUES, &z.bias, err);
+    if (rc == CN_OK)
+        rc = cuda_gemm_new(p, &z, &s->gemm[0], err);
+    if (rc < 0)
+        return rc;
+    s->run = run_linear;
+    if (s->gemm[0]->workspace > 0)
+        s->scratch = cuda_tensor_new(p, s->gemm[0]->workspace);
+    return CN_OK;
+}
+
+int cuda_linear_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
+{
+    const struct cn_shape *o = &p->g->value[s->val].shape;
+    int64_t out = o->dim[o->rank - 1], k = p->g->value[s->node.in[1]].shape.dim[1];
+    int64_t rows = cn_shape_elements(o) / out;
+
+    snprintf(s->label, sizeof(s->label), "gemm %lldx%lldx%lld", (long long)rows, (long long)k,
+             (long long)out);
+    return init_product(p, s, rows, k, out, err);
+}
+
+/* ---- convolutions ---- */
+
+struct problem {
+    int64_t x[4], w[4], y[4]; /* logical dimensions, as cuDNN counts them */
+    int64_t pad[2], stride[2];
+    bool residual, bias;
+};
+
+static cudnnBackendDescriptor_t channels_last(struct cuda_dnn_build *d, int64_t uid,
+                                              cudnnDataType_t t, const int64_t dim[4], int flags)
+{
+    int64_t stride[4] = {dim[1] * dim[2] * dim[3], 1, dim[3] * dim[1], dim[1]};
+
+    return cuda_dnn_tensor(d, uid, t, dim, stride, flags);
+}
+
+static cudnnBackendDescriptor_t convolution(struct cuda_dnn_build *d, const struct problem *z)
+{
+    cudnnBackendDescriptor_t c = cuda_dnn_new(d, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+    cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    int64_t rank = 2, one[2] = {1, 1};
+
+    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &rank);
+    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute);
+    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
+    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, z->pad);
+    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, z->pad);
+    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, one);
+    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, z->stride);
+    cuda_dnn_finalize(d, c, "describe a convolution");
+    return c;
+}
+
+static void add_convolution(struct cuda_dnn_build *d, const struct problem *z,
+                            cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t w,
+                            cudnnBackendDescriptor_t y)
+{
+    cudnnBackendDescriptor_t c = convolution(d, z), o;
+    float one = 1.0f, zero = 0.0f;
+
+    o = cuda_dnn_new(d, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                 1, &x);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                 1, &w);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                 1, &y);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &c);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero);
+    cuda_dnn_finalize(d, o, "join a convolution");
+    d->op[d->n_ops++] = o;
+}
+
+static void add_sum(struct cuda_dnn_build *d, cudnnBackendDescriptor_t x,
+                    cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y)
+{
+    cudnnBackendDescriptor_t p = cuda_dnn_new(d, CUDNN_BACKEND_POINTWISE_DESCRIPTOR), o;
+    cudnnPointwiseMode_t mode = CUDNN_POINTWISE_ADD;
+    cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+
+    cuda_dnn_set(d, p, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
+    cuda_dnn_set(d, p, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &compute);
+    cuda_dnn_finalize(d, p, "describe a sum");
+    o = cuda_dnn_new(d, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                 1, &p);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &x);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &b);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &y);
+    cuda_dnn_finalize(d, o, "join a sum");
+    d->op[d->n_ops++] = o;
+}
+
+/* x * w [+ residual] [+ bias], with F32 between the operations. */
+static void build(struct cuda_dnn_build *d, const struct problem *z)
+{
+    cudnnDataType_t t = cuda_dnn_type(d->b->type);
+    int64_t bias_dim[4] = {1, z->y[1], 1, 1};
+    cudnnBackendDescriptor_t x = channels_last(d, UID_X, t, z->x, 0);
+    cudnnBackendDescriptor_t w = channels_last(d, UID_W, t, z->w, 0);
+    cudnnBackendDescriptor_t y = channels_last(d, UID_Y, t, z->y, 0), at = y, next;
+
+    if (z->residual || z->bias)
+        at = channels_last(d, UID_CONV, CUDNN_DATA_FLOAT, z->y, CUDA_DNN_VIRTUAL);
+    add_convolution(d, z, x, w, at);
+    if (z->residual) {
+        next = z->bias ? channels_last(d, UID_SUM, CUDNN_DATA_FLOAT, z->y, CUDA_DNN_VIRTUAL) : y;
+        add_sum(d, at, channels_last(d, UID_RESIDUAL, t, z->y, 0), next);
+        at = next;
+    }
+    if (z->bias)
+        add_sum(d, at, channels_last(d, UID_BIAS, t, bias_dim, 0), y);
+}
+
+static size_t bytes_of(const struct cuda_plan *p, const int64_t dim[4])
+{
+    return (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * cn_dtype_size(p->b->type);
+}
+
+static int choose(struct cuda_plan *p, const struct problem *z, struct cuda_dnn **ret,
+                  struct cn_err *err)
+{
+    struct cuda_dnn_build d = {.b = p->b, .q = p->q, .err = err};
+    struct cuda_dnn_io io[5] = {{.uid = UID_X, .bytes = bytes_of(p, z->x)},
+                                {.uid = UID_W, .bytes = bytes_of(p, z->w)},
+                                {.uid = UID_Y, .bytes = bytes_of(p, z->y)}};
+    int n = 3;
+    char key[CUDA_KEY];
+
+    if (z->residual)
+        io[n++] = (struct cuda_dnn_io){.uid = UID_RESIDUAL, .bytes = bytes_of(p, z->y)};
+    if (z->bias)
+        io[n++] = (struct cuda_dnn_io){
+            .uid = UID_BIAS, .bytes = (size_t)z->y[1] * cn_dtype_size(p->b->type)};
+    snprintf(key, sizeof(key),
+             "conv %s x %lld %lld %lld %lld w %lld %lldx%lld y %lldx%lld pad %lld %lld stride "
+             "%lld%s%s",
+             cn_dtype_name(p->b->type), (long long)z->x[0], (long long)z->x[1],
+             (long long)z->x[2], (long long)z->x[3], (long long)z->w[0], (long long)z->w[2],
+             (long long)z->w[3], (long long)z->y[2], (long long)z->y[3], (long long)z->pad[0],
+             (long long)z->pad[1], (long long)z->stride[0], z->residual ? " residual" : "",
+             z->bias ? " bias" : "");
+    build(&d, z);
+    cuda_dnn_choose(&d, key, io, n, ret);
+    cuda_dnn_release(&d);
+    return d.rc;
+}
+
+static int run_conv(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                    struct cn_err *err)
+{
+    void *y = cuda_address(p, s->out), *data[5] = {cuda_address(p, s->in[0]),
+                                                   (void *)(uintptr_t)s->param[0], y};
+    bool separate = s->size[SEPARATE] != 0;
+    const void *residual = residual_of(p, s);
+    int n = 3, rc;
+
+    if (!separate && residual != NULL)
+        data[n++] = (void *)(uintptr_t)residual;
+    if (!separate && s->size[HAS_BIAS])
+        data[n++] = (void *)(uintptr_t)s->param[1];
+    rc = cuda_dnn_run(p->q, s->dnn, data, scratch_of(p, s), stream, err);
+    if (rc < 0)
+        return rc;
+    return epilogue(p, s, y, separate ? s->param[1] : NULL, separate ? residual : NULL, stream,
+                    err);
+}
+
+/* cuDNN pads both sides alike: other paddings become the larger one, and the filter gets zeros
+ * where it must not see what the padding adds. */
+static int load_filter(struct cuda_plan *p, struct cuda_step *s, struct problem *z,
+                       struct cn_err *err)
+{
+    const struct cn_conv *c = &s->node.attr.conv;
+    int margin[4];
+
+    for (int i = 0; i < 4; i++) {
+        z->pad[i % 2] = CN_MAX(c->pad[i % 2], c->pad[i % 2 + 2]);
+        margin[i] = (int)z->pad[i % 2] - c->pad[i];
+        z->w[2 + i % 2] += margin[i];
+    }
+    if (margin[0] + margin[1] + margin[2] + margin[3] == 0)
+        return cuda_param(p->w, p->g, s->node.in[1], CUDA_FILTER, &s->param[0], err);
+    return cuda_param_framed(p->w, p->g, s->node.in[1], margin, &s->param[0], err);
+}
+
+/* Fused, or in two parts when no engine takes it fused. */
+static int choose_form(struct cuda_plan *p, struct cuda_step *s, struct problem *z,
+                       struct cn_err *err)
+{
+    struct cn_err why = CN_ERR_INIT;
+    int rc = choose(p, z, &s->dnn, &why);
+
+    s->size[HAS_BIAS] = z->bias;
+    if (rc == CN_OK && z->bias)
+        return cuda_param(p->w, p->g, s->node.in[2], CUDA_VALUES, &s->param[1], err);
+    if (rc == CN_OK)
+        return CN_OK;
+    if (rc == CN_EDEVICE || rc == CN_EDEVMEM || (!z->bias && !z->residual))
+        return cn_fail(err, rc == CN_ENOTFOUND ? CN_EINTERNAL : rc, "%s", why.msg);
+    s->size[SEPARATE] = 1;
+    if (z->bias && (rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_FLOATS, &s->param[1], err)) < 0)
+        return rc;
+    z->bias = z->residual = false;
+    rc = choose(p, z, &s->dnn, err);
+    return rc == CN_ENOTFOUND ? CN_EINTERNAL : rc;
+}
+
+int cuda_conv_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
+{
+    const struct cn_conv *c = &s->node.attr.conv;
+    const struct cn_shape *x = &p->g->value[s->node.in[0]].shape;
+    const struct cn_shape *y = &p->g->value[s->val].shape;
+    struct problem z = {.w = {c->out, x->dim[1], c->k, c->k},
+                        .stride = {c->stride, c->stride},
+                        .residual = s->in[3] >= 0,
+                        .bias = s->node.in[2] >= 0};
+    int rc;
+
+    snprintf(s->label, sizeof(s->label), "conv %dx%d%s %lld-%d @%lldx%lld", c->k, c->k,
+             c->stride > 1 ? " down" : "", (long long)x->dim[1], c->out, (long long)y->dim[2],
+             (long long)y->dim[3]);
+    if (c->k == 1 && c->stride == 1 && c->pad[0] + c->pad[1] + c->pad[2] + c->pad[3] == 0)
+        return init_product(p, s, x->dim[0] * x->dim[2] * x->dim[3], x->dim[1], c->out, err);
+    memcpy(z.x, x->dim, sizeof(z.x));
+    memcpy(z.y, y->dim, sizeof(z.y));
+    if ((rc = load_filter(p, s, &z, err)) < 0 || (rc = choose_form(p, s, &z, err)) < 0)
+        return rc;
+    s->run = run_conv;
+    if (s->dnn->workspace > 0)
+        s->scratch = cuda_tensor_new(p, s->dnn->workspace);
+    return CN_OK;
+}

@@ -1,0 +1,148 @@
+/* The CUDA backend: opening a device, and the table of its functions. */
+#include "base/base.h"
+#include "backend/cuda/cuda_priv.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the plans' cuDNN descriptors and cached choices cost is host memory. */
+static size_t backend_bytes(const struct cn_backend *base)
+{
+    const struct cuda_backend *b = (const struct cuda_backend *)base;
+    size_t bytes = b->pool.kept;
+
+    for (int i = 0; i < CUDA_QUEUES; i++)
+        bytes += b->queue[i].arena_bytes;
+    return bytes;
+}
+
+static void backend_close(struct cn_backend *base)
+{
+    struct cuda_backend *b = (struct cuda_backend *)base;
+
+    for (size_t i = 0; i < b->dnn.count; i++)
+        cuda_dnn_free(b->dnn.item[i].value);
+    cn_strmap_release(&b->dnn);
+    for (int i = 0; i < CUDA_QUEUES; i++)
+        cuda_queue_close(&b->queue[i]);
+    if (b->blas != NULL)
+        (void)cublasLtDestroy(b->blas);
+    for (int i = 0; i < 2; i++)
+        if (b->time[i] != NULL)
+            (void)cudaEventDestroy(b->time[i]);
+    cuda_pool_trim(b);
+    free(b->pool.idle);
+    cuda_tune_close(b);
+    pthread_mutex_destroy(&b->late_lock);
+    free(b);
+}
+
+/* CN_ENOTFOUND when no device answers: "auto" then takes the processor. */
+static int find_device(struct cuda_backend *b, struct cn_err *err)
+{
+    int n = 0;
+    cudaError_t e = cudaGetDeviceCount(&n);
+
+    if (e != cudaSuccess) {
+        (void)cudaGetLastError();
+        return cn_fail(err, CN_ENOTFOUND, "no CUDA device answers: %s", cudaGetErrorString(e));
+    }
+    if (n == 0)
+        return cn_fail(err, CN_ENOTFOUND, "there is no CUDA device");
+    return cuda_check(b, cudaSetDevice(b->device), "use the device", err);
+}
+
+static int describe(struct cuda_backend *b, struct cn_err *err)
+{
+    struct cudaDeviceProp prop;
+    int runtime = 0, driver = 0;
+    int rc = cuda_check(b, cudaGetDeviceProperties(&prop, b->device), "ask what the device is",
+                        err);
+
+    if (rc < 0 ||
+        (rc = cuda_check(b, cudaRuntimeGetVersion(&runtime), "ask for versions", err)) < 0 ||
+        (rc = cuda_check(b, cudaDriverGetVersion(&driver), "ask for versions", err)) < 0)
+        return rc;
+    if (prop.major < 8)
+        return cn_fail(err, CN_ENOTFOUND,
+                       "device \"%s\" has compute capability %d.%d, at least 8.0 is needed",
+                       prop.name, prop.major, prop.minor);
+    snprintf(b->about, sizeof(b->about), "%s sm_%d%d, CUDA %d, driver %d, cuDNN %zu, cuBLASLt %zu",
+             prop.name, prop.major, prop.minor, runtime, driver, cudnnGetVersion(),
+             cublasLtGetVersion());
+    return CN_OK;
+}
+
+static int open_device(struct cuda_backend *b, struct cn_err *err)
+{
+    int rc = find_device(b, err);
+
+    if (rc == CN_OK)
+        rc = describe(b, err);
+    for (int i = 0; i < 2 && rc == CN_OK; i++)
+        rc = cuda_check(b, cudaEventCreate(&b->time[i]), "make an event", err);
+    if (rc == CN_OK)
+        rc = cuda_check_blas(b, cublasLtCreate(&b->blas), "open cuBLASLt", err);
+    for (int i = 0; i < CUDA_QUEUES && rc == CN_OK; i++)
+        rc = cuda_queue_open(b, i, err);
+    return rc;
+}
+
+static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **ret,
+                        struct cn_err *err)
+{
+    struct cuda_backend *b = cn_xcalloc(1, sizeof(*b));
+    int rc;
+
+    b->base.ops = &cn_backend_cuda;
+    b->opts = *opts;
+    b->type = opts->dtype == CN_DTYPE_COUNT ? CN_F16 : opts->dtype;
+    atomic_init(&b->lost, false);
+    pthread_mutex_init(&b->late_lock, NULL);
+    cn_strmap_init(&b->dnn);
+    rc = open_device(b, err);
+    if (rc < 0) {
+        cn_strmap_init(&b->choice);
+        backend_close(&b->base);
+        return rc;
+    }
+    cuda_tune_open(b);
+    *ret = &b->base;
+    return CN_OK;
+}
+
+static const char *backend_about(const struct cn_backend *b)
+{
+    return ((const struct cuda_backend *)b)->about;
+}
+
+static int backend_check(struct cn_backend *b, struct cn_err *err)
+{
+    return cuda_ready((struct cuda_backend *)b, err);
+}
+
+const struct cn_backend_ops cn_backend_cuda = {
+    .name = "cuda",
+    .open = backend_open,
+    .close = backend_close,
+    .about = backend_about,
+    .check = backend_check,
+    .bytes = backend_bytes,
+    .weights_new = cuda_weights_new,
+    .weights_free = cuda_weights_free,
+    .weights_bytes = cuda_weights_bytes,
+    .compile = cuda_plan_compile,
+    .plan_free = cuda_plan_free,
+    .run = cuda_plan_run,
+    .arena_bytes = cuda_plan_arena_bytes,
+    .profile = cuda_plan_profile,
+    .buffer_new = cuda_buffer_new,
+    .buffer_free = cuda_buffer_free,
+    .buffer_write = cuda_buffer_write,
+    .buffer_read = cuda_buffer_read,
+    .buffer_zero = cuda_buffer_zero,
+    .buffer_copy_rows = cuda_buffer_copy_rows,
+    .buffer_bytes = cuda_buffer_bytes,
+};

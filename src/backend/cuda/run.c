@@ -1,0 +1,263 @@
+/* Running plans.
+ *
+ * The first run with a set of buffers enqueues step by step. The second one with the same buffers
+ * is captured: a step of a network is about a thousand kernels, and a thousand launches from the
+ * host take as long as the kernels. From then on a run is one launch of that graph. Plans keep a
+ * few graphs, because a batch has few sets of buffers: the pool gives a new job the addresses of
+ * the one that ended. What changes from step to step (times, weights of rows, text, the latent
+ * itself) is content of these buffers, so a batch may change its members without a new capture.
+ *
+ * Inside a run nothing is allocated and the host waits for nothing. */
+#include "base/base.h"
+#include "backend/cuda/cuda_priv.h"
+#include "base/buf.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void *cuda_address(const struct cuda_plan *p, int tensor)
+{
+    const struct cuda_tensor *t = &p->tensor[tensor];
+
+    switch (t->place) {
+    case CUDA_INPUT:
+        return p->address[t->index];
+    case CUDA_OUTPUT:
+        return p->address[p->g->n_inputs + t->index];
+    default:
+        return p->q->arena + t->offset;
+    }
+}
+
+static int enqueue(struct cuda_plan *p, cudaStream_t stream, struct cn_err *err)
+{
+    for (int i = 0; i < p->n_steps; i++) {
+        int rc = p->step[i].run(p, &p->step[i], stream, err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return CN_OK;
+}
+
+/* ---- graphs ---- */
+
+static size_t n_addresses(const struct cuda_plan *p)
+{
+    return (size_t)(p->g->n_inputs + p->g->n_outputs);
+}
+
+static void drop(struct cuda_graph *g)
+{
+    if (g->exec != NULL)
+        (void)cudaGraphExecDestroy(g->exec); /* when its last launch has run */
+    g->exec = NULL;
+}
+
+void cuda_plan_drop_graphs(struct cuda_plan *p)
+{
+    for (int i = 0; i < CUDA_GRAPHS; i++)
+        drop(&p->graph[i]);
+}
+
+/* The slot for this run's buffers; *ret_new: it was not known, and now is. */
+static struct cuda_graph *find_graph(struct cuda_plan *p, bool *ret_new)
+{
+    struct cuda_graph *oldest = &p->graph[0];
+    size_t bytes = n_addresses(p) * sizeof(*p->address);
+
+    *ret_new = false;
+    for (int i = 0; i < CUDA_GRAPHS; i++) {
+        struct cuda_graph *g = &p->graph[i];
+
+        if (g->address != NULL && g->arena_age == p->q->arena_age &&
+            memcmp(g->address, p->address, bytes) == 0)
+            return g;
+        if (g->address == NULL || (oldest->address != NULL && g->used < oldest->used))
+            oldest = g;
+    }
+    drop(oldest);
+    if (oldest->address == NULL)
+        oldest->address = cn_xcalloc(n_addresses(p) + 1, sizeof(*oldest->address));
+    memcpy(oldest->address, p->address, bytes);
+    oldest->arena_age = p->q->arena_age;
+    *ret_new = true;
+    return oldest;
+}
+
+/* Records the steps on the stream that is there for this alone. A capture that was begun is always
+ * ended. */
+static int record(struct cuda_plan *p, cudaGraph_t *ret, struct cn_err *err)
+{
+    struct cuda_queue *q = p->q;
+    cudaError_t e;
+    int rc = cuda_check(p->b,
+                        cudaStreamBeginCapture(q->recorder, cudaStreamCaptureModeThreadLocal),
+                        "begin a capture", err);
+
+    if (rc < 0)
+        return rc;
+    rc = enqueue(p, q->recorder, err);
+    e = cudaStreamEndCapture(q->recorder, ret);
+    return rc < 0 ? rc : cuda_check(p->b, e, "end a capture", err);
+}
+
+static int capture(struct cuda_plan *p, struct cuda_graph *g, struct cn_err *err)
+{
+    cudaGraph_t graph = NULL;
+    int rc = record(p, &graph, err);
+
+    if (rc == CN_OK)
+        rc = cuda_check(p->b, cudaGraphInstantiate(&g->exec, graph, 0), "instantiate a graph",
+                        err);
+    if (rc < 0)
+        g->exec = NULL;
+    if (graph != NULL)
+        (void)cudaGraphDestroy(graph);
+    return rc;
+}
+
+static int launch(struct cuda_plan *p, struct cn_err *err)
+{
+    bool fresh;
+    struct cuda_graph *g = find_graph(p, &fresh);
+    struct cn_err why = CN_ERR_INIT;
+    int rc;
+
+    g->used = ++p->clock;
+    if (!fresh && g->exec == NULL && !p->not_captured) {
+        rc = capture(p, g, &why);
+        if (rc == CN_EDEVICE)
+            return cn_fail(err, rc, "%s", why.msg);
+        /* A graph only saves time: without it, step by step; without memory, this time. */
+        p->not_captured = rc < 0 && rc != CN_EDEVMEM;
+    }
+    if (g->exec == NULL)
+        return enqueue(p, p->q->stream, err);
+    return cuda_check(p->b, cudaGraphLaunch(g->exec, p->q->stream), "launch a graph", err);
+}
+
+/* ---- profile ---- */
+
+static int enqueue_timed(struct cuda_plan *p, struct cn_err *err)
+{
+    cudaStream_t stream = p->q->stream;
+    int rc = cuda_check(p->b, cudaEventRecord(p->event[0], stream), "record an event", err);
+
+    for (int i = 0; i < p->n_steps && rc == CN_OK; i++) {
+        rc = p->step[i].run(p, &p->step[i], stream, err);
+        if (rc == CN_OK)
+            rc = cuda_check(p->b, cudaEventRecord(p->event[i + 1], stream), "record an event",
+                            err);
+    }
+    if (rc == CN_OK)
+        rc = cuda_queue_wait(p->q, err);
+    for (int i = 0; i < p->n_steps && rc == CN_OK; i++) {
+        float ms = 0;
+
+        rc = cuda_check(p->b, cudaEventElapsedTime(&ms, p->event[i], p->event[i + 1]),
+                        "time a step", err);
+        p->step[i].ms += ms;
+        p->step[i].runs++;
+    }
+    return rc;
+}
+
+/* Sums the steps that have the same label. */
+char *cuda_plan_profile(const struct cn_plan *base)
+{
+    const struct cuda_plan *p = (const struct cuda_plan *)base;
+    double total = 0;
+    struct cn_buf b;
+    size_t len;
+
+    cn_buf_init(&b, 1u << 20);
+    if (p->not_captured)
+        cn_buf_adds(&b, "this plan cannot be captured\n", NULL);
+    for (int i = 0; i < p->n_steps; i++)
+        total += p->step[i].ms;
+    for (int i = 0; i < p->n_steps && p->step[0].runs > 0; i++) {
+        double ms = 0;
+        int count = 0, first = i;
+
+        for (int k = 0; k < p->n_steps; k++)
+            if (strcmp(p->step[k].label, p->step[i].label) == 0) {
+                first = CN_MIN(first, k);
+                ms += p->step[k].ms;
+                count++;
+            }
+        if (first == i)
+            cn_buf_printf(&b, NULL, "%-28s %5d steps %10.3f ms per run %5.1f %%\n",
+                          p->step[i].label, count, ms / p->step[i].runs,
+                          100 * ms / CN_MAX(total, 1e-9));
+    }
+    cn_buf_adds(&b, "", NULL);
+    return (char *)cn_buf_steal(&b, &len);
+}
+
+/* ---- a run ---- */
+
+/* The kernel would make zeros of what is not in the table. */
+static int check_ids(const struct cuda_plan *p, struct cn_buffer *const *in, struct cn_err *err)
+{
+    for (int i = 0; i < p->g->n_inputs; i++) {
+        const struct cuda_buffer *buf = (const struct cuda_buffer *)in[i];
+
+        if (buf->type != CN_I32)
+            continue;
+        for (int k = 0; k < p->g->count; k++) {
+            const struct cn_node *n = &p->g->node[k];
+
+            if (n->op == CN_OP_EMBED && n->in[0] == p->g->input[i].val &&
+                (buf->id_min < 0 || buf->id_max >= p->g->value[n->in[1]].shape.dim[0]))
+                return cn_fail(err, CN_EINVAL, "token ids from %d to %d: the table has %lld",
+                               (int)buf->id_min, (int)buf->id_max,
+                               (long long)p->g->value[n->in[1]].shape.dim[0]);
+        }
+    }
+    return CN_OK;
+}
+
+/* Notes the buffers' addresses; the queue gets them. */
+static int bind(struct cuda_plan *p, struct cn_buffer *const *list, const struct cn_io *io, int n,
+                void **address, struct cn_err *err)
+{
+    for (int i = 0; i < n; i++) {
+        struct cuda_buffer *buf = (struct cuda_buffer *)list[i];
+        int rc = cuda_buffer_take(buf, p->q, err);
+
+        if (rc < 0)
+            return rc;
+        CN_ASSERT(cn_shape_equal(&buf->shape, &p->g->value[io[i].val].shape));
+        CN_ASSERT(buf->native == ((io[i].flags & CN_IO_NATIVE) &&
+                                  p->g->value[io[i].val].dtype == CN_F32));
+        address[i] = buf->data;
+    }
+    return CN_OK;
+}
+
+int cuda_plan_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
+                  struct cn_err *err)
+{
+    struct cuda_plan *p = (struct cuda_plan *)base;
+    int rc = cuda_ready(p->b, err);
+
+    if (rc == CN_OK)
+        rc = check_ids(p, in, err);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&p->q->lock);
+    rc = bind(p, in, p->g->input, p->g->n_inputs, p->address, err);
+    if (rc == CN_OK)
+        rc = bind(p, out, p->g->output, p->g->n_outputs, p->address + p->g->n_inputs, err);
+    if (rc == CN_OK)
+        rc = p->b->opts.profile ? enqueue_timed(p, err) : launch(p, err);
+    pthread_mutex_unlock(&p->q->lock);
+    return rc;
+}
+
+size_t cuda_plan_arena_bytes(const struct cn_plan *p)
+{
+    return ((const struct cuda_plan *)p)->arena_bytes;
+}
