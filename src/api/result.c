@@ -157,7 +157,8 @@ int cn_result_job(const struct cn_job *job, struct cn_buf *out, struct cn_err *e
     return cn_result_write(&r, out, err);
 }
 
-static json_t *model_json(const struct cn_model_info *m, bool is_default)
+static json_t *model_json(const struct cn_model_info *m, const struct cn_model_view *v,
+                          bool is_default)
 {
     json_t *o = json_pack("{ss ss ss}", "name", m->name, "kind", cn_enum_model_kind.name[m->kind],
                           "family", m->family);
@@ -180,6 +181,11 @@ static json_t *model_json(const struct cn_model_info *m, bool is_default)
         cn_json_set(&o, "parameters", json_integer((json_int_t)m->parameters));
     if (m->bytes != 0)
         cn_json_set(&o, "bytes", json_integer((json_int_t)m->bytes));
+    cn_json_set(&o, "state",
+                json_string(cn_enum_residence.name[m->broken[0] ? CN_MODEL_BROKEN : v->state]));
+    cn_json_set(&o, "workers", json_integer(v->workers));
+    if (v->bytes != 0)
+        cn_json_set(&o, "resident_bytes", json_integer((json_int_t)v->bytes));
     return o;
 }
 
@@ -190,13 +196,17 @@ static int put_list(struct cn_buf *out, const char *name, json_t *list, struct c
     return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
 }
 
-int cn_result_models(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err)
+int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_err *err)
 {
+    const struct cn_catalog *c = cn_dispatch_catalog(d);
     const struct cn_model_info *preset = cn_catalog_default(c);
     json_t *list = json_array();
 
-    for (int i = 0; i < c->n; i++)
-        cn_json_add(&list, model_json(&c->model[i], &c->model[i] == preset));
+    for (int i = 0; i < c->n; i++) {
+        struct cn_model_view v = cn_dispatch_model(d, c->model[i].name);
+
+        cn_json_add(&list, model_json(&c->model[i], &v, &c->model[i] == preset));
+    }
     return put_list(out, "models", list, err);
 }
 

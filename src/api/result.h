@@ -41,7 +41,7 @@ int cn_result_view(const struct cn_job_view *v, const struct cn_problem *error, 
 int cn_result_event(const struct cn_job_event *e, const char *job_id,
                     const struct cn_problem *error, struct cn_buf *out, struct cn_err *err);
 
-int cn_result_models(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err);
+int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_err *err);
 int cn_result_samplers(struct cn_buf *out, struct cn_err *err);
 int cn_result_annotators(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err);
 

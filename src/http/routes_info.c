@@ -27,7 +27,7 @@ enum MHD_Result cn_info_models(struct cn_request *q)
     if (!cn_dispatch_known(d))
         return cn_reply_fault(q, CN_FAULT_NOT_READY, "no worker has told its models yet", NULL);
     cn_buf_init(&b, INFO_MAX);
-    return reply_json(q, cn_result_models(cn_dispatch_catalog(d), &b, &err), &b, &err);
+    return reply_json(q, cn_result_models(d, &b, &err), &b, &err);
 }
 
 enum MHD_Result cn_info_samplers(struct cn_request *q)

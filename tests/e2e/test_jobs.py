@@ -310,6 +310,11 @@ class Jobs(Case):
         for action in ("load", "unload", "unload", "load"):
             r = self.d.request("POST", "/v1/models/photo/" + action)
             self.assertEqual((r.status, r.body), (204, b""), r.body)
+            models = json.loads(self.d.get("/v1/models").body)["models"]
+            photo = [m for m in models if m["name"] == "photo"][0]
+            self.assertEqual((photo["state"], photo["workers"]),
+                             (action + "ed", int(action == "load")))
+            self.assertEqual("resident_bytes" in photo, action == "load")
         self.problem(self.d.request("POST", "/v1/models/nope/load"), 404, "not-found")
 
     def test_readyz_lists_everything(self):
