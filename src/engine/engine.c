@@ -19,11 +19,10 @@ static bool is_gpu(const struct cn_engine *e)
     return strcmp(cn_backend_name(e->backend), "cuda") == 0;
 }
 
-/* On two cores 2 is best, though 1 to 8 differ little (docs/SPEED.md); a GPU has room for more. */
-static int best_batch(const struct cn_engine *e)
-{
-    return is_gpu(e) ? CN_ENGINE_MAX_BATCH : 2;
-}
+/* On processors, of a step's images together: small ones leave cores waiting for each other, which
+ * a larger batch cures; large ones do not, and would only make everybody's steps longer. Measured
+ * on two cores: docs/SPEED.md. */
+enum { BEST_PIXELS = 8 * 128 * 128 };
 
 static int round_batch(int n)
 {
@@ -75,7 +74,15 @@ void cn_engine_free(struct cn_engine *e)
 
 void cn_engine_set_max_batch(struct cn_engine *e, int n)
 {
-    e->opts.max_batch = round_batch(n > 0 ? n : best_batch(e));
+    e->opts.max_batch = round_batch(n > 0 ? n : CN_ENGINE_MAX_BATCH);
+    e->best_batch = n <= 0 && !is_gpu(e);
+}
+
+int cn_engine_batch(const struct cn_engine *e, int width, int height)
+{
+    if (!e->best_batch)
+        return e->opts.max_batch;
+    return round_batch((int)CN_MAX(BEST_PIXELS / ((int64_t)width * height), 1));
 }
 
 const struct cn_engine_opts *cn_engine_options(const struct cn_engine *e)

@@ -42,7 +42,7 @@ struct cn_engine_opts {
     double winograd_ratio; /* extra weight memory for speed: backend.h */
     bool profile;
     int max_batch; /* images in one step, at most: rounded down to 1, 2, 4 or 8; 0: what was
-                      measured to be best for the backend */
+                      measured to be best for the backend and the images' size */
     bool mix_controls; /* a step may hold images on which not the same ControlNets act: on a GPU
                           it always does, processors lose more than the larger batch gains */
     int lanes;     /* images in progress; each job may have one beyond it */

@@ -77,6 +77,7 @@ struct cn_engine {
     struct cn_lane *lanes;         /* in the order in which they started */
     int n_lanes;
     bool again;                    /* a turn may find something to do */
+    bool best_batch;               /* the size of batches goes by that of the images */
     struct cn_group *groups;
     double now;                    /* virtual time: turn.c */
     double step_ms;                /* what the last step took */
@@ -124,6 +125,9 @@ void cn_engine_trim(struct cn_engine *e);
 /* The job's models must stay, or need not any more. */
 void cn_engine_pin(struct cn_engine *e, struct cn_job *j);
 void cn_engine_unpin(struct cn_engine *e, struct cn_job *j);
+/* Images of this size that may take a step together. engine.c */
+int cn_engine_batch(const struct cn_engine *e, int width, int height);
+
 /* Tells hooks.model what changed. */
 void cn_engine_tell_models(struct cn_engine *e);
 /* After a lack of memory: drops idle groups, plans, and models that no job uses. */

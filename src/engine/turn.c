@@ -404,7 +404,8 @@ static void choose(const struct cn_engine *e, struct line *line)
             all++;
             alike += cn_lane_controls(l) == cn_lane_controls(leader);
         }
-    n = power_of_two(CN_MIN(e->opts.mix_controls ? all : alike, e->opts.max_batch));
+    n = power_of_two(CN_MIN(e->opts.mix_controls ? all : alike,
+                            cn_engine_batch(e, leader->job->width, leader->job->height)));
     line->lane[line->n++] = leader;
     while (line->n < n) {
         l = next_in_line(e, line, g, line->n < alike ? leader : NULL);

@@ -252,6 +252,31 @@ static void a_large_job_does_not_crowd_out_a_small_one(void **state)
     crowd_free(c);
 }
 
+/* Unless told otherwise, small images share a step, and large ones do not. */
+static void the_best_batch_goes_by_size(void **state)
+{
+    (void)state;
+    for (int large = 0; large < 2; large++) {
+        struct crowd *c = cn_xcalloc(1, sizeof(*c));
+        struct cn_engine_opts o = options(c);
+
+        o.max_batch = 0;
+        crowd_open(c, &o);
+        for (uint64_t k = 1; k <= 2; k++) {
+            struct job *j = add_job(c, k);
+
+            j->spec.steps = 2;
+            j->spec.n = large ? 1 : 2;
+            if (large)
+                j->spec.width = j->spec.height = 384;
+            begin(j);
+        }
+        run_until_over(c);
+        assert_int_equal(c->largest, large ? 1 : 4);
+        crowd_free(c);
+    }
+}
+
 /* ---- stopping and failing ---- */
 
 static void a_cancelled_job_ends_before_its_next_step(void **state)
@@ -383,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_large_job_does_not_crowd_out_a_small_one),
         cmocka_unit_test(a_cancelled_job_ends_before_its_next_step),
         cmocka_unit_test(a_job_cancelled_at_once_takes_no_step),
+        cmocka_unit_test(the_best_batch_goes_by_size),
         cmocka_unit_test(a_failing_job_does_not_touch_its_neighbours),
         cmocka_unit_test(an_engine_may_be_closed_at_any_time),
         cmocka_unit_test(previews_come_when_asked_for),
