@@ -55,7 +55,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct block *block;
 static int n_blocks;
 static size_t block_cap, device_bytes = (size_t)16 << 30;
-static int devices = 1, lost, last_error, running, capturing;
+static int devices = 1, lost, last_error, running;
+static _Thread_local int capturing; /* captures that this thread has begun */
 static char complaint[256];
 static long calls[STANDIN_FUNCTION_COUNT];
 static struct {
@@ -694,7 +695,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags)
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode)
 {
     STANDIN_ENTER(cudaStreamBeginCapture);
-    (void)mode;
+    if (mode != cudaStreamCaptureModeThreadLocal)
+        standin_complain("a capture that would forbid calls to the other threads");
     if (s->capture != NULL || s->first != NULL)
         STANDIN_LEAVE(cudaErrorIllegalState);
     s->capture = cn_xcalloc(1, sizeof(*s->capture));
