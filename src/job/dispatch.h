@@ -1,8 +1,8 @@
 /* Hands waiting jobs to workers with room, and answers for every job that was accepted.
  *
  * DESIGN. Loop thread only. A job is in the queue or with exactly one worker. A worker has room
- * while it holds fewer jobs than it said it takes (capacity) and fewer images than it draws at a
- * time (lanes); fairness chooses the job (job/queue.h), then a worker is chosen for it: one that
+ * while it holds fewer jobs than it said it takes (capacity) and than it draws images at a time
+ * (lanes); fairness chooses the job (job/queue.h), then a worker is chosen for it: one that
  * has its model loaded, else the one with the least to do. A job that is cancelled or expires while
  * it runs is final at once; its place in the worker stays taken until the worker has said so too.
  * on_end and the observer are called from the loop, never from inside cn_dispatch_submit.
