@@ -3,8 +3,8 @@
 #include "conf.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "http/auth.h"
-#include "http/listen.h"
+#include "http/auth/keys.h"
+#include "http/server/listen.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -82,8 +82,7 @@ static const struct key table[] = {
     NUMBER("worker", memory_mb, 0, 0, 1 << 24, RESTART),
     NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
-    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models",
-         RESTART),
+    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models", RESTART),
     TEXT("models", default_model, "", RESTART),
     TEXT("log", level, "info", RELOAD),
     NUMBER("log", max_per_s, 10, 0, 1000000, RELOAD),

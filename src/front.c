@@ -24,7 +24,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "http/server.h"
+#include "http/server/server.h"
 #include "job/dispatch.h"
 #include "job/jobs.h"
 

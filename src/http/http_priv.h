@@ -13,11 +13,11 @@
 #define CN_HTTP_HTTP_PRIV_H
 
 #include "base/buf.h"
-#include "http/fields.h"
-#include "http/mhd_loop.h"
-#include "http/server.h"
-#include "http/status.h"
-#include "http/ticket.h"
+#include "http/core/fields.h"
+#include "http/core/mhd_loop.h"
+#include "http/server/server.h"
+#include "http/core/status.h"
+#include "http/auth/ticket.h"
 
 enum cn_method {
     CN_GET = 1,

@@ -1,27 +1,31 @@
 noinst_LIBRARIES += libcnhttp.a
 libcnhttp_a_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
 libcnhttp_a_SOURCES = \
-    %reldir%/accept.h %reldir%/accept.c \
-    %reldir%/acked.h %reldir%/acked.c \
-    %reldir%/auth.h %reldir%/auth.c \
-    %reldir%/conn.c \
-    %reldir%/fields.h %reldir%/fields.c \
-    %reldir%/gate.h %reldir%/gate.c \
     %reldir%/http_priv.h \
-    %reldir%/listen.h %reldir%/listen.c \
-    %reldir%/mhd_loop.h %reldir%/mhd_loop.c \
-    %reldir%/multipart.h %reldir%/multipart.c \
-    %reldir%/reading.c %reldir%/reply.c %reldir%/request.c %reldir%/results.c %reldir%/route.c \
-    %reldir%/routes_events.c %reldir%/routes_info.c %reldir%/routes_jobs.c %reldir%/routes_models.c \
-    %reldir%/server.h %reldir%/server.c \
-    %reldir%/status.h %reldir%/status.c \
-    %reldir%/stream.c \
-    %reldir%/submit_priv.h %reldir%/submit.c \
-    %reldir%/ticket.h %reldir%/ticket.c
-nodist_libcnhttp_a_SOURCES = %reldir%/assets.c
-CLEANFILES += %reldir%/assets.c
-EXTRA_DIST += %reldir%/embed.sh %reldir%/page.html
+    %reldir%/core/accept.h %reldir%/core/accept.c \
+    %reldir%/core/answer.c \
+    %reldir%/core/conn.c \
+    %reldir%/core/fields.h %reldir%/core/fields.c \
+    %reldir%/core/head_check.h %reldir%/core/head_check.c \
+    %reldir%/core/mhd_loop.h %reldir%/core/mhd_loop.c \
+    %reldir%/core/multipart.h %reldir%/core/multipart.c \
+    %reldir%/core/request.c \
+    %reldir%/core/status.h %reldir%/core/status.c \
+    %reldir%/core/stream.c \
+    %reldir%/core/tcp_progress.h %reldir%/core/tcp_progress.c \
+    %reldir%/auth/keys.h %reldir%/auth/keys.c \
+    %reldir%/auth/ticket.h %reldir%/auth/ticket.c \
+    %reldir%/routes/events.c %reldir%/routes/info.c %reldir%/routes/jobs.c \
+    %reldir%/routes/models.c %reldir%/routes/parse_body.c %reldir%/routes/results.c \
+    %reldir%/routes/submit_priv.h %reldir%/routes/submit.c %reldir%/routes/table.c \
+    %reldir%/server/listen.h %reldir%/server/listen.c \
+    %reldir%/server/server.h %reldir%/server/server.c
+nodist_libcnhttp_a_SOURCES = %reldir%/routes/assets.c
+CLEANFILES += %reldir%/routes/assets.c
+EXTRA_DIST += %reldir%/routes/embed.sh %reldir%/routes/page.html
 
-src/http/assets.c: $(srcdir)/src/http/embed.sh $(srcdir)/src/http/page.html $(srcdir)/openapi.yaml
-	$(AM_V_GEN)$(MKDIR_P) src/http && sh $(srcdir)/src/http/embed.sh \
-	    openapi $(srcdir)/openapi.yaml page $(srcdir)/src/http/page.html >$@.tmp && mv $@.tmp $@
+src/http/routes/assets.c: $(srcdir)/src/http/routes/embed.sh $(srcdir)/src/http/routes/page.html \
+    $(srcdir)/openapi.yaml
+	$(AM_V_GEN)$(MKDIR_P) src/http/routes && sh $(srcdir)/src/http/routes/embed.sh \
+	    openapi $(srcdir)/openapi.yaml page $(srcdir)/src/http/routes/page.html >$@.tmp \
+	    && mv $@.tmp $@

@@ -1,7 +1,7 @@
 /* A multipart request: the first line is the content type, the rest the body. Parts must lie inside
  * the body, in order, and have different names. */
 #include "base/base.h"
-#include "http/multipart.h"
+#include "http/core/multipart.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -1,14 +1,14 @@
 /* http: the parts that need no loop: gate, multipart, negotiation, keys, addresses, statuses. */
 #include "base/base.h"
 #include "base/file.h"
-#include "http/accept.h"
-#include "http/auth.h"
-#include "http/fields.h"
-#include "http/gate.h"
-#include "http/listen.h"
-#include "http/multipart.h"
-#include "http/status.h"
-#include "http/ticket.h"
+#include "http/core/accept.h"
+#include "http/auth/keys.h"
+#include "http/core/fields.h"
+#include "http/core/head_check.h"
+#include "http/server/listen.h"
+#include "http/core/multipart.h"
+#include "http/core/status.h"
+#include "http/auth/ticket.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
