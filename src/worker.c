@@ -8,7 +8,7 @@
 #include "base/base.h"
 #include "worker_loop.h"
 #include "backend/backend.h"
-#include "base/again.h"
+#include "base/reexec.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -532,7 +532,7 @@ int main(int argc, char **argv)
 
     /* OpenMP reads it when the library is loaded. Threads that spin at the end of every kernel make
      * a picture ten times slower as soon as another program wants a processor (docs/SPEED.md). */
-    cn_again_with("OMP_WAIT_POLICY", "passive", argv);
+    cn_reexec_with("OMP_WAIT_POLICY", "passive", argv);
     if (parse(argc, argv, &o) < 0) {
         usage(stderr);
         return 2;

@@ -1,6 +1,5 @@
 noinst_LIBRARIES += libcnbase.a
 libcnbase_a_SOURCES = \
-    %reldir%/again.h %reldir%/again.c \
     %reldir%/base.h %reldir%/base.c \
     %reldir%/base64.h %reldir%/base64.c \
     %reldir%/buf.h %reldir%/buf.c \
@@ -12,6 +11,7 @@ libcnbase_a_SOURCES = \
     %reldir%/log.h %reldir%/log.c \
     %reldir%/mem.h %reldir%/mem.c \
     %reldir%/metrics.h %reldir%/metrics.c \
+    %reldir%/reexec.h %reldir%/reexec.c \
     %reldir%/sha256.h %reldir%/sha256.c \
     %reldir%/spec.h %reldir%/spec.c \
     %reldir%/spec_digest.h %reldir%/spec_digest.c \

@@ -1,64 +1,11 @@
-/* The opened checkpoint: tensors by component and diffusers name. */
+/* A checkpoint as others see it: opened from a directory or a file, and asked for its tensors and
+ * configurations. What is in the files is found by open_dir.c and open_file.c. */
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int cn_ck_file(struct cn_checkpoint *c, const char *path, struct cn_safetensors **ret,
-               struct cn_err *err)
-{
-    int rc = cn_safetensors_open(path, ret, err);
-
-    if (rc < 0)
-        return rc;
-    c->file = cn_grow(c->file, c->files, &c->file_cap, sizeof(struct cn_safetensors *));
-    c->file[c->files++] = *ret;
-    return CN_OK;
-}
-
-void cn_ck_add(struct cn_checkpoint *c, enum cn_component comp, const char *name,
-               const struct cn_tensor_view *v)
-{
-    struct cn_ck_component *k = &c->comp[comp];
-
-    k->view = cn_grow(k->view, k->count, &k->cap, sizeof(*k->view));
-    k->view[k->count] = *v;
-    k->view[k->count++].name = name;
-    k->present = true;
-}
-
-static int compare_views(const void *a, const void *b)
-{
-    const struct cn_tensor_view *x = a, *y = b;
-
-    return strcmp(x->name, y->name);
-}
-
-int cn_ck_finish(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err)
-{
-    struct cn_ck_component *k = &c->comp[comp];
-
-    if (k->count > 0)
-        qsort(k->view, k->count, sizeof(*k->view), compare_views);
-    for (size_t i = 1; i < k->count; i++)
-        if (strcmp(k->view[i - 1].name, k->view[i].name) == 0)
-            return cn_fail(err, CN_EFORMAT, "\"%s\": two tensors for \"%s\" of the %s",
-                           k->view[i].file, k->view[i].name, cn_component_name(comp));
-    return CN_OK;
-}
-
-const struct cn_tensor_view *cn_ck_get(const struct cn_checkpoint *c, enum cn_component comp,
-                                       const char *name)
-{
-    const struct cn_ck_component *k = &c->comp[comp];
-    struct cn_tensor_view key = {.name = name};
-
-    if (k->count == 0)
-        return NULL;
-    return bsearch(&key, k->view, k->count, sizeof(key), compare_views);
-}
 
 int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err)
 {
@@ -69,9 +16,9 @@ int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_e
     c->path = cn_xstrdup(path);
     while (len > 1 && c->path[len - 1] == '/')
         c->path[--len] = '\0';
-    rc = cn_dir_exists(c->path) ? cn_ck_open_dir(c, err) : cn_ck_open_file(c, err);
+    rc = cn_dir_exists(c->path) ? cn_checkpoint_open_dir(c, err) : cn_checkpoint_open_file(c, err);
     for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++)
-        rc = cn_ck_finish(c, (enum cn_component)i, err);
+        rc = cn_checkpoint_sort(c, (enum cn_component)i, err);
     if (rc < 0) {
         cn_checkpoint_close(c);
         return rc;
@@ -113,7 +60,7 @@ bool cn_checkpoint_has(const struct cn_checkpoint *c, enum cn_component comp)
 /* The file of a component for messages; the checkpoint's path when it has several or none. */
 static const char *file_of(const struct cn_checkpoint *c, enum cn_component comp)
 {
-    const struct cn_ck_component *k = &c->comp[comp];
+    const struct cn_component_tensors *k = &c->comp[comp];
 
     return k->count > 0 ? k->view[0].file : c->path;
 }
@@ -121,7 +68,7 @@ static const char *file_of(const struct cn_checkpoint *c, enum cn_component comp
 int cn_checkpoint_find(const struct cn_checkpoint *c, enum cn_component comp, const char *name,
                        struct cn_tensor_view *ret, struct cn_err *err)
 {
-    const struct cn_tensor_view *v = cn_ck_get(c, comp, name);
+    const struct cn_tensor_view *v = cn_checkpoint_get(c, comp, name);
 
     if (!c->comp[comp].present)
         return cn_fail(err, CN_ENOTFOUND, "\"%s\" has no %s", c->path, cn_component_name(comp));
@@ -216,16 +163,4 @@ int cn_control_matches(const struct cn_control_config *control, const struct cn_
     if (c->in_channels != unet->in_channels && c->in_channels != unet->out_channels)
         return mismatch(err, "in_channels", c->in_channels, unet->in_channels);
     return CN_OK;
-}
-
-const char *cn_component_name(enum cn_component comp)
-{
-    static const char *const names[CN_COMP_COUNT] = {
-        [CN_COMP_TEXT] = "text encoder",
-        [CN_COMP_UNET] = "unet",
-        [CN_COMP_VAE] = "vae",
-        [CN_COMP_CONTROL] = "controlnet",
-    };
-
-    return (unsigned)comp < CN_COMP_COUNT ? names[comp] : "?";
 }

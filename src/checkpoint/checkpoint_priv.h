@@ -52,9 +52,9 @@ bool cn_safetensors_view(const struct cn_safetensors *st, const char *name,
 
 /* ---- the opened checkpoint ---- */
 
-struct cn_ck_component {
+struct cn_component_tensors {
     bool present;
-    struct cn_tensor_view *view; /* sorted by (diffusers) name once cn_ck_finish() ran */
+    struct cn_tensor_view *view; /* sorted by (diffusers) name once cn_checkpoint_sort() ran */
     size_t count, cap;
 };
 
@@ -64,7 +64,7 @@ struct cn_checkpoint {
     struct cn_safetensors **file; /* files of them, open as long as the checkpoint */
     size_t files, file_cap;
     struct cn_arena arena; /* names that no file has as they are */
-    struct cn_ck_component comp[CN_COMP_COUNT];
+    struct cn_component_tensors comp[CN_COMP_COUNT];
     struct cn_text_config text;
     struct cn_unet_config unet;
     struct cn_vae_config vae;
@@ -77,32 +77,36 @@ struct cn_checkpoint {
 };
 
 /* Opens path and keeps it for the checkpoint's life. */
-int cn_ck_file(struct cn_checkpoint *c, const char *path, struct cn_safetensors **ret,
-               struct cn_err *err);
+int cn_checkpoint_add_file(struct cn_checkpoint *c, const char *path, struct cn_safetensors **ret,
+                           struct cn_err *err);
 
 /* name lives as long as the checkpoint: of a file's own or in the arena. */
-void cn_ck_add(struct cn_checkpoint *c, enum cn_component comp, const char *name,
-               const struct cn_tensor_view *v);
+void cn_checkpoint_add(struct cn_checkpoint *c, enum cn_component comp, const char *name,
+                       const struct cn_tensor_view *v);
 
 /* Sorts a component's tensors; CN_EFORMAT when two have one name. */
-int cn_ck_finish(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err);
+int cn_checkpoint_sort(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err);
+
+bool cn_ends_with(const char *s, const char *end);
 
 /* A diffusers name in the spelling of today: old ones of the autoencoder's attention, new ones of
  * transformers. The result lives as long as the checkpoint if name does. */
-const char *cn_ck_canonical(struct cn_checkpoint *c, enum cn_component comp, const char *name);
+const char *cn_checkpoint_canonical(struct cn_checkpoint *c, enum cn_component comp,
+                                    const char *name);
 
 /* NULL when absent; of a finished component. */
-const struct cn_tensor_view *cn_ck_get(const struct cn_checkpoint *c, enum cn_component comp,
-                                       const char *name);
+const struct cn_tensor_view *cn_checkpoint_get(const struct cn_checkpoint *c,
+                                               enum cn_component comp, const char *name);
 
 /* The two forms of checkpoint; c->path is set. */
-int cn_ck_open_dir(struct cn_checkpoint *c, struct cn_err *err);
-int cn_ck_open_file(struct cn_checkpoint *c, struct cn_err *err);
+int cn_checkpoint_open_dir(struct cn_checkpoint *c, struct cn_err *err);
+int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err);
 
 /* Fills the configurations of a single file whose components are finished; then a file
  * "<path>.json" may correct them. */
-int cn_ck_infer(struct cn_checkpoint *c, const struct cn_safetensors *st, struct cn_err *err);
-int cn_ck_sidecar(struct cn_checkpoint *c, struct cn_err *err);
+int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_safetensors *st,
+                        struct cn_err *err);
+int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err);
 
 /* ---- configuration files ---- */
 

@@ -24,7 +24,7 @@ struct ask {
 static const struct cn_tensor_view *get(struct ask *a, const char *fmt, va_list ap, char name[160])
 {
     vsnprintf(name, 160, fmt, ap);
-    return cn_ck_get(a->c, a->comp, name);
+    return cn_checkpoint_get(a->c, a->comp, name);
 }
 
 static bool has(struct ask *a, const char *fmt, ...) CN_PRINTF(2, 3);
@@ -120,7 +120,7 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
     for (int b = 0; b < u->blocks; b++)
         infer_attention(a, u, b);
     u->mid_attention = true;
-    proj = cn_ck_get(a->c, a->comp, "mid_block.attentions.0.proj_in.weight");
+    proj = cn_checkpoint_get(a->c, a->comp, "mid_block.attentions.0.proj_in.weight");
     u->linear_projection = proj != NULL && proj->rank == 2;
     if (has(a, "time_embedding.cond_proj.weight"))
         u->time_cond_proj_dim = dim(a, 1, "time_embedding.cond_proj.weight");
@@ -191,7 +191,7 @@ static void infer_text(struct ask *a, struct cn_text_config *t)
 /* The last layer of an OpenCLIP encoder is never run: the component does not have it. */
 static void drop_layers(struct cn_checkpoint *c)
 {
-    struct cn_ck_component *k = &c->comp[CN_COMP_TEXT];
+    struct cn_component_tensors *k = &c->comp[CN_COMP_TEXT];
     char prefix[64];
     size_t n = 0;
 
@@ -280,7 +280,8 @@ static int check(const struct cn_checkpoint *c, struct cn_err *err)
     return rc;
 }
 
-int cn_ck_infer(struct cn_checkpoint *c, const struct cn_safetensors *st, struct cn_err *err)
+int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_safetensors *st,
+                        struct cn_err *err)
 {
     int rc = CN_OK;
 
@@ -289,7 +290,7 @@ int cn_ck_infer(struct cn_checkpoint *c, const struct cn_safetensors *st, struct
     if (rc < 0)
         return rc;
     infer_schedule(c, st);
-    rc = cn_ck_sidecar(c, err);
+    rc = cn_checkpoint_sidecar(c, err);
     if (rc < 0)
         return rc;
     rc = check(c, err);

@@ -67,7 +67,7 @@ static int amend(struct cn_conf *f, struct cn_checkpoint *c)
     return f->rc;
 }
 
-int cn_ck_sidecar(struct cn_checkpoint *c, struct cn_err *err)
+int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err)
 {
     char *path = cn_xprintf("%s.json", c->path);
     struct cn_conf f;

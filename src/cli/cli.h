@@ -39,7 +39,7 @@ int cn_cli_bench(int argc, char **argv);
 int cn_cli_models(int argc, char **argv);
 int cn_cli_annotate(int argc, char **argv);
 
-/* ---- main.c ---- */
+/* ---- command.c ---- */
 
 /* Every table of options begins with it. */
 #define CN_CLI_HELP(type)                                                                          \

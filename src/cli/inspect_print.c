@@ -1,7 +1,7 @@
 /* Inspected models as text and as JSON. */
 #include "base/base.h"
 #include "cli/cli.h"
-#include "cli/inspect.h"
+#include "cli/inspected.h"
 
 #include <string.h>
 

@@ -4,10 +4,12 @@ controlnet_SOURCES = \
     %reldir%/cli.h %reldir%/main.c \
     %reldir%/annotate.c \
     %reldir%/bench.c \
+    %reldir%/command.c \
     %reldir%/control.c \
     %reldir%/engine.c \
     %reldir%/generate.c \
-    %reldir%/inspect.h %reldir%/inspect.c %reldir%/inspect_print.c \
+    %reldir%/inspect.c %reldir%/inspect_print.c \
+    %reldir%/inspected.h %reldir%/inspected.c \
     %reldir%/interrupt.c \
     %reldir%/models.c \
     %reldir%/options.h %reldir%/options.c \

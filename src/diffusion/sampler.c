@@ -22,23 +22,6 @@ static const struct cn_sampler_method methods[CN_SAMPLER_COUNT] = {
     [CN_PNDM] = {cn_sampler_advance_pndm, cn_sampler_mix_vp, 5},
 };
 
-/* x = signal x0 + noise e. Epsilon: x0 = (x - noise e) / signal. v = signal e - noise x0
- * (arXiv:2202.00512): x0 = signal x - noise v. */
-float cn_sampler_x0_vp(enum cn_prediction p, struct cn_mix m, float x, float out)
-{
-    if (p == CN_PREDICT_V)
-        return m.signal * x - m.noise * out;
-    return (x - m.noise * out) / m.signal;
-}
-
-/* The same where X = x0 + sigma e, and v belongs to x = X / sqrt(sigma^2 + 1). */
-float cn_sampler_x0_ve(enum cn_prediction p, float sigma, float x, float out)
-{
-    if (p == CN_PREDICT_V)
-        return out * (-sigma / sqrtf(sigma * sigma + 1.0f)) + x / (sigma * sigma + 1.0f);
-    return x - sigma * out;
-}
-
 static bool is_ve(const struct cn_sampler_state *s)
 {
     return s->method->mix == cn_sampler_mix_ve;

@@ -62,7 +62,7 @@ struct cn_mix cn_sampler_mix_vp(const struct cn_sampler_state *s, int at);
 struct cn_mix cn_sampler_mix_ve(const struct cn_sampler_state *s, int at);
 struct cn_mix cn_sampler_mix_dpm(const struct cn_sampler_state *s, int at);
 
-/* x0 from the network's answer, one element; see sampler.c for the two coordinate systems. */
+/* x0 from the network's answer, one element; see sampler_predict.c for their coordinates. */
 float cn_sampler_x0_vp(enum cn_prediction p, struct cn_mix m, float x, float out);
 float cn_sampler_x0_ve(enum cn_prediction p, float sigma, float x, float out);
 

@@ -8,7 +8,8 @@ libcnimage_a_SOURCES = \
     %reldir%/annotate_lines.c \
     %reldir%/resize.h %reldir%/resize.c \
     %reldir%/codec.h %reldir%/codec_priv.h %reldir%/codec.c \
-    %reldir%/codec_png.c %reldir%/codec_jpeg.c %reldir%/codec_webp.c \
+    %reldir%/codec_common.c %reldir%/codec_png.c %reldir%/codec_jpeg.c \
+    %reldir%/codec_webp.c \
     %reldir%/png_chunk.h %reldir%/png_chunk.c \
     %reldir%/png_text.h %reldir%/png_text.c \
     %reldir%/exif.c

@@ -1,6 +1,6 @@
-/* One inspected model, between gathering (inspect.c) and printing (inspect_print.c). One thread. */
-#ifndef CN_CLI_INSPECT_H
-#define CN_CLI_INSPECT_H
+/* One inspected model: gathered by inspected.c, printed by inspect_print.c. One thread. */
+#ifndef CN_CLI_INSPECTED_H
+#define CN_CLI_INSPECTED_H
 
 #include "base/base.h"
 #include "checkpoint/inspect.h"
@@ -16,12 +16,20 @@ struct cn_inspected {
     size_t n_findings, findings_cap;
     char **problem; /* what is wrong beyond single tensors */
     size_t n_problems, problems_cap;
-    char family[64]; /* "": neither a UNet nor a ControlNet */
+    char family[64];     /* "": neither a UNet nor a ControlNet */
     char tokenizer[512]; /* "": needs none */
     int tokens;
     const char **fits; /* paths of base models that a ControlNet fits */
     size_t n_fits, fits_cap;
 };
+
+/* Opens m->path, which the caller has set in a zeroed struct, and fills the rest: what cannot be
+ * opened is a problem too. */
+void cn_inspected_gather(struct cn_inspected *m);
+void cn_inspected_release(struct cn_inspected *m);
+
+/* Fills in which base models of the list each of its ControlNets fits. */
+void cn_inspected_find_fits(struct cn_inspected *list, int n);
 
 /* Missing, misshapen or unusable tensors, or any problem. */
 bool cn_inspected_bad(const struct cn_inspected *m);

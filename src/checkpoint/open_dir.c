@@ -1,4 +1,5 @@
-/* Checkpoints that are diffusers directories. */
+/* Checkpoints that are directories as diffusers writes them: a pipeline with one folder for each
+ * network, or one ControlNet. Which weight files count, and in which order they are preferred. */
 #include "base/base.h"
 #include "base/buf.h"
 #include "checkpoint/checkpoint_priv.h"
@@ -11,49 +12,19 @@
 
 enum { MAX_INDEX = 4 * 1024 * 1024, MAX_SHARDS = 256 };
 
-const char *cn_ck_canonical(struct cn_checkpoint *c, enum cn_component comp, const char *name)
-{
-    static const char *const attention[][2] = {{".query.", ".to_q."},
-                                               {".key.", ".to_k."},
-                                               {".value.", ".to_v."},
-                                               {".proj_attn.", ".to_out.0."}};
-
-    /* Before diffusers 0.18 the autoencoder's attention had names of its own. */
-    for (size_t i = 0; comp == CN_COMP_VAE && i < CN_LEN(attention); i++) {
-        const char *at = strstr(name, attention[i][0]);
-
-        if (at != NULL && strstr(name, ".attentions.") != NULL)
-            return cn_arena_printf(&c->arena, "%.*s%s%s", (int)(at - name), name, attention[i][1],
-                                   at + strlen(attention[i][0]));
-    }
-    /* transformers 5 writes CLIPTextModel without its outer name. */
-    if (comp == CN_COMP_TEXT && strncmp(name, "text_model.", 11) != 0 &&
-        (strncmp(name, "encoder.", 8) == 0 || strncmp(name, "embeddings.", 11) == 0 ||
-         strncmp(name, "final_layer_norm.", 17) == 0))
-        return cn_arena_printf(&c->arena, "text_model.%s", name);
-    return name;
-}
-
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static void add_one(struct cn_checkpoint *c, enum cn_component comp, const struct cn_tensor_view *v)
 {
     /* A buffer of consecutive numbers that old transformers saved with the weights. */
-    if (comp == CN_COMP_TEXT && ends_with(v->name, "embeddings.position_ids"))
+    if (comp == CN_COMP_TEXT && cn_ends_with(v->name, "embeddings.position_ids"))
         return;
-    cn_ck_add(c, comp, cn_ck_canonical(c, comp, v->name), v);
+    cn_checkpoint_add(c, comp, cn_checkpoint_canonical(c, comp, v->name), v);
 }
 
 static int add_file(struct cn_checkpoint *c, enum cn_component comp, const char *path,
                     struct cn_err *err)
 {
     struct cn_safetensors *st;
-    int rc = cn_ck_file(c, path, &st, err);
+    int rc = cn_checkpoint_add_file(c, path, &st, err);
 
     for (size_t i = 0; rc == CN_OK && i < cn_safetensors_count(st); i++) {
         struct cn_tensor_view v;
@@ -72,7 +43,7 @@ static int shard(struct cn_checkpoint *c, const char *index, const char *name, s
     char *path;
     int rc = CN_OK;
 
-    if (strchr(name, '/') != NULL || name[0] == '.' || !ends_with(name, ".safetensors"))
+    if (strchr(name, '/') != NULL || name[0] == '.' || !cn_ends_with(name, ".safetensors"))
         return cn_fail(err, CN_EFORMAT,
                        "\"%s\": \"%.80s\" is not the name of a safetensors file "
                        "next to it",
@@ -85,7 +56,7 @@ static int shard(struct cn_checkpoint *c, const char *index, const char *name, s
     if (*ret == NULL && c->files - first >= MAX_SHARDS)
         rc = cn_fail(err, CN_ETOOBIG, "\"%s\": more than %d files", index, MAX_SHARDS);
     else if (*ret == NULL)
-        rc = cn_ck_file(c, path, ret, err);
+        rc = cn_checkpoint_add_file(c, path, ret, err);
     free(path);
     return rc;
 }
@@ -150,7 +121,7 @@ static char *find_pickle(const char *dir)
 
     while (d != NULL && ret == NULL && (e = readdir(d)) != NULL)
         for (size_t i = 0; i < CN_LEN(ends) && ret == NULL; i++)
-            if (ends_with(e->d_name, ends[i]))
+            if (cn_ends_with(e->d_name, ends[i]))
                 ret = cn_xstrdup(e->d_name);
     if (d != NULL)
         closedir(d);
@@ -303,7 +274,7 @@ static int open_pipeline(struct cn_checkpoint *c, const char *index_path, struct
     return rc;
 }
 
-int cn_ck_open_dir(struct cn_checkpoint *c, struct cn_err *err)
+int cn_checkpoint_open_dir(struct cn_checkpoint *c, struct cn_err *err)
 {
     char *index = cn_xprintf("%s/model_index.json", c->path);
     char *conf = cn_xprintf("%s/config.json", c->path);

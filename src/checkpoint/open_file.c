@@ -128,13 +128,6 @@ static void find_layout(const struct cn_safetensors *st, struct part *p)
     l->hint_convs = i;
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* Tensors that belong to a component's file and not to its network. */
 static bool ignored(enum cn_component comp, const char *name)
 {
@@ -149,7 +142,7 @@ static bool ignored(enum cn_component comp, const char *name)
         if (strcmp(name, text[i]) == 0)
             return true;
     return comp == CN_COMP_TEXT &&
-           (ends_with(name, "position_ids") || strncmp(name, "vision_model.", 13) == 0);
+           (cn_ends_with(name, "position_ids") || strncmp(name, "vision_model.", 13) == 0);
 }
 
 /* OpenCLIP keeps q, k and v in one tensor, rows one after the other: three views of it. */
@@ -167,10 +160,10 @@ static int add_split(struct cn_checkpoint *c, const char *q_name, const struct c
     third.bytes /= 3;
     for (int i = 0; i < 3; i++) {
         third.data = (const char *)v->data + (size_t)i * third.bytes;
-        cn_ck_add(c, CN_COMP_TEXT,
-                  cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name,
-                                  "qkv"[i], at + 8),
-                  &third);
+        cn_checkpoint_add(c, CN_COMP_TEXT,
+                          cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name,
+                                          "qkv"[i], at + 8),
+                          &third);
     }
     return CN_OK;
 }
@@ -188,7 +181,7 @@ static int add_openclip(struct cn_checkpoint *c, const char *name, const struct 
                        v->file, v->name);
     if (split)
         return add_split(c, text, v, err);
-    cn_ck_add(c, CN_COMP_TEXT, cn_arena_strdup(&c->arena, text), v);
+    cn_checkpoint_add(c, CN_COMP_TEXT, cn_arena_strdup(&c->arena, text), v);
     return CN_OK;
 }
 
@@ -203,7 +196,7 @@ static int add_tensor(struct cn_checkpoint *c, const struct part *p, const struc
     if (p->naming == NAMED_OPENCLIP)
         return add_openclip(c, name, v, err);
     if (p->naming == NAMED_DIFFUSERS) {
-        cn_ck_add(c, p->comp, cn_ck_canonical(c, p->comp, name), v);
+        cn_checkpoint_add(c, p->comp, cn_checkpoint_canonical(c, p->comp, name), v);
         return CN_OK;
     }
     if (!cn_name_from_ldm(p->comp, &p->layout, name, text, sizeof(text)))
@@ -211,7 +204,8 @@ static int add_tensor(struct cn_checkpoint *c, const struct part *p, const struc
                        "\"%s\": tensor \"%.100s\" belongs to a network that is "
                        "not supported",
                        v->file, v->name);
-    cn_ck_add(c, p->comp, cn_ck_canonical(c, p->comp, cn_arena_strdup(&c->arena, text)), v);
+    cn_checkpoint_add(c, p->comp,
+                      cn_checkpoint_canonical(c, p->comp, cn_arena_strdup(&c->arena, text)), v);
     return CN_OK;
 }
 
@@ -230,7 +224,7 @@ static int add_part(struct cn_checkpoint *c, const struct cn_safetensors *st, st
         if (strncmp(v.name, p->prefix, len) == 0)
             rc = add_tensor(c, p, &v, err);
     }
-    return rc == CN_OK ? cn_ck_finish(c, p->comp, err) : rc;
+    return rc == CN_OK ? cn_checkpoint_sort(c, p->comp, err) : rc;
 }
 
 static int nothing_known(const struct cn_checkpoint *c, struct cn_err *err)
@@ -265,19 +259,19 @@ static int add_parts(struct cn_checkpoint *c, const struct cn_safetensors *st, s
     return nothing_known(c, err);
 }
 
-int cn_ck_open_file(struct cn_checkpoint *c, struct cn_err *err)
+int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err)
 {
     struct cn_safetensors *st;
     int rc;
 
     c->kind = CN_CKPT_FILE;
-    if (ends_with(c->path, ".ckpt") || ends_with(c->path, ".pt") || ends_with(c->path, ".pth") ||
-        ends_with(c->path, ".bin"))
+    if (cn_ends_with(c->path, ".ckpt") || cn_ends_with(c->path, ".pt") ||
+        cn_ends_with(c->path, ".pth") || cn_ends_with(c->path, ".bin"))
         return cn_fail(err, CN_EFORMAT,
                        "\"%s\" is a pickled checkpoint, which is a program: "
                        "convert it to safetensors",
                        c->path);
-    rc = cn_ck_file(c, c->path, &st, err);
+    rc = cn_checkpoint_add_file(c, c->path, &st, err);
     if (rc == CN_OK)
         rc = add_parts(c, st, err);
     if (rc < 0)
@@ -285,5 +279,5 @@ int cn_ck_open_file(struct cn_checkpoint *c, struct cn_err *err)
     c->difference =
         c->comp[CN_COMP_CONTROL].present && (cn_safetensors_has(st, "difference") ||
                                              cn_safetensors_has(st, "control_model.difference"));
-    return cn_ck_infer(c, st, err);
+    return cn_checkpoint_infer(c, st, err);
 }
