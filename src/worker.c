@@ -311,11 +311,11 @@ static bool busy(void *ctx)
     return cn_engine_busy(w->engine);
 }
 
-static int turn(void *ctx, struct cn_err *err)
+static int step(void *ctx, struct cn_err *err)
 {
     struct worker *w = ctx;
 
-    return cn_engine_turn(w->engine, err);
+    return cn_engine_step(w->engine, err);
 }
 
 /* ---- start ---- */
@@ -451,7 +451,7 @@ static int serve(const struct options *o, struct cn_err *err)
                                              .load = load,
                                              .begin = begin,
                                              .busy = busy,
-                                             .turn = turn,
+                                             .step = step,
                                              .manage = manage,
                                              .gauges = gauges};
     struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER};

@@ -440,9 +440,9 @@ static void manage_one(struct cn_worker *w)
     send_gauges(w);
 }
 
-/* Waits until there is something to do; false when it is time to leave. *ret_turn: turn() is due
+/* Waits until there is something to do; false when it is time to leave. *ret_due: step() is due
  * although busy() did not say so. */
-static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_turn)
+static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_due)
 {
     bool fresh = false, leave;
 
@@ -455,7 +455,7 @@ static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_turn)
             break;
         pthread_cond_wait(&w->wake, &w->lock);
     }
-    *ret_turn = busy || w->woken;
+    *ret_due = busy || w->woken;
     w->woken = false;
     pthread_mutex_unlock(&w->lock);
     return !leave;
@@ -485,14 +485,14 @@ static void abandon_all(struct cn_worker *w, const struct cn_err *err)
 
 static int work(struct cn_worker *w, struct cn_err *err)
 {
-    bool turn;
+    bool due;
 
-    while (wait_for_work(w, w->ops->busy(w->ctx), &turn)) {
+    while (wait_for_work(w, w->ops->busy(w->ctx), &due)) {
         struct cn_err why = CN_ERR_INIT;
 
         begin_all(w);
         manage_one(w);
-        if ((turn || w->ops->busy(w->ctx)) && w->ops->turn(w->ctx, &why) == CN_EDEVICE) {
+        if ((due || w->ops->busy(w->ctx)) && w->ops->step(w->ctx, &why) == CN_EDEVICE) {
             if (why.code == 0)
                 cn_fail(&why, CN_EDEVICE, "the device failed");
             abandon_all(w, &why);

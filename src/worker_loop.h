@@ -2,7 +2,7 @@
  * with the engine, tests/e2e/fake-worker with a clock.
  *
  * DESIGN. Two threads. The caller's thread runs all operations, one at a time: jobs are handed in
- * by begin() as they arrive, and turn() moves some of them on, so that many jobs can be in progress
+ * by begin() as they arrive, and step() moves some of them on, so that many jobs can be in progress
  * at once. A reader thread takes frames in, keeps at most hello.capacity jobs, answers PING at once
  * and marks cancelled jobs. When the front goes away all jobs are cancelled, and the loop returns
  * when each has ended; if that takes more than 10 s the process is ended. Not promised: that a
@@ -36,15 +36,15 @@ struct cn_worker_ops {
     /* Takes the job in. A failure ends it here. On success it must be ended by cn_worker_end(),
      * after which neither the job nor its spec is there any more. */
     int (*begin)(void *ctx, struct cn_worker_job *job, struct cn_err *err);
-    /* Is there something for turn() to do? */
+    /* Is there something for step() to do? */
     bool (*busy)(void *ctx);
     /* One step for some of the jobs; called while busy() says so, and once after every
      * cn_worker_wake() and cancellation. CN_EDEVICE: the device failed for good; jobs that are not
      * ended are reported as such, the loop returns CN_EDEVICE and the process must end. */
-    int (*turn)(void *ctx, struct cn_err *err);
-    /* May be NULL: refused. Loads or unloads a model between two turns. */
+    int (*step)(void *ctx, struct cn_err *err);
+    /* May be NULL: refused. Loads or unloads a model between two steps. */
     int (*manage)(void *ctx, enum cn_manage action, const char *model, struct cn_err *err);
-    /* May be NULL. Called after load and after each turn that ended a job: "resident_bytes", ... */
+    /* May be NULL. Called after load and after each step that ended a job: "resident_bytes", ... */
     void (*gauges)(void *ctx, struct cn_msg_gauges *ret);
 };
 
@@ -70,7 +70,7 @@ void cn_worker_end(struct cn_worker_job *job, int rc, const struct cn_err *err);
 /* ---- any thread, while cn_worker_loop runs ---- */
 
 struct cn_worker *cn_worker_of(const struct cn_worker_job *job);
-void cn_worker_wake(struct cn_worker *w); /* turn() is called soon */
+void cn_worker_wake(struct cn_worker *w); /* step() is called soon */
 void cn_worker_beat(struct cn_worker *w, int lanes, int images, double ms);
 void cn_worker_model(struct cn_worker *w, const struct cn_msg_model *m);
 

@@ -75,13 +75,13 @@ static int draw(struct cn_engine *e, const struct cn_spec *s, int jobs, bool tog
             r.left--;
         while (r.left > 0 && rc == CN_OK && (!together || i + 1 == jobs)) {
             cn_engine_wait(e);
-            rc = cn_engine_turn(e, err);
+            rc = cn_engine_step(e, err);
         }
     }
     atomic_store(&r.stop, true); /* when one cannot begin, the others must end */
     while (r.left > 0 && rc != CN_EDEVICE) {
         cn_engine_wait(e);
-        cn_engine_turn(e, NULL);
+        cn_engine_step(e, NULL);
     }
     if (rc == CN_OK && r.rc < 0) {
         *err = r.err;

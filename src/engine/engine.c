@@ -63,7 +63,7 @@ void cn_engine_free(struct cn_engine *e)
     if (e == NULL)
         return;
     cn_engine_drop_jobs(e);
-    cn_groups_drop(e, 0, NULL);
+    cn_batchers_drop(e, 0, NULL);
     for (int i = 0; i < e->n_models; i++)
         cn_model_free(e->model[i]);
     free(e->model);
@@ -102,7 +102,7 @@ const char *cn_engine_device(const struct cn_engine *e)
 
 size_t cn_engine_bytes(const struct cn_engine *e)
 {
-    size_t sum = cn_backend_bytes(e->backend) + cn_groups_bytes(e);
+    size_t sum = cn_backend_bytes(e->backend) + cn_batchers_bytes(e);
 
     for (int i = 0; i < e->n_models; i++)
         sum += cn_model_bytes(e->model[i]);

@@ -10,7 +10,7 @@
  *     cn_engine_scan(e, "models", &err);               -- names; opens headers, loads no weights
  *     cn_engine_begin(e, &spec, &cb, &err);            -- any number of jobs, at any time
  *     while (cn_engine_busy(e))
- *         cn_engine_turn(e, &err);                     -- one step; cb.end() when a job is over
+ *         cn_engine_step(e, &err);                     -- one step; cb.end() when a job is over
  *     cn_engine_run(e, &spec, &cb, &err);              -- or one job from beginning to end
  *     cn_engine_free(e);
  */
@@ -25,7 +25,7 @@
 /* What happens in the engine as a whole. All may be NULL. */
 struct cn_engine_hooks {
     void *ctx;
-    /* Any thread: there is something to do again for cn_engine_turn(). Must not call the engine. */
+    /* Any thread: there is something to do again for cn_engine_step(). Must not call the engine. */
     void (*wake)(void *ctx);
     /* The owner's thread, after each step: images in progress, images in this step, its time. */
     void (*beat)(void *ctx, int lanes, int images, double ms);
@@ -41,15 +41,15 @@ struct cn_engine_opts {
     int threads;           /* 0: all processors */
     double winograd_ratio; /* extra weight memory for speed: backend.h */
     bool profile;
-    int max_batch; /* images in one step, at most: rounded down to 1, 2, 4 or 8; 0: what was
-                      measured to be best for the backend and the images' size */
-    bool mix_controls; /* a step may hold images on which not the same ControlNets act: on a GPU
-                          it always does, processors lose more than the larger batch gains */
-    int lanes;     /* images in progress; each job may have one beyond it */
-    size_t memory; /* bytes of models that may be resident; 0: no limit */
-    enum cn_dtype dtype;   /* of values, where the backend has a choice; CN_DTYPE_COUNT: its best */
-    int device;            /* which, of several */
-    bool first_choice;     /* take the algorithms that libraries propose, without timing them */
+    int max_batch;       /* images in one step, at most: rounded down to 1, 2, 4 or 8; 0: what was
+                            measured to be best for the backend and the images' size */
+    bool mix_controls;   /* a step may hold images on which not the same ControlNets act: on a GPU
+                            it always does, processors lose more than the larger batch gains */
+    int lanes;           /* images in progress; each job may have one beyond it */
+    size_t memory;       /* bytes of models that may be resident; 0: no limit */
+    enum cn_dtype dtype; /* of values, where the backend has a choice; CN_DTYPE_COUNT: its best */
+    int device;          /* which, of several */
+    bool first_choice;   /* take the algorithms that libraries propose, without timing them */
     struct cn_engine_hooks hooks;
 };
 
@@ -81,7 +81,7 @@ struct cn_engine_image {
 };
 
 /* What a job tells. Of the members only image must be there. Unless said otherwise they run on the
- * owner's thread, inside cn_engine_turn(), and must not call the engine. */
+ * owner's thread, inside cn_engine_step(), and must not call the engine. */
 struct cn_engine_cb {
     void *ctx;
     bool (*cancelled)(void *ctx); /* any thread */
@@ -100,15 +100,15 @@ struct cn_engine_cb {
 /* What a person or a server lists. Strings belong to the engine. */
 struct cn_engine_model {
     const char *name, *path;
-    bool control;         /* a ControlNet; otherwise a base model */
-    char family[64];      /* models of one family fit together */
-    int width, height;    /* the model's own size; 0 for a ControlNet */
-    int multiple;         /* sides must be multiples of this */
+    bool control;               /* a ControlNet; otherwise a base model */
+    char family[64];            /* models of one family fit together */
+    int width, height;          /* the model's own size; 0 for a ControlNet */
+    int multiple;               /* sides must be multiples of this */
     uint64_t parameters, bytes; /* elements; bytes on disk */
-    double guidance;      /* guidance_scale where a request names none; 0: no wish */
+    double guidance;            /* guidance_scale where a request names none; 0: no wish */
     bool loaded;
-    size_t resident;      /* bytes held */
-    const char *broken;   /* why it cannot be used, or NULL */
+    size_t resident;    /* bytes held */
+    const char *broken; /* why it cannot be used, or NULL */
 };
 
 struct cn_engine;
@@ -144,11 +144,11 @@ int cn_engine_unload(struct cn_engine *e, const char *name, struct cn_err *err);
  * is copied. Costs no network call. */
 int cn_engine_begin(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
                     struct cn_err *err);
-/* Is there something for cn_engine_turn() to do now? hooks.wake() tells when that changes. */
+/* Is there something for cn_engine_step() to do now? hooks.wake() tells when that changes. */
 bool cn_engine_busy(const struct cn_engine *e);
 /* Prepares newcomers, draws one step for some of the images, hands over what is finished and ends
  * what is cancelled. Fails with CN_EDEVICE only: the device is lost, and so are the jobs. */
-int cn_engine_turn(struct cn_engine *e, struct cn_err *err);
+int cn_engine_step(struct cn_engine *e, struct cn_err *err);
 
 /* Waits until there is something to do, while jobs are in progress. */
 void cn_engine_wait(struct cn_engine *e);

@@ -4,12 +4,12 @@
 
 #include "backend/backend.h"
 #include "engine/engine.h"
-#include "engine/source.h"
+#include "engine/param_reader.h"
 #include "model/unet.h"
 #include "text/tokenizer.h"
 
 /* A compiled graph; the graph stays for the description of its inputs and outputs. */
-struct cn_compiled {
+struct cn_plan_entry {
     struct cn_graph *g;
     struct cn_plan *plan;
     int pins; /* uses that go beyond the call that asked for it: it is not dropped */
@@ -20,12 +20,12 @@ enum { CN_MAX_PLANS = 32 };
 /* One network's parameters, and plans by a key that says their sizes; of these the least recently
  * used goes first. weights NULL: not loaded. */
 struct cn_network {
-    struct cn_source source;
+    struct cn_param_reader source;
     struct cn_weights *weights;
-    bool settled; /* forms of the parameters are decided: cn_weights_settle */
+    bool layouts_fixed; /* forms of the parameters are decided: cn_weights_settle */
     struct cn_plan_slot {
         char key[64];
-        struct cn_compiled compiled; /* plan NULL: free */
+        struct cn_plan_entry compiled; /* plan NULL: free */
         uint64_t used;
     } slot[CN_MAX_PLANS];
 };
@@ -50,18 +50,18 @@ struct cn_model {
     struct cn_control_net {
         const struct cn_model *base; /* NULL unless a difference net */
         struct cn_network net;
-    } *nets;
+    } * nets;
     int n_nets;
-    int users;      /* jobs that it must stay for */
-    uint64_t used;  /* of the engine's clock */
-    size_t told;    /* bytes, as hooks.model was told last */
-    size_t was;     /* bytes when it was resident the last time; 0: never */
+    int users;             /* jobs that it must stay for */
+    uint64_t used;         /* of the engine's clock */
+    size_t reported_bytes; /* bytes, as hooks.model was told last */
+    size_t peak_bytes;     /* bytes when it was resident the last time; 0: never */
 };
 
 struct cn_job;
 struct cn_lane;
-struct cn_group;
-struct cn_crew;
+struct cn_batcher;
+struct cn_helpers;
 
 struct cn_engine {
     struct cn_backend *backend;
@@ -72,16 +72,16 @@ struct cn_engine {
     const struct cn_model *chosen; /* the default, or NULL */
     uint64_t clock;                /* of use: plans, models, groups */
     uint64_t serial;               /* of jobs and lanes */
-    struct cn_crew *crew;          /* NULL until the first job */
+    struct cn_helpers *helpers;    /* NULL until the first job */
     struct cn_job *jobs;           /* in the order in which they came */
     struct cn_lane *lanes;         /* in the order in which they started */
     int n_lanes;
-    bool again;                    /* a turn may find something to do */
-    bool best_batch;               /* the size of batches goes by that of the images */
-    struct cn_group *groups;
-    double now;                    /* virtual time: turn.c */
-    double step_ms;                /* what the last step took */
-    float *work;                   /* host side of a step's inputs and outputs */
+    bool work_pending; /* a turn may find something to do */
+    bool best_batch;   /* the size of batches goes by that of the images */
+    struct cn_batcher *groups;
+    double now;     /* virtual time: step_loop.c */
+    double step_ms; /* what the last step took */
+    float *work;    /* host side of a step's inputs and outputs */
     size_t work_n;
 };
 
@@ -93,13 +93,13 @@ int cn_network_open(struct cn_engine *e, struct cn_network *n,
                     const struct cn_checkpoint *base, struct cn_err *err);
 void cn_network_close(struct cn_network *n);
 /* Drops the plans that are not pinned; weights stay. */
-void cn_network_forget(struct cn_network *n);
+void cn_network_evict_plans(struct cn_network *n);
 size_t cn_network_bytes(const struct cn_network *n);
 /* Before the first plan: build(arg) makes the network at its model's own size. */
-void cn_network_settle(struct cn_network *n, cn_build_fn build, const void *arg);
+void cn_network_fix_layouts(struct cn_network *n, cn_build_fn build, const void *arg);
 /* flags: cn_plan_flags */
 int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, int flags,
-                    cn_build_fn build, const void *arg, struct cn_compiled **ret,
+                    cn_build_fn build, const void *arg, struct cn_plan_entry **ret,
                     struct cn_err *err);
 
 /* registry.c */
@@ -111,7 +111,7 @@ int cn_model_control(struct cn_engine *e, struct cn_model *m, const struct cn_mo
 void cn_model_close(struct cn_model *m); /* what was loaded; it can be opened again */
 void cn_model_free(struct cn_model *m);
 
-/* turn.c: without a word, also to callbacks. */
+/* step_loop.c: without a word, also to callbacks. */
 void cn_engine_drop_jobs(struct cn_engine *e);
 
 /* residency.c: which models are resident. */

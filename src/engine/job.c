@@ -155,8 +155,9 @@ static void order_controls(struct cn_job *j)
     for (int i = 0; i < j->n_controls; i++) {
         int k = i;
 
-        for (; k > 0 && strcmp(j->control[j->order[k - 1]].model->name,
-                               j->control[i].model->name) > 0; k--)
+        for (; k > 0 &&
+               strcmp(j->control[j->order[k - 1]].model->name, j->control[i].model->name) > 0;
+             k--)
             j->order[k] = j->order[k - 1];
         j->order[k] = i;
     }
@@ -260,8 +261,7 @@ static int resolve(struct cn_job *j, struct cn_err *err)
 
     if ((rc = find_base(j, err)) < 0 || (rc = choose_sizes(j, err)) < 0)
         return rc;
-    j->main = (struct cn_net_inputs){
-        .net = &j->base->unet, .config = j->unet, .kind = CN_NET_UNET};
+    j->main = (struct cn_net_inputs){.net = &j->base->unet, .config = j->unet, .kind = CN_NET_UNET};
     for (; j->n_controls < j->spec->n_controls; j->n_controls++)
         if ((rc = find_control(j, j->n_controls, err)) < 0)
             return rc;

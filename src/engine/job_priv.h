@@ -1,7 +1,7 @@
 /* Jobs, their images in progress (lanes), and the batches in which these take their steps.
  *
- * DESIGN. A job belongs to the owner's thread, except while the crew's reading thread has it
- * (CN_JOB_READING). A finished image travels to the crew's finishing thread as a cn_finish and
+ * DESIGN. A job belongs to the owner's thread, except while the reading helper thread has it
+ * (CN_JOB_READING). A finished image travels to the finishing thread as a cn_decode_task and
  * comes back. Network calls that prepare a job, and all steps, are the owner's; the decoder runs
  * as a side plan on the finishing thread.
  */
@@ -39,10 +39,10 @@ struct cn_job_control {
 };
 
 enum cn_job_state {
-    CN_JOB_READING, /* the crew has it */
+    CN_JOB_READING, /* a helper has it */
     CN_JOB_READ,    /* waits for its turn to be prepared */
     CN_JOB_DRAWING,
-    CN_JOB_OVER     /* end() was called; something of it is still with the crew */
+    CN_JOB_OVER /* end() was called; something of it is still with a helper thread */
 };
 
 struct cn_job {
@@ -54,36 +54,38 @@ struct cn_job {
     enum cn_job_state state;
     int rc; /* of reading; then of the job */
     struct cn_err err;
-    double vtime;       /* what the device has done for it: turn.c */
-    double preview_s;   /* when the last preview was made */
-    int started, done;  /* images */
-    int lanes;          /* images in progress */
-    int finishing;      /* images with the crew */
-    bool showing, gone; /* guarded by the crew's lock: image() runs; it must not be called again */
+    double vtime;      /* what the device has done for it: step_loop.c */
+    double preview_s;  /* when the last preview was made */
+    int started, done; /* images */
+    int lanes;         /* images in progress */
+    int finishing;     /* images with a helper thread */
+    /* Guarded by the helpers' lock, never both true: image() runs; image() must not be called any
+     * more, because end() was. */
+    bool callback_running, detached;
     bool pinned;
-    struct cn_group *group;
+    struct cn_batcher *group;
     struct cn_model *base;
     const struct cn_unet_config *unet;
     const struct cn_vae_config *vae;
-    int width, height;   /* pixels */
-    int rows;            /* 2 with guidance: unconditional first */
-    int channels, h, w;  /* of the latent */
+    int width, height;  /* pixels */
+    int rows;           /* 2 with guidance: unconditional first */
+    int channels, h, w; /* of the latent */
     int tokens;
     int calls;
-    size_t latent;       /* elements of one image's latent */
+    size_t latent; /* elements of one image's latent */
     struct cn_net_inputs main;
     struct cn_job_control control[CN_MAX_CONTROLS];
     int n_controls;
     int order[CN_MAX_CONTROLS]; /* of the controls in a batch: by model, so that jobs agree */
     /* img2img and inpainting; NULL when absent */
-    float *init_pixels;   /* [3, H, W] in [-1,1] */
-    float *mask;          /* [h, w], 1 is painted anew */
-    float *masked_pixels; /* [3, H, W]: init_pixels where the mask is below 0.5 */
+    float *init_pixels;                   /* [3, H, W] in [-1,1] */
+    float *mask;                          /* [h, w], 1 is painted anew */
+    float *masked_pixels;                 /* [3, H, W]: init_pixels where the mask is below 0.5 */
     float *init_moments, *masked_moments; /* [2 * channels, h, w] of the encoder */
-    struct cn_arena arena;       /* small things of the job's lifetime */
-    float **floats;              /* host arrays whose size the request decides */
+    struct cn_arena arena;                /* small things of the job's lifetime */
+    float **floats;                       /* host arrays whose size the request decides */
     size_t n_floats, floats_cap;
-    struct cn_buffer **buffers;  /* all of them, for the end */
+    struct cn_buffer **buffers; /* all of them, for the end */
     size_t n_buffers, buffers_cap;
     double ms[CN_ENGINE_STAGE_COUNT];
 };
@@ -102,10 +104,10 @@ struct cn_lane {
 };
 
 /* A finished latent on its way to a picture. */
-struct cn_finish {
-    struct cn_finish *next;
+struct cn_decode_task {
+    struct cn_decode_task *next;
     struct cn_job *job;
-    struct cn_compiled *plan; /* pinned */
+    struct cn_plan_entry *plan; /* pinned */
     struct cn_buffer *in, *out;
     float *latent, *pixels; /* host sides of in and out */
     int image, width, height;
@@ -118,7 +120,8 @@ struct cn_finish {
 /* inputs.c: files to floats. On the reading thread. */
 int cn_job_read_inputs(struct cn_job *j, struct cn_err *err);
 
-/* prepare.c: what is computed once for a job. After a lack of memory it may be called again. */
+/* conditioning.c: what is computed once for a job. After a lack of memory it may be called again.
+ */
 int cn_job_prepare(struct cn_job *j, struct cn_err *err);
 
 /* job.c */
@@ -144,44 +147,44 @@ void cn_lane_free(struct cn_lane *l);
 int cn_lane_advance(struct cn_lane *l, const float *eps, float *work, struct cn_err *err);
 bool cn_lane_is_finite(const struct cn_lane *l);
 
-/* group.c: jobs whose images can take a step together. */
+/* batcher.c: jobs whose images can take a step together. */
 struct cn_step_cost {
     double load_ms, control_ms, unet_ms;
 };
 
 /* The job's group, made when it is not there. */
-struct cn_group *cn_group_of(struct cn_engine *e, const struct cn_job *j);
+struct cn_batcher *cn_batcher_for(struct cn_engine *e, const struct cn_job *j);
 /* Which of the group's ControlNets act on the lane in its next step: one bit for each. */
 unsigned cn_lane_controls(const struct cn_lane *l);
 /* One network call for n lanes of the group, then guidance and sampler of each. */
-int cn_group_step(struct cn_engine *e, struct cn_group *g, struct cn_lane *const *lane, int n,
-                  struct cn_step_cost *ret, struct cn_err *err);
+int cn_batcher_step(struct cn_engine *e, struct cn_batcher *g, struct cn_lane *const *lane, int n,
+                    struct cn_step_cost *ret, struct cn_err *err);
 /* Frees groups without jobs: all (keep 0), or but the most recently used. Those that use m go in
  * any case; NULL: none does. */
-void cn_groups_drop(struct cn_engine *e, int keep, const struct cn_model *m);
+void cn_batchers_drop(struct cn_engine *e, int keep, const struct cn_model *m);
 /* Frees the buffers of all groups; the next step makes them again. */
-void cn_groups_forget(struct cn_engine *e);
-size_t cn_groups_bytes(const struct cn_engine *e);
+void cn_batchers_clear(struct cn_engine *e);
+size_t cn_batchers_bytes(const struct cn_engine *e);
 
 /* preview.c: a small picture of a clean latent [channels, h, w]. */
 int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret,
                     struct cn_err *err);
 
-/* turn.c */
-struct cn_finish *cn_finish_new(struct cn_lane *l, struct cn_err *err);
-void cn_finish_free(struct cn_finish *f);
+/* step_loop.c */
+struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err);
+void cn_decode_task_free(struct cn_decode_task *f);
 
-/* crew.c: the two threads. All but the comments' exceptions on the owner's thread. */
-int cn_crew_start(struct cn_engine *e, struct cn_err *err);
-void cn_crew_stop(struct cn_engine *e); /* waits for what they are doing; nothing comes back */
-void cn_crew_read(struct cn_engine *e, struct cn_job *j);
-void cn_crew_finish(struct cn_engine *e, struct cn_finish *f);
+/* helper_threads.c: the two threads. All but the comments' exceptions on the owner's thread. */
+int cn_helpers_start(struct cn_engine *e, struct cn_err *err);
+void cn_helpers_stop(struct cn_engine *e); /* waits for what they are doing; nothing comes back */
+void cn_helpers_read(struct cn_engine *e, struct cn_job *j);
+void cn_helpers_decode(struct cn_engine *e, struct cn_decode_task *f);
 /* What came back, or NULL. */
-struct cn_job *cn_crew_was_read(struct cn_engine *e);
-struct cn_finish *cn_crew_was_finished(struct cn_engine *e);
-bool cn_crew_has_news(const struct cn_engine *e);
-void cn_crew_wait(struct cn_engine *e); /* until there is news */
+struct cn_job *cn_helpers_take_read(struct cn_engine *e);
+struct cn_decode_task *cn_helpers_take_decoded(struct cn_engine *e);
+bool cn_helpers_has_news(const struct cn_engine *e);
+void cn_helpers_wait(struct cn_engine *e); /* until there is news */
 /* image() will not be called any more. False: it is running now. */
-bool cn_crew_abandon(struct cn_engine *e, struct cn_job *j);
+bool cn_helpers_detach(struct cn_engine *e, struct cn_job *j);
 
 #endif

@@ -1,19 +1,19 @@
 noinst_LIBRARIES += libcnengine.a
 libcnengine_a_SOURCES = \
     %reldir%/engine.h %reldir%/engine_priv.h %reldir%/engine.c \
-    %reldir%/crew.c \
-    %reldir%/group.c \
+    %reldir%/helper_threads.c \
+    %reldir%/batcher.c \
     %reldir%/inputs.c \
     %reldir%/job_priv.h %reldir%/job.c \
     %reldir%/lane.c \
     %reldir%/network.c \
     %reldir%/plans.h %reldir%/plans.c \
-    %reldir%/prepare.c \
+    %reldir%/conditioning.c \
     %reldir%/preview.c \
     %reldir%/registry.c \
     %reldir%/residency.c \
-    %reldir%/source.h %reldir%/source.c \
-    %reldir%/turn.c
+    %reldir%/param_reader.h %reldir%/param_reader.c \
+    %reldir%/step_loop.c
 # Everything that a program with an engine links, in order: what is above the backends, the backends
 # (CNBACKEND_LIBS, or others in their place), libraries.
 CNENGINE_ABOVE = libcnengine.a libcnmodel.a libcncheckpoint.a libcntext.a libcndiffusion.a \

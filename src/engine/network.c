@@ -12,7 +12,7 @@ int cn_network_open(struct cn_engine *e, struct cn_network *n,
 {
     if (n->weights != NULL)
         return CN_OK;
-    cn_source_init(&n->source, checkpoint, component, base);
+    cn_param_reader_init(&n->source, checkpoint, component, base);
     return cn_weights_new(e->backend, &n->source.param, &n->weights, err);
 }
 
@@ -23,7 +23,7 @@ static void slot_clear(struct cn_plan_slot *s)
     memset(s, 0, sizeof(*s));
 }
 
-void cn_network_forget(struct cn_network *n)
+void cn_network_evict_plans(struct cn_network *n)
 {
     for (int i = 0; i < CN_MAX_PLANS; i++)
         if (n->slot[i].compiled.plan != NULL && n->slot[i].compiled.pins == 0)
@@ -69,7 +69,7 @@ static struct cn_plan_slot *find_slot(struct cn_network *n, const char *key)
     return NULL;
 }
 
-void cn_network_settle(struct cn_network *n, cn_build_fn build, const void *arg)
+void cn_network_fix_layouts(struct cn_network *n, cn_build_fn build, const void *arg)
 {
     struct cn_graph *g = build(arg);
 
@@ -91,12 +91,12 @@ static int add_plan(struct cn_engine *e, struct cn_network *n, int flags, struct
         return cn_fail(err, CN_EDEVMEM, "pictures of more than %d sizes are being finished",
                        CN_MAX_PLANS);
     }
-    (*ret)->compiled = (struct cn_compiled){.g = g, .plan = plan};
+    (*ret)->compiled = (struct cn_plan_entry){.g = g, .plan = plan};
     return CN_OK;
 }
 
 int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, int flags,
-                    cn_build_fn build, const void *arg, struct cn_compiled **ret,
+                    cn_build_fn build, const void *arg, struct cn_plan_entry **ret,
                     struct cn_err *err)
 {
     struct cn_plan_slot *s = find_slot(n, key);

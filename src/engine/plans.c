@@ -90,7 +90,7 @@ static struct cn_graph *build_encoder(const void *arg)
 /* ---- plans ---- */
 
 int cn_plan_for_text(struct cn_engine *e, struct cn_model *base, int n, int tokens, int skip,
-                     struct cn_compiled **ret, struct cn_err *err)
+                     struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct text_arg a = {cn_checkpoint_text(base->checkpoint), n, tokens, skip};
     char key[64];
@@ -100,7 +100,7 @@ int cn_plan_for_text(struct cn_engine *e, struct cn_model *base, int n, int toke
 }
 
 int cn_plan_for_context(struct cn_engine *e, const struct cn_net_inputs *b, int n, int tokens,
-                        struct cn_compiled **ret, struct cn_err *err)
+                        struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct unet_arg a = {b->config, b->kind, {.n = n, .s = tokens}};
     char key[64];
@@ -109,7 +109,7 @@ int cn_plan_for_context(struct cn_engine *e, const struct cn_net_inputs *b, int 
     return cn_network_plan(e, b->net, key, 0, build_context, &a, ret, err);
 }
 
-int cn_plan_for_time(struct cn_engine *e, const struct cn_net_inputs *b, struct cn_compiled **ret,
+int cn_plan_for_time(struct cn_engine *e, const struct cn_net_inputs *b, struct cn_plan_entry **ret,
                      struct cn_err *err)
 {
     struct unet_arg a = {b->config, b->kind, {0}};
@@ -117,9 +117,8 @@ int cn_plan_for_time(struct cn_engine *e, const struct cn_net_inputs *b, struct 
     return cn_network_plan(e, b->net, "time", 0, build_time, &a, ret, err);
 }
 
-int cn_plan_for_hint(struct cn_engine *e, struct cn_network *net,
-                     const struct cn_control_config *c, int height, int width,
-                     struct cn_compiled **ret, struct cn_err *err)
+int cn_plan_for_hint(struct cn_engine *e, struct cn_network *net, const struct cn_control_config *c,
+                     int height, int width, struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct control_arg a = {c, {.n = 1}, height, width};
     char key[64];
@@ -130,7 +129,7 @@ int cn_plan_for_hint(struct cn_engine *e, struct cn_network *net,
 
 int cn_plan_for_control(struct cn_engine *e, struct cn_network *net,
                         const struct cn_control_config *c, const struct cn_step_size *z,
-                        struct cn_compiled **ret, struct cn_err *err)
+                        struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct control_arg a = {c, *z, 0, 0};
     char key[64];
@@ -140,7 +139,7 @@ int cn_plan_for_control(struct cn_engine *e, struct cn_network *net,
 }
 
 int cn_plan_for_unet(struct cn_engine *e, struct cn_model *base, const struct cn_step_size *z,
-                     struct cn_compiled **ret, struct cn_err *err)
+                     struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct unet_arg a = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET, *z};
     char key[64];
@@ -150,7 +149,7 @@ int cn_plan_for_unet(struct cn_engine *e, struct cn_model *base, const struct cn
 }
 
 int cn_plan_for_decoder(struct cn_engine *e, struct cn_model *base, int h, int w, int flags,
-                        struct cn_compiled **ret, struct cn_err *err)
+                        struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), h, w};
     char key[64];
@@ -160,7 +159,7 @@ int cn_plan_for_decoder(struct cn_engine *e, struct cn_model *base, int h, int w
 }
 
 int cn_plan_for_encoder(struct cn_engine *e, struct cn_model *base, int height, int width,
-                        struct cn_compiled **ret, struct cn_err *err)
+                        struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), height, width};
     char key[64];
@@ -181,44 +180,43 @@ static struct cn_step_size own_size(const struct cn_model *base, int tokens)
     return (struct cn_step_size){2, side, side, tokens, 0};
 }
 
-void cn_plans_settle(struct cn_model *base, int tokens)
+void cn_plans_fix_layouts(struct cn_model *base, int tokens)
 {
-    struct unet_arg u = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET,
-                         own_size(base, tokens)};
+    struct unet_arg u = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET, own_size(base, tokens)};
     struct vae_arg decoder = {cn_checkpoint_vae(base->checkpoint), u.z.h, u.z.w};
     struct vae_arg encoder = decoder;
     struct text_arg text = {cn_checkpoint_text(base->checkpoint), 2, tokens, 0};
 
-    if (base->unet.settled)
+    if (base->unet.layouts_fixed)
         return;
     encoder.h *= cn_vae_factor(decoder.c);
     encoder.w *= cn_vae_factor(decoder.c);
-    cn_network_settle(&base->text, build_text, &text);
-    cn_network_settle(&base->unet, build_unet, &u);
-    cn_network_settle(&base->unet, build_context, &u);
-    cn_network_settle(&base->vae, build_decoder, &decoder);
-    cn_network_settle(&base->vae, build_encoder, &encoder);
-    base->unet.settled = true;
+    cn_network_fix_layouts(&base->text, build_text, &text);
+    cn_network_fix_layouts(&base->unet, build_unet, &u);
+    cn_network_fix_layouts(&base->unet, build_context, &u);
+    cn_network_fix_layouts(&base->vae, build_decoder, &decoder);
+    cn_network_fix_layouts(&base->vae, build_encoder, &encoder);
+    base->unet.layouts_fixed = true;
 }
 
-void cn_plans_settle_control(struct cn_network *net, const struct cn_control_config *c,
-                             const struct cn_model *base, int tokens)
+void cn_plans_fix_control_layouts(struct cn_network *net, const struct cn_control_config *c,
+                                  const struct cn_model *base, int tokens)
 {
     struct unet_arg u = {&c->unet, CN_NET_CONTROL, own_size(base, tokens)};
     int factor = cn_vae_factor(cn_checkpoint_vae(base->checkpoint));
     struct control_arg a = {c, u.z, u.z.h * factor, u.z.w * factor};
 
-    if (net->settled)
+    if (net->layouts_fixed)
         return;
-    cn_network_settle(net, build_control, &a);
-    cn_network_settle(net, build_context, &u);
-    cn_network_settle(net, build_hint, &a);
-    net->settled = true;
+    cn_network_fix_layouts(net, build_control, &a);
+    cn_network_fix_layouts(net, build_context, &u);
+    cn_network_fix_layouts(net, build_hint, &a);
+    net->layouts_fixed = true;
 }
 
 /* ---- running them ---- */
 
-int cn_plan_input(struct cn_engine *e, const struct cn_compiled *p, int i, struct cn_buffer **ret,
+int cn_plan_input(struct cn_engine *e, const struct cn_plan_entry *p, int i, struct cn_buffer **ret,
                   struct cn_err *err)
 {
     const struct cn_io *io = &p->g->input[i];
@@ -226,15 +224,15 @@ int cn_plan_input(struct cn_engine *e, const struct cn_compiled *p, int i, struc
     return cn_buffer_new(e->backend, &p->g->value[io->val], io->flags, ret, err);
 }
 
-int cn_plan_output(struct cn_engine *e, const struct cn_compiled *p, int i, struct cn_buffer **ret,
-                   struct cn_err *err)
+int cn_plan_output(struct cn_engine *e, const struct cn_plan_entry *p, int i,
+                   struct cn_buffer **ret, struct cn_err *err)
 {
     const struct cn_io *io = &p->g->output[i];
 
     return cn_buffer_new(e->backend, &p->g->value[io->val], io->flags, ret, err);
 }
 
-int cn_plan_run_host(struct cn_engine *e, const struct cn_compiled *p, const void *in, float *out,
+int cn_plan_run_host(struct cn_engine *e, const struct cn_plan_entry *p, const void *in, float *out,
                      struct cn_err *err)
 {
     struct cn_buffer *from, *to = NULL;

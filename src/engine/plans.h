@@ -2,7 +2,7 @@
  *
  * Owning worker. The results belong to the caches (engine_priv.h says how long they stay).
  *
- *     const struct cn_compiled *p;
+ *     const struct cn_plan_entry *p;
  *     cn_plan_for_text(e, base, 2, 77, 0, &p, err);
  */
 #ifndef CN_ENGINE_PLANS_H
@@ -17,40 +17,39 @@ struct cn_net_inputs;
 struct cn_control_config;
 
 int cn_plan_for_text(struct cn_engine *e, struct cn_model *base, int n, int tokens, int skip,
-                     struct cn_compiled **ret, struct cn_err *err);
+                     struct cn_plan_entry **ret, struct cn_err *err);
 /* Of a UNet or a ControlNet: net, config and kind of b. */
 int cn_plan_for_context(struct cn_engine *e, const struct cn_net_inputs *b, int n, int tokens,
-                        struct cn_compiled **ret, struct cn_err *err);
-int cn_plan_for_time(struct cn_engine *e, const struct cn_net_inputs *b, struct cn_compiled **ret,
+                        struct cn_plan_entry **ret, struct cn_err *err);
+int cn_plan_for_time(struct cn_engine *e, const struct cn_net_inputs *b, struct cn_plan_entry **ret,
                      struct cn_err *err);
 /* One hint of height x width pixels. */
-int cn_plan_for_hint(struct cn_engine *e, struct cn_network *net,
-                     const struct cn_control_config *c, int height, int width,
-                     struct cn_compiled **ret, struct cn_err *err);
+int cn_plan_for_hint(struct cn_engine *e, struct cn_network *net, const struct cn_control_config *c,
+                     int height, int width, struct cn_plan_entry **ret, struct cn_err *err);
 int cn_plan_for_control(struct cn_engine *e, struct cn_network *net,
                         const struct cn_control_config *c, const struct cn_step_size *z,
-                        struct cn_compiled **ret, struct cn_err *err);
+                        struct cn_plan_entry **ret, struct cn_err *err);
 int cn_plan_for_unet(struct cn_engine *e, struct cn_model *base, const struct cn_step_size *z,
-                     struct cn_compiled **ret, struct cn_err *err);
+                     struct cn_plan_entry **ret, struct cn_err *err);
 /* h x w of a latent. flags: CN_PLAN_SIDE or 0 */
 int cn_plan_for_decoder(struct cn_engine *e, struct cn_model *base, int h, int w, int flags,
-                        struct cn_compiled **ret, struct cn_err *err);
+                        struct cn_plan_entry **ret, struct cn_err *err);
 int cn_plan_for_encoder(struct cn_engine *e, struct cn_model *base, int height, int width,
-                        struct cn_compiled **ret, struct cn_err *err);
+                        struct cn_plan_entry **ret, struct cn_err *err);
 
 /* Which kernels a network uses is decided by these, once, and not by the sizes of the first
  * request: the same request gives the same picture to the last bit, whatever was drawn before. */
-void cn_plans_settle(struct cn_model *base, int tokens);
-void cn_plans_settle_control(struct cn_network *net, const struct cn_control_config *c,
-                             const struct cn_model *base, int tokens);
+void cn_plans_fix_layouts(struct cn_model *base, int tokens);
+void cn_plans_fix_control_layouts(struct cn_network *net, const struct cn_control_config *c,
+                                  const struct cn_model *base, int tokens);
 
 /* A buffer as the plan's input or output i describes it. */
-int cn_plan_input(struct cn_engine *e, const struct cn_compiled *p, int i, struct cn_buffer **ret,
+int cn_plan_input(struct cn_engine *e, const struct cn_plan_entry *p, int i, struct cn_buffer **ret,
                   struct cn_err *err);
-int cn_plan_output(struct cn_engine *e, const struct cn_compiled *p, int i, struct cn_buffer **ret,
-                   struct cn_err *err);
+int cn_plan_output(struct cn_engine *e, const struct cn_plan_entry *p, int i,
+                   struct cn_buffer **ret, struct cn_err *err);
 /* Runs a plan of one input and one output, not a side plan, on host arrays. */
-int cn_plan_run_host(struct cn_engine *e, const struct cn_compiled *p, const void *in, float *out,
+int cn_plan_run_host(struct cn_engine *e, const struct cn_plan_entry *p, const void *in, float *out,
                      struct cn_err *err);
 
 #endif

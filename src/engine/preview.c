@@ -17,10 +17,10 @@
 #include <string.h>
 
 enum {
-    SIDE = 16,   /* cells of a latent that is decoded for the fit */
-    PATCH = 4,   /* cells of one colour along a side: the decoder looks at neighbours */
-    ROUNDS = 4,  /* 64 patches in all */
-    GROW = 4,    /* pixels of a preview for each cell */
+    SIDE = 16,  /* cells of a latent that is decoded for the fit */
+    PATCH = 4,  /* cells of one colour along a side: the decoder looks at neighbours */
+    ROUNDS = 4, /* 64 patches in all */
+    GROW = 4,   /* pixels of a preview for each cell */
     MAX_SIDE = 512
 };
 
@@ -101,7 +101,7 @@ static void paint_patches(struct cn_noise *z, int channels, float *latent)
                     colour[(c * per_side + y / PATCH) * per_side + x / PATCH];
 }
 
-static int fit_round(struct cn_job *j, const struct cn_compiled *p, struct cn_noise *z,
+static int fit_round(struct cn_job *j, const struct cn_plan_entry *p, struct cn_noise *z,
                      struct fit *f, struct cn_err *err)
 {
     int channels = f->n - 1, factor = cn_vae_factor(j->vae), side = SIDE * factor, rc;
@@ -126,7 +126,7 @@ static void make_map(struct cn_job *j)
 {
     struct cn_rgb_map *map = &j->base->rgb;
     struct fit *f = cn_xcalloc(1, sizeof(*f));
-    struct cn_compiled *p;
+    struct cn_plan_entry *p;
     struct cn_noise z;
     int rc;
 
@@ -170,8 +170,7 @@ static void paint(const struct cn_rgb_map *map, const float *latent, struct cn_i
         }
 }
 
-int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret,
-                    struct cn_err *err)
+int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret, struct cn_err *err)
 {
     struct cn_rgb_map *map = &j->base->rgb;
     struct cn_image cells = CN_IMAGE_NONE;

@@ -198,8 +198,8 @@ static int open_tokenizer(struct cn_model *m, struct cn_err *err)
     if (dir == NULL && cn_checkpoint_kind(m->checkpoint) == CN_CKPT_PIPELINE)
         return cn_fail(err, CN_ENOTFOUND,
                        "the tokenizer is missing: no \"%s/tokenizer/vocab.json\"", m->path);
-    rc = dir ? cn_tokenizer_open(dir, &m->tokenizer, err)
-             : cn_tokenizer_builtin(&m->tokenizer, err);
+    rc =
+        dir ? cn_tokenizer_open(dir, &m->tokenizer, err) : cn_tokenizer_builtin(&m->tokenizer, err);
     if (rc < 0)
         return rc;
     if (dir == NULL)

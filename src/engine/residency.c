@@ -26,8 +26,8 @@ bool cn_model_loaded(const struct cn_model *m)
 
 size_t cn_model_bytes(const struct cn_model *m)
 {
-    size_t sum = cn_network_bytes(&m->text) + cn_network_bytes(&m->unet) +
-                 cn_network_bytes(&m->vae);
+    size_t sum =
+        cn_network_bytes(&m->text) + cn_network_bytes(&m->unet) + cn_network_bytes(&m->vae);
 
     for (int i = 0; i < m->n_nets; i++)
         sum += cn_network_bytes(&m->nets[i].net);
@@ -53,9 +53,9 @@ void cn_engine_tell_models(struct cn_engine *e)
         struct cn_model *m = e->model[i];
         size_t bytes = cn_model_bytes(m);
 
-        if (bytes == m->told)
+        if (bytes == m->reported_bytes)
             continue;
-        m->told = bytes;
+        m->reported_bytes = bytes;
         if (h->model != NULL)
             h->model(h->ctx, m->name, bytes > 0, bytes);
     }
@@ -71,7 +71,7 @@ static void close_differences(struct cn_engine *e, const struct cn_model *base)
 
         for (int k = 0; k < m->n_nets; k++)
             if (m->nets[k].base == base) {
-                cn_groups_drop(e, 0, m);
+                cn_batchers_drop(e, 0, m);
                 cn_network_close(&m->nets[k].net);
             }
     }
@@ -80,8 +80,8 @@ static void close_differences(struct cn_engine *e, const struct cn_model *base)
 static void unload(struct cn_engine *e, struct cn_model *m)
 {
     CN_ASSERT(m->users == 0);
-    m->was = CN_MAX(cn_model_bytes(m), m->was);
-    cn_groups_drop(e, CN_ENGINE_MAX_LANES, m);
+    m->peak_bytes = CN_MAX(cn_model_bytes(m), m->peak_bytes);
+    cn_batchers_drop(e, CN_ENGINE_MAX_LANES, m);
     close_differences(e, m);
     cn_model_close(m);
 }
@@ -121,17 +121,17 @@ void cn_engine_drop_caches(struct cn_engine *e)
 {
     struct cn_model *m;
 
-    cn_groups_drop(e, 0, NULL);
-    cn_groups_forget(e);
+    cn_batchers_drop(e, 0, NULL);
+    cn_batchers_clear(e);
     while ((m = find_victim(e, NULL)) != NULL)
         unload(e, m);
     for (int i = 0; i < e->n_models; i++) {
         m = e->model[i];
-        cn_network_forget(&m->text);
-        cn_network_forget(&m->unet);
-        cn_network_forget(&m->vae);
+        cn_network_evict_plans(&m->text);
+        cn_network_evict_plans(&m->unet);
+        cn_network_evict_plans(&m->vae);
         for (int k = 0; k < m->n_nets; k++)
-            cn_network_forget(&m->nets[k].net);
+            cn_network_evict_plans(&m->nets[k].net);
     }
     cn_engine_tell_models(e);
 }
@@ -142,7 +142,7 @@ static size_t bytes_to_come(const struct cn_engine *e, const struct cn_model *m)
 {
     size_t parameter = strcmp(cn_backend_name(e->backend), "cuda") == 0 ? 2 : sizeof(float);
     struct cn_engine_model facts;
-    size_t have = cn_model_bytes(m), want = m->was;
+    size_t have = cn_model_bytes(m), want = m->peak_bytes;
 
     if (want == 0) {
         for (int i = 0; i < e->n_models; i++)

@@ -481,7 +481,7 @@ static int step_batch(struct fake *f)
     return images;
 }
 
-static int turn(void *ctx, struct cn_err *err)
+static int step(void *ctx, struct cn_err *err)
 {
     struct fake *f = ctx;
     double start = cn_now_s();
@@ -505,7 +505,7 @@ int main(int argc, char **argv)
                                              .load = load,
                                              .begin = begin,
                                              .busy = busy,
-                                             .turn = turn,
+                                             .step = step,
                                              .manage = manage,
                                              .gauges = gauges};
     static struct fake f = {.fd = -1}; /* a device that fails leaves its tasks, here, to the end */

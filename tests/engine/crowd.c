@@ -197,7 +197,7 @@ void turn(struct crowd *c)
 
     cn_engine_wait(c->e);
     c->turns++;
-    if (cn_engine_turn(c->e, &err) < 0)
+    if (cn_engine_step(c->e, &err) < 0)
         fail_msg("%s", err.msg);
 }
 

@@ -9,7 +9,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "engine/source.h"
+#include "engine/param_reader.h"
 #include "model/text.h"
 #include "model/unet.h"
 #include "model/vae.h"
@@ -143,7 +143,7 @@ static void compare(const char *what, const struct cn_buffer *got,
     free(y);
 }
 
-static struct cn_weights *weights(struct cn_source *s)
+static struct cn_weights *weights(struct cn_param_reader *s)
 {
     struct cn_err err = CN_ERR_INIT;
     struct cn_weights *w;
@@ -155,12 +155,12 @@ static struct cn_weights *weights(struct cn_source *s)
 static void check_text(const struct cn_checkpoint *c, const char *dir)
 {
     struct golden f;
-    struct cn_source s;
+    struct cn_param_reader s;
     struct cn_weights *w;
 
     if (!golden_open(&f, dir, "text"))
         return;
-    cn_source_init(&s, c, CN_COMP_TEXT, NULL);
+    cn_param_reader_init(&s, c, CN_COMP_TEXT, NULL);
     w = weights(&s);
     for (int skip = 0; skip <= 1 && skip < cn_checkpoint_text(c)->layers; skip++) {
         struct cn_tensor_view ids = tensor(&f, "ids");
@@ -231,13 +231,13 @@ static void feed_residuals(struct run *r, const struct cn_unet_config *c, struct
 static void check_unet(const struct cn_checkpoint *c, const char *dir)
 {
     const struct cn_unet_config *u = cn_checkpoint_unet(c);
-    struct cn_source s;
+    struct cn_param_reader s;
     struct cn_weights *w;
     struct golden f;
 
     if (!golden_open(&f, dir, "unet"))
         return;
-    cn_source_init(&s, c, CN_COMP_UNET, NULL);
+    cn_param_reader_init(&s, c, CN_COMP_UNET, NULL);
     w = weights(&s);
     for (int controls = 0; controls <= 1; controls++) {
         struct cn_step_size z = step_size(&f, controls);
@@ -263,14 +263,14 @@ static void check_vae(const struct cn_checkpoint *c, const char *dir)
 {
     const struct cn_vae_config *v = cn_checkpoint_vae(c);
     struct cn_tensor_view in, out;
-    struct cn_source s;
+    struct cn_param_reader s;
     struct cn_weights *w;
     struct golden f;
     struct run r;
 
     if (!golden_open(&f, dir, "vae"))
         return;
-    cn_source_init(&s, c, CN_COMP_VAE, NULL);
+    cn_param_reader_init(&s, c, CN_COMP_VAE, NULL);
     w = weights(&s);
     in = tensor(&f, "image");
     out = tensor(&f, "moments");
@@ -298,7 +298,7 @@ static void check_control(const char *path, const struct cn_checkpoint *base, co
     struct cn_checkpoint *c;
     struct cn_step_size z;
     char file[128], what[128], key[16];
-    struct cn_source s;
+    struct cn_param_reader s;
     struct cn_weights *w;
     struct golden f;
     struct run r, h;
@@ -307,7 +307,7 @@ static void check_control(const char *path, const struct cn_checkpoint *base, co
     if (!golden_open(&f, dir, file))
         return;
     must(cn_checkpoint_open(path, &c, &err), &err);
-    cn_source_init(&s, c, CN_COMP_CONTROL, cn_checkpoint_is_difference(c) ? base : NULL);
+    cn_param_reader_init(&s, c, CN_COMP_CONTROL, cn_checkpoint_is_difference(c) ? base : NULL);
     w = weights(&s);
     z = step_size(&f, 0);
     hint = tensor(&f, "hint");

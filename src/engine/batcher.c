@@ -21,18 +21,18 @@
 enum { MAX_ROWS = 2 * CN_ENGINE_MAX_BATCH, MAX_BATCHES = 8 };
 
 /* The buffers of one network in a batch. */
-struct branch {
+struct net_buffers {
     struct cn_buffer **kv; /* k0, v0, ... [rows, s, width] native */
     int n_kv, time_width;
     struct cn_buffer *time; /* [rows, time_width] */
     /* of a ControlNet: */
-    struct cn_buffer *hint; /* [rows, c0, h, w] native */
+    struct cn_buffer *hint;      /* [rows, c0, h, w] native */
     struct cn_buffer **residual; /* [levels], native */
     struct cn_buffer *weights;   /* [rows, levels] */
 };
 
 /* What the constant part of a row was copied from. */
-struct origin {
+struct row_source {
     uint64_t job; /* serial number; 0: nothing yet */
     int row;
 };
@@ -40,27 +40,27 @@ struct origin {
 struct batch {
     int rows; /* 0: free */
     uint64_t used;
-    struct origin origin[MAX_ROWS];
+    struct row_source source[MAX_ROWS];
     struct cn_buffer *sample, *sample9, *out; /* [rows, c, h, w]; sample9: 9-channel UNets */
-    struct branch main, control[CN_MAX_CONTROLS];
+    struct net_buffers main, control[CN_MAX_CONTROLS];
     struct cn_buffer **all;
     size_t n_all, all_cap;
     struct cn_arena arena;
 };
 
 /* One ControlNet of a group. */
-struct member {
+struct group_control {
     struct cn_model *model;
     struct cn_network *net;
     const struct cn_control_config *config;
     int levels;
 };
 
-struct cn_group {
-    struct cn_group *next;
+struct cn_batcher {
+    struct cn_batcher *next;
     struct cn_model *base;
     int h, w, tokens, channels;
-    struct member member[CN_MAX_CONTROLS];
+    struct group_control member[CN_MAX_CONTROLS];
     int n_members;
     struct batch batch[MAX_BATCHES];
     uint64_t used;
@@ -68,7 +68,7 @@ struct cn_group {
 
 /* ---- groups ---- */
 
-static bool belongs(const struct cn_group *g, const struct cn_job *j)
+static bool belongs(const struct cn_batcher *g, const struct cn_job *j)
 {
     if (g->base != j->base || g->h != j->h || g->w != j->w || g->n_members != j->n_controls)
         return false;
@@ -78,9 +78,9 @@ static bool belongs(const struct cn_group *g, const struct cn_job *j)
     return true;
 }
 
-struct cn_group *cn_group_of(struct cn_engine *e, const struct cn_job *j)
+struct cn_batcher *cn_batcher_for(struct cn_engine *e, const struct cn_job *j)
 {
-    struct cn_group *g = e->groups;
+    struct cn_batcher *g = e->groups;
 
     while (g != NULL && !belongs(g, j))
         g = g->next;
@@ -95,7 +95,7 @@ struct cn_group *cn_group_of(struct cn_engine *e, const struct cn_job *j)
             const struct cn_job_control *c = &j->control[j->order[i]];
 
             g->member[g->n_members++] =
-                (struct member){c->model, c->branch.net, c->config, c->levels};
+                (struct group_control){c->model, c->branch.net, c->config, c->levels};
         }
         g->next = e->groups;
         e->groups = g;
@@ -115,14 +115,14 @@ static void batch_clear(struct batch *b)
     memset(b, 0, sizeof(*b));
 }
 
-static void group_free(struct cn_group *g)
+static void group_free(struct cn_batcher *g)
 {
     for (int i = 0; i < MAX_BATCHES; i++)
         batch_clear(&g->batch[i]);
     free(g);
 }
 
-static bool in_use(const struct cn_engine *e, const struct cn_group *g)
+static bool in_use(const struct cn_engine *e, const struct cn_batcher *g)
 {
     for (const struct cn_job *j = e->jobs; j != NULL; j = j->next)
         if (j->group == g)
@@ -130,7 +130,7 @@ static bool in_use(const struct cn_engine *e, const struct cn_group *g)
     return false;
 }
 
-static bool uses(const struct cn_group *g, const struct cn_model *m)
+static bool uses(const struct cn_batcher *g, const struct cn_model *m)
 {
     for (int i = 0; i < g->n_members; i++)
         if (g->member[i].model == m)
@@ -139,28 +139,28 @@ static bool uses(const struct cn_group *g, const struct cn_model *m)
 }
 
 /* How many idle groups were used after g. */
-static int newer(const struct cn_engine *e, const struct cn_group *g)
+static int newer(const struct cn_engine *e, const struct cn_batcher *g)
 {
     int n = 0;
 
-    for (const struct cn_group *o = e->groups; o != NULL; o = o->next)
+    for (const struct cn_batcher *o = e->groups; o != NULL; o = o->next)
         n += o->used > g->used && !in_use(e, o);
     return n;
 }
 
-void cn_groups_forget(struct cn_engine *e)
+void cn_batchers_clear(struct cn_engine *e)
 {
-    for (struct cn_group *g = e->groups; g != NULL; g = g->next)
+    for (struct cn_batcher *g = e->groups; g != NULL; g = g->next)
         for (int i = 0; i < MAX_BATCHES; i++)
             batch_clear(&g->batch[i]);
 }
 
-void cn_groups_drop(struct cn_engine *e, int keep, const struct cn_model *m)
+void cn_batchers_drop(struct cn_engine *e, int keep, const struct cn_model *m)
 {
-    struct cn_group **at = &e->groups;
+    struct cn_batcher **at = &e->groups;
 
     while (*at != NULL) {
-        struct cn_group *g = *at;
+        struct cn_batcher *g = *at;
 
         if (in_use(e, g) || (newer(e, g) < keep && !(m != NULL && uses(g, m)))) {
             at = &g->next;
@@ -171,11 +171,11 @@ void cn_groups_drop(struct cn_engine *e, int keep, const struct cn_model *m)
     }
 }
 
-size_t cn_groups_bytes(const struct cn_engine *e)
+size_t cn_batchers_bytes(const struct cn_engine *e)
 {
     size_t sum = 0;
 
-    for (const struct cn_group *g = e->groups; g != NULL; g = g->next)
+    for (const struct cn_batcher *g = e->groups; g != NULL; g = g->next)
         for (int i = 0; i < MAX_BATCHES; i++)
             for (size_t k = 0; k < g->batch[i].n_all; k++)
                 sum += cn_buffer_bytes(g->batch[i].all[k]);
@@ -197,9 +197,9 @@ static int add_buffer(struct cn_engine *e, struct batch *b, struct cn_shape shap
     return CN_OK;
 }
 
-static int make_branch(struct cn_engine *e, const struct cn_group *g, struct batch *b,
-                       const struct cn_unet_config *config, enum cn_net kind, struct branch *ret,
-                       struct cn_err *err)
+static int make_branch(struct cn_engine *e, const struct cn_batcher *g, struct batch *b,
+                       const struct cn_unet_config *config, enum cn_net kind,
+                       struct net_buffers *ret, struct cn_err *err)
 {
     struct cn_sites sites;
     int rc;
@@ -210,19 +210,19 @@ static int make_branch(struct cn_engine *e, const struct cn_group *g, struct bat
     ret->kv = cn_arena_alloc(&b->arena, (size_t)ret->n_kv * sizeof(struct cn_buffer *) + 1);
     rc = add_buffer(e, b, cn_shape2(b->rows, ret->time_width), 0, &ret->time, err);
     for (int i = 0; i < ret->n_kv && rc == CN_OK; i++)
-        rc = add_buffer(e, b, cn_shape3(b->rows, g->tokens, sites.attn[i / 2].width),
-                        CN_IO_NATIVE, &ret->kv[i], err);
+        rc = add_buffer(e, b, cn_shape3(b->rows, g->tokens, sites.attn[i / 2].width), CN_IO_NATIVE,
+                        &ret->kv[i], err);
     cn_sites_release(&sites);
     return rc;
 }
 
-static int make_control(struct cn_engine *e, const struct cn_group *g, struct batch *b, int i,
+static int make_control(struct cn_engine *e, const struct cn_batcher *g, struct batch *b, int i,
                         struct cn_err *err)
 {
-    const struct member *m = &g->member[i];
+    const struct group_control *m = &g->member[i];
     const struct cn_unet_config *c = &m->config->unet;
     struct cn_step_size z = {b->rows, g->h, g->w, g->tokens, 0};
-    struct branch *ret = &b->control[i];
+    struct net_buffers *ret = &b->control[i];
     int rc = make_branch(e, g, b, c, CN_NET_CONTROL, ret, err);
 
     ret->residual = cn_arena_alloc(&b->arena, (size_t)m->levels * sizeof(struct cn_buffer *));
@@ -236,7 +236,7 @@ static int make_control(struct cn_engine *e, const struct cn_group *g, struct ba
     return rc;
 }
 
-static int make_batch(struct cn_engine *e, const struct cn_group *g, struct batch *b,
+static int make_batch(struct cn_engine *e, const struct cn_batcher *g, struct batch *b,
                       struct cn_err *err)
 {
     const struct cn_unet_config *c = cn_checkpoint_unet(g->base->checkpoint);
@@ -254,7 +254,7 @@ static int make_batch(struct cn_engine *e, const struct cn_group *g, struct batc
 }
 
 /* The batch of so many rows; the least recently used one makes room. */
-static int find_batch(struct cn_engine *e, struct cn_group *g, int rows, struct batch **ret,
+static int find_batch(struct cn_engine *e, struct cn_batcher *g, int rows, struct batch **ret,
                       struct cn_err *err)
 {
     struct batch *b = &g->batch[0];
@@ -281,19 +281,19 @@ static int find_batch(struct cn_engine *e, struct cn_group *g, int rows, struct 
 /* ---- who is in a step ---- */
 
 /* The images of a step and their rows of the batch. */
-struct seats {
+struct row_map {
     struct cn_lane *const *lane;
     int n;
     int row[CN_ENGINE_MAX_BATCH][2];
 };
 
-static bool is_from(const struct origin *o, const struct cn_job *j, int row)
+static bool is_from(const struct row_source *o, const struct cn_job *j, int row)
 {
     return o->job == j->serial && o->row == row;
 }
 
 /* Who was in the last step of this batch keeps its rows; the others take what is left. */
-static void take_seats(const struct batch *b, struct seats *s)
+static void assign_rows(const struct batch *b, struct row_map *s)
 {
     bool taken[MAX_ROWS] = {false};
 
@@ -303,14 +303,14 @@ static void take_seats(const struct batch *b, struct seats *s)
                 if (round == 0)
                     s->row[i][r] = -1;
                 for (int k = 0; k < b->rows && s->row[i][r] < 0; k++)
-                    if (!taken[k] && (round == 1 || is_from(&b->origin[k], s->lane[i]->job, r))) {
+                    if (!taken[k] && (round == 1 || is_from(&b->source[k], s->lane[i]->job, r))) {
                         s->row[i][r] = k;
                         taken[k] = true;
                     }
             }
 }
 
-static int copy_branch(const struct branch *to, int row, const struct cn_net_inputs *from,
+static int copy_branch(const struct net_buffers *to, int row, const struct cn_net_inputs *from,
                        int from_row, struct cn_err *err)
 {
     int rc = CN_OK;
@@ -327,9 +327,9 @@ static int fill_row(struct batch *b, int row, const struct cn_job *j, int from_r
 {
     int rc;
 
-    if (is_from(&b->origin[row], j, from_row))
+    if (is_from(&b->source[row], j, from_row))
         return CN_OK;
-    b->origin[row].job = 0;
+    b->source[row].job = 0;
     rc = copy_branch(&b->main, row, &j->main, from_row, err);
     for (int i = 0; i < j->n_controls && rc == CN_OK; i++) {
         const struct cn_job_control *c = &j->control[j->order[i]];
@@ -339,11 +339,11 @@ static int fill_row(struct batch *b, int row, const struct cn_job *j, int from_r
             rc = cn_buffer_copy_rows(b->control[i].hint, row, c->hint, 0, 1, err);
     }
     if (rc == CN_OK)
-        b->origin[row] = (struct origin){j->serial, from_row};
+        b->source[row] = (struct row_source){j->serial, from_row};
     return rc;
 }
 
-static int fill_rows(struct batch *b, const struct seats *s, struct cn_err *err)
+static int fill_rows(struct batch *b, const struct row_map *s, struct cn_err *err)
 {
     int rc = CN_OK;
 
@@ -361,14 +361,13 @@ unsigned cn_lane_controls(const struct cn_lane *l)
     unsigned set = 0;
 
     for (int i = 0; i < j->n_controls; i++)
-        if (cn_control_active(j->control[j->order[i]].spec, cn_sampler_call(l->sampler),
-                              j->calls))
+        if (cn_control_active(j->control[j->order[i]].spec, cn_sampler_call(l->sampler), j->calls))
             set |= 1u << i;
     return set;
 }
 
 /* A 9-channel UNet also sees the mask and what it hides. */
-static void write_sample(struct batch *b, const struct seats *s, float *work)
+static void write_sample(struct batch *b, const struct row_map *s, float *work)
 {
     for (int i = 0; i < s->n; i++) {
         const struct cn_lane *l = s->lane[i];
@@ -398,7 +397,7 @@ static void write_sample(struct batch *b, const struct seats *s, float *work)
 }
 
 /* which: of the job's ControlNets in the group's order; -1: the UNet. */
-static void write_time(struct branch *to, const struct seats *s, int which, float *work)
+static void write_time(struct net_buffers *to, const struct row_map *s, int which, float *work)
 {
     size_t width = (size_t)to->time_width;
 
@@ -415,7 +414,7 @@ static void write_time(struct branch *to, const struct seats *s, int which, floa
     cn_buffer_write(to->time, work);
 }
 
-static void write_weights(struct branch *to, const struct seats *s, int which, int levels,
+static void write_weights(struct net_buffers *to, const struct row_map *s, int which, int levels,
                           float *work)
 {
     for (int i = 0; i < s->n; i++) {
@@ -440,9 +439,9 @@ static void write_weights(struct branch *to, const struct seats *s, int which, i
 /* A step while it is computed. */
 struct step {
     struct cn_engine *e;
-    struct cn_group *g;
+    struct cn_batcher *g;
     struct batch *b;
-    struct seats seats;
+    struct row_map rows_of;
     struct cn_step_cost cost;
 };
 
@@ -452,12 +451,13 @@ static int planned(struct step *s, int rc, const struct cn_network *net, double 
 {
     s->cost.load_ms += (cn_now_s() - start) * 1e3;
     return rc == CN_ENOTFOUND || rc == CN_EFORMAT
-               ? cn_job_blame_model(s->seats.lane[0]->job, net, err)
+               ? cn_job_blame_model(s->rows_of.lane[0]->job, net, err)
                : rc;
 }
 
 /* sample, time, k0, v0, ... into list; returns how many. */
-static int common_inputs(struct cn_buffer **list, struct cn_buffer *sample, const struct branch *b)
+static int common_inputs(struct cn_buffer **list, struct cn_buffer *sample,
+                         const struct net_buffers *b)
 {
     list[0] = sample;
     list[1] = b->time;
@@ -467,18 +467,18 @@ static int common_inputs(struct cn_buffer **list, struct cn_buffer *sample, cons
 
 static int run_control(struct step *s, int i, struct cn_err *err)
 {
-    const struct member *m = &s->g->member[i];
-    struct branch *c = &s->b->control[i];
+    const struct group_control *m = &s->g->member[i];
+    struct net_buffers *c = &s->b->control[i];
     struct cn_step_size z = {s->b->rows, s->g->h, s->g->w, s->g->tokens, 0};
     struct cn_buffer **in = cn_xcalloc((size_t)c->n_kv + 3, sizeof(*in));
-    struct cn_compiled *p;
+    struct cn_plan_entry *p;
     double start = cn_now_s();
     int n, rc = cn_plan_for_control(s->e, m->net, m->config, &z, &p, err);
 
     rc = planned(s, rc, m->net, start, err);
     if (rc == CN_OK) {
-        write_time(c, &s->seats, i, s->e->work);
-        write_weights(c, &s->seats, i, m->levels, s->e->work);
+        write_time(c, &s->rows_of, i, s->e->work);
+        write_weights(c, &s->rows_of, i, m->levels, s->e->work);
         n = common_inputs(in, s->b->sample, c);
         in[n] = c->hint;
         rc = cn_plan_run(p->plan, in, c->residual, err);
@@ -492,18 +492,18 @@ static int run_unet(struct step *s, unsigned set, struct cn_err *err)
 {
     struct batch *b = s->b;
     struct cn_step_size z = {b->rows, s->g->h, s->g->w, s->g->tokens, __builtin_popcount(set)};
-    struct cn_buffer **in = cn_xcalloc(
-        (size_t)b->main.n_kv + 2 + CN_MAX_CONTROLS * (CN_MAX_LEVELS + 1), sizeof(*in));
-    struct cn_compiled *p;
+    struct cn_buffer **in =
+        cn_xcalloc((size_t)b->main.n_kv + 2 + CN_MAX_CONTROLS * (CN_MAX_LEVELS + 1), sizeof(*in));
+    struct cn_plan_entry *p;
     double start = cn_now_s();
     int n, rc = cn_plan_for_unet(s->e, s->g->base, &z, &p, err);
 
     rc = planned(s, rc, &s->g->base->unet, start, err);
     if (rc == CN_OK) {
-        write_time(&b->main, &s->seats, -1, s->e->work);
+        write_time(&b->main, &s->rows_of, -1, s->e->work);
         n = common_inputs(in, b->sample9 ? b->sample9 : b->sample, &b->main);
         for (int i = 0; i < s->g->n_members; i++) {
-            const struct branch *c = &b->control[i];
+            const struct net_buffers *c = &b->control[i];
 
             if (!(set >> i & 1))
                 continue;
@@ -519,7 +519,7 @@ static int run_unet(struct step *s, unsigned set, struct cn_err *err)
 
 /* The engine's host memory, large enough for any network's input or output of all rows, and for one
  * latent more: what work() of one image may use. */
-static int reserve_work(struct cn_engine *e, const struct cn_group *g, int rows,
+static int reserve_work(struct cn_engine *e, const struct cn_batcher *g, int rows,
                         struct cn_err *err)
 {
     const struct cn_unet_config *c = cn_checkpoint_unet(g->base->checkpoint);
@@ -560,18 +560,18 @@ static void show_preview(struct cn_lane *l, const float *eps, float *work)
 /* Guidance and sampler of each image. */
 static int advance(struct step *s, struct cn_err *err)
 {
-    size_t latent = s->seats.lane[0]->job->latent;
+    size_t latent = s->rows_of.lane[0]->job->latent;
     float *out = s->e->work, *kept = out + (size_t)s->b->rows * latent;
     int rc;
 
     cn_buffer_read(s->b->out, out);
     rc = cn_backend_check(s->e->backend, err);
-    for (int i = 0; i < s->seats.n && rc == CN_OK; i++) {
-        struct cn_lane *l = s->seats.lane[i];
-        float *eps = out + (size_t)s->seats.row[i][0] * latent;
+    for (int i = 0; i < s->rows_of.n && rc == CN_OK; i++) {
+        struct cn_lane *l = s->rows_of.lane[i];
+        float *eps = out + (size_t)s->rows_of.row[i][0] * latent;
 
         if (l->job->rows == 2)
-            cn_guidance(latent, eps, out + (size_t)s->seats.row[i][1] * latent,
+            cn_guidance(latent, eps, out + (size_t)s->rows_of.row[i][1] * latent,
                         (float)l->job->spec->guidance_scale, eps);
         show_preview(l, eps, kept);
         rc = cn_lane_advance(l, eps, kept, err);
@@ -583,13 +583,13 @@ static int compute(struct step *s, struct cn_err *err)
 {
     double start = cn_now_s(), load;
     unsigned set = 0;
-    int rc = fill_rows(s->b, &s->seats, err);
+    int rc = fill_rows(s->b, &s->rows_of, err);
 
     if (rc < 0)
         return rc;
-    write_sample(s->b, &s->seats, s->e->work);
-    for (int i = 0; i < s->seats.n; i++)
-        set |= cn_lane_controls(s->seats.lane[i]);
+    write_sample(s->b, &s->rows_of, s->e->work);
+    for (int i = 0; i < s->rows_of.n; i++)
+        set |= cn_lane_controls(s->rows_of.lane[i]);
     for (int i = 0; i < s->g->n_members && rc == CN_OK; i++)
         if (set >> i & 1)
             rc = run_control(s, i, err);
@@ -604,10 +604,10 @@ static int compute(struct step *s, struct cn_err *err)
     return rc;
 }
 
-int cn_group_step(struct cn_engine *e, struct cn_group *g, struct cn_lane *const *lane, int n,
-                  struct cn_step_cost *ret, struct cn_err *err)
+int cn_batcher_step(struct cn_engine *e, struct cn_batcher *g, struct cn_lane *const *lane, int n,
+                    struct cn_step_cost *ret, struct cn_err *err)
 {
-    struct step s = {.e = e, .g = g, .seats = {.lane = lane, .n = n}};
+    struct step s = {.e = e, .g = g, .rows_of = {.lane = lane, .n = n}};
     int rows = 0, rc;
 
     CN_ASSERT(n > 0 && n <= CN_ENGINE_MAX_BATCH);
@@ -615,7 +615,7 @@ int cn_group_step(struct cn_engine *e, struct cn_group *g, struct cn_lane *const
         rows += lane[i]->job->rows;
     if ((rc = find_batch(e, g, rows, &s.b, err)) < 0 || (rc = reserve_work(e, g, rows, err)) < 0)
         return rc;
-    take_seats(s.b, &s.seats);
+    assign_rows(s.b, &s.rows_of);
     rc = compute(&s, err);
     *ret = s.cost;
     return rc;

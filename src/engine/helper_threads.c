@@ -3,9 +3,9 @@
  * DESIGN. The reading thread takes jobs and turns the files of their requests into floats. The
  * finishing thread takes latents of finished images, runs the decoder as a side plan, and calls
  * image(), where the file is made. Each takes one thing at a time, in order. What is handed over
- * belongs to the crew until it comes back; one lock guards the four lists and the flags showing and
- * gone of every job. Neither thread makes or frees anything of the backend's. Whenever something
- * comes back, hooks.wake() is called.
+ * belongs to the helpers until it comes back; one lock guards the four lists and the flags showing
+ * and gone of every job. Neither thread makes or frees anything of the backend's. Whenever
+ * something comes back, hooks.wake() is called.
  *
  * Not promised: that a job whose end was told is not still in the decoder. Its image is then
  * dropped (gone), and the job's memory freed when it comes back.
@@ -19,7 +19,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-struct cn_crew {
+struct cn_helpers {
     struct cn_engine *e;
     pthread_t reader, finisher;
     pthread_mutex_t lock;
@@ -29,8 +29,8 @@ struct cn_crew {
     struct reading {
         struct reading *next;
         struct cn_job *job;
-    } *to_read, *was_read;
-    struct cn_finish *to_finish, *was_finished;
+    } * to_read, *was_read;
+    struct cn_decode_task *to_finish, *was_finished;
 };
 
 static void append_reading(struct reading **list, struct reading *r)
@@ -41,7 +41,7 @@ static void append_reading(struct reading **list, struct reading *r)
     *list = r;
 }
 
-static void append_finish(struct cn_finish **list, struct cn_finish *f)
+static void append_finish(struct cn_decode_task **list, struct cn_decode_task *f)
 {
     while (*list != NULL)
         list = &(*list)->next;
@@ -50,7 +50,7 @@ static void append_finish(struct cn_finish **list, struct cn_finish *f)
 }
 
 /* With the lock held, which is given up for the hook: it may have a lock of its own. */
-static void tell(struct cn_crew *c)
+static void tell(struct cn_helpers *c)
 {
     const struct cn_engine_hooks *h = &c->e->opts.hooks;
 
@@ -64,7 +64,7 @@ static void tell(struct cn_crew *c)
 
 static void *read_jobs(void *arg)
 {
-    struct cn_crew *c = arg;
+    struct cn_helpers *c = arg;
 
     pthread_mutex_lock(&c->lock);
     while (!c->stop) {
@@ -85,7 +85,7 @@ static void *read_jobs(void *arg)
     return NULL;
 }
 
-static int decode(struct cn_finish *f, struct cn_image *ret)
+static int decode(struct cn_decode_task *f, struct cn_image *ret)
 {
     int rc;
 
@@ -101,17 +101,17 @@ static int decode(struct cn_finish *f, struct cn_image *ret)
 }
 
 /* image() runs only while the job is not gone, and while it runs the job does not go. */
-static bool show_begins(struct cn_crew *c, struct cn_job *j)
+static bool show_begins(struct cn_helpers *c, struct cn_job *j)
 {
     bool yes;
 
     pthread_mutex_lock(&c->lock);
-    yes = j->showing = !j->gone;
+    yes = j->callback_running = !j->detached;
     pthread_mutex_unlock(&c->lock);
     return yes;
 }
 
-static void finish(struct cn_crew *c, struct cn_finish *f)
+static void finish(struct cn_helpers *c, struct cn_decode_task *f)
 {
     struct cn_image img = CN_IMAGE_NONE;
     struct cn_engine_image m = {&img, f->image, f->seed};
@@ -128,11 +128,11 @@ static void finish(struct cn_crew *c, struct cn_finish *f)
 
 static void *finish_images(void *arg)
 {
-    struct cn_crew *c = arg;
+    struct cn_helpers *c = arg;
 
     pthread_mutex_lock(&c->lock);
     while (!c->stop) {
-        struct cn_finish *f = c->to_finish;
+        struct cn_decode_task *f = c->to_finish;
         bool gone;
 
         if (f == NULL) {
@@ -140,12 +140,12 @@ static void *finish_images(void *arg)
             continue;
         }
         c->to_finish = f->next;
-        gone = f->job->gone;
+        gone = f->job->detached;
         pthread_mutex_unlock(&c->lock);
         if (!gone)
             finish(c, f);
         pthread_mutex_lock(&c->lock);
-        f->job->showing = false;
+        f->job->callback_running = false;
         append_finish(&c->was_finished, f);
         tell(c);
     }
@@ -153,11 +153,11 @@ static void *finish_images(void *arg)
     return NULL;
 }
 
-int cn_crew_start(struct cn_engine *e, struct cn_err *err)
+int cn_helpers_start(struct cn_engine *e, struct cn_err *err)
 {
-    struct cn_crew *c;
+    struct cn_helpers *c;
 
-    if (e->crew != NULL)
+    if (e->helpers != NULL)
         return CN_OK;
     c = cn_xcalloc(1, sizeof(*c));
     c->e = e;
@@ -168,18 +168,18 @@ int cn_crew_start(struct cn_engine *e, struct cn_err *err)
         free(c);
         return cn_fail(err, CN_EIO, "cannot start a thread that reads requests");
     }
-    e->crew = c;
+    e->helpers = c;
     if (pthread_create(&c->finisher, NULL, finish_images, c) == 0)
         return CN_OK;
     c->finisher = c->reader; /* there is only one to join */
-    cn_crew_stop(e);
+    cn_helpers_stop(e);
     return cn_fail(err, CN_EIO, "cannot start a thread that finishes images");
 }
 
-void cn_crew_stop(struct cn_engine *e)
+void cn_helpers_stop(struct cn_engine *e)
 {
-    struct cn_crew *c = e->crew;
-    struct cn_finish *f;
+    struct cn_helpers *c = e->helpers;
+    struct cn_decode_task *f;
     struct cn_job *j;
 
     if (c == NULL)
@@ -194,100 +194,100 @@ void cn_crew_stop(struct cn_engine *e)
     while (c->to_finish != NULL) {
         f = c->to_finish;
         c->to_finish = f->next;
-        cn_finish_free(f);
+        cn_decode_task_free(f);
     }
-    while ((f = cn_crew_was_finished(e)) != NULL)
-        cn_finish_free(f);
+    while ((f = cn_helpers_take_decoded(e)) != NULL)
+        cn_decode_task_free(f);
     while (c->to_read != NULL) {
         struct reading *r = c->to_read;
 
         c->to_read = r->next;
         free(r);
     }
-    while ((j = cn_crew_was_read(e)) != NULL)
+    while ((j = cn_helpers_take_read(e)) != NULL)
         j->state = CN_JOB_READ;
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->work);
     pthread_cond_destroy(&c->news);
     free(c);
-    e->crew = NULL;
+    e->helpers = NULL;
 }
 
-void cn_crew_read(struct cn_engine *e, struct cn_job *j)
+void cn_helpers_read(struct cn_engine *e, struct cn_job *j)
 {
     struct reading *r = cn_xcalloc(1, sizeof(*r));
 
     r->job = j;
     j->state = CN_JOB_READING;
-    pthread_mutex_lock(&e->crew->lock);
-    append_reading(&e->crew->to_read, r);
-    pthread_cond_broadcast(&e->crew->work);
-    pthread_mutex_unlock(&e->crew->lock);
+    pthread_mutex_lock(&e->helpers->lock);
+    append_reading(&e->helpers->to_read, r);
+    pthread_cond_broadcast(&e->helpers->work);
+    pthread_mutex_unlock(&e->helpers->lock);
 }
 
-void cn_crew_finish(struct cn_engine *e, struct cn_finish *f)
+void cn_helpers_decode(struct cn_engine *e, struct cn_decode_task *f)
 {
-    pthread_mutex_lock(&e->crew->lock);
-    append_finish(&e->crew->to_finish, f);
-    pthread_cond_broadcast(&e->crew->work);
-    pthread_mutex_unlock(&e->crew->lock);
+    pthread_mutex_lock(&e->helpers->lock);
+    append_finish(&e->helpers->to_finish, f);
+    pthread_cond_broadcast(&e->helpers->work);
+    pthread_mutex_unlock(&e->helpers->lock);
 }
 
-struct cn_job *cn_crew_was_read(struct cn_engine *e)
+struct cn_job *cn_helpers_take_read(struct cn_engine *e)
 {
     struct cn_job *j = NULL;
     struct reading *r;
 
-    pthread_mutex_lock(&e->crew->lock);
-    r = e->crew->was_read;
+    pthread_mutex_lock(&e->helpers->lock);
+    r = e->helpers->was_read;
     if (r != NULL) {
-        e->crew->was_read = r->next;
+        e->helpers->was_read = r->next;
         j = r->job;
     }
-    pthread_mutex_unlock(&e->crew->lock);
+    pthread_mutex_unlock(&e->helpers->lock);
     free(r);
     return j;
 }
 
-struct cn_finish *cn_crew_was_finished(struct cn_engine *e)
+struct cn_decode_task *cn_helpers_take_decoded(struct cn_engine *e)
 {
-    struct cn_finish *f;
+    struct cn_decode_task *f;
 
-    pthread_mutex_lock(&e->crew->lock);
-    f = e->crew->was_finished;
+    pthread_mutex_lock(&e->helpers->lock);
+    f = e->helpers->was_finished;
     if (f != NULL)
-        e->crew->was_finished = f->next;
-    pthread_mutex_unlock(&e->crew->lock);
+        e->helpers->was_finished = f->next;
+    pthread_mutex_unlock(&e->helpers->lock);
     return f;
 }
 
-bool cn_crew_has_news(const struct cn_engine *e)
+bool cn_helpers_has_news(const struct cn_engine *e)
 {
     bool yes;
 
-    if (e->crew == NULL)
+    if (e->helpers == NULL)
         return false;
-    pthread_mutex_lock(&e->crew->lock);
-    yes = e->crew->was_read != NULL || e->crew->was_finished != NULL;
-    pthread_mutex_unlock(&e->crew->lock);
+    pthread_mutex_lock(&e->helpers->lock);
+    yes = e->helpers->was_read != NULL || e->helpers->was_finished != NULL;
+    pthread_mutex_unlock(&e->helpers->lock);
     return yes;
 }
 
-void cn_crew_wait(struct cn_engine *e)
+void cn_helpers_wait(struct cn_engine *e)
 {
-    pthread_mutex_lock(&e->crew->lock);
-    while (e->crew->was_read == NULL && e->crew->was_finished == NULL)
-        pthread_cond_wait(&e->crew->news, &e->crew->lock);
-    pthread_mutex_unlock(&e->crew->lock);
+    pthread_mutex_lock(&e->helpers->lock);
+    while (e->helpers->was_read == NULL && e->helpers->was_finished == NULL)
+        pthread_cond_wait(&e->helpers->news, &e->helpers->lock);
+    pthread_mutex_unlock(&e->helpers->lock);
 }
 
-bool cn_crew_abandon(struct cn_engine *e, struct cn_job *j)
+bool cn_helpers_detach(struct cn_engine *e, struct cn_job *j)
 {
     bool yes;
 
-    pthread_mutex_lock(&e->crew->lock);
-    yes = !j->showing;
-    j->gone = j->gone || yes;
-    pthread_mutex_unlock(&e->crew->lock);
+    pthread_mutex_lock(&e->helpers->lock);
+    yes = !j->callback_running;
+    j->detached = j->detached || yes;
+    pthread_mutex_unlock(&e->helpers->lock);
     return yes;
 }

@@ -1,11 +1,12 @@
 /* The engine's turns: who is prepared, who takes a step, what becomes of what is finished.
  *
- * DESIGN. A job passes through: reading (crew), prepared (here, when its models fit into the
- * memory), drawing (its images become lanes), finishing (crew), over. One turn does a little of
- * everything: it takes back what the crew has done, ends what is cancelled or complete, prepares
- * newcomers, starts lanes, and draws one step. Newcomers are prepared in the order in which they
- * came; one in any case, more while that takes less than half a step, so that the images in
- * progress wait little. A newcomer therefore joins at the next step but one at the latest.
+ * DESIGN. A job passes through: reading (helper thread), prepared (here, when its models fit into
+ * the memory), drawing (its images become lanes), finishing (helper thread), over. One turn does a
+ * little of everything: it takes back what the helpers have done, ends what is cancelled or
+ * complete, prepares newcomers, starts lanes, and draws one step. Newcomers are prepared in the
+ * order in which they came; one in any case, more while that takes less than half a step, so that
+ * the images in progress wait little. A newcomer therefore joins at the next step but one at the
+ * latest.
  *
  * Fair shares: start-time fair queueing (Goyal, Vin, Cheng 1996) over jobs, at the grain of a step.
  * A step costs an image rows x pixels x (1 + ControlNets); the job with the least sum so far is
@@ -61,7 +62,7 @@ static void remove_lanes(struct cn_engine *e, const struct cn_job *j)
     }
 }
 
-/* When nothing of it is with the crew. */
+/* When nothing of it is with a helper thread. */
 static void drop_job(struct cn_engine *e, struct cn_job *j)
 {
     if (j->finishing > 0)
@@ -69,7 +70,7 @@ static void drop_job(struct cn_engine *e, struct cn_job *j)
     remove_job(e, j);
     cn_engine_unpin(e, j);
     cn_job_free(j);
-    e->again = true; /* who waits for memory may have it now */
+    e->work_pending = true; /* who waits for memory may have it now */
 }
 
 /* Tells the end, unless image() runs at the moment: then the next turn does. */
@@ -77,12 +78,12 @@ static void end_job(struct cn_engine *e, struct cn_job *j)
 {
     static const struct cn_err none = CN_ERR_INIT;
 
-    if (j->state == CN_JOB_READING || j->state == CN_JOB_OVER || !cn_crew_abandon(e, j))
+    if (j->state == CN_JOB_READING || j->state == CN_JOB_OVER || !cn_helpers_detach(e, j))
         return;
     remove_lanes(e, j);
     j->state = CN_JOB_OVER;
     j->group = NULL;
-    cn_groups_drop(e, IDLE_GROUPS, NULL);
+    cn_batchers_drop(e, IDLE_GROUPS, NULL);
     for (int i = 0; i < CN_ENGINE_STAGE_COUNT && j->cb.stage != NULL; i++)
         j->cb.stage(j->cb.ctx, (enum cn_engine_stage)i, j->ms[i]);
     if (j->cb.end != NULL)
@@ -124,19 +125,23 @@ static void end_jobs(struct cn_engine *e)
     }
 }
 
-/* ---- what the crew has done ---- */
+/* ---- what the helpers have done ---- */
 
-struct cn_finish *cn_finish_new(struct cn_lane *l, struct cn_err *err)
+struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
 {
-    struct cn_finish *f = cn_xcalloc(1, sizeof(*f));
+    struct cn_decode_task *f = cn_xcalloc(1, sizeof(*f));
     struct cn_job *j = l->job;
     const struct cn_vae_config *c = j->vae;
     double start = cn_now_s();
     int rc = cn_plan_for_decoder(j->e, j->base, j->h, j->w, CN_PLAN_SIDE, &f->plan, err);
 
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
-    *f = (struct cn_finish){.job = j, .plan = f->plan, .image = l->image, .seed = l->seed,
-                            .width = j->width, .height = j->height};
+    *f = (struct cn_decode_task){.job = j,
+                                 .plan = f->plan,
+                                 .image = l->image,
+                                 .seed = l->seed,
+                                 .width = j->width,
+                                 .height = j->height};
     if (rc == CN_ENOTFOUND || rc == CN_EFORMAT)
         cn_job_blame_model(j, &j->base->vae, err);
     if (rc < 0) {
@@ -150,7 +155,7 @@ struct cn_finish *cn_finish_new(struct cn_lane *l, struct cn_err *err)
         rc = cn_fail(err, CN_ENOMEM, "no memory for the picture");
     if (rc < 0 || cn_plan_input(j->e, f->plan, 0, &f->in, err) < 0 ||
         cn_plan_output(j->e, f->plan, 0, &f->out, err) < 0) {
-        cn_finish_free(f);
+        cn_decode_task_free(f);
         return NULL;
     }
     for (size_t i = 0; i < j->latent; i++)
@@ -158,7 +163,7 @@ struct cn_finish *cn_finish_new(struct cn_lane *l, struct cn_err *err)
     return f;
 }
 
-void cn_finish_free(struct cn_finish *f)
+void cn_decode_task_free(struct cn_decode_task *f)
 {
     f->plan->pins--;
     cn_buffer_free(f->in);
@@ -169,7 +174,7 @@ void cn_finish_free(struct cn_finish *f)
 }
 
 /* The device's failure is everybody's. */
-static int take_finished(struct cn_engine *e, struct cn_finish *f, struct cn_err *err)
+static int take_finished(struct cn_engine *e, struct cn_decode_task *f, struct cn_err *err)
 {
     struct cn_job *j = f->job;
     int rc = f->rc;
@@ -183,7 +188,7 @@ static int take_finished(struct cn_engine *e, struct cn_finish *f, struct cn_err
     } else {
         j->done++;
     }
-    cn_finish_free(f);
+    cn_decode_task_free(f);
     if (j->state == CN_JOB_OVER)
         drop_job(e, j);
     return rc == CN_EDEVICE ? rc : CN_OK;
@@ -191,13 +196,13 @@ static int take_finished(struct cn_engine *e, struct cn_finish *f, struct cn_err
 
 static int take_back(struct cn_engine *e, struct cn_err *err)
 {
-    struct cn_finish *f;
+    struct cn_decode_task *f;
     struct cn_job *j;
     int rc = CN_OK;
 
-    while ((j = cn_crew_was_read(e)) != NULL)
+    while ((j = cn_helpers_take_read(e)) != NULL)
         j->state = CN_JOB_READ;
-    while (rc == CN_OK && (f = cn_crew_was_finished(e)) != NULL)
+    while (rc == CN_OK && (f = cn_helpers_take_decoded(e)) != NULL)
         rc = take_finished(e, f, err);
     return rc;
 }
@@ -240,7 +245,7 @@ static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
         return CN_OK;
     }
     j->state = CN_JOB_DRAWING;
-    j->group = cn_group_of(e, j);
+    j->group = cn_batcher_for(e, j);
     j->vtime = e->now;
     return CN_OK;
 }
@@ -334,12 +339,12 @@ static double cost_of(const struct cn_lane *l)
 }
 
 /* Images that stand in line for a step, with what their jobs would have had if they were served. */
-struct line {
+struct candidates {
     struct cn_lane *lane[CN_ENGINE_MAX_BATCH];
     int n;
 };
 
-static bool stands_in(const struct line *line, const struct cn_lane *l)
+static bool contains(const struct candidates *line, const struct cn_lane *l)
 {
     for (int i = 0; i < line->n; i++)
         if (line->lane[i] == l)
@@ -347,7 +352,7 @@ static bool stands_in(const struct line *line, const struct cn_lane *l)
     return false;
 }
 
-static double time_of(const struct line *line, const struct cn_lane *l)
+static double time_of(const struct candidates *line, const struct cn_lane *l)
 {
     double t = l->job->vtime;
 
@@ -357,10 +362,11 @@ static double time_of(const struct line *line, const struct cn_lane *l)
     return t;
 }
 
-/* Who is served next, of a group (NULL: any) and, if like is given, with the same ControlNets in
- * this step. Among images of one job, the one that is furthest behind. */
-static struct cn_lane *next_in_line(const struct cn_engine *e, const struct line *line,
-                                    const struct cn_group *g, const struct cn_lane *like)
+/* Who is served next, of a group (NULL: any) and, if same_controls_as is given, with the same
+ * ControlNets in this step. Among images of one job, the one that is furthest behind. */
+static struct cn_lane *next_candidate(const struct cn_engine *e, const struct candidates *line,
+                                      const struct cn_batcher *g,
+                                      const struct cn_lane *same_controls_as)
 {
     struct cn_lane *best = NULL;
     double least = 0;
@@ -368,12 +374,11 @@ static struct cn_lane *next_in_line(const struct cn_engine *e, const struct line
     for (struct cn_lane *l = e->lanes; l != NULL; l = l->next) {
         double t = time_of(line, l);
 
-        if ((g != NULL && l->job->group != g) || stands_in(line, l) ||
-            (like != NULL && cn_lane_controls(like) != cn_lane_controls(l)))
+        if ((g != NULL && l->job->group != g) || contains(line, l) ||
+            (same_controls_as != NULL && cn_lane_controls(same_controls_as) != cn_lane_controls(l)))
             continue;
         if (best == NULL || t < least ||
-            (l->job == best->job &&
-             cn_sampler_call(l->sampler) < cn_sampler_call(best->sampler))) {
+            (l->job == best->job && cn_sampler_call(l->sampler) < cn_sampler_call(best->sampler))) {
             best = l;
             least = t;
         }
@@ -393,10 +398,10 @@ static int power_of_two(int n)
 /* The batch: as many images as there are, rounded down to a power of two; no row is computed for
  * nothing. Those on which the same ControlNets act in this step come first, and others, for which
  * these would run with zero weights, only where that pays and doubles the batch. */
-static void choose(const struct cn_engine *e, struct line *line)
+static void choose(const struct cn_engine *e, struct candidates *line)
 {
-    struct cn_lane *leader = next_in_line(e, line, NULL, NULL), *l;
-    const struct cn_group *g = leader->job->group;
+    struct cn_lane *leader = next_candidate(e, line, NULL, NULL), *l;
+    const struct cn_batcher *g = leader->job->group;
     int alike = 0, all = 0, n;
 
     for (l = e->lanes; l != NULL; l = l->next)
@@ -408,13 +413,13 @@ static void choose(const struct cn_engine *e, struct line *line)
                             cn_engine_batch(e, leader->job->width, leader->job->height)));
     line->lane[line->n++] = leader;
     while (line->n < n) {
-        l = next_in_line(e, line, g, line->n < alike ? leader : NULL);
+        l = next_candidate(e, line, g, line->n < alike ? leader : NULL);
         line->lane[line->n++] = l;
     }
 }
 
 /* What a step took is shared out by rows. */
-static void account(struct cn_engine *e, const struct line *line, const double *cost,
+static void account(struct cn_engine *e, const struct candidates *line, const double *cost,
                     const struct cn_step_cost *spent)
 {
     int rows = 0;
@@ -433,29 +438,29 @@ static void account(struct cn_engine *e, const struct line *line, const double *
         if (j->cb.step != NULL)
             j->cb.step(j->cb.ctx, spent->control_ms * share, spent->unet_ms * share);
         if (j->cb.progress != NULL)
-            j->cb.progress(j->cb.ctx, line->lane[i]->image,
-                           cn_sampler_call(line->lane[i]->sampler), j->calls);
+            j->cb.progress(j->cb.ctx, line->lane[i]->image, cn_sampler_call(line->lane[i]->sampler),
+                           j->calls);
     }
 }
 
 static int finish_lane(struct cn_engine *e, struct cn_lane *l, struct cn_err *err)
 {
-    struct cn_finish *f;
+    struct cn_decode_task *f;
 
     if (!cn_lane_is_finite(l))
         return cn_fail(err, CN_EINTERNAL,
                        "image %d of model \"%s\" ended in values that are not numbers: the model, "
                        "its precision, or the strength of a control is at fault",
                        l->image, l->job->base->name);
-    f = cn_finish_new(l, err);
+    f = cn_decode_task_new(l, err);
     if (f == NULL)
         return err->code;
     l->job->finishing++;
-    cn_crew_finish(e, f);
+    cn_helpers_decode(e, f);
     return CN_OK;
 }
 
-static int finish_lanes(struct cn_engine *e, const struct line *line, struct cn_err *err)
+static int finish_lanes(struct cn_engine *e, const struct candidates *line, struct cn_err *err)
 {
     for (int i = 0; i < line->n; i++) {
         struct cn_lane *l = line->lane[i];
@@ -479,7 +484,7 @@ static int finish_lanes(struct cn_engine *e, const struct line *line, struct cn_
         }
         if (rc < 0) { /* this takes all lanes of the job, also later ones of the line */
             struct cn_job *j = l->job;
-            struct line rest = {.n = 0};
+            struct candidates rest = {.n = 0};
 
             for (int k = i + 1; k < line->n; k++)
                 if (line->lane[k]->job != j)
@@ -497,18 +502,18 @@ static int step(struct cn_engine *e, struct cn_err *err)
     struct cn_step_cost spent = {0};
     struct cn_err why = CN_ERR_INIT;
     double cost[CN_ENGINE_MAX_BATCH], start = cn_now_s();
-    struct line line = {.n = 0};
+    struct candidates line = {.n = 0};
     int rc;
 
     choose(e, &line);
     for (int i = 0; i < line.n; i++)
         cost[i] = cost_of(line.lane[i]);
-    rc = cn_group_step(e, line.lane[0]->job->group, line.lane, line.n, &spent, &why);
+    rc = cn_batcher_step(e, line.lane[0]->job->group, line.lane, line.n, &spent, &why);
     if (lacks_memory(rc)) {
         why = (struct cn_err)CN_ERR_INIT;
         cn_engine_drop_caches(e);
         line.n = 1;
-        rc = cn_group_step(e, line.lane[0]->job->group, line.lane, line.n, &spent, &why);
+        rc = cn_batcher_step(e, line.lane[0]->job->group, line.lane, line.n, &spent, &why);
     }
     if (rc == CN_EDEVICE) {
         if (err != NULL)
@@ -538,26 +543,26 @@ int cn_engine_begin(struct cn_engine *e, const struct cn_spec *spec, const struc
                     struct cn_err *err)
 {
     struct cn_job **at = &e->jobs, *j;
-    int rc = cn_crew_start(e, err);
+    int rc = cn_helpers_start(e, err);
 
     if (rc < 0 || (rc = cn_job_new(e, spec, cb, &j, err)) < 0)
         return rc;
     while (*at != NULL)
         at = &(*at)->next;
     *at = j;
-    cn_crew_read(e, j);
+    cn_helpers_read(e, j);
     return CN_OK;
 }
 
 bool cn_engine_busy(const struct cn_engine *e)
 {
-    return e->n_lanes > 0 || e->again || cn_crew_has_news(e);
+    return e->n_lanes > 0 || e->work_pending || cn_helpers_has_news(e);
 }
 
 void cn_engine_wait(struct cn_engine *e)
 {
     if (!cn_engine_busy(e) && e->jobs != NULL)
-        cn_crew_wait(e);
+        cn_helpers_wait(e);
 }
 
 int cn_engine_lanes(const struct cn_engine *e)
@@ -569,7 +574,7 @@ static int turn(struct cn_engine *e, struct cn_err *err)
 {
     int rc;
 
-    e->again = false;
+    e->work_pending = false;
     if ((rc = take_back(e, err)) < 0)
         return rc;
     end_jobs(e);
@@ -584,18 +589,18 @@ static int turn(struct cn_engine *e, struct cn_err *err)
     return CN_OK;
 }
 
-int cn_engine_turn(struct cn_engine *e, struct cn_err *err)
+int cn_engine_step(struct cn_engine *e, struct cn_err *err)
 {
-    int rc = e->crew != NULL ? turn(e, err) : CN_OK;
+    int rc = e->helpers != NULL ? turn(e, err) : CN_OK;
 
     if (rc < 0) /* nobody is called for what is lost */
-        cn_crew_stop(e);
+        cn_helpers_stop(e);
     return rc;
 }
 
 void cn_engine_drop_jobs(struct cn_engine *e)
 {
-    cn_crew_stop(e);
+    cn_helpers_stop(e);
     while (e->lanes != NULL)
         remove_lane(e, e->lanes);
     while (e->jobs != NULL) {
@@ -688,9 +693,9 @@ int cn_engine_run(struct cn_engine *e, const struct cn_spec *spec, const struct 
         return rc;
     while (rc == CN_OK && !a.over) {
         cn_engine_wait(e);
-        rc = cn_engine_turn(e, err);
+        rc = cn_engine_step(e, err);
     }
-    if (rc < 0) { /* the crew must not call what is on this stack */
+    if (rc < 0) { /* the helpers must not call what is on this stack */
         cn_engine_drop_jobs(e);
         return rc;
     }

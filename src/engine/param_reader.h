@@ -3,17 +3,17 @@
  * A "difference" ControlNet holds W_control - W_unet: such tensors are summed with the base's here,
  * so that backends never know. Owning worker.
  *
- *     struct cn_source s;
- *     cn_source_init(&s, checkpoint, CN_COMP_UNET, NULL);
+ *     struct cn_param_reader s;
+ *     cn_param_reader_init(&s, checkpoint, CN_COMP_UNET, NULL);
  *     cn_weights_new(backend, &s.param, &weights, err);       -- s must outlive the weights
  */
-#ifndef CN_ENGINE_SOURCE_H
-#define CN_ENGINE_SOURCE_H
+#ifndef CN_ENGINE_PARAM_READER_H
+#define CN_ENGINE_PARAM_READER_H
 
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"
 
-struct cn_source {
+struct cn_param_reader {
     struct cn_param_source param;
     const struct cn_checkpoint *checkpoint;
     enum cn_component component;
@@ -21,7 +21,7 @@ struct cn_source {
 };
 
 /* Both checkpoints stay the caller's and must stay open. */
-void cn_source_init(struct cn_source *s, const struct cn_checkpoint *checkpoint,
-                    enum cn_component component, const struct cn_checkpoint *base);
+void cn_param_reader_init(struct cn_param_reader *s, const struct cn_checkpoint *checkpoint,
+                          enum cn_component component, const struct cn_checkpoint *base);
 
 #endif

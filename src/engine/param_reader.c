@@ -1,6 +1,6 @@
 /* Checkpoint tensors as backend parameters. */
 #include "base/base.h"
-#include "engine/source.h"
+#include "engine/param_reader.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -52,7 +52,7 @@ static int sum(const struct cn_param_data *a, const struct cn_param_data *b, con
 
 static int get(void *ctx, const char *name, struct cn_param_data *ret, struct cn_err *err)
 {
-    const struct cn_source *s = ctx;
+    const struct cn_param_reader *s = ctx;
     struct cn_err missing = CN_ERR_INIT, none = CN_ERR_INIT;
     struct cn_param_data own, base;
     struct cn_tensor_view v, b;
@@ -91,10 +91,10 @@ static void done(void *ctx, const char *name, struct cn_param_data *d)
     memset(d, 0, sizeof(*d));
 }
 
-void cn_source_init(struct cn_source *s, const struct cn_checkpoint *checkpoint,
-                    enum cn_component component, const struct cn_checkpoint *base)
+void cn_param_reader_init(struct cn_param_reader *s, const struct cn_checkpoint *checkpoint,
+                          enum cn_component component, const struct cn_checkpoint *base)
 {
-    *s = (struct cn_source){
+    *s = (struct cn_param_reader){
         .param = {.ctx = s, .get = get, .done = done},
         .checkpoint = checkpoint,
         .component = component,

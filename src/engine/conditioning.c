@@ -22,7 +22,7 @@ static int planned(struct cn_job *j, int rc, const struct cn_network *net, doubl
     return rc == CN_ENOTFOUND || rc == CN_EFORMAT ? cn_job_blame_model(j, net, err) : rc;
 }
 
-static int keep(struct cn_job *j, const struct cn_compiled *p, bool output, int i,
+static int keep(struct cn_job *j, const struct cn_plan_entry *p, bool output, int i,
                 struct cn_buffer **ret, struct cn_err *err)
 {
     const struct cn_io *io = output ? &p->g->output[i] : &p->g->input[i];
@@ -56,7 +56,7 @@ static int tokenize(struct cn_job *j, int32_t *ids, struct cn_err *err)
 static int encode_rows(struct cn_job *j, const int32_t *ids, int n, int skip, float *ret,
                        struct cn_err *err)
 {
-    struct cn_compiled *p;
+    struct cn_plan_entry *p;
     double start = cn_now_s();
     int rc = go_on(j, "the text encoder", err);
 
@@ -101,7 +101,7 @@ static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *
 static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
                            struct cn_err *err)
 {
-    struct cn_compiled *p;
+    struct cn_plan_entry *p;
     double start = cn_now_s();
     int rc = go_on(j, "keys and values", err);
 
@@ -122,7 +122,7 @@ static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *
                         struct cn_err *err)
 {
     int padded = (j->calls + CN_TIME_ROWS - 1) / CN_TIME_ROWS * CN_TIME_ROWS;
-    struct cn_compiled *p;
+    struct cn_plan_entry *p;
     double start = cn_now_s();
     float *all;
     int rc = go_on(j, "times", err);
@@ -158,8 +158,7 @@ static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
     int rc;
 
     if ((rc = cn_job_floats(j, j->latent, &x, err)) < 0 ||
-        (rc = cn_job_floats(j, j->latent, &eps, err)) < 0 ||
-        (rc = cn_job_sampler(j, &s, err)) < 0)
+        (rc = cn_job_floats(j, j->latent, &eps, err)) < 0 || (rc = cn_job_sampler(j, &s, err)) < 0)
         return rc;
     cn_noise_init(&z, j->spec->rng, 0);
     j->calls = cn_sampler_calls(s);
@@ -177,15 +176,16 @@ static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
 static int encode_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err *err)
 {
     size_t plane = (size_t)j->width * (size_t)j->height;
-    struct cn_compiled *p;
+    struct cn_plan_entry *p;
     struct cn_buffer *in;
     double start = cn_now_s();
     float *bgr;
     int rc = go_on(j, "a hint", err);
 
     if (rc == CN_OK)
-        rc = planned(j, cn_plan_for_hint(j->e, c->branch.net, c->config, j->height, j->width, &p,
-                                         err), c->branch.net, start, err);
+        rc = planned(j,
+                     cn_plan_for_hint(j->e, c->branch.net, c->config, j->height, j->width, &p, err),
+                     c->branch.net, start, err);
     if (rc < 0 || (rc = keep(j, p, false, 0, &in, err)) < 0 ||
         (rc = keep(j, p, true, 0, &c->hint, err)) < 0)
         return rc;
@@ -204,7 +204,7 @@ static int encode_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err
 /* Mean and log variance of pixels [3, H, W], from which each image draws its own latent. */
 static int encode_image(struct cn_job *j, const float *pixels, float **ret, struct cn_err *err)
 {
-    struct cn_compiled *p;
+    struct cn_plan_entry *p;
     double start = cn_now_s(), at;
     int rc = go_on(j, "the encoder", err);
 
@@ -241,13 +241,13 @@ static int open_models(struct cn_job *j, struct cn_err *err)
 
     if (rc < 0)
         return rc;
-    cn_plans_settle(j->base, j->tokens);
+    cn_plans_fix_layouts(j->base, j->tokens);
     for (int i = 0; i < j->n_controls; i++) {
         struct cn_job_control *c = &j->control[i];
 
         if ((rc = cn_model_control(j->e, c->model, j->base, &c->branch.net, err)) < 0)
             return rc;
-        cn_plans_settle_control(c->branch.net, c->config, j->base, j->tokens);
+        cn_plans_fix_control_layouts(c->branch.net, c->config, j->base, j->tokens);
     }
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     return CN_OK;
@@ -259,8 +259,7 @@ static int prepare_text(struct cn_job *j, struct cn_err *err)
     float *timesteps;
     int rc;
 
-    if ((rc = find_timesteps(j, &timesteps, err)) < 0 ||
-        (rc = encode_text(j, &context, err)) < 0)
+    if ((rc = find_timesteps(j, &timesteps, err)) < 0 || (rc = encode_text(j, &context, err)) < 0)
         return rc;
     rc = prepare_branch(j, &j->main, context, timesteps, err);
     for (int i = 0; i < j->n_controls && rc == CN_OK; i++)
