@@ -1,13 +1,14 @@
-/* Command line. */
+/* Parses the command line, and makes one configuration of defaults, files and options. */
 #include "base/base.h"
 #include "args.h"
-#include "base/file.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEFAULT_CONF CN_SYSCONFDIR "/controlnetd/controlnetd.conf"
 
@@ -16,6 +17,7 @@ static const char usage[] =
     "Serve text-to-image diffusion with ControlNet over HTTP.\n"
     "\n"
     "  -c, --config FILE        read FILE instead of " DEFAULT_CONF "\n"
+    "                           (and *.conf in the directory conf.d beside it)\n"
     "      --check-config       say whether the configuration is good, and leave\n"
     "      --print-config       write the configuration in force, and leave\n"
     "      --listen ADDRESS     host:port or unix:/path (http.listen)\n"
@@ -121,13 +123,25 @@ static int override(const struct cn_args *a, struct cn_conf *c, struct cn_err *e
     return rc;
 }
 
-int cn_args_configure(const struct cn_args *a, struct cn_conf *ret, struct cn_err *err)
+/* Only a default file that is not there means none: one that cannot be read, or is something else,
+ * is an error. Otherwise a file that lost its permissions would count as an empty one. */
+static int read_files(const struct cn_args *a, struct cn_conf *c, struct cn_err *err)
 {
+    const char *path = a->conf != NULL ? a->conf : DEFAULT_CONF;
+    struct stat st;
     int rc = CN_OK;
 
+    if (a->conf != NULL || lstat(path, &st) == 0 || errno != ENOENT)
+        rc = cn_conf_read(c, path, err);
+    return rc == CN_OK ? cn_conf_read_parts(c, path, err) : rc;
+}
+
+int cn_args_configure(const struct cn_args *a, struct cn_conf *ret, struct cn_err *err)
+{
+    int rc;
+
     cn_conf_init(ret);
-    if (a->conf != NULL || cn_file_exists(DEFAULT_CONF))
-        rc = cn_conf_read(ret, a->conf != NULL ? a->conf : DEFAULT_CONF, err);
+    rc = read_files(a, ret, err);
     if (rc == CN_OK)
         rc = override(a, ret, err);
     if (rc == CN_OK)

@@ -1,13 +1,16 @@
-/* Configuration. */
+/* The keys of the configuration in one table: where each lives, its default, its limits, and
+ * whether a reload may change it. Reading, checking, printing and merging all walk that table. The
+ * form of the files is conf_file.c's. */
 #include "base/base.h"
 #include "conf.h"
+#include "conf_file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/auth/keys.h"
 #include "http/server/listen.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <ini.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,14 +178,8 @@ static int set_number(struct cn_conf *c, const struct key *k, const char *value,
     return CN_OK;
 }
 
-static int set(struct cn_conf *c, const char *section, const char *name, const char *value,
-               struct cn_err *err)
+static int set(struct cn_conf *c, const struct key *k, const char *value, struct cn_err *err)
 {
-    const struct key *k = find(section, name);
-
-    if (k == NULL)
-        return cn_fail(err, CN_ENOTFOUND, "there is no key \"%.60s\" in section \"%.60s\"", name,
-                       section);
     if (k->text == NULL)
         return k->is_switch ? set_switch(c, k, value, err) : set_number(c, k, value, err);
     free(*text_of(c, k));
@@ -190,42 +187,90 @@ static int set(struct cn_conf *c, const char *section, const char *name, const c
     return CN_OK;
 }
 
+static int unknown_key(const char *section, const char *name, struct cn_err *err)
+{
+    return cn_fail(err, CN_ENOTFOUND, "there is no key \"%.60s\" in section \"%.60s\"", name,
+                   section);
+}
+
+/* One file: which line has set each key. */
 struct reading {
     struct cn_conf *c;
-    struct cn_err err;
+    int line[CN_LEN(table)];
 };
 
-static int on_key(void *arg, const char *section, const char *name, const char *value)
+static int on_entry(void *arg, const struct cn_conf_entry *e, struct cn_err *err)
 {
     struct reading *r = arg;
+    const struct key *k = find(e->section, e->key);
+    int *line;
 
-    return set(r->c, section, name, value == NULL ? "" : value, &r->err) == CN_OK;
+    if (k == NULL)
+        return unknown_key(e->section, e->key, err);
+    line = &r->line[k - table];
+    if (*line != 0)
+        return cn_fail(err, CN_EINVAL, "%s.%s was set in line %d already", k->section, k->name,
+                       *line);
+    *line = e->line;
+    return set(r->c, k, e->value, err);
 }
 
 int cn_conf_read(struct cn_conf *c, const char *path, struct cn_err *err)
 {
-    struct reading r = {.c = c, .err = CN_ERR_INIT};
-    int line = ini_parse(path, on_key, &r);
+    struct reading r = {.c = c};
 
-    if (line == 0)
-        return CN_OK;
-    if (line < 0)
-        return cn_fail(err, CN_EIO, "cannot read \"%s\": %s", path, strerror(errno));
-    return cn_fail(err, CN_EFORMAT, "%s:%d: %s", path, line,
-                   r.err.code != 0 ? r.err.msg : "expected \"key = value\"");
+    return cn_conf_file_read(path, on_entry, &r, err);
+}
+
+static int is_part(const struct dirent *d)
+{
+    size_t n = strlen(d->d_name);
+
+    return d->d_name[0] != '.' && n > 5 && strcmp(d->d_name + n - 5, ".conf") == 0;
+}
+
+/* By bytes: the locale must not decide which file wins. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int cn_conf_read_parts(struct cn_conf *c, const char *path, struct cn_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash == NULL ? cn_xstrdup("conf.d")
+                              : cn_xprintf("%.*sconf.d", (int)(slash + 1 - path), path);
+    struct dirent **list = NULL;
+    int rc = CN_OK, n = scandir(dir, &list, is_part, by_name);
+
+    if (n < 0 && errno != ENOENT && errno != ENOTDIR)
+        rc = cn_fail(err, CN_EIO, "cannot read the directory \"%s\": %s", dir, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        char *part = cn_xprintf("%s/%s", dir, list[i]->d_name);
+
+        if (rc == CN_OK)
+            rc = cn_conf_read(c, part, err);
+        free(part);
+        free(list[i]);
+    }
+    free(list);
+    free(dir);
+    return rc;
 }
 
 int cn_conf_set(struct cn_conf *c, const char *assignment, struct cn_err *err)
 {
     const char *eq = strchr(assignment, '='), *dot = strchr(assignment, '.');
     char section[64], name[64];
+    const struct key *k;
 
     if (eq == NULL || dot == NULL || dot > eq || (size_t)(dot - assignment) >= sizeof(section) ||
         (size_t)(eq - dot) >= sizeof(name))
         return cn_fail(err, CN_EINVAL, "\"%.80s\" is not section.key=value", assignment);
     snprintf(section, sizeof(section), "%.*s", (int)(dot - assignment), assignment);
     snprintf(name, sizeof(name), "%.*s", (int)(eq - dot - 1), dot + 1);
-    return set(c, section, name, eq + 1, err);
+    k = find(section, name);
+    return k == NULL ? unknown_key(section, name, err) : set(c, k, eq + 1, err);
 }
 
 static int check_numbers(const struct cn_conf *c, struct cn_err *err)
@@ -281,6 +326,18 @@ static int check_devices(const struct cn_conf *c, struct cn_err *err)
     return rc;
 }
 
+static int check_dirs(const struct cn_conf *c, struct cn_err *err)
+{
+    int n = c->dirs[0] != '\0';
+
+    for (const char *p = c->dirs; *p != '\0'; p++)
+        n += *p == ':';
+    if (n > CN_CONF_DIRS)
+        return cn_fail(err, CN_EINVAL, "models.dirs: %d directories, at most %d are accepted", n,
+                       CN_CONF_DIRS);
+    return CN_OK;
+}
+
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 {
     struct cn_keys keys;
@@ -289,7 +346,7 @@ int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
     if ((rc = cn_listen_check(c->listen, err)) < 0 ||
         (c->admin_listen[0] != '\0' && (rc = cn_listen_check(c->admin_listen, err)) < 0) ||
         (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0 ||
-        (rc = check_dtype(c, err)) < 0)
+        (rc = check_dtype(c, err)) < 0 || (rc = check_dirs(c, err)) < 0)
         return rc;
     if (cn_log_level_find(c->level) < 0)
         return cn_fail(err, CN_EINVAL,

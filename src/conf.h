@@ -1,10 +1,12 @@
-/* The daemon's configuration: an INI file, overridden from the command line.
+/* The daemon's configuration: a file, further ones in conf.d beside it, overridden from the command
+ * line.
  *
  * Loop thread only. The keys, their limits and defaults, and whether a reload may change them are
  * one table in conf.c; etc/controlnetd.conf explains each.
  *
  *     cn_conf_init(&c);
- *     if (cn_conf_read(&c, path, &err) < 0 || cn_conf_set(&c, "http.listen=:0", &err) < 0 ||
+ *     if (cn_conf_read(&c, path, &err) < 0 || cn_conf_read_parts(&c, path, &err) < 0 ||
+ *         cn_conf_set(&c, "http.listen=:0", &err) < 0 ||
  *         cn_conf_check(&c, &err) < 0) ...
  *     cn_conf_release(&c);
  */
@@ -15,7 +17,12 @@
 
 #include <stdio.h>
 
-enum { CN_CONF_DEVICES = 16, CN_CONF_COUNT = 16, CN_CONF_WORKERS = 64 };
+enum {
+    CN_CONF_DEVICES = 16,
+    CN_CONF_COUNT = 16,
+    CN_CONF_WORKERS = 64,
+    CN_CONF_DIRS = 64 /* of models; each becomes an option of the workers */
+};
 
 struct cn_conf {
     /* [http] */
@@ -39,7 +46,7 @@ struct cn_conf {
     int count, threads, start_timeout_s, hang_timeout_s;
     int lanes, max_batch, memory_mb; /* 0: the worker chooses */
     /* [models] */
-    char *dirs; /* separated by colons */
+    char *dirs;          /* separated by colons */
     char *default_model; /* "": the first base model */
     /* [log] */
     char *level;
@@ -55,8 +62,13 @@ typedef void (*cn_conf_visit_fn)(const char *section, const char *name, void *ar
 void cn_conf_init(struct cn_conf *c);
 void cn_conf_release(struct cn_conf *c);
 
-/* Messages begin with "file:line: ". */
+/* One file, whose form conf_file.h describes. Messages begin with "file:line: ". A key that stands
+ * twice in a file is an error; one that was set before by another file is replaced. */
 int cn_conf_read(struct cn_conf *c, const char *path, struct cn_err *err);
+
+/* All NAME.conf in the directory conf.d beside path, in the order of their names (bytes). None is
+ * no error. */
+int cn_conf_read_parts(struct cn_conf *c, const char *path, struct cn_err *err);
 
 /* "section.key=value". */
 int cn_conf_set(struct cn_conf *c, const char *assignment, struct cn_err *err);

@@ -1,4 +1,4 @@
-/* Fleet. */
+/* Which worker processes there are, and the command line of each, from the configuration. */
 #include "base/base.h"
 #include "fleet.h"
 #include "base/mem.h"
@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_ARGS = 64, MAX_FLEET = CN_CONF_WORKERS };
+/* Other options, two words for each directory, and the NULL at the end. */
+enum { MAX_ARGS = 32 + 2 * CN_CONF_DIRS, MAX_FLEET = CN_CONF_WORKERS };
 
 /* The program that the configuration names; else the one beside this program (a build tree), else
  * the installed one. */
@@ -62,7 +63,7 @@ static char **args_for(const struct cn_conf *c, const char *device)
     add_number(args, &n, "--memory-mb", c->memory_mb);
     if (c->default_model[0] != '\0')
         add(args, &n, "--default", cn_xstrdup(c->default_model));
-    while (n + 3 <= MAX_ARGS && (dir = strsep(&rest, ":")) != NULL)
+    while ((dir = strsep(&rest, ":")) != NULL)
         if (dir[0] != '\0')
             add(args, &n, "--models", cn_xstrdup(dir));
     free(dirs);
@@ -72,10 +73,10 @@ static char **args_for(const struct cn_conf *c, const char *device)
 static void add_device(struct cn_fleet *f, const struct cn_conf *c, const char *device)
 {
     for (int i = 0; i < c->count && f->n < MAX_FLEET; i++)
-        f->worker[f->n++] = (struct cn_dispatch_worker){.program = program_for(c, device),
-                                                        .args = (const char *const *)
-                                                            args_for(c, device),
-                                                        .device = cn_xstrdup(device)};
+        f->worker[f->n++] =
+            (struct cn_dispatch_worker){.program = program_for(c, device),
+                                        .args = (const char *const *)args_for(c, device),
+                                        .device = cn_xstrdup(device)};
 }
 
 void cn_fleet_init(struct cn_fleet *ret, const struct cn_conf *c)

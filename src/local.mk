@@ -20,7 +20,7 @@ noinst_LIBRARIES += libcnworkerloop.a
 libcnworkerloop_a_SOURCES = %reldir%/worker_loop.h %reldir%/worker_loop.c
 
 noinst_LIBRARIES += libcnconf.a
-libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c
+libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c %reldir%/conf_file.h %reldir%/conf_file.c
 
 sbin_PROGRAMS += controlnetd
 controlnetd_CPPFLAGS = $(AM_CPPFLAGS) -DCN_REVISION='"$(cn_revision)"' $(MHD_CFLAGS) $(LIBUV_CFLAGS)
@@ -28,7 +28,7 @@ controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
     %reldir%/fleet.h %reldir%/fleet.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c
 controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
-    $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) -linih
+    $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
 
 controlnetdconfdir = $(sysconfdir)/controlnetd
 dist_controlnetdconf_DATA = etc/controlnetd.conf

@@ -36,3 +36,10 @@ TESTS += tests/fuzz/fuzz_vocab
 
 EXTRA_DIST += tests/data/fuzz/make-corpus tests/data/fuzz/safetensors tests/data/fuzz/checkpoint \
     tests/data/fuzz/tokenizer tests/data/fuzz/vocab
+
+check_PROGRAMS += tests/fuzz/fuzz_conf
+tests_fuzz_fuzz_conf_SOURCES = %reldir%/fuzz_conf.c %reldir%/driver.c
+tests_fuzz_fuzz_conf_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/conf"'
+tests_fuzz_fuzz_conf_LDADD = libcnconf.a libcnbase.a
+TESTS += tests/fuzz/fuzz_conf
