@@ -208,8 +208,8 @@ static void accepted(struct cn_dispatch *d, struct cn_job *job)
     cn_treap_add(&d->deadlines, &job->deadline, (double)job->deadline_ns, job->id, 0);
     if (next_deadline(d) == job)
         set_alarm(d);
-    if (d->ending && job->durable)
-        cn_dispatch_let_go(d, job); /* the next life draws it */
+    if (d->ending && job->may_be_deferred)
+        cn_dispatch_detach(d, job); /* the next life draws it */
     else
         cn_dispatch_pump_soon(d);
 }
@@ -248,7 +248,7 @@ void cn_dispatch_restore(struct cn_dispatch *d, struct cn_job *job, const char *
 
 void cn_dispatch_release(struct cn_dispatch *d, struct cn_job *job)
 {
-    if (!job->held || !cn_treap_has(&job->age))
+    if (!job->uncommitted || !cn_treap_has(&job->age))
         return; /* ended, or let go, before it was released */
     cn_queue_release(&d->queue, job);
     cn_dispatch_pump_soon(d);
@@ -264,7 +264,7 @@ void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job)
         cn_dispatch_finish(d, job, CN_JOB_CANCELLED, false);
     } else { /* let go in the drain, or never here */
         cn_job_move(job, CN_JOB_CANCELLED);
-        cn_dispatch_told(d, job);
+        cn_dispatch_notify(d, job);
     }
 }
 
@@ -360,7 +360,7 @@ int cn_dispatch_waiting(const struct cn_dispatch *d)
     int n = d->queue.n + (int)cn_treap_count(&d->suspects);
 
     for (int i = 0; i < d->o.workers; i++)
-        n += d->slot[i].next != NULL;
+        n += d->slot[i].reserved_for != NULL;
     return n;
 }
 
@@ -392,8 +392,8 @@ void cn_dispatch_drain(struct cn_dispatch *d, bool admit)
         struct cn_job *job = CN_TREAP_OF(node, struct cn_job, deadline);
 
         next = cn_treap_next(node);
-        if (job->durable && job->state == CN_JOB_QUEUED)
-            cn_dispatch_let_go(d, job);
+        if (job->may_be_deferred && job->state == CN_JOB_QUEUED)
+            cn_dispatch_detach(d, job);
     }
 }
 
@@ -408,8 +408,8 @@ void cn_dispatch_fail_all(struct cn_dispatch *d, int code, const char *why)
 
     d->draining = d->ending = true;
     while ((job = next_deadline(d)) != NULL) {
-        if (job->durable) {
-            cn_dispatch_let_go(d, job);
+        if (job->may_be_deferred) {
+            cn_dispatch_detach(d, job);
             continue;
         }
         job->err.code = 0;
@@ -449,7 +449,7 @@ void cn_dispatch_free(struct cn_dispatch *d)
     struct cn_job *job;
 
     while ((job = next_deadline(d)) != NULL)
-        cn_dispatch_let_go(d, job);
+        cn_dispatch_detach(d, job);
     for (int i = 0; i < d->o.workers; i++)
         cn_process_free(d->slot[i].process);
     cn_dispatch_models_release(d);

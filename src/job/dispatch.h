@@ -41,8 +41,8 @@ struct cn_dispatch_observer {
     void (*on_progress)(void *arg, struct cn_job *job);
     void (*on_image)(void *arg, struct cn_job *job, int k); /* job->image[k] has come */
     void (*on_preview)(void *arg, struct cn_job *job, const struct cn_msg_preview *m);
-    /* Brings the images of a job with job->away into job->spec, which is about to go to a worker,
-     * and resets away. On failure the job fails with err. */
+    /* Brings the images of a job with job->inputs_evicted into job->spec, which is about to go to a
+     * worker, and resets away. On failure the job fails with err. */
     int (*fetch)(void *arg, struct cn_job *job, struct cn_err *err);
 };
 

@@ -14,12 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND        INT64_C(1000000000)
-#define DEATHS_WITHIN (600 * SECOND)
-#define REST          (300 * SECOND) /* of an unhealthy worker, while there are others */
-#define REST_OF_LAST  (5 * SECOND)   /* nobody else works: the next job may be a better one */
-#define DYING_GRACE   (2 * SECOND)
-#define TURNS_OF_HANG 20
+#define SECOND             INT64_C(1000000000)
+#define DEATHS_WITHIN      (600 * SECOND)
+#define QUARANTINE         (300 * SECOND) /* of an unhealthy worker, while there are others */
+#define QUARANTINE_OF_LAST (5 * SECOND)   /* nobody else works: the next job may be a better one */
+#define DYING_GRACE        (2 * SECOND)
+#define TURNS_OF_HANG      20
 
 /* A worker that was killed from outside (by a person, or by the kernel without memory) says little
  * about its job: so many of these are one death. */
@@ -41,7 +41,7 @@ static void note_death(struct cn_slot *s, enum cn_process_cause cause, int64_t n
     s->unhealthy = s->deaths >= CN_SLOT_DEATHS || n >= CN_SLOT_DEATHS;
 }
 
-static void rest(struct cn_slot *s)
+static void quarantine(struct cn_slot *s)
 {
     bool others = false;
     int64_t ns;
@@ -49,17 +49,17 @@ static void rest(struct cn_slot *s)
     for (int i = 0; i < s->d->o.workers; i++)
         others = others ||
                  (i != s->index && cn_process_state(s->d->slot[i].process) == CN_PROCESS_READY);
-    ns = others ? REST : REST_OF_LAST;
-    cn_process_rest(s->process, ns);
+    ns = others ? QUARANTINE : QUARANTINE_OF_LAST;
+    cn_process_delay_restart(s->process, ns);
     cn_log(CN_LOG_ERROR, "worker.unhealthy", cn_process_trouble(s->process),
-           "worker=%d device=%s rest_s=%d", s->index, s->device, (int)(ns / SECOND));
+           "worker=%d device=%s quarantine_s=%d", s->index, s->device, (int)(ns / SECOND));
 }
 
-void cn_dispatch_works(struct cn_slot *s)
+void cn_dispatch_note_success(struct cn_slot *s)
 {
     s->deaths = 0;
     s->unhealthy = false;
-    cn_process_works(s->process);
+    cn_process_reset_backoff(s->process);
 }
 
 /* ---- jobs ---- */
@@ -94,7 +94,7 @@ static void suspect(struct cn_slot *s, struct cn_job *job, bool killed, const ch
     }
     job->alone = true;
     job->last_worker = s->index;
-    cn_dispatch_again(s->d, job, why, "worker_lost");
+    cn_dispatch_requeue(s->d, job, why, "worker_lost");
 }
 
 void cn_dispatch_lost(struct cn_slot *s, struct cn_job *job, const char *why)
@@ -114,19 +114,19 @@ static int take_all(struct cn_slot *s, struct cn_assigned *ret)
         if (s->job[i].job != NULL)
             ret[n++] = s->job[i];
     s->n = s->images = 0;
-    s->closed = false;
+    s->exclusive = false;
     return n;
 }
 
 static void reset(struct cn_slot *s)
 {
-    struct cn_job *next = s->next;
+    struct cn_job *next = s->reserved_for;
 
     s->gauges.n = 0;
     s->turns = 0;
     s->busy_lanes = 0;
     s->dying_ns = 0;
-    s->next = NULL;
+    s->reserved_for = NULL;
     if (next != NULL)
         cn_treap_add(&s->d->suspects, &next->order, (double)next->seq, next->seq, next->cost);
 }
@@ -147,7 +147,7 @@ static void give_back(struct cn_slot *s, struct cn_assigned *job, int n, bool ki
         if (!cn_job_final(j) && (job[i].begun || !any_begun))
             suspect(s, j, killed, why);
         else if (!cn_job_final(j))
-            cn_dispatch_again(s->d, j, why, "worker_lost");
+            cn_dispatch_requeue(s->d, j, why, "worker_lost");
         cn_job_unref(j);
     }
 }
@@ -171,7 +171,7 @@ void cn_dispatch_on_down(void *slot, enum cn_process_cause cause, const char *te
     cn_dispatch_models_lost(s, text);
     give_back(s, job, n, killed, text);
     if (!d->stopping && s->unhealthy)
-        rest(s);
+        quarantine(s);
     cn_dispatch_pump(d);
 }
 

@@ -243,8 +243,8 @@ static void collect_waiting(struct cn_dispatch *d)
     for (struct cn_treap_node *x = cn_treap_first(&d->suspects); x != NULL; x = cn_treap_next(x))
         n[cn_priority_band(CN_TREAP_OF(x, struct cn_job, order)->priority)]++;
     for (int i = 0; i < d->o.workers; i++)
-        if (d->slot[i].next != NULL)
-            n[cn_priority_band(d->slot[i].next->priority)]++;
+        if (d->slot[i].reserved_for != NULL)
+            n[cn_priority_band(d->slot[i].reserved_for->priority)]++;
     for (int i = 0; i < 3; i++)
         cn_metric_set(d->m.queue_jobs, n[i], cn_priority_name(i - 1));
 }

@@ -7,7 +7,7 @@
  *     dispatch_metrics.c   metrics, and what is learnt about speed
  *
  * Where a job is that is not final: waiting in the queue (job->age stands in a treap); or, in
- * service for the queue: among d->suspects, in one slot's `next`, or in one slot's `job`.
+ * service for the queue: among d->suspects, in one slot's `reserved_for`, or in one slot's `job`.
  */
 #ifndef CN_JOB_DISPATCH_PRIV_H
 #define CN_JOB_DISPATCH_PRIV_H
@@ -39,8 +39,8 @@ struct cn_slot {
     int index, capacity, lanes;
     int n, images; /* jobs and images in it, those that are final here included */
     struct cn_assigned job[CN_SLOT_JOBS];
-    struct cn_job *next; /* a suspect that waits until the worker is empty */
-    bool closed;         /* a suspect is in it, and nothing else may come */
+    struct cn_job *reserved_for; /* a suspect that waits until the worker is empty */
+    bool exclusive;              /* a suspect is in it, and nothing else may come */
     char backend[32];
     struct cn_msg_gauges gauges;       /* the last that the worker sent */
     double device_s;                   /* time that each job in it had of the device */
@@ -115,13 +115,13 @@ void cn_dispatch_pump_soon(struct cn_dispatch *d);
 void cn_dispatch_finish(struct cn_dispatch *d, struct cn_job *job, enum cn_job_state to, bool tell);
 
 /* Forgets a durable job: it stays what it is, and is the store's. */
-void cn_dispatch_let_go(struct cn_dispatch *d, struct cn_job *job);
+void cn_dispatch_detach(struct cn_dispatch *d, struct cn_job *job);
 
 /* running -> queued, another attempt; tells the observer. */
-void cn_dispatch_again(struct cn_dispatch *d, struct cn_job *job, const char *why,
-                       const char *reason);
+void cn_dispatch_requeue(struct cn_dispatch *d, struct cn_job *job, const char *why,
+                         const char *reason);
 
-void cn_dispatch_told(struct cn_dispatch *d, struct cn_job *job); /* calls on_state */
+void cn_dispatch_notify(struct cn_dispatch *d, struct cn_job *job); /* calls on_state */
 
 /* ---- dispatch_loss.c ---- */
 
@@ -134,7 +134,7 @@ void cn_dispatch_lost(struct cn_slot *s, struct cn_job *job, const char *why);
 void cn_dispatch_watch(struct cn_slot *s, int64_t now);
 
 /* A job succeeded in s. */
-void cn_dispatch_works(struct cn_slot *s);
+void cn_dispatch_note_success(struct cn_slot *s);
 
 /* ---- dispatch_models.c ---- */
 

@@ -24,7 +24,7 @@ static void unassign(struct cn_slot *s, struct cn_assigned *a)
     cn_dispatch_clock(s);
     s->images -= a->images;
     *a = s->job[--s->n];
-    s->closed = s->closed && s->n > 0;
+    s->exclusive = s->exclusive && s->n > 0;
 }
 
 static void send_cancel(struct cn_slot *s, uint64_t id)
@@ -47,8 +47,8 @@ static void leave_service(struct cn_dispatch *d, struct cn_job *job)
     for (int i = 0; i < d->o.workers; i++) {
         struct cn_assigned *a = find_assigned(&d->slot[i], job->id);
 
-        if (d->slot[i].next == job)
-            d->slot[i].next = NULL;
+        if (d->slot[i].reserved_for == job)
+            d->slot[i].reserved_for = NULL;
         if (a == NULL || a->job != job)
             continue;
         a->job = NULL;
@@ -87,7 +87,7 @@ static void log_end(const struct cn_job *job)
                job->spec.prompt, job->spec.negative_prompt);
 }
 
-void cn_dispatch_told(struct cn_dispatch *d, struct cn_job *job)
+void cn_dispatch_notify(struct cn_dispatch *d, struct cn_job *job)
 {
     if (d->o.observer.on_state != NULL)
         d->o.observer.on_state(d->o.observer.arg, job);
@@ -104,7 +104,7 @@ static void end(struct cn_dispatch *d, struct cn_job *job, enum cn_job_state to,
     cn_dispatch_count_end(d, job);
     log_end(job);
     job->on_end = NULL;
-    cn_dispatch_told(d, job);
+    cn_dispatch_notify(d, job);
     if (tell && on_end != NULL)
         on_end(job, job->arg);
     cn_job_unref(job);
@@ -116,20 +116,20 @@ void cn_dispatch_finish(struct cn_dispatch *d, struct cn_job *job, enum cn_job_s
     end(d, job, to, tell);
 }
 
-void cn_dispatch_let_go(struct cn_dispatch *d, struct cn_job *job)
+void cn_dispatch_detach(struct cn_dispatch *d, struct cn_job *job)
 {
     take_out(d, job);
     if (job->state == CN_JOB_RUNNING) {
         cn_job_move(job, CN_JOB_QUEUED);
         cn_job_forget_attempt(job);
-        cn_dispatch_told(d, job);
+        cn_dispatch_notify(d, job);
     }
     job->on_end = NULL;
     cn_job_unref(job);
 }
 
-void cn_dispatch_again(struct cn_dispatch *d, struct cn_job *job, const char *why,
-                       const char *reason)
+void cn_dispatch_requeue(struct cn_dispatch *d, struct cn_job *job, const char *why,
+                         const char *reason)
 {
     cn_log(CN_LOG_WARNING, "job.retry", why, "job_id=%s attempt=%d", job->name, job->attempt);
     cn_metric_inc(d->m.retried, 1, reason);
@@ -142,9 +142,9 @@ void cn_dispatch_again(struct cn_dispatch *d, struct cn_job *job, const char *wh
     else
         cn_queue_put_back(&d->queue, job);
     cn_job_ref(job);
-    cn_dispatch_told(d, job);
-    if (!cn_job_final(job) && d->ending && job->durable)
-        cn_dispatch_let_go(d, job);
+    cn_dispatch_notify(d, job);
+    if (!cn_job_final(job) && d->ending && job->may_be_deferred)
+        cn_dispatch_detach(d, job);
     cn_job_unref(job);
 }
 
@@ -199,18 +199,18 @@ static void on_done(struct cn_slot *s, const struct cn_frame *f, struct cn_err *
     memcpy(job->stage_ms, m.ms, sizeof(job->stage_ms));
     cost = cn_dispatch_measure(s, a, job);
     unassign(s, a);
-    cn_dispatch_works(s);
+    cn_dispatch_note_success(s);
     cn_queue_done(&d->queue, job, cost);
     end(d, job, cn_job_complete(job, &job->err) == CN_OK ? CN_JOB_SUCCEEDED : CN_JOB_FAILED, true);
 }
 
 /* The device has no room for the job. Alone it may have; the worker goes on in any case. */
-static bool again_alone(struct cn_dispatch *d, struct cn_job *job, int neighbours)
+static bool requeue_alone(struct cn_dispatch *d, struct cn_job *job, int neighbours)
 {
     if (job->err.code != CN_EDEVMEM || job->alone || neighbours == 0)
         return false;
     job->alone = true;
-    cn_dispatch_again(d, job, job->err.msg, "device_memory");
+    cn_dispatch_requeue(d, job, job->err.msg, "device_memory");
     return true;
 }
 
@@ -231,8 +231,8 @@ static void on_failed(struct cn_slot *s, const struct cn_frame *f, struct cn_err
     if (m.err.code == CN_EDEVICE) {
         cn_dispatch_lost(s, job, m.err.msg);
     } else if (m.err.code == CN_EBUSY) {
-        cn_dispatch_again(d, job, m.err.msg, "worker_busy");
-    } else if (!again_alone(d, job, s->n)) {
+        cn_dispatch_requeue(d, job, m.err.msg, "worker_busy");
+    } else if (!requeue_alone(d, job, s->n)) {
         cn_queue_done(&d->queue, job, job->cost * cn_job_fraction(job));
         end(d, job, CN_JOB_FAILED, true);
     }
@@ -318,7 +318,7 @@ static bool fetch(struct cn_dispatch *d, struct cn_job *job)
 {
     const struct cn_dispatch_observer *o = &d->o.observer;
 
-    if (!job->away)
+    if (!job->inputs_evicted)
         return true;
     job->err.code = 0;
     if (o->fetch != NULL && o->fetch(o->arg, job, &job->err) == CN_OK)
@@ -354,12 +354,12 @@ static void assign(struct cn_slot *s, struct cn_job *job)
                                               .device_s = s->device_s};
         s->images += job->spec.n;
         job->worker = s->index;
-        s->closed = job->alone;
+        s->exclusive = job->alone;
         cn_process_send(s->process, &b);
         cn_job_move(job, CN_JOB_RUNNING);
         cn_metric_observe(d->m.queue_time, (double)(job->started_ns - job->queued_ns) * 1e-9,
                           cn_priority_name(job->priority));
-        cn_dispatch_told(d, job);
+        cn_dispatch_notify(d, job);
     }
     cn_buf_release(&b);
 }
@@ -373,7 +373,8 @@ static bool ready(const struct cn_slot *s)
  * a small job is not kept waiting by a large one's many images. */
 static bool has_room(const struct cn_slot *s)
 {
-    return ready(s) && !s->closed && s->next == NULL && s->n < CN_MIN(s->capacity, s->lanes);
+    return ready(s) && !s->exclusive && s->reserved_for == NULL &&
+           s->n < CN_MIN(s->capacity, s->lanes);
 }
 
 static bool any_room(const struct cn_dispatch *d)
@@ -388,17 +389,17 @@ static bool any_room(const struct cn_dispatch *d)
 static struct cn_slot *best_slot(struct cn_dispatch *d, const struct cn_job *job)
 {
     struct cn_slot *best = NULL;
-    int liking = 0;
+    int best_affinity = 0;
 
     for (int i = 0; i < d->o.workers; i++) {
         struct cn_slot *s = &d->slot[i];
         int a = cn_dispatch_affinity(s, job);
 
-        if (!has_room(s) ||
-            (best != NULL && (a < liking || (a == liking && s->images >= best->images))))
+        if (!has_room(s) || (best != NULL && (a < best_affinity ||
+                                              (a == best_affinity && s->images >= best->images))))
             continue;
         best = s;
-        liking = a;
+        best_affinity = a;
     }
     return best;
 }
@@ -415,8 +416,8 @@ static struct cn_slot *slot_for_suspect(struct cn_dispatch *d, const struct cn_j
     for (int i = 0; i < d->o.workers; i++) {
         struct cn_slot *s = &d->slot[i];
 
-        if (ready(s) && !s->closed && s->next == NULL && !(other && i == job->last_worker) &&
-            (best == NULL || s->n < best->n))
+        if (ready(s) && !s->exclusive && s->reserved_for == NULL &&
+            !(other && i == job->last_worker) && (best == NULL || s->n < best->n))
             best = s;
     }
     return best;
@@ -434,14 +435,14 @@ static void place_suspects(struct cn_dispatch *d)
         if ((s = slot_for_suspect(d, job)) == NULL)
             continue;
         cn_treap_remove(&d->suspects, node);
-        s->next = job;
+        s->reserved_for = job;
     }
     for (int i = 0; i < d->o.workers; i++) {
-        struct cn_job *job = d->slot[i].next;
+        struct cn_job *job = d->slot[i].reserved_for;
 
         if (job == NULL || d->slot[i].n > 0 || !ready(&d->slot[i]))
             continue;
-        d->slot[i].next = NULL;
+        d->slot[i].reserved_for = NULL;
         assign(&d->slot[i], job);
     }
 }

@@ -57,9 +57,9 @@ struct cn_job {
     struct cn_err err; /* failed, cancelled and expired say why */
 
     /* Set by who submits it, before. */
-    bool durable;         /* kept in a store: it may be left waiting when the daemon ends */
-    bool held;            /* accepted, but not handed out before cn_dispatch_release */
-    bool away;            /* its images are not in memory: the observer's fetch brings them */
+    bool may_be_deferred; /* it may be left waiting when the daemon ends: the next life draws it */
+    bool uncommitted;     /* accepted, but not handed out before cn_dispatch_release */
+    bool inputs_evicted;  /* its images are not in memory: the observer's fetch brings them */
     double cost;          /* predicted; 0: cn_dispatch_submit asks cn_cost */
     int deaths;           /* workers that died under it; see dispatch.h */
     cn_job_end_fn on_end; /* called once, when the job becomes final; may be NULL */

@@ -136,7 +136,7 @@ void cn_jobs_leave(struct cn_jobs *js)
 {
     for (size_t i = 0; i < CN_JOBS_BUCKETS; i++)
         for (struct cn_record *r = js->bucket[i]; r != NULL; r = r->chain)
-            r->job->durable = r->durable;
+            r->job->may_be_deferred = r->durable;
 }
 
 bool cn_jobs_idle(const struct cn_jobs *js)

@@ -30,14 +30,14 @@ void cn_record_drop_images(struct cn_record *r)
         free(s->control[i].image.data);
         s->control[i].image.data = NULL;
     }
-    r->job->away = true;
+    r->job->inputs_evicted = true;
 }
 
 void cn_record_hold(struct cn_record *r)
 {
     size_t bytes = cn_spec_image_bytes(&r->job->spec);
 
-    if (!r->durable || r->job->away || r->held_bytes > 0 || bytes == 0)
+    if (!r->durable || r->job->inputs_evicted || r->held_bytes > 0 || bytes == 0)
         return;
     if (r->js->held + bytes > r->js->o.keep_bytes) {
         cn_record_drop_images(r);
@@ -73,7 +73,7 @@ static int fetch(void *arg, struct cn_job *job, struct cn_err *err)
     for (int i = 0; i < CN_MIN(job->spec.n_controls, spec.n_controls); i++)
         take_image(&job->spec.control[i].image, &spec.control[i].image);
     cn_spec_release(&spec);
-    job->away = false;
+    job->inputs_evicted = false;
     return CN_OK;
 }
 

@@ -223,11 +223,11 @@ struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_job *row, s
     job = cn_job_new(&row->spec);
     row->readable = false;
     memcpy(job->name, row->id, sizeof(job->name));
-    job->durable = true;
+    job->may_be_deferred = true;
     job->attempt = row->attempt;
     job->deaths = row->deaths;
     job->cost = row->cost;
-    job->away = cn_spec_image_bytes(&job->spec) > 0;
+    job->inputs_evicted = cn_spec_image_bytes(&job->spec) > 0;
     r = cn_record_new(js, job, row->tenant, true);
     r->accepted = true;
     r->state = (enum cn_job_state)row->state;

@@ -218,7 +218,7 @@ static int enter_queue(struct cn_submission *sub, struct cn_job *job)
 {
     struct cn_jobs *js = sub->js;
 
-    if (js->draining && job->durable)
+    if (js->draining && job->may_be_deferred)
         return CN_OK;
     return cn_dispatch_submit(js->o.dispatch, job, sub->tenant, &sub->refused, &sub->err);
 }
@@ -231,8 +231,8 @@ static void make_job(struct cn_submission *sub)
     struct cn_job *job = cn_job_new(&sub->spec);
     struct cn_record *r = cn_record_new(js, job, sub->tenant, sub->durable);
 
-    job->held = sub->durable;
-    job->durable = sub->durable && !sub->waits; /* may it be left waiting? */
+    job->uncommitted = sub->durable;
+    job->may_be_deferred = sub->durable && !sub->waits; /* may it be left waiting? */
     job->deadline_ns = job->queued_ns + seconds * INT64_C(1000000000);
     if (enter_queue(sub, job) < 0) {
         cn_record_free(r);

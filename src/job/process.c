@@ -449,12 +449,12 @@ bool cn_process_was_ready(const struct cn_process *p)
     return p->ready_ns != 0;
 }
 
-void cn_process_works(struct cn_process *p)
+void cn_process_reset_backoff(struct cn_process *p)
 {
     p->backoff_ns = BACKOFF_FIRST;
 }
 
-void cn_process_rest(struct cn_process *p, int64_t ns)
+void cn_process_delay_restart(struct cn_process *p, int64_t ns)
 {
     p->restart_ns = CN_MAX(p->restart_ns, cn_now_ns() + ns);
 }

@@ -75,10 +75,10 @@ bool cn_process_killed(const struct cn_process *p);
 bool cn_process_was_ready(const struct cn_process *p);
 
 /* It does its work: the next restart comes after the first delay. */
-void cn_process_works(struct cn_process *p);
+void cn_process_reset_backoff(struct cn_process *p);
 
 /* It does not start again before this time has passed. */
-void cn_process_rest(struct cn_process *p, int64_t ns);
+void cn_process_delay_restart(struct cn_process *p, int64_t ns);
 
 /* Every 250 ms: pings, start deadline, restart. */
 void cn_process_tick(struct cn_process *p);

@@ -114,7 +114,7 @@ void cn_queue_restore(struct cn_queue *q, struct cn_job *job)
     job->seq = ++q->seq;
     q->mean_cost += q->mean_cost == 0 ? job->cost : MEAN_PART * (job->cost - q->mean_cost);
     count_in(q, job);
-    if (!job->held)
+    if (!job->uncommitted)
         cn_queue_release(q, job);
 }
 
@@ -138,7 +138,7 @@ void cn_queue_release(struct cn_queue *q, struct cn_job *job)
     struct cn_tenant *t = job->tenant;
 
     CN_ASSERT(cn_treap_has(&job->age) && !cn_treap_has(&job->order));
-    job->held = false;
+    job->uncommitted = false;
     if (cn_treap_count(&t->order) == 0)
         enter(q, t);
     insert(q, job);

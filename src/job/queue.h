@@ -67,8 +67,8 @@ void cn_queue_init(struct cn_queue *q, int capacity, int step_s);
 enum cn_refusal cn_queue_refuses(const struct cn_queue *q, const struct cn_tenant *t);
 
 /* Takes over the caller's reference of the job (when it is accepted). The job has its tenant, its
- * cost and queued_ns; its priority is lowered to what the tenant may use. With job->held it counts
- * as waiting but is not handed out until cn_queue_release. *why may be NULL. */
+ * cost and queued_ns; its priority is lowered to what the tenant may use. With job->uncommitted it
+ * counts as waiting but is not handed out until cn_queue_release. *why may be NULL. */
 int cn_queue_push(struct cn_queue *q, struct cn_job *job, enum cn_refusal *why, struct cn_err *err);
 
 /* The same past all limits: a job that was accepted in an earlier life is never refused. */

@@ -61,7 +61,7 @@ static int fetch(void *arg, struct cn_job *job, struct cn_err *err)
     r->fetched++;
     if (r->fetch_fails < 0)
         return cn_fail(err, r->fetch_fails, "the disk is gone");
-    job->away = false;
+    job->inputs_evicted = false;
     return CN_OK;
 }
 

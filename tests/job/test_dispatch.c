@@ -217,7 +217,7 @@ static void deadlines_end_waiting_jobs(void **state)
     for (int i = 0; i < N; i++) {
         struct cn_job *job = rig_job(&r, "x", 1);
 
-        job->held = i % 10 == 0;
+        job->uncommitted = i % 10 == 0;
         job->deadline_ns = job->queued_ns + (100 + i % 200) * INT64_C(1000000);
         assert_int_equal(cn_dispatch_submit(r.d, job, NULL, NULL, NULL), CN_OK);
     }
@@ -261,7 +261,7 @@ static void cancelling_works_everywhere(void **state)
     running = rig_submit(&r, NULL, "x", 1000);
     waiting = rig_submit(&r, NULL, "x", 1);
     held = rig_job(&r, "x", 1);
-    held->held = true;
+    held->uncommitted = true;
     assert_int_equal(cn_dispatch_submit(r.d, held, NULL, NULL, NULL), CN_OK);
     rig_until(&r, r.started == 1);
     cn_dispatch_cancel(r.d, waiting);
@@ -285,7 +285,7 @@ static void a_job_on_hold_waits_for_its_release(void **state)
     (void)state;
     rig_open(&r, &o, "");
     held = rig_job(&r, "x", 1);
-    held->held = true;
+    held->uncommitted = true;
     assert_int_equal(cn_dispatch_submit(r.d, held, NULL, NULL, NULL), CN_OK);
     rig_submit(&r, NULL, "x", 1);
     rig_until(&r, r.ends == 1);
@@ -521,19 +521,19 @@ static void the_drain_leaves_durable_jobs_to_the_store(void **state)
     (void)state;
     rig_open(&r, &o, "step=5");
     running = rig_job(&r, "x", 40);
-    running->durable = true;
+    running->may_be_deferred = true;
     assert_int_equal(cn_dispatch_submit(r.d, running, NULL, NULL, NULL), CN_OK);
     rig_until(&r, r.started == 1);
     for (int i = 0; i < 3; i++) {
         kept[i] = rig_job(&r, "x", 1);
-        kept[i]->durable = true;
-        kept[i]->held = i == 2;
+        kept[i]->may_be_deferred = true;
+        kept[i]->uncommitted = i == 2;
         assert_int_equal(cn_dispatch_submit(r.d, kept[i], NULL, NULL, NULL), CN_OK);
     }
     plain = rig_submit(&r, NULL, "x", 1);
     cn_dispatch_drain(r.d, true);
     late = rig_job(&r, "x", 1);
-    late->durable = true;
+    late->may_be_deferred = true;
     assert_int_equal(cn_dispatch_submit(r.d, late, NULL, NULL, NULL), CN_OK);
     cn_dispatch_release(r.d, kept[2]);
     rig_until(&r, cn_dispatch_idle(r.d));
@@ -556,7 +556,7 @@ static void the_end_gives_durable_jobs_back(void **state)
     (void)state;
     rig_open(&r, &o, "capacity=2 lanes=2 step=20");
     durable = rig_job(&r, "x", 1000);
-    durable->durable = true;
+    durable->may_be_deferred = true;
     assert_int_equal(cn_dispatch_submit(r.d, durable, NULL, NULL, NULL), CN_OK);
     plain = rig_submit(&r, NULL, "x", 1000);
     rig_until(&r, r.started == 2);
@@ -577,14 +577,14 @@ static void images_are_fetched_for_each_attempt(void **state)
     (void)state;
     rig_open(&r, &o, "");
     job = rig_job(&r, "x", 1);
-    job->away = job->durable = true;
+    job->inputs_evicted = job->may_be_deferred = true;
     cn_dispatch_restore(r.d, job, "anna");
     rig_until(&r, r.ends == 1);
     assert_int_equal(r.fetched, 1);
     assert_int_equal(job->state, CN_JOB_SUCCEEDED);
     r.fetch_fails = CN_ESTORAGE;
     job = rig_job(&r, "x", 1);
-    job->away = job->durable = true;
+    job->inputs_evicted = job->may_be_deferred = true;
     cn_dispatch_restore(r.d, job, "anna");
     rig_until(&r, r.ends == 2);
     assert_int_equal(job->state, CN_JOB_FAILED);

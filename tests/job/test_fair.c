@@ -212,7 +212,7 @@ static void caps_hold_and_waste_nothing(void **state)
     farm_run(&f, 80);
     assert_int_equal(anna->running + cn_tenants_find(f.ts, "bert")->running, 7);
     assert_in_range(farm_count(&f, 20, 80, 'b'), 55, 65); /* three quarters: anna has 2 of 8 */
-    cn_tenants_set_preset(f.ts, &anna->limits); /* everybody at most 2 */
+    cn_tenants_set_preset(f.ts, &anna->limits);           /* everybody at most 2 */
     cn_queue_refresh(&f.q, f.ts);
     farm_run(&f, 20);
     assert_in_range(cn_tenants_find(f.ts, "bert")->running, 1, 2);

@@ -158,7 +158,7 @@ static void what_is_on_hold_counts_and_waits(void **state)
     double cost;
 
     (void)state;
-    held->held = gone->held = true;
+    held->uncommitted = gone->uncommitted = true;
     assert_int_equal(cn_queue_push(&q, held, NULL, NULL), CN_OK);
     assert_int_equal(cn_queue_push(&q, gone, NULL, NULL), CN_OK);
     assert_int_equal(q.n, 2);
@@ -394,13 +394,13 @@ static void do_push(int i)
     struct cn_job *job =
         make(name[t], 0.1 + draw(1000) * 0.01, (int)draw(21) - 10, (int64_t)draw(2000) * SECOND);
 
-    job->held = draw(4) == 0;
+    job->uncommitted = draw(4) == 0;
     m.job[i].job = job;
     m.job[i].tenant = t;
     m.job[i].order = ++m.accepted;
     m.mean += m.mean == 0 ? job->cost : 0.05 * (job->cost - m.mean);
     m.job[i].where = HELD;
-    if (!job->held)
+    if (!job->uncommitted)
         model_release(i);
     cn_queue_restore(&q, job);
 }
