@@ -69,6 +69,17 @@ static void on_tick(uv_timer_t *t)
         cn_dispatch_watch(&d->slot[i], now);
         cn_process_tick(d->slot[i].process);
     }
+    d->pump_wanted = true;
+}
+
+/* Once in each iteration of the loop, after all of its events: what these made possible. */
+static void on_prepare(uv_prepare_t *h)
+{
+    struct cn_dispatch *d = h->data;
+
+    if (!d->pump_wanted)
+        return;
+    d->pump_wanted = false;
     cn_dispatch_pump(d);
 }
 
@@ -104,8 +115,8 @@ struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o)
     }
     uv_timer_init(o->loop, &d->tick);
     uv_timer_init(o->loop, &d->alarm);
-    uv_idle_init(o->loop, &d->soon);
-    d->tick.data = d->alarm.data = d->soon.data = d;
+    uv_prepare_init(o->loop, &d->before_poll);
+    d->tick.data = d->alarm.data = d->before_poll.data = d;
     d->handles = 3;
     return d;
 }
@@ -115,6 +126,7 @@ void cn_dispatch_start(struct cn_dispatch *d)
     for (int i = 0; i < d->o.workers; i++)
         cn_process_start(d->slot[i].process);
     uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
+    uv_prepare_start(&d->before_poll, on_prepare);
 }
 
 void cn_dispatch_set_observer(struct cn_dispatch *d, const struct cn_dispatch_observer *o)
@@ -126,7 +138,7 @@ void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_rule 
 {
     cn_tenants_set_rules(d->tenants, rule, n);
     cn_queue_refresh(&d->queue, d->tenants);
-    cn_dispatch_pump_soon(d);
+    d->pump_wanted = true;
 }
 
 void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_options *o)
@@ -139,7 +151,7 @@ void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_optio
     d->queue.step_ns = o->priority_step_s * SECOND;
     cn_tenants_set_preset(d->tenants, &o->tenant);
     cn_queue_refresh(&d->queue, d->tenants);
-    cn_dispatch_pump_soon(d);
+    d->pump_wanted = true;
 }
 
 /* ---- jobs ---- */
@@ -211,7 +223,7 @@ static void accepted(struct cn_dispatch *d, struct cn_job *job)
     if (d->ending && job->may_be_deferred)
         cn_dispatch_detach(d, job); /* the next life draws it */
     else
-        cn_dispatch_pump_soon(d);
+        d->pump_wanted = true;
 }
 
 int cn_dispatch_submit(struct cn_dispatch *d, struct cn_job *job, const char *tenant,
@@ -251,7 +263,7 @@ void cn_dispatch_release(struct cn_dispatch *d, struct cn_job *job)
     if (!job->uncommitted || !cn_treap_has(&job->age))
         return; /* ended, or let go, before it was released */
     cn_queue_release(&d->queue, job);
-    cn_dispatch_pump_soon(d);
+    d->pump_wanted = true;
 }
 
 void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job)
@@ -293,84 +305,6 @@ struct cn_job_place cn_dispatch_place(const struct cn_dispatch *d, const struct 
     if (farm > 0 && own > 0)
         place.eta_s = ahead * farm + job->cost * own;
     return place;
-}
-
-/* ---- facts ---- */
-
-const struct cn_catalog *cn_dispatch_catalog(const struct cn_dispatch *d)
-{
-    return &d->catalog;
-}
-
-int cn_dispatch_workers(const struct cn_dispatch *d)
-{
-    return d->o.workers;
-}
-
-struct cn_worker_view cn_dispatch_worker(const struct cn_dispatch *d, int i)
-{
-    static const char *const state[] = {"down", "starting", "loading", "ready"};
-    const struct cn_slot *s = &d->slot[i];
-
-    return (struct cn_worker_view){.device = s->device,
-                                   .backend = s->backend,
-                                   .state = state[cn_process_state(s->process)],
-                                   .trouble = cn_process_trouble(s->process),
-                                   .healthy = !s->unhealthy,
-                                   .pid = cn_process_pid(s->process),
-                                   .restarts = s->restarts,
-                                   .jobs = s->n,
-                                   .capacity = s->capacity,
-                                   .images = s->images,
-                                   .lanes = s->lanes};
-}
-
-int cn_dispatch_ready_workers(const struct cn_dispatch *d)
-{
-    int n = 0;
-
-    for (int i = 0; i < d->o.workers; i++)
-        n += cn_process_state(d->slot[i].process) == CN_PROCESS_READY;
-    return n;
-}
-
-bool cn_dispatch_known(const struct cn_dispatch *d)
-{
-    return d->known;
-}
-
-const char *cn_dispatch_trouble(const struct cn_dispatch *d)
-{
-    for (int i = 0; i < d->o.workers; i++) {
-        const char *text = cn_process_trouble(d->slot[i].process);
-
-        if (text[0] != '\0')
-            return text;
-    }
-    return "";
-}
-
-const char *cn_dispatch_backend(const struct cn_dispatch *d)
-{
-    return d->slot[0].backend;
-}
-
-int cn_dispatch_waiting(const struct cn_dispatch *d)
-{
-    int n = d->queue.n + (int)cn_treap_count(&d->suspects);
-
-    for (int i = 0; i < d->o.workers; i++)
-        n += d->slot[i].reserved_for != NULL;
-    return n;
-}
-
-int cn_dispatch_running(const struct cn_dispatch *d)
-{
-    int n = 0;
-
-    for (int i = 0; i < d->o.workers; i++)
-        n += d->slot[i].n;
-    return n;
 }
 
 int cn_dispatch_retry_after_s(const struct cn_dispatch *d, const char *tenant)
@@ -439,7 +373,7 @@ bool cn_dispatch_gone(struct cn_dispatch *d)
     if (!uv_is_closing((uv_handle_t *)&d->tick)) {
         uv_close((uv_handle_t *)&d->tick, on_closed);
         uv_close((uv_handle_t *)&d->alarm, on_closed);
-        uv_close((uv_handle_t *)&d->soon, on_closed);
+        uv_close((uv_handle_t *)&d->before_poll, on_closed);
     }
     return d->handles == 0;
 }

@@ -172,7 +172,7 @@ void cn_dispatch_on_down(void *slot, enum cn_process_cause cause, const char *te
     give_back(s, job, n, killed, text);
     if (!d->stopping && s->unhealthy)
         quarantine(s);
-    cn_dispatch_pump(d);
+    d->pump_wanted = true;
 }
 
 /* ---- hangs ---- */

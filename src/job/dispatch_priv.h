@@ -1,10 +1,15 @@
 /* Shared by the files of the dispatcher. Loop thread only; there are no locks in job/.
  *
+ * From the top down; a file calls only those below it:
+ *
  *     dispatch.c           interface: submitting, cancelling, time, the end
- *     dispatch_run.c       handing out, frames of the workers, ends of jobs
+ *     dispatch_run.c       handing out
+ *     dispatch_frames.c    what the workers say
  *     dispatch_loss.c      workers that are lost: suspects, poison, hangs, health
+ *     dispatch_end.c       where jobs in service are, and how they leave
  *     dispatch_models.c    which worker holds which model; loading and unloading
  *     dispatch_metrics.c   metrics, and what is learnt about speed
+ *     dispatch_view.c      facts about workers
  *
  * Where a job is that is not final: waiting in the queue (job->age stands in a treap); or, in
  * service for the queue: among d->suspects, in one slot's `reserved_for`, or in one slot's `job`.
@@ -83,14 +88,15 @@ struct cn_dispatch {
     struct cn_catalog catalog;
     struct cn_slot *slot;
     struct cn_dispatch_metrics m;
-    uv_timer_t tick, alarm; /* alarm: the next deadline */
-    uv_idle_t soon;         /* handing out must not happen inside cn_dispatch_submit */
-    int handles;            /* open ones of this struct */
-    bool known, soon_on;
-    bool draining;                /* nothing more is accepted */
-    bool ending;                  /* durable jobs are not begun any more */
-    bool stopping;                /* nothing is */
-    struct cn_pace farm;          /* all devices together */
+    uv_timer_t tick, alarm;   /* alarm: the next deadline */
+    uv_prepare_t before_poll; /* hands out when pump_wanted: never inside cn_dispatch_submit */
+    int handles;              /* open ones of this struct */
+    bool known;
+    bool pump_wanted;    /* something may be handed out: at the end of this iteration of the loop */
+    bool draining;       /* nothing more is accepted */
+    bool ending;         /* durable jobs are not begun any more */
+    bool stopping;       /* nothing is */
+    struct cn_pace farm; /* all devices together */
     struct cn_pace latency;       /* from a job's start to its end */
     struct cn_pace device;        /* one device, for itself */
     struct cn_managing *managing; /* questions to workers about models */
@@ -102,17 +108,27 @@ struct cn_dispatch {
 
 /* ---- dispatch_run.c ---- */
 
+/* Hands out what can be handed out. Others set pump_wanted. */
+void cn_dispatch_pump(struct cn_dispatch *d);
+
+/* ---- dispatch_frames.c ---- */
+
 void cn_dispatch_on_hello(void *slot, struct cn_msg_hello *hello);
 void cn_dispatch_on_ready(void *slot);
 void cn_dispatch_on_frame(void *slot, const struct cn_frame *f);
 
-/* Hands out what can be handed out. Never inside cn_dispatch_submit: there, soon. */
-void cn_dispatch_pump(struct cn_dispatch *d);
-void cn_dispatch_pump_soon(struct cn_dispatch *d);
+/* ---- dispatch_end.c ---- */
+
+/* A job that is with the worker; NULL: it has none of this number. */
+struct cn_assigned *cn_dispatch_find(struct cn_slot *s, uint64_t id);
+
+/* The worker has done with it: its place is free. */
+void cn_dispatch_unassign(struct cn_slot *s, struct cn_assigned *a);
 
 /* Takes a job from wherever it is, makes it final, tells who waits, and gives the dispatcher's
- * reference back. */
+ * reference back. cn_dispatch_end: of a job that is in no place any more. */
 void cn_dispatch_finish(struct cn_dispatch *d, struct cn_job *job, enum cn_job_state to, bool tell);
+void cn_dispatch_end(struct cn_dispatch *d, struct cn_job *job, enum cn_job_state to, bool tell);
 
 /* Forgets a durable job: it stays what it is, and is the store's. */
 void cn_dispatch_detach(struct cn_dispatch *d, struct cn_job *job);
