@@ -12,10 +12,6 @@
 
 #define SECOND_US INT64_C(1000000)
 
-static const char *const state_names[CN_STORE_STATE_COUNT] = {"queued", "running",   "succeeded",
-                                                              "failed", "cancelled", "expired"};
-const struct cn_enum cn_enum_store_state = {"state", state_names, CN_STORE_STATE_COUNT};
-
 static int system_open(const char *path, int flags, mode_t mode)
 {
     return open(path, flags, mode);
@@ -24,49 +20,6 @@ static int system_open(const char *path, int flags, mode_t mode)
 static const struct cn_store_io system_io = {system_open, write, fsync, rename, unlink};
 
 /* ---- operations ---- */
-
-void cn_op_list_init(struct cn_op_list *l)
-{
-    l->head = NULL;
-    l->tail = &l->head;
-    l->n = 0;
-}
-
-void cn_op_push(struct cn_op_list *l, struct cn_op *op)
-{
-    op->next = NULL;
-    *l->tail = op;
-    l->tail = &op->next;
-    l->n++;
-}
-
-struct cn_op *cn_op_pop(struct cn_op_list *l)
-{
-    struct cn_op *op = l->head;
-
-    if (op == NULL)
-        return NULL;
-    l->head = op->next;
-    if (l->head == NULL)
-        l->tail = &l->head;
-    l->n--;
-    return op;
-}
-
-void cn_op_free(struct cn_op *op)
-{
-    free(op->job);
-    free(op->model);
-    cn_buf_release(&op->light);
-    cn_buf_release(&op->lens);
-    cn_buf_release(&op->payload);
-    free(op->key_tenant);
-    free(op->key_route);
-    free(op->key);
-    free(op->data);
-    free(op->path);
-    free(op);
-}
 
 static struct cn_op *new_op(enum cn_op_kind kind, const char *id, cn_store_done_fn done, void *arg)
 {

@@ -123,6 +123,7 @@ struct cn_op_list {
     size_t n;
 };
 
+/* op.c */
 void cn_op_list_init(struct cn_op_list *l);
 void cn_op_push(struct cn_op_list *l, struct cn_op *op);
 struct cn_op *cn_op_pop(struct cn_op_list *l);
