@@ -201,6 +201,33 @@ struct cn_image_file {
 int cn_jobs_open_image(struct cn_jobs *js, const char *tenant, const char *id, int k,
                        struct cn_image_file *ret, struct cn_err *err);
 
+/* ---- asking, through a callback ----
+ *
+ * What is in memory is answered before the call returns, and then the handle is NULL. What only the
+ * store knows is answered later, from the loop; until then the handle is good, and cn_jobs_forget
+ * takes the question back: done is not called any more. On failure the first argument after arg is
+ * NULL and err says why (codes as above). These replace the four functions that answer at once. */
+
+struct cn_jobs_read;
+void cn_jobs_forget(struct cn_jobs_read *read);
+
+/* *view is the callee's, who copies the struct and releases that (cn_job_view_release). */
+typedef void (*cn_looked_fn)(void *arg, struct cn_job_view *view, const struct cn_err *err);
+struct cn_jobs_read *cn_jobs_look(struct cn_jobs *js, const char *tenant, const char *id,
+                                  cn_looked_fn done, void *arg) CN_MUST_USE;
+
+/* The page lives until done returns. */
+typedef void (*cn_listed_fn)(void *arg, const struct cn_jobs_page *page, const struct cn_err *err);
+struct cn_jobs_read *cn_jobs_browse(struct cn_jobs *js, const char *tenant,
+                                    const struct cn_jobs_query *q, cn_listed_fn done,
+                                    void *arg) CN_MUST_USE;
+
+/* Descriptor and reference are the callee's. */
+typedef void (*cn_picture_fn)(void *arg, const struct cn_image_file *file,
+                              const struct cn_err *err);
+struct cn_jobs_read *cn_jobs_picture(struct cn_jobs *js, const char *tenant, const char *id, int k,
+                                     cn_picture_fn done, void *arg) CN_MUST_USE;
+
 /* ---- cancelling ---- */
 
 typedef void (*cn_cancelled_fn)(void *arg, int rc);
@@ -252,6 +279,13 @@ struct cn_watch;
  * DONE in any case. Errors as cn_jobs_view. */
 int cn_jobs_watch(struct cn_jobs *js, const char *tenant, const char *id, uint64_t last_id,
                   void (*wake)(void *arg), void *arg, struct cn_watch **ret, struct cn_err *err);
+
+/* The same through a callback, as above; the watch is the callee's. wake and done get the same arg.
+ */
+typedef void (*cn_followed_fn)(void *arg, struct cn_watch *watch, const struct cn_err *err);
+struct cn_jobs_read *cn_jobs_follow(struct cn_jobs *js, const char *tenant, const char *id,
+                                    uint64_t last_id, void (*wake)(void *arg), cn_followed_fn done,
+                                    void *arg) CN_MUST_USE;
 
 /* The next event that this watch has not seen; false: none now. Of progress and previews a slow
  * reader sees the newest. */

@@ -9,7 +9,7 @@ libcnjob_a_SOURCES = \
     %reldir%/job.h %reldir%/job.c \
     %reldir%/jobs.h %reldir%/jobs_priv.h %reldir%/jobs.c %reldir%/jobs_cancel.c \
     %reldir%/jobs_keep.c %reldir%/jobs_record.c %reldir%/jobs_submit.c %reldir%/jobs_view.c \
-    %reldir%/jobs_watch.c \
+    %reldir%/jobs_watch.c %reldir%/jobs_read.c \
     %reldir%/process.h %reldir%/process.c \
     %reldir%/queue.h %reldir%/queue.c \
     %reldir%/tenant.h %reldir%/tenant.c \
