@@ -14,17 +14,17 @@
 
 enum { UID_Q = 1, UID_K, UID_V, UID_Y, UID_SCALE };
 
-struct sizes {
+struct attention_sizes {
     int64_t n, s, t, heads, d; /* d: of one head */
 };
 
-static struct sizes sizes_of(const struct cuda_plan *p, const struct cuda_step *s)
+static struct attention_sizes attention_sizes(const struct cuda_plan *p, const struct cuda_step *s)
 {
     const struct cn_shape *q = &p->g->value[s->node.in[0]].shape;
     const struct cn_shape *k = &p->g->value[s->node.in[1]].shape;
     int64_t heads = s->node.attr.heads;
 
-    return (struct sizes){q->dim[0], q->dim[1], k->dim[1], heads, q->dim[2] / heads};
+    return (struct attention_sizes){q->dim[0], q->dim[1], k->dim[1], heads, q->dim[2] / heads};
 }
 
 /* ---- own kernel ---- */
@@ -32,18 +32,23 @@ static struct sizes sizes_of(const struct cuda_plan *p, const struct cuda_step *
 static int run_kernel(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                       struct cn_err *err)
 {
-    struct sizes z = sizes_of(p, s);
+    struct attention_sizes z = attention_sizes(p, s);
     int width = (int)(z.heads * z.d);
-    struct cnk_strided_attention a = {.n = (int)z.n, .s = (int)z.s, .t = (int)z.t,
-                                      .heads = (int)z.heads, .dh = (int)z.d,
-                                      .scale = s->node.attr.alpha, .causal = s->node.attr.causal,
-                                      .q_stride = width, .k_stride = width, .v_stride = width,
+    struct cnk_strided_attention a = {.n = (int)z.n,
+                                      .s = (int)z.s,
+                                      .t = (int)z.t,
+                                      .heads = (int)z.heads,
+                                      .dh = (int)z.d,
+                                      .scale = s->node.attr.alpha,
+                                      .causal = s->node.attr.causal,
+                                      .q_stride = width,
+                                      .k_stride = width,
+                                      .v_stride = width,
                                       .y_stride = width};
 
     return cuda_check(p->b,
                       (cudaError_t)cnk_attention(cuda_kernel_type(p->b->type),
-                                                 cuda_address(p, s->out),
-                                                 cuda_address(p, s->in[0]),
+                                                 cuda_address(p, s->out), cuda_address(p, s->in[0]),
                                                  cuda_address(p, s->in[1]),
                                                  cuda_address(p, s->in[2]), &a, stream),
                       "launch attention", err);
@@ -51,57 +56,73 @@ static int run_kernel(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
 
 /* ---- two products ---- */
 
-static unsigned char *past(const struct cuda_plan *p, int tensor, int64_t elements)
+static unsigned char *element_at(const struct cuda_plan *p, int tensor, int64_t elements)
 {
-    return (unsigned char *)cuda_address(p, tensor) +
-           (size_t)elements * cn_dtype_size(p->b->type);
+    return (unsigned char *)cuda_address(p, tensor) + (size_t)elements * cn_dtype_size(p->b->type);
 }
 
 /* Scratch: scores [heads, s, t] F32, the same as weights in the backend's type, workspace. */
 static int run_products(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                         struct cn_err *err)
 {
-    struct sizes z = sizes_of(p, s);
+    struct attention_sizes z = attention_sizes(p, s);
     size_t scores = (size_t)(z.heads * z.s * z.t);
     float *score = cuda_address(p, s->scratch);
     unsigned char *weight = (unsigned char *)(score + scores);
-    void *workspace = weight + (scores * cn_dtype_size(p->b->type) + CUDA_ALIGN - 1) / CUDA_ALIGN *
-                                   CUDA_ALIGN;
+    void *workspace =
+        weight + (scores * cn_dtype_size(p->b->type) + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
     int rc = CN_OK;
 
     for (int64_t i = 0; i < z.n && rc == CN_OK; i++) {
         int64_t q = i * z.s * z.heads * z.d, k = i * z.t * z.heads * z.d;
 
-        rc = cuda_gemm_run(p, s->gemm[0], s->node.attr.alpha, past(p, s->in[0], q),
-                           past(p, s->in[1], k), NULL, score, workspace, stream, err);
+        rc = cuda_gemm_run(p, s->gemm[0], s->node.attr.alpha, element_at(p, s->in[0], q),
+                           element_at(p, s->in[1], k), NULL, score, workspace, stream, err);
         if (rc == CN_OK)
             rc = cuda_check(p->b,
                             (cudaError_t)cnk_softmax(cuda_kernel_type(p->b->type), weight, CNK_F32,
-                                                     score, (size_t)(z.heads * z.s), (int)z.t,
-                                                     1.0f, stream),
+                                                     score, (size_t)(z.heads * z.s), (int)z.t, 1.0f,
+                                                     stream),
                             "launch softmax", err);
         if (rc == CN_OK)
-            rc = cuda_gemm_run(p, s->gemm[1], 1.0f, weight, past(p, s->in[2], k), NULL,
-                               past(p, s->out, q), workspace, stream, err);
+            rc = cuda_gemm_run(p, s->gemm[1], 1.0f, weight, element_at(p, s->in[2], k), NULL,
+                               element_at(p, s->out, q), workspace, stream, err);
     }
     return rc;
 }
 
 static int init_products(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
 {
-    struct sizes z = sizes_of(p, s);
+    struct attention_sizes z = attention_sizes(p, s);
     enum cn_dtype t = p->b->type;
     int64_t width = z.heads * z.d;
     size_t scores = (size_t)(z.heads * z.s * z.t);
     /* scores [s, t] = q [s, d] k [t, d]^T; y [s, d] = weights [s, t] v [t, d]; heads: the batch */
-    struct cuda_gemm_size first = {.rows = z.s, .k = z.d, .out = z.t, .batch = z.heads,
-                                   .ld_x = width, .ld_w = width, .ld_y = z.t, .stride_x = z.d,
-                                   .stride_w = z.d, .stride_y = z.s * z.t, .in = t,
+    struct cuda_gemm_size first = {.rows = z.s,
+                                   .k = z.d,
+                                   .out = z.t,
+                                   .batch = z.heads,
+                                   .ld_x = width,
+                                   .ld_w = width,
+                                   .ld_y = z.t,
+                                   .stride_x = z.d,
+                                   .stride_w = z.d,
+                                   .stride_y = z.s * z.t,
+                                   .in = t,
                                    .result = CN_F32};
-    struct cuda_gemm_size second = {.rows = z.s, .k = z.t, .out = z.d, .batch = z.heads,
-                                    .ld_x = z.t, .ld_w = width, .ld_y = width,
-                                    .stride_x = z.s * z.t, .stride_w = z.d, .stride_y = z.d,
-                                    .w_as_is = true, .in = t, .result = t};
+    struct cuda_gemm_size second = {.rows = z.s,
+                                    .k = z.t,
+                                    .out = z.d,
+                                    .batch = z.heads,
+                                    .ld_x = z.t,
+                                    .ld_w = width,
+                                    .ld_y = width,
+                                    .stride_x = z.s * z.t,
+                                    .stride_w = z.d,
+                                    .stride_y = z.d,
+                                    .w_as_is = true,
+                                    .in = t,
+                                    .result = t};
     int rc = cuda_gemm_new(p, &first, &s->gemm[0], err);
 
     if (rc == CN_OK)
@@ -109,30 +130,30 @@ static int init_products(struct cuda_plan *p, struct cuda_step *s, struct cn_err
     if (rc < 0)
         return rc;
     s->run = run_products;
-    s->scratch = cuda_tensor_new(
-        p, scores * (sizeof(float) + cn_dtype_size(t)) + 2 * CUDA_ALIGN +
-               CN_MAX(s->gemm[0]->workspace, s->gemm[1]->workspace));
+    s->scratch = cuda_tensor_new(p, scores * (sizeof(float) + cn_dtype_size(t)) + 2 * CUDA_ALIGN +
+                                        CN_MAX(s->gemm[0]->workspace, s->gemm[1]->workspace));
     return CN_OK;
 }
 
 /* ---- cuDNN ---- */
 
 /* [n, heads, s, d] as it lies in tokens [n, s, heads d]. */
-static cudnnBackendDescriptor_t tokens(struct cuda_dnn_build *d, int64_t uid,
-                                       const struct sizes *z, int64_t s)
+static cudnnBackendDescriptor_t token_tensor(struct cuda_dnn_build *d, int64_t uid,
+                                             const struct attention_sizes *z, int64_t s)
 {
     int64_t width = z->heads * z->d;
 
-    return cuda_dnn_tensor(d, uid, cuda_dnn_type(d->b->type),
-                           (int64_t[]){z->n, z->heads, s, z->d},
+    return cuda_dnn_tensor(d, uid, cuda_dnn_type(d->b->type), (int64_t[]){z->n, z->heads, s, z->d},
                            (int64_t[]){s * width, z->d, width, 1}, 0);
 }
 
-static void build(struct cuda_dnn_build *d, const struct sizes *z)
+static void build_sdpa(struct cuda_dnn_build *d, const struct attention_sizes *z)
 {
     static const int64_t one[4] = {1, 1, 1, 1};
-    cudnnBackendDescriptor_t q = tokens(d, UID_Q, z, z->s), k = tokens(d, UID_K, z, z->t);
-    cudnnBackendDescriptor_t v = tokens(d, UID_V, z, z->t), y = tokens(d, UID_Y, z, z->s);
+    cudnnBackendDescriptor_t q = token_tensor(d, UID_Q, z, z->s),
+                             k = token_tensor(d, UID_K, z, z->t);
+    cudnnBackendDescriptor_t v = token_tensor(d, UID_V, z, z->t),
+                             y = token_tensor(d, UID_Y, z, z->s);
     cudnnBackendDescriptor_t scale =
         cuda_dnn_tensor(d, UID_SCALE, CUDNN_DATA_FLOAT, one, one, CUDA_DNN_VALUE);
     cudnnBackendDescriptor_t o = cuda_dnn_new(d, CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
@@ -159,7 +180,7 @@ static int run_sdpa(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
 
 static int init_sdpa(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
 {
-    struct sizes z = sizes_of(p, s);
+    struct attention_sizes z = attention_sizes(p, s);
     struct cuda_dnn_build d = {.b = p->b, .q = p->q, .err = err};
     size_t row = (size_t)(z.n * z.heads * z.d) * cn_dtype_size(p->b->type);
     float scale = s->node.attr.alpha;
@@ -173,7 +194,7 @@ static int init_sdpa(struct cuda_plan *p, struct cuda_step *s, struct cn_err *er
     snprintf(key, sizeof(key), "attention %s %lld %lldx%lld %lldx%lld scale %.9g",
              cn_dtype_name(p->b->type), (long long)z.n, (long long)z.s, (long long)z.t,
              (long long)z.heads, (long long)z.d, (double)scale);
-    build(&d, &z);
+    build_sdpa(&d, &z);
     cuda_dnn_choose(&d, key, io, 5, &s->dnn);
     cuda_dnn_release(&d);
     if (d.rc < 0)
@@ -186,7 +207,7 @@ static int init_sdpa(struct cuda_plan *p, struct cuda_step *s, struct cn_err *er
 
 int cuda_attention_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
 {
-    struct sizes z = sizes_of(p, s);
+    struct attention_sizes z = attention_sizes(p, s);
     bool half = p->b->type != CN_F32 && !s->node.attr.causal;
     struct cn_err why = CN_ERR_INIT;
     int rc = CN_ENOTFOUND;
@@ -199,8 +220,7 @@ int cuda_attention_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err 
             return rc < 0 ? cn_fail(err, rc, "%s", why.msg) : CN_OK;
     }
     if (z.d > CNK_MAX_HEAD && s->node.attr.causal)
-        return cn_fail(err, CN_EINTERNAL, "no causal attention for heads of %lld",
-                       (long long)z.d);
+        return cn_fail(err, CN_EINTERNAL, "no causal attention for heads of %lld", (long long)z.d);
     if (z.d > CNK_MAX_HEAD || (half && z.d > 256 && z.d % 8 == 0 && z.t % 8 == 0))
         return init_products(p, s, err);
     s->run = run_kernel;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct cuda_buffer *of(const struct cn_buffer *buf)
+static struct cuda_buffer *cuda_buffer_of(const struct cn_buffer *buf)
 {
     return (struct cuda_buffer *)(uintptr_t)buf;
 }
@@ -43,10 +43,10 @@ int cuda_buffer_new(struct cn_backend *base, const struct cn_value *value, int f
     struct cuda_buffer *buf;
     int rc;
 
-    made.base.ops = &cn_backend_cuda;
+    made.base.ops = b->base.ops;
     made.native = (flags & CN_IO_NATIVE) && value->dtype == CN_F32;
     made.type = made.native ? b->type : value->dtype;
-    if ((rc = cuda_ready(b, err)) < 0)
+    if ((rc = cuda_take_error(b, err)) < 0)
         return rc;
     if (!count_elements(&value->shape, sizeof(float), &made.elements))
         return cn_fail(err, CN_EDEVMEM, "no device memory for a tensor of %zu bytes", SIZE_MAX);
@@ -67,13 +67,13 @@ int cuda_buffer_new(struct cn_backend *base, const struct cn_value *value, int f
 
 void cuda_buffer_free(struct cn_buffer *base)
 {
-    struct cuda_buffer *buf = of(base);
+    struct cuda_buffer *buf = cuda_buffer_of(base);
     struct cuda_queue *main = &buf->b->queue[CUDA_MAIN];
     struct cn_err err = CN_ERR_INIT;
 
     /* The pool hands memory out in the order of the main queue. */
     if (cuda_buffer_take(buf, main, &err) < 0)
-        cuda_keep_error(buf->b, &err);
+        cuda_defer_error(buf->b, &err);
     cuda_free(buf->b, buf->data, buf->bytes);
     free(buf);
 }
@@ -87,8 +87,7 @@ static struct planes planes_of(const struct cn_shape *s)
 {
     if (s->rank != 4)
         return (struct planes){1, 1, (size_t)cn_shape_elements(s)};
-    return (struct planes){(size_t)s->dim[0], (size_t)s->dim[1],
-                           (size_t)(s->dim[2] * s->dim[3])};
+    return (struct planes){(size_t)s->dim[0], (size_t)s->dim[1], (size_t)(s->dim[2] * s->dim[3])};
 }
 
 static void to_channels_last(float *dst, const float *src, const struct cn_shape *s)
@@ -160,7 +159,7 @@ static void note_ids(struct cuda_buffer *buf, const int32_t *id)
 
 void cuda_buffer_write(struct cn_buffer *base, const void *host)
 {
-    struct cuda_buffer *buf = of(base);
+    struct cuda_buffer *buf = cuda_buffer_of(base);
     struct cn_err err = CN_ERR_INIT;
     int rc;
 
@@ -171,11 +170,11 @@ void cuda_buffer_write(struct cn_buffer *base, const void *host)
                      : cuda_upload(buf->queue, buf->data, host, buf->bytes, &err);
     pthread_mutex_unlock(&buf->queue->lock);
     if (rc < 0)
-        cuda_keep_error(buf->b, &err);
+        cuda_defer_error(buf->b, &err);
 }
 
 /* What could not be read is NaN, so that nobody takes it for a picture. */
-static void spoil(const struct cuda_buffer *buf, void *host)
+static void fill_nan(const struct cuda_buffer *buf, void *host)
 {
     float *x = host;
 
@@ -188,7 +187,7 @@ static void spoil(const struct cuda_buffer *buf, void *host)
 
 void cuda_buffer_read(const struct cn_buffer *base, void *host)
 {
-    struct cuda_buffer *buf = of(base);
+    struct cuda_buffer *buf = cuda_buffer_of(base);
     struct cn_err err = CN_ERR_INIT;
     int rc;
 
@@ -197,25 +196,25 @@ void cuda_buffer_read(const struct cn_buffer *base, void *host)
                      : cuda_download(buf->queue, host, buf->data, buf->bytes, &err);
     pthread_mutex_unlock(&buf->queue->lock);
     if (rc < 0) {
-        spoil(buf, host);
-        cuda_keep_error(buf->b, &err);
+        fill_nan(buf, host);
+        cuda_defer_error(buf->b, &err);
     }
 }
 
 void cuda_buffer_zero(struct cn_buffer *base)
 {
-    struct cuda_buffer *buf = of(base);
+    struct cuda_buffer *buf = cuda_buffer_of(base);
     struct cn_err err = CN_ERR_INIT;
 
     buf->id_min = buf->id_max = 0;
     if (cuda_check(buf->b, cudaMemsetAsync(buf->data, 0, buf->bytes, buf->queue->stream),
                    "clear a tensor", &err) < 0)
-        cuda_keep_error(buf->b, &err);
+        cuda_defer_error(buf->b, &err);
 }
 
 size_t cuda_buffer_bytes(const struct cn_buffer *buf)
 {
-    return of(buf)->bytes;
+    return cuda_buffer_of(buf)->bytes;
 }
 
 /* One of the two is in the host's layout, the other is native. */
@@ -252,16 +251,15 @@ static int copy_rows(struct cuda_buffer *dst, int64_t dst_row, struct cuda_buffe
         return rc;
     if (dst->native != src->native)
         return convert_rows(dst, d, src, s, n, err);
-    return cuda_check(dst->b,
-                      cudaMemcpyAsync(d, s, (size_t)n * to, cudaMemcpyDeviceToDevice,
-                                      dst->queue->stream),
-                      "copy rows", err);
+    return cuda_check(
+        dst->b, cudaMemcpyAsync(d, s, (size_t)n * to, cudaMemcpyDeviceToDevice, dst->queue->stream),
+        "copy rows", err);
 }
 
 void cuda_buffer_copy_rows(struct cn_buffer *dst, int64_t dst_row, const struct cn_buffer *src,
                            int64_t src_row, int64_t n)
 {
-    struct cuda_buffer *d = of(dst), *s = of(src);
+    struct cuda_buffer *d = cuda_buffer_of(dst), *s = cuda_buffer_of(src);
     struct cn_err err = CN_ERR_INIT;
 
     if (d->type == CN_I32) {
@@ -269,5 +267,5 @@ void cuda_buffer_copy_rows(struct cn_buffer *dst, int64_t dst_row, const struct 
         d->id_max = CN_MAX(d->id_max, s->id_max);
     }
     if (n > 0 && copy_rows(d, dst_row, s, src_row, n, &err) < 0)
-        cuda_keep_error(d->b, &err);
+        cuda_defer_error(d->b, &err);
 }

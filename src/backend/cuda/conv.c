@@ -31,10 +31,10 @@ static int epilogue(struct cuda_plan *p, const struct cuda_step *s, void *y, con
 
     if (bias == NULL && residual == NULL && a.act == CNK_NONE)
         return CN_OK;
-    return cuda_check(p->b,
-                      (cudaError_t)cnk_bias_act(cuda_kernel_type(p->b->type), y, y, bias, residual,
-                                                &a, stream),
-                      "launch an epilogue", err);
+    return cuda_check(
+        p->b,
+        (cudaError_t)cnk_bias_act(cuda_kernel_type(p->b->type), y, y, bias, residual, &a, stream),
+        "launch an epilogue", err);
 }
 
 static const void *residual_of(const struct cuda_plan *p, const struct cuda_step *s)
@@ -63,13 +63,20 @@ static int run_linear(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
 static int init_product(struct cuda_plan *p, struct cuda_step *s, int64_t rows, int64_t k,
                         int64_t out, struct cn_err *err)
 {
-    struct cuda_gemm_size z = {.rows = rows, .k = k, .out = out, .batch = 1, .ld_x = k,
-                               .ld_w = k, .ld_y = out, .in = p->b->type, .result = p->b->type,
+    struct cuda_gemm_size z = {.rows = rows,
+                               .k = k,
+                               .out = out,
+                               .batch = 1,
+                               .ld_x = k,
+                               .ld_w = k,
+                               .ld_y = out,
+                               .in = p->b->type,
+                               .result = p->b->type,
                                .residual = s->in[3] >= 0};
-    int rc = cuda_param(p->w, p->g, s->node.in[1], CUDA_VALUES, &s->param[0], err);
+    int rc = cuda_param(p->w, p->g, s->node.in[1], CUDA_W_ROWMAJOR, &s->param[0], err);
 
     if (rc == CN_OK && s->node.in[2] >= 0)
-        rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_VALUES, &z.bias, err);
+        rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, &z.bias, err);
     if (rc == CN_OK)
         rc = cuda_gemm_new(p, &z, &s->gemm[0], err);
     if (rc < 0)
@@ -107,7 +114,7 @@ static cudnnBackendDescriptor_t channels_last(struct cuda_dnn_build *d, int64_t 
     return cuda_dnn_tensor(d, uid, t, dim, stride, flags);
 }
 
-static cudnnBackendDescriptor_t convolution(struct cuda_dnn_build *d, const struct problem *z)
+static cudnnBackendDescriptor_t conv_descriptor(struct cuda_dnn_build *d, const struct problem *z)
 {
     cudnnBackendDescriptor_t c = cuda_dnn_new(d, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     cudnnDataType_t compute = CUDNN_DATA_FLOAT;
@@ -129,16 +136,16 @@ static void add_convolution(struct cuda_dnn_build *d, const struct problem *z,
                             cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t w,
                             cudnnBackendDescriptor_t y)
 {
-    cudnnBackendDescriptor_t c = convolution(d, z), o;
+    cudnnBackendDescriptor_t c = conv_descriptor(d, z), o;
     float one = 1.0f, zero = 0.0f;
 
     o = cuda_dnn_new(d, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                 1, &x);
-    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                 1, &w);
-    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                 1, &y);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                 &x);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                 &w);
+    cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                 &y);
     cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
                  CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &c);
     cuda_dnn_set(d, o, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one);
@@ -168,7 +175,7 @@ static void add_sum(struct cuda_dnn_build *d, cudnnBackendDescriptor_t x,
 }
 
 /* x * w [+ residual] [+ bias], with F32 between the operations. */
-static void build(struct cuda_dnn_build *d, const struct problem *z)
+static void build_conv(struct cuda_dnn_build *d, const struct problem *z)
 {
     cudnnDataType_t t = cuda_dnn_type(d->b->type);
     int64_t bias_dim[4] = {1, z->y[1], 1, 1};
@@ -193,8 +200,8 @@ static size_t bytes_of(const struct cuda_plan *p, const int64_t dim[4])
     return (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * cn_dtype_size(p->b->type);
 }
 
-static int choose(struct cuda_plan *p, const struct problem *z, struct cuda_dnn **ret,
-                  struct cn_err *err)
+static int choose_engine(struct cuda_plan *p, const struct problem *z, struct cuda_dnn **ret,
+                         struct cn_err *err)
 {
     struct cuda_dnn_build d = {.b = p->b, .q = p->q, .err = err};
     struct cuda_dnn_io io[5] = {{.uid = UID_X, .bytes = bytes_of(p, z->x)},
@@ -206,17 +213,16 @@ static int choose(struct cuda_plan *p, const struct problem *z, struct cuda_dnn 
     if (z->residual)
         io[n++] = (struct cuda_dnn_io){.uid = UID_RESIDUAL, .bytes = bytes_of(p, z->y)};
     if (z->bias)
-        io[n++] = (struct cuda_dnn_io){
-            .uid = UID_BIAS, .bytes = (size_t)z->y[1] * cn_dtype_size(p->b->type)};
+        io[n++] = (struct cuda_dnn_io){.uid = UID_BIAS,
+                                       .bytes = (size_t)z->y[1] * cn_dtype_size(p->b->type)};
     snprintf(key, sizeof(key),
              "conv %s x %lld %lld %lld %lld w %lld %lldx%lld y %lldx%lld pad %lld %lld stride "
              "%lld%s%s",
-             cn_dtype_name(p->b->type), (long long)z->x[0], (long long)z->x[1],
-             (long long)z->x[2], (long long)z->x[3], (long long)z->w[0], (long long)z->w[2],
-             (long long)z->w[3], (long long)z->y[2], (long long)z->y[3], (long long)z->pad[0],
-             (long long)z->pad[1], (long long)z->stride[0], z->residual ? " residual" : "",
-             z->bias ? " bias" : "");
-    build(&d, z);
+             cn_dtype_name(p->b->type), (long long)z->x[0], (long long)z->x[1], (long long)z->x[2],
+             (long long)z->x[3], (long long)z->w[0], (long long)z->w[2], (long long)z->w[3],
+             (long long)z->y[2], (long long)z->y[3], (long long)z->pad[0], (long long)z->pad[1],
+             (long long)z->stride[0], z->residual ? " residual" : "", z->bias ? " bias" : "");
+    build_conv(&d, z);
     cuda_dnn_choose(&d, key, io, n, ret);
     cuda_dnn_release(&d);
     return d.rc;
@@ -225,8 +231,8 @@ static int choose(struct cuda_plan *p, const struct problem *z, struct cuda_dnn 
 static int run_conv(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
-    void *y = cuda_address(p, s->out), *data[5] = {cuda_address(p, s->in[0]),
-                                                   (void *)(uintptr_t)s->param[0], y};
+    void *y = cuda_address(p, s->out),
+         *data[5] = {cuda_address(p, s->in[0]), (void *)(uintptr_t)s->param[0], y};
     bool separate = s->size[SEPARATE] != 0;
     const void *residual = residual_of(p, s);
     int n = 3, rc;
@@ -256,29 +262,29 @@ static int load_filter(struct cuda_plan *p, struct cuda_step *s, struct problem 
         z->w[2 + i % 2] += margin[i];
     }
     if (margin[0] + margin[1] + margin[2] + margin[3] == 0)
-        return cuda_param(p->w, p->g, s->node.in[1], CUDA_FILTER, &s->param[0], err);
-    return cuda_param_framed(p->w, p->g, s->node.in[1], margin, &s->param[0], err);
+        return cuda_param(p->w, p->g, s->node.in[1], CUDA_W_OHWI, &s->param[0], err);
+    return cuda_param_padded(p->w, p->g, s->node.in[1], margin, &s->param[0], err);
 }
 
 /* Fused, or in two parts when no engine takes it fused. */
-static int choose_form(struct cuda_plan *p, struct cuda_step *s, struct problem *z,
-                       struct cn_err *err)
+static int choose_fusion(struct cuda_plan *p, struct cuda_step *s, struct problem *z,
+                         struct cn_err *err)
 {
     struct cn_err why = CN_ERR_INIT;
-    int rc = choose(p, z, &s->dnn, &why);
+    int rc = choose_engine(p, z, &s->dnn, &why);
 
     s->size[HAS_BIAS] = z->bias;
     if (rc == CN_OK && z->bias)
-        return cuda_param(p->w, p->g, s->node.in[2], CUDA_VALUES, &s->param[1], err);
+        return cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, &s->param[1], err);
     if (rc == CN_OK)
         return CN_OK;
     if (rc == CN_EDEVICE || rc == CN_EDEVMEM || (!z->bias && !z->residual))
         return cn_fail(err, rc == CN_ENOTFOUND ? CN_EINTERNAL : rc, "%s", why.msg);
     s->size[SEPARATE] = 1;
-    if (z->bias && (rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_FLOATS, &s->param[1], err)) < 0)
+    if (z->bias && (rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_W_F32, &s->param[1], err)) < 0)
         return rc;
     z->bias = z->residual = false;
-    rc = choose(p, z, &s->dnn, err);
+    rc = choose_engine(p, z, &s->dnn, err);
     return rc == CN_ENOTFOUND ? CN_EINTERNAL : rc;
 }
 
@@ -300,7 +306,7 @@ int cuda_conv_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
         return init_product(p, s, x->dim[0] * x->dim[2] * x->dim[3], x->dim[1], c->out, err);
     memcpy(z.x, x->dim, sizeof(z.x));
     memcpy(z.y, y->dim, sizeof(z.y));
-    if ((rc = load_filter(p, s, &z, err)) < 0 || (rc = choose_form(p, s, &z, err)) < 0)
+    if ((rc = load_filter(p, s, &z, err)) < 0 || (rc = choose_fusion(p, s, &z, err)) < 0)
         return rc;
     s->run = run_conv;
     if (s->dnn->workspace > 0)

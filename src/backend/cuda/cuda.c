@@ -35,7 +35,7 @@ static void backend_close(struct cn_backend *base)
     cuda_pool_trim(b);
     free(b->pool.idle);
     cuda_tune_close(b);
-    pthread_mutex_destroy(&b->late_lock);
+    pthread_mutex_destroy(&b->deferred_lock);
     free(b);
 }
 
@@ -58,8 +58,8 @@ static int describe(struct cuda_backend *b, struct cn_err *err)
 {
     struct cudaDeviceProp prop;
     int runtime = 0, driver = 0;
-    int rc = cuda_check(b, cudaGetDeviceProperties(&prop, b->device), "ask what the device is",
-                        err);
+    int rc =
+        cuda_check(b, cudaGetDeviceProperties(&prop, b->device), "ask what the device is", err);
 
     if (rc < 0 ||
         (rc = cuda_check(b, cudaRuntimeGetVersion(&runtime), "ask for versions", err)) < 0 ||
@@ -100,7 +100,7 @@ static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **
     b->opts = *opts;
     b->type = opts->dtype == CN_DTYPE_COUNT ? CN_F16 : opts->dtype;
     atomic_init(&b->lost, false);
-    pthread_mutex_init(&b->late_lock, NULL);
+    pthread_mutex_init(&b->deferred_lock, NULL);
     cn_strmap_init(&b->dnn);
     rc = open_device(b, err);
     if (rc < 0) {
@@ -120,7 +120,7 @@ static const char *backend_about(const struct cn_backend *b)
 
 static int backend_check(struct cn_backend *b, struct cn_err *err)
 {
-    return cuda_ready((struct cuda_backend *)b, err);
+    return cuda_take_error((struct cuda_backend *)b, err);
 }
 
 const struct cn_backend_ops cn_backend_cuda = {

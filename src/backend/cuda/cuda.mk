@@ -10,12 +10,17 @@ libcncuda_a_SOURCES = \
     %reldir%/buffer.c \
     %reldir%/conv.c \
     %reldir%/cuda.c %reldir%/cuda_priv.h \
-    %reldir%/device.c \
     %reldir%/dnn.c \
+    %reldir%/errors.c \
     %reldir%/gemm.c \
+    %reldir%/graphs.c \
     %reldir%/lower.c \
+    %reldir%/memory.c \
     %reldir%/ops.c \
+    %reldir%/plan.c \
+    %reldir%/queue.c \
     %reldir%/run.c \
+    %reldir%/transfer.c \
     %reldir%/tune.c \
     %reldir%/weights.c
 libcnlistcuda_a_CPPFLAGS = $(AM_CPPFLAGS) -DCN_WITH_CUDA=1

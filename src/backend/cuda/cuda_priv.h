@@ -25,11 +25,11 @@
 
 enum {
     CUDA_MAIN,
-    CUDA_SIDE,
+    CUDA_CONCURRENT,
     CUDA_QUEUES,
-    CUDA_ALIGN = 256,   /* of every tensor: what the fastest kernels ask for */
-    CUDA_GRAPHS = 4,    /* captured graphs that a plan keeps, one for each set of buffers */
-    CUDA_MAX_IO = 64,   /* tensors of one cuDNN plan */
+    CUDA_ALIGN = 256, /* of every tensor: what the fastest kernels ask for */
+    CUDA_GRAPHS = 4,  /* captured graphs that a plan keeps, one for each set of buffers */
+    CUDA_STAGE_BYTES = 16 << 20, /* pinned, of a queue; a picture of 512 x 512 in F32 is 3 MiB */
     CUDA_KEY = 160
 };
 
@@ -56,8 +56,8 @@ struct cuda_queue {
     cudaStream_t recorder; /* only captured, never run: others may use `stream` meanwhile */
     cudnnHandle_t dnn;
     cudaStream_t dnn_stream; /* the one that dnn was given last */
-    cudaEvent_t mark;      /* what another queue waits for */
-    unsigned char *stage;  /* pinned ring */
+    cudaEvent_t mark;        /* what another queue waits for */
+    unsigned char *stage;    /* pinned ring */
     size_t stage_at;
     unsigned char *arena;
     size_t arena_bytes;
@@ -79,28 +79,39 @@ struct cuda_backend {
     struct cn_strmap dnn;    /* key -> struct cuda_dnn */
     char *choice_file;       /* NULL: nowhere to keep it */
     cudaEvent_t time[2];
-    pthread_mutex_t late_lock;
-    struct cn_err late;      /* the first failure of a call that cannot return one */
-    atomic_bool lost;        /* the device's state is gone: nothing works any more */
-    char about[160];         /* device and libraries */
+    pthread_mutex_t deferred_lock;
+    struct cn_err deferred; /* the first failure of a call that cannot return one */
+    atomic_bool lost;       /* the device's state is gone: nothing works any more */
+    char about[160];        /* device and libraries */
 };
 
-/* ---- device.c ---- */
+/* ---- errors.c ---- */
 
 /* 0, or what happened as an error: CN_EDEVMEM when memory is short, CN_EDEVICE when the device is
  * lost, CN_EINTERNAL when the call was wrong. */
 int cuda_check(struct cuda_backend *b, cudaError_t e, const char *what, struct cn_err *err);
-int cuda_check_blas(struct cuda_backend *b, cublasStatus_t s, const char *what,
-                    struct cn_err *err);
+int cuda_check_blas(struct cuda_backend *b, cublasStatus_t s, const char *what, struct cn_err *err);
 int cuda_check_dnn(struct cuda_backend *b, cudnnStatus_t s, const char *what, struct cn_err *err);
 /* CN_EDEVICE once the device is lost; a failure that could not be returned earlier; else 0. */
-int cuda_ready(struct cuda_backend *b, struct cn_err *err);
-void cuda_keep_error(struct cuda_backend *b, const struct cn_err *err);
+int cuda_take_error(struct cuda_backend *b, struct cn_err *err);
+void cuda_defer_error(struct cuda_backend *b, const struct cn_err *err);
+
+/* ---- graphs.c ---- */
+
+size_t cuda_graph_addresses(const struct cuda_plan *p); /* of inputs and outputs, how many */
+/* The slot for this run's buffers; *ret_new: it was not known, and now is. */
+struct cuda_graph *cuda_graph_find(struct cuda_plan *p, bool *ret_new);
+void cuda_plan_drop_graphs(struct cuda_plan *p);
+void cuda_graphs_drop(struct cuda_backend *b); /* of all plans */
+
+/* ---- memory.c ---- */
 
 int cuda_alloc(struct cuda_backend *b, size_t bytes, const char *what, void **ret,
                struct cn_err *err);
 void cuda_free(struct cuda_backend *b, void *data, size_t bytes); /* to the pool; NULL is fine */
 void cuda_pool_trim(struct cuda_backend *b);                      /* back to the device */
+
+/* ---- queue.c ---- */
 
 int cuda_queue_open(struct cuda_backend *b, int id, struct cn_err *err);
 void cuda_queue_close(struct cuda_queue *q);
@@ -108,15 +119,21 @@ int cuda_queue_wait(struct cuda_queue *q, struct cn_err *err); /* until it is id
 /* Makes q wait, on the device, for all that was enqueued on other until now. */
 int cuda_queue_follow(struct cuda_queue *q, struct cuda_queue *other, struct cn_err *err);
 int cuda_queue_reserve(struct cuda_queue *q, size_t bytes, struct cn_err *err); /* its arena */
+
+/* ---- transfer.c ---- */
+
 /* Between host and device through pinned memory; q locked. The host's memory is free on return. */
 int cuda_upload(struct cuda_queue *q, void *device, const void *host, size_t bytes,
                 struct cn_err *err);
 int cuda_download(struct cuda_queue *q, void *host, const void *device, size_t bytes,
                   struct cn_err *err);
-
 /* n elements of F32 as type t, at dst. */
 void cuda_pack(void *dst, const float *src, enum cn_dtype t, size_t n);
-enum cnk_dtype cuda_kernel_type(enum cn_dtype t);
+
+static inline enum cnk_dtype cuda_kernel_type(enum cn_dtype t)
+{
+    return t == CN_F16 ? CNK_F16 : t == CN_BF16 ? CNK_BF16 : CNK_F32;
+}
 
 /* ---- buffer.c ---- */
 
@@ -146,11 +163,11 @@ int cuda_buffer_take(struct cuda_buffer *buf, struct cuda_queue *q, struct cn_er
 
 /* ---- weights.c ---- */
 
-enum cuda_form {
-    CUDA_VALUES,  /* row-major, the backend's type */
-    CUDA_FILTER,  /* [co, k, k, ci], the backend's type */
-    CUDA_FLOATS,  /* row-major F32: factors of norms, tables */
-    CUDA_FORMS
+enum cuda_weight_layout {
+    CUDA_W_ROWMAJOR, /* row-major, the backend's type */
+    CUDA_W_OHWI,     /* [co, k, k, ci], the backend's type */
+    CUDA_W_F32,      /* row-major F32: factors of norms, tables */
+    CUDA_W_LAYOUTS
 };
 
 int cuda_weights_new(struct cn_backend *b, const struct cn_param_source *source,
@@ -158,12 +175,12 @@ int cuda_weights_new(struct cn_backend *b, const struct cn_param_source *source,
 void cuda_weights_free(struct cn_weights *w);
 size_t cuda_weights_bytes(const struct cn_weights *w);
 /* Parameter v of g on the device in that form: found, or fetched, converted and uploaded. */
-int cuda_param(struct cn_weights *w, const struct cn_graph *g, cn_val v, enum cuda_form form,
-               const void **ret, struct cn_err *err);
+int cuda_param(struct cn_weights *w, const struct cn_graph *g, cn_val v,
+               enum cuda_weight_layout form, const void **ret, struct cn_err *err);
 /* A filter with zeros around it: [co, k + margin[0] + margin[2], k + margin[1] + margin[3], ci];
  * margins in the order top, left, bottom, right. */
-int cuda_param_framed(struct cn_weights *w, const struct cn_graph *g, cn_val v,
-                      const int margin[4], const void **ret, struct cn_err *err);
+int cuda_param_padded(struct cn_weights *w, const struct cn_graph *g, cn_val v, const int margin[4],
+                      const void **ret, struct cn_err *err);
 
 /* ---- tune.c ---- */
 
@@ -174,7 +191,7 @@ struct cuda_choice {
 
 void cuda_tune_open(struct cuda_backend *b);
 void cuda_tune_close(struct cuda_backend *b);
-const char *cuda_tune_find(const struct cuda_backend *b, const char *key);       /* or NULL */
+const char *cuda_tune_find(const struct cuda_backend *b, const char *key); /* or NULL */
 void cuda_tune_keep(struct cuda_backend *b, const char *key, const char *text);
 typedef int (*cuda_trial_fn)(void *ctx, struct cn_err *err); /* enqueues one run on the queue */
 /* Milliseconds of one run, the fastest of a few. */
@@ -197,8 +214,8 @@ struct cuda_dnn_build {
 
 struct cuda_dnn_io {
     int64_t uid;
-    size_t bytes;       /* 0: by value */
-    const void *value;  /* by value: where it is on the host */
+    size_t bytes;      /* 0: by value */
+    const void *value; /* by value: where it is on the host */
 };
 
 /* A finished execution plan, shared by all steps with the same problem on the same queue. */
@@ -224,8 +241,8 @@ cudnnDataType_t cuda_dnn_type(enum cn_dtype t);
 int cuda_dnn_choose(struct cuda_dnn_build *d, const char *key, const struct cuda_dnn_io *io,
                     int n_io, struct cuda_dnn **ret);
 /* data[i] belongs to io[i]; by-value ones are filled in. */
-int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *data,
-                 void *workspace, cudaStream_t stream, struct cn_err *err);
+int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *data, void *workspace,
+                 cudaStream_t stream, struct cn_err *err);
 void cuda_dnn_free(struct cuda_dnn *p);
 
 /* ---- plans: lower.c makes them, run.c runs them ---- */
@@ -237,7 +254,7 @@ struct cuda_tensor {
     int index;     /* INPUT, OUTPUT: which buffer */
     size_t offset; /* ARENA */
     size_t bytes;
-    int from, to;  /* steps that write it first and read it last */
+    int from, to; /* steps that write it first and read it last */
 };
 
 struct cuda_step;
@@ -262,9 +279,9 @@ struct cuda_step {
     const void *param[3]; /* on the device: weight, bias; gamma, beta; table, position */
     struct cuda_gemm *gemm[2];
     struct cuda_dnn *dnn;
-    int64_t size[6];      /* what the step's function wants to know */
+    int64_t size[6]; /* what the step's function wants to know */
     char label[48];
-    double ms;            /* profile */
+    double ms; /* profile */
     int runs;
 };
 
@@ -286,12 +303,13 @@ struct cuda_plan {
     struct cuda_step *step;
     int n_tensors, n_steps;
     size_t tensor_cap, step_cap, arena_bytes;
-    int *as_type, *as_floats, *as_given; /* per value: its tensor in the backend's type; as F32
-                                            vectors; as the host gave it. Negative: not (yet) */
+    int *compute_tensor, *f32_tensor,
+        *host_tensor; /* per value: its tensor in the backend's type; as F32
+              vectors; as the host gave it. Negative: not (yet) */
     struct cuda_graph graph[CUDA_GRAPHS];
     bool not_captured; /* capturing failed: it is not tried again */
     long clock;
-    void **address; /* of the buffers of this run: inputs, outputs */
+    void **address;     /* of the buffers of this run: inputs, outputs */
     cudaEvent_t *event; /* profile: n_steps + 1 */
     struct cuda_plan *next;
 };
@@ -303,14 +321,16 @@ int cuda_plan_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buff
                   struct cn_err *err);
 size_t cuda_plan_arena_bytes(const struct cn_plan *p);
 char *cuda_plan_profile(const struct cn_plan *p);
-void cuda_plan_drop_graphs(struct cuda_plan *p);
+
+/* ---- plan.c ---- */
 
 int cuda_tensor_new(struct cuda_plan *p, size_t bytes);
 void *cuda_address(const struct cuda_plan *p, int tensor);
 struct cuda_step *cuda_step_new(struct cuda_plan *p, cuda_step_fn run, const char *label);
 size_t cuda_value_bytes(const struct cuda_plan *p, cn_val v, enum cn_dtype t);
 
-/* Fill in a step whose tensors are known; compile time. */
+/* ---- conv.c, attention.c, ops.c: what fills in a step whose tensors are known ---- */
+
 int cuda_conv_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
 int cuda_linear_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
 int cuda_attention_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
@@ -332,10 +352,10 @@ struct cuda_gemm_size {
     int64_t rows, k, out, batch;
     int64_t ld_x, ld_w, ld_y;
     int64_t stride_x, stride_w, stride_y;
-    bool w_as_is;            /* [k, out] */
+    bool w_as_is;             /* [k, out] */
     enum cn_dtype in, result; /* element types of x and w; of y */
-    const void *bias;        /* NULL: none */
-    bool residual;           /* y = ... + another matrix of y's layout */
+    const void *bias;         /* NULL: none */
+    bool residual;            /* y = ... + another matrix of y's layout */
 };
 
 int cuda_gemm_new(struct cuda_plan *p, const struct cuda_gemm_size *z, struct cuda_gemm **ret,

@@ -13,8 +13,8 @@
 #include <string.h>
 
 enum {
-    CONFIGS = 24,   /* of one operation graph; cuDNN has up to 16 for a convolution with bias */
-    TRIALS = 8,     /* of them, how many are timed */
+    CONFIGS = 24, /* of one operation graph; cuDNN has up to 16 for a convolution with bias */
+    TRIALS = 8,   /* of them, how many are timed */
     WORKSPACE_MIB = 512
 };
 
@@ -115,8 +115,7 @@ static bool has_note(cudnnBackendDescriptor_t engine, cudnnBackendAttributeName_
 
 static bool has_numerical_note(cudnnBackendDescriptor_t engine, cudnnBackendNumericalNote_t note)
 {
-    return has_note(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-                    (int)note);
+    return has_note(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, (int)note);
 }
 
 /* A picture must be the same each time, and F32 must mean F32: its engines on tensor cores round
@@ -145,15 +144,14 @@ static void add_candidate(const struct cuda_backend *b, struct candidates *c,
     if (c->n < CONFIGS &&
         cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) ==
             CUDNN_STATUS_SUCCESS &&
-        cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
-                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine) ==
-            CUDNN_STATUS_SUCCESS &&
+        cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                 1, &n, &engine) == CUDNN_STATUS_SUCCESS &&
         acceptable(b, engine)) {
-        (void)cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64,
-                                       1, &n, &index);
-        c->slow_start[c->n] = has_note(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE,
-                                       CUDNN_TYPE_BEHAVIOR_NOTE,
-                                       CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION);
+        (void)cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1,
+                                       &n, &index);
+        c->slow_start[c->n] =
+            has_note(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE,
+                     CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION);
         c->engine[c->n] = index;
         c->config[c->n++] = config;
         keep = true;
@@ -165,8 +163,8 @@ static void add_candidate(const struct cuda_backend *b, struct candidates *c,
 }
 
 /* Adds what the heuristics of one mode propose; that they propose nothing is no failure. */
-static void ask(struct cuda_dnn_build *d, cudnnBackendDescriptor_t graph,
-                cudnnBackendHeurMode_t mode, struct candidates *c)
+static void ask_heuristics(struct cuda_dnn_build *d, cudnnBackendDescriptor_t graph,
+                           cudnnBackendHeurMode_t mode, struct candidates *c)
 {
     cudnnBackendDescriptor_t heur = cuda_dnn_new(d, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     cudnnBackendDescriptor_t config[CONFIGS] = {NULL};
@@ -177,13 +175,11 @@ static void ask(struct cuda_dnn_build *d, cudnnBackendDescriptor_t graph,
     cuda_dnn_set(d, heur, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
     if (d->rc < 0 || cudnnBackendFinalize(heur) != CUDNN_STATUS_SUCCESS)
         return;
-    while (made < CONFIGS &&
-           cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[made]) ==
-               CUDNN_STATUS_SUCCESS)
+    while (made < CONFIGS && cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
+                                                          &config[made]) == CUDNN_STATUS_SUCCESS)
         made++;
-    if (cudnnBackendGetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, made, &n,
-                                 config) != CUDNN_STATUS_SUCCESS)
+    if (cudnnBackendGetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                 made, &n, config) != CUDNN_STATUS_SUCCESS)
         n = 0;
     for (int64_t i = 0; i < made; i++)
         if (i < n)
@@ -194,16 +190,15 @@ static void ask(struct cuda_dnn_build *d, cudnnBackendDescriptor_t graph,
 
 static void list_candidates(struct cuda_dnn_build *d, struct candidates *c)
 {
-    cudnnBackendDescriptor_t graph =
-        cuda_dnn_new(d, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    cudnnBackendDescriptor_t graph = cuda_dnn_new(d, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
 
     c->n = 0;
     cuda_dnn_set(d, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, d->n_ops,
                  d->op);
     cuda_dnn_set(d, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &d->q->dnn);
     cuda_dnn_finalize(d, graph, "join operations");
-    ask(d, graph, CUDNN_HEUR_MODE_A, c);
-    ask(d, graph, CUDNN_HEUR_MODE_FALLBACK, c);
+    ask_heuristics(d, graph, CUDNN_HEUR_MODE_A, c);
+    ask_heuristics(d, graph, CUDNN_HEUR_MODE_FALLBACK, c);
 }
 
 /* An execution plan of one configuration; NULL when the engine cannot, which is no failure. */
@@ -219,8 +214,8 @@ static cudnnBackendDescriptor_t finalize_plan(struct cuda_dnn_build *d,
     if (cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
                                  &d->q->dnn) == CUDNN_STATUS_SUCCESS &&
         cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config) ==
-            CUDNN_STATUS_SUCCESS &&
+                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                                 &config) == CUDNN_STATUS_SUCCESS &&
         cudnnBackendFinalize(plan) == CUDNN_STATUS_SUCCESS &&
         cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64,
                                  1, &n, &bytes) == CUDNN_STATUS_SUCCESS &&
@@ -246,8 +241,8 @@ static int use_stream(struct cuda_queue *q, cudaStream_t stream, struct cn_err *
     return rc;
 }
 
-int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *data,
-                 void *workspace, cudaStream_t stream, struct cn_err *err)
+int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *data, void *workspace,
+                 cudaStream_t stream, struct cn_err *err)
 {
     struct cuda_dnn_build d = {.b = q->b, .q = q, .err = err};
     cudnnBackendDescriptor_t pack = cuda_dnn_new(&d, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
@@ -259,15 +254,14 @@ int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *da
         at[i] = p->io[i].bytes == 0 ? (void *)(uintptr_t)&p->value : data[i];
     }
     cuda_dnn_set(&d, pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, p->n_io, uid);
-    cuda_dnn_set(&d, pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, p->n_io,
-                 at);
+    cuda_dnn_set(&d, pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, p->n_io, at);
     cuda_dnn_set(&d, pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
     cuda_dnn_finalize(&d, pack, "bind tensors");
     if (d.rc == CN_OK)
         d.rc = use_stream(q, stream, err);
     if (d.rc == CN_OK)
-        d.rc = cuda_check_dnn(q->b, cudnnBackendExecute(q->dnn, p->plan, pack),
-                              "run a cuDNN plan", err);
+        d.rc = cuda_check_dnn(q->b, cudnnBackendExecute(q->dnn, p->plan, pack), "run a cuDNN plan",
+                              err);
     cuda_dnn_release(&d);
     return d.rc;
 }
@@ -304,9 +298,8 @@ static int trial_init(struct trial *t, struct cuda_backend *b, const struct cuda
                       struct cn_err *err)
 {
     for (int i = 0; i < p->n_io; i++) {
-        int rc = p->io[i].bytes > 0
-                     ? cuda_alloc(b, p->io[i].bytes, "a trial", &t->data[i], err)
-                     : CN_OK;
+        int rc =
+            p->io[i].bytes > 0 ? cuda_alloc(b, p->io[i].bytes, "a trial", &t->data[i], err) : CN_OK;
 
         if (rc < 0)
             return rc;
@@ -340,8 +333,8 @@ static int time_plan(struct cuda_dnn_build *d, struct trial *t, cudnnBackendDesc
 }
 
 /* Takes over plan and config i. */
-static void adopt(struct cuda_dnn *p, struct candidates *c, int i, cudnnBackendDescriptor_t plan,
-                  size_t workspace)
+static void adopt_plan(struct cuda_dnn *p, struct candidates *c, int i,
+                       cudnnBackendDescriptor_t plan, size_t workspace)
 {
     if (p->plan != NULL)
         (void)cudnnBackendDestroyDescriptor(p->plan);
@@ -354,8 +347,8 @@ static void adopt(struct cuda_dnn *p, struct candidates *c, int i, cudnnBackendD
 }
 
 /* The choice kept from an earlier time: "ENGINE PLACE". */
-static bool take_known(struct cuda_dnn_build *d, const char *known, struct candidates *c,
-                       struct cuda_dnn *p)
+static bool take_known_engine(struct cuda_dnn_build *d, const char *known, struct candidates *c,
+                              struct cuda_dnn *p)
 {
     long long engine;
     size_t bytes;
@@ -367,13 +360,13 @@ static bool take_known(struct cuda_dnn_build *d, const char *known, struct candi
         return false;
     plan = finalize_plan(d, c->config[i], &bytes);
     if (plan != NULL)
-        adopt(p, c, i, plan, bytes);
+        adopt_plan(p, c, i, plan, bytes);
     return plan != NULL;
 }
 
 /* Tries the candidates that start fast, or the others. Returns how many work. */
-static int try_all(struct cuda_dnn_build *d, const char *key, struct candidates *c,
-                   struct cuda_dnn *p, bool slow_start)
+static int try_engines(struct cuda_dnn_build *d, const char *key, struct candidates *c,
+                       struct cuda_dnn *p, bool slow_start)
 {
     struct trial t = {.q = d->q, .p = p};
     struct cn_err why = CN_ERR_INIT;
@@ -401,7 +394,7 @@ static int try_all(struct cuda_dnn_build *d, const char *key, struct candidates 
         works++;
         best = ms;
         snprintf(text, sizeof(text), "%lld %d", (long long)c->engine[i], i);
-        adopt(p, c, i, plan, bytes);
+        adopt_plan(p, c, i, plan, bytes);
     }
     trial_release(&t, d->b, p);
     if (works > 0 && timed && d->rc == CN_OK)
@@ -429,9 +422,9 @@ int cuda_dnn_choose(struct cuda_dnn_build *d, const char *key, const struct cuda
             memcpy(&p->value, io[i].value, sizeof(p->value));
     pthread_mutex_lock(&d->q->lock); /* its handle: another thread may be running a side plan */
     list_candidates(d, &c);
-    if (d->rc == CN_OK && !take_known(d, cuda_tune_find(d->b, key), &c, p) &&
-        try_all(d, key, &c, p, false) == 0 && d->rc == CN_OK &&
-        try_all(d, key, &c, p, true) == 0 && d->rc == CN_OK)
+    if (d->rc == CN_OK && !take_known_engine(d, cuda_tune_find(d->b, key), &c, p) &&
+        try_engines(d, key, &c, p, false) == 0 && d->rc == CN_OK &&
+        try_engines(d, key, &c, p, true) == 0 && d->rc == CN_OK)
         d->rc = cn_fail(d->err, CN_ENOTFOUND, "cuDNN has no engine for %s among %d", key, c.n);
     candidates_release(&c);
     pthread_mutex_unlock(&d->q->lock);

@@ -69,10 +69,9 @@ static int make_layout(struct cuda_backend *b, enum cn_dtype t, int64_t rows, in
                        struct cn_err *err)
 {
     int32_t count = (int32_t)batch;
-    int rc = cuda_check_blas(b,
-                             cublasLtMatrixLayoutCreate(ret, data_type(t), (uint64_t)rows,
-                                                        (uint64_t)columns, ld),
-                             "describe a matrix", err);
+    int rc = cuda_check_blas(
+        b, cublasLtMatrixLayoutCreate(ret, data_type(t), (uint64_t)rows, (uint64_t)columns, ld),
+        "describe a matrix", err);
 
     if (rc < 0 || batch == 1)
         return rc;
@@ -82,15 +81,15 @@ static int make_layout(struct cuda_backend *b, enum cn_dtype t, int64_t rows, in
                          "describe a matrix", err);
     if (rc < 0)
         return rc;
-    return cuda_check_blas(b,
-                           cublasLtMatrixLayoutSetAttribute(
-                               *ret, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride,
-                               sizeof(stride)),
-                           "describe a matrix", err);
+    return cuda_check_blas(
+        b,
+        cublasLtMatrixLayoutSetAttribute(*ret, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride,
+                                         sizeof(stride)),
+        "describe a matrix", err);
 }
 
-static int make_layouts(struct cuda_backend *b, const struct cuda_gemm_size *z,
-                        struct cuda_gemm *m, struct cn_err *err)
+static int make_layouts(struct cuda_backend *b, const struct cuda_gemm_size *z, struct cuda_gemm *m,
+                        struct cn_err *err)
 {
     int64_t w_rows = z->w_as_is ? z->out : z->k, w_columns = z->w_as_is ? z->k : z->out;
     int rc = make_layout(b, z->in, w_rows, w_columns, z->ld_w, z->batch, z->stride_w, &m->a, err);
@@ -98,8 +97,7 @@ static int make_layouts(struct cuda_backend *b, const struct cuda_gemm_size *z,
     if (rc == CN_OK)
         rc = make_layout(b, z->in, z->k, z->rows, z->ld_x, z->batch, z->stride_x, &m->b, err);
     if (rc == CN_OK)
-        rc = make_layout(b, z->result, z->out, z->rows, z->ld_y, z->batch, z->stride_y, &m->d,
-                         err);
+        rc = make_layout(b, z->result, z->out, z->rows, z->ld_y, z->batch, z->stride_y, &m->d, err);
     return rc;
 }
 
@@ -114,10 +112,10 @@ struct trial {
     float beta;
 };
 
-static int multiply(struct cuda_backend *b, const struct cuda_gemm *m,
-                    const cublasLtMatmulAlgo_t *algo, float alpha, const void *x, const void *w,
-                    float beta, const void *c, void *y, void *workspace, size_t bytes,
-                    cudaStream_t stream, struct cn_err *err)
+static int enqueue_product(struct cuda_backend *b, const struct cuda_gemm *m,
+                           const cublasLtMatmulAlgo_t *algo, float alpha, const void *x,
+                           const void *w, float beta, const void *c, void *y, void *workspace,
+                           size_t bytes, cudaStream_t stream, struct cn_err *err)
 {
     return cuda_check_blas(b,
                            cublasLtMatmul(b->blas, m->desc, &alpha, w, m->a, x, m->b, &beta, c,
@@ -129,12 +127,12 @@ static int run_trial(void *ctx, struct cn_err *err)
 {
     struct trial *t = ctx;
 
-    return multiply(t->q->b, t->m, t->algo, 1.0f, t->x, t->w, t->beta, t->y, t->y, t->workspace,
-                    t->workspace_bytes, t->q->stream, err);
+    return enqueue_product(t->q->b, t->m, t->algo, 1.0f, t->x, t->w, t->beta, t->y, t->y,
+                           t->workspace, t->workspace_bytes, t->q->stream, err);
 }
 
-static int ask(struct cuda_backend *b, const struct cuda_gemm *m,
-               cublasLtMatmulHeuristicResult_t *ret, int *ret_n, struct cn_err *err)
+static int ask_heuristics(struct cuda_backend *b, const struct cuda_gemm *m,
+                          cublasLtMatmulHeuristicResult_t *ret, int *ret_n, struct cn_err *err)
 {
     /* What one row of a batch begins at may be aligned to 16 bytes only; the default is 256. */
     static const cublasLtMatmulPreferenceAttributes_t alignment[] = {
@@ -143,47 +141,47 @@ static int ask(struct cuda_backend *b, const struct cuda_gemm *m,
     cublasLtMatmulPreference_t preference = NULL;
     uint64_t most = WORKSPACE;
     uint32_t bytes = 16;
-    int rc = cuda_check_blas(b, cublasLtMatmulPreferenceCreate(&preference), "ask for algorithms",
-                             err);
+    int rc =
+        cuda_check_blas(b, cublasLtMatmulPreferenceCreate(&preference), "ask for algorithms", err);
 
     if (rc == CN_OK)
-        rc = cuda_check_blas(b,
-                             cublasLtMatmulPreferenceSetAttribute(
-                                 preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most,
-                                 sizeof(most)),
-                             "ask for algorithms", err);
+        rc = cuda_check_blas(
+            b,
+            cublasLtMatmulPreferenceSetAttribute(
+                preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof(most)),
+            "ask for algorithms", err);
     for (size_t i = 0; i < CN_LEN(alignment) && rc == CN_OK; i++)
-        rc = cuda_check_blas(b,
-                             cublasLtMatmulPreferenceSetAttribute(preference, alignment[i], &bytes,
-                                                                  sizeof(bytes)),
-                             "ask for algorithms", err);
+        rc = cuda_check_blas(
+            b,
+            cublasLtMatmulPreferenceSetAttribute(preference, alignment[i], &bytes, sizeof(bytes)),
+            "ask for algorithms", err);
     if (rc == CN_OK)
-        rc = cuda_check_blas(b,
-                             cublasLtMatmulAlgoGetHeuristic(b->blas, m->desc, m->a, m->b, m->d,
-                                                            m->d, preference, ALGORITHMS, ret,
-                                                            ret_n),
-                             "find an algorithm for a product", err);
+        rc =
+            cuda_check_blas(b,
+                            cublasLtMatmulAlgoGetHeuristic(b->blas, m->desc, m->a, m->b, m->d, m->d,
+                                                           preference, ALGORITHMS, ret, ret_n),
+                            "find an algorithm for a product", err);
     if (preference != NULL)
         (void)cublasLtMatmulPreferenceDestroy(preference);
     return rc;
 }
 
-static size_t span(int64_t rows, int64_t ld, int64_t batch, int64_t stride, enum cn_dtype t)
+static size_t matrix_bytes(int64_t rows, int64_t ld, int64_t batch, int64_t stride, enum cn_dtype t)
 {
     return (size_t)(rows * ld + (batch - 1) * stride) * cn_dtype_size(t);
 }
 
 /* The fastest of found; its index. What cannot be timed for want of memory goes by the heuristics.
  */
-static int time_all(struct cuda_queue *q, const struct cuda_gemm_size *z, struct cuda_gemm *m,
-                    const cublasLtMatmulHeuristicResult_t *found, int n, int *ret,
-                    struct cn_err *err)
+static int time_algorithms(struct cuda_queue *q, const struct cuda_gemm_size *z,
+                           struct cuda_gemm *m, const cublasLtMatmulHeuristicResult_t *found, int n,
+                           int *ret, struct cn_err *err)
 {
     struct cuda_backend *b = q->b;
     struct trial t = {.q = q, .m = m, .beta = z->residual ? 1.0f : 0.0f};
-    size_t x = span(z->rows, z->ld_x, z->batch, z->stride_x, z->in);
-    size_t w = span(z->w_as_is ? z->k : z->out, z->ld_w, z->batch, z->stride_w, z->in);
-    size_t y = span(z->rows, z->ld_y, z->batch, z->stride_y, z->result);
+    size_t x = matrix_bytes(z->rows, z->ld_x, z->batch, z->stride_x, z->in);
+    size_t w = matrix_bytes(z->w_as_is ? z->k : z->out, z->ld_w, z->batch, z->stride_w, z->in);
+    size_t y = matrix_bytes(z->rows, z->ld_y, z->batch, z->stride_y, z->result);
     struct cn_err why = CN_ERR_INIT;
     float best = 0;
     int rc = CN_OK;
@@ -259,8 +257,8 @@ static void problem_key(const struct cuda_gemm_size *z, char *key)
              z->residual ? " residual" : "");
 }
 
-static int choose(struct cuda_queue *q, const struct cuda_gemm_size *z, struct cuda_gemm *m,
-                  struct cn_err *err)
+static int choose_algorithm(struct cuda_queue *q, const struct cuda_gemm_size *z,
+                            struct cuda_gemm *m, struct cn_err *err)
 {
     struct cuda_backend *b = q->b;
     cublasLtMatmulHeuristicResult_t found[ALGORITHMS];
@@ -270,11 +268,11 @@ static int choose(struct cuda_queue *q, const struct cuda_gemm_size *z, struct c
     problem_key(z, key);
     if (read_algo(b, m, cuda_tune_find(b, key)))
         return CN_OK;
-    if ((rc = ask(b, m, found, &n, err)) < 0)
+    if ((rc = ask_heuristics(b, m, found, &n, err)) < 0)
         return rc;
     if (n == 0)
         return cn_fail(err, CN_EINTERNAL, "cuBLASLt has no algorithm for %s", key);
-    if ((rc = time_all(q, z, m, found, n, &best, err)) < 0)
+    if ((rc = time_algorithms(q, z, m, found, n, &best, err)) < 0)
         return rc;
     m->algo = found[CN_MAX(best, 0)].algo;
     m->workspace = found[CN_MAX(best, 0)].workspaceSize;
@@ -293,7 +291,7 @@ int cuda_gemm_new(struct cuda_plan *p, const struct cuda_gemm_size *z, struct cu
     if (rc == CN_OK)
         rc = make_layouts(p->b, z, m, err);
     if (rc == CN_OK)
-        rc = choose(p->q, z, m, err);
+        rc = choose_algorithm(p->q, z, m, err);
     if (rc < 0) {
         cuda_gemm_free(m);
         return rc;
@@ -306,6 +304,7 @@ int cuda_gemm_run(struct cuda_plan *p, const struct cuda_gemm *m, float alpha, c
                   const void *w, const void *residual, void *y, void *workspace,
                   cudaStream_t stream, struct cn_err *err)
 {
-    return multiply(p->b, m, &m->algo, alpha, x, w, residual != NULL ? 1.0f : 0.0f,
-                    residual != NULL ? residual : y, y, workspace, m->workspace, stream, err);
+    return enqueue_product(p->b, m, &m->algo, alpha, x, w, residual != NULL ? 1.0f : 0.0f,
+                           residual != NULL ? residual : y, y, workspace, m->workspace, stream,
+                           err);
 }

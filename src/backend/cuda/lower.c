@@ -14,14 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int cuda_tensor_new(struct cuda_plan *p, size_t bytes)
-{
-    p->tensor = cn_grow(p->tensor, (size_t)p->n_tensors, &p->tensor_cap, sizeof(*p->tensor));
-    p->tensor[p->n_tensors] =
-        (struct cuda_tensor){.place = CUDA_ARENA, .bytes = bytes, .from = -1, .to = -1};
-    return p->n_tensors++;
-}
-
 static int io_tensor(struct cuda_plan *p, enum cuda_place place, int index, size_t bytes)
 {
     int t = cuda_tensor_new(p, bytes);
@@ -31,24 +23,7 @@ static int io_tensor(struct cuda_plan *p, enum cuda_place place, int index, size
     return t;
 }
 
-struct cuda_step *cuda_step_new(struct cuda_plan *p, cuda_step_fn run, const char *label)
-{
-    struct cuda_step *s;
-
-    p->step = cn_grow(p->step, (size_t)p->n_steps, &p->step_cap, sizeof(*p->step));
-    s = &p->step[p->n_steps++];
-    *s = (struct cuda_step){.run = run, .val = -1, .in = {-1, -1, -1, -1}, .out = -1,
-                            .scratch = -1};
-    snprintf(s->label, sizeof(s->label), "%s", label);
-    return s;
-}
-
-size_t cuda_value_bytes(const struct cuda_plan *p, cn_val v, enum cn_dtype t)
-{
-    return (size_t)cn_shape_elements(&p->g->value[v].shape) * cn_dtype_size(t);
-}
-
-static void touch(struct cuda_plan *p, int tensor, int step)
+static void extend_life(struct cuda_plan *p, int tensor, int step)
 {
     struct cuda_tensor *t;
 
@@ -59,26 +34,26 @@ static void touch(struct cuda_plan *p, int tensor, int step)
     t->to = CN_MAX(t->to, step);
 }
 
-static void touch_all(struct cuda_plan *p, int step)
+static void extend_lives(struct cuda_plan *p, int step)
 {
     const struct cuda_step *s = &p->step[step];
 
     for (int k = 0; k < CN_MAX_IN; k++)
-        touch(p, s->in[k], step);
-    touch(p, s->out, step);
-    touch(p, s->scratch, step);
+        extend_life(p, s->in[k], step);
+    extend_life(p, s->out, step);
+    extend_life(p, s->scratch, step);
 }
 
 /* A step that gives value v another form; its new tensor. */
-static int convert(struct cuda_plan *p, cuda_step_fn run, const char *label, cn_val v, int from,
-                   int to)
+static int add_conversion(struct cuda_plan *p, cuda_step_fn run, const char *label, cn_val v,
+                          int from, int to)
 {
     struct cuda_step *s = cuda_step_new(p, run, label);
 
     s->val = v;
     s->in[0] = from;
     s->out = to;
-    touch_all(p, p->n_steps - 1);
+    extend_lives(p, p->n_steps - 1);
     return to;
 }
 
@@ -87,49 +62,51 @@ static bool is_map(const struct cuda_plan *p, cn_val v)
     return p->g->value[v].shape.rank == 4;
 }
 
-static int as_type(struct cuda_plan *p, cn_val v)
+static int compute_tensor(struct cuda_plan *p, cn_val v)
 {
-    if (p->as_type[v] < 0) {
-        CN_ASSERT(p->as_given[v] >= 0);
+    if (p->compute_tensor[v] < 0) {
+        CN_ASSERT(p->host_tensor[v] >= 0);
         if (p->b->type == CN_F32 && !is_map(p, v))
-            p->as_type[v] = p->as_given[v];
+            p->compute_tensor[v] = p->host_tensor[v];
         else
-            p->as_type[v] = convert(p, cuda_run_from_host, "from host", v, p->as_given[v],
-                                    cuda_tensor_new(p, cuda_value_bytes(p, v, p->b->type)));
+            p->compute_tensor[v] =
+                add_conversion(p, cuda_run_from_host, "from host", v, p->host_tensor[v],
+                               cuda_tensor_new(p, cuda_value_bytes(p, v, p->b->type)));
     }
-    return p->as_type[v];
+    return p->compute_tensor[v];
 }
 
-static int as_floats(struct cuda_plan *p, cn_val v)
+static int f32_tensor(struct cuda_plan *p, cn_val v)
 {
     CN_ASSERT(!is_map(p, v));
-    if (p->as_floats[v] < 0) {
-        if (p->as_given[v] >= 0)
-            p->as_floats[v] = p->as_given[v];
+    if (p->f32_tensor[v] < 0) {
+        if (p->host_tensor[v] >= 0)
+            p->f32_tensor[v] = p->host_tensor[v];
         else if (p->b->type == CN_F32)
-            p->as_floats[v] = as_type(p, v);
+            p->f32_tensor[v] = compute_tensor(p, v);
         else
-            p->as_floats[v] = convert(p, cuda_run_to_host, "to floats", v, as_type(p, v),
-                                      cuda_tensor_new(p, cuda_value_bytes(p, v, CN_F32)));
+            p->f32_tensor[v] =
+                add_conversion(p, cuda_run_to_host, "to floats", v, compute_tensor(p, v),
+                               cuda_tensor_new(p, cuda_value_bytes(p, v, CN_F32)));
     }
-    return p->as_floats[v];
+    return p->f32_tensor[v];
 }
 
 /* Which form of its k-th input an operation reads. */
-static int operand(struct cuda_plan *p, const struct cn_node *n, int k)
+static int operand_tensor(struct cuda_plan *p, const struct cn_node *n, int k)
 {
     cn_val v = n->in[k];
 
     if (v < 0 || p->g->node[v].op == CN_OP_PARAM)
         return -1;
     if (n->op == CN_OP_EMBED) {
-        CN_ASSERT(p->as_given[v] >= 0); /* token ids come from the host */
-        return p->as_given[v];
+        CN_ASSERT(p->host_tensor[v] >= 0); /* token ids come from the host */
+        return p->host_tensor[v];
     }
     if ((n->op == CN_OP_GROUP_NORM && k == 3) || (n->op == CN_OP_ADD_CHANNEL && k == 1) ||
         (n->op == CN_OP_ADD_ROWS && k == 2) || (n->op == CN_OP_TIMESTEP && k == 0))
-        return as_floats(p, v);
-    return as_type(p, v);
+        return f32_tensor(p, v);
+    return compute_tensor(p, v);
 }
 
 static int lower_node(struct cuda_plan *p, int i, struct cn_err *err)
@@ -139,16 +116,16 @@ static int lower_node(struct cuda_plan *p, int i, struct cn_err *err)
     int in[CN_MAX_IN], rc;
 
     if (n->op == CN_OP_TO_TOKENS || n->op == CN_OP_FROM_TOKENS) {
-        p->as_type[i] = as_type(p, n->in[0]);
+        p->compute_tensor[i] = compute_tensor(p, n->in[0]);
         return CN_OK;
     }
     for (int k = 0; k < CN_MAX_IN; k++)
-        in[k] = operand(p, n, k);
+        in[k] = operand_tensor(p, n, k);
     s = cuda_step_new(p, NULL, cn_op_name(n->op));
     s->node = *n;
     s->val = i;
     memcpy(s->in, in, sizeof(in));
-    s->out = p->as_type[i] = cuda_tensor_new(p, cuda_value_bytes(p, i, p->b->type));
+    s->out = p->compute_tensor[i] = cuda_tensor_new(p, cuda_value_bytes(p, i, p->b->type));
     if (n->op == CN_OP_CONV2D)
         rc = cuda_conv_init(p, s, err);
     else if (n->op == CN_OP_LINEAR)
@@ -157,7 +134,7 @@ static int lower_node(struct cuda_plan *p, int i, struct cn_err *err)
         rc = cuda_attention_init(p, s, err);
     else
         rc = cuda_op_init(p, s, err);
-    touch_all(p, p->n_steps - 1);
+    extend_lives(p, p->n_steps - 1);
     return rc;
 }
 
@@ -169,9 +146,9 @@ static void lower_input(struct cuda_plan *p, int i)
     int tensor = io_tensor(p, CUDA_INPUT, i, cuda_value_bytes(p, io->val, t));
 
     if (native)
-        p->as_type[io->val] = tensor;
+        p->compute_tensor[io->val] = tensor;
     else
-        p->as_given[io->val] = tensor;
+        p->host_tensor[io->val] = tensor;
 }
 
 /* The output's buffer takes the place of the tensor, or gets a copy: of inputs, and of what is
@@ -184,8 +161,8 @@ static void lower_native_output(struct cuda_plan *p, int i, int tensor)
         t->place = CUDA_OUTPUT;
         t->index = i;
     } else {
-        convert(p, cuda_run_copy, "copy", p->g->output[i].val, tensor,
-                io_tensor(p, CUDA_OUTPUT, i, t->bytes));
+        add_conversion(p, cuda_run_copy, "copy", p->g->output[i].val, tensor,
+                       io_tensor(p, CUDA_OUTPUT, i, t->bytes));
     }
 }
 
@@ -193,18 +170,18 @@ static void lower_output(struct cuda_plan *p, int i)
 {
     const struct cn_io *io = &p->g->output[i];
     bool native = (io->flags & CN_IO_NATIVE) && p->g->value[io->val].dtype == CN_F32;
-    int given = p->as_given[io->val];
+    int given = p->host_tensor[io->val];
 
     if (native)
-        lower_native_output(p, i, as_type(p, io->val));
+        lower_native_output(p, i, compute_tensor(p, io->val));
     else if (given >= 0)
-        convert(p, cuda_run_copy, "copy", io->val, given,
-                io_tensor(p, CUDA_OUTPUT, i, p->tensor[given].bytes));
+        add_conversion(p, cuda_run_copy, "copy", io->val, given,
+                       io_tensor(p, CUDA_OUTPUT, i, p->tensor[given].bytes));
     else if (p->b->type == CN_F32 && !is_map(p, io->val))
-        lower_native_output(p, i, as_type(p, io->val));
+        lower_native_output(p, i, compute_tensor(p, io->val));
     else
-        convert(p, cuda_run_to_host, "to host", io->val, as_type(p, io->val),
-                io_tensor(p, CUDA_OUTPUT, i, cuda_value_bytes(p, io->val, CN_F32)));
+        add_conversion(p, cuda_run_to_host, "to host", io->val, compute_tensor(p, io->val),
+                       io_tensor(p, CUDA_OUTPUT, i, cuda_value_bytes(p, io->val, CN_F32)));
 }
 
 static bool sizes_fit(const struct cn_graph *g)
@@ -223,7 +200,7 @@ static bool sizes_fit(const struct cn_graph *g)
     return true;
 }
 
-static int lower(struct cuda_plan *p, struct cn_err *err)
+static int lower_graph(struct cuda_plan *p, struct cn_err *err)
 {
     const struct cn_graph *g = p->g;
     int rc = CN_OK;
@@ -232,7 +209,7 @@ static int lower(struct cuda_plan *p, struct cn_err *err)
         return cn_fail(err, CN_EDEVMEM, "no device memory for plan \"%s\": a tensor is too large",
                        g->name);
     for (int i = 0; i < g->count; i++)
-        p->as_type[i] = p->as_floats[i] = p->as_given[i] = -1;
+        p->compute_tensor[i] = p->f32_tensor[i] = p->host_tensor[i] = -1;
     for (int i = 0; i < g->n_inputs; i++)
         lower_input(p, i);
     for (int i = 0; i < g->count && rc == CN_OK; i++)
@@ -299,24 +276,24 @@ int cuda_plan_compile(struct cn_backend *base, const struct cn_graph *g, struct 
     struct cuda_backend *b = (struct cuda_backend *)base;
     struct cuda_plan *p;
     size_t n;
-    int rc = cuda_ready(b, err);
+    int rc = cuda_take_error(b, err);
 
     if (rc < 0)
         return rc;
     p = cn_xcalloc(1, sizeof(*p));
-    p->base.ops = &cn_backend_cuda;
+    p->base.ops = b->base.ops;
     p->b = b;
-    p->q = &b->queue[flags & CN_PLAN_SIDE ? CUDA_SIDE : CUDA_MAIN];
+    p->q = &b->queue[flags & CN_PLAN_SIDE ? CUDA_CONCURRENT : CUDA_MAIN];
     p->w = w;
     p->g = cn_graph_fuse(g);
     p->next = b->plans;
     b->plans = p;
     n = (size_t)p->g->count;
-    p->as_type = cn_xcalloc(3 * n, sizeof(int));
-    p->as_floats = p->as_type + n;
-    p->as_given = p->as_floats + n;
+    p->compute_tensor = cn_xcalloc(3 * n, sizeof(int));
+    p->f32_tensor = p->compute_tensor + n;
+    p->host_tensor = p->f32_tensor + n;
     p->address = cn_xcalloc((size_t)(p->g->n_inputs + p->g->n_outputs) + 1, sizeof(*p->address));
-    rc = lower(p, err);
+    rc = lower_graph(p, err);
     if (rc == CN_OK) {
         pack_arena(p);
         rc = cuda_queue_reserve(p->q, p->arena_bytes, err);
@@ -353,7 +330,7 @@ void cuda_plan_free(struct cn_plan *base)
     cn_graph_free(p->g);
     free(p->tensor);
     free(p->step);
-    free(p->as_type);
+    free(p->compute_tensor);
     free(p->address);
     free(p->event);
     free(p);

@@ -30,7 +30,8 @@ static const void *in(const struct cuda_plan *p, const struct cuda_step *s, int 
     return s->in[i] >= 0 ? cuda_address(p, s->in[i]) : NULL;
 }
 
-static int launched(struct cuda_plan *p, int error, const struct cuda_step *s, struct cn_err *err)
+static int check_launch(struct cuda_plan *p, int error, const struct cuda_step *s,
+                        struct cn_err *err)
 {
     char what[64];
 
@@ -48,26 +49,29 @@ static int group_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
                       struct cn_err *err)
 {
     const struct cn_shape *o = shape(p, s->val);
-    struct cnk_group_norm a = {.n = dim(o, 0), .c = dim(o, 1), .hw = positions(o),
-                               .groups = s->node.attr.groups, .eps = s->node.attr.eps,
+    struct cnk_group_norm a = {.n = dim(o, 0),
+                               .c = dim(o, 1),
+                               .hw = positions(o),
+                               .groups = s->node.attr.groups,
+                               .eps = s->node.attr.eps,
                                .t_offset = s->node.attr.offset,
                                .act = (enum cnk_act)s->node.attr.act};
 
     if (s->in[3] >= 0)
         a.t_width = dim(shape(p, s->node.in[3]), 1);
-    return launched(p,
-                    cnk_group_norm(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                   in(p, s, 0), s->param[0], s->param[1], in(p, s, 3),
-                                   s->scratch >= 0 ? cuda_address(p, s->scratch) : NULL, &a,
-                                   stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_group_norm(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                       in(p, s, 0), s->param[0], s->param[1], in(p, s, 3),
+                                       s->scratch >= 0 ? cuda_address(p, s->scratch) : NULL, &a,
+                                       stream),
+                        s, err);
 }
 
 static int group_norm_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
 {
     const struct cn_shape *o = shape(p, s->val);
-    struct cnk_group_norm a = {.n = dim(o, 0), .c = dim(o, 1), .hw = positions(o),
-                               .groups = s->node.attr.groups};
+    struct cnk_group_norm a = {
+        .n = dim(o, 0), .c = dim(o, 1), .hw = positions(o), .groups = s->node.attr.groups};
     size_t bytes = cnk_group_norm_scratch(cuda_kernel_type(p->b->type), &a);
 
     (void)err;
@@ -83,10 +87,10 @@ static int layer_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
     struct cnk_layer_norm a = {.d = dim(o, o->rank - 1), .eps = s->node.attr.eps};
 
     a.rows = (int)(cn_shape_elements(o) / a.d);
-    return launched(p,
-                    cnk_layer_norm(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                   in(p, s, 0), s->param[0], s->param[1], &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_layer_norm(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                       in(p, s, 0), s->param[0], s->param[1], &a, stream),
+                        s, err);
 }
 
 /* ACT, ADD and SCALE */
@@ -101,36 +105,37 @@ static int bias_act(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
         a.act = (enum cnk_act)s->node.attr.act;
     if (s->node.op == CN_OP_SCALE)
         a.alpha = s->node.attr.alpha;
-    return launched(p,
-                    cnk_bias_act(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                 in(p, s, 0), NULL, in(p, s, 1), &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_bias_act(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                     in(p, s, 0), NULL, in(p, s, 1), &a, stream),
+                        s, err);
 }
 
-static int geglu(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
-                 struct cn_err *err)
+static int geglu(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
 {
     const struct cn_shape *o = shape(p, s->val);
     int d = dim(o, o->rank - 1);
 
-    return launched(p,
-                    cnk_geglu(cuda_kernel_type(p->b->type), cuda_address(p, s->out), in(p, s, 0),
-                              (size_t)(cn_shape_elements(o) / d), d, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_geglu(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                  in(p, s, 0), (size_t)(cn_shape_elements(o) / d), d, stream),
+                        s, err);
 }
 
 static int add_channel(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                        struct cn_err *err)
 {
     const struct cn_shape *o = shape(p, s->val);
-    struct cnk_add_channel a = {.n = dim(o, 0), .c = dim(o, 1), .hw = positions(o),
+    struct cnk_add_channel a = {.n = dim(o, 0),
+                                .c = dim(o, 1),
+                                .hw = positions(o),
                                 .t_width = dim(shape(p, s->node.in[1]), 1),
                                 .t_offset = s->node.attr.offset};
 
-    return launched(p,
-                    cnk_add_channel(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                    in(p, s, 0), in(p, s, 1), &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_add_channel(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                        in(p, s, 0), in(p, s, 1), &a, stream),
+                        s, err);
 }
 
 static int add_rows(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
@@ -142,28 +147,26 @@ static int add_rows(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
                              .w_width = dim(shape(p, s->node.in[2]), 1),
                              .w_offset = s->node.attr.offset};
 
-    return launched(p,
-                    cnk_add_rows(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                 in(p, s, 0), in(p, s, 1), in(p, s, 2), &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_add_rows(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                     in(p, s, 0), in(p, s, 1), in(p, s, 2), &a, stream),
+                        s, err);
 }
 
 static int upsample(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
     const struct cn_shape *x = shape(p, s->node.in[0]), *o = shape(p, s->val);
-    struct cnk_upsample_nhwc a = {dim(x, 0), dim(x, 2), dim(x, 3), dim(x, 1), dim(o, 2),
-                                  dim(o, 3)};
+    struct cnk_upsample_nhwc a = {dim(x, 0), dim(x, 2), dim(x, 3), dim(x, 1), dim(o, 2), dim(o, 3)};
 
-    return launched(p,
-                    cnk_upsample(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                 in(p, s, 0), &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_upsample(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                     in(p, s, 0), &a, stream),
+                        s, err);
 }
 
 /* Along axis 1: the channels of a map, which lie innermost; otherwise the rows of each entry. */
-static int concat(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
-                  struct cn_err *err)
+static int concat(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
 {
     const struct cn_shape *x = shape(p, s->node.in[0]), *o = shape(p, s->val);
     size_t rows = (size_t)o->dim[0], inner = 1;
@@ -173,37 +176,35 @@ static int concat(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
     else
         for (int i = 2; i < o->rank; i++)
             inner *= (size_t)o->dim[i];
-    return launched(p,
-                    cnk_concat(cuda_kernel_type(p->b->type), cuda_address(p, s->out), in(p, s, 0),
-                               in(p, s, 1), rows, (size_t)x->dim[1] * inner,
-                               (size_t)(o->dim[1] - x->dim[1]) * inner, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_concat(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                   in(p, s, 0), in(p, s, 1), rows, (size_t)x->dim[1] * inner,
+                                   (size_t)(o->dim[1] - x->dim[1]) * inner, stream),
+                        s, err);
 }
 
 /* Token ids were checked when the run began. */
-static int embed(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
-                 struct cn_err *err)
+static int embed(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
 {
     const struct cn_shape *o = shape(p, s->val);
     struct cnk_embed a = {dim(o, 0), dim(o, 1), dim(o, 2), dim(shape(p, s->node.in[1]), 0)};
 
-    return launched(p,
-                    cnk_embed(cuda_kernel_type(p->b->type), cuda_address(p, s->out), in(p, s, 0),
-                              s->param[0], s->param[1], NULL, &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_embed(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                  in(p, s, 0), s->param[0], s->param[1], NULL, &a, stream),
+                        s, err);
 }
 
 static int timestep(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
     const struct cn_shape *o = shape(p, s->val);
-    struct cnk_timestep a = {dim(o, 0), dim(o, 1), s->node.attr.cos_first,
-                             s->node.attr.freq_shift};
+    struct cnk_timestep a = {dim(o, 0), dim(o, 1), s->node.attr.cos_first, s->node.attr.freq_shift};
 
-    return launched(p,
-                    cnk_timestep(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                 in(p, s, 0), &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_timestep(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                     in(p, s, 0), &a, stream),
+                        s, err);
 }
 
 static int pool_hw(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
@@ -211,20 +212,20 @@ static int pool_hw(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream
 {
     const struct cn_shape *o = shape(p, s->val);
 
-    return launched(p,
-                    cnk_pool_hw(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                in(p, s, 0), dim(o, 0), positions(o), dim(o, 1), stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_pool_hw(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
+                                    in(p, s, 0), dim(o, 0), positions(o), dim(o, 1), stream),
+                        s, err);
 }
 
 static const struct {
     cuda_step_fn run;
     int (*init)(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
     int first_param; /* in[first_param], in[first_param + 1] are parameters; 0: none */
-    enum cuda_form form;
+    enum cuda_weight_layout form;
 } ops[CN_OP_COUNT] = {
-    [CN_OP_GROUP_NORM] = {group_norm, group_norm_init, 1, CUDA_FLOATS},
-    [CN_OP_LAYER_NORM] = {layer_norm, NULL, 1, CUDA_FLOATS},
+    [CN_OP_GROUP_NORM] = {group_norm, group_norm_init, 1, CUDA_W_F32},
+    [CN_OP_LAYER_NORM] = {layer_norm, NULL, 1, CUDA_W_F32},
     [CN_OP_ACT] = {.run = bias_act},
     [CN_OP_GEGLU] = {.run = geglu},
     [CN_OP_ADD] = {.run = bias_act},
@@ -233,7 +234,7 @@ static const struct {
     [CN_OP_SCALE] = {.run = bias_act},
     [CN_OP_UPSAMPLE] = {.run = upsample},
     [CN_OP_CONCAT] = {.run = concat},
-    [CN_OP_EMBED] = {embed, NULL, 1, CUDA_VALUES},
+    [CN_OP_EMBED] = {embed, NULL, 1, CUDA_W_ROWMAJOR},
     [CN_OP_TIMESTEP] = {.run = timestep},
     [CN_OP_POOL_HW] = {.run = pool_hw},
 };
@@ -272,10 +273,10 @@ int cuda_run_from_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t st
 {
     struct cnk_layout a = layout(shape(p, s->val));
 
-    return launched(p,
-                    cnk_to_nhwc(cuda_kernel_type(p->b->type), cuda_address(p, s->out), CNK_F32,
-                                in(p, s, 0), &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_to_nhwc(cuda_kernel_type(p->b->type), cuda_address(p, s->out), CNK_F32,
+                                    in(p, s, 0), &a, stream),
+                        s, err);
 }
 
 int cuda_run_to_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
@@ -283,17 +284,16 @@ int cuda_run_to_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stre
 {
     struct cnk_layout a = layout(shape(p, s->val));
 
-    return launched(p,
-                    cnk_from_nhwc(CNK_F32, cuda_address(p, s->out), cuda_kernel_type(p->b->type),
-                                  in(p, s, 0), &a, stream),
-                    s, err);
+    return check_launch(p,
+                        cnk_from_nhwc(CNK_F32, cuda_address(p, s->out),
+                                      cuda_kernel_type(p->b->type), in(p, s, 0), &a, stream),
+                        s, err);
 }
 
-int cuda_run_copy(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
-                  struct cn_err *err)
+int cuda_run_copy(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
 {
     return cuda_check(p->b,
-                      cudaMemcpyAsync(cuda_address(p, s->out), in(p, s, 0),
-                                      p->tensor[s->out].bytes, cudaMemcpyDeviceToDevice, stream),
+                      cudaMemcpyAsync(cuda_address(p, s->out), in(p, s, 0), p->tensor[s->out].bytes,
+                                      cudaMemcpyDeviceToDevice, stream),
                       "copy an output", err);
 }

@@ -16,21 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void *cuda_address(const struct cuda_plan *p, int tensor)
-{
-    const struct cuda_tensor *t = &p->tensor[tensor];
-
-    switch (t->place) {
-    case CUDA_INPUT:
-        return p->address[t->index];
-    case CUDA_OUTPUT:
-        return p->address[p->g->n_inputs + t->index];
-    default:
-        return p->q->arena + t->offset;
-    }
-}
-
-static int enqueue(struct cuda_plan *p, cudaStream_t stream, struct cn_err *err)
+static int enqueue_steps(struct cuda_plan *p, cudaStream_t stream, struct cn_err *err)
 {
     for (int i = 0; i < p->n_steps; i++) {
         int rc = p->step[i].run(p, &p->step[i], stream, err);
@@ -43,74 +29,29 @@ static int enqueue(struct cuda_plan *p, cudaStream_t stream, struct cn_err *err)
 
 /* ---- graphs ---- */
 
-static size_t n_addresses(const struct cuda_plan *p)
-{
-    return (size_t)(p->g->n_inputs + p->g->n_outputs);
-}
-
-static void drop(struct cuda_graph *g)
-{
-    if (g->exec != NULL)
-        (void)cudaGraphExecDestroy(g->exec); /* when its last launch has run */
-    g->exec = NULL;
-}
-
-void cuda_plan_drop_graphs(struct cuda_plan *p)
-{
-    for (int i = 0; i < CUDA_GRAPHS; i++)
-        drop(&p->graph[i]);
-}
-
-/* The slot for this run's buffers; *ret_new: it was not known, and now is. */
-static struct cuda_graph *find_graph(struct cuda_plan *p, bool *ret_new)
-{
-    struct cuda_graph *oldest = &p->graph[0];
-    size_t bytes = n_addresses(p) * sizeof(*p->address);
-
-    *ret_new = false;
-    for (int i = 0; i < CUDA_GRAPHS; i++) {
-        struct cuda_graph *g = &p->graph[i];
-
-        if (g->address != NULL && g->arena_age == p->q->arena_age &&
-            memcmp(g->address, p->address, bytes) == 0)
-            return g;
-        if (g->address == NULL || (oldest->address != NULL && g->used < oldest->used))
-            oldest = g;
-    }
-    drop(oldest);
-    if (oldest->address == NULL)
-        oldest->address = cn_xcalloc(n_addresses(p) + 1, sizeof(*oldest->address));
-    memcpy(oldest->address, p->address, bytes);
-    oldest->arena_age = p->q->arena_age;
-    *ret_new = true;
-    return oldest;
-}
-
 /* Records the steps on the stream that is there for this alone. A capture that was begun is always
  * ended. */
-static int record(struct cuda_plan *p, cudaGraph_t *ret, struct cn_err *err)
+static int record_steps(struct cuda_plan *p, cudaGraph_t *ret, struct cn_err *err)
 {
     struct cuda_queue *q = p->q;
     cudaError_t e;
-    int rc = cuda_check(p->b,
-                        cudaStreamBeginCapture(q->recorder, cudaStreamCaptureModeThreadLocal),
+    int rc = cuda_check(p->b, cudaStreamBeginCapture(q->recorder, cudaStreamCaptureModeThreadLocal),
                         "begin a capture", err);
 
     if (rc < 0)
         return rc;
-    rc = enqueue(p, q->recorder, err);
+    rc = enqueue_steps(p, q->recorder, err);
     e = cudaStreamEndCapture(q->recorder, ret);
     return rc < 0 ? rc : cuda_check(p->b, e, "end a capture", err);
 }
 
-static int capture(struct cuda_plan *p, struct cuda_graph *g, struct cn_err *err)
+static int capture_graph(struct cuda_plan *p, struct cuda_graph *g, struct cn_err *err)
 {
     cudaGraph_t graph = NULL;
-    int rc = record(p, &graph, err);
+    int rc = record_steps(p, &graph, err);
 
     if (rc == CN_OK)
-        rc = cuda_check(p->b, cudaGraphInstantiate(&g->exec, graph, 0), "instantiate a graph",
-                        err);
+        rc = cuda_check(p->b, cudaGraphInstantiate(&g->exec, graph, 0), "instantiate a graph", err);
     if (rc < 0)
         g->exec = NULL;
     if (graph != NULL)
@@ -118,29 +59,29 @@ static int capture(struct cuda_plan *p, struct cuda_graph *g, struct cn_err *err
     return rc;
 }
 
-static int launch(struct cuda_plan *p, struct cn_err *err)
+static int enqueue_or_launch(struct cuda_plan *p, struct cn_err *err)
 {
     bool fresh;
-    struct cuda_graph *g = find_graph(p, &fresh);
+    struct cuda_graph *g = cuda_graph_find(p, &fresh);
     struct cn_err why = CN_ERR_INIT;
     int rc;
 
     g->used = ++p->clock;
     if (!fresh && g->exec == NULL && !p->not_captured) {
-        rc = capture(p, g, &why);
+        rc = capture_graph(p, g, &why);
         if (rc == CN_EDEVICE)
             return cn_fail(err, rc, "%s", why.msg);
         /* A graph only saves time: without it, step by step; without memory, this time. */
         p->not_captured = rc < 0 && rc != CN_EDEVMEM;
     }
     if (g->exec == NULL)
-        return enqueue(p, p->q->stream, err);
+        return enqueue_steps(p, p->q->stream, err);
     return cuda_check(p->b, cudaGraphLaunch(g->exec, p->q->stream), "launch a graph", err);
 }
 
 /* ---- profile ---- */
 
-static int enqueue_timed(struct cuda_plan *p, struct cn_err *err)
+static int enqueue_timed_steps(struct cuda_plan *p, struct cn_err *err)
 {
     cudaStream_t stream = p->q->stream;
     int rc = cuda_check(p->b, cudaEventRecord(p->event[0], stream), "record an event", err);
@@ -148,8 +89,7 @@ static int enqueue_timed(struct cuda_plan *p, struct cn_err *err)
     for (int i = 0; i < p->n_steps && rc == CN_OK; i++) {
         rc = p->step[i].run(p, &p->step[i], stream, err);
         if (rc == CN_OK)
-            rc = cuda_check(p->b, cudaEventRecord(p->event[i + 1], stream), "record an event",
-                            err);
+            rc = cuda_check(p->b, cudaEventRecord(p->event[i + 1], stream), "record an event", err);
     }
     if (rc == CN_OK)
         rc = cuda_queue_wait(p->q, err);
@@ -220,8 +160,8 @@ static int check_ids(const struct cuda_plan *p, struct cn_buffer *const *in, str
 }
 
 /* Notes the buffers' addresses; the queue gets them. */
-static int bind(struct cuda_plan *p, struct cn_buffer *const *list, const struct cn_io *io, int n,
-                void **address, struct cn_err *err)
+static int bind_buffers(struct cuda_plan *p, struct cn_buffer *const *list, const struct cn_io *io,
+                        int n, void **address, struct cn_err *err)
 {
     for (int i = 0; i < n; i++) {
         struct cuda_buffer *buf = (struct cuda_buffer *)list[i];
@@ -230,8 +170,8 @@ static int bind(struct cuda_plan *p, struct cn_buffer *const *list, const struct
         if (rc < 0)
             return rc;
         CN_ASSERT(cn_shape_equal(&buf->shape, &p->g->value[io[i].val].shape));
-        CN_ASSERT(buf->native == ((io[i].flags & CN_IO_NATIVE) &&
-                                  p->g->value[io[i].val].dtype == CN_F32));
+        CN_ASSERT(buf->native ==
+                  ((io[i].flags & CN_IO_NATIVE) && p->g->value[io[i].val].dtype == CN_F32));
         address[i] = buf->data;
     }
     return CN_OK;
@@ -241,18 +181,18 @@ int cuda_plan_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_b
                   struct cn_err *err)
 {
     struct cuda_plan *p = (struct cuda_plan *)base;
-    int rc = cuda_ready(p->b, err);
+    int rc = cuda_take_error(p->b, err);
 
     if (rc == CN_OK)
         rc = check_ids(p, in, err);
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&p->q->lock);
-    rc = bind(p, in, p->g->input, p->g->n_inputs, p->address, err);
+    rc = bind_buffers(p, in, p->g->input, p->g->n_inputs, p->address, err);
     if (rc == CN_OK)
-        rc = bind(p, out, p->g->output, p->g->n_outputs, p->address + p->g->n_inputs, err);
+        rc = bind_buffers(p, out, p->g->output, p->g->n_outputs, p->address + p->g->n_inputs, err);
     if (rc == CN_OK)
-        rc = p->b->opts.profile ? enqueue_timed(p, err) : launch(p, err);
+        rc = p->b->opts.profile ? enqueue_timed_steps(p, err) : enqueue_or_launch(p, err);
     pthread_mutex_unlock(&p->q->lock);
     return rc;
 }

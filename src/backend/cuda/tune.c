@@ -41,7 +41,7 @@ static void make_folders(char *path)
     (void)mkdir(path, 0700);
 }
 
-static void add(struct cuda_backend *b, const char *key, const char *text)
+static void add_choice(struct cuda_backend *b, const char *key, const char *text)
 {
     struct cuda_choice *c = cn_strmap_get(&b->choice, key);
 
@@ -68,7 +68,7 @@ static bool read_choices(struct cuda_backend *b, FILE *f)
         if (tab == NULL || end == NULL) /* written by a process that was killed */
             continue;
         *tab = *end = '\0';
-        add(b, line, tab + 1);
+        add_choice(b, line, tab + 1);
     }
     return true;
 }
@@ -120,7 +120,7 @@ void cuda_tune_keep(struct cuda_backend *b, const char *key, const char *text)
 {
     FILE *f;
 
-    add(b, key, text);
+    add_choice(b, key, text);
     if (b->choice_file == NULL || (f = fopen(b->choice_file, "a")) == NULL)
         return;
     fprintf(f, "%s\t%s\n", key, text);
@@ -134,7 +134,8 @@ int cuda_tune_time(struct cuda_queue *q, cuda_trial_fn trial, void *ctx, float *
     float best = 0;
     int rc = CN_OK;
 
-    if (q->id == CUDA_SIDE) /* a trial's memory is the pool's, whose order is the main queue's */
+    if (q->id ==
+        CUDA_CONCURRENT) /* a trial's memory is the pool's, whose order is the main queue's */
         rc = cuda_queue_follow(q, &b->queue[CUDA_MAIN], err);
     if (rc == CN_OK)
         rc = trial(ctx, err); /* the first run loads the kernel */
@@ -147,8 +148,8 @@ int cuda_tune_time(struct cuda_queue *q, cuda_trial_fn trial, void *ctx, float *
             (rc = cuda_check(b, cudaEventRecord(b->time[1], q->stream), "record an event", err)) <
                 0 ||
             (rc = cuda_check(b, cudaEventSynchronize(b->time[1]), "wait for a trial", err)) < 0 ||
-            (rc = cuda_check(b, cudaEventElapsedTime(&ms, b->time[0], b->time[1]),
-                             "time a trial", err)) < 0)
+            (rc = cuda_check(b, cudaEventElapsedTime(&ms, b->time[0], b->time[1]), "time a trial",
+                             err)) < 0)
             return rc;
         best = i == 0 || ms < best ? ms : best;
     }

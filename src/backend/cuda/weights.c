@@ -15,8 +15,8 @@
 
 struct param {
     struct cn_shape shape;
-    void *data[CUDA_FORMS];
-    size_t bytes[CUDA_FORMS];
+    void *data[CUDA_W_LAYOUTS];
+    size_t bytes[CUDA_W_LAYOUTS];
 };
 
 struct weights {
@@ -33,7 +33,7 @@ int cuda_weights_new(struct cn_backend *b, const struct cn_param_source *source,
     struct weights *w = cn_xcalloc(1, sizeof(*w));
 
     (void)err;
-    w->base.ops = &cn_backend_cuda;
+    w->base.ops = b->ops;
     w->b = (struct cuda_backend *)b;
     w->source = *source;
     cn_strmap_init(&w->map);
@@ -48,7 +48,7 @@ void cuda_weights_free(struct cn_weights *base)
     for (size_t i = 0; i < w->map.count; i++) {
         struct param *p = w->map.item[i].value;
 
-        for (int f = 0; f < CUDA_FORMS; f++)
+        for (int f = 0; f < CUDA_W_LAYOUTS; f++)
             cuda_free(w->b, p->data[f], p->bytes[f]);
         free(p);
     }
@@ -74,8 +74,8 @@ struct transfer {
 static int transfer_init(struct transfer *t, struct cuda_backend *b, const struct cn_param_data *d,
                          const char *name, struct cn_err *err)
 {
-    *t = (struct transfer){.b = b, .have = d->dtype, .host = d->data,
-                           .n = (size_t)cn_shape_elements(&d->shape)};
+    *t = (struct transfer){
+        .b = b, .have = d->dtype, .host = d->data, .n = (size_t)cn_shape_elements(&d->shape)};
     if (d->dtype == CN_F32 || d->dtype == CN_F16 || d->dtype == CN_BF16)
         return CN_OK;
     t->owned = cn_try_alloc(t->n * sizeof(float));
@@ -88,15 +88,15 @@ static int transfer_init(struct transfer *t, struct cuda_backend *b, const struc
 }
 
 /* The kernel that brings what was uploaded into the form. */
-static int rearrange(const struct transfer *t, void *to, const void *from,
-                     const struct cn_shape *s, enum cuda_form form, enum cn_dtype want,
-                     struct cn_err *err)
+static int arrange_param(const struct transfer *t, void *to, const void *from,
+                         const struct cn_shape *s, enum cuda_weight_layout form, enum cn_dtype want,
+                         struct cn_err *err)
 {
     cudaStream_t stream = t->b->queue[CUDA_MAIN].stream;
     struct cnk_layout a = {.n = (int)s->dim[0], .c = (int)s->dim[1], .stride = (int)s->dim[1]};
     int rc;
 
-    if (form == CUDA_FILTER) {
+    if (form == CUDA_W_OHWI) {
         a.hw = (int)(s->dim[2] * s->dim[3]);
         rc = cnk_to_nhwc(cuda_kernel_type(want), to, cuda_kernel_type(t->have), from, &a, stream);
     } else {
@@ -106,35 +106,35 @@ static int rearrange(const struct transfer *t, void *to, const void *from,
 }
 
 /* shape: as the graph says, which for a filter is [co, ci, k, k] whatever the file squeezed. */
-static int send(const struct transfer *t, void *to, const struct cn_shape *shape,
-                enum cuda_form form, struct cn_err *err)
+static int upload_param(const struct transfer *t, void *to, const struct cn_shape *shape,
+                        enum cuda_weight_layout form, struct cn_err *err)
 {
     struct cuda_queue *q = &t->b->queue[CUDA_MAIN];
-    enum cn_dtype want = form == CUDA_FLOATS ? CN_F32 : t->b->type;
+    enum cn_dtype want = form == CUDA_W_F32 ? CN_F32 : t->b->type;
     size_t bytes = t->n * cn_dtype_size(t->have);
     void *raw = NULL;
     int rc;
 
-    if (want == t->have && form != CUDA_FILTER)
+    if (want == t->have && form != CUDA_W_OHWI)
         return cuda_upload(q, to, t->host, bytes, err);
     rc = cuda_alloc(t->b, bytes, "a parameter on its way", &raw, err);
     if (rc == CN_OK)
         rc = cuda_upload(q, raw, t->host, bytes, err);
     if (rc == CN_OK)
-        rc = rearrange(t, to, raw, shape, form, want, err);
+        rc = arrange_param(t, to, raw, shape, form, want, err);
     cuda_free(t->b, raw, bytes); /* whoever gets it next comes later on the same stream */
     return rc;
 }
 
-static int load(struct weights *w, const struct cn_graph *g, cn_val v, enum cuda_form form,
-                struct param *p, struct cn_err *err)
+static int load_param(struct weights *w, const struct cn_graph *g, cn_val v,
+                      enum cuda_weight_layout form, struct param *p, struct cn_err *err)
 {
     const struct cn_value *value = &g->value[v];
     struct cuda_queue *q = &w->b->queue[CUDA_MAIN];
     struct cn_param_data d = {0};
     struct transfer t = {0};
     size_t bytes = (size_t)cn_shape_elements(&value->shape) *
-                   (form == CUDA_FLOATS ? sizeof(float) : cn_dtype_size(w->b->type));
+                   (form == CUDA_W_F32 ? sizeof(float) : cn_dtype_size(w->b->type));
     void *data = NULL;
     int rc = cn_param_fetch(&w->source, g, v, &d, err);
 
@@ -145,7 +145,7 @@ static int load(struct weights *w, const struct cn_graph *g, cn_val v, enum cuda
         rc = cuda_alloc(w->b, bytes, value->name, &data, err);
     if (rc == CN_OK) {
         pthread_mutex_lock(&q->lock);
-        rc = send(&t, data, &value->shape, form, err);
+        rc = upload_param(&t, data, &value->shape, form, err);
         pthread_mutex_unlock(&q->lock);
     }
     free(t.owned);
@@ -162,7 +162,7 @@ static int load(struct weights *w, const struct cn_graph *g, cn_val v, enum cuda
 }
 
 /* [co, ci, k, k] -> [co, kh, kw, ci] with zeros around: on the host, for few layers need it. */
-static void frame(float *dst, const float *src, const struct cn_shape *s, const int margin[4])
+static void pad_filter(float *dst, const float *src, const struct cn_shape *s, const int margin[4])
 {
     int64_t co = s->dim[0], ci = s->dim[1], k = s->dim[2];
     int64_t kh = k + margin[0] + margin[2], kw = k + margin[1] + margin[3];
@@ -176,7 +176,7 @@ static void frame(float *dst, const float *src, const struct cn_shape *s, const 
                         src[((o * ci + i) * k + u) * k + v];
 }
 
-static int load_framed(struct weights *w, const struct cn_graph *g, cn_val v, const int margin[4],
+static int load_padded(struct weights *w, const struct cn_graph *g, cn_val v, const int margin[4],
                        struct param *p, struct cn_err *err)
 {
     const struct cn_value *value = &g->value[v];
@@ -186,37 +186,37 @@ static int load_framed(struct weights *w, const struct cn_graph *g, cn_val v, co
                         (s->dim[3] + margin[1] + margin[3]));
     size_t bytes = n * cn_dtype_size(w->b->type);
     struct cn_param_data d = {0};
-    float *plain, *framed = cn_try_alloc(n * sizeof(float));
+    float *plain, *padded = cn_try_alloc(n * sizeof(float));
     int rc = cn_param_fetch(&w->source, g, v, &d, err);
 
     if (rc < 0) {
-        free(framed);
+        free(padded);
         return rc;
     }
     plain = cn_try_alloc((size_t)cn_shape_elements(s) * sizeof(float));
-    if (plain == NULL || framed == NULL) {
+    if (plain == NULL || padded == NULL) {
         rc = cn_fail(err, CN_ENOMEM, "no memory for tensor \"%s\"", value->name);
     } else {
         cn_to_f32(plain, d.data, d.dtype, (size_t)cn_shape_elements(s));
-        frame(framed, plain, s, margin);
-        cuda_pack(framed, framed, w->b->type, n); /* narrower or as wide, from the front */
-        rc = cuda_alloc(w->b, bytes, value->name, &p->data[CUDA_FILTER], err);
+        pad_filter(padded, plain, s, margin);
+        cuda_pack(padded, padded, w->b->type, n); /* narrower or as wide, from the front */
+        rc = cuda_alloc(w->b, bytes, value->name, &p->data[CUDA_W_OHWI], err);
     }
     if (rc == CN_OK) {
         pthread_mutex_lock(&q->lock);
-        rc = cuda_upload(q, p->data[CUDA_FILTER], framed, bytes, err);
+        rc = cuda_upload(q, p->data[CUDA_W_OHWI], padded, bytes, err);
         pthread_mutex_unlock(&q->lock);
-        p->bytes[CUDA_FILTER] = bytes;
+        p->bytes[CUDA_W_OHWI] = bytes;
         w->bytes += bytes;
     }
     free(plain);
-    free(framed);
+    free(padded);
     if (w->source.done != NULL)
         w->source.done(w->source.ctx, value->name, &d);
     return rc;
 }
 
-int cuda_param_framed(struct cn_weights *base, const struct cn_graph *g, cn_val v,
+int cuda_param_padded(struct cn_weights *base, const struct cn_graph *g, cn_val v,
                       const int margin[4], const void **ret, struct cn_err *err)
 {
     struct weights *w = (struct weights *)base;
@@ -230,20 +230,20 @@ int cuda_param_framed(struct cn_weights *base, const struct cn_graph *g, cn_val 
     if (p == NULL) {
         struct param fresh = {.shape = g->value[v].shape};
 
-        if ((rc = load_framed(w, g, v, margin, &fresh, err)) < 0) {
-            cuda_free(w->b, fresh.data[CUDA_FILTER], fresh.bytes[CUDA_FILTER]);
+        if ((rc = load_padded(w, g, v, margin, &fresh, err)) < 0) {
+            cuda_free(w->b, fresh.data[CUDA_W_OHWI], fresh.bytes[CUDA_W_OHWI]);
             return rc;
         }
         p = cn_xmalloc(sizeof(*p));
         *p = fresh;
         cn_strmap_add(&w->map, key, p);
     }
-    *ret = p->data[CUDA_FILTER];
+    *ret = p->data[CUDA_W_OHWI];
     return CN_OK;
 }
 
-int cuda_param(struct cn_weights *base, const struct cn_graph *g, cn_val v, enum cuda_form form,
-               const void **ret, struct cn_err *err)
+int cuda_param(struct cn_weights *base, const struct cn_graph *g, cn_val v,
+               enum cuda_weight_layout form, const void **ret, struct cn_err *err)
 {
     struct weights *w = (struct weights *)base;
     const struct cn_value *value = &g->value[v];
@@ -258,12 +258,12 @@ int cuda_param(struct cn_weights *base, const struct cn_graph *g, cn_val v, enum
     if (p == NULL) { /* known from the first success on: a refused tensor is looked at again */
         struct param fresh = {.shape = value->shape};
 
-        if ((rc = load(w, g, v, form, &fresh, err)) < 0)
+        if ((rc = load_param(w, g, v, form, &fresh, err)) < 0)
             return rc;
         p = cn_xmalloc(sizeof(*p));
         *p = fresh;
         cn_strmap_add(&w->map, value->name, p);
-    } else if (p->data[form] == NULL && (rc = load(w, g, v, form, p, err)) < 0) {
+    } else if (p->data[form] == NULL && (rc = load_param(w, g, v, form, p, err)) < 0) {
         return rc;
     }
     *ret = p->data[form];
