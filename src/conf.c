@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/auth/keys.h"
+#include "http/auth/site.h"
 #include "http/server/listen.h"
 
 #include <dirent.h>
@@ -44,6 +45,7 @@ static const struct key table[] = {
     TEXT("http", listen, "127.0.0.1:8080", RESTART),
     TEXT("http", admin_listen, "", RESTART),
     TEXT("http", cors_origins, "", RELOAD),
+    TEXT("http", hosts, "", RELOAD),
     NUMBER("http", max_connections, 1024, 1, 100000, RESTART),
     NUMBER("http", header_timeout_s, 10, 1, 600, RELOAD),
     NUMBER("http", body_timeout_s, 120, 1, 3600, RELOAD),
@@ -51,6 +53,7 @@ static const struct key table[] = {
     NUMBER("http", max_streams, 1024, 1, 100000, RESTART),
     NUMBER("http", stall_timeout_s, 60, 1, 3600, RELOAD),
     TEXT("auth", keys_file, "", RELOAD),
+    SWITCH("auth", allow_anonymous, 0, RELOAD),
     NUMBER("limits", max_body_mb, 64, 1, 255, RELOAD),
     NUMBER("limits", max_image_mb, 32, 1, 64, RELOAD),
     NUMBER("limits", max_inflight_mb, 512, 1, 1 << 20, RELOAD),
@@ -338,6 +341,18 @@ static int check_dirs(const struct cn_conf *c, struct cn_err *err)
     return CN_OK;
 }
 
+/* A name counts when it was resolved, at the start. */
+static int check_exposure(const struct cn_conf *c, struct cn_err *err)
+{
+    if (c->keys_file[0] != '\0' || c->allow_anonymous || cn_listen_locality(c->listen) != 0)
+        return CN_OK;
+    return cn_fail(
+        err, CN_EINVAL,
+        "http.listen: \"%s\" listens beyond this machine and there are no keys: add some "
+        "(auth.keys_file), or set auth.allow_anonymous = true",
+        c->listen);
+}
+
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 {
     struct cn_keys keys;
@@ -346,7 +361,8 @@ int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
     if ((rc = cn_listen_check(c->listen, err)) < 0 ||
         (c->admin_listen[0] != '\0' && (rc = cn_listen_check(c->admin_listen, err)) < 0) ||
         (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0 ||
-        (rc = check_dtype(c, err)) < 0 || (rc = check_dirs(c, err)) < 0)
+        (rc = check_dtype(c, err)) < 0 || (rc = check_dirs(c, err)) < 0 ||
+        (rc = cn_site_check_hosts(c->hosts, err)) < 0 || (rc = check_exposure(c, err)) < 0)
         return rc;
     if (cn_log_level_find(c->level) < 0)
         return cn_fail(err, CN_EINVAL,

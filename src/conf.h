@@ -26,11 +26,12 @@ enum {
 
 struct cn_conf {
     /* [http] */
-    char *listen, *admin_listen, *cors_origins;
+    char *listen, *admin_listen, *cors_origins, *hosts;
     int max_connections, max_streams;
     int header_timeout_s, body_timeout_s, idle_timeout_s, stall_timeout_s;
     /* [auth] */
     char *keys_file;
+    int allow_anonymous; /* 1: without keys, also beyond loopback */
     /* [limits] */
     int max_body_mb, max_image_mb, max_inflight_mb;
     int max_steps, max_images, max_side, max_megapixels, max_controls, max_prompt_bytes;

@@ -183,6 +183,8 @@ static struct cn_server_options server_options(struct front *f)
     o.listen = c->listen;
     o.admin_listen = c->admin_listen;
     o.cors_origins = c->cors_origins;
+    o.hosts = c->hosts;
+    o.allow_anonymous = c->allow_anonymous != 0;
     o.keys = f->keys.n > 0 ? &f->keys : NULL;
     o.limits = (struct cn_limits){.max_steps = c->max_steps,
                                   .max_n = c->max_images,
@@ -264,6 +266,10 @@ static int reload(struct front *f, struct cn_err *err)
         return rc;
     if (next.keys_file[0] != '\0')
         rc = cn_keys_load(&keys, next.keys_file, err);
+    else if (f->keys.n > 0)
+        rc = cn_fail(err, CN_EINVAL,
+                     "auth.keys_file: a reload does not switch authentication off; "
+                     "that needs a restart");
     if (rc == CN_OK)
         rc = put_in_force(f, &next, &keys);
     cn_conf_release(&next);

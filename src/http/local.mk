@@ -14,6 +14,7 @@ libcnhttp_a_SOURCES = \
     %reldir%/core/stream.c \
     %reldir%/core/tcp_progress.h %reldir%/core/tcp_progress.c \
     %reldir%/auth/keys.h %reldir%/auth/keys.c \
+    %reldir%/auth/site.h %reldir%/auth/site.c \
     %reldir%/auth/ticket.h %reldir%/auth/ticket.c \
     %reldir%/routes/events.c %reldir%/routes/info.c %reldir%/routes/jobs.c \
     %reldir%/routes/models.c %reldir%/routes/parse_body.c %reldir%/routes/results.c \

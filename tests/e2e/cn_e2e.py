@@ -46,7 +46,7 @@ class Daemon:
         self.log_file = open(self.log_path, "wb")
         self.command = WRAP + [
             DAEMON, "-c", conf, "--listen", listen, "--port-file", os.path.join(self.dir, "port"),
-            "--set", "worker.program=" + worker,
+            "--set", "worker.program=" + worker, "--set", "http.hosts=a",  # what raw requests say
             "--set", "store.dir=" + (store or os.path.join(self.dir, "store")), *args]
         self.start(wait)
 

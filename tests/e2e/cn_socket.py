@@ -44,7 +44,7 @@ class Manager:
         try:
             p = subprocess.Popen(
                 ["/bin/bash", "-c", script, *WRAP, DAEMON, "-c", self.conf, "--set",
-                 "worker.program=" + WORKER, "--set", "store.dir=" + os.path.join(self.dir, "store"),
+                 "worker.program=" + WORKER, "--set", "http.hosts=a", "--set", "store.dir=" + os.path.join(self.dir, "store"),
                  *self.args], stdin=subprocess.DEVNULL,
                 stdout=self.log_file, stderr=self.log_file, env=self.env, pass_fds=copies)
         finally:

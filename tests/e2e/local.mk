@@ -64,3 +64,7 @@ TESTS += tests/e2e/kill.sh
 dist_check_SCRIPTS += %reldir%/soak.sh
 EXTRA_DIST += %reldir%/test_soak.py
 TESTS += tests/e2e/soak.sh
+
+dist_check_SCRIPTS += %reldir%/closed.sh
+EXTRA_DIST += %reldir%/test_closed.py
+TESTS += tests/e2e/closed.sh

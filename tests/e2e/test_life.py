@@ -174,7 +174,7 @@ class Start(Case):
         p = subprocess.Popen(["/bin/sh", "-c", script, DAEMON], pass_fds=[s.fileno()], stderr=log)
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as c:
-                c.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                c.sendall(b"GET /healthz HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n")
                 self.assertTrue(c.recv(1000).startswith(b"HTTP/1.1 200 "))
         finally:
             p.send_signal(signal.SIGTERM)

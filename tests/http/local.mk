@@ -28,3 +28,8 @@ tests_http_test_routes_LDADD = libcnhttp.a libcnapi.a libcnjob.a libcnstore.a li
     $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/http/test_routes
 EXTRA_DIST += tests/data/fuzz/multipart
+
+check_PROGRAMS += tests/http/test_site
+tests_http_test_site_SOURCES = %reldir%/test_site.c
+tests_http_test_site_LDADD = libcnhttp.a libcnbase.a $(CMOCKA_LIBS)
+TESTS += tests/http/test_site

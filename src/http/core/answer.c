@@ -1,6 +1,7 @@
 /* Answers: every response of ours leaves through cn_reply_finish(). */
 #include "base/base.h"
 #include "http/http_priv.h"
+#include "http/auth/site.h"
 #include "api/problem.h"
 #include "base/mem.h"
 
@@ -43,25 +44,6 @@ void cn_reply_field(struct cn_request *q, const char *name, const char *fmt, ...
     q->fields = f;
 }
 
-/* True when origin is in the list of allowed ones. */
-static bool origin_allowed(const char *list, const char *origin)
-{
-    size_t n = strlen(origin);
-
-    if (strcmp(list, "*") == 0)
-        return true;
-    while (*list != '\0') {
-        size_t len;
-
-        list += strspn(list, " ,");
-        len = strcspn(list, " ,");
-        if (len == n && len > 0 && memcmp(list, origin, n) == 0)
-            return true;
-        list += len;
-    }
-    return false;
-}
-
 static void add_cors(struct cn_request *q, struct MHD_Response *r)
 {
     const char *list = q->e->s->o.cors_origins;
@@ -70,7 +52,7 @@ static void add_cors(struct cn_request *q, struct MHD_Response *r)
     if (list[0] == '\0')
         return;
     MHD_add_response_header(r, "Vary", "Origin");
-    if (origin == NULL || !origin_allowed(list, origin))
+    if (origin == NULL || !cn_site_is_listed(origin, list))
         return;
     MHD_add_response_header(r, "Access-Control-Allow-Origin", origin);
     MHD_add_response_header(r, "Access-Control-Expose-Headers",

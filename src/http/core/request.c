@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/auth/site.h"
 #include "http/core/head_check.h"
 
 #include <arpa/inet.h>
@@ -212,6 +213,27 @@ static enum MHD_Result admit(struct cn_request *q)
     return MHD_YES;
 }
 
+/* A browser may speak for somebody who does not know it. MHD_YES without an answer: go on. */
+static enum MHD_Result check_site(struct cn_request *q)
+{
+    const struct cn_server_options *o = &q->e->s->o;
+    const struct cn_site_rules rules = {o->keys != NULL, o->hosts, o->cors_origins};
+    const struct cn_site_request r = {.host = cn_request_header(q, "Host"),
+                                      .origin = cn_request_header(q, "Origin"),
+                                      .changes = !(q->method & (CN_GET | CN_HEAD | CN_OPTIONS)),
+                                      .over_unix = q->e->port == 0};
+    enum cn_site_verdict verdict = cn_site_check(&r, &rules);
+
+    if (verdict == CN_SITE_OK)
+        return MHD_YES;
+    q->close = announced(q) != 0;
+    return cn_reply_fault(q, CN_FAULT_CROSS_SITE,
+                          verdict == CN_SITE_HOST
+                              ? "the name in Host is none of this server's: see http.hosts"
+                              : "pages of this Origin may change nothing: see http.cors_origins",
+                          NULL);
+}
+
 static enum MHD_Result begin(struct cn_request *q, const char *path, const char *method,
                              const char *version)
 {
@@ -227,6 +249,8 @@ static enum MHD_Result begin(struct cn_request *q, const char *path, const char 
         snprintf(text, sizeof(text), "the request has %s", fault);
         return cn_reply_fault(q, CN_FAULT_BAD_REQUEST, text, NULL);
     }
+    if (check_site(q) != MHD_YES || q->answered)
+        return q->answered ? MHD_YES : MHD_NO;
     q->route = offered(q, path);
     if (q->route == NULL) {
         q->close = announced(q) != 0;

@@ -8,6 +8,7 @@ static const struct cn_fault_info table[CN_FAULT_COUNT] = {
                             "bad_request"},
     [CN_FAULT_UNAUTHENTICATED] = {"unauthenticated", "A valid API key is required", 401, "auth"},
     [CN_FAULT_FORBIDDEN] = {"forbidden", "The key does not allow this", 403, "auth"},
+    [CN_FAULT_CROSS_SITE] = {"cross-site", "This server does not answer that site", 403, "auth"},
     [CN_FAULT_NOT_FOUND] = {"not-found", "There is nothing here", 404, NULL},
     [CN_FAULT_METHOD] = {"method-not-allowed", "The method is not allowed here", 405, NULL},
     [CN_FAULT_NOT_ACCEPTABLE] = {"not-acceptable", "No acceptable representation", 406,

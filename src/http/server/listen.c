@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -136,6 +137,47 @@ int cn_listen_port(int fd)
     if (sa.ss_family == AF_INET6)
         return ntohs(((struct sockaddr_in6 *)&sa)->sin6_port);
     return 0;
+}
+
+static bool is_loopback(const struct sockaddr *sa)
+{
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+
+    if (sa->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >> 24 == 127;
+    if (sa->sa_family != AF_INET6)
+        return sa->sa_family == AF_UNIX;
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
+}
+
+bool cn_listen_is_local(int fd)
+{
+    struct sockaddr_storage sa = {0};
+    socklen_t len = sizeof(sa);
+
+    return getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
+           is_loopback((struct sockaddr *)&sa);
+}
+
+int cn_listen_locality(const char *address)
+{
+    struct addrinfo hint = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *list;
+    char host[256], port[8];
+    int local;
+
+    if (is_unix(address))
+        return 1;
+    if (split(address, host, sizeof(host), port, sizeof(port), NULL) < 0)
+        return -1;
+    if (host[0] == '\0' || strcmp(host, "*") == 0)
+        return 0;
+    if (strcasecmp(host, "localhost") == 0)
+        return 1;
+    if (getaddrinfo(host, port, &hint, &list) != 0)
+        return -1;
+    local = is_loopback(list->ai_addr);
+    freeaddrinfo(list);
+    return local;
 }
 
 /* The name of descriptor k in LISTEN_FDNAMES; false when there is none. */

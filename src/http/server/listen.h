@@ -13,6 +13,13 @@ int cn_listen_check(const char *address, struct cn_err *err);
 int cn_listen_open(const char *address, int *ret_fd, struct cn_err *err);
 int cn_listen_port(int fd);
 
+/* Only programs on this machine reach the socket: a Unix socket, or a loopback address. */
+bool cn_listen_is_local(int fd);
+
+/* The same of an address, without asking anybody: 0 for one that reaches further, 1 for one that
+ * does not, -1 for a name, of which nobody knows before it is resolved. */
+int cn_listen_locality(const char *address);
+
 /* A socket passed by the service manager (LISTEN_FDS): the nth (from 0) of those named "admin", or
  * of the others. It is shared with who passed it and with the process after this one: close it, but
  * never shut it down, and leave its path where it is. -1: there are no more. */

@@ -95,14 +95,31 @@ static struct MHD_Daemon *start_mhd(struct cn_endpoint *e, int fd)
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
+/* Without keys whoever reaches the socket may do everything: that must be said, or nobody beyond
+ * this machine reaches it. The listener for operators asks for no key anyway. */
+static int check_exposure(const struct cn_server *s, int fd, bool admin, const char *address,
+                          struct cn_err *err)
+{
+    if (s->o.keys != NULL || s->o.allow_anonymous || admin || cn_listen_is_local(fd))
+        return CN_OK;
+    return cn_fail(err, CN_EINVAL,
+                   "\"%s\" listens beyond this machine and there are no keys: add some "
+                   "(auth.keys_file), or set auth.allow_anonymous = true",
+                   address);
+}
+
 /* Takes fd. address is for people. */
 static int open_endpoint(struct cn_server *s, int fd, bool admin, const char *address,
                          struct cn_err *err)
 {
     struct cn_endpoint *e = &s->endpoint[s->n_endpoints];
     struct MHD_Daemon *daemon;
-    int rc;
+    int rc = check_exposure(s, fd, admin, address, err);
 
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
     e->s = s;
     e->admin = admin;
     e->port = cn_listen_port(fd);
@@ -177,7 +194,9 @@ int cn_server_port(const struct cn_server *s, bool admin)
 void cn_server_configure(struct cn_server *s, const struct cn_server_options *o)
 {
     s->o.cors_origins = o->cors_origins;
+    s->o.hosts = o->hosts;
     s->o.keys = o->keys;
+    s->o.allow_anonymous = o->allow_anonymous;
     s->o.limits = o->limits;
     s->o.max_body = o->max_body;
     s->o.max_image = o->max_image;

@@ -28,7 +28,9 @@ struct cn_server_options {
     const char *listen;       /* "host:port" or "unix:/path" */
     const char *admin_listen; /* "" : none */
     const char *cors_origins; /* allowed origins, separated by blanks; "*": all; "": CORS is off */
+    const char *hosts;        /* names of this server, for requests without keys; "": none */
     const struct cn_keys *keys; /* NULL: no authentication */
+    bool allow_anonymous;       /* without keys, and beyond loopback */
     struct cn_limits limits;
     size_t max_body;     /* bytes of one request */
     size_t max_image;    /* bytes of one image in it */
@@ -43,7 +45,7 @@ struct cn_server_options {
 
 #define CN_SERVER_DEFAULTS                                                                         \
     {                                                                                              \
-        .listen = "127.0.0.1:8080", .admin_listen = "", .cors_origins = "",                        \
+        .listen = "127.0.0.1:8080", .admin_listen = "", .cors_origins = "", .hosts = "",           \
         .limits = CN_LIMITS_DEFAULTS, .max_body = (size_t)64 << 20, .max_image = (size_t)32 << 20, \
         .max_inflight = (size_t)512 << 20, .max_connections = 1024, .max_streams = 1024,           \
         .stall_timeout_s = 60, .header_timeout_s = 10, .body_timeout_s = 120, .idle_timeout_s = 15 \
@@ -63,8 +65,8 @@ int cn_server_port(const struct cn_server *s, bool admin);
 /* As /readyz answers it; the reason is static text or belongs to the server. */
 bool cn_server_ready(struct cn_server *s, const char **ret_why);
 
-/* Takes of *o what may change while the server runs: cors_origins and keys (the old ones may be
- * freed afterwards), limits, max_body, max_image, max_inflight, stall_timeout_s,
+/* Takes of *o what may change while the server runs: cors_origins, hosts and keys (the old ones may
+ * be freed afterwards), limits, max_body, max_image, max_inflight, stall_timeout_s,
  * header_timeout_s and body_timeout_s. */
 void cn_server_configure(struct cn_server *s, const struct cn_server_options *o);
 
