@@ -12,7 +12,7 @@ libcnbase_a_SOURCES = \
     %reldir%/mem.h %reldir%/mem.c \
     %reldir%/metrics.h %reldir%/metrics.c \
     %reldir%/reexec.h %reldir%/reexec.c \
-    %reldir%/sha256.h %reldir%/sha256.c \
+    %reldir%/sha256.h %reldir%/sha256.c %reldir%/hmac.h %reldir%/hmac.c \
     %reldir%/spec.h %reldir%/spec.c \
     %reldir%/spec_digest.h %reldir%/spec_digest.c \
     %reldir%/strmap.h %reldir%/strmap.c \

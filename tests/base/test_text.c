@@ -5,6 +5,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/hmac.h"
 #include "base/sha256.h"
 
 #include <setjmp.h>
@@ -269,6 +270,40 @@ static void sha256_follows_the_standard(void **state)
         }
 }
 
+/* RFC 4231, test cases 1, 2 and 6: a key, a short key, and one that is longer than a block. */
+static void hmac_follows_the_standard(void **state)
+{
+    static const struct {
+        int key_byte, key_len;
+        const char *key, *text, *mac;
+    } row[] = {
+        {0x0b, 20, NULL, "Hi There",
+         "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+        {0, 4, "Jefe", "what do ya want for nothing?",
+         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+        {0xaa, 131, NULL, "Test Using Larger Than Block-Size Key - Hash Key First",
+         "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        unsigned char key[131], mac[CN_SHA256_BYTES], wanted[CN_SHA256_BYTES];
+
+        memset(key, row[i].key_byte, sizeof(key));
+        if (row[i].key != NULL)
+            memcpy(key, row[i].key, (size_t)row[i].key_len);
+        for (int b = 0; b < CN_SHA256_BYTES; b++) {
+            const char pair[3] = {row[i].mac[2 * b], row[i].mac[2 * b + 1], '\0'};
+
+            wanted[b] = (unsigned char)strtoul(pair, NULL, 16);
+        }
+        cn_hmac_sha256(key, (size_t)row[i].key_len, row[i].text, strlen(row[i].text), mac);
+        assert_true(cn_hmac_equal(mac, wanted));
+        mac[31] ^= 1;
+        assert_false(cn_hmac_equal(mac, wanted));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +312,7 @@ int main(void)
         cmocka_unit_test(base64_goes_round),
         cmocka_unit_test(bad_base64_is_refused),
         cmocka_unit_test(sha256_follows_the_standard),
+        cmocka_unit_test(hmac_follows_the_standard),
         cmocka_unit_test(log_lines_are_json),
         cmocka_unit_test(a_flood_of_an_event_is_counted),
         cmocka_unit_test(log_lines_have_a_bound),
