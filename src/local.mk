@@ -8,6 +8,7 @@ include src/model/local.mk
 include src/backend/local.mk
 include src/backend/cpu/onednn.mk
 include src/backend/cuda/cuda.mk
+include src/runtime/local.mk
 include src/engine/local.mk
 include src/cli/local.mk
 include src/wire/local.mk

@@ -49,7 +49,7 @@ static const char *annotator_of(const char *name)
 }
 
 /* Why a model is broken, for clients: its files are named by the model, not by where they lie. */
-static void tell_broken(const struct cn_engine_model *m, char *text, size_t size)
+static void tell_broken(const struct cn_model_facts *m, char *text, size_t size)
 {
     size_t at = 0, skip = strlen(m->path);
     const char *p = m->broken != NULL ? m->broken : "";
@@ -65,7 +65,7 @@ static void tell_broken(const struct cn_engine_model *m, char *text, size_t size
     text[CN_MIN(at, size - 1)] = '\0';
 }
 
-static void describe_model(const struct worker *w, const struct cn_engine_model *m,
+static void describe_model(const struct worker *w, const struct cn_model_facts *m,
                            struct cn_model_info *ret)
 {
     const char *chosen = cn_engine_default(w->engine);
@@ -116,7 +116,7 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
     ret->capacity = ret->lanes + WAITING;
     ret->model = cn_xcalloc((size_t)n, sizeof(*ret->model));
     for (int i = 0; i < n && ret->n_models < CN_WIRE_MAX_MODELS; i++) {
-        struct cn_engine_model m;
+        struct cn_model_facts m;
 
         cn_engine_at(w->engine, i, &m);
         if (m.broken != NULL)

@@ -255,7 +255,7 @@ static int parse_spec(struct options *o, struct cn_err *err)
 static int complete_spec(struct options *o, struct cn_cli_models *m, struct cn_err *err)
 {
     static const struct cn_limits limits = {.max_controls = CN_MAX_CONTROLS};
-    struct cn_engine_model base = {0};
+    struct cn_model_facts base = {0};
     struct cn_spec *s = &o->spec;
     int rc = cn_cli_resolve_spec(m, s, err), w, h;
 

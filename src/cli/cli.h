@@ -113,7 +113,7 @@ int cn_cli_resolve(struct cn_cli_models *m, const char *word, char **ret, struct
 int cn_cli_resolve_spec(struct cn_cli_models *m, struct cn_spec *s, struct cn_err *err);
 
 /* Fills *ret with the named model; false when there is none. */
-bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_engine_model *ret);
+bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_model_facts *ret);
 
 /* ---- control.c ---- */
 

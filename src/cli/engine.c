@@ -60,7 +60,7 @@ int cn_cli_scan(struct cn_cli_models *m, struct cn_err *err)
     return scan_list(m, CN_DATADIR "/models", true, err);
 }
 
-bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_engine_model *ret)
+bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_model_facts *ret)
 {
     for (int i = 0; i < cn_engine_count(m->e); i++) {
         cn_engine_at(m->e, i, ret);
@@ -78,7 +78,7 @@ static bool is_path(const char *word)
 /* Adds a path once; the same path may be both named twice and found in a directory. */
 static int add_path(struct cn_cli_models *m, const char *path, char **ret, struct cn_err *err)
 {
-    struct cn_engine_model found;
+    struct cn_model_facts found;
     int i = 0, rc;
 
     while (i < m->paths.n && strcmp(m->paths.item[i], path) != 0)
@@ -102,7 +102,7 @@ static int add_path(struct cn_cli_models *m, const char *path, char **ret, struc
 /* Says what there is instead of a model that is not there. */
 static int fail_missing(const struct cn_cli_models *m, const char *name, struct cn_err *err)
 {
-    struct cn_engine_model found;
+    struct cn_model_facts found;
     int n = cn_engine_count(m->e);
     const char **names = cn_xcalloc((size_t)n + 1, sizeof(*names));
     const char *near;
@@ -123,7 +123,7 @@ static int fail_missing(const struct cn_cli_models *m, const char *name, struct 
 
 int cn_cli_resolve(struct cn_cli_models *m, const char *word, char **ret, struct cn_err *err)
 {
-    struct cn_engine_model found;
+    struct cn_model_facts found;
     int rc;
 
     if (is_path(word))

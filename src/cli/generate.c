@@ -334,7 +334,7 @@ static int generate(struct options *o, struct cn_err *err)
 {
     struct run r = {.o = o, .output = {o->output, o->spec.n, o->spec.format, o->spec.quality}};
     struct cn_cli_models m = {0};
-    struct cn_engine_model base;
+    struct cn_model_facts base;
     int status = CN_EXIT_OK;
 
     cn_cli_catch_signals();

@@ -28,12 +28,12 @@ static const struct cn_cli_help help = {
              "A ControlNet can be used with base models of its family.\n",
     .options = table};
 
-static const char *kind(const struct cn_engine_model *m)
+static const char *kind(const struct cn_model_facts *m)
 {
     return m->broken != NULL ? "-" : m->control ? "controlnet" : "base";
 }
 
-static void print_row(const struct cn_engine_model *m, int width)
+static void print_row(const struct cn_model_facts *m, int width)
 {
     char count[32] = "", bytes[32] = "", size[32] = "";
 
@@ -50,7 +50,7 @@ static void print_row(const struct cn_engine_model *m, int width)
 
 static int print_table(const struct cn_engine *e)
 {
-    struct cn_engine_model m;
+    struct cn_model_facts m;
     int width = 4;
 
     for (int i = 0; i < cn_engine_count(e); i++) {
@@ -66,7 +66,7 @@ static int print_table(const struct cn_engine *e)
     return cn_cli_flush();
 }
 
-static json_t *model_json(const struct cn_engine_model *m)
+static json_t *model_json(const struct cn_model_facts *m)
 {
     json_t *o = json_object();
 
@@ -91,7 +91,7 @@ static json_t *model_json(const struct cn_engine_model *m)
 static int print_json(const struct cn_engine *e)
 {
     json_t *a = json_array();
-    struct cn_engine_model m;
+    struct cn_model_facts m;
 
     for (int i = 0; i < cn_engine_count(e); i++) {
         cn_engine_at(e, i, &m);

@@ -11,10 +11,10 @@
  * weights, which adds nothing to them.
  */
 #include "base/base.h"
-#include "engine/plans.h"
 #include "engine/job_priv.h"
 #include "base/clock.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,14 +73,14 @@ static bool belongs(const struct cn_batcher *g, const struct cn_job *j)
     if (g->base != j->base || g->h != j->h || g->w != j->w || g->n_members != j->n_controls)
         return false;
     for (int i = 0; i < g->n_members; i++)
-        if (g->member[i].net != j->control[j->order[i]].branch.net)
+        if (g->member[i].net != j->control[j->order[i]].branch.of.net)
             return false;
     return true;
 }
 
 struct cn_batcher *cn_batcher_for(struct cn_engine *e, const struct cn_job *j)
 {
-    struct cn_batcher *g = e->groups;
+    struct cn_batcher *g = e->batchers;
 
     while (g != NULL && !belongs(g, j))
         g = g->next;
@@ -95,10 +95,10 @@ struct cn_batcher *cn_batcher_for(struct cn_engine *e, const struct cn_job *j)
             const struct cn_job_control *c = &j->control[j->order[i]];
 
             g->member[g->n_members++] =
-                (struct group_control){c->model, c->branch.net, c->config, c->levels};
+                (struct group_control){c->model, c->branch.of.net, c->config, c->levels};
         }
-        g->next = e->groups;
-        e->groups = g;
+        g->next = e->batchers;
+        e->batchers = g;
     }
     g->used = ++e->clock;
     return g;
@@ -115,7 +115,7 @@ static void batch_clear(struct batch *b)
     memset(b, 0, sizeof(*b));
 }
 
-static void group_free(struct cn_batcher *g)
+static void batcher_free(struct cn_batcher *g)
 {
     for (int i = 0; i < MAX_BATCHES; i++)
         batch_clear(&g->batch[i]);
@@ -130,12 +130,12 @@ static bool in_use(const struct cn_engine *e, const struct cn_batcher *g)
     return false;
 }
 
-static bool uses(const struct cn_batcher *g, const struct cn_model *m)
+static bool is_loaded(const struct cn_batcher *g)
 {
     for (int i = 0; i < g->n_members; i++)
-        if (g->member[i].model == m)
-            return true;
-    return g->base == m;
+        if (g->member[i].net->weights == NULL)
+            return false;
+    return g->base->unet.weights != NULL;
 }
 
 /* How many idle groups were used after g. */
@@ -143,39 +143,51 @@ static int newer(const struct cn_engine *e, const struct cn_batcher *g)
 {
     int n = 0;
 
-    for (const struct cn_batcher *o = e->groups; o != NULL; o = o->next)
+    for (const struct cn_batcher *o = e->batchers; o != NULL; o = o->next)
         n += o->used > g->used && !in_use(e, o);
     return n;
 }
 
 void cn_batchers_clear(struct cn_engine *e)
 {
-    for (struct cn_batcher *g = e->groups; g != NULL; g = g->next)
+    for (struct cn_batcher *g = e->batchers; g != NULL; g = g->next)
         for (int i = 0; i < MAX_BATCHES; i++)
             batch_clear(&g->batch[i]);
 }
 
-void cn_batchers_drop(struct cn_engine *e, int keep, const struct cn_model *m)
+/* Of those that no job uses, all but the `keep` most recently used; of these, those whose models
+ * are not loaded when `loaded` asks for it. */
+static void drop_batchers(struct cn_engine *e, int keep, bool loaded)
 {
-    struct cn_batcher **at = &e->groups;
+    struct cn_batcher **at = &e->batchers;
 
     while (*at != NULL) {
         struct cn_batcher *g = *at;
 
-        if (in_use(e, g) || (newer(e, g) < keep && !(m != NULL && uses(g, m)))) {
+        if (in_use(e, g) || (newer(e, g) < keep && (!loaded || is_loaded(g)))) {
             at = &g->next;
             continue;
         }
         *at = g->next;
-        group_free(g);
+        batcher_free(g);
     }
+}
+
+void cn_batchers_drop_idle(struct cn_engine *e, int keep)
+{
+    drop_batchers(e, keep, false);
+}
+
+void cn_batchers_drop_unloaded(struct cn_engine *e)
+{
+    drop_batchers(e, INT_MAX, true);
 }
 
 size_t cn_batchers_bytes(const struct cn_engine *e)
 {
     size_t sum = 0;
 
-    for (const struct cn_batcher *g = e->groups; g != NULL; g = g->next)
+    for (const struct cn_batcher *g = e->batchers; g != NULL; g = g->next)
         for (int i = 0; i < MAX_BATCHES; i++)
             for (size_t k = 0; k < g->batch[i].n_all; k++)
                 sum += cn_buffer_bytes(g->batch[i].all[k]);
@@ -188,7 +200,7 @@ static int add_buffer(struct cn_engine *e, struct batch *b, struct cn_shape shap
                       struct cn_buffer **ret, struct cn_err *err)
 {
     struct cn_value v = {.dtype = CN_F32, .shape = shape};
-    int rc = cn_buffer_new(e->backend, &v, flags, ret, err);
+    int rc = cn_buffer_new(e->rt.backend, &v, flags, ret, err);
 
     if (rc < 0)
         return rc;
@@ -473,7 +485,7 @@ static int run_control(struct step *s, int i, struct cn_err *err)
     struct cn_buffer **in = cn_xcalloc((size_t)c->n_kv + 3, sizeof(*in));
     struct cn_plan_entry *p;
     double start = cn_now_s();
-    int n, rc = cn_plan_for_control(s->e, m->net, m->config, &z, &p, err);
+    int n, rc = cn_plan_for_control(m->net, m->config, &z, &p, err);
 
     rc = planned(s, rc, m->net, start, err);
     if (rc == CN_OK) {
@@ -496,7 +508,7 @@ static int run_unet(struct step *s, unsigned set, struct cn_err *err)
         cn_xcalloc((size_t)b->main.n_kv + 2 + CN_MAX_CONTROLS * (CN_MAX_LEVELS + 1), sizeof(*in));
     struct cn_plan_entry *p;
     double start = cn_now_s();
-    int n, rc = cn_plan_for_unet(s->e, s->g->base, &z, &p, err);
+    int n, rc = cn_plan_for_unet(s->g->base, &z, &p, err);
 
     rc = planned(s, rc, &s->g->base->unet, start, err);
     if (rc == CN_OK) {
@@ -565,7 +577,7 @@ static int advance(struct step *s, struct cn_err *err)
     int rc;
 
     cn_buffer_read(s->b->out, out);
-    rc = cn_backend_check(s->e->backend, err);
+    rc = cn_backend_check(s->e->rt.backend, err);
     for (int i = 0; i < s->rows_of.n && rc == CN_OK; i++) {
         struct cn_lane *l = s->rows_of.lane[i];
         float *eps = out + (size_t)s->rows_of.row[i][0] * latent;

@@ -1,6 +1,5 @@
 /* What is computed once for a job: text, its projections, times, hints, the initial image. */
 #include "base/base.h"
-#include "engine/plans.h"
 #include "engine/job_priv.h"
 #include "base/clock.h"
 
@@ -61,9 +60,9 @@ static int encode_rows(struct cn_job *j, const int32_t *ids, int n, int skip, fl
     int rc = go_on(j, "the text encoder", err);
 
     if (rc == CN_OK)
-        rc = planned(j, cn_plan_for_text(j->e, j->base, n, j->tokens, skip, &p, err),
-                     &j->base->text, start, err);
-    return rc < 0 ? rc : cn_plan_run_host(j->e, p, ids, ret, err);
+        rc = planned(j, cn_plan_for_text(j->base, n, j->tokens, skip, &p, err), &j->base->text,
+                     start, err);
+    return rc < 0 ? rc : cn_plan_run_host(p, ids, ret, err);
 }
 
 /* As in diffusers, only the prompt skips layers: the negative prompt goes through all of them. */
@@ -106,7 +105,7 @@ static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_
     int rc = go_on(j, "keys and values", err);
 
     if (rc == CN_OK)
-        rc = planned(j, cn_plan_for_context(j->e, b, j->rows, j->tokens, &p, err), b->net, start,
+        rc = planned(j, cn_plan_for_context(&b->of, j->rows, j->tokens, &p, err), b->of.net, start,
                      err);
     if (rc < 0)
         return rc;
@@ -128,7 +127,7 @@ static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *
     int rc = go_on(j, "times", err);
 
     if (rc == CN_OK)
-        rc = planned(j, cn_plan_for_time(j->e, b, &p, err), b->net, start, err);
+        rc = planned(j, cn_plan_for_time(&b->of, &p, err), b->of.net, start, err);
     if (rc < 0)
         return rc;
     b->time_width = (int)cn_shape_of(p->g, p->g->output[0].val)->dim[1];
@@ -137,7 +136,7 @@ static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *
         return rc;
     memcpy(all, timesteps, (size_t)j->calls * sizeof(*all));
     for (int i = 0; i < padded && rc == CN_OK; i += CN_TIME_ROWS)
-        rc = cn_plan_run_host(j->e, p, all + i, b->time + (size_t)i * (size_t)b->time_width, err);
+        rc = cn_plan_run_host(p, all + i, b->time + (size_t)i * (size_t)b->time_width, err);
     return rc;
 }
 
@@ -158,7 +157,7 @@ static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
     int rc;
 
     if ((rc = cn_job_floats(j, j->latent, &x, err)) < 0 ||
-        (rc = cn_job_floats(j, j->latent, &eps, err)) < 0 || (rc = cn_job_sampler(j, &s, err)) < 0)
+        (rc = cn_job_floats(j, j->latent, &eps, err)) < 0 || (rc = cn_lane_sampler(j, &s, err)) < 0)
         return rc;
     cn_noise_init(&z, j->spec->rng, 0);
     j->calls = cn_sampler_calls(s);
@@ -183,9 +182,8 @@ static int encode_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err
     int rc = go_on(j, "a hint", err);
 
     if (rc == CN_OK)
-        rc = planned(j,
-                     cn_plan_for_hint(j->e, c->branch.net, c->config, j->height, j->width, &p, err),
-                     c->branch.net, start, err);
+        rc = planned(j, cn_plan_for_hint(c->branch.of.net, c->config, j->height, j->width, &p, err),
+                     c->branch.of.net, start, err);
     if (rc < 0 || (rc = keep(j, p, false, 0, &in, err)) < 0 ||
         (rc = keep(j, p, true, 0, &c->hint, err)) < 0)
         return rc;
@@ -209,12 +207,12 @@ static int encode_image(struct cn_job *j, const float *pixels, float **ret, stru
     int rc = go_on(j, "the encoder", err);
 
     if (rc == CN_OK)
-        rc = planned(j, cn_plan_for_encoder(j->e, j->base, j->height, j->width, &p, err),
-                     &j->base->vae, start, err);
+        rc = planned(j, cn_plan_for_encoder(j->base, j->height, j->width, &p, err), &j->base->vae,
+                     start, err);
     if (rc < 0 || (rc = cn_job_floats(j, 2 * j->latent, ret, err)) < 0)
         return rc;
     at = cn_now_s();
-    rc = cn_plan_run_host(j->e, p, pixels, *ret, err);
+    rc = cn_plan_run_host(p, pixels, *ret, err);
     cn_job_stage(j, CN_ENGINE_VAE, &at);
     return rc;
 }
@@ -237,7 +235,7 @@ static int encode_images(struct cn_job *j, struct cn_err *err)
 static int open_models(struct cn_job *j, struct cn_err *err)
 {
     double start = cn_now_s();
-    int rc = cn_model_open(j->e, j->base, err);
+    int rc = cn_model_open(j->base, j->e->rt.backend, err);
 
     if (rc < 0)
         return rc;
@@ -245,9 +243,10 @@ static int open_models(struct cn_job *j, struct cn_err *err)
     for (int i = 0; i < j->n_controls; i++) {
         struct cn_job_control *c = &j->control[i];
 
-        if ((rc = cn_model_control(j->e, c->model, j->base, &c->branch.net, err)) < 0)
+        if ((rc = cn_model_control(c->model, j->e->rt.backend, j->base, &c->branch.of.net, err)) <
+            0)
             return rc;
-        cn_plans_fix_control_layouts(c->branch.net, c->config, j->base, j->tokens);
+        cn_plans_fix_control_layouts(c->branch.of.net, c->config, j->base, j->tokens);
     }
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     return CN_OK;

@@ -19,8 +19,8 @@
 
 #include "base/dtype.h"
 #include "base/spec.h"
-#include "checkpoint/checkpoint.h"
 #include "image/image.h"
+#include "runtime/runtime.h"
 
 /* What happens in the engine as a whole. All may be NULL. */
 struct cn_engine_hooks {
@@ -97,20 +97,6 @@ struct cn_engine_cb {
     void (*end)(void *ctx, int rc, const struct cn_err *err);
 };
 
-/* What a person or a server lists. Strings belong to the engine. */
-struct cn_engine_model {
-    const char *name, *path;
-    bool control;               /* a ControlNet; otherwise a base model */
-    char family[64];            /* models of one family fit together */
-    int width, height;          /* the model's own size; 0 for a ControlNet */
-    int multiple;               /* sides must be multiples of this */
-    uint64_t parameters, bytes; /* elements; bytes on disk */
-    double guidance;            /* guidance_scale where a request names none; 0: no wish */
-    bool loaded;
-    size_t resident;    /* bytes held */
-    const char *broken; /* why it cannot be used, or NULL */
-};
-
 struct cn_engine;
 
 int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, struct cn_err *err);
@@ -127,7 +113,7 @@ int cn_engine_scan(struct cn_engine *e, const char *dir, struct cn_err *err);
 int cn_engine_add(struct cn_engine *e, const char *path, struct cn_err *err);
 
 int cn_engine_count(const struct cn_engine *e);
-void cn_engine_at(const struct cn_engine *e, int i, struct cn_engine_model *ret);
+void cn_engine_at(const struct cn_engine *e, int i, struct cn_model_facts *ret);
 
 /* The base model that "" means: the first one, unless set. */
 int cn_engine_set_default(struct cn_engine *e, const char *name, struct cn_err *err);

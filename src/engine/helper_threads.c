@@ -14,7 +14,6 @@
 #include "engine/job_priv.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "image/convert.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -85,21 +84,6 @@ static void *read_jobs(void *arg)
     return NULL;
 }
 
-static int decode(struct cn_decode_task *f, struct cn_image *ret)
-{
-    int rc;
-
-    cn_buffer_write(f->in, f->latent);
-    rc = cn_plan_run(f->plan->plan, &f->in, &f->out, &f->err);
-    if (rc < 0)
-        return rc;
-    cn_buffer_read(f->out, f->pixels);
-    rc = cn_backend_check(f->job->e->backend, &f->err);
-    if (rc < 0)
-        return rc;
-    return cn_image_from_planar(f->pixels, f->width, f->height, ret, &f->err);
-}
-
 /* image() runs only while the job is not gone, and while it runs the job does not go. */
 static bool show_begins(struct cn_helpers *c, struct cn_job *j)
 {
@@ -118,7 +102,7 @@ static void finish(struct cn_helpers *c, struct cn_decode_task *f)
     struct cn_job *j = f->job;
     double start = cn_now_s();
 
-    f->rc = decode(f, &img);
+    f->rc = cn_decode_task_run(f, &img);
     f->ms = (cn_now_s() - start) * 1e3;
     if (f->rc == CN_OK && show_begins(c, j))
         f->rc = cn_job_cancelled(j) ? cn_fail(&f->err, CN_ECANCELED, "cancelled after decoding")

@@ -17,7 +17,7 @@
 int cn_job_buffer(struct cn_job *j, const struct cn_value *v, int flags, struct cn_buffer **ret,
                   struct cn_err *err)
 {
-    int rc = cn_buffer_new(j->e->backend, v, flags, ret, err);
+    int rc = cn_buffer_new(j->e->rt.backend, v, flags, ret, err);
 
     if (rc < 0)
         return rc;
@@ -62,7 +62,7 @@ int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, str
     err->code = CN_EFORMAT;
     snprintf(err->where, sizeof(err->where), "/model");
     for (int i = 0; i < j->n_controls; i++)
-        if (j->control[i].branch.net == net) {
+        if (j->control[i].branch.of.net == net) {
             snprintf(err->where, sizeof(err->where), "/controls/%d/model", i);
             break;
         }
@@ -76,10 +76,10 @@ static int find_base(struct cn_job *j, struct cn_err *err)
     const char *name = j->spec->model;
 
     if (name[0] == '\0')
-        name = cn_engine_default(j->e);
+        name = cn_runtime_default(&j->e->rt);
     if (name == NULL)
         return cn_fail_at(err, CN_ENOTFOUND, "/model", "there is no base model here");
-    j->base = cn_engine_find(j->e, name);
+    j->base = cn_runtime_find(&j->e->rt, name);
     if (j->base == NULL)
         return cn_fail_at(err, CN_ENOTFOUND, "/model", "there is no model \"%s\"", name);
     if (j->base->broken != NULL)
@@ -113,7 +113,7 @@ static int check_fit(const struct cn_job *j, const struct cn_control_config *c, 
 static int find_control(struct cn_job *j, int i, struct cn_err *err)
 {
     const struct cn_spec_control *spec = &j->spec->control[i];
-    struct cn_model *m = cn_engine_find(j->e, spec->model);
+    struct cn_model *m = cn_runtime_find(&j->e->rt, spec->model);
     struct cn_job_control *c = &j->control[i];
     struct cn_step_size z = {j->rows, j->h, j->w, j->tokens, 0};
     char where[48];
@@ -144,8 +144,8 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
     }
     for (int k = 0; k < c->levels; k++)
         c->side[k] = (int)cn_control_shape(&c->config->unet, &z, k).dim[2];
-    c->branch.config = &c->config->unet;
-    c->branch.kind = CN_NET_CONTROL;
+    c->branch.of.config = &c->config->unet;
+    c->branch.of.kind = CN_NET_CONTROL;
     return cn_control_check(spec, i, c->levels, err);
 }
 
@@ -240,28 +240,13 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
 
 /* ---- the job ---- */
 
-int cn_job_sampler(const struct cn_job *j, struct cn_sampler_state **ret, struct cn_err *err)
-{
-    const struct cn_spec *s = j->spec;
-    struct cn_sampler_opts opts = {
-        .kind = s->sampler,
-        .schedule = s->schedule,
-        .spacing = s->spacing,
-        .steps = s->steps,
-        .denoise = s->init_image.len > 0 ? s->denoise : 1,
-        .eta = s->eta,
-    };
-
-    return cn_sampler_new(cn_checkpoint_schedule(j->base->checkpoint), &opts, j->latent, ret, err);
-}
-
 static int resolve(struct cn_job *j, struct cn_err *err)
 {
     int rc;
 
     if ((rc = find_base(j, err)) < 0 || (rc = choose_sizes(j, err)) < 0)
         return rc;
-    j->main = (struct cn_net_inputs){.net = &j->base->unet, .config = j->unet, .kind = CN_NET_UNET};
+    j->main.of = (struct cn_denoiser){&j->base->unet, j->unet, CN_NET_UNET};
     for (; j->n_controls < j->spec->n_controls; j->n_controls++)
         if ((rc = find_control(j, j->n_controls, err)) < 0)
             return rc;

@@ -12,14 +12,13 @@
 #include "diffusion/noise.h"
 #include "diffusion/sampler.h"
 #include "engine/engine_priv.h"
+#include "runtime/plans.h"
 
 enum { CN_MAX_LEVELS = CN_MAX_SKIPS + 1 };
 
 /* What one network needs in every step and was computed before the first. */
 struct cn_net_inputs {
-    struct cn_network *net;
-    const struct cn_unet_config *config;
-    enum cn_net kind;
+    struct cn_denoiser of;
     struct cn_buffer **kv; /* k0, v0, k1, ... [rows, s, width] native */
     int n_kv;
     float *time; /* [calls, time_width] */
@@ -38,6 +37,13 @@ struct cn_job_control {
     int side[CN_MAX_LEVELS]; /* height of each level's residual */
 };
 
+/* How a job ended, for a caller that waits for it. */
+struct cn_job_outcome {
+    bool over;
+    int rc;
+    struct cn_err err;
+};
+
 enum cn_job_state {
     CN_JOB_READING, /* a helper has it */
     CN_JOB_READ,    /* waits for its turn to be prepared */
@@ -49,6 +55,7 @@ struct cn_job {
     struct cn_engine *e;
     const struct cn_spec *spec; /* not after end() */
     struct cn_engine_cb cb;
+    struct cn_job_outcome *outcome; /* NULL, or where the end is told as well */
     struct cn_job *next;
     uint64_t serial;
     enum cn_job_state state;
@@ -135,12 +142,12 @@ void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start);
 bool cn_job_cancelled(const struct cn_job *j);
 /* n zeros of the job's lifetime. */
 int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err);
-int cn_job_sampler(const struct cn_job *j, struct cn_sampler_state **ret, struct cn_err *err);
 /* A tensor is missing, or has another shape than the configuration says: the model is broken, which
  * is not the same as a model that is not there. */
 int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, struct cn_err *err);
 
 /* lane.c */
+int cn_lane_sampler(const struct cn_job *j, struct cn_sampler_state **ret, struct cn_err *err);
 int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err *err);
 void cn_lane_free(struct cn_lane *l);
 /* The network's answer after guidance moves the image on. */
@@ -159,9 +166,10 @@ unsigned cn_lane_controls(const struct cn_lane *l);
 /* One network call for n lanes of the group, then guidance and sampler of each. */
 int cn_batcher_step(struct cn_engine *e, struct cn_batcher *g, struct cn_lane *const *lane, int n,
                     struct cn_step_cost *ret, struct cn_err *err);
-/* Frees groups without jobs: all (keep 0), or but the most recently used. Those that use m go in
- * any case; NULL: none does. */
-void cn_batchers_drop(struct cn_engine *e, int keep, const struct cn_model *m);
+/* Of the batchers without jobs: all but the `keep` most recently used; or those whose models are
+ * not loaded. */
+void cn_batchers_drop_idle(struct cn_engine *e, int keep);
+void cn_batchers_drop_unloaded(struct cn_engine *e);
 /* Frees the buffers of all groups; the next step makes them again. */
 void cn_batchers_clear(struct cn_engine *e);
 size_t cn_batchers_bytes(const struct cn_engine *e);
@@ -170,9 +178,16 @@ size_t cn_batchers_bytes(const struct cn_engine *e);
 int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret,
                     struct cn_err *err);
 
-/* step_loop.c */
+/* batch_policy.c */
+int cn_power_of_two(int n); /* the largest one up to n */
+/* A step may hold images on which not the same ControlNets act. */
+bool cn_engine_mixes_controls(const struct cn_engine *e);
+
+/* decode_task.c: made and freed by the owner. */
 struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err);
 void cn_decode_task_free(struct cn_decode_task *f);
+/* On the decoding thread. */
+int cn_decode_task_run(struct cn_decode_task *f, struct cn_image *ret);
 
 /* helper_threads.c: the two threads. All but the comments' exceptions on the owner's thread. */
 int cn_helpers_start(struct cn_engine *e, struct cn_err *err);

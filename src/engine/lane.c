@@ -51,6 +51,21 @@ static void start(struct cn_lane *l)
         sample_posterior(l, j->masked_moments, l->masked_latent);
 }
 
+int cn_lane_sampler(const struct cn_job *j, struct cn_sampler_state **ret, struct cn_err *err)
+{
+    const struct cn_spec *s = j->spec;
+    struct cn_sampler_opts opts = {
+        .kind = s->sampler,
+        .schedule = s->schedule,
+        .spacing = s->spacing,
+        .steps = s->steps,
+        .denoise = s->init_image.len > 0 ? s->denoise : 1,
+        .eta = s->eta,
+    };
+
+    return cn_sampler_new(cn_checkpoint_schedule(j->base->checkpoint), &opts, j->latent, ret, err);
+}
+
 /* One block for all arrays. */
 static int allocate(struct cn_lane *l, struct cn_err *err)
 {
@@ -83,7 +98,7 @@ int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err
     cn_noise_init(&l->noise, j->spec->rng, l->seed);
     rc = allocate(l, err);
     if (rc == CN_OK)
-        rc = cn_job_sampler(j, &l->sampler, err);
+        rc = cn_lane_sampler(j, &l->sampler, err);
     if (rc < 0) {
         cn_lane_free(l);
         return rc;

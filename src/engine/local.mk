@@ -1,22 +1,21 @@
 noinst_LIBRARIES += libcnengine.a
 libcnengine_a_SOURCES = \
     %reldir%/engine.h %reldir%/engine_priv.h %reldir%/engine.c \
-    %reldir%/helper_threads.c \
+    %reldir%/batch_policy.c \
     %reldir%/batcher.c \
+    %reldir%/conditioning.c \
+    %reldir%/decode_task.c \
+    %reldir%/helper_threads.c \
     %reldir%/inputs.c \
     %reldir%/job_priv.h %reldir%/job.c \
     %reldir%/lane.c \
-    %reldir%/network.c \
-    %reldir%/plans.h %reldir%/plans.c \
-    %reldir%/conditioning.c \
+    %reldir%/memory.c \
     %reldir%/preview.c \
-    %reldir%/registry.c \
-    %reldir%/residency.c \
-    %reldir%/param_reader.h %reldir%/param_reader.c \
-    %reldir%/step_loop.c
+    %reldir%/step_loop.c \
+    %reldir%/warmup.c
 # Everything that a program with an engine links, in order: what is above the backends, the backends
 # (CNBACKEND_LIBS, or others in their place), libraries.
-CNENGINE_ABOVE = libcnengine.a libcnmodel.a libcncheckpoint.a libcntext.a libcndiffusion.a \
+CNENGINE_ABOVE = libcnengine.a libcnruntime.a libcnmodel.a libcncheckpoint.a libcntext.a libcndiffusion.a \
     libcnimage.a
 CNENGINE_BELOW = $(JANSSON_LIBS) $(ZLIB_LIBS) $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS) \
     $(OPENMP_CFLAGS)

@@ -6,7 +6,6 @@
  * colour of each cell is explained by its channels, least squares with a little ridge.
  */
 #include "base/base.h"
-#include "engine/plans.h"
 #include "engine/job_priv.h"
 #include "base/mem.h"
 #include "image/resize.h"
@@ -112,7 +111,7 @@ static int fit_round(struct cn_job *j, const struct cn_plan_entry *p, struct cn_
     paint_patches(z, channels, latent);
     for (size_t i = 0; i < n; i++)
         in[i] = latent[i] / (float)j->vae->scaling_factor + (float)j->vae->shift_factor;
-    rc = cn_plan_run_host(j->e, p, in, pixels, err);
+    rc = cn_plan_run_host(p, in, pixels, err);
     for (int y = 0; y < SIDE / PATCH && rc == CN_OK; y++)
         for (int x = 0; x < SIDE / PATCH; x++)
             add_patch(f, latent, pixels, factor, y, x);
@@ -134,7 +133,7 @@ static void make_map(struct cn_job *j)
     map->channels = j->channels;
     f->n = j->channels + 1;
     cn_noise_init(&z, CN_RNG_CPU, 0);
-    rc = cn_plan_for_decoder(j->e, j->base, SIDE, SIDE, 0, &p, NULL);
+    rc = cn_plan_for_decoder(j->base, SIDE, SIDE, 0, &p, NULL);
     for (int i = 0; i < ROUNDS && rc == CN_OK; i++)
         rc = fit_round(j, p, &z, f, NULL);
     if (rc == CN_OK) {

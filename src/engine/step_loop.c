@@ -17,7 +17,6 @@
  * all. What runs out of memory is tried once more, alone and after all caches were dropped.
  */
 #include "base/base.h"
-#include "engine/plans.h"
 #include "engine/job_priv.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -68,7 +67,7 @@ static void drop_job(struct cn_engine *e, struct cn_job *j)
     if (j->finishing > 0)
         return;
     remove_job(e, j);
-    cn_engine_unpin(e, j);
+    cn_engine_unpin_models(e, j);
     cn_job_free(j);
     e->work_pending = true; /* who waits for memory may have it now */
 }
@@ -83,9 +82,11 @@ static void end_job(struct cn_engine *e, struct cn_job *j)
     remove_lanes(e, j);
     j->state = CN_JOB_OVER;
     j->group = NULL;
-    cn_batchers_drop(e, IDLE_GROUPS, NULL);
+    cn_batchers_drop_idle(e, IDLE_GROUPS);
     for (int i = 0; i < CN_ENGINE_STAGE_COUNT && j->cb.stage != NULL; i++)
         j->cb.stage(j->cb.ctx, (enum cn_engine_stage)i, j->ms[i]);
+    if (j->outcome != NULL)
+        *j->outcome = (struct cn_job_outcome){true, j->rc, j->err};
     if (j->cb.end != NULL)
         j->cb.end(j->cb.ctx, j->rc, j->rc < 0 ? &j->err : &none);
     drop_job(e, j);
@@ -126,52 +127,6 @@ static void end_jobs(struct cn_engine *e)
 }
 
 /* ---- what the helpers have done ---- */
-
-struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
-{
-    struct cn_decode_task *f = cn_xcalloc(1, sizeof(*f));
-    struct cn_job *j = l->job;
-    const struct cn_vae_config *c = j->vae;
-    double start = cn_now_s();
-    int rc = cn_plan_for_decoder(j->e, j->base, j->h, j->w, CN_PLAN_SIDE, &f->plan, err);
-
-    cn_job_stage(j, CN_ENGINE_LOAD, &start);
-    *f = (struct cn_decode_task){.job = j,
-                                 .plan = f->plan,
-                                 .image = l->image,
-                                 .seed = l->seed,
-                                 .width = j->width,
-                                 .height = j->height};
-    if (rc == CN_ENOTFOUND || rc == CN_EFORMAT)
-        cn_job_blame_model(j, &j->base->vae, err);
-    if (rc < 0) {
-        free(f);
-        return NULL;
-    }
-    f->plan->pins++;
-    f->latent = cn_try_alloc(j->latent * sizeof(*f->latent));
-    f->pixels = cn_try_alloc((size_t)3 * (size_t)j->width * (size_t)j->height * sizeof(float));
-    if (f->latent == NULL || f->pixels == NULL)
-        rc = cn_fail(err, CN_ENOMEM, "no memory for the picture");
-    if (rc < 0 || cn_plan_input(j->e, f->plan, 0, &f->in, err) < 0 ||
-        cn_plan_output(j->e, f->plan, 0, &f->out, err) < 0) {
-        cn_decode_task_free(f);
-        return NULL;
-    }
-    for (size_t i = 0; i < j->latent; i++)
-        f->latent[i] = l->x[i] / (float)c->scaling_factor + (float)c->shift_factor;
-    return f;
-}
-
-void cn_decode_task_free(struct cn_decode_task *f)
-{
-    f->plan->pins--;
-    cn_buffer_free(f->in);
-    cn_buffer_free(f->out);
-    free(f->latent);
-    free(f->pixels);
-    free(f);
-}
 
 /* The device's failure is everybody's. */
 static int take_finished(struct cn_engine *e, struct cn_decode_task *f, struct cn_err *err)
@@ -218,7 +173,7 @@ static bool lacks_memory(int rc)
 static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
 {
     struct cn_err why = CN_ERR_INIT;
-    int rc = cn_engine_make_room(e, j, &why);
+    int rc = cn_engine_pin_models(e, j, &why);
 
     if (rc == CN_EBUSY)
         return rc;
@@ -226,7 +181,6 @@ static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
         fail_job(e, j, rc, &why);
         return CN_OK;
     }
-    cn_engine_pin(e, j);
     rc = cn_job_prepare(j, &why);
     if (lacks_memory(rc)) {
         struct cn_err again = CN_ERR_INIT;
@@ -386,15 +340,6 @@ static struct cn_lane *next_candidate(const struct cn_engine *e, const struct ca
     return best;
 }
 
-static int power_of_two(int n)
-{
-    int p = 1;
-
-    while (2 * p <= n)
-        p *= 2;
-    return p;
-}
-
 /* The batch: as many images as there are, rounded down to a power of two; no row is computed for
  * nothing. Those on which the same ControlNets act in this step come first, and others, for which
  * these would run with zero weights, only where that pays and doubles the batch. */
@@ -409,8 +354,8 @@ static void choose(const struct cn_engine *e, struct candidates *line)
             all++;
             alike += cn_lane_controls(l) == cn_lane_controls(leader);
         }
-    n = power_of_two(CN_MIN(e->opts.mix_controls ? all : alike,
-                            cn_engine_batch(e, leader->job->width, leader->job->height)));
+    n = cn_power_of_two(CN_MIN(cn_engine_mixes_controls(e) ? all : alike,
+                               cn_engine_batch(e, leader->job->width, leader->job->height)));
     line->lane[line->n++] = leader;
     while (line->n < n) {
         l = next_candidate(e, line, g, line->n < alike ? leader : NULL);
@@ -539,19 +484,27 @@ static int step(struct cn_engine *e, struct cn_err *err)
 
 /* ---- the owner's functions ---- */
 
-int cn_engine_begin(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
-                    struct cn_err *err)
+/* outcome: NULL, or where the end is told as well. */
+static int begin_job(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
+                     struct cn_job_outcome *outcome, struct cn_err *err)
 {
     struct cn_job **at = &e->jobs, *j;
     int rc = cn_helpers_start(e, err);
 
     if (rc < 0 || (rc = cn_job_new(e, spec, cb, &j, err)) < 0)
         return rc;
+    j->outcome = outcome;
     while (*at != NULL)
         at = &(*at)->next;
     *at = j;
     cn_helpers_read(e, j);
     return CN_OK;
+}
+
+int cn_engine_begin(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
+                    struct cn_err *err)
+{
+    return begin_job(e, spec, cb, NULL, err);
 }
 
 bool cn_engine_busy(const struct cn_engine *e)
@@ -585,7 +538,6 @@ static int turn(struct cn_engine *e, struct cn_err *err)
         return rc;
     end_jobs(e);
     cn_engine_trim(e); /* steps and decoders load what they need when they run first */
-    cn_engine_tell_models(e);
     return CN_OK;
 }
 
@@ -611,95 +563,23 @@ void cn_engine_drop_jobs(struct cn_engine *e)
 
 /* ---- one job from beginning to end ---- */
 
-struct alone {
-    struct cn_engine_cb cb;
-    bool over;
-    int rc;
-    struct cn_err err;
-};
-
-static bool alone_cancelled(void *ctx)
-{
-    const struct alone *a = ctx;
-
-    return a->cb.cancelled != NULL && a->cb.cancelled(a->cb.ctx);
-}
-
-static void alone_progress(void *ctx, int image, int step_of, int steps)
-{
-    const struct alone *a = ctx;
-
-    if (a->cb.progress != NULL)
-        a->cb.progress(a->cb.ctx, image, step_of, steps);
-}
-
-static void alone_preview(void *ctx, const struct cn_engine_image *m, int step_of)
-{
-    const struct alone *a = ctx;
-
-    if (a->cb.preview != NULL)
-        a->cb.preview(a->cb.ctx, m, step_of);
-}
-
-static int alone_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
-{
-    const struct alone *a = ctx;
-
-    return a->cb.image(a->cb.ctx, m, err);
-}
-
-static void alone_stage(void *ctx, enum cn_engine_stage stage, double ms)
-{
-    const struct alone *a = ctx;
-
-    if (a->cb.stage != NULL)
-        a->cb.stage(a->cb.ctx, stage, ms);
-}
-
-static void alone_step(void *ctx, double control_ms, double unet_ms)
-{
-    const struct alone *a = ctx;
-
-    if (a->cb.step != NULL)
-        a->cb.step(a->cb.ctx, control_ms, unet_ms);
-}
-
-static void alone_end(void *ctx, int rc, const struct cn_err *err)
-{
-    struct alone *a = ctx;
-
-    a->over = true;
-    a->rc = rc;
-    a->err = *err;
-    if (a->cb.end != NULL)
-        a->cb.end(a->cb.ctx, rc, err);
-}
-
 int cn_engine_run(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
                   struct cn_err *err)
 {
-    struct alone a = {.cb = *cb, .err = CN_ERR_INIT};
-    struct cn_engine_cb own = {.ctx = &a,
-                               .cancelled = alone_cancelled,
-                               .progress = alone_progress,
-                               .preview = cb->preview ? alone_preview : NULL,
-                               .image = alone_image,
-                               .stage = alone_stage,
-                               .step = alone_step,
-                               .end = alone_end};
-    int rc = cn_engine_begin(e, spec, &own, err);
+    struct cn_job_outcome outcome = {.err = CN_ERR_INIT};
+    int rc = begin_job(e, spec, cb, &outcome, err);
 
     if (rc < 0)
         return rc;
-    while (rc == CN_OK && !a.over) {
+    while (rc == CN_OK && !outcome.over) {
         cn_engine_wait(e);
         rc = cn_engine_step(e, err);
     }
-    if (rc < 0) { /* the helpers must not call what is on this stack */
+    if (rc < 0) { /* no thread may call what is on this stack */
         cn_engine_drop_jobs(e);
         return rc;
     }
-    if (a.rc < 0 && err != NULL)
-        *err = a.err;
-    return a.rc;
+    if (outcome.rc < 0 && err != NULL)
+        *err = outcome.err;
+    return outcome.rc;
 }

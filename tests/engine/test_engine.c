@@ -513,7 +513,7 @@ static void damaged_models_are_named(void **state)
 static void cut_off_file_is_refused_when_opened(void **state)
 {
     struct cn_engine *e = open_engine("auto");
-    struct cn_engine_model m = {0};
+    struct cn_model_facts m = {0};
     struct cn_err err = CN_ERR_INIT;
     struct damage d;
     struct cn_spec s;

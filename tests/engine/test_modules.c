@@ -9,7 +9,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "engine/param_reader.h"
+#include "runtime/param_reader.h"
 #include "model/text.h"
 #include "model/unet.h"
 #include "model/vae.h"

@@ -40,7 +40,7 @@ static void buffers_are_used_again(void **state)
 static bool is_loaded(const struct cn_engine *e, const char *name, size_t *ret_bytes)
 {
     for (int i = 0; i < cn_engine_count(e); i++) {
-        struct cn_engine_model m;
+        struct cn_model_facts m;
 
         cn_engine_at(e, i, &m);
         if (strcmp(m.name, name) != 0)

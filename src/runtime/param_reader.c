@@ -1,6 +1,6 @@
 /* Checkpoint tensors as backend parameters. */
 #include "base/base.h"
-#include "engine/param_reader.h"
+#include "runtime/param_reader.h"
 #include "base/mem.h"
 
 #include <stdlib.h>

@@ -1,32 +1,33 @@
 /* Weights and plans of one network. */
 #include "base/base.h"
-#include "engine/engine_priv.h"
+#include "runtime/network.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-int cn_network_open(struct cn_engine *e, struct cn_network *n,
+int cn_network_open(struct cn_network *n, struct cn_backend *backend,
                     const struct cn_checkpoint *checkpoint, enum cn_component component,
                     const struct cn_checkpoint *base, struct cn_err *err)
 {
     if (n->weights != NULL)
         return CN_OK;
-    cn_param_reader_init(&n->source, checkpoint, component, base);
-    return cn_weights_new(e->backend, &n->source.param, &n->weights, err);
+    n->backend = backend;
+    cn_param_reader_init(&n->params, checkpoint, component, base);
+    return cn_weights_new(backend, &n->params.param, &n->weights, err);
 }
 
 static void slot_clear(struct cn_plan_slot *s)
 {
-    cn_plan_free(s->compiled.plan);
-    cn_graph_free(s->compiled.g);
+    cn_plan_free(s->entry.plan);
+    cn_graph_free(s->entry.g);
     memset(s, 0, sizeof(*s));
 }
 
 void cn_network_evict_plans(struct cn_network *n)
 {
     for (int i = 0; i < CN_MAX_PLANS; i++)
-        if (n->slot[i].compiled.plan != NULL && n->slot[i].compiled.pins == 0)
+        if (n->slot[i].entry.plan != NULL && n->slot[i].entry.pins == 0)
             slot_clear(&n->slot[i]);
 }
 
@@ -51,9 +52,9 @@ static struct cn_plan_slot *free_slot(struct cn_network *n)
     for (int i = 0; i < CN_MAX_PLANS; i++) {
         struct cn_plan_slot *s = &n->slot[i];
 
-        if (s->compiled.plan == NULL)
+        if (s->entry.plan == NULL)
             return s;
-        if (s->compiled.pins == 0 && (oldest == NULL || s->used < oldest->used))
+        if (s->entry.pins == 0 && (oldest == NULL || s->used < oldest->used))
             oldest = s;
     }
     if (oldest != NULL)
@@ -64,7 +65,7 @@ static struct cn_plan_slot *free_slot(struct cn_network *n)
 static struct cn_plan_slot *find_slot(struct cn_network *n, const char *key)
 {
     for (int i = 0; i < CN_MAX_PLANS; i++)
-        if (n->slot[i].compiled.plan != NULL && strcmp(n->slot[i].key, key) == 0)
+        if (n->slot[i].entry.plan != NULL && strcmp(n->slot[i].key, key) == 0)
             return &n->slot[i];
     return NULL;
 }
@@ -77,11 +78,11 @@ void cn_network_fix_layouts(struct cn_network *n, cn_build_fn build, const void 
     cn_graph_free(g);
 }
 
-static int add_plan(struct cn_engine *e, struct cn_network *n, int flags, struct cn_graph *g,
-                    struct cn_plan_slot **ret, struct cn_err *err)
+static int add_plan(struct cn_network *n, int flags, struct cn_graph *g, struct cn_plan_slot **ret,
+                    struct cn_err *err)
 {
     struct cn_plan *plan;
-    int rc = cn_plan_compile(e->backend, g, n->weights, flags, &plan, err);
+    int rc = cn_plan_compile(n->backend, g, n->weights, flags, &plan, err);
 
     if (rc < 0)
         return rc;
@@ -91,19 +92,18 @@ static int add_plan(struct cn_engine *e, struct cn_network *n, int flags, struct
         return cn_fail(err, CN_EDEVMEM, "pictures of more than %d sizes are being finished",
                        CN_MAX_PLANS);
     }
-    (*ret)->compiled = (struct cn_plan_entry){.g = g, .plan = plan};
+    (*ret)->entry = (struct cn_plan_entry){.g = g, .plan = plan, .backend = n->backend};
     return CN_OK;
 }
 
-int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, int flags,
-                    cn_build_fn build, const void *arg, struct cn_plan_entry **ret,
-                    struct cn_err *err)
+int cn_network_plan(struct cn_network *n, const char *key, int flags, cn_build_fn build,
+                    const void *arg, struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct cn_plan_slot *s = find_slot(n, key);
 
     if (s == NULL) {
         struct cn_graph *g = build(arg);
-        int rc = add_plan(e, n, flags, g, &s, err);
+        int rc = add_plan(n, flags, g, &s, err);
 
         if (rc < 0) {
             cn_graph_free(g);
@@ -111,7 +111,7 @@ int cn_network_plan(struct cn_engine *e, struct cn_network *n, const char *key, 
         }
         snprintf(s->key, sizeof(s->key), "%s", key);
     }
-    s->used = ++e->clock;
-    *ret = &s->compiled;
+    s->used = ++n->clock;
+    *ret = &s->entry;
     return CN_OK;
 }

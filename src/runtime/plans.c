@@ -1,7 +1,6 @@
 /* The plans of a model's networks: their keys, and the graphs behind them. */
 #include "base/base.h"
-#include "engine/plans.h"
-#include "engine/job_priv.h"
+#include "runtime/plans.h"
 #include "model/text.h"
 #include "model/vae.h"
 
@@ -89,83 +88,82 @@ static struct cn_graph *build_encoder(const void *arg)
 
 /* ---- plans ---- */
 
-int cn_plan_for_text(struct cn_engine *e, struct cn_model *base, int n, int tokens, int skip,
-                     struct cn_plan_entry **ret, struct cn_err *err)
+int cn_plan_for_text(struct cn_model *base, int n, int tokens, int skip, struct cn_plan_entry **ret,
+                     struct cn_err *err)
 {
     struct text_arg a = {cn_checkpoint_text(base->checkpoint), n, tokens, skip};
     char key[64];
 
     snprintf(key, sizeof(key), "text n%d s%d skip%d", n, tokens, skip);
-    return cn_network_plan(e, &base->text, key, 0, build_text, &a, ret, err);
+    return cn_network_plan(&base->text, key, 0, build_text, &a, ret, err);
 }
 
-int cn_plan_for_context(struct cn_engine *e, const struct cn_net_inputs *b, int n, int tokens,
-                        struct cn_plan_entry **ret, struct cn_err *err)
+int cn_plan_for_context(const struct cn_denoiser *d, int n, int tokens, struct cn_plan_entry **ret,
+                        struct cn_err *err)
 {
-    struct unet_arg a = {b->config, b->kind, {.n = n, .s = tokens}};
+    struct unet_arg a = {d->config, d->kind, {.n = n, .s = tokens}};
     char key[64];
 
     snprintf(key, sizeof(key), "context n%d s%d", n, tokens);
-    return cn_network_plan(e, b->net, key, 0, build_context, &a, ret, err);
+    return cn_network_plan(d->net, key, 0, build_context, &a, ret, err);
 }
 
-int cn_plan_for_time(struct cn_engine *e, const struct cn_net_inputs *b, struct cn_plan_entry **ret,
-                     struct cn_err *err)
+int cn_plan_for_time(const struct cn_denoiser *d, struct cn_plan_entry **ret, struct cn_err *err)
 {
-    struct unet_arg a = {b->config, b->kind, {0}};
+    struct unet_arg a = {d->config, d->kind, {0}};
 
-    return cn_network_plan(e, b->net, "time", 0, build_time, &a, ret, err);
+    return cn_network_plan(d->net, "time", 0, build_time, &a, ret, err);
 }
 
-int cn_plan_for_hint(struct cn_engine *e, struct cn_network *net, const struct cn_control_config *c,
-                     int height, int width, struct cn_plan_entry **ret, struct cn_err *err)
+int cn_plan_for_hint(struct cn_network *net, const struct cn_control_config *c, int height,
+                     int width, struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct control_arg a = {c, {.n = 1}, height, width};
     char key[64];
 
     snprintf(key, sizeof(key), "hint %dx%d", width, height);
-    return cn_network_plan(e, net, key, 0, build_hint, &a, ret, err);
+    return cn_network_plan(net, key, 0, build_hint, &a, ret, err);
 }
 
-int cn_plan_for_control(struct cn_engine *e, struct cn_network *net,
-                        const struct cn_control_config *c, const struct cn_step_size *z,
-                        struct cn_plan_entry **ret, struct cn_err *err)
+int cn_plan_for_control(struct cn_network *net, const struct cn_control_config *c,
+                        const struct cn_step_size *z, struct cn_plan_entry **ret,
+                        struct cn_err *err)
 {
     struct control_arg a = {c, *z, 0, 0};
     char key[64];
 
     snprintf(key, sizeof(key), "step n%d %dx%d s%d", z->n, z->w, z->h, z->s);
-    return cn_network_plan(e, net, key, 0, build_control, &a, ret, err);
+    return cn_network_plan(net, key, 0, build_control, &a, ret, err);
 }
 
-int cn_plan_for_unet(struct cn_engine *e, struct cn_model *base, const struct cn_step_size *z,
+int cn_plan_for_unet(struct cn_model *base, const struct cn_step_size *z,
                      struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct unet_arg a = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET, *z};
     char key[64];
 
     snprintf(key, sizeof(key), "step n%d %dx%d s%d c%d", z->n, z->w, z->h, z->s, z->controls);
-    return cn_network_plan(e, &base->unet, key, 0, build_unet, &a, ret, err);
+    return cn_network_plan(&base->unet, key, 0, build_unet, &a, ret, err);
 }
 
-int cn_plan_for_decoder(struct cn_engine *e, struct cn_model *base, int h, int w, int flags,
-                        struct cn_plan_entry **ret, struct cn_err *err)
+int cn_plan_for_decoder(struct cn_model *base, int h, int w, int flags, struct cn_plan_entry **ret,
+                        struct cn_err *err)
 {
     struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), h, w};
     char key[64];
 
     snprintf(key, sizeof(key), "decode %dx%d%s", w, h, flags & CN_PLAN_SIDE ? " beside" : "");
-    return cn_network_plan(e, &base->vae, key, flags, build_decoder, &a, ret, err);
+    return cn_network_plan(&base->vae, key, flags, build_decoder, &a, ret, err);
 }
 
-int cn_plan_for_encoder(struct cn_engine *e, struct cn_model *base, int height, int width,
-                        struct cn_plan_entry **ret, struct cn_err *err)
+int cn_plan_for_encoder(struct cn_model *base, int height, int width, struct cn_plan_entry **ret,
+                        struct cn_err *err)
 {
     struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), height, width};
     char key[64];
 
     snprintf(key, sizeof(key), "encode %dx%d", width, height);
-    return cn_network_plan(e, &base->vae, key, 0, build_encoder, &a, ret, err);
+    return cn_network_plan(&base->vae, key, 0, build_encoder, &a, ret, err);
 }
 
 /* ---- the model at its own size ---- */
@@ -216,38 +214,35 @@ void cn_plans_fix_control_layouts(struct cn_network *net, const struct cn_contro
 
 /* ---- running them ---- */
 
-int cn_plan_input(struct cn_engine *e, const struct cn_plan_entry *p, int i, struct cn_buffer **ret,
-                  struct cn_err *err)
+int cn_plan_input(const struct cn_plan_entry *p, int i, struct cn_buffer **ret, struct cn_err *err)
 {
     const struct cn_io *io = &p->g->input[i];
 
-    return cn_buffer_new(e->backend, &p->g->value[io->val], io->flags, ret, err);
+    return cn_buffer_new(p->backend, &p->g->value[io->val], io->flags, ret, err);
 }
 
-int cn_plan_output(struct cn_engine *e, const struct cn_plan_entry *p, int i,
-                   struct cn_buffer **ret, struct cn_err *err)
+int cn_plan_output(const struct cn_plan_entry *p, int i, struct cn_buffer **ret, struct cn_err *err)
 {
     const struct cn_io *io = &p->g->output[i];
 
-    return cn_buffer_new(e->backend, &p->g->value[io->val], io->flags, ret, err);
+    return cn_buffer_new(p->backend, &p->g->value[io->val], io->flags, ret, err);
 }
 
-int cn_plan_run_host(struct cn_engine *e, const struct cn_plan_entry *p, const void *in, float *out,
-                     struct cn_err *err)
+int cn_plan_run_host(const struct cn_plan_entry *p, const void *in, float *out, struct cn_err *err)
 {
     struct cn_buffer *from, *to = NULL;
-    int rc = cn_plan_input(e, p, 0, &from, err);
+    int rc = cn_plan_input(p, 0, &from, err);
 
     if (rc < 0)
         return rc;
-    rc = cn_plan_output(e, p, 0, &to, err);
+    rc = cn_plan_output(p, 0, &to, err);
     if (rc == CN_OK) {
         cn_buffer_write(from, in);
         rc = cn_plan_run(p->plan, &from, &to, err);
     }
     if (rc == CN_OK) {
         cn_buffer_read(to, out);
-        rc = cn_backend_check(e->backend, err);
+        rc = cn_backend_check(p->backend, err);
     }
     cn_buffer_free(from);
     cn_buffer_free(to);

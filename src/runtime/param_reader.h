@@ -7,8 +7,8 @@
  *     cn_param_reader_init(&s, checkpoint, CN_COMP_UNET, NULL);
  *     cn_weights_new(backend, &s.param, &weights, err);       -- s must outlive the weights
  */
-#ifndef CN_ENGINE_PARAM_READER_H
-#define CN_ENGINE_PARAM_READER_H
+#ifndef CN_RUNTIME_PARAM_READER_H
+#define CN_RUNTIME_PARAM_READER_H
 
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"

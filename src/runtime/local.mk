@@ -1,0 +1,9 @@
+noinst_LIBRARIES += libcnruntime.a
+libcnruntime_a_SOURCES = \
+    %reldir%/model.h %reldir%/model.c \
+    %reldir%/network.h %reldir%/network.c \
+    %reldir%/param_reader.h %reldir%/param_reader.c \
+    %reldir%/plans.h %reldir%/plans.c \
+    %reldir%/registry.c \
+    %reldir%/residency.c \
+    %reldir%/runtime.h

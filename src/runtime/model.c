@@ -1,0 +1,184 @@
+/* One model: opened, loaded, given up. */
+#include "base/base.h"
+#include "runtime/model.h"
+#include "base/mem.h"
+#include "checkpoint/inspect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A file with an autoencoder only can be opened, but it is no model that draws. */
+static int check_complete(const struct cn_model *m, struct cn_err *err)
+{
+    static const enum cn_component needed[] = {CN_COMP_TEXT, CN_COMP_UNET, CN_COMP_VAE};
+
+    for (size_t i = 0; i < CN_LEN(needed); i++)
+        if (!cn_checkpoint_has(m->checkpoint, needed[i]))
+            return cn_fail(err, CN_EFORMAT, "\"%s\" has no %s", m->path,
+                           cn_component_name(needed[i]));
+    return CN_OK;
+}
+
+int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_err *err)
+{
+    struct cn_model *m = cn_xcalloc(1, sizeof(*m));
+    struct cn_err why = CN_ERR_INIT;
+    int rc;
+
+    m->name = name;
+    m->path = cn_xstrdup(path);
+    rc = cn_checkpoint_open(path, &m->checkpoint, &why);
+    if (rc == CN_OK) {
+        m->control = cn_checkpoint_has(m->checkpoint, CN_COMP_CONTROL) &&
+                     !cn_checkpoint_has(m->checkpoint, CN_COMP_UNET);
+        if (!m->control)
+            rc = check_complete(m, &why);
+    }
+    if (rc < 0) {
+        m->broken = cn_xstrdup(why.msg);
+        if (err != NULL)
+            *err = why;
+    }
+    *ret = m;
+    return rc;
+}
+
+static int open_tokenizer(struct cn_model *m, struct cn_err *err)
+{
+    const char *dir = cn_checkpoint_tokenizer(m->checkpoint);
+    const struct cn_text_config *c = cn_checkpoint_text(m->checkpoint);
+    int rc;
+
+    if (dir == NULL && cn_checkpoint_kind(m->checkpoint) == CN_CKPT_PIPELINE)
+        return cn_fail(err, CN_ENOTFOUND,
+                       "the tokenizer is missing: no \"%s/tokenizer/vocab.json\"", m->path);
+    rc =
+        dir ? cn_tokenizer_open(dir, &m->tokenizer, err) : cn_tokenizer_builtin(&m->tokenizer, err);
+    if (rc < 0)
+        return rc;
+    if (dir == NULL)
+        cn_tokenizer_set_pad(m->tokenizer, c->pad_token);
+    if (cn_tokenizer_size(m->tokenizer) > c->vocab_size)
+        return cn_fail(err, CN_EFORMAT,
+                       "the tokenizer has %d tokens, the text encoder of \"%s\" knows %d",
+                       cn_tokenizer_size(m->tokenizer), m->path, c->vocab_size);
+    return CN_OK;
+}
+
+int cn_model_open(struct cn_model *m, struct cn_backend *backend, struct cn_err *err)
+{
+    int rc;
+
+    if (m->tokenizer == NULL && (rc = open_tokenizer(m, err)) < 0) {
+        cn_tokenizer_close(m->tokenizer);
+        m->tokenizer = NULL;
+        return rc;
+    }
+    if ((rc = cn_network_open(&m->text, backend, m->checkpoint, CN_COMP_TEXT, NULL, err)) < 0 ||
+        (rc = cn_network_open(&m->unet, backend, m->checkpoint, CN_COMP_UNET, NULL, err)) < 0)
+        return rc;
+    return cn_network_open(&m->vae, backend, m->checkpoint, CN_COMP_VAE, NULL, err);
+}
+
+/* That of the base, else one that is not loaded, else a new one. */
+static struct cn_control_net *find_net(struct cn_model *m, const struct cn_model *base)
+{
+    struct cn_control_net *idle = NULL;
+
+    for (size_t i = 0; i < m->n_nets; i++) {
+        if (m->nets[i]->base == base)
+            return m->nets[i];
+        if (m->nets[i]->net.weights == NULL)
+            idle = m->nets[i];
+    }
+    if (idle == NULL) {
+        m->nets = cn_grow(m->nets, m->n_nets, &m->nets_cap, sizeof(*m->nets));
+        idle = m->nets[m->n_nets++] = cn_xcalloc(1, sizeof(*idle));
+    }
+    idle->base = base;
+    return idle;
+}
+
+int cn_model_control(struct cn_model *m, struct cn_backend *backend, const struct cn_model *base,
+                     struct cn_network **ret, struct cn_err *err)
+{
+    const struct cn_model *key = cn_checkpoint_is_difference(m->checkpoint) ? base : NULL;
+    struct cn_control_net *n = find_net(m, key);
+    int rc = cn_network_open(&n->net, backend, m->checkpoint, CN_COMP_CONTROL,
+                             key ? key->checkpoint : NULL, err);
+
+    if (rc == CN_OK)
+        *ret = &n->net;
+    return rc;
+}
+
+void cn_model_close(struct cn_model *m)
+{
+    for (size_t i = 0; i < m->n_nets; i++)
+        cn_network_close(&m->nets[i]->net);
+    cn_network_close(&m->text);
+    cn_network_close(&m->unet);
+    cn_network_close(&m->vae);
+    cn_tokenizer_close(m->tokenizer);
+    m->tokenizer = NULL;
+    m->rgb = (struct cn_rgb_map){.made = false};
+}
+
+void cn_model_close_for_base(struct cn_model *m, const struct cn_model *base)
+{
+    for (size_t i = 0; i < m->n_nets; i++)
+        if (m->nets[i]->base == base)
+            cn_network_close(&m->nets[i]->net);
+}
+
+void cn_model_free(struct cn_model *m)
+{
+    cn_model_close(m);
+    for (size_t i = 0; i < m->n_nets; i++)
+        free(m->nets[i]);
+    free(m->nets);
+    cn_checkpoint_close(m->checkpoint);
+    free(m->name);
+    free(m->path);
+    free(m->broken);
+    free(m);
+}
+
+/* ---- all networks ---- */
+
+const struct cn_network *cn_model_network(const struct cn_model *m, size_t i)
+{
+    const struct cn_network *own[] = {&m->text, &m->unet, &m->vae};
+
+    if (i < CN_LEN(own))
+        return own[i];
+    i -= CN_LEN(own);
+    return i < m->n_nets ? &m->nets[i]->net : NULL;
+}
+
+bool cn_model_loaded(const struct cn_model *m)
+{
+    for (size_t i = 0; i < m->n_nets; i++)
+        if (m->nets[i]->net.weights != NULL)
+            return true;
+    return m->unet.weights != NULL;
+}
+
+size_t cn_model_bytes(const struct cn_model *m)
+{
+    const struct cn_network *n;
+    size_t sum = 0;
+
+    for (size_t i = 0; (n = cn_model_network(m, i)) != NULL; i++)
+        sum += cn_network_bytes(n);
+    return sum;
+}
+
+void cn_model_evict_plans(struct cn_model *m)
+{
+    cn_network_evict_plans(&m->text);
+    cn_network_evict_plans(&m->unet);
+    cn_network_evict_plans(&m->vae);
+    for (size_t i = 0; i < m->n_nets; i++)
+        cn_network_evict_plans(&m->nets[i]->net);
+}

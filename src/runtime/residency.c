@@ -1,0 +1,164 @@
+/* Which models are resident: pins, giving up, and the memory budget.
+ *
+ * DESIGN. A model is loaded by the first who needs it and stays until room is needed or somebody
+ * asks for its end. Users pin the models that they work with; only what nobody pins can go, the
+ * least recently used first. What a model will need is what it needed the last time, or else its
+ * parameters in the backend's precision; when a new one turns out to be larger, others go
+ * afterwards. Plans and working memory are not counted: they belong to the work at hand.
+ */
+#include "base/base.h"
+#include "runtime/runtime.h"
+
+#include <string.h>
+
+size_t cn_runtime_bytes(const struct cn_runtime *rt)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < rt->n_models; i++)
+        sum += cn_model_bytes(rt->model[i]);
+    return sum;
+}
+
+void cn_runtime_tell_models(struct cn_runtime *rt)
+{
+    for (int i = 0; i < rt->n_models; i++) {
+        struct cn_model *m = rt->model[i];
+        size_t bytes = cn_model_bytes(m);
+
+        if (bytes == m->reported_bytes)
+            continue;
+        m->reported_bytes = bytes;
+        if (rt->model_hook != NULL)
+            rt->model_hook(rt->hook_ctx, m->name, bytes > 0, bytes);
+    }
+}
+
+/* ---- unloading ---- */
+
+/* Networks of difference ControlNets that were made with this base read its file, so they go too;
+ * who uses them has pinned the base. */
+static void unload_model(struct cn_runtime *rt, struct cn_model *m)
+{
+    CN_ASSERT(m->users == 0);
+    m->peak_bytes = CN_MAX(cn_model_bytes(m), m->peak_bytes);
+    for (int i = 0; i < rt->n_models; i++)
+        cn_model_close_for_base(rt->model[i], m);
+    cn_model_close(m);
+}
+
+static bool is_among(const struct cn_model *m, struct cn_model *const *list, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (list[i] == m)
+            return true;
+    return false;
+}
+
+/* The least recently used model that nobody pins and that is not among the n needed ones; NULL:
+ * there is none. */
+static struct cn_model *find_victim(const struct cn_runtime *rt, struct cn_model *const *needed,
+                                    int n)
+{
+    struct cn_model *oldest = NULL;
+
+    for (int i = 0; i < rt->n_models; i++) {
+        struct cn_model *m = rt->model[i];
+
+        if (m->users == 0 && !is_among(m, needed, n) && cn_model_bytes(m) > 0 &&
+            (oldest == NULL || m->used < oldest->used))
+            oldest = m;
+    }
+    return oldest;
+}
+
+int cn_runtime_unload(struct cn_runtime *rt, const char *name, struct cn_err *err)
+{
+    struct cn_model *m = cn_runtime_find(rt, name);
+
+    if (m == NULL)
+        return cn_fail(err, CN_ENOTFOUND, "there is no model \"%s\"", name);
+    if (m->users > 0)
+        return cn_fail(err, CN_EBUSY, "model \"%s\" is in use by %d jobs", name, m->users);
+    unload_model(rt, m);
+    cn_runtime_tell_models(rt);
+    return CN_OK;
+}
+
+void cn_runtime_drop_caches(struct cn_runtime *rt)
+{
+    struct cn_model *m;
+
+    while ((m = find_victim(rt, NULL, 0)) != NULL)
+        unload_model(rt, m);
+    for (int i = 0; i < rt->n_models; i++)
+        cn_model_evict_plans(rt->model[i]);
+    cn_runtime_tell_models(rt);
+}
+
+/* ---- the budget ---- */
+
+static size_t bytes_to_come(const struct cn_runtime *rt, const struct cn_model *m)
+{
+    size_t parameter = strcmp(cn_backend_name(rt->backend), "cuda") == 0 ? 2 : sizeof(float);
+    size_t have = cn_model_bytes(m), want = m->peak_bytes;
+
+    if (want == 0) {
+        struct cn_model_facts info;
+
+        cn_model_describe(m, &info);
+        want = (size_t)info.parameters * parameter;
+    }
+    return want > have ? want - have : 0;
+}
+
+int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, int n,
+                         struct cn_err *err)
+{
+    size_t all = 0, more = 0;
+
+    if (rt->memory == 0)
+        return CN_OK;
+    for (int i = 0; i < n; i++) {
+        if (is_among(model[i], model, i))
+            continue;
+        more += bytes_to_come(rt, model[i]);
+        all += bytes_to_come(rt, model[i]) + cn_model_bytes(model[i]);
+    }
+    if (all > rt->memory)
+        return cn_fail_at(err, CN_EDEVMEM, "/model",
+                          "the models of this job need about %zu MB of memory, and %zu MB are "
+                          "allowed",
+                          all >> 20, rt->memory >> 20);
+    while (cn_runtime_bytes(rt) + more > rt->memory) {
+        struct cn_model *m = find_victim(rt, model, n);
+
+        if (m == NULL)
+            return cn_fail(err, CN_EBUSY, "other jobs use the memory");
+        unload_model(rt, m);
+    }
+    cn_runtime_tell_models(rt);
+    return CN_OK;
+}
+
+void cn_runtime_trim(struct cn_runtime *rt)
+{
+    struct cn_model *m;
+
+    while (rt->memory > 0 && cn_runtime_bytes(rt) > rt->memory &&
+           (m = find_victim(rt, NULL, 0)) != NULL)
+        unload_model(rt, m);
+}
+
+void cn_runtime_pin(struct cn_runtime *rt, struct cn_model *m)
+{
+    m->users++;
+    m->used = ++rt->clock;
+}
+
+void cn_runtime_unpin(struct cn_runtime *rt, struct cn_model *m)
+{
+    CN_ASSERT(m->users > 0);
+    m->users--;
+    m->used = ++rt->clock;
+}
