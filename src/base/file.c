@@ -1,4 +1,4 @@
-/* Files. */
+/* Reading files without trusting them to stay as they are, and writing them so that others may. */
 #include "base/base.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -108,28 +107,80 @@ bool cn_dir_exists(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-int cn_map_open(struct cn_map *m, const char *path, struct cn_err *err)
+static void identify(const struct stat *st, struct cn_file_id *ret)
+{
+    *ret = (struct cn_file_id){.dev = (uint64_t)st->st_dev,
+                               .ino = (uint64_t)st->st_ino,
+                               .size = (int64_t)st->st_size,
+                               .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 +
+                                           (int64_t)st->st_mtim.tv_nsec};
+}
+
+static bool same_id(const struct cn_file_id *a, const struct cn_file_id *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns;
+}
+
+int cn_file_identify(const char *path, struct cn_file_id *ret, struct cn_err *err)
 {
     struct stat st;
     int fd = open_regular(path, &st, err);
-    void *p = NULL;
 
     if (fd < 0)
         return fd;
-    if (st.st_size > 0)
-        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
-    if (p == MAP_FAILED)
-        return cn_fail(err, CN_EIO, "cannot map \"%s\": %s", path, strerror(errno));
-    m->data = p;
-    m->len = (size_t)st.st_size;
+    identify(&st, ret);
     return CN_OK;
 }
 
-void cn_map_close(struct cn_map *m)
+static int check_id(int fd, const char *path, const struct cn_file_id *id, struct cn_err *err)
 {
-    if (m->data != NULL)
-        munmap((void *)(uintptr_t)m->data, m->len);
-    m->data = NULL;
-    m->len = 0;
+    struct cn_file_id now;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return cn_fail(err, CN_EIO, "cannot read \"%s\": %s", path, strerror(errno));
+    identify(&st, &now);
+    if (same_id(&now, id))
+        return CN_OK;
+    return cn_fail(err, CN_EIO, "\"%s\" was %s after it had been opened", path,
+                   now.dev != id->dev || now.ino != id->ino ? "replaced"
+                   : now.size < id->size                    ? "made shorter"
+                                                            : "changed");
+}
+
+static int pread_all(int fd, const char *path, uint64_t offset, unsigned char *p, size_t len,
+                     struct cn_err *err)
+{
+    while (len > 0) {
+        ssize_t n = pread(fd, p, len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return cn_fail(err, CN_EIO, "cannot read \"%s\": %s", path, strerror(errno));
+        if (n == 0)
+            return cn_fail(err, CN_EIO, "\"%s\" was made shorter after it had been opened", path);
+        p += n;
+        len -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return CN_OK;
+}
+
+int cn_file_read_part(const char *path, const struct cn_file_id *id, uint64_t offset, void *ret,
+                      size_t len, struct cn_err *err)
+{
+    struct stat st;
+    int fd = open_regular(path, &st, err), rc;
+
+    if (fd < 0)
+        return fd;
+    rc = check_id(fd, path, id, err);
+    if (rc == CN_OK)
+        rc = pread_all(fd, path, offset, ret, len, err);
+    if (rc == CN_OK) /* a writer may have come while we read */
+        rc = check_id(fd, path, id, err);
+    close(fd);
+    return rc;
 }

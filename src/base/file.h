@@ -1,4 +1,5 @@
-/* Files: whole reads with a cap, and read-only maps. Any thread. */
+/* Files: whole reads with a cap, and parts of large files that must not change between two reads.
+ * Nothing is mapped: whoever truncates a mapped file kills its reader with SIGBUS. Any thread. */
 #ifndef CN_BASE_FILE_H
 #define CN_BASE_FILE_H
 
@@ -14,13 +15,20 @@ int cn_file_write(const char *path, const void *data, size_t len, struct cn_err 
 bool cn_file_exists(const char *path);
 bool cn_dir_exists(const char *path);
 
-/* A regular file mapped read-only and private; data is NULL when the file is empty. */
-struct cn_map {
-    const unsigned char *data;
-    size_t len;
+/* Which file it was, and whether somebody wrote to it since: a rename over it changes device or
+ * inode, a write in place the size or the time. */
+struct cn_file_id {
+    uint64_t dev, ino;
+    int64_t size; /* bytes */
+    int64_t mtime_ns;
 };
 
-int cn_map_open(struct cn_map *m, const char *path, struct cn_err *err);
-void cn_map_close(struct cn_map *m);
+int cn_file_identify(const char *path, struct cn_file_id *ret, struct cn_err *err);
+
+/* Reads bytes [offset, offset + len) of the file that was identified: opens it, and holds its
+ * identity against *id before and after. CN_EIO when it is another one by now, has changed or
+ * cannot be read, and then the contents of ret are undefined; CN_ENOTFOUND. */
+int cn_file_read_part(const char *path, const struct cn_file_id *id, uint64_t offset, void *ret,
+                      size_t len, struct cn_err *err);
 
 #endif

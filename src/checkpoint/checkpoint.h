@@ -4,7 +4,8 @@
  * checkpoints (SD 1.x, SD 2.x), single-file ControlNets (LDM or diffusers names, also
  * "difference" files). Tensors are always asked for by their diffusers name. Shapes are those of
  * the file: a 1x1 convolution may be [c, c, 1, 1] or [c, c]; the data is the same.
- * Files stay mapped while the checkpoint lives; views point into the maps.
+ * Weights are read when they are asked for (cn_view_read), and only from the files that were
+ * opened: one that was replaced or changed since is an error that names it.
  *
  * Any thread; an open checkpoint never changes.
  *

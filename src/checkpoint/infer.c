@@ -217,8 +217,8 @@ static bool predicts_v(const struct cn_checkpoint *c, const struct cn_safetensor
     if (c->unet.cross_attention_dim != SD2_CONTEXT || c->unet.in_channels != c->unet.out_channels)
         return false;
     if (cn_safetensors_find(st, "global_step", &step, NULL) == CN_OK && step.dtype == CN_I64 &&
-        step.bytes == 8)
-        memcpy(&n, step.data, 8);
+        step.bytes == 8 && cn_view_read(&step, &n, NULL) < 0)
+        n = 0; /* it is not readable any more: the first weight will tell */
     return n != 875000;
 }
 

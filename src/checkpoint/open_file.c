@@ -157,13 +157,14 @@ static int add_split(struct cn_checkpoint *c, const char *q_name, const struct c
         return cn_fail(err, CN_EFORMAT, "\"%s\": tensor \"%s\": its rows do not divide by 3",
                        v->file, v->name);
     third.dim[0] /= 3;
-    third.bytes /= 3;
     for (int i = 0; i < 3; i++) {
-        third.data = (const char *)v->data + (size_t)i * third.bytes;
+        struct cn_tensor_view one = third;
+
+        cn_view_slice(&one, (size_t)i * (v->bytes / 3), v->bytes / 3);
         cn_checkpoint_add(c, CN_COMP_TEXT,
                           cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name,
                                           "qkv"[i], at + 8),
-                          &third);
+                          &one);
     }
     return CN_OK;
 }

@@ -1,4 +1,5 @@
-/* safetensors: opening, checking and finding. */
+/* The safetensors reader: opens a file, holds its header against the rules of the format, finds
+ * tensors, and reads them one at a time from the file that was opened and no other. */
 #include "base/base.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/checkpoint_priv.h"
@@ -9,8 +10,9 @@
 
 struct cn_safetensors {
     char *path;
-    struct cn_map map; /* data NULL when the bytes are the caller's */
-    const unsigned char *data;
+    struct cn_file_id id;
+    uint64_t data_at;           /* where the data area begins, from the start of the file */
+    const unsigned char *data;  /* the data area when the bytes are the caller's; else NULL */
     struct cn_st_header header; /* entries sorted by name */
 };
 
@@ -103,27 +105,39 @@ static uint64_t little64(const unsigned char *p)
     return v;
 }
 
-static int parse(struct cn_safetensors *st, const unsigned char *p, size_t len, struct cn_err *err)
+/* The length of the header by its first 8 bytes; len is that of the whole file. */
+static int header_length(const char *path, const unsigned char first[8], uint64_t len, size_t *ret,
+                         struct cn_err *err)
 {
-    uint64_t n;
-    int rc;
+    uint64_t n = little64(first);
 
-    if (len < 8)
-        return cn_fail(err, CN_EFORMAT, "\"%s\": %zu bytes are too few for a safetensors file",
-                       st->path, len);
-    n = little64(p);
     if (n > CN_MAX_HEADER)
         return cn_fail(err, CN_ETOOBIG,
                        "\"%s\": not a safetensors file, or its header of %llu bytes is over the "
                        "limit of %d",
-                       st->path, (unsigned long long)n, CN_MAX_HEADER);
+                       path, (unsigned long long)n, CN_MAX_HEADER);
     if (n > len - 8)
         return cn_fail(err, CN_EFORMAT,
                        "\"%s\": the header of %llu bytes ends behind the end of "
                        "the file",
-                       st->path, (unsigned long long)n);
-    rc = cn_st_header_parse(&st->header, st->path, p + 8, (size_t)n, err);
-    st->data = p + 8 + n;
+                       path, (unsigned long long)n);
+    *ret = (size_t)n;
+    return CN_OK;
+}
+
+static int too_short(const char *path, uint64_t len, struct cn_err *err)
+{
+    return cn_fail(err, CN_EFORMAT, "\"%s\": %llu bytes are too few for a safetensors file", path,
+                   (unsigned long long)len);
+}
+
+/* json: the n bytes of the header; len is that of the whole file. */
+static int read_header(struct cn_safetensors *st, const unsigned char *json, size_t n, uint64_t len,
+                       struct cn_err *err)
+{
+    int rc = cn_st_header_parse(&st->header, st->path, json, n, err);
+
+    st->data_at = 8 + n;
     if (rc == CN_OK)
         rc = check_tiling(st->path, &st->header, len - 8 - n, err);
     if (rc == CN_OK)
@@ -131,35 +145,70 @@ static int parse(struct cn_safetensors *st, const unsigned char *p, size_t len, 
     return rc;
 }
 
+static int parse_memory(struct cn_safetensors *st, const unsigned char *p, size_t len,
+                        struct cn_err *err)
+{
+    size_t n;
+    int rc;
+
+    if (len < 8)
+        return too_short(st->path, len, err);
+    rc = header_length(st->path, p, len, &n, err);
+    if (rc < 0)
+        return rc;
+    st->data = p + 8 + n;
+    return read_header(st, p + 8, n, len, err);
+}
+
+static int parse_file(struct cn_safetensors *st, struct cn_err *err)
+{
+    unsigned char first[8], *json;
+    size_t n;
+    int rc = cn_file_identify(st->path, &st->id, err);
+
+    if (rc < 0)
+        return rc;
+    if (st->id.size < 8)
+        return too_short(st->path, (uint64_t)st->id.size, err);
+    rc = cn_file_read_part(st->path, &st->id, 0, first, sizeof(first), err);
+    if (rc == CN_OK)
+        rc = header_length(st->path, first, (uint64_t)st->id.size, &n, err);
+    if (rc < 0)
+        return rc;
+    json = cn_try_alloc(n);
+    if (json == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for the header of \"%s\"", st->path);
+    rc = cn_file_read_part(st->path, &st->id, 8, json, n, err);
+    if (rc == CN_OK)
+        rc = read_header(st, json, n, (uint64_t)st->id.size, err);
+    free(json);
+    return rc;
+}
+
+static int finish_open(struct cn_safetensors *st, int rc, struct cn_safetensors **ret)
+{
+    if (rc < 0)
+        cn_safetensors_close(st);
+    else
+        *ret = st;
+    return rc;
+}
+
 int cn_safetensors_parse(const char *path, const void *data, size_t len,
                          struct cn_safetensors **ret, struct cn_err *err)
 {
     struct cn_safetensors *st = cn_xcalloc(1, sizeof(*st));
-    int rc;
 
     st->path = cn_xstrdup(path);
-    rc = parse(st, data, len, err);
-    if (rc < 0) {
-        cn_safetensors_close(st);
-        return rc;
-    }
-    *ret = st;
-    return CN_OK;
+    return finish_open(st, parse_memory(st, data, len, err), ret);
 }
 
 int cn_safetensors_open(const char *path, struct cn_safetensors **ret, struct cn_err *err)
 {
-    struct cn_map map;
-    int rc = cn_map_open(&map, path, err);
+    struct cn_safetensors *st = cn_xcalloc(1, sizeof(*st));
 
-    if (rc < 0)
-        return rc;
-    rc = cn_safetensors_parse(path, map.data, map.len, ret, err);
-    if (rc < 0)
-        cn_map_close(&map);
-    else
-        (*ret)->map = map;
-    return rc;
+    st->path = cn_xstrdup(path);
+    return finish_open(st, parse_file(st, err), ret);
 }
 
 void cn_safetensors_close(struct cn_safetensors *st)
@@ -167,7 +216,6 @@ void cn_safetensors_close(struct cn_safetensors *st)
     if (st == NULL)
         return;
     cn_st_header_release(&st->header);
-    cn_map_close(&st->map);
     free(st->path);
     free(st);
 }
@@ -189,7 +237,9 @@ static void view(const struct cn_safetensors *st, const struct cn_st_entry *e,
         .name = e->name,
         .dtype = e->type->dtype,
         .rank = e->rank,
-        .data = st->data + e->begin,
+        .in = st,
+        .offset = e->begin,
+        .data = st->data != NULL ? st->data + e->begin : NULL,
         .bytes = (size_t)(e->end - e->begin),
         .file = st->path,
         .type = e->type->name,
@@ -262,6 +312,30 @@ void cn_safetensors_metadata_at(const struct cn_safetensors *st, size_t i, const
     CN_ASSERT(i < st->header.pairs);
     *ret_key = st->header.pair[i].key;
     *ret_value = st->header.pair[i].value;
+}
+
+int cn_view_read(const struct cn_tensor_view *v, void *ret, struct cn_err *err)
+{
+    struct cn_err why = CN_ERR_INIT;
+    int rc;
+
+    if (v->data != NULL || v->bytes == 0) {
+        if (v->bytes > 0)
+            memcpy(ret, v->data, v->bytes);
+        return CN_OK;
+    }
+    rc =
+        cn_file_read_part(v->in->path, &v->in->id, v->in->data_at + v->offset, ret, v->bytes, &why);
+    return rc < 0 ? cn_fail(err, rc, "cannot read tensor \"%.120s\": %s", v->name, why.msg) : rc;
+}
+
+void cn_view_slice(struct cn_tensor_view *v, size_t offset, size_t bytes)
+{
+    CN_ASSERT(offset <= v->bytes && bytes <= v->bytes - offset);
+    v->offset += offset;
+    v->bytes = bytes;
+    if (v->data != NULL)
+        v->data = (const char *)v->data + offset;
 }
 
 size_t cn_view_elements(const struct cn_tensor_view *v)

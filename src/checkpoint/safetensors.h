@@ -1,10 +1,10 @@
-/* safetensors files: a strict reader over a memory map, and a small writer.
+/* safetensors files: a strict reader, and a small writer.
  *
  * The reader follows the published rules (huggingface/safetensors, README and tensor.rs) to the
  * letter and adds caps of its own; a file that breaks one is refused as a whole with an error that
- * names the file and the tensor. Views point into the map: they live until
- * cn_safetensors_close(), have any alignment, and are little-endian and row-major. Whoever
- * truncates a file that is open here kills the process with SIGBUS: replace files by rename.
+ * names the file and the tensor. Opening reads the header only. A view says where a tensor is, and
+ * lives until cn_safetensors_close(); cn_view_read() reads it, little-endian and row-major. A file
+ * that was replaced or written to since it was opened is an error then, never a mixture of two.
  *
  * Reading: any thread; an open reader never changes.
  *
@@ -12,6 +12,7 @@
  *     struct cn_tensor_view v;
  *     if (cn_safetensors_open("model.safetensors", &st, err) < 0) ...
  *     if (cn_safetensors_find(st, "conv_in.weight", &v, err) < 0) ...   -- CN_ENOTFOUND
+ *     if (cn_view_read(&v, p, err) < 0) ...                             -- v.bytes bytes
  *     cn_safetensors_close(st);
  */
 #ifndef CN_CHECKPOINT_SAFETENSORS_H
@@ -34,7 +35,9 @@ struct cn_tensor_view {
     enum cn_dtype dtype;      /* CN_DTYPE_COUNT: a type that we list but cannot compute with */
     int rank;                 /* 0: a scalar */
     int64_t dim[CN_MAX_RANK]; /* outermost first */
-    const void *data;
+    const struct cn_safetensors *in; /* who reads it; NULL: data has the bytes */
+    uint64_t offset;                 /* from the beginning of in's data area */
+    const void *data;                /* of the writer's, and of readers over memory; else NULL */
     size_t bytes;
     const char *file; /* path of the file, for messages */
     const char *type; /* the type as the file spells it: "F16", "F8_E4M3" */
@@ -67,13 +70,20 @@ size_t cn_safetensors_metadata_count(const struct cn_safetensors *st);
 void cn_safetensors_metadata_at(const struct cn_safetensors *st, size_t i, const char **ret_key,
                                 const char **ret_value);
 
+/* Reads the bytes of a view, v->bytes of them, into ret. CN_EIO, naming file and tensor, when the
+ * file is not what was opened any more. */
+int cn_view_read(const struct cn_tensor_view *v, void *ret, struct cn_err *err);
+
+/* Narrows v to bytes of itself from offset on; shape and type are the caller's to change. */
+void cn_view_slice(struct cn_tensor_view *v, size_t offset, size_t bytes);
+
 /* Product of the dimensions; of a view that a reader gave. */
 size_t cn_view_elements(const struct cn_tensor_view *v);
 
 /* "[320, 4, 3, 3]" for messages; cut to size. */
 void cn_view_shape(const struct cn_tensor_view *v, char *text, size_t size);
 
-/* Writes n views (name, dtype, rank, dim and data count; bytes must agree with them) in the
+/* Writes n views (name, dtype, rank, dim and the data count; bytes must agree with them) in the
  * reference writer's order, replacing path only when all is on disk. metadata: key, value, key,
  * value, ..., NULL; or NULL. */
 int cn_safetensors_write(const char *path, const struct cn_tensor_view *views, size_t n,

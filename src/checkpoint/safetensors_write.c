@@ -101,6 +101,27 @@ static int build_header(struct cn_buf *b, const struct cn_tensor_view *const *vi
     return rc;
 }
 
+/* *ret_ok: everything was written. Fails when the tensor cannot be read. */
+static int write_tensor(FILE *f, const struct cn_tensor_view *v, bool *ret_ok, struct cn_err *err)
+{
+    void *copy = NULL;
+    int rc;
+
+    if (v->bytes == 0)
+        return CN_OK;
+    if (v->data != NULL) {
+        *ret_ok = fwrite(v->data, 1, v->bytes, f) == v->bytes;
+        return CN_OK;
+    }
+    copy = cn_try_alloc(v->bytes);
+    if (copy == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for tensor \"%s\"", v->name);
+    rc = cn_view_read(v, copy, err);
+    *ret_ok = rc == CN_OK && fwrite(copy, 1, v->bytes, f) == v->bytes;
+    free(copy);
+    return rc;
+}
+
 static int write_file(const char *path, const struct cn_buf *header,
                       const struct cn_tensor_view *const *view, size_t n, struct cn_err *err)
 {
@@ -109,15 +130,15 @@ static int write_file(const char *path, const struct cn_buf *header,
     bool ok = f != NULL && fwrite(header->data, 1, header->len, f) == header->len;
     int rc = CN_OK;
 
-    for (size_t i = 0; ok && i < n; i++)
-        ok = view[i]->bytes == 0 || fwrite(view[i]->data, 1, view[i]->bytes, f) == view[i]->bytes;
+    for (size_t i = 0; ok && rc == CN_OK && i < n; i++)
+        rc = write_tensor(f, view[i], &ok, err);
     ok = ok && fflush(f) == 0 && fsync(fileno(f)) == 0;
     if (f != NULL && fclose(f) != 0)
         ok = false;
-    if (!ok || rename(tmp, path) < 0) {
+    if (rc == CN_OK && (!ok || rename(tmp, path) < 0))
         rc = cn_fail(err, CN_EIO, "cannot write \"%s\": %s", path, strerror(errno));
+    if (rc < 0)
         unlink(tmp);
-    }
     free(tmp);
     return rc;
 }

@@ -5,21 +5,31 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-static int to_param(const struct cn_tensor_view *v, struct cn_param_data *ret, struct cn_err *err)
+/* Reads a tensor into memory of its own, which done() gives back. */
+static int read_tensor(const struct cn_tensor_view *v, struct cn_param_data *ret,
+                       struct cn_err *err)
 {
-    *ret = (struct cn_param_data){.dtype = v->dtype, .data = v->data, .bytes = v->bytes};
+    struct cn_param_data d = {.dtype = v->dtype, .bytes = v->bytes};
+    int rc;
+
     for (int i = 0; i < v->rank; i++) {
         if (v->rank > CN_GRAPH_RANK && v->dim[i] == 1)
             continue;
-        if (ret->shape.rank == CN_GRAPH_RANK)
+        if (d.shape.rank == CN_GRAPH_RANK)
             return cn_fail(err, CN_EFORMAT, "tensor \"%s\" in \"%s\" has %d dimensions", v->name,
                            v->file, v->rank);
-        ret->shape.dim[ret->shape.rank++] = v->dim[i];
+        d.shape.dim[d.shape.rank++] = v->dim[i];
     }
-    return CN_OK;
+    d.data = d.owned = cn_try_alloc(v->bytes);
+    if (d.owned == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for tensor \"%s\"", v->name);
+    rc = cn_view_read(v, d.owned, err);
+    if (rc < 0)
+        free(d.owned);
+    else
+        *ret = d;
+    return rc;
 }
 
 /* *ret = a + b as floats; ret owns the sum. */
@@ -66,28 +76,23 @@ static int get(void *ctx, const char *name, struct cn_param_data *ret, struct cn
     if (!has && (!has_base || rc != CN_ENOTFOUND))
         return cn_fail(err, missing.code, "%s", missing.msg);
     if (!has)
-        return to_param(&b, ret, err);
-    if ((rc = to_param(&v, has_base ? &own : ret, err)) < 0 || !has_base)
+        return read_tensor(&b, ret, err);
+    if ((rc = read_tensor(&v, has_base ? &own : ret, err)) < 0 || !has_base)
         return rc;
-    if ((rc = to_param(&b, &base, err)) < 0)
-        return rc;
-    return sum(&own, &base, name, ret, err);
+    rc = read_tensor(&b, &base, err);
+    if (rc == CN_OK) {
+        rc = sum(&own, &base, name, ret, err);
+        free(base.owned);
+    }
+    free(own.owned);
+    return rc;
 }
 
-/* The file's pages have been read into a packed copy: the kernel may have them back. Only whole
- * pages inside the tensor, because its neighbours share the outer ones. */
 static void done(void *ctx, const char *name, struct cn_param_data *d)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)d->data + page - 1) & ~(page - 1);
-    uintptr_t to = ((uintptr_t)d->data + d->bytes) & ~(page - 1);
-
     (void)ctx;
     (void)name;
-    if (d->owned != NULL)
-        free(d->owned);
-    else if (to > from)
-        madvise((void *)from, to - from, MADV_DONTNEED);
+    free(d->owned);
     memset(d, 0, sizeof(*d));
 }
 

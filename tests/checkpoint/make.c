@@ -133,6 +133,18 @@ void make_expected(void *ctx, const char *name, int rank, const int64_t *dim)
     make_add(m, full, m->dtype, rank, dim);
 }
 
+void assert_same_bytes(const struct cn_tensor_view *a, const struct cn_tensor_view *b)
+{
+    void *x = cn_xmalloc(a->bytes + 1), *y = cn_xmalloc(b->bytes + 1);
+
+    CN_ASSERT(a->bytes == b->bytes);
+    CN_ASSERT(cn_view_read(a, x, NULL) == CN_OK);
+    CN_ASSERT(cn_view_read(b, y, NULL) == CN_OK);
+    CN_ASSERT(memcmp(x, y, a->bytes) == 0);
+    free(x);
+    free(y);
+}
+
 void make_write(const struct make *m, const char *path)
 {
     struct cn_err err = CN_ERR_INIT;

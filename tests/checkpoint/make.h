@@ -30,6 +30,9 @@ void make_expected(void *ctx, const char *name, int rank, const int64_t *dim);
 
 void make_write(const struct make *m, const char *path); /* asserts success */
 
+/* Both views have the same bytes, wherever they are. */
+void assert_same_bytes(const struct cn_tensor_view *a, const struct cn_tensor_view *b);
+
 /* A fresh folder below the current one; removed with everything in it. */
 char *make_folder(void);
 void make_remove(char *folder);

@@ -5,11 +5,14 @@
 #include "checkpoint/safetensors.h"
 #include "make.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 /* The bytes of a file: header length, header, `data` zero bytes. */
@@ -197,6 +200,104 @@ static void unknown_uses_are_refused_late(void **state)
     free(p);
 }
 
+/* What may happen to a model's file while it is open; each must be told at the next read. */
+
+static void truncate_it(const char *path)
+{
+    assert_int_equal(truncate(path, 4096), 0);
+}
+
+static void append_to_it(const char *path)
+{
+    FILE *f = fopen(path, "ab");
+
+    assert_non_null(f);
+    fputc(0, f);
+    fclose(f);
+}
+
+static void overwrite_it(const char *path)
+{
+    FILE *f = fopen(path, "r+b");
+
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -1, SEEK_END), 0);
+    fputc(1, f);
+    fclose(f);
+}
+
+static void replace_it(const char *path)
+{
+    char *copy = cn_xprintf("%s.new", path);
+    struct cn_buf b;
+
+    cn_buf_init(&b, 1 << 24);
+    assert_int_equal(cn_file_read(path, &b, NULL), CN_OK);
+    assert_int_equal(cn_file_write(copy, b.data, b.len, NULL), CN_OK);
+    assert_int_equal(rename(copy, path), 0);
+    cn_buf_release(&b);
+    free(copy);
+}
+
+static void make_a_pipe_of_it(const char *path)
+{
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+}
+
+static void remove_it(const char *path)
+{
+    assert_int_equal(unlink(path), 0);
+}
+
+static void what_changed_is_told(void **state)
+{
+    static const struct {
+        void (*change)(const char *path);
+        int code;
+        const char *said;
+    } cases[] = {
+        {truncate_it, CN_EIO, "made shorter"}, {append_to_it, CN_EIO, "changed"},
+        {overwrite_it, CN_EIO, "changed"},     {replace_it, CN_EIO, "replaced"},
+        {remove_it, CN_ENOTFOUND, "No such"},  {make_a_pipe_of_it, CN_EFORMAT, "regular"},
+    };
+    static const int64_t d[2] = {512, 512};
+    static const struct timespec past[2] = {{1000, 0}, {1000, 0}};
+    char *folder = make_folder(), *path = cn_xprintf("%s/w.safetensors", folder);
+    float *x = cn_xmalloc(512 * 512 * sizeof(*x));
+    struct make m;
+
+    (void)state;
+    make_init(&m);
+    make_add(&m, "first", CN_F32, 2, d);
+    make_add(&m, "last", CN_F32, 2, d);
+    for (size_t i = 0; i < CN_LEN(cases); i++) {
+        struct cn_err err = CN_ERR_INIT;
+        struct cn_safetensors *st;
+        struct cn_tensor_view first, last;
+
+        unlink(path);
+        make_write(&m, path);
+        assert_int_equal(utimensat(AT_FDCWD, path, past, 0), 0);
+        assert_int_equal(cn_safetensors_open(path, &st, NULL), CN_OK);
+        assert_int_equal(cn_safetensors_find(st, "first", &first, NULL), CN_OK);
+        assert_int_equal(cn_safetensors_find(st, "last", &last, NULL), CN_OK);
+        assert_int_equal(cn_view_read(&first, x, NULL), CN_OK);
+        assert_memory_equal(x, m.view[0].data, first.bytes);
+        cases[i].change(path);
+        assert_int_equal(cn_view_read(&last, x, &err), cases[i].code);
+        assert_non_null(strstr(err.msg, "\"last\""));
+        assert_non_null(strstr(err.msg, path));
+        assert_non_null(strstr(err.msg, cases[i].said));
+        assert_int_equal(cn_view_read(&first, x, NULL), cases[i].code);
+        cn_safetensors_close(st);
+    }
+    free(x);
+    make_release(&m);
+    free(path);
+    make_remove(folder);
+}
+
 static void what_is_written_is_read(void **state)
 {
     static const int64_t d[3] = {3, 5, 2};
@@ -224,8 +325,7 @@ static void what_is_written_is_read(void **state)
         assert_int_equal(v.rank, m.view[i].rank);
         assert_int_equal(v.bytes, m.view[i].bytes);
         assert_memory_equal(v.dim, m.view[i].dim, sizeof(v.dim));
-        assert_memory_equal(v.data, m.view[i].data, v.bytes);
-        assert_int_equal((uintptr_t)v.data % cn_dtype_size(v.dtype), 0);
+        assert_same_bytes(&v, &m.view[i]);
     }
     cn_safetensors_close(st);
     m.view[0].bytes--;
@@ -259,7 +359,7 @@ static void many_tensors_are_fine(void **state)
     for (int i = 0; i < 50000; i++) {
         snprintf(name, sizeof(name), "blocks.%d.weight", i);
         assert_int_equal(cn_safetensors_find(st, name, &v, NULL), CN_OK);
-        assert_int_equal(*(const unsigned char *)v.data, *(const unsigned char *)m.view[i].data);
+        assert_same_bytes(&v, &m.view[i]);
     }
     cn_safetensors_close(st);
     make_release(&m);
@@ -272,7 +372,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_headers_are_read),   cmocka_unit_test(every_broken_rule_is_named),
         cmocka_unit_test(lengths_are_checked),     cmocka_unit_test(unknown_uses_are_refused_late),
-        cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(many_tensors_are_fine),
+        cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(what_changed_is_told),
+        cmocka_unit_test(many_tensors_are_fine),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

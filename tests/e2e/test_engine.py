@@ -208,6 +208,22 @@ class BrokenModels(Case):
     def tearDown(self):
         shutil.rmtree(self.dir)
 
+    def test_a_file_that_was_cut_short_fails_the_job_that_reads_it(self):
+        """The encoder's weights are read by the first job with an initial image."""
+        vae = os.path.join(self.dir, "tiny", "vae", "diffusion_pytorch_model.safetensors")
+        text = dict(SIZE, prompt="x")
+        with daemon(models=self.dir) as d:
+            self.assertEqual(d.images(text).status, 200)
+            worker = d.worker_pid()
+            os.chmod(vae, 0o644)
+            os.truncate(vae, 4096)
+            answer = d.images(dict(text, init_image=base64.b64encode(EDGES).decode(), denoise=0.5))
+            self.assertEqual(answer.status, 500, answer.body)
+            self.assertIn("vae/diffusion_pytorch_model.safetensors\\\" was made shorter", d.log())
+            self.assertIn('cannot read tensor \\\"encoder.', d.log())
+            self.assertEqual(d.images(text).status, 200)
+            self.assertEqual(d.worker_pid(), worker)
+
     def test_others_go_on(self):
         """A broken model is listed with the reason; the sound ones are served."""
         cut = os.path.join(self.dir, "cut")

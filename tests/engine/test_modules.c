@@ -96,6 +96,7 @@ static void pass(const struct run *from, int output, struct cn_buffer *to)
 
 struct golden {
     struct cn_safetensors *st;
+    struct cn_arena arena; /* what was read of it */
     char path[512];
 };
 
@@ -103,16 +104,27 @@ static bool golden_open(struct golden *f, const char *dir, const char *name)
 {
     struct cn_err err = CN_ERR_INIT;
 
+    cn_arena_init(&f->arena);
     snprintf(f->path, sizeof(f->path), "%s/%s.safetensors", dir, name);
     return cn_safetensors_open(f->path, &f->st, &err) == CN_OK;
+}
+
+static void golden_close(struct golden *f)
+{
+    cn_safetensors_close(f->st);
+    cn_arena_release(&f->arena);
 }
 
 static struct cn_tensor_view tensor(struct golden *f, const char *name)
 {
     struct cn_err err = CN_ERR_INIT;
     struct cn_tensor_view v;
+    void *bytes;
 
     must(cn_safetensors_find(f->st, name, &v, &err), &err);
+    bytes = cn_arena_alloc(&f->arena, v.bytes);
+    must(cn_view_read(&v, bytes, &err), &err);
+    v.data = bytes;
     return v;
 }
 
@@ -175,7 +187,7 @@ static void check_text(const struct cn_checkpoint *c, const char *dir)
         run_close(&r);
     }
     cn_weights_free(w);
-    cn_safetensors_close(f.st);
+    golden_close(&f);
 }
 
 /* The projections of time and context into the step network's inputs. */
@@ -256,7 +268,7 @@ static void check_unet(const struct cn_checkpoint *c, const char *dir)
         run_close(&r);
     }
     cn_weights_free(w);
-    cn_safetensors_close(f.st);
+    golden_close(&f);
 }
 
 static void check_vae(const struct cn_checkpoint *c, const char *dir)
@@ -287,7 +299,7 @@ static void check_vae(const struct cn_checkpoint *c, const char *dir)
     compare("vae decoder", r.out[0], &out);
     run_close(&r);
     cn_weights_free(w);
-    cn_safetensors_close(f.st);
+    golden_close(&f);
 }
 
 static void check_control(const char *path, const struct cn_checkpoint *base, const char *dir)
@@ -331,7 +343,7 @@ static void check_control(const char *path, const struct cn_checkpoint *base, co
     run_close(&h);
     cn_weights_free(w);
     cn_checkpoint_close(c);
-    cn_safetensors_close(f.st);
+    golden_close(&f);
 }
 
 static struct cn_backend_opts opts = {.winograd_ratio = 0.35, .dtype = CN_F32, .cache_dir = "",
