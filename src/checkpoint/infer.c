@@ -130,6 +130,13 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
     u->sample_size = 64;
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
 static void infer_hint(struct ask *a, struct cn_control_config *c)
 {
     int n = count(a, "controlnet_cond_embedding.blocks.", ".weight");
@@ -144,8 +151,9 @@ static void infer_hint(struct ask *a, struct cn_control_config *c)
                         a->c->path, n + 2);
     for (int i = 1; a->rc == CN_OK && i < c->hint_blocks; i++)
         c->hint_out[i] = dim(a, 0, "controlnet_cond_embedding.blocks.%d.weight", 2 * i - 1);
-    /* Reference and "shuffle" nets pool their outputs; only the file's name tells. */
-    c->global_pool = strstr(a->c->path, "shuffle") != NULL;
+    /* "Shuffle" nets pool their outputs; only the file's own name tells, not a folder's above it.
+     */
+    c->global_pool = strstr(base_name(a->c->path), "shuffle") != NULL;
 }
 
 static void infer_vae(struct ask *a, struct cn_vae_config *v)

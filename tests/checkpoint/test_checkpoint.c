@@ -382,6 +382,34 @@ static void controlnets_come_in_four_forms(void **state)
     make_remove(folder);
 }
 
+/* Only the file's own name says that a ControlNet pools: not that of a folder it lies in. */
+static void the_files_own_name_says_shuffle(void **state)
+{
+    static const struct {
+        const char *at;
+        bool pools;
+    } cases[] = {
+        {"shuffle/canny.safetensors", false},
+        {"shuffle/control_v11e_sd15_shuffle.safetensors", true},
+        {"shuffle/../shuffle.safetensors", true},
+    };
+    char *folder = make_folder();
+
+    (void)state;
+    make_dir("%s/shuffle", folder);
+    for (size_t i = 0; i < CN_LEN(cases); i++) {
+        char path[512];
+        struct cn_checkpoint *c;
+
+        snprintf(path, sizeof(path), "%s/%s", folder, cases[i].at);
+        write_net(path, bare_control);
+        c = open_ok(path);
+        assert_int_equal(cn_checkpoint_control(c)->global_pool, cases[i].pools);
+        cn_checkpoint_close(c);
+    }
+    make_remove(folder);
+}
+
 static void families_are_told_apart(void **state)
 {
     struct cn_control_config c = tiny_control;
@@ -639,6 +667,7 @@ int main(void)
         cmocka_unit_test(missing_things_are_named),
         cmocka_unit_test(single_files_are_understood),
         cmocka_unit_test(controlnets_come_in_four_forms),
+        cmocka_unit_test(the_files_own_name_says_shuffle),
         cmocka_unit_test(families_are_told_apart),
         cmocka_unit_test(newer_names_are_understood),
         cmocka_unit_test(sd2_files_are_understood),
