@@ -143,6 +143,12 @@ float cn_sampler_timestep(const struct cn_sampler_state *s)
     return s->t.timestep[s->at];
 }
 
+float cn_sampler_timestep_at(const struct cn_sampler_state *s, int call)
+{
+    CN_ASSERT(call >= 0 && call < cn_sampler_calls(s));
+    return s->t.timestep[s->first + call];
+}
+
 /* scale_model_input: VE samples become VP ones, x = X / sqrt(sigma^2 + 1). */
 void cn_sampler_scale_input(const struct cn_sampler_state *s, const float *x, float *ret)
 {

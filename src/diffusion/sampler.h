@@ -51,8 +51,10 @@ int cn_sampler_calls(const struct cn_sampler_state *s);
 int cn_sampler_call(const struct cn_sampler_state *s);
 bool cn_sampler_done(const struct cn_sampler_state *s);
 
-/* What the network is told at the next call. */
+/* What the network is told at the next call, and at any call number 0 <= call < calls: timesteps
+ * are known before the first step is taken. */
 float cn_sampler_timestep(const struct cn_sampler_state *s);
+float cn_sampler_timestep_at(const struct cn_sampler_state *s, int call);
 
 /* ret = what the network is shown; ret may be x. */
 void cn_sampler_scale_input(const struct cn_sampler_state *s, const float *x, float *ret);

@@ -148,24 +148,18 @@ static int prepare_branch(struct cn_job *j, struct cn_net_inputs *b, struct cn_b
     return rc < 0 ? rc : project_time(j, b, timesteps, err);
 }
 
-/* The timesteps of all calls; they do not depend on what the network says. */
+/* The timesteps of all calls. */
 static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
 {
     struct cn_sampler_state *s;
-    struct cn_noise z;
-    float *x, *eps;
-    int rc;
+    int rc = cn_lane_sampler(j, &s, err);
 
-    if ((rc = cn_job_floats(j, j->latent, &x, err)) < 0 ||
-        (rc = cn_job_floats(j, j->latent, &eps, err)) < 0 || (rc = cn_lane_sampler(j, &s, err)) < 0)
+    if (rc < 0)
         return rc;
-    cn_noise_init(&z, j->spec->rng, 0);
     j->calls = cn_sampler_calls(s);
     rc = cn_job_floats(j, (size_t)j->calls, ret, err);
-    for (int i = 0; i < j->calls && rc == CN_OK; i++) {
-        (*ret)[i] = cn_sampler_timestep(s);
-        rc = cn_sampler_advance(s, x, eps, &z);
-    }
+    for (int i = 0; i < j->calls && rc == CN_OK; i++)
+        (*ret)[i] = cn_sampler_timestep_at(s, i);
     cn_sampler_free(s);
     return rc;
 }

@@ -64,7 +64,7 @@ static void perfect_network(const struct cn_schedule_config *c, const float *aba
  * level is 0, within the last level's noise otherwise (DDIM and PNDM end at abar_0). */
 static double arrive(const struct cn_schedule_config *c, const struct cn_sampler_opts *o)
 {
-    struct cn_sampler_state *s = make(c, o);
+    struct cn_sampler_state *s = make(c, o), *ahead = make(c, o); /* ahead never moves */
     float *abar = malloc((size_t)c->train_steps * sizeof(*abar));
     float x0[N], x[N], in[N], out[N], seen[N];
     struct cn_noise z;
@@ -77,6 +77,7 @@ static double arrive(const struct cn_schedule_config *c, const struct cn_sampler
     cn_sampler_add_noise(s, x0, in, x);
     while (!cn_sampler_done(s)) {
         cn_sampler_scale_input(s, x, in);
+        assert_true(cn_sampler_timestep_at(ahead, cn_sampler_call(s)) == cn_sampler_timestep(s));
         perfect_network(c, abar, x0, in, cn_sampler_timestep(s), out);
         cn_sampler_x0(s, x, out, seen);
         for (int i = 0; i < N; i++)
@@ -86,6 +87,7 @@ static double arrive(const struct cn_schedule_config *c, const struct cn_sampler
     for (int i = 0; i < N; i++)
         worst = fmax(worst, fabs((double)x[i] - (double)x0[i]));
     cn_sampler_free(s);
+    cn_sampler_free(ahead);
     free(abar);
     return worst;
 }
