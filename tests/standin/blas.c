@@ -57,7 +57,8 @@ size_t cublasLtGetVersion(void)
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 {
     ENTER(cublasLtCreate);
-    *handle = cn_xcalloc(1, 8);
+    *handle = cn_xcalloc(1, sizeof(int));
+    *(int *)(void *)*handle = standin_make_here();
     standin_now.live_objects++;
     LEAVE(CUBLAS_STATUS_SUCCESS);
 }
@@ -244,6 +245,7 @@ struct product {
     float alpha, beta;
     const void *pa, *pb, *pc;
     void *pd;
+    int device;
 };
 
 static double dot(const struct product *p, int64_t batch, int64_t i, int64_t j, int64_t k)
@@ -253,8 +255,7 @@ static double dot(const struct product *p, int64_t batch, int64_t i, int64_t j, 
     double sum = 0;
 
     for (int64_t n = 0; n < k; n++)
-        sum += standin_load(p->pa, p->a.type, a + n * step) *
-               standin_load(p->pb, p->b.type, b + n);
+        sum += standin_load(p->pa, p->a.type, a + n * step) * standin_load(p->pb, p->b.type, b + n);
     return sum;
 }
 
@@ -280,11 +281,11 @@ static int run_product(void *ctx)
     return cudaSuccess;
 }
 
-static bool lies_on_device(const struct layout *l, const void *p, const char *what)
+static bool lies_on_device(const struct layout *l, const void *p, int device, const char *what)
 {
     int64_t elements = (l->columns - 1) * l->ld + l->rows + (l->batch - 1) * l->stride;
 
-    return standin_on_device(p, (size_t)elements * standin_size(l->type), what);
+    return standin_on_device(p, (size_t)elements * standin_size(l->type), device, what);
 }
 
 static bool fits(const struct product *p)
@@ -294,29 +295,32 @@ static bool fits(const struct product *p)
 
     return rows == p->d.rows && k == p->b.rows && p->b.columns == p->d.columns &&
            p->a.batch == p->d.batch && p->b.batch == p->d.batch && p->a.type == p->b.type &&
-           lies_on_device(&p->a, p->pa, "matrix A") && lies_on_device(&p->b, p->pb, "matrix B") &&
-           lies_on_device(&p->d, p->pc, "matrix C") && lies_on_device(&p->d, p->pd, "matrix D") &&
-           (!p->desc.bias || standin_on_device(p->desc.bias_data,
-                                               (size_t)p->d.rows *
-                                                   standin_size(element(p->desc.bias_type)),
-                                               "bias"));
+           lies_on_device(&p->a, p->pa, p->device, "matrix A") &&
+           lies_on_device(&p->b, p->pb, p->device, "matrix B") &&
+           lies_on_device(&p->d, p->pc, p->device, "matrix C") &&
+           lies_on_device(&p->d, p->pd, p->device, "matrix D") &&
+           (!p->desc.bias ||
+            standin_on_device(p->desc.bias_data,
+                              (size_t)p->d.rows * standin_size(element(p->desc.bias_type)),
+                              p->device, "bias"));
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
-                              const void *alpha, const void *a, cublasLtMatrixLayout_t la,
-                              const void *b, cublasLtMatrixLayout_t lb, const void *beta,
-                              const void *c, cublasLtMatrixLayout_t lc, void *d,
-                              cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t *algo,
-                              void *workspace, size_t bytes, cudaStream_t stream)
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
+                              const void *a, cublasLtMatrixLayout_t la, const void *b,
+                              cublasLtMatrixLayout_t lb, const void *beta, const void *c,
+                              cublasLtMatrixLayout_t lc, void *d, cublasLtMatrixLayout_t ld,
+                              const cublasLtMatmulAlgo_t *algo, void *workspace, size_t bytes,
+                              cudaStream_t stream)
 {
     struct product *p;
+    int device = standin_device_of(stream);
 
     ENTER(cublasLtMatmul);
-    (void)handle;
     if (number_of(algo) == 0 || lc != ld || bytes < proposal(number_of(algo)).workspaceSize ||
-        !standin_on_device(workspace, bytes, "workspace"))
+        !standin_on_device(workspace, bytes, device, "workspace"))
         LEAVE(CUBLAS_STATUS_INVALID_VALUE);
-    if (cudaPeekAtLastError() >= 200)
+    if (*(int *)(void *)handle != device || !standin_may_launch(device) ||
+        cudaPeekAtLastError() >= 200)
         LEAVE(CUBLAS_STATUS_EXECUTION_FAILED);
     p = cn_xmalloc(sizeof(*p));
     *p = (struct product){.desc = *(struct desc *)(void *)desc,
@@ -328,7 +332,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
                           .pa = a,
                           .pb = b,
                           .pc = c,
-                          .pd = d};
+                          .pd = d,
+                          .device = device};
     if (!fits(p)) {
         free(p);
         LEAVE(CUBLAS_STATUS_INVALID_VALUE);

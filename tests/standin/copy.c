@@ -43,10 +43,14 @@ static struct copy *new_copy(void *to, const void *from, size_t bytes, int value
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t s)
 {
+    int device = standin_device_of(s); /* need not be current: only copies are so forgiving */
+
     STANDIN_ENTER(cudaMemcpyAsync);
     standin_now.copies++;
-    if (!standin_inside(to, bytes, kind == cudaMemcpyDeviceToHost, "copy to") ||
-        !standin_inside(from, bytes, kind == cudaMemcpyHostToDevice, "copy from"))
+    if (!standin_inside(to, bytes, kind == cudaMemcpyDeviceToHost ? STANDIN_PINNED : device,
+                        "copy to") ||
+        !standin_inside(from, bytes, kind == cudaMemcpyHostToDevice ? STANDIN_PINNED : device,
+                        "copy from"))
         STANDIN_LEAVE(cudaErrorInvalidValue);
     STANDIN_LEAVE(standin_submit(s, run_copy, free, new_copy(to, from, bytes, 0)));
 }
@@ -54,7 +58,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t s)
 {
     STANDIN_ENTER(cudaMemsetAsync);
-    if (!standin_on_device(to, bytes, "set"))
+    if (!standin_may_launch(standin_device_of(s)))
+        STANDIN_LEAVE(cudaErrorInvalidResourceHandle);
+    if (!standin_on_device(to, bytes, standin_device_of(s), "set"))
         STANDIN_LEAVE(cudaErrorInvalidValue);
     STANDIN_LEAVE(standin_submit(s, run_set, free, new_copy(to, NULL, bytes, value)));
 }
@@ -74,8 +80,7 @@ void standin_store(void *p, enum standin_type t, int64_t i, double x)
     if (t == STANDIN_F32)
         ((float *)p)[i] = (float)x;
     else
-        ((uint16_t *)p)[i] =
-            t == STANDIN_F16 ? cn_f32_to_f16((float)x) : cn_f32_to_bf16((float)x);
+        ((uint16_t *)p)[i] = t == STANDIN_F16 ? cn_f32_to_f16((float)x) : cn_f32_to_bf16((float)x);
 }
 
 size_t standin_size(enum standin_type t)

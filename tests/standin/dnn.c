@@ -36,6 +36,7 @@ struct part {
 
 struct cudnnContext {
     cudaStream_t stream;
+    int device;
 };
 
 #define ENTER(f)                                                                                   \
@@ -76,6 +77,7 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
 {
     ENTER(cudnnCreate);
     *handle = cn_xcalloc(1, sizeof(**handle));
+    (*handle)->device = standin_make_here();
     standin_now.live_objects++;
     LEAVE(CUDNN_STATUS_SUCCESS);
 }
@@ -92,6 +94,8 @@ cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)
 cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
 {
     ENTER(cudnnSetStream);
+    if (standin_device_of(stream) != handle->device)
+        LEAVE(CUDNN_STATUS_BAD_PARAM);
     handle->stream = stream;
     LEAVE(CUDNN_STATUS_SUCCESS);
 }
@@ -268,8 +272,8 @@ static int propose(const struct part *graph, cudnnBackendHeurMode_t mode, int64_
         const struct part *q = child(g.sdpa, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, 0);
         int64_t d = word(q, CUDNN_ATTR_TENSOR_DIMENSIONS, 3);
 
-        if (word(q, CUDNN_ATTR_TENSOR_DATA_TYPE, 0) != CUDNN_DATA_FLOAT && d % 8 == 0 &&
-            d <= 256 && mode == CUDNN_HEUR_MODE_A && !standin_no_attention)
+        if (word(q, CUDNN_ATTR_TENSOR_DATA_TYPE, 0) != CUDNN_DATA_FLOAT && d % 8 == 0 && d <= 256 &&
+            mode == CUDNN_HEUR_MODE_A && !standin_no_attention)
             engine[n++] = 9;
         return n;
     }
@@ -362,8 +366,7 @@ static cudnnStatus_t get_results(const struct part *heur, int64_t wanted, int64_
 {
     struct part *graph = child(heur, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, 0);
     int64_t list[X_AND_MORE];
-    int n = propose(graph, (cudnnBackendHeurMode_t)word(heur, CUDNN_ATTR_ENGINEHEUR_MODE, 0),
-                    list);
+    int n = propose(graph, (cudnnBackendHeurMode_t)word(heur, CUDNN_ATTR_ENGINEHEUR_MODE, 0), list);
 
     *found = n;
     for (int i = 0; i < n && i < wanted; i++)
@@ -427,6 +430,7 @@ struct execution {
     int n;
     int64_t uid[16];
     void *data[16];
+    int device;
     float value; /* of a tensor by value, as it was at the call */
 };
 
@@ -434,8 +438,9 @@ static enum standin_type element(const struct part *tensor)
 {
     int64_t t = word(tensor, CUDNN_ATTR_TENSOR_DATA_TYPE, 0);
 
-    return t == CUDNN_DATA_HALF ? STANDIN_F16 : t == CUDNN_DATA_BFLOAT16 ? STANDIN_BF16
-                                                                         : STANDIN_F32;
+    return t == CUDNN_DATA_HALF       ? STANDIN_F16
+           : t == CUDNN_DATA_BFLOAT16 ? STANDIN_BF16
+                                      : STANDIN_F32;
 }
 
 static void *data_of(const struct execution *e, const struct part *tensor)
@@ -514,24 +519,22 @@ static double add_up(const struct execution *e, const struct graph *g, double x,
     for (int i = 0; i < g->sums; i++) {
         struct view b = view_of(e, added(g->sum[i]));
 
-        x += standin_load(b.data, b.type,
-                          at(&b, b.dim[0] > 1 ? n : 0, k, b.dim[2] > 1 ? oy : 0,
-                             b.dim[3] > 1 ? ox : 0));
+        x += standin_load(
+            b.data, b.type,
+            at(&b, b.dim[0] > 1 ? n : 0, k, b.dim[2] > 1 ? oy : 0, b.dim[3] > 1 ? ox : 0));
     }
     return x;
 }
 
 static void run_conv(const struct execution *e, const struct graph *g)
 {
-    const struct part *last = g->sums > 0 ? child(g->sum[g->sums - 1],
-                                                  CUDNN_ATTR_OPERATION_POINTWISE_YDESC, 0)
-                                          : child(g->conv,
-                                                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, 0);
+    const struct part *last =
+        g->sums > 0 ? child(g->sum[g->sums - 1], CUDNN_ATTR_OPERATION_POINTWISE_YDESC, 0)
+                    : child(g->conv, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, 0);
     const struct part *d = child(g->conv, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, 0);
-    struct conv c = {
-        .x = view_of(e, child(g->conv, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, 0)),
-        .w = view_of(e, child(g->conv, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, 0)),
-        .y = view_of(e, last)};
+    struct conv c = {.x = view_of(e, child(g->conv, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, 0)),
+                     .w = view_of(e, child(g->conv, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, 0)),
+                     .y = view_of(e, last)};
     double *px = load_all(&c.x), *pw = load_all(&c.w);
 
     c.px = px;
@@ -572,8 +575,11 @@ static void run_sdpa(const struct execution *e, const struct part *o)
     struct view k = view_of(e, child(o, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC, 0));
     struct view v = view_of(e, child(o, CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC, 0));
     struct view y = view_of(e, child(o, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC, 0));
-    struct cnk_attention a = {.n = (int)q.dim[0], .s = (int)q.dim[2], .t = (int)k.dim[2],
-                              .d = (int)(q.dim[1] * q.dim[3]), .heads = (int)q.dim[1],
+    struct cnk_attention a = {.n = (int)q.dim[0],
+                              .s = (int)q.dim[2],
+                              .t = (int)k.dim[2],
+                              .d = (int)(q.dim[1] * q.dim[3]),
+                              .heads = (int)q.dim[1],
                               .scale = e->value};
     float *fq = tokens(&q), *fk = tokens(&k), *fv = tokens(&v), *fy = tokens(&q), *p = fy;
 
@@ -631,7 +637,7 @@ static bool bound(const struct execution *e, const struct part *tensor)
                 word(tensor, CUDNN_ATTR_TENSOR_STRIDES, i);
     return data_of(e, tensor) != NULL &&
            standin_on_device(data_of(e, tensor), (size_t)(last + 1) * standin_size(element(tensor)),
-                             "cuDNN's tensor");
+                             e->device, "cuDNN's tensor");
 }
 
 static bool all_bound(const struct execution *e)
@@ -676,16 +682,17 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     data = find(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
     if (uid == NULL || data == NULL || uid->n != data->n || uid->n > 16)
         LEAVE(CUDNN_STATUS_BAD_PARAM);
-    if (cudaPeekAtLastError() >= 200)
+    if (!standin_may_launch(handle->device) || cudaPeekAtLastError() >= 200)
         LEAVE(CUDNN_STATUS_EXECUTION_FAILED_CUDART);
     room = child(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, 0)->proposal * 1000;
     if (room > 0 && !standin_on_device((void *)word(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, 0),
-                                       (size_t)room, "cuDNN's workspace"))
+                                       (size_t)room, handle->device, "cuDNN's workspace"))
         LEAVE(CUDNN_STATUS_BAD_PARAM);
     e = cn_xcalloc(1, sizeof(*e));
     e->plan = plan;
     e->plan->refs++;
     e->n = (int)uid->n;
+    e->device = handle->device;
     memcpy(e->uid, uid->bytes, (size_t)uid->n * sizeof(int64_t));
     memcpy(e->data, data->bytes, (size_t)uid->n * sizeof(void *));
     if (!all_bound(e)) {

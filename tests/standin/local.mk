@@ -11,6 +11,7 @@ libcnstandin_a_SOURCES = \
     %reldir%/blas.c \
     %reldir%/copy.c \
     %reldir%/dnn.c \
+    %reldir%/memory.c \
     %reldir%/runtime.c
 # In place of CNCUDA_LIBS.
 standin_libs = libcnbackend.a libcnlistcuda.a libcncuda.a libcnstandin.a $(cnkemu_libs) \
@@ -35,7 +36,7 @@ tests_standin_controlnet_worker_cuda_SOURCES = src/worker.c
 tests_standin_controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a $(standin_engine_libs)
 
 standin_tests = tests/standin/test_ops tests/standin/test_plans tests/standin/test_weights \
-    tests/standin/test_side tests/standin/test_cuda
+    tests/standin/test_side tests/standin/test_cuda tests/standin/test_devices
 check_PROGRAMS += $(standin_tests)
 TESTS += $(standin_tests)
 tests_standin_test_ops_SOURCES = tests/backend/test_ops.c $(standin_op_table)
@@ -53,6 +54,9 @@ tests_standin_test_side_LDADD = $(standin_test_libs)
 tests_standin_test_cuda_SOURCES = %reldir%/test_cuda.c $(standin_op_table)
 tests_standin_test_cuda_CPPFLAGS = $(standin_test_cppflags)
 tests_standin_test_cuda_LDADD = $(standin_test_libs)
+tests_standin_test_devices_SOURCES = %reldir%/test_devices.c $(standin_op_table)
+tests_standin_test_devices_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_devices_LDADD = $(standin_test_libs)
 endif
 
 # What the real cuDNN says of the same operation graphs, which needs the library but no device.

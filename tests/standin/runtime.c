@@ -3,7 +3,8 @@
  * DESIGN. A stream is a list of pieces of work with running numbers. Waiting for a stream runs its
  * pieces in order; a piece that waits for an event runs the event's stream up to the number that it
  * had when the event was recorded. The result of a piece is the device's state: after a failure
- * every call returns that failure. One recursive lock protects all of it. */
+ * every call returns that failure. One recursive lock protects all of it. Both devices are lost
+ * together: no test needs more. */
 #include "base/base.h"
 #include "tests/standin/standin_priv.h"
 #include "base/mem.h"
@@ -19,15 +20,6 @@
 #include "tests/kernels/emu/emu.h"
 #endif
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#define POISON(p, n) __asan_poison_memory_region(p, n)
-#define UNPOISON(p, n) __asan_unpoison_memory_region(p, n)
-#else
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
-#endif
-
 struct graph {
     struct standin_work *first, **end;
     int refs;
@@ -37,26 +29,23 @@ struct CUstream_st {
     struct standin_work *first, **end;
     long submitted, done;
     struct graph *capture;
+    int device;
 };
 
 struct CUevent_st {
     cudaStream_t stream;
     long number;
-};
-
-struct block {
-    unsigned char *data;
-    size_t bytes;
-    bool pinned;
+    int device;
 };
 
 static pthread_mutex_t lock;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static struct block *block;
-static int n_blocks;
-static size_t block_cap, device_bytes = (size_t)16 << 30;
-static int devices = 1, lost, last_error, running;
+static size_t device_bytes = (size_t)16 << 30;
+static int devices = 2, lost, running;
+static _Thread_local int last_error;
+static long made[STANDIN_MAX_DEVICES];
 static _Thread_local int capturing; /* captures that this thread has begun */
+static _Thread_local int current;   /* device */
 static char complaint[256];
 static long calls[STANDIN_FUNCTION_COUNT];
 static struct {
@@ -159,8 +148,9 @@ void standin_reset(void)
     standin_now = (struct standin_counts){.live_bytes = live, .live_objects = objects};
     memset(calls, 0, sizeof(calls));
     memset(fault, 0, sizeof(fault));
+    memset(made, 0, sizeof(made));
     device_bytes = (size_t)16 << 30;
-    devices = 1;
+    devices = 2;
     lost = last_error = 0;
     complaint[0] = '\0';
     standin_no_fusion = standin_no_attention = false;
@@ -206,9 +196,42 @@ void standin_set_memory(size_t bytes)
     device_bytes = bytes;
 }
 
+size_t standin_device_bytes(void)
+{
+    return device_bytes;
+}
+
 void standin_set_devices(int n)
 {
-    devices = n;
+    devices = CN_MIN(n, STANDIN_MAX_DEVICES);
+}
+
+long standin_used(int device)
+{
+    return made[device];
+}
+
+int standin_current(void)
+{
+    return current;
+}
+
+int standin_make_here(void)
+{
+    made[current]++;
+    return current;
+}
+
+int standin_device_of(cudaStream_t s)
+{
+    return s->device;
+}
+
+bool standin_may_launch(int device)
+{
+    if (device != current)
+        last_error = cudaErrorInvalidResourceHandle;
+    return device == current;
 }
 
 void standin_refuse_fusion(bool refuse)
@@ -219,92 +242,6 @@ void standin_refuse_fusion(bool refuse)
 void standin_refuse_attention(bool refuse)
 {
     standin_no_attention = refuse;
-}
-
-/* ---- memory ---- */
-
-static const struct block *find_block(const void *p)
-{
-    const unsigned char *at = p;
-
-    for (int i = n_blocks - 1; i >= 0; i--)
-        if (at >= block[i].data && at < block[i].data + block[i].bytes)
-            return &block[i];
-    return NULL;
-}
-
-bool standin_inside(const void *p, size_t bytes, bool pinned, const char *what)
-{
-    const struct block *b = find_block(p);
-    bool good = b != NULL && b->pinned == pinned &&
-                bytes <= (size_t)(b->data + b->bytes - (const unsigned char *)p);
-
-    if (!good)
-        standin_complain("%s: %zu bytes at %p are not %s memory", what, bytes, p,
-                         pinned ? "pinned" : "device");
-    return good;
-}
-
-bool standin_on_device(const void *p, size_t bytes, const char *what)
-{
-    return bytes == 0 || standin_inside(p, bytes, false, what);
-}
-
-/* The host may not look at device memory: only while work runs it is there. */
-static void show_device(bool show)
-{
-    for (int i = 0; i < n_blocks; i++)
-        if (!block[i].pinned) {
-            if (show)
-                UNPOISON(block[i].data, block[i].bytes);
-            else
-                POISON(block[i].data, block[i].bytes);
-        }
-}
-
-static int add_block(void **ret, size_t bytes, bool pinned)
-{
-    void *data = NULL;
-
-    if (!pinned && (bytes > device_bytes || standin_now.live_bytes > device_bytes - bytes))
-        return cudaErrorMemoryAllocation;
-    if (posix_memalign(&data, 256, CN_MAX(bytes, (size_t)1)) != 0)
-        return cudaErrorMemoryAllocation;
-    if (!pinned)
-        memset(data, 0xff, bytes); /* NaN in every type */
-    block = cn_grow(block, (size_t)n_blocks, &block_cap, sizeof(*block));
-    block[n_blocks++] = (struct block){data, bytes, pinned};
-    if (pinned)
-        standin_now.live_objects++;
-    else
-        standin_now.live_bytes += bytes;
-    if (!pinned && running == 0)
-        POISON(data, bytes);
-    *ret = data;
-    return cudaSuccess;
-}
-
-static int remove_block(void *p, bool pinned)
-{
-    for (int i = 0; i < n_blocks; i++) {
-        if (block[i].data != p || block[i].pinned != pinned)
-            continue;
-        if (pinned)
-            standin_now.live_objects--;
-        else
-            standin_now.live_bytes -= block[i].bytes;
-        UNPOISON(block[i].data, block[i].bytes);
-        free(block[i].data);
-        block[i] = block[--n_blocks];
-        if (n_blocks == 0) { /* nothing is left behind for leak checkers */
-            free(block);
-            block = NULL;
-            block_cap = 0;
-        }
-        return cudaSuccess;
-    }
-    standin_complain("freeing %p, which is no block", p);
-    return cudaErrorInvalidValue;
 }
 
 /* ---- work ---- */
@@ -354,7 +291,7 @@ static int run_piece(const struct standin_work *w)
 static int run_stream(cudaStream_t s, long until)
 {
     if (running++ == 0)
-        show_device(true);
+        standin_show_memory(true);
     while (s->first != NULL && s->first->number <= until) {
         struct standin_work *w = s->first;
 
@@ -367,7 +304,7 @@ static int run_stream(cudaStream_t s, long until)
         drop_work(w);
     }
     if (--running == 0)
-        show_device(false);
+        standin_show_memory(false);
     return lost;
 }
 
@@ -405,6 +342,8 @@ static int submit_kernel(void *ctx, struct CUstream_st *stream, struct emu_launc
     (void)ctx;
     standin_lock();
     code = standin_enter(STANDIN_launch);
+    if (code == 0 && !standin_may_launch(stream->device))
+        code = cudaErrorInvalidResourceHandle;
     if (code != 0)
         emu_launch_free(launch);
     else
@@ -452,15 +391,22 @@ cudaError_t cudaGetDeviceCount(int *count)
 cudaError_t cudaSetDevice(int device)
 {
     STANDIN_ENTER(cudaSetDevice);
-    STANDIN_LEAVE(device >= 0 && device < devices ? cudaSuccess : cudaErrorInvalidDevice);
+    if (device < 0 || device >= devices)
+        STANDIN_LEAVE(cudaErrorInvalidDevice);
+    current = device;
+    STANDIN_LEAVE(cudaSuccess);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
 {
     STANDIN_ENTER(cudaGetDeviceProperties);
-    (void)device;
+    if (device < 0 || device >= devices)
+        STANDIN_LEAVE(cudaErrorInvalidDevice);
     memset(prop, 0, sizeof(*prop));
-    snprintf(prop->name, sizeof(prop->name), "stand-in");
+    if (device == 0)
+        snprintf(prop->name, sizeof(prop->name), "stand-in");
+    else
+        snprintf(prop->name, sizeof(prop->name), "stand-in %d", device);
     prop->major = 9;
     prop->totalGlobalMem = device_bytes;
     prop->multiProcessorCount = 132;
@@ -516,7 +462,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     standin_now.allocs++;
     if (capturing > 0)
         STANDIN_LEAVE(cudaErrorStreamCaptureUnsupported);
-    STANDIN_LEAVE(add_block(p, bytes, false));
+    STANDIN_LEAVE(standin_add_block(p, bytes, false));
 }
 
 /* Waits for everything, as the real one does. */
@@ -533,14 +479,14 @@ cudaError_t cudaFree(void *p)
     if (capturing > 0)
         STANDIN_LEAVE(cudaErrorStreamCaptureUnsupported);
     run_everything();
-    remove_block(p, false);
+    standin_remove_block(p, false);
     STANDIN_LEAVE(code != 0 ? code : lost);
 }
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
     STANDIN_ENTER(cudaMallocHost);
-    STANDIN_LEAVE(add_block(p, bytes, true));
+    STANDIN_LEAVE(standin_add_block(p, bytes, true));
 }
 
 cudaError_t cudaFreeHost(void *p)
@@ -548,7 +494,7 @@ cudaError_t cudaFreeHost(void *p)
     standin_lock();
     standin_count(STANDIN_cudaFreeHost);
     run_everything();
-    remove_block(p, true);
+    standin_remove_block(p, true);
     STANDIN_LEAVE(lost);
 }
 
@@ -556,7 +502,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
     STANDIN_ENTER(cudaMemGetInfo);
     *total = device_bytes;
-    *free_bytes = device_bytes - standin_now.live_bytes;
+    *free_bytes = standin_free_bytes();
     STANDIN_LEAVE(cudaSuccess);
 }
 
@@ -581,6 +527,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *ret, unsigned flags)
     (void)flags;
     s = cn_xcalloc(1, sizeof(*s));
     s->end = &s->first;
+    s->device = standin_make_here();
     streams = cn_grow(streams, (size_t)n_streams, &stream_cap, sizeof(*streams));
     streams[n_streams++] = s;
     standin_now.live_objects++;
@@ -619,6 +566,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
 static cudaError_t event_new(cudaEvent_t *ret)
 {
     *ret = cn_xcalloc(1, sizeof(**ret));
+    (*ret)->device = standin_make_here();
     standin_now.live_objects++;
     return cudaSuccess;
 }
@@ -650,6 +598,8 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
     STANDIN_ENTER(cudaEventRecord);
     if (s->capture != NULL)
         STANDIN_LEAVE(cudaErrorStreamCaptureUnsupported); /* not what the backend does */
+    if (s->device != e->device)
+        STANDIN_LEAVE(cudaErrorInvalidResourceHandle);
     e->stream = s;
     e->number = s->submitted;
     STANDIN_LEAVE(cudaSuccess);
@@ -666,6 +616,8 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 {
     STANDIN_ENTER(cudaEventElapsedTime);
     standin_now.trials++;
+    if (to->device != from->device)
+        STANDIN_LEAVE(cudaErrorInvalidResourceHandle);
     if (to->stream->done < to->number || from->stream->done < from->number)
         STANDIN_LEAVE(cudaErrorNotReady);
     *ms = 0.001f; /* the first candidate wins */
@@ -733,6 +685,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ret, cudaGraph_t graph, unsign
     STANDIN_ENTER(cudaGraphInstantiate);
     (void)flags;
     ((struct graph *)graph)->refs++;
+    standin_make_here();
     standin_now.live_objects++;
     *ret = (cudaGraphExec_t)graph;
     STANDIN_LEAVE(cudaSuccess);

@@ -12,6 +12,11 @@
  * It refuses what CUDA would refuse or do slowly: copies from memory that is not pinned, addresses
  * outside of the block that they belong to, waiting or allocating while a stream is captured.
  *
+ * There are two devices unless a test says otherwise. Which one is current belongs to the thread
+ * and begins as 0, as CUDA has it. Streams, events, memory and the libraries' handles belong to the
+ * device that was current when they were made; a launch, a product or a plan of cuDNN needs the
+ * device of its stream to be current, and touches memory of that device only.
+ *
  * Any thread; everything runs under one lock. */
 #ifndef CN_TESTS_STANDIN_H
 #define CN_TESTS_STANDIN_H
@@ -22,9 +27,9 @@
 /* Calls since standin_reset(). */
 struct standin_counts {
     long allocs, frees, waits, launches, copies, captures, graph_launches, executed;
-    long trials;        /* cudaEventElapsedTime */
-    size_t live_bytes;  /* device memory that was not freed */
-    long live_objects;  /* streams, events, graphs, handles, descriptors, pinned blocks */
+    long trials;       /* cudaEventElapsedTime */
+    size_t live_bytes; /* device memory that was not freed */
+    long live_objects; /* streams, events, graphs, handles, descriptors, pinned blocks */
 };
 
 void standin_reset(void); /* counts (not what lives), faults, limits, a lost device */
@@ -39,9 +44,10 @@ void standin_fail(const char *function, long nth, int code);
 /* Names of the functions, NULL-terminated. */
 const char *const *standin_functions(void);
 
-void standin_set_memory(size_t bytes);     /* of the device; default 16 GiB */
-void standin_set_devices(int n);           /* default 1 */
-void standin_refuse_fusion(bool refuse);   /* cuDNN then takes plain convolutions only */
+void standin_set_memory(size_t bytes);   /* of each device; default 16 GiB */
+void standin_set_devices(int n);         /* default 2 */
+long standin_used(int device);           /* objects and blocks made there since standin_reset() */
+void standin_refuse_fusion(bool refuse); /* cuDNN then takes plain convolutions only */
 void standin_refuse_attention(bool refuse);
 /* What went wrong without being anybody's error code, for instance an address that is no device's:
  * NULL when nothing did. */

@@ -648,7 +648,7 @@ static void lost_device_is_told_and_stays_lost(void **state)
     work = standin_calls("execute");
     session_close(&s);
     for (size_t i = 0; i < CN_LEN(sticky); i++) {
-        check_lost(sticky[i], "execute", 1);        /* an upload */
+        check_lost(sticky[i], "execute", 1); /* an upload */
         if (quick() && i > 1)
             continue;
         check_lost(sticky[i], "execute", work - 3); /* in a captured graph */

@@ -46,7 +46,7 @@ int cuda_buffer_new(struct cn_backend *base, const struct cn_value *value, int f
     made.base.ops = b->base.ops;
     made.native = (flags & CN_IO_NATIVE) && value->dtype == CN_F32;
     made.type = made.native ? b->type : value->dtype;
-    if ((rc = cuda_take_error(b, err)) < 0)
+    if ((rc = cuda_enter(b, err)) < 0 || (rc = cuda_take_error(b, err)) < 0)
         return rc;
     if (!count_elements(&value->shape, sizeof(float), &made.elements))
         return cn_fail(err, CN_EDEVMEM, "no device memory for a tensor of %zu bytes", SIZE_MAX);
@@ -72,7 +72,7 @@ void cuda_buffer_free(struct cn_buffer *base)
     struct cn_err err = CN_ERR_INIT;
 
     /* The pool hands memory out in the order of the main queue. */
-    if (cuda_buffer_take(buf, main, &err) < 0)
+    if (cuda_enter(buf->b, &err) < 0 || cuda_buffer_take(buf, main, &err) < 0)
         cuda_defer_error(buf->b, &err);
     cuda_free(buf->b, buf->data, buf->bytes);
     free(buf);
@@ -166,8 +166,10 @@ void cuda_buffer_write(struct cn_buffer *base, const void *host)
     if (buf->type == CN_I32)
         note_ids(buf, host);
     pthread_mutex_lock(&buf->queue->lock);
-    rc = buf->native ? write_native(buf, host, &err)
-                     : cuda_upload(buf->queue, buf->data, host, buf->bytes, &err);
+    rc = cuda_enter(buf->b, &err);
+    if (rc == CN_OK)
+        rc = buf->native ? write_native(buf, host, &err)
+                         : cuda_upload(buf->queue, buf->data, host, buf->bytes, &err);
     pthread_mutex_unlock(&buf->queue->lock);
     if (rc < 0)
         cuda_defer_error(buf->b, &err);
@@ -192,8 +194,10 @@ void cuda_buffer_read(const struct cn_buffer *base, void *host)
     int rc;
 
     pthread_mutex_lock(&buf->queue->lock);
-    rc = buf->native ? read_native(buf, host, &err)
-                     : cuda_download(buf->queue, host, buf->data, buf->bytes, &err);
+    rc = cuda_enter(buf->b, &err);
+    if (rc == CN_OK)
+        rc = buf->native ? read_native(buf, host, &err)
+                         : cuda_download(buf->queue, host, buf->data, buf->bytes, &err);
     pthread_mutex_unlock(&buf->queue->lock);
     if (rc < 0) {
         fill_nan(buf, host);
@@ -207,7 +211,8 @@ void cuda_buffer_zero(struct cn_buffer *base)
     struct cn_err err = CN_ERR_INIT;
 
     buf->id_min = buf->id_max = 0;
-    if (cuda_check(buf->b, cudaMemsetAsync(buf->data, 0, buf->bytes, buf->queue->stream),
+    if (cuda_enter(buf->b, &err) < 0 ||
+        cuda_check(buf->b, cudaMemsetAsync(buf->data, 0, buf->bytes, buf->queue->stream),
                    "clear a tensor", &err) < 0)
         cuda_defer_error(buf->b, &err);
 }
@@ -245,8 +250,10 @@ static int copy_rows(struct cuda_buffer *dst, int64_t dst_row, struct cuda_buffe
     size_t from = src->bytes / (size_t)src->shape.dim[0];
     unsigned char *d = (unsigned char *)dst->data + (size_t)dst_row * to;
     const unsigned char *s = (const unsigned char *)src->data + (size_t)src_row * from;
-    int rc = cuda_buffer_take(src, dst->queue, err);
+    int rc = cuda_enter(dst->b, err);
 
+    if (rc == CN_OK)
+        rc = cuda_buffer_take(src, dst->queue, err);
     if (rc < 0)
         return rc;
     if (dst->native != src->native)

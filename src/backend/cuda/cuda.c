@@ -22,6 +22,7 @@ static void backend_close(struct cn_backend *base)
 {
     struct cuda_backend *b = (struct cuda_backend *)base;
 
+    (void)cuda_enter(b, NULL); /* nothing can be done about a failure here */
     for (size_t i = 0; i < b->dnn.count; i++)
         cuda_dnn_free(b->dnn.item[i].value);
     cn_strmap_release(&b->dnn);
@@ -36,6 +37,7 @@ static void backend_close(struct cn_backend *base)
     free(b->pool.idle);
     cuda_tune_close(b);
     pthread_mutex_destroy(&b->deferred_lock);
+    free(b->deferred);
     free(b);
 }
 
@@ -51,7 +53,10 @@ static int find_device(struct cuda_backend *b, struct cn_err *err)
     }
     if (n == 0)
         return cn_fail(err, CN_ENOTFOUND, "there is no CUDA device");
-    return cuda_check(b, cudaSetDevice(b->device), "use the device", err);
+    if (b->device < 0 || b->device >= n)
+        return cn_fail(err, CN_ENOTFOUND, "there is no CUDA device %d: %d %s", b->device, n,
+                       n == 1 ? "is there, number 0" : "are there, from number 0 on");
+    return cuda_bind_thread(b, err);
 }
 
 static int describe(struct cuda_backend *b, struct cn_err *err)
@@ -98,6 +103,7 @@ static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **
 
     b->base.ops = &cn_backend_cuda;
     b->opts = *opts;
+    b->device = opts->device;
     b->type = opts->dtype == CN_DTYPE_COUNT ? CN_F16 : opts->dtype;
     atomic_init(&b->lost, false);
     pthread_mutex_init(&b->deferred_lock, NULL);

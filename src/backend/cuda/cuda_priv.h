@@ -65,6 +65,7 @@ struct cuda_queue {
 };
 
 struct cuda_plan;
+struct cuda_deferred;
 
 struct cuda_backend {
     struct cn_backend base;
@@ -79,10 +80,12 @@ struct cuda_backend {
     struct cn_strmap dnn;    /* key -> struct cuda_dnn */
     char *choice_file;       /* NULL: nowhere to keep it */
     cudaEvent_t time[2];
-    pthread_mutex_t deferred_lock;
-    struct cn_err deferred; /* the first failure of a call that cannot return one */
-    atomic_bool lost;       /* the device's state is gone: nothing works any more */
-    char about[160];        /* device and libraries */
+    pthread_mutex_t deferred_lock;  /* of the three below */
+    struct cuda_deferred *deferred; /* of calls that cannot return a failure: each thread's first */
+    int n_deferred;
+    size_t deferred_cap;
+    atomic_bool lost; /* the device's state is gone: nothing works any more */
+    char about[160];  /* device and libraries */
 };
 
 /* ---- errors.c ---- */
@@ -92,7 +95,11 @@ struct cuda_backend {
 int cuda_check(struct cuda_backend *b, cudaError_t e, const char *what, struct cn_err *err);
 int cuda_check_blas(struct cuda_backend *b, cublasStatus_t s, const char *what, struct cn_err *err);
 int cuda_check_dnn(struct cuda_backend *b, cudnnStatus_t s, const char *what, struct cn_err *err);
-/* CN_EDEVICE once the device is lost; a failure that could not be returned earlier; else 0. */
+/* Makes the device the calling thread's: first thing in every call from outside. */
+int cuda_enter(struct cuda_backend *b, struct cn_err *err);
+int cuda_bind_thread(struct cuda_backend *b, struct cn_err *err); /* whatever was selected before */
+/* CN_EDEVICE once the device is lost; a failure of this thread that could not be returned when it
+ * happened; else 0. */
 int cuda_take_error(struct cuda_backend *b, struct cn_err *err);
 void cuda_defer_error(struct cuda_backend *b, const struct cn_err *err);
 

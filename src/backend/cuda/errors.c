@@ -1,4 +1,5 @@
-/* Errors of CUDA, cuBLASLt and cuDNN as ours, and failures that are reported later.
+/* Errors of CUDA, cuBLASLt and cuDNN as ours, failures that are reported later, and which device a
+ * thread talks to.
  *
  * Which errors leave the device usable: cuda_runtime_api.h says of most that "the process must be
  * terminated and relaunched". Only what the list below names is harmless; everything else that a
@@ -6,6 +7,7 @@
  */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
+#include "base/mem.h"
 
 static int lose(struct cuda_backend *b, struct cn_err *err, const char *what, const char *name,
                 const char *text)
@@ -93,22 +95,69 @@ int cuda_check_dnn(struct cuda_backend *b, cudnnStatus_t s, const char *what, st
                    text);
 }
 
+/* ---- the device of a thread ---- */
+
+/* CUDA's current device belongs to the host's thread and begins as 0: launches into a stream of
+ * another device fail. Whatever enters the backend selects its device first. Nobody else in these
+ * programs changes it, so what was selected last is known here without asking CUDA. */
+static _Thread_local int selected_device = -1;
+
+int cuda_bind_thread(struct cuda_backend *b, struct cn_err *err)
+{
+    int rc = cuda_check(b, cudaSetDevice(b->device), "use the device", err);
+
+    selected_device = rc == CN_OK ? b->device : -1;
+    return rc;
+}
+
+int cuda_enter(struct cuda_backend *b, struct cn_err *err)
+{
+    return selected_device == b->device ? CN_OK : cuda_bind_thread(b, err);
+}
+
+/* ---- failures that are reported later ---- */
+
+/* Each thread has its own: the one that asks is the one whose call failed, and its job is at fault,
+ * not that of whoever asks first. */
+struct cuda_deferred {
+    pthread_t thread;
+    struct cn_err err;
+};
+
 void cuda_defer_error(struct cuda_backend *b, const struct cn_err *err)
 {
+    bool known = false;
+
     pthread_mutex_lock(&b->deferred_lock);
-    if (b->deferred.code == 0)
-        b->deferred = *err;
+    for (int i = 0; i < b->n_deferred; i++)
+        known = known || pthread_equal(b->deferred[i].thread, pthread_self());
+    if (!known) { /* the first failure is what went wrong, the others follow from it */
+        b->deferred =
+            cn_grow(b->deferred, (size_t)b->n_deferred, &b->deferred_cap, sizeof(*b->deferred));
+        b->deferred[b->n_deferred++] = (struct cuda_deferred){pthread_self(), *err};
+    }
     pthread_mutex_unlock(&b->deferred_lock);
+}
+
+static struct cn_err take_deferred(struct cuda_backend *b)
+{
+    struct cn_err err = CN_ERR_INIT;
+
+    pthread_mutex_lock(&b->deferred_lock);
+    for (int i = 0; i < b->n_deferred; i++)
+        if (pthread_equal(b->deferred[i].thread, pthread_self())) {
+            err = b->deferred[i].err;
+            b->deferred[i] = b->deferred[--b->n_deferred];
+            break;
+        }
+    pthread_mutex_unlock(&b->deferred_lock);
+    return err;
 }
 
 int cuda_take_error(struct cuda_backend *b, struct cn_err *err)
 {
-    struct cn_err deferred;
+    struct cn_err deferred = take_deferred(b);
 
-    pthread_mutex_lock(&b->deferred_lock);
-    deferred = b->deferred;
-    b->deferred = (struct cn_err)CN_ERR_INIT;
-    pthread_mutex_unlock(&b->deferred_lock);
     if (deferred.code < 0)
         return cn_fail(err, deferred.code, "%s", deferred.msg);
     if (atomic_load(&b->lost))

@@ -276,8 +276,10 @@ int cuda_plan_compile(struct cn_backend *base, const struct cn_graph *g, struct 
     struct cuda_backend *b = (struct cuda_backend *)base;
     struct cuda_plan *p;
     size_t n;
-    int rc = cuda_take_error(b, err);
+    int rc = cuda_enter(b, err);
 
+    if (rc == CN_OK)
+        rc = cuda_take_error(b, err);
     if (rc < 0)
         return rc;
     p = cn_xcalloc(1, sizeof(*p));
@@ -315,6 +317,7 @@ void cuda_plan_free(struct cn_plan *base)
     struct cuda_plan *p = (struct cuda_plan *)base;
     struct cuda_plan **at = &p->b->plans;
 
+    (void)cuda_enter(p->b, NULL);
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;

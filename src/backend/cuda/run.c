@@ -181,8 +181,10 @@ int cuda_plan_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_b
                   struct cn_err *err)
 {
     struct cuda_plan *p = (struct cuda_plan *)base;
-    int rc = cuda_take_error(p->b, err);
+    int rc = cuda_enter(p->b, err);
 
+    if (rc == CN_OK)
+        rc = cuda_take_error(p->b, err);
     if (rc == CN_OK)
         rc = check_ids(p, in, err);
     if (rc < 0)
