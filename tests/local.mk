@@ -11,6 +11,7 @@ include tests/standin/local.mk
 include tests/engine/local.mk
 include tests/cli/local.mk
 include tests/wire/local.mk
+include tests/webhook/local.mk
 include tests/store/local.mk
 include tests/job/local.mk
 include tests/api/local.mk

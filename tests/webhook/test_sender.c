@@ -1,0 +1,367 @@
+/* Webhooks against a receiver on the same loop: signed, bounded, cut when asked to. */
+#include "base/base.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/hmac.h"
+#include "webhook/sender.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <uv.h>
+
+enum { MESSAGES = 24, SECRET_LEN = 24 };
+
+static const char secret[SECRET_LEN + 1] = "abcdefghijklmnopqrstuvwx";
+
+/* ---- the receiver ---- */
+
+struct peer {
+    uv_tcp_t tcp;
+    char in[8192];
+    size_t len;
+    char out[256];
+    uv_write_t write;
+};
+
+static struct {
+    uv_loop_t loop;
+    uv_tcp_t listener;
+    int port;
+    int open, most_open; /* connections with a request that has no answer yet */
+    int n_requests;
+    char last[8192]; /* the last request, whole */
+} receiver;
+
+static void on_peer_closed(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+static void on_written(uv_write_t *w, int status)
+{
+    struct peer *p = w->data;
+
+    (void)status;
+    receiver.open--;
+    uv_close((uv_handle_t *)&p->tcp, on_peer_closed);
+}
+
+/* The path says what the answer is: /200, /410, /429, …; /hang gives none. */
+static void answer(struct peer *p)
+{
+    uv_buf_t b;
+    int status = 0;
+
+    receiver.n_requests++;
+    receiver.open++;
+    receiver.most_open = CN_MAX(receiver.most_open, receiver.open);
+    memcpy(receiver.last, p->in, p->len + 1);
+    if (sscanf(p->in, "POST /%d", &status) != 1)
+        return;
+    snprintf(p->out, sizeof(p->out),
+             "HTTP/1.1 %d X\r\nRetry-After: 7200\r\nLocation: /200\r\nContent-Length: 2\r\n\r\nok",
+             status);
+    b = uv_buf_init(p->out, (unsigned)strlen(p->out));
+    p->write.data = p;
+    uv_write(&p->write, (uv_stream_t *)&p->tcp, &b, 1, on_written);
+}
+
+static void give_room(uv_handle_t *h, size_t wanted, uv_buf_t *ret)
+{
+    struct peer *p = h->data;
+
+    (void)wanted;
+    *ret = uv_buf_init(p->in + p->len, (unsigned)(sizeof(p->in) - 1 - p->len));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct peer *p = stream->data;
+    const char *end, *length;
+
+    (void)buf;
+    if (n < 0) {
+        if (!uv_is_closing((uv_handle_t *)stream))
+            uv_close((uv_handle_t *)stream, on_peer_closed);
+        return;
+    }
+    p->len += (size_t)n;
+    p->in[p->len] = '\0';
+    end = strstr(p->in, "\r\n\r\n");
+    length = strstr(p->in, "Content-Length: ");
+    if (end != NULL && length != NULL &&
+        p->len >= (size_t)(end + 4 - p->in) + strtoul(length + 16, NULL, 10))
+        answer(p);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct peer *p = calloc(1, sizeof(*p));
+
+    (void)status;
+    uv_tcp_init(&receiver.loop, &p->tcp);
+    p->tcp.data = p;
+    uv_accept(listener, (uv_stream_t *)&p->tcp);
+    uv_read_start((uv_stream_t *)&p->tcp, give_room, on_read);
+}
+
+static int start(void **state)
+{
+    struct sockaddr_in a;
+    int len = sizeof(a);
+
+    (void)state;
+    memset(&receiver, 0, sizeof(receiver));
+    uv_loop_init(&receiver.loop);
+    uv_tcp_init(&receiver.loop, &receiver.listener);
+    uv_ip4_addr("127.0.0.1", 0, &a);
+    uv_tcp_bind(&receiver.listener, (struct sockaddr *)&a, 0);
+    uv_tcp_getsockname(&receiver.listener, (struct sockaddr *)&a, &len);
+    receiver.port = ntohs(a.sin_port);
+    return uv_listen((uv_stream_t *)&receiver.listener, 64, on_connection);
+}
+
+static void close_any(uv_handle_t *h, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(h))
+        uv_close(h, h == (uv_handle_t *)&receiver.listener ? NULL : on_peer_closed);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    uv_walk(&receiver.loop, close_any, NULL);
+    uv_run(&receiver.loop, UV_RUN_DEFAULT);
+    return uv_loop_close(&receiver.loop);
+}
+
+/* ---- the sender's side ---- */
+
+struct told {
+    int n;
+    struct cn_webhook_result last;
+    char reason[160];
+};
+
+static void on_done(void *arg, const struct cn_webhook_result *result)
+{
+    struct told *t = arg;
+
+    t->n++;
+    t->last = *result;
+    snprintf(t->reason, sizeof(t->reason), "%s", result->reason);
+}
+
+static void on_closed(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static struct cn_webhook_rules *rules_for(const char *networks)
+{
+    struct cn_webhook_rules *r;
+    char allow[64];
+
+    snprintf(allow, sizeof(allow), "http://127.0.0.1:%d/", receiver.port);
+    assert_int_equal(cn_webhook_rules_new(allow, networks, &r, NULL), CN_OK);
+    return r;
+}
+
+static struct cn_webhook_sender *sender_for(const struct cn_webhook_rules *rules, int timeout_ms)
+{
+    struct cn_webhook_options o = CN_WEBHOOK_DEFAULTS;
+
+    o.loop = &receiver.loop;
+    o.rules = rules;
+    o.timeout_ms = timeout_ms;
+    return cn_webhook_sender_new(&o);
+}
+
+static struct cn_webhook_delivery *post(struct cn_webhook_sender *s, const char *path,
+                                        struct told *t)
+{
+    char url[64];
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/%s", receiver.port, path);
+    return cn_webhook_send(s,
+                           &(struct cn_webhook_message){.url = url,
+                                                        .id = "job-1.done",
+                                                        .body = "{\"a\":1}",
+                                                        .len = 7,
+                                                        .secret = secret,
+                                                        .secret_len = SECRET_LEN},
+                           on_done, t);
+}
+
+static void run_until(const int *n, int wanted)
+{
+    while (*n < wanted)
+        uv_run(&receiver.loop, UV_RUN_ONCE);
+}
+
+static void end(struct cn_webhook_sender *s, struct cn_webhook_rules *r)
+{
+    bool closed = false;
+
+    cn_webhook_sender_close(s, on_closed, &closed);
+    while (!closed)
+        uv_run(&receiver.loop, UV_RUN_ONCE);
+    cn_webhook_rules_free(r);
+}
+
+static void field_of(const char *request, const char *name, char *ret, size_t size)
+{
+    const char *p = strstr(request, name);
+
+    assert_non_null(p);
+    p += strlen(name);
+    snprintf(ret, size, "%.*s", (int)strcspn(p, "\r\n"), p);
+}
+
+static void a_delivery_is_signed(void **state)
+{
+    struct cn_webhook_rules *r = rules_for("127.0.0.1");
+    struct cn_webhook_sender *s = sender_for(r, 10000);
+    struct told t = {0};
+    char stamp[32], signature[80], text[128];
+    unsigned char mac[CN_SHA256_BYTES];
+    struct cn_buf b;
+
+    (void)state;
+    post(s, "200", &t);
+    assert_int_equal(t.n, 0); /* never from inside the call */
+    run_until(&t.n, 1);
+    assert_int_equal(t.last.outcome, CN_WEBHOOK_DELIVERED);
+    assert_int_equal(t.last.status, 200);
+    field_of(receiver.last, "webhook-timestamp: ", stamp, sizeof(stamp));
+    field_of(receiver.last, "webhook-signature: v1,", signature, sizeof(signature));
+    assert_non_null(strstr(receiver.last, "webhook-id: job-1.done\r\n"));
+    assert_non_null(strstr(receiver.last, "Content-Type: application/json\r\n"));
+    assert_non_null(strstr(receiver.last, "\r\n\r\n{\"a\":1}"));
+    snprintf(text, sizeof(text), "job-1.done.%s.{\"a\":1}", stamp);
+    cn_hmac_sha256(secret, SECRET_LEN, text, strlen(text), mac);
+    cn_buf_init(&b, 100);
+    assert_int_equal(cn_base64_encode(&b, mac, sizeof(mac), NULL), CN_OK);
+    assert_string_equal(signature, (char *)b.data);
+    cn_buf_release(&b);
+    end(s, r);
+}
+
+static void outcomes_follow_the_status(void **state)
+{
+    static const struct {
+        const char *path;
+        enum cn_webhook_outcome outcome;
+    } row[] = {
+        {"204", CN_WEBHOOK_DELIVERED}, {"302", CN_WEBHOOK_RETRY}, {"400", CN_WEBHOOK_RETRY},
+        {"410", CN_WEBHOOK_GIVE_UP},   {"429", CN_WEBHOOK_RETRY}, {"503", CN_WEBHOOK_RETRY},
+    };
+    struct cn_webhook_rules *r = rules_for("127.0.0.1");
+    struct cn_webhook_sender *s = sender_for(r, 10000);
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        struct told t = {0};
+
+        post(s, row[i].path, &t);
+        run_until(&t.n, 1);
+        assert_int_equal(t.last.outcome, row[i].outcome);
+        assert_int_equal(t.last.status, atoi(row[i].path));
+        assert_int_equal(t.last.retry_after_s, 3600); /* 7200 was asked for */
+    }
+    assert_int_equal(receiver.n_requests, CN_LEN(row)); /* the redirect was not followed */
+    end(s, r);
+}
+
+static void addresses_that_are_not_public_are_not_called(void **state)
+{
+    struct cn_webhook_rules *r = rules_for("");
+    struct cn_webhook_sender *s = sender_for(r, 10000);
+    struct told t = {0};
+
+    (void)state;
+    post(s, "200", &t);
+    run_until(&t.n, 1);
+    assert_int_equal(t.last.outcome, CN_WEBHOOK_GIVE_UP);
+    assert_null(strstr(t.reason, "127.0.0.1"));
+    assert_int_equal(receiver.n_requests, 0);
+    cn_webhook_send(s, &(struct cn_webhook_message){.url = "http://other.example/", .id = "1"},
+                    on_done, &t);
+    run_until(&t.n, 2);
+    assert_int_equal(t.last.outcome, CN_WEBHOOK_GIVE_UP);
+    end(s, r);
+}
+
+static void nobody_there_is_tried_again(void **state)
+{
+    struct cn_webhook_rules *r = rules_for("127.0.0.1");
+    struct cn_webhook_sender *s = sender_for(r, 10000);
+    struct told t = {0};
+
+    (void)state;
+    uv_close((uv_handle_t *)&receiver.listener, NULL);
+    post(s, "200", &t);
+    run_until(&t.n, 1);
+    assert_int_equal(t.last.outcome, CN_WEBHOOK_RETRY);
+    assert_int_equal(t.last.status, 0);
+    end(s, r);
+}
+
+static void a_receiver_that_hangs_takes_a_part_only(void **state)
+{
+    struct cn_webhook_rules *r = rules_for("127.0.0.1");
+    struct cn_webhook_sender *s = sender_for(r, 200);
+    struct told t = {0};
+
+    (void)state;
+    for (int i = 0; i < MESSAGES; i++)
+        post(s, "hang", &t);
+    run_until(&t.n, MESSAGES);
+    assert_int_equal(t.last.outcome, CN_WEBHOOK_RETRY);
+    assert_true(receiver.n_requests <= MESSAGES);
+    end(s, r);
+}
+
+static void what_is_cancelled_is_not_told(void **state)
+{
+    struct cn_webhook_rules *r = rules_for("127.0.0.1");
+    struct cn_webhook_sender *s = sender_for(r, 10000);
+    struct told cancelled = {0}, t = {0};
+    struct cn_webhook_delivery *d[8];
+
+    (void)state;
+    for (int i = 0; i < 8; i++)
+        d[i] = post(s, "hang", &cancelled);
+    run_until(&receiver.n_requests, 4); /* per_host; the others wait */
+    assert_int_equal(receiver.most_open, 4);
+    for (int i = 0; i < 8; i++)
+        cn_webhook_cancel(d[i]);
+    post(s, "200", &t);
+    run_until(&t.n, 1);
+    assert_int_equal(t.last.outcome, CN_WEBHOOK_DELIVERED);
+    assert_int_equal(cancelled.n, 0);
+    for (int i = 0; i < 6; i++) /* closed while some are on their way and some wait */
+        post(s, "hang", &cancelled);
+    run_until(&receiver.n_requests, 9);
+    end(s, r);
+    assert_int_equal(cancelled.n, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_delivery_is_signed, start, stop),
+        cmocka_unit_test_setup_teardown(outcomes_follow_the_status, start, stop),
+        cmocka_unit_test_setup_teardown(addresses_that_are_not_public_are_not_called, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_there_is_tried_again, start, stop),
+        cmocka_unit_test_setup_teardown(a_receiver_that_hangs_takes_a_part_only, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_cancelled_is_not_told, start, stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
