@@ -67,10 +67,10 @@ size_t cn_weights_bytes(const struct cn_weights *w)
     return w->ops->weights_bytes(w);
 }
 
-void cn_weights_settle(struct cn_weights *w, const struct cn_graph *g)
+void cn_weights_fix_layouts(struct cn_weights *w, const struct cn_graph *g)
 {
-    if (w->ops->weights_settle != NULL)
-        w->ops->weights_settle(w, g);
+    if (w->ops->weights_fix_layouts != NULL)
+        w->ops->weights_fix_layouts(w, g);
 }
 
 int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,

@@ -5,11 +5,11 @@
  * it belong to one thread, the owning worker's. Only one plan runs at a time, so plans of one
  * backend may share their working memory.
  *
- * Side plans are the exception: what is made with CN_PLAN_SIDE shares no working memory (and no
- * stream) with the others, so that a second thread may decode a picture while the owner goes on.
- * Allowed on any thread: cn_plan_run of a side plan (they wait for each other), and write, read
- * and zero of buffers that only this thread uses then. Everything else, compiling and freeing side
- * plans and their buffers included, stays the owner's; nothing may be in use when it is freed.
+ * Concurrent plans are the exception: what is made with CN_PLAN_CONCURRENT shares no working memory
+ * (and no stream) with the others, so that a second thread may decode a picture while the owner goes on.
+ * Allowed on any thread: cn_plan_run of such a plan (they wait for each other), and write, read
+ * and zero of buffers that only this thread uses then. Everything else, compiling and freeing
+ * concurrent plans and their buffers included, stays the owner's; nothing may be in use when it is freed.
  *
  *     struct cn_backend *b;
  *     cn_backend_open("auto", &(struct cn_backend_opts)CN_BACKEND_DEFAULTS, &b, &err);
@@ -94,10 +94,10 @@ size_t cn_weights_bytes(const struct cn_weights *w); /* memory held, packed copi
 /* Decides by g, which is never run, in which form each parameter is preferred; no parameter is
  * read. Called before the first plan with the network at its own size, it makes results a function
  * of the plan: otherwise the first plan decides, and the last bits depend on what came first. */
-void cn_weights_settle(struct cn_weights *w, const struct cn_graph *g);
+void cn_weights_fix_layouts(struct cn_weights *w, const struct cn_graph *g);
 
 enum cn_plan_flags {
-    CN_PLAN_SIDE = 1 << 0 /* may run on a second thread, beside the plans without it */
+    CN_PLAN_CONCURRENT = 1 << 0 /* may run on a second thread, beside the plans without it */
 };
 
 /* flags: cn_plan_flags. The graph is not needed afterwards. */

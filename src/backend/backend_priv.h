@@ -19,7 +19,7 @@ struct cn_backend_ops {
                        struct cn_weights **ret, struct cn_err *err);
     void (*weights_free)(struct cn_weights *w);
     size_t (*weights_bytes)(const struct cn_weights *w);
-    void (*weights_settle)(struct cn_weights *w, const struct cn_graph *g); /* NULL: one form */
+    void (*weights_fix_layouts)(struct cn_weights *w, const struct cn_graph *g); /* may be NULL */
     int (*compile)(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
                    int flags, struct cn_plan **ret, struct cn_err *err);
     void (*plan_free)(struct cn_plan *p);

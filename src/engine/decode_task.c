@@ -16,7 +16,7 @@ struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
     struct cn_job *j = l->job;
     const struct cn_vae_config *c = j->vae;
     double start = cn_now_s();
-    int rc = cn_plan_for_decoder(j->base, j->h, j->w, CN_PLAN_SIDE, &f->plan, err);
+    int rc = cn_plan_for_decoder(j->base, j->h, j->w, CN_PLAN_CONCURRENT, &f->plan, err);
 
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     *f = (struct cn_decode_task){.job = j,

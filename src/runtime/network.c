@@ -74,7 +74,7 @@ void cn_network_fix_layouts(struct cn_network *n, cn_build_fn build, const void 
 {
     struct cn_graph *g = build(arg);
 
-    cn_weights_settle(n->weights, g);
+    cn_weights_fix_layouts(n->weights, g);
     cn_graph_free(g);
 }
 

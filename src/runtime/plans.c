@@ -152,7 +152,7 @@ int cn_plan_for_decoder(struct cn_model *base, int h, int w, int flags, struct c
     struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), h, w};
     char key[64];
 
-    snprintf(key, sizeof(key), "decode %dx%d%s", w, h, flags & CN_PLAN_SIDE ? " beside" : "");
+    snprintf(key, sizeof(key), "decode %dx%d%s", w, h, flags & CN_PLAN_CONCURRENT ? " beside" : "");
     return cn_network_plan(&base->vae, key, flags, build_decoder, &a, ret, err);
 }
 

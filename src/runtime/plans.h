@@ -34,7 +34,7 @@ int cn_plan_for_control(struct cn_network *net, const struct cn_control_config *
                         struct cn_err *err);
 int cn_plan_for_unet(struct cn_model *base, const struct cn_step_size *z,
                      struct cn_plan_entry **ret, struct cn_err *err);
-/* h x w of a latent. flags: CN_PLAN_SIDE or 0 */
+/* h x w of a latent. flags: CN_PLAN_CONCURRENT or 0 */
 int cn_plan_for_decoder(struct cn_model *base, int h, int w, int flags, struct cn_plan_entry **ret,
                         struct cn_err *err);
 int cn_plan_for_encoder(struct cn_model *base, int height, int width, struct cn_plan_entry **ret,

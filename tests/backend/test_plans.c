@@ -516,7 +516,7 @@ static void run_after(const char *backend, bool settle, const int *sides, int si
 
     session_open(&s, backend, g, &opts);
     if (settle)
-        cn_weights_settle(s.w, own);
+        cn_weights_fix_layouts(s.w, own);
     for (; *sides > 0; sides++) {
         struct cn_graph *before = products(1 + *sides % 2, *sides);
 

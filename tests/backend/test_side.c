@@ -259,7 +259,7 @@ static void check_side_plans(const char *backend)
         g[i] = sized_graph(size[i]);
     session_open(&s, backend, g[0], &opts);
     for (size_t i = 0; i < CN_LEN(size); i++)
-        r[i] = prepare_repeat(&s, i > 0 ? CN_PLAN_SIDE : 0, g[i], &expect[i]);
+        r[i] = prepare_repeat(&s, i > 0 ? CN_PLAN_CONCURRENT : 0, g[i], &expect[i]);
     for (size_t i = 1; i < CN_LEN(size); i++) {
         assert_int_equal(pthread_create(&thread, NULL, run_again, &r[i]), 0);
         cn_plan_free(compile(&s, g[2]));

@@ -206,7 +206,7 @@ int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_
                    int flags, struct cn_plan **ret, struct cn_err *err)
 {
     struct onednn_backend *b = (struct onednn_backend *)base;
-    struct onednn_space *space = flags & CN_PLAN_SIDE ? &b->side : &b->main;
+    struct onednn_space *space = flags & CN_PLAN_CONCURRENT ? &b->side : &b->main;
     int old = onednn_use_threads(space->threads);
     struct onednn_plan *p = new_plan((struct onednn_weights *)w, g, space);
     int rc = CN_OK;

@@ -287,7 +287,7 @@ static int compile(struct cn_backend *b, const struct cn_graph *g, struct cn_wei
 
     p->base.ops = &cn_backend_reference;
     p->b = (struct backend *)b;
-    p->space = flags & CN_PLAN_SIDE ? &p->b->side : &p->b->main;
+    p->space = flags & CN_PLAN_CONCURRENT ? &p->b->side : &p->b->main;
     p->g = cn_graph_fuse(g);
     p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
     p->bytes = cn_xcalloc((size_t)p->g->count, sizeof(*p->bytes));

@@ -5,8 +5,8 @@
  * everywhere on the device except in buffers of the host's layout. Values have the element type of
  * the backend (F16, BF16, or F32 for comparison); all sums are carried in F32.
  *
- * There are two queues: what plans with CN_PLAN_SIDE do, and the rest. Each has its stream, its
- * cuDNN handle, its arena and its pinned staging memory, so that a second thread may run side
+ * There are two queues: what plans with CN_PLAN_CONCURRENT do, and the rest. Each has its stream,
+ * its cuDNN handle, its arena and its pinned staging memory, so that a second thread may run side
  * plans. A buffer belongs to the queue that used it last; another queue waits for that one on the
  * device, never on the host. The pool, the weights, the choices of algorithms and compiling belong
  * to the owning thread alone. */

@@ -285,7 +285,7 @@ int cuda_plan_compile(struct cn_backend *base, const struct cn_graph *g, struct 
     p = cn_xcalloc(1, sizeof(*p));
     p->base.ops = b->base.ops;
     p->b = b;
-    p->q = &b->queue[flags & CN_PLAN_SIDE ? CUDA_CONCURRENT : CUDA_MAIN];
+    p->q = &b->queue[flags & CN_PLAN_CONCURRENT ? CUDA_CONCURRENT : CUDA_MAIN];
     p->w = w;
     p->g = cn_graph_fuse(g);
     p->next = b->plans;
