@@ -338,8 +338,7 @@ struct options {
     bool probe;
 };
 
-/* "cuda:1" is the second device. What the configuration calls "cpu" is the best this program has
- * for one. */
+/* "cuda:1" is the second device. */
 static void set_backend(struct options *o, char *text)
 {
     char *colon = strchr(text, ':');
@@ -349,9 +348,6 @@ static void set_backend(struct options *o, char *text)
         o->engine.device = atoi(colon + 1);
     }
     o->engine.backend = text;
-    if (strcmp(text, "cpu") == 0)
-        o->engine.backend =
-            strcmp(cn_backend_list()[0], "cuda") == 0 ? cn_backend_list()[1] : "auto";
 }
 
 static int set_type(struct options *o, const char *text)
@@ -539,7 +535,7 @@ int main(int argc, char **argv)
     }
     if (o.probe)
         return probe(&o);
-    if (strcmp(o.engine.backend, "auto") == 0 && strcmp(cn_backend_list()[0], "cuda") != 0)
+    if (strcmp(o.engine.backend, "auto") == 0 && !cn_backend_has_device())
         become_twin(argv);
     rc = serve(&o, &err);
     if (rc < 0)

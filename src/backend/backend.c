@@ -1,21 +1,24 @@
 /* Choice of backend, and dispatch. */
 #include "base/base.h"
 #include "backend/backend_priv.h"
+#include "base/buf.h"
 
+#include <stdio.h>
 #include <string.h>
 
 int cn_backend_open(const char *name, const struct cn_backend_opts *opts, struct cn_backend **ret,
                     struct cn_err *err)
 {
-    bool any = strcmp(name, "auto") == 0;
+    bool any = strcmp(name, "auto") == 0, processor = strcmp(name, "cpu") == 0;
 
     for (int i = 0; cn_backends[i] != NULL; i++) {
+        const struct cn_backend_ops *ops = cn_backends[i];
         struct cn_err why = CN_ERR_INIT;
         int rc;
 
-        if (!any && strcmp(name, cn_backends[i]->name) != 0)
+        if (!any && !(processor && !ops->device) && strcmp(name, ops->name) != 0)
             continue;
-        rc = cn_backends[i]->open(opts, ret, &why);
+        rc = ops->open(opts, ret, &why);
         if (rc < 0 && !(any && rc == CN_ENOTFOUND)) /* no device: the next one */
             return cn_fail(err, rc, "%s", why.msg);
         if (rc == CN_OK)
@@ -35,6 +38,19 @@ const char *cn_backend_name(const struct cn_backend *b)
     return b->ops->name;
 }
 
+const struct cn_backend_caps *cn_backend_caps(const struct cn_backend *b)
+{
+    return &b->caps;
+}
+
+bool cn_backend_has_device(void)
+{
+    for (int i = 0; cn_backends[i] != NULL; i++)
+        if (cn_backends[i]->device)
+            return true;
+    return false;
+}
+
 const char *cn_backend_about(const struct cn_backend *b)
 {
     return b->ops->about != NULL ? b->ops->about(b) : "";
@@ -48,6 +64,11 @@ int cn_backend_check(struct cn_backend *b, struct cn_err *err)
 size_t cn_backend_bytes(const struct cn_backend *b)
 {
     return b->ops->bytes(b);
+}
+
+size_t cn_backend_trim(struct cn_backend *b)
+{
+    return b->ops->trim != NULL ? b->ops->trim(b) : 0;
 }
 
 int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
@@ -73,16 +94,77 @@ void cn_weights_fix_layouts(struct cn_weights *w, const struct cn_graph *g)
         w->ops->weights_fix_layouts(w, g);
 }
 
-int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                    int flags, struct cn_plan **ret, struct cn_err *err)
+enum cn_dtype cn_stored_dtype(const struct cn_value *v, bool native, enum cn_dtype t)
 {
-    return b->ops->compile(b, g, w, flags, ret, err);
+    return v->dtype == CN_F32 && native ? t : v->dtype;
+}
+
+static int check_type(const struct cn_backend *b, enum cn_dtype t, struct cn_err *err)
+{
+    char have[32] = "";
+    size_t at = 0;
+
+    if (b->caps.stores & 1u << t)
+        return CN_OK;
+    for (int i = 0; i < CN_DTYPE_COUNT && at < sizeof(have); i++)
+        if (b->caps.stores & 1u << i)
+            at += (size_t)snprintf(have + at, sizeof(have) - at, "%s%s", at > 0 ? ", " : "",
+                                   cn_dtype_name((enum cn_dtype)i));
+    return cn_fail(err, CN_EINVAL, "backend \"%s\" cannot store values as %s, only as %s",
+                   b->ops->name, cn_dtype_name(t), have);
+}
+
+/* What no backend function has to ask again: that types and nodes are its own. */
+static int check_graph(const struct cn_backend *b, const struct cn_graph *g, enum cn_dtype dtype,
+                       struct cn_err *err)
+{
+    int rc = check_type(b, dtype, err);
+
+    for (int i = 0; i < g->count && rc == CN_OK; i++) {
+        const char *why = b->ops->refuses != NULL ? b->ops->refuses(g, i) : NULL;
+        char shape[96];
+
+        if (cn_dtype_is_real(g->value[i].dtype) && g->value[i].dtype != CN_F32)
+            rc = check_type(b, g->value[i].dtype, err);
+        if (rc == CN_OK && why != NULL)
+            rc = cn_fail(err, CN_EINVAL, "backend \"%s\" cannot run %s %s of \"%s\": %s",
+                         b->ops->name, cn_op_name(g->node[i].op),
+                         cn_shape_text(&g->value[i].shape, shape, sizeof(shape)), g->name, why);
+    }
+    return rc;
+}
+
+int cn_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
+                    enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err)
+{
+    int rc;
+
+    if (dtype == CN_DTYPE_COUNT)
+        dtype = b->caps.dtype;
+    rc = check_graph(b, g, dtype, err);
+    return rc < 0 ? rc : b->ops->compile(b, g, w, dtype, flags, ret, err);
 }
 
 void cn_plan_free(struct cn_plan *p)
 {
     if (p != NULL)
         p->ops->plan_free(p);
+}
+
+static bool fits(const struct cn_buffer *buf, const struct cn_value *v, bool native,
+                 enum cn_dtype t)
+{
+    return buf->native == native && buf->dtype == cn_stored_dtype(v, native, t) &&
+           cn_shape_equal(&buf->shape, &v->shape);
+}
+
+bool cn_buffers_fit(const struct cn_graph *g, const struct cn_io *io, int n, enum cn_dtype t,
+                    struct cn_buffer *const *list)
+{
+    for (int i = 0; i < n; i++)
+        if (!fits(list[i], &g->value[io[i].val], io[i].flags & CN_IO_NATIVE, t))
+            return false;
+    return true;
 }
 
 int cn_plan_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
@@ -101,14 +183,49 @@ char *cn_plan_profile(const struct cn_plan *p)
     return p->ops->profile(p);
 }
 
-int cn_buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
-                  struct cn_buffer **ret, struct cn_err *err)
+char *cn_profile_text(const struct cn_step_profile *step, int n)
 {
-    int rc = b->ops->buffer_new(b, value, flags, ret, err);
+    double total = 0;
+    struct cn_buf b;
+    size_t len;
 
+    cn_buf_init(&b, 1u << 20);
+    cn_buf_adds(&b, "", NULL);
+    for (int i = 0; i < n; i++)
+        total += step[i].ms;
+    for (int i = 0; i < n && total > 0; i++) {
+        double ms = 0;
+        int count = 0, first = i;
+
+        for (int k = 0; k < n; k++)
+            if (strcmp(step[k].label, step[i].label) == 0) {
+                first = CN_MIN(first, k);
+                ms += step[k].ms;
+                count++;
+            }
+        if (first == i)
+            cn_buf_printf(&b, NULL, "%-28s %5d steps %10.3f ms per run %5.1f %%\n", step[i].label,
+                          count, ms / (double)step[i].runs, 100 * ms / total);
+    }
+    return (char *)cn_buf_steal(&b, &len);
+}
+
+int cn_buffer_new(struct cn_backend *b, const struct cn_value *value, enum cn_dtype dtype,
+                  int flags, struct cn_buffer **ret, struct cn_err *err)
+{
+    bool native = flags & CN_IO_NATIVE;
+    struct cn_value v = *value;
+    int rc = CN_OK;
+
+    v.dtype = cn_stored_dtype(value, native, dtype == CN_DTYPE_COUNT ? b->caps.dtype : dtype);
+    if (v.dtype != CN_F32 && cn_dtype_is_real(v.dtype))
+        rc = check_type(b, v.dtype, err);
+    if (rc == CN_OK)
+        rc = b->ops->buffer_new(b, &v, flags, ret, err);
     if (rc == CN_OK) {
-        (*ret)->dtype = value->dtype;
-        (*ret)->shape = value->shape;
+        (*ret)->dtype = v.dtype;
+        (*ret)->native = native;
+        (*ret)->shape = v.shape;
     }
     return rc;
 }
@@ -129,15 +246,14 @@ void cn_buffer_read(const struct cn_buffer *buf, void *host)
     buf->ops->buffer_read(buf, host);
 }
 
-void cn_buffer_zero(struct cn_buffer *buf)
-{
-    buf->ops->buffer_zero(buf);
-}
-
-/* Whether buffers differ in their number of rows only. */
+/* Whether buffers differ in their number of rows only, or one is the host's view of the other. */
 static bool rows_agree(const struct cn_buffer *a, const struct cn_buffer *b)
 {
-    if (a->ops != b->ops || a->dtype != b->dtype || a->shape.rank != b->shape.rank)
+    bool converts = cn_dtype_is_real(a->dtype) && cn_dtype_is_real(b->dtype) &&
+                    a->native != b->native;
+
+    if (a->ops != b->ops || a->shape.rank != b->shape.rank ||
+        (a->dtype != b->dtype && !converts))
         return false;
     for (int i = 1; i < a->shape.rank; i++)
         if (a->shape.dim[i] != b->shape.dim[i])

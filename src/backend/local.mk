@@ -4,6 +4,8 @@ noinst_LIBRARIES += libcnbackend.a libcnlist.a libcnreference.a
 libcnbackend_a_SOURCES = %reldir%/backend.h %reldir%/backend_priv.h %reldir%/backend.c
 libcnlist_a_SOURCES = %reldir%/list.c
 libcnreference_a_SOURCES = \
+    %reldir%/cpu/cpu_common.h \
+    %reldir%/cpu/cpu_common.c \
     %reldir%/cpu/reference.c \
     %reldir%/cpu/reference_ops.c \
     %reldir%/cpu/reference_priv.h

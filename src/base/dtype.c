@@ -125,3 +125,18 @@ void cn_to_f32(float *dst, const void *src, enum cn_dtype t, size_t n)
     for (size_t i = 0; i < n; i++)
         dst[i] = load(p + i * size, t);
 }
+
+void cn_from_f32(void *dst, const float *src, enum cn_dtype t, size_t n)
+{
+    uint16_t *half = dst;
+
+    CN_ASSERT(t == CN_F32 || t == CN_F16 || t == CN_BF16);
+    if (t == CN_F32)
+        memcpy(dst, src, n * 4);
+    else if (t == CN_F16)
+        for (size_t i = 0; i < n; i++)
+            half[i] = cn_f32_to_f16(src[i]);
+    else
+        for (size_t i = 0; i < n; i++)
+            half[i] = cn_f32_to_bf16(src[i]);
+}

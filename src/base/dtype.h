@@ -16,5 +16,7 @@ uint16_t cn_f32_to_bf16(float f);  /* round to nearest even; NaN stays NaN */
 
 /* n elements of type t at src (any alignment, little-endian) as floats. I32/I64/U8 by value. */
 void cn_to_f32(float *dst, const void *src, enum cn_dtype t, size_t n);
+/* n floats as type t (F32, F16 or BF16), rounded to nearest even. */
+void cn_from_f32(void *dst, const float *src, enum cn_dtype t, size_t n);
 
 #endif

@@ -2,11 +2,9 @@
 #include "base/base.h"
 #include "engine/job_priv.h"
 
-#include <string.h>
-
-/* On processors, of a step's images together: small ones leave cores waiting for each other, which
- * a larger batch cures; large ones do not, and would only make everybody's steps longer. Measured
- * on two cores: docs/SPEED.md. */
+/* Of a step's images together, where a backend does not like batches of any size: small images
+ * leave cores waiting for each other, which a larger batch cures; large ones do not, and would only
+ * make everybody's steps longer. Measured on two cores: docs/SPEED.md. */
 enum { BEST_PIXELS = 8 * 128 * 128 };
 
 int cn_power_of_two(int n)
@@ -18,16 +16,11 @@ int cn_power_of_two(int n)
     return p;
 }
 
-static bool is_gpu(const struct cn_engine *e)
-{
-    return strcmp(cn_backend_name(e->rt.backend), "cuda") == 0;
-}
-
 void cn_engine_set_max_batch(struct cn_engine *e, int n)
 {
     e->opts.max_batch =
         cn_power_of_two(n > 0 ? CN_MIN(n, CN_ENGINE_MAX_BATCH) : CN_ENGINE_MAX_BATCH);
-    e->batch_by_size = n <= 0 && !is_gpu(e);
+    e->batch_by_size = n <= 0 && !cn_backend_caps(e->rt.backend)->likes_batches;
 }
 
 int cn_engine_batch(const struct cn_engine *e, int width, int height)
@@ -41,5 +34,5 @@ int cn_engine_batch(const struct cn_engine *e, int width, int height)
 
 bool cn_engine_mixes_controls(const struct cn_engine *e)
 {
-    return e->opts.mix_controls || is_gpu(e);
+    return e->opts.mix_controls || cn_backend_caps(e->rt.backend)->mixes_controls;
 }

@@ -200,7 +200,7 @@ static int add_buffer(struct cn_engine *e, struct batch *b, struct cn_shape shap
                       struct cn_buffer **ret, struct cn_err *err)
 {
     struct cn_value v = {.dtype = CN_F32, .shape = shape};
-    int rc = cn_buffer_new(e->rt.backend, &v, flags, ret, err);
+    int rc = cn_buffer_new(e->rt.backend, &v, CN_DTYPE_COUNT, flags, ret, err);
 
     if (rc < 0)
         return rc;

@@ -17,7 +17,7 @@
 int cn_job_buffer(struct cn_job *j, const struct cn_value *v, int flags, struct cn_buffer **ret,
                   struct cn_err *err)
 {
-    int rc = cn_buffer_new(j->e->rt.backend, v, flags, ret, err);
+    int rc = cn_buffer_new(j->e->rt.backend, v, CN_DTYPE_COUNT, flags, ret, err);
 
     if (rc < 0)
         return rc;

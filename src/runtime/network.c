@@ -82,7 +82,7 @@ static int add_plan(struct cn_network *n, int flags, struct cn_graph *g, struct 
                     struct cn_err *err)
 {
     struct cn_plan *plan;
-    int rc = cn_plan_compile(n->backend, g, n->weights, flags, &plan, err);
+    int rc = cn_plan_compile(n->backend, g, n->weights, CN_DTYPE_COUNT, flags, &plan, err);
 
     if (rc < 0)
         return rc;

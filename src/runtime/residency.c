@@ -100,7 +100,7 @@ void cn_runtime_drop_caches(struct cn_runtime *rt)
 
 static size_t bytes_to_come(const struct cn_runtime *rt, const struct cn_model *m)
 {
-    size_t parameter = strcmp(cn_backend_name(rt->backend), "cuda") == 0 ? 2 : sizeof(float);
+    size_t parameter = cn_dtype_size(cn_backend_caps(rt->backend)->dtype);
     size_t have = cn_model_bytes(m), want = m->peak_bytes;
 
     if (want == 0) {

@@ -37,7 +37,8 @@ static int new_buffers(struct bench *x, const struct cn_io *io, int n, struct cn
                        struct cn_err *err)
 {
     for (int i = 0; i < n; i++) {
-        int rc = cn_buffer_new(x->b, &x->g->value[io[i].val], io[i].flags, &ret[i], err);
+        int rc =
+            cn_buffer_new(x->b, &x->g->value[io[i].val], CN_DTYPE_COUNT, io[i].flags, &ret[i], err);
 
         if (rc < 0)
             return rc;
@@ -57,7 +58,7 @@ static int bench_open(struct bench *x, const struct op_case *c, const char *back
     if (rc == CN_OK)
         rc = cn_weights_new(x->b, &x->source, &x->w, err);
     if (rc == CN_OK)
-        rc = cn_plan_compile(x->b, x->g, x->w, 0, &x->p, err);
+        rc = cn_plan_compile(x->b, x->g, x->w, CN_DTYPE_COUNT, 0, &x->p, err);
     if (rc == CN_OK)
         rc = new_buffers(x, x->g->input, x->g->n_inputs, x->in, err);
     if (rc == CN_OK)

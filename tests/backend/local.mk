@@ -21,6 +21,11 @@ tests_backend_test_side_SOURCES = %reldir%/test_side.c $(op_table_sources)
 tests_backend_test_side_LDADD = $(op_table_libs)
 TESTS += tests/backend/test_side
 
+check_PROGRAMS += tests/backend/test_types
+tests_backend_test_types_SOURCES = %reldir%/test_types.c $(op_table_sources)
+tests_backend_test_types_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_types
+
 check_PROGRAMS += tests/backend/test_weights
 tests_backend_test_weights_SOURCES = %reldir%/test_weights.c $(op_table_sources)
 tests_backend_test_weights_LDADD = $(op_table_libs)

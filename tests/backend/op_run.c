@@ -152,8 +152,8 @@ static void new_buffers(struct cn_backend *b, const struct cn_graph *g, const st
 
     assert_in_range(n, 0, MAX_IO);
     for (int i = 0; i < n; i++)
-        must(cn_buffer_new(b, &g->value[io[i].val], io[i].flags, &ret[i], &err), &err,
-             cn_backend_name(b), g);
+        must(cn_buffer_new(b, &g->value[io[i].val], CN_DTYPE_COUNT, io[i].flags, &ret[i], &err),
+             &err, cn_backend_name(b), g);
 }
 
 static void free_buffers(struct cn_buffer **list, int n)
@@ -231,7 +231,7 @@ void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret
     else
         must(cn_backend_open(backend, &op_opts, &b, &err), &err, backend, g);
     must(cn_weights_new(b, &source, &w, &err), &err, backend, g);
-    must(cn_plan_compile(b, g, w, 0, &p, &err), &err, backend, g);
+    must(cn_plan_compile(b, g, w, CN_DTYPE_COUNT, 0, &p, &err), &err, backend, g);
     new_buffers(b, g, g->input, g->n_inputs, in);
     new_buffers(b, g, g->output, g->n_outputs, out);
     must(cn_plan_run(p, in, out, &err), &err, backend, g);
@@ -251,6 +251,58 @@ void op_result_release(struct op_result *r)
 {
     free(r->data);
     *r = (struct op_result){0};
+}
+
+void op_session_open(struct op_session *s, const char *backend, const struct cn_graph *params,
+                     const struct cn_backend_opts *opts)
+{
+    struct cn_err err = CN_ERR_INIT;
+
+    s->source = op_source(params);
+    if (cn_backend_open(backend, opts, &s->b, &err) < 0 ||
+        cn_weights_new(s->b, &s->source, &s->w, &err) < 0)
+        fail_msg("%s: %s", backend, err.msg);
+}
+
+void op_session_close(struct op_session *s)
+{
+    cn_weights_free(s->w);
+    cn_backend_close(s->b);
+}
+
+struct cn_plan *op_compile(struct op_session *s, const struct cn_graph *g)
+{
+    struct cn_plan *p = NULL;
+    struct cn_err err = CN_ERR_INIT;
+
+    if (cn_plan_compile(s->b, g, s->w, CN_DTYPE_COUNT, 0, &p, &err) < 0)
+        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
+    return p;
+}
+
+struct cn_buffer *op_buffer(struct op_session *s, const struct cn_graph *g, const struct cn_io *io)
+{
+    struct cn_buffer *buf = NULL;
+    struct cn_err err = CN_ERR_INIT;
+
+    if (cn_buffer_new(s->b, &g->value[io->val], CN_DTYPE_COUNT, io->flags, &buf, &err) < 0)
+        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
+    return buf;
+}
+
+struct op_result op_read(const struct cn_buffer *buf, const struct cn_shape *shape)
+{
+    struct op_result r = {.count = (size_t)cn_shape_elements(shape)};
+
+    r.data = cn_xcalloc(r.count, sizeof(float));
+    cn_buffer_read(buf, r.data);
+    return r;
+}
+
+void op_each_backend(void (*check)(const char *backend))
+{
+    for (const char *const *name = op_backends(); *name != NULL; name++)
+        check(*name);
 }
 
 double op_distance(const struct op_result *x, const struct op_result *y)

@@ -39,6 +39,24 @@ extern struct cn_backend_opts op_opts;
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret);
 void op_result_release(struct op_result *r);
 
+/* A backend with the parameters of one graph, for tests that make plans and buffers themselves. */
+struct op_session {
+    struct cn_backend *b;
+    struct cn_weights *w;
+    struct cn_param_source source;
+};
+
+void op_session_open(struct op_session *s, const char *backend, const struct cn_graph *params,
+                     const struct cn_backend_opts *opts);
+void op_session_close(struct op_session *s);
+/* A plan in the backend's own type. */
+struct cn_plan *op_compile(struct op_session *s, const struct cn_graph *g) CN_MUST_USE;
+struct cn_buffer *op_buffer(struct op_session *s, const struct cn_graph *g,
+                            const struct cn_io *io) CN_MUST_USE;
+struct op_result op_read(const struct cn_buffer *buf, const struct cn_shape *shape);
+/* Calls check once per backend that the program is about. */
+void op_each_backend(void (*check)(const char *backend));
+
 /* ||x - y|| / ||y|| */
 double op_distance(const struct op_result *x, const struct op_result *y);
 

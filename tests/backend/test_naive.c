@@ -367,9 +367,9 @@ static void run_values(struct cn_graph *g, cn_val y, const float *in, float *out
     cn_graph_output(g, "y", y, 0);
     assert_int_equal(cn_backend_open("reference", &opts, &b, NULL), 0);
     assert_int_equal(cn_weights_new(b, &source, &w, NULL), 0);
-    assert_int_equal(cn_plan_compile(b, g, w, 0, &p, NULL), 0);
-    assert_int_equal(cn_buffer_new(b, &g->value[g->input[0].val], 0, &x, NULL), 0);
-    assert_int_equal(cn_buffer_new(b, &g->value[y], 0, &z, NULL), 0);
+    assert_int_equal(cn_plan_compile(b, g, w, CN_DTYPE_COUNT, 0, &p, NULL), 0);
+    assert_int_equal(cn_buffer_new(b, &g->value[g->input[0].val], CN_DTYPE_COUNT, 0, &x, NULL), 0);
+    assert_int_equal(cn_buffer_new(b, &g->value[y], CN_DTYPE_COUNT, 0, &z, NULL), 0);
     cn_buffer_write(x, in);
     assert_int_equal(cn_plan_run(p, &x, &z, NULL), 0);
     cn_buffer_read(z, out);

@@ -12,67 +12,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* A backend with the parameters of one graph. */
-struct session {
-    struct cn_backend *b;
-    struct cn_weights *w;
-    struct cn_param_source source;
-};
-
-static void session_open(struct session *s, const char *backend, const struct cn_graph *params,
-                         const struct cn_backend_opts *opts)
-{
-    struct cn_err err = CN_ERR_INIT;
-
-    s->source = op_source(params);
-    if (cn_backend_open(backend, opts, &s->b, &err) < 0 ||
-        cn_weights_new(s->b, &s->source, &s->w, &err) < 0)
-        fail_msg("%s: %s", backend, err.msg);
-}
-
-static void session_close(struct session *s)
-{
-    cn_weights_free(s->w);
-    cn_backend_close(s->b);
-}
-
-static struct cn_plan *compile(struct session *s, const struct cn_graph *g)
-{
-    struct cn_plan *p = NULL;
-    struct cn_err err = CN_ERR_INIT;
-
-    if (cn_plan_compile(s->b, g, s->w, 0, &p, &err) < 0)
-        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
-    return p;
-}
-
-static struct cn_buffer *buffer(struct session *s, const struct cn_graph *g,
-                                const struct cn_io *io)
-{
-    struct cn_buffer *buf = NULL;
-    struct cn_err err = CN_ERR_INIT;
-
-    if (cn_buffer_new(s->b, &g->value[io->val], io->flags, &buf, &err) < 0)
-        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
-    return buf;
-}
-
-static struct op_result read_buffer(const struct cn_buffer *buf, const struct cn_shape *shape)
-{
-    struct op_result r = {.count = (size_t)cn_shape_elements(shape)};
-
-    r.data = cn_xcalloc(r.count, sizeof(float));
-    cn_buffer_read(buf, r.data);
-    return r;
-}
-
-/* Calls check once per backend of this build. */
-static void each_backend(void (*check)(const char *backend))
-{
-    for (const char *const *name = op_backends(); *name != NULL; name++)
-        check(*name);
-}
-
 static const struct cn_backend_opts defaults = {
     .winograd_ratio = 0.35, .cache_dir = "", .first_choice = true};
 
@@ -92,24 +31,24 @@ static struct cn_graph *sized_graph(int size)
     return g;
 }
 
-static void run_once(struct session *s, struct cn_plan *p, const struct cn_graph *g,
+static void run_once(struct op_session *s, struct cn_plan *p, const struct cn_graph *g,
                      struct op_result *ret)
 {
-    struct cn_buffer *in = buffer(s, g, &g->input[0]), *out = buffer(s, g, &g->output[0]);
+    struct cn_buffer *in = op_buffer(s, g, &g->input[0]), *out = op_buffer(s, g, &g->output[0]);
     float *x = op_data(g, g->input[0].val);
     struct cn_err err = CN_ERR_INIT;
 
     cn_buffer_write(in, x);
     if (cn_plan_run(p, &in, &out, &err) < 0)
         fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
-    *ret = read_buffer(out, cn_shape_of(g, g->output[0].val));
+    *ret = op_read(out, cn_shape_of(g, g->output[0].val));
     free(x);
     cn_buffer_free(in);
     cn_buffer_free(out);
 }
 
 /* Rows of src, which hold their own number, go to other places of dst. */
-static void check_copies(struct session *s, struct cn_shape shape, enum cn_dtype dtype, int from,
+static void check_copies(struct op_session *s, struct cn_shape shape, enum cn_dtype dtype, int from,
                          int to)
 {
     struct cn_value a = {.shape = shape, .dtype = dtype}, b = a;
@@ -120,8 +59,8 @@ static void check_copies(struct session *s, struct cn_shape shape, enum cn_dtype
     b.shape.dim[0] += 2;
     op_fill(x, n * row, "source", 1.0);
     op_fill(y, (n + 2) * row, "destination", 1.0);
-    assert_int_equal(cn_buffer_new(s->b, &a, from, &src, NULL), CN_OK);
-    assert_int_equal(cn_buffer_new(s->b, &b, to, &dst, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &a, CN_DTYPE_COUNT, from, &src, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &b, CN_DTYPE_COUNT, to, &dst, NULL), CN_OK);
     cn_buffer_write(src, x);
     cn_buffer_write(dst, y);
     assert_int_equal(cn_buffer_copy_rows(dst, 1, src, 0, (int64_t)n, NULL), CN_OK);
@@ -137,7 +76,7 @@ static void check_copies(struct session *s, struct cn_shape shape, enum cn_dtype
     free(y);
 }
 
-static void refuse_copies(struct session *s)
+static void refuse_copies(struct op_session *s)
 {
     struct cn_value a = {.shape = cn_shape3(2, 3, 4), .dtype = CN_F32}, b = a, ids = a;
     struct cn_buffer *x, *y, *i;
@@ -145,15 +84,15 @@ static void refuse_copies(struct session *s)
 
     b.shape.dim[2] = 5;
     ids.dtype = CN_I32;
-    assert_int_equal(cn_buffer_new(s->b, &a, 0, &x, NULL), CN_OK);
-    assert_int_equal(cn_buffer_new(s->b, &b, 0, &y, NULL), CN_OK);
-    assert_int_equal(cn_buffer_new(s->b, &ids, 0, &i, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &a, CN_DTYPE_COUNT, 0, &x, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &b, CN_DTYPE_COUNT, 0, &y, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &ids, CN_DTYPE_COUNT, 0, &i, NULL), CN_OK);
     assert_int_equal(cn_buffer_copy_rows(x, 0, y, 0, 1, &err), CN_EINVAL);
     assert_non_null(strstr(err.msg, "[2, 3, 5]"));
     assert_int_equal(cn_buffer_copy_rows(x, 0, i, 0, 1, NULL), CN_EINVAL);
     assert_int_equal(cn_buffer_copy_rows(x, 0, x, 1, 1, NULL), CN_EINVAL);
     cn_buffer_free(y);
-    assert_int_equal(cn_buffer_new(s->b, &a, CN_IO_NATIVE, &y, NULL), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &a, CN_DTYPE_COUNT, CN_IO_NATIVE, &y, NULL), CN_OK);
     assert_int_equal(cn_buffer_copy_rows(x, 1, y, 0, 2, NULL), CN_EINVAL);
     assert_int_equal(cn_buffer_copy_rows(x, 0, y, 2, 1, NULL), CN_EINVAL);
     assert_int_equal(cn_buffer_copy_rows(x, -1, y, 0, 1, NULL), CN_EINVAL);
@@ -171,23 +110,23 @@ static void check_row_copies(const char *backend)
         cn_shape4(2, 20, 3, 3), cn_shape4(4, 48, 9, 2),
     };
     struct cn_graph *g = cn_graph_new("none");
-    struct session s;
+    struct op_session s;
 
-    session_open(&s, backend, g, &defaults);
+    op_session_open(&s, backend, g, &defaults);
     for (size_t i = 0; i < CN_LEN(shapes); i++)
         for (int k = 0; k < 4; k++)
             check_copies(&s, shapes[i], CN_F32, k & 1 ? CN_IO_NATIVE : 0,
                          k & 2 ? CN_IO_NATIVE : 0);
     check_copies(&s, cn_shape2(2, 77), CN_I32, 0, 0);
     refuse_copies(&s);
-    session_close(&s);
+    op_session_close(&s);
     cn_graph_free(g);
 }
 
 static void rows_are_copied_between_buffers(void **state)
 {
     (void)state;
-    each_backend(check_row_copies);
+    op_each_backend(check_row_copies);
 }
 
 /* Runs one plan again and again, on whichever thread, and counts other results than the first. */
@@ -205,7 +144,7 @@ static void *run_again(void *arg)
     struct repeat *r = arg;
 
     for (int i = 0; i < r->times; i++) {
-        cn_buffer_zero(r->in);
+        cn_buffer_write(r->in, r->y); /* anything else */
         cn_buffer_write(r->in, r->x);
         if (cn_plan_run(r->p, &r->in, &r->out, NULL) < 0)
             r->wrong++;
@@ -216,15 +155,15 @@ static void *run_again(void *arg)
 }
 
 /* The result of the plan without company is what must come out. */
-static struct repeat prepare_repeat(struct session *s, int flags, struct cn_graph *g,
+static struct repeat prepare_repeat(struct op_session *s, int flags, struct cn_graph *g,
                                     struct op_result *expect)
 {
     struct repeat r = {.times = 60};
 
-    assert_int_equal(cn_plan_compile(s->b, g, s->w, flags, &r.p, NULL), CN_OK);
+    assert_int_equal(cn_plan_compile(s->b, g, s->w, CN_DTYPE_COUNT, flags, &r.p, NULL), CN_OK);
     run_once(s, r.p, g, expect);
-    r.in = buffer(s, g, &g->input[0]);
-    r.out = buffer(s, g, &g->output[0]);
+    r.in = op_buffer(s, g, &g->input[0]);
+    r.out = op_buffer(s, g, &g->output[0]);
     r.x = op_data(g, g->input[0].val);
     r.expect = expect->data;
     r.n = expect->count;
@@ -250,19 +189,19 @@ static void check_side_plans(const char *backend)
     struct op_result expect[CN_LEN(size)];
     struct cn_graph *g[CN_LEN(size)];
     struct repeat r[CN_LEN(size)];
-    struct session s;
+    struct op_session s;
     pthread_t thread;
 
     opts.threads = 2;
     opts.side_threads = 1;
     for (size_t i = 0; i < CN_LEN(size); i++)
         g[i] = sized_graph(size[i]);
-    session_open(&s, backend, g[0], &opts);
+    op_session_open(&s, backend, g[0], &opts);
     for (size_t i = 0; i < CN_LEN(size); i++)
         r[i] = prepare_repeat(&s, i > 0 ? CN_PLAN_CONCURRENT : 0, g[i], &expect[i]);
     for (size_t i = 1; i < CN_LEN(size); i++) {
         assert_int_equal(pthread_create(&thread, NULL, run_again, &r[i]), 0);
-        cn_plan_free(compile(&s, g[2]));
+        cn_plan_free(op_compile(&s, g[2]));
         run_again(&r[0]);
         pthread_join(thread, NULL);
         assert_true(cn_backend_bytes(s.b) >= cn_plan_arena_bytes(r[0].p));
@@ -273,13 +212,13 @@ static void check_side_plans(const char *backend)
         op_result_release(&expect[i]);
         cn_graph_free(g[i]);
     }
-    session_close(&s);
+    op_session_close(&s);
 }
 
 static void side_plans_run_beside_the_others(void **state)
 {
     (void)state;
-    each_backend(check_side_plans);
+    op_each_backend(check_side_plans);
 }
 
 int main(void)

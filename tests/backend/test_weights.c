@@ -128,10 +128,12 @@ static void run(struct session *s, const struct cn_graph *g, struct op_result *r
     struct cn_plan *p;
     float *x = op_data(g, g->input[0].val);
 
-    if (cn_plan_compile(s->b, g, s->w, 0, &p, &err) < 0)
+    if (cn_plan_compile(s->b, g, s->w, CN_DTYPE_COUNT, 0, &p, &err) < 0)
         fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
-    assert_int_equal(cn_buffer_new(s->b, &g->value[g->input[0].val], 0, &in, &err), CN_OK);
-    assert_int_equal(cn_buffer_new(s->b, &g->value[g->output[0].val], 0, &out, &err), CN_OK);
+    assert_int_equal(cn_buffer_new(s->b, &g->value[g->input[0].val], CN_DTYPE_COUNT, 0, &in, &err),
+                     CN_OK);
+    assert_int_equal(
+        cn_buffer_new(s->b, &g->value[g->output[0].val], CN_DTYPE_COUNT, 0, &out, &err), CN_OK);
     cn_buffer_write(in, x);
     assert_int_equal(cn_plan_run(p, &in, &out, &err), CN_OK);
     ret->count = 3 * CHANNELS;
@@ -225,7 +227,7 @@ static void check_refused(struct session *s, struct cn_graph *g, int code, const
     struct cn_err err = CN_ERR_INIT;
     struct cn_plan *p;
 
-    assert_int_equal(cn_plan_compile(s->b, g, s->w, 0, &p, &err), code);
+    assert_int_equal(cn_plan_compile(s->b, g, s->w, CN_DTYPE_COUNT, 0, &p, &err), code);
     assert_int_equal(err.code, code);
     for (; *words != NULL; words++)
         if (strstr(err.msg, *words) == NULL)

@@ -43,15 +43,16 @@ static void run_open(struct run *r, struct cn_graph *g, struct cn_weights *w)
     struct cn_err err = CN_ERR_INIT;
 
     r->g = g;
-    must(cn_plan_compile(backend, g, w, 0, &r->plan, &err), &err);
+    must(cn_plan_compile(backend, g, w, CN_DTYPE_COUNT, 0, &r->plan, &err), &err);
     r->in = cn_xcalloc((size_t)g->n_inputs, sizeof(*r->in));
     r->out = cn_xcalloc((size_t)g->n_outputs, sizeof(*r->out));
     for (int i = 0; i < g->n_inputs; i++)
-        must(cn_buffer_new(backend, &g->value[g->input[i].val], g->input[i].flags, &r->in[i], &err),
+        must(cn_buffer_new(backend, &g->value[g->input[i].val], CN_DTYPE_COUNT, g->input[i].flags,
+                           &r->in[i], &err),
              &err);
     for (int i = 0; i < g->n_outputs; i++)
-        must(cn_buffer_new(backend, &g->value[g->output[i].val], g->output[i].flags, &r->out[i],
-                           &err),
+        must(cn_buffer_new(backend, &g->value[g->output[i].val], CN_DTYPE_COUNT, g->output[i].flags,
+                           &r->out[i], &err),
              &err);
 }
 

@@ -132,18 +132,19 @@ static void run_open(struct run *r, struct cn_backend *b, struct cn_graph *g)
 
     *r = (struct run){.g = g, .source = {g, get, done}};
     must(cn_weights_new(b, &r->source, &r->w, &err), &err);
-    must(cn_plan_compile(b, g, r->w, 0, &r->p, &err), &err);
+    must(cn_plan_compile(b, g, r->w, CN_DTYPE_COUNT, 0, &r->p, &err), &err);
     r->compile_s = cn_now_s() - start;
     r->in = cn_xcalloc((size_t)g->n_inputs, sizeof(*r->in));
     r->out = cn_xcalloc((size_t)g->n_outputs, sizeof(*r->out));
     for (int i = 0; i < g->n_inputs; i++) {
         const struct cn_value *v = &g->value[g->input[i].val];
 
-        must(cn_buffer_new(b, v, g->input[i].flags, &r->in[i], &err), &err);
+        must(cn_buffer_new(b, v, CN_DTYPE_COUNT, g->input[i].flags, &r->in[i], &err), &err);
         fill(r->in[i], v);
     }
     for (int i = 0; i < g->n_outputs; i++)
-        must(cn_buffer_new(b, &g->value[g->output[i].val], g->output[i].flags, &r->out[i], &err),
+        must(cn_buffer_new(b, &g->value[g->output[i].val], CN_DTYPE_COUNT, g->output[i].flags,
+                           &r->out[i], &err),
              &err);
     must(cn_backend_check(b, &err), &err);
 }
@@ -493,7 +494,7 @@ int main(int argc, char **argv)
     opts.dtype = CN_F16;
     parse(argc, argv, images, &n);
     must(cn_backend_open("cuda", &opts, &b, &err), &err);
-    must(cn_buffer_new(b, &one, 0, &tick, &err), &err);
+    must(cn_buffer_new(b, &one, CN_DTYPE_COUNT, 0, &tick, &err), &err);
     printf("%s, %s, values %s\n\n", cn_backend_name(b), cn_backend_about(b),
            cn_dtype_name(opts.dtype));
     measure_limits(b);

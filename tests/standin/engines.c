@@ -135,7 +135,7 @@ static int ask(const struct op_case *c)
     if (rc == CN_OK)
         rc = cn_weights_new(b, &source, &w, &err);
     if (rc == CN_OK)
-        rc = cn_plan_compile(b, g, w, 0, &p, &err);
+        rc = cn_plan_compile(b, g, w, CN_DTYPE_COUNT, 0, &p, &err);
     if (rc < 0)
         printf("%-44s FAILS:%s: %s\n", c->name, chosen, err.msg);
     else if (chosen[0] != '\0')

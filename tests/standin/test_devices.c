@@ -50,7 +50,7 @@ static struct cn_buffer *new_buffer(struct session *s, const struct cn_io *io)
     struct cn_err err = CN_ERR_INIT;
     struct cn_buffer *buf = NULL;
 
-    must(cn_buffer_new(s->b, &s->g->value[io->val], io->flags, &buf, &err), &err);
+    must(cn_buffer_new(s->b, &s->g->value[io->val], CN_DTYPE_COUNT, io->flags, &buf, &err), &err);
     return buf;
 }
 
@@ -77,7 +77,7 @@ static void session_open(struct session *s, int device, int flags)
     s->source = op_source(s->g);
     must(cn_backend_open("cuda", &opts, &s->b, &err), &err);
     must(cn_weights_new(s->b, &s->source, &s->w, &err), &err);
-    must(cn_plan_compile(s->b, s->g, s->w, flags, &s->p, &err), &err);
+    must(cn_plan_compile(s->b, s->g, s->w, CN_DTYPE_COUNT, flags, &s->p, &err), &err);
     s->in = new_buffer(s, &s->g->input[0]);
     s->out = new_buffer(s, &s->g->output[0]);
     s->x = op_data(s->g, s->g->input[0].val);
@@ -143,7 +143,7 @@ static void every_thread_uses_the_backends_device(void **state)
         struct cn_err err = CN_ERR_INIT;
 
         standin_reset();
-        session_open(&s, device, CN_PLAN_SIDE);
+        session_open(&s, device, CN_PLAN_CONCURRENT);
         must(run_once(&s, s.first.data, &err), &err);
         on_another_thread(run_a_few, &o);
         must(o.rc, &o.err);

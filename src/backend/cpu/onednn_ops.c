@@ -7,7 +7,7 @@
 
 static float *scratch_of(const struct onednn_plan *p)
 {
-    return (float *)(p->space->arena + p->values_bytes);
+    return (float *)(p->arena->data + p->values_bytes);
 }
 
 static int64_t last_dim(const struct onednn_plan *p, cn_val v)

@@ -1,12 +1,10 @@
 /* Compiling a graph into steps, and running them. */
 #include "base/base.h"
 #include "backend/cpu/onednn_priv.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "tensor/passes.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,9 +13,9 @@ float *onednn_address(const struct onednn_plan *p, cn_val v)
     const struct onednn_place *at = &p->place[v];
 
     if (at->kind == AT_INPUT)
-        return ((struct onednn_buffer *)p->in[at->index])->data;
+        return ((struct cpu_buffer *)p->in[at->index])->data;
     CN_DASSERT(at->kind == AT_ARENA);
-    return (float *)(p->space->arena + at->offset);
+    return (float *)(p->arena->data + at->offset);
 }
 
 struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v)
@@ -152,31 +150,15 @@ static int add_step(struct onednn_plan *p, int i, struct cn_err *err)
     return rc;
 }
 
-/* All plans run in one arena, as large as the largest needs; side plans in another. */
-static int reserve_arena(struct onednn_space *s, size_t bytes, struct cn_err *err)
-{
-    unsigned char *arena;
-
-    if (bytes <= s->bytes)
-        return CN_OK;
-    arena = cn_try_alloc(bytes);
-    if (arena == NULL)
-        return cn_fail(err, CN_EDEVMEM, "no memory for %zu bytes of working space", bytes);
-    free(s->arena);
-    s->arena = arena;
-    s->bytes = bytes;
-    return CN_OK;
-}
-
 /* A plan without steps: values have places, parameters a form. */
-static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_graph *g,
-                                    struct onednn_space *space)
+static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_graph *g, int flags)
 {
     struct onednn_plan *p = cn_xcalloc(1, sizeof(*p));
 
     p->base.ops = &cn_backend_onednn;
     p->backend = w->backend;
-    p->space = space;
+    p->arena = cpu_workspace_arena(&w->backend->ws, flags);
+    p->stream = w->backend->stream[flags & CN_PLAN_CONCURRENT ? 1 : 0];
     p->weights = w;
     p->g = cn_graph_fuse(g);
     p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
@@ -196,28 +178,27 @@ static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_gr
 void onednn_settle(struct cn_weights *base, const struct cn_graph *g)
 {
     struct onednn_weights *w = (struct onednn_weights *)base;
-    int old = onednn_use_threads(w->backend->main.threads);
+    int old = cpu_use_threads(w->backend->ws.main.threads);
 
-    onednn_plan_free(&new_plan(w, g, &w->backend->main)->base);
-    onednn_use_threads(old);
+    onednn_plan_free(&new_plan(w, g, 0)->base);
+    cpu_use_threads(old);
 }
 
 int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_weights *w,
-                   int flags, struct cn_plan **ret, struct cn_err *err)
+                   enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err)
 {
-    struct onednn_backend *b = (struct onednn_backend *)base;
-    struct onednn_space *space = flags & CN_PLAN_CONCURRENT ? &b->side : &b->main;
-    int old = onednn_use_threads(space->threads);
-    struct onednn_plan *p = new_plan((struct onednn_weights *)w, g, space);
+    struct cpu_workspace *ws = &((struct onednn_backend *)base)->ws;
+    int old = cpu_use_threads(cpu_workspace_arena(ws, flags)->threads);
+    struct onednn_plan *p = new_plan((struct onednn_weights *)w, g, flags);
     int rc = CN_OK;
 
+    CN_ASSERT(dtype == CN_F32);
     for (int i = 0; i < p->g->count && rc == CN_OK; i++)
         if (p->place[i].kind == AT_ARENA)
             rc = add_step(p, i, err);
-    /* A side plan may be running: its arena grows when the plan runs. */
-    if (rc == CN_OK && space == &b->main)
-        rc = reserve_arena(space, p->values_bytes + p->scratch_bytes, err);
-    onednn_use_threads(old);
+    if (rc == CN_OK)
+        rc = cpu_workspace_reserve(ws, p->arena, p->values_bytes + p->scratch_bytes, err);
+    cpu_use_threads(old);
     if (rc < 0) {
         onednn_plan_free(&p->base);
         return rc;
@@ -240,26 +221,18 @@ void onednn_plan_free(struct cn_plan *base)
 
 static void copy_output(const struct onednn_plan *p, int i)
 {
-    struct onednn_buffer *out = (struct onednn_buffer *)p->out[i];
+    struct cpu_buffer *out = (struct cpu_buffer *)p->out[i];
     cn_val v = p->g->output[i].val;
 
     if (p->g->value[v].shape.rank == 4) {
         struct cn_fmap src = onednn_fmap(p, v), dst = src;
 
         dst.data = out->data;
-        dst.b = out->b;
+        dst.b = out->block;
         cn_cpu_copy(&dst, &src);
     } else {
         memcpy(out->data, onednn_address(p, v), out->bytes);
     }
-}
-
-static void check_buffers(const struct onednn_plan *p, struct cn_buffer *const *list,
-                          const struct cn_io *io, int n)
-{
-    for (int i = 0; i < n; i++)
-        CN_ASSERT(cn_shape_equal(&((struct onednn_buffer *)list[i])->value.shape,
-                                 &p->g->value[io[i].val].shape));
 }
 
 static int run_steps(struct onednn_plan *p, struct cn_err *err)
@@ -281,19 +254,13 @@ static int run_steps(struct onednn_plan *p, struct cn_err *err)
     return CN_OK;
 }
 
-static int run_plan(struct onednn_plan *p, struct cn_buffer *const *in,
-                    struct cn_buffer *const *out, struct cn_err *err)
+static int run_plan(void *ctx, struct cn_err *err)
 {
-    int old = onednn_use_threads(p->space->threads), rc;
+    struct onednn_plan *p = ctx;
+    int rc = run_steps(p, err);
 
-    check_buffers(p, in, p->g->input, p->g->n_inputs);
-    check_buffers(p, out, p->g->output, p->g->n_outputs);
-    p->in = in;
-    p->out = out;
-    rc = run_steps(p, err);
     for (int i = 0; i < p->g->n_outputs && rc == CN_OK; i++)
         copy_output(p, i);
-    onednn_use_threads(old);
     return rc;
 }
 
@@ -301,17 +268,12 @@ int onednn_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buff
                struct cn_err *err)
 {
     struct onednn_plan *p = (struct onednn_plan *)base;
-    struct onednn_backend *b = p->backend;
-    int rc;
 
-    if (p->space == &b->main)
-        return run_plan(p, in, out, err);
-    pthread_mutex_lock(&b->side_lock);
-    rc = reserve_arena(p->space, p->values_bytes + p->scratch_bytes, err);
-    if (rc == CN_OK)
-        rc = run_plan(p, in, out, err);
-    pthread_mutex_unlock(&b->side_lock);
-    return rc;
+    CN_ASSERT(cn_buffers_fit(p->g, p->g->input, p->g->n_inputs, CN_F32, in));
+    CN_ASSERT(cn_buffers_fit(p->g, p->g->output, p->g->n_outputs, CN_F32, out));
+    p->in = in;
+    p->out = out;
+    return cpu_workspace_run(&p->backend->ws, p->arena, onednn_arena_bytes(base), run_plan, p, err);
 }
 
 size_t onednn_arena_bytes(const struct cn_plan *base)
@@ -321,31 +283,16 @@ size_t onednn_arena_bytes(const struct cn_plan *base)
     return p->values_bytes + p->scratch_bytes;
 }
 
-/* Sums the steps that have the same label. */
 char *onednn_profile(const struct cn_plan *base)
 {
     const struct onednn_plan *p = (const struct onednn_plan *)base;
-    double total = 0;
-    struct cn_buf b;
-    size_t len;
+    struct cn_step_profile *step = cn_xcalloc((size_t)p->n_steps, sizeof(*step));
+    char *text;
 
-    cn_buf_init(&b, 1u << 20);
     for (int i = 0; i < p->n_steps; i++)
-        total += (double)p->step[i].ns;
-    for (int i = 0; i < p->n_steps && total > 0; i++) {
-        double ns = 0;
-        int count = 0, first = i;
-
-        for (int k = 0; k < p->n_steps; k++)
-            if (strcmp(p->step[k].label, p->step[i].label) == 0) {
-                first = CN_MIN(first, k);
-                ns += (double)p->step[k].ns;
-                count++;
-            }
-        if (first == i)
-            cn_buf_printf(&b, NULL, "%-24s %5d steps %10.3f ms per run %5.1f %%\n",
-                          p->step[i].label, count, ns * 1e-6 / (double)p->step[i].runs,
-                          100 * ns / total);
-    }
-    return (char *)cn_buf_steal(&b, &len);
+        step[i] = (struct cn_step_profile){p->step[i].label, (double)p->step[i].ns * 1e-6,
+                                           p->step[i].runs};
+    text = cn_profile_text(step, p->n_steps);
+    free(step);
+    return text;
 }

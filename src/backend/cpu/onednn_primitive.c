@@ -397,7 +397,7 @@ static int execute_reorder(struct onednn_plan *p, dnnl_primitive_t r, dnnl_memor
 {
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
 
-    return dnnl_primitive_execute(r, p->space->stream, 2, args) == dnnl_success ? CN_OK
+    return dnnl_primitive_execute(r, p->stream, 2, args) == dnnl_success ? CN_OK
                                                                                   : CN_EDEVICE;
 }
 
@@ -418,7 +418,7 @@ static void place_residual(struct onednn_plan *p, struct onednn_step *s)
 
 int onednn_primitive_run(struct onednn_plan *p, struct onednn_step *s)
 {
-    unsigned char *scratch = p->space->arena + p->values_bytes;
+    unsigned char *scratch = p->arena->data + p->values_bytes;
     int rc = CN_OK;
 
     if (s->node.in[3] >= 0)
@@ -431,7 +431,7 @@ int onednn_primitive_run(struct onednn_plan *p, struct onednn_step *s)
         dnnl_memory_set_data_handle(s->dst_tmp, scratch + s->dst_tmp_at);
         rc = execute_reorder(p, s->before, s->src, s->src_tmp);
     }
-    if (rc == CN_OK && dnnl_primitive_execute(s->primitive, p->space->stream, s->n_args,
+    if (rc == CN_OK && dnnl_primitive_execute(s->primitive, p->stream, s->n_args,
                                               s->arg) != dnnl_success)
         rc = CN_EDEVICE;
     if (rc == CN_OK && s->after != NULL) {
@@ -442,7 +442,7 @@ int onednn_primitive_run(struct onednn_plan *p, struct onednn_step *s)
             cn_cpu_act(d, d, cn_shape_elements(&p->g->value[s->out].shape), s->node.attr.act);
         }
     }
-    dnnl_stream_wait(p->space->stream);
+    dnnl_stream_wait(p->stream);
     return rc;
 }
 

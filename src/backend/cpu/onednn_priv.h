@@ -8,27 +8,18 @@
 #ifndef CN_BACKEND_CPU_ONEDNN_PRIV_H
 #define CN_BACKEND_CPU_ONEDNN_PRIV_H
 
-#include "backend/backend_priv.h"
+#include "backend/cpu/cpu_common.h"
 #include "backend/cpu/kernels.h"
 #include "base/strmap.h"
 
 #include <oneapi/dnnl/dnnl.h>
-#include <pthread.h>
-
-/* What the plans that never run at the same time share. */
-struct onednn_space {
-    dnnl_stream_t stream;
-    int threads;          /* of every parallel region: scratch memory is planned for as many */
-    unsigned char *arena; /* values of the running plan, then scratch */
-    _Atomic size_t bytes; /* of the arena; read on any thread */
-};
 
 struct onednn_backend {
     struct cn_backend base;
     dnnl_engine_t engine;
+    dnnl_stream_t stream[2]; /* of plans in the main arena, and of concurrent ones */
     struct cn_backend_opts opts;
-    struct onednn_space main, side;
-    pthread_mutex_t side_lock; /* held while a side plan runs: guards side.arena */
+    struct cpu_workspace ws;
 };
 
 /* One parameter, in the forms in which plans want it. */
@@ -59,8 +50,8 @@ struct onednn_weights {
 
 /* Where a value is while a plan runs. */
 struct onednn_place {
-    enum { AT_NOWHERE, AT_ARENA, AT_INPUT, AT_OUTPUT, AT_PARAM } kind;
-    int index;     /* AT_INPUT, AT_OUTPUT: which buffer */
+    enum { AT_ARENA, AT_INPUT, AT_PARAM } kind;
+    int index;     /* AT_INPUT: which buffer */
     size_t offset; /* AT_ARENA */
     int64_t b;     /* feature maps: channels that lie together (kernels.h) */
 };
@@ -93,7 +84,8 @@ struct onednn_step {
 struct onednn_plan {
     struct cn_plan base;
     struct onednn_backend *backend;
-    struct onednn_space *space;
+    struct cpu_arena *arena; /* values of the running plan, then scratch */
+    dnnl_stream_t stream;
     struct onednn_weights *weights;
     struct cn_graph *g; /* fused */
     struct onednn_place *place;
@@ -101,14 +93,6 @@ struct onednn_plan {
     int n_steps;
     size_t step_cap, values_bytes, scratch_bytes;
     struct cn_buffer *const *in, *const *out; /* while running */
-};
-
-struct onednn_buffer {
-    struct cn_buffer base;
-    struct cn_value value;
-    float *data; /* I32 values lie here too */
-    size_t bytes;
-    int64_t b;
 };
 
 /* The layout that a native buffer of this shape has, and that convolutions prefer. */
@@ -119,9 +103,6 @@ struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v);
 
 /* "what failed: status" as CN_EDEVICE, or CN_EDEVMEM when memory is short; 0 for success. */
 int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err);
-
-/* Sets the number of threads of the calling thread's parallel regions; returns the old one. */
-int onednn_use_threads(int n);
 
 /* onednn_weights.c: finds or fetches. The param stays the store's. */
 int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
@@ -161,7 +142,7 @@ int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *
 /* onednn_plan.c */
 void onednn_settle(struct cn_weights *w, const struct cn_graph *g);
 int onednn_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                   int flags, struct cn_plan **ret, struct cn_err *err);
+                   enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err);
 void onednn_plan_free(struct cn_plan *p);
 int onednn_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
                struct cn_err *err);

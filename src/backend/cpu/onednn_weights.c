@@ -162,10 +162,10 @@ static int pack(struct onednn_backend *b, const dnnl_memory_desc_t *md,
     if (s == dnnl_success) {
         dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, src}, {DNNL_ARG_TO, dst}};
 
-        s = dnnl_primitive_execute(prim, b->main.stream, 2, args);
+        s = dnnl_primitive_execute(prim, b->stream[0], 2, args);
     }
     if (s == dnnl_success)
-        s = dnnl_stream_wait(b->main.stream);
+        s = dnnl_stream_wait(b->stream[0]);
     dnnl_primitive_destroy(prim);
     dnnl_primitive_desc_destroy(pd);
     dnnl_memory_destroy(src);

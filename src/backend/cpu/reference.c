@@ -1,37 +1,24 @@
 /* The reference backend: runs a graph node by node with the plain C kernels. Slow, and the truth.
  *
  * Layouts are the logical ones, also in native buffers. Values of a plan live in an arena that all
- * plans of the backend (and another that all side plans) share, packed by lifetime; inputs and
- * outputs are the caller's buffers. */
+ * plans of the backend (and another that all concurrent plans) share, packed by lifetime; inputs
+ * and outputs are the caller's buffers. A value of 16 bits is widened before a kernel reads it, and
+ * the result rounded after: the kernels know F32 only. */
 #include "base/base.h"
-#include "backend/backend_priv.h"
+#include "backend/cpu/cpu_common.h"
 #include "backend/cpu/reference_priv.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/strmap.h"
 #include "tensor/passes.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
-/* What plans that never run at the same time share: memory that grows to the largest of them, and
- * whose content lives for one run. */
-struct space {
-    unsigned char *arena;
-    _Atomic size_t bytes; /* read on any thread */
-    int threads;
-};
 
 struct backend {
     struct cn_backend base;
     struct cn_backend_opts opts;
-    struct space main, side;
-    pthread_mutex_t side_lock; /* held while a side plan runs: guards side.arena */
+    struct cpu_workspace ws;
 };
 
 struct weights {
@@ -55,24 +42,21 @@ struct place {
     int n;
     size_t offset;
     float *param;
+    enum cn_dtype dtype; /* what it is stored in */
+    size_t bytes;
 };
 
 struct plan {
     struct cn_plan base;
     struct backend *b;
-    struct space *space;
-    struct cn_graph *g; /* fused */
+    struct cpu_arena *arena;
+    struct cn_graph *g;  /* fused */
+    enum cn_dtype dtype; /* of its real values */
     struct place *place;
-    size_t *bytes; /* of each value */
-    size_t arena_bytes;
-    int64_t spent_ns[CN_OP_COUNT];
-    long count[CN_OP_COUNT];
-};
-
-struct buffer {
-    struct cn_buffer base;
-    size_t bytes;
-    void *data;
+    size_t values_bytes; /* of the arena: the values, */
+    size_t wide_bytes;   /* and behind them the F32 copies of one node's 16-bit values */
+    int64_t *spent_ns;   /* per node */
+    int64_t runs;
 };
 
 static int reference_open(const struct cn_backend_opts *opts, struct cn_backend **ret,
@@ -82,10 +66,13 @@ static int reference_open(const struct cn_backend_opts *opts, struct cn_backend 
 
     (void)err;
     b->base.ops = &cn_backend_reference;
+    b->base.caps = (struct cn_backend_caps){
+        .host_memory = true,
+        .stores = 1u << CN_F32 | 1u << CN_F16 | 1u << CN_BF16,
+        .dtype = opts->dtype == CN_F16 || opts->dtype == CN_BF16 ? opts->dtype : CN_F32,
+    };
     b->opts = *opts;
-    b->main.threads = opts->threads;
-    b->side.threads = opts->side_threads > 0 ? opts->side_threads : opts->threads;
-    pthread_mutex_init(&b->side_lock, NULL);
+    cpu_workspace_init(&b->ws, opts);
     *ret = &b->base;
     return CN_OK;
 }
@@ -94,17 +81,18 @@ static void reference_close(struct cn_backend *base)
 {
     struct backend *b = (struct backend *)base;
 
-    free(b->main.arena);
-    free(b->side.arena);
-    pthread_mutex_destroy(&b->side_lock);
+    cpu_workspace_release(&b->ws);
     free(b);
 }
 
 static size_t reference_bytes(const struct cn_backend *base)
 {
-    const struct backend *b = (const struct backend *)base;
+    return cpu_workspace_bytes(&((const struct backend *)base)->ws);
+}
 
-    return b->main.bytes + b->side.bytes;
+static size_t reference_trim(struct cn_backend *base)
+{
+    return cpu_workspace_trim(&((struct backend *)base)->ws);
 }
 
 static int out_of_memory(struct cn_err *err, const char *what, size_t bytes)
@@ -192,40 +180,67 @@ static int find_param(struct weights *w, const struct cn_graph *g, cn_val v, flo
     return CN_OK;
 }
 
-static bool value_bytes(const struct cn_value *v, size_t *ret)
-{
-    size_t n = cn_dtype_size(v->dtype);
-
-    for (int i = 0; i < v->shape.rank; i++)
-        if (!cn_mul_size(n, (size_t)v->shape.dim[i], &n))
-            return false;
-    *ret = n;
-    return true;
-}
-
 /* Outputs first: a value that is an output is computed in the caller's buffer. An input or a
  * parameter that is an output too is copied after the run. */
 static int place_values(struct plan *p, struct weights *w, struct cn_err *err)
 {
     const struct cn_graph *g = p->g;
+    enum cn_dtype dtype = p->dtype;
 
-    for (int i = g->n_outputs - 1; i >= 0; i--)
-        p->place[g->output[i].val] = (struct place){.kind = IN_OUTPUT, .n = i};
-    for (int i = 0; i < g->n_inputs; i++)
-        p->place[g->input[i].val] = (struct place){.kind = IN_INPUT, .n = i};
+    for (int i = 0; i < g->count; i++)
+        p->place[i].dtype = cn_stored_dtype(&g->value[i], true, dtype);
+    for (int i = g->n_outputs - 1; i >= 0; i--) {
+        const struct cn_io *io = &g->output[i];
+
+        p->place[io->val] = (struct place){
+            .kind = IN_OUTPUT,
+            .n = i,
+            .dtype = cn_stored_dtype(&g->value[io->val], io->flags & CN_IO_NATIVE, dtype)};
+    }
+    for (int i = 0; i < g->n_inputs; i++) {
+        const struct cn_io *io = &g->input[i];
+
+        p->place[io->val] = (struct place){
+            .kind = IN_INPUT,
+            .n = i,
+            .dtype = cn_stored_dtype(&g->value[io->val], io->flags & CN_IO_NATIVE, dtype)};
+    }
     for (int i = 0; i < g->count; i++) {
         int rc = CN_OK;
 
-        if (!value_bytes(&g->value[i], &p->bytes[i]))
-            return out_of_memory(err, cn_op_name(g->node[i].op), SIZE_MAX);
-        if (g->node[i].op != CN_OP_PARAM)
-            continue;
-        p->place[i].kind = IN_WEIGHTS;
-        rc = find_param(w, g, i, &p->place[i].param, err);
+        if (g->node[i].op == CN_OP_PARAM) {
+            p->place[i] = (struct place){.kind = IN_WEIGHTS, .dtype = CN_F32};
+            rc = find_param(w, g, i, &p->place[i].param, err);
+        }
         if (rc < 0)
             return rc;
+        if (!cpu_value_bytes(&g->value[i].shape, p->place[i].dtype, &p->place[i].bytes))
+            return out_of_memory(err, cn_op_name(g->node[i].op), SIZE_MAX);
     }
     return CN_OK;
+}
+
+static bool is_half(const struct place *at)
+{
+    return at->dtype == CN_F16 || at->dtype == CN_BF16;
+}
+
+static size_t wide_size(const struct plan *p, cn_val v)
+{
+    size_t n = is_half(&p->place[v]) ? 2 * p->place[v].bytes : 0;
+
+    return (n + 63) & ~(size_t)63;
+}
+
+/* F32 copies of what node i reads and writes in 16 bits. */
+static size_t wide_bytes(const struct plan *p, int i)
+{
+    size_t bytes = wide_size(p, i);
+
+    for (int k = 0; k < CN_MAX_IN; k++)
+        if (p->g->node[i].in[k] >= 0)
+            bytes += wide_size(p, p->g->node[i].in[k]);
+    return bytes;
 }
 
 static bool pack_arena(struct plan *p)
@@ -239,13 +254,16 @@ static bool pack_arena(struct plan *p)
     for (size_t i = 0; i < n; i++) {
         first[i] = (int)i;
         last[i] = CN_MAX(last[i], (int)i);
-        bytes[i] = p->place[i].kind == IN_ARENA ? p->bytes[i] : 0;
-        fits = fits && bytes[i] <= SIZE_MAX - 64 && cn_add_size(sum, bytes[i] + 64, &sum);
+        bytes[i] = p->place[i].kind == IN_ARENA ? p->place[i].bytes : 0;
+        fits = fits && bytes[i] <= SIZE_MAX / 4 && cn_add_size(sum, 4 * bytes[i] + 64, &sum);
     }
     if (fits)
-        p->arena_bytes = cn_pack_buffers((int)n, bytes, first, last, offset);
-    for (size_t i = 0; i < n; i++)
+        p->values_bytes = cn_pack_buffers((int)n, bytes, first, last, offset);
+    p->values_bytes = (p->values_bytes + 63) & ~(size_t)63;
+    for (size_t i = 0; i < n && fits; i++) {
         p->place[i].offset = offset[i];
+        p->wide_bytes = CN_MAX(p->wide_bytes, wide_bytes(p, (int)i));
+    }
     free(last);
     free(first);
     free(bytes);
@@ -253,20 +271,11 @@ static bool pack_arena(struct plan *p)
     return fits;
 }
 
-/* The old arena goes last: when there is no room for a larger one, the older plans still run. */
-static int grow_arena(struct space *s, size_t bytes, struct cn_err *err)
+static size_t arena_bytes(const struct cn_plan *base)
 {
-    unsigned char *larger;
+    const struct plan *p = (const struct plan *)base;
 
-    if (bytes <= s->bytes)
-        return CN_OK;
-    larger = cn_try_alloc(bytes);
-    if (larger == NULL)
-        return out_of_memory(err, "an arena", bytes);
-    free(s->arena);
-    s->arena = larger;
-    s->bytes = bytes;
-    return CN_OK;
+    return p->values_bytes + p->wide_bytes;
 }
 
 static void plan_free(struct cn_plan *base)
@@ -275,28 +284,28 @@ static void plan_free(struct cn_plan *base)
 
     cn_graph_free(p->g);
     free(p->place);
-    free(p->bytes);
+    free(p->spent_ns);
     free(p);
 }
 
 static int compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                   int flags, struct cn_plan **ret, struct cn_err *err)
+                   enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err)
 {
     struct plan *p = cn_xcalloc(1, sizeof(*p));
     int rc;
 
     p->base.ops = &cn_backend_reference;
     p->b = (struct backend *)b;
-    p->space = flags & CN_PLAN_CONCURRENT ? &p->b->side : &p->b->main;
+    p->arena = cpu_workspace_arena(&p->b->ws, flags);
     p->g = cn_graph_fuse(g);
+    p->dtype = dtype;
     p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
-    p->bytes = cn_xcalloc((size_t)p->g->count, sizeof(*p->bytes));
+    p->spent_ns = cn_xcalloc((size_t)p->g->count, sizeof(*p->spent_ns));
     rc = place_values(p, (struct weights *)w, err);
     if (rc == CN_OK && !pack_arena(p))
         rc = out_of_memory(err, "an arena", SIZE_MAX);
-    /* A side plan may be running: its arena grows when the plan runs. */
-    if (rc == CN_OK && p->space == &p->b->main)
-        rc = grow_arena(p->space, p->arena_bytes, err);
+    if (rc == CN_OK)
+        rc = cpu_workspace_reserve(&p->b->ws, p->arena, arena_bytes(&p->base), err);
     if (rc < 0) {
         plan_free(&p->base);
         return rc;
@@ -305,207 +314,148 @@ static int compile(struct cn_backend *b, const struct cn_graph *g, struct cn_wei
     return CN_OK;
 }
 
-static void *data_of(const struct plan *p, cn_val v, struct cn_buffer *const *in,
-                     struct cn_buffer *const *out)
+/* A plan with the buffers of one run. */
+struct run {
+    struct plan *p;
+    struct cn_buffer *const *in, *const *out;
+};
+
+static void *data_of(const struct run *r, cn_val v)
 {
-    const struct place *at = &p->place[v];
+    const struct place *at = &r->p->place[v];
 
     switch (at->kind) {
     case IN_INPUT:
-        return ((struct buffer *)in[at->n])->data;
+        return ((struct cpu_buffer *)r->in[at->n])->data;
     case IN_OUTPUT:
-        return ((struct buffer *)out[at->n])->data;
+        return ((struct cpu_buffer *)r->out[at->n])->data;
     case IN_WEIGHTS:
         return at->param;
     default:
-        return p->space->arena + at->offset;
+        return r->p->arena->data + at->offset;
     }
 }
 
-static int run_node(struct plan *p, int i, struct cn_buffer *const *in,
-                    struct cn_buffer *const *out, struct cn_err *err)
+static int run_node(const struct run *r, int i, struct cn_err *err)
 {
+    struct plan *p = r->p;
     const struct cn_node *n = &p->g->node[i];
+    unsigned char *wide = p->arena->data + p->values_bytes;
     const void *data[CN_MAX_IN] = {NULL};
-    int64_t start = p->b->opts.profile ? cn_now_ns() : 0;
+    void *result = data_of(r, i), *out = result;
     int rc;
 
-    for (int k = 0; k < CN_MAX_IN; k++)
-        if (n->in[k] >= 0)
-            data[k] = data_of(p, n->in[k], in, out);
-    rc = cn_reference_step(p->g, i, data, data_of(p, i, in, out), err);
-    if (p->b->opts.profile) {
-        p->spent_ns[n->op] += cn_now_ns() - start;
-        p->count[n->op]++;
+    for (int k = 0; k < CN_MAX_IN; k++) {
+        cn_val v = n->in[k];
+
+        if (v < 0)
+            continue;
+        data[k] = data_of(r, v);
+        if (is_half(&p->place[v])) {
+            cn_to_f32((float *)(void *)wide, data[k], p->place[v].dtype, p->place[v].bytes / 2);
+            data[k] = wide;
+            wide += wide_size(p, v);
+        }
     }
+    if (is_half(&p->place[i]))
+        out = wide;
+    rc = cn_reference_step(p->g, i, data, out, err);
+    if (rc == CN_OK && out != result)
+        cn_from_f32(result, out, p->place[i].dtype, p->place[i].bytes / 2);
     return rc;
 }
 
-static int run_nodes(struct plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
-                     struct cn_err *err)
+static int run_nodes(const struct run *r, struct cn_err *err)
 {
+    struct plan *p = r->p;
+
     for (int i = 0; i < p->g->count; i++) {
         enum cn_op op = p->g->node[i].op;
-        int rc = CN_OK;
+        int64_t start = p->b->opts.profile ? cn_now_ns() : 0;
+        int rc;
 
-        if (op != CN_OP_INPUT && op != CN_OP_PARAM)
-            rc = run_node(p, i, in, out, err);
+        if (op == CN_OP_INPUT || op == CN_OP_PARAM)
+            continue;
+        rc = run_node(r, i, err);
         if (rc < 0)
             return rc;
+        if (p->b->opts.profile)
+            p->spent_ns[i] += cn_now_ns() - start;
     }
     return CN_OK;
 }
 
-/* An output that was computed elsewhere: an input, a parameter, or a value that is two outputs. */
-static void copy_outputs(struct plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out)
+/* An output that was computed elsewhere: an input, a parameter, or a value that is two outputs.
+ * Their types may differ then. */
+static int copy_outputs(const struct run *r, struct cn_err *err)
 {
+    const struct plan *p = r->p;
+
     for (int i = 0; i < p->g->n_outputs; i++) {
         cn_val v = p->g->output[i].val;
-        const void *from = data_of(p, v, in, out);
-        void *to = ((struct buffer *)out[i])->data;
+        struct cpu_buffer *to = (struct cpu_buffer *)r->out[i];
+        size_t n = (size_t)cn_shape_elements(&p->g->value[v].shape);
+        const void *from = data_of(r, v);
+        float *wide;
 
-        if (from != to)
-            memcpy(to, from, p->bytes[v]);
+        if (from == to->data)
+            continue;
+        if (to->base.dtype == p->place[v].dtype) {
+            memcpy(to->data, from, to->bytes);
+            continue;
+        }
+        wide = cn_try_alloc(n * sizeof(float));
+        if (wide == NULL)
+            return out_of_memory(err, "an output", n * sizeof(float));
+        cn_to_f32(wide, from, p->place[v].dtype, n);
+        cn_from_f32(to->data, wide, to->base.dtype, n);
+        free(wide);
     }
+    return CN_OK;
 }
 
-static void check_buffers(const struct plan *p, struct cn_buffer *const *list,
-                          const struct cn_io *io, int n)
+static int run_plan(void *ctx, struct cn_err *err)
 {
-    for (int i = 0; i < n; i++)
-        CN_ASSERT(((struct buffer *)list[i])->bytes == p->bytes[io[i].val]);
-}
+    struct run *r = ctx;
+    int rc = run_nodes(r, err);
 
-/* Sets the number of threads of the calling thread's parallel regions; returns the old one. */
-static int use_threads(int n)
-{
-#ifdef _OPENMP
-    int old = omp_get_max_threads();
-
-    omp_set_num_threads(n > 0 ? n : omp_get_num_procs());
-    return old;
-#else
-    return n;
-#endif
-}
-
-static int run_plan(struct plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
-                    struct cn_err *err)
-{
-    int old, rc;
-
-    check_buffers(p, in, p->g->input, p->g->n_inputs);
-    check_buffers(p, out, p->g->output, p->g->n_outputs);
-    old = use_threads(p->space->threads);
-    rc = run_nodes(p, in, out, err);
-    use_threads(old);
-    if (rc == CN_OK)
-        copy_outputs(p, in, out);
-    return rc;
+    r->p->runs++;
+    return rc < 0 ? rc : copy_outputs(r, err);
 }
 
 static int run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
                struct cn_err *err)
 {
-    struct plan *p = (struct plan *)base;
-    int rc;
+    struct run r = {(struct plan *)base, in, out};
+    const struct cn_graph *g = r.p->g;
 
-    if (p->space == &p->b->main)
-        return run_plan(p, in, out, err);
-    pthread_mutex_lock(&p->b->side_lock);
-    rc = grow_arena(p->space, p->arena_bytes, err);
-    if (rc == CN_OK)
-        rc = run_plan(p, in, out, err);
-    pthread_mutex_unlock(&p->b->side_lock);
-    return rc;
-}
-
-static size_t arena_bytes(const struct cn_plan *base)
-{
-    return ((const struct plan *)base)->arena_bytes;
+    CN_ASSERT(cn_buffers_fit(g, g->input, g->n_inputs, r.p->dtype, in));
+    CN_ASSERT(cn_buffers_fit(g, g->output, g->n_outputs, r.p->dtype, out));
+    return cpu_workspace_run(&r.p->b->ws, r.p->arena, arena_bytes(base), run_plan, &r, err);
 }
 
 static char *profile(const struct cn_plan *base)
 {
     const struct plan *p = (const struct plan *)base;
-    int64_t total = 1; /* ns; never divides by zero */
-    struct cn_buf b;
-    size_t len;
+    struct cn_step_profile *step = cn_xcalloc((size_t)p->g->count, sizeof(*step));
+    char *text;
+    int n = 0;
 
-    cn_buf_init(&b, 1 << 16);
-    for (int op = 0; op < CN_OP_COUNT; op++)
-        total += p->spent_ns[op];
-    for (int op = 0; op < CN_OP_COUNT; op++)
-        if (p->count[op] > 0)
-            cn_buf_printf(&b, NULL, "%-12s %6ld %10.3f ms %5.1f %%\n", cn_op_name((enum cn_op)op),
-                          p->count[op], (double)p->spent_ns[op] * 1e-6,
-                          100.0 * (double)p->spent_ns[op] / (double)total);
-    cn_buf_adds(&b, "", NULL);
-    return (char *)cn_buf_steal(&b, &len);
+    for (int i = 0; i < p->g->count; i++)
+        if (p->spent_ns[i] > 0)
+            step[n++] = (struct cn_step_profile){cn_op_name(p->g->node[i].op),
+                                                 (double)p->spent_ns[i] * 1e-6, p->runs};
+    text = cn_profile_text(step, n);
+    free(step);
+    return text;
 }
 
 static int buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
                       struct cn_buffer **ret, struct cn_err *err)
 {
-    size_t bytes = SIZE_MAX;
-    void *data = value_bytes(value, &bytes) ? cn_try_alloc(bytes) : NULL;
-    struct buffer *buf;
-
     (void)b;
     (void)flags;
-    if (data == NULL)
-        return out_of_memory(err, "a buffer", bytes);
-    buf = cn_xmalloc(sizeof(*buf));
-    *buf = (struct buffer){.base.ops = &cn_backend_reference,
-                           .bytes = bytes,
-                           .data = memset(data, 0, bytes)};
-    *ret = &buf->base;
-    return CN_OK;
-}
-
-static void buffer_free(struct cn_buffer *base)
-{
-    struct buffer *buf = (struct buffer *)base;
-
-    free(buf->data);
-    free(buf);
-}
-
-static void buffer_write(struct cn_buffer *base, const void *host)
-{
-    struct buffer *buf = (struct buffer *)base;
-
-    memcpy(buf->data, host, buf->bytes);
-}
-
-static void buffer_read(const struct cn_buffer *base, void *host)
-{
-    const struct buffer *buf = (const struct buffer *)base;
-
-    memcpy(host, buf->data, buf->bytes);
-}
-
-static void buffer_zero(struct cn_buffer *base)
-{
-    struct buffer *buf = (struct buffer *)base;
-
-    memset(buf->data, 0, buf->bytes);
-}
-
-static void buffer_copy_rows(struct cn_buffer *to, int64_t to_row, const struct cn_buffer *from,
-                             int64_t from_row, int64_t n)
-{
-    struct buffer *dst = (struct buffer *)to;
-    const struct buffer *src = (const struct buffer *)from;
-    size_t row = dst->bytes / (size_t)to->shape.dim[0];
-
-    memcpy((unsigned char *)dst->data + (size_t)to_row * row,
-           (const unsigned char *)src->data + (size_t)from_row * row, (size_t)n * row);
-}
-
-static size_t buffer_bytes(const struct cn_buffer *base)
-{
-    return ((const struct buffer *)base)->bytes;
+    return cpu_buffer_new(&cn_backend_reference, value, 1, ret, err);
 }
 
 const struct cn_backend_ops cn_backend_reference = {
@@ -513,6 +463,7 @@ const struct cn_backend_ops cn_backend_reference = {
     .open = reference_open,
     .close = reference_close,
     .bytes = reference_bytes,
+    .trim = reference_trim,
     .weights_new = weights_new,
     .weights_free = weights_free,
     .weights_bytes = weights_bytes,
@@ -522,10 +473,9 @@ const struct cn_backend_ops cn_backend_reference = {
     .arena_bytes = arena_bytes,
     .profile = profile,
     .buffer_new = buffer_new,
-    .buffer_free = buffer_free,
-    .buffer_write = buffer_write,
-    .buffer_read = buffer_read,
-    .buffer_zero = buffer_zero,
-    .buffer_copy_rows = buffer_copy_rows,
-    .buffer_bytes = buffer_bytes,
+    .buffer_free = cpu_buffer_free,
+    .buffer_write = cpu_buffer_write,
+    .buffer_read = cpu_buffer_read,
+    .buffer_copy_rows = cpu_buffer_copy_rows,
+    .buffer_bytes = cpu_buffer_bytes,
 };

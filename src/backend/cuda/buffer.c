@@ -44,8 +44,8 @@ int cuda_buffer_new(struct cn_backend *base, const struct cn_value *value, int f
     int rc;
 
     made.base.ops = b->base.ops;
-    made.native = (flags & CN_IO_NATIVE) && value->dtype == CN_F32;
-    made.type = made.native ? b->type : value->dtype;
+    made.native = (flags & CN_IO_NATIVE) && cn_dtype_is_real(value->dtype);
+    made.type = value->dtype;
     if ((rc = cuda_enter(b, err)) < 0 || (rc = cuda_take_error(b, err)) < 0)
         return rc;
     if (!count_elements(&value->shape, sizeof(float), &made.elements))
@@ -203,18 +203,6 @@ void cuda_buffer_read(const struct cn_buffer *base, void *host)
         fill_nan(buf, host);
         cuda_defer_error(buf->b, &err);
     }
-}
-
-void cuda_buffer_zero(struct cn_buffer *base)
-{
-    struct cuda_buffer *buf = cuda_buffer_of(base);
-    struct cn_err err = CN_ERR_INIT;
-
-    buf->id_min = buf->id_max = 0;
-    if (cuda_enter(buf->b, &err) < 0 ||
-        cuda_check(buf->b, cudaMemsetAsync(buf->data, 0, buf->bytes, buf->queue->stream),
-                   "clear a tensor", &err) < 0)
-        cuda_defer_error(buf->b, &err);
 }
 
 size_t cuda_buffer_bytes(const struct cn_buffer *buf)

@@ -105,6 +105,8 @@ static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **
     b->opts = *opts;
     b->device = opts->device;
     b->type = opts->dtype == CN_DTYPE_COUNT ? CN_F16 : opts->dtype;
+    b->base.caps = (struct cn_backend_caps){
+        .likes_batches = true, .mixes_controls = true, .stores = 1u << b->type, .dtype = b->type};
     atomic_init(&b->lost, false);
     pthread_mutex_init(&b->deferred_lock, NULL);
     cn_strmap_init(&b->dnn);
@@ -131,6 +133,7 @@ static int backend_check(struct cn_backend *b, struct cn_err *err)
 
 const struct cn_backend_ops cn_backend_cuda = {
     .name = "cuda",
+    .device = true,
     .open = backend_open,
     .close = backend_close,
     .about = backend_about,
@@ -148,7 +151,6 @@ const struct cn_backend_ops cn_backend_cuda = {
     .buffer_free = cuda_buffer_free,
     .buffer_write = cuda_buffer_write,
     .buffer_read = cuda_buffer_read,
-    .buffer_zero = cuda_buffer_zero,
     .buffer_copy_rows = cuda_buffer_copy_rows,
     .buffer_bytes = cuda_buffer_bytes,
 };

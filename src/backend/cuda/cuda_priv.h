@@ -161,7 +161,6 @@ int cuda_buffer_new(struct cn_backend *b, const struct cn_value *value, int flag
 void cuda_buffer_free(struct cn_buffer *buf);
 void cuda_buffer_write(struct cn_buffer *buf, const void *host);
 void cuda_buffer_read(const struct cn_buffer *buf, void *host);
-void cuda_buffer_zero(struct cn_buffer *buf);
 void cuda_buffer_copy_rows(struct cn_buffer *dst, int64_t dst_row, const struct cn_buffer *src,
                            int64_t src_row, int64_t n);
 size_t cuda_buffer_bytes(const struct cn_buffer *buf);
@@ -322,7 +321,7 @@ struct cuda_plan {
 };
 
 int cuda_plan_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                      int flags, struct cn_plan **ret, struct cn_err *err);
+                      enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err);
 void cuda_plan_free(struct cn_plan *p);
 int cuda_plan_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
                   struct cn_err *err);

@@ -271,13 +271,14 @@ static int finish_uploads(struct cuda_backend *b, struct cn_err *err)
 }
 
 int cuda_plan_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_weights *w,
-                      int flags, struct cn_plan **ret, struct cn_err *err)
+                      enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err)
 {
     struct cuda_backend *b = (struct cuda_backend *)base;
     struct cuda_plan *p;
     size_t n;
     int rc = cuda_enter(b, err);
 
+    CN_ASSERT(dtype == b->type);
     if (rc == CN_OK)
         rc = cuda_take_error(b, err);
     if (rc < 0)
