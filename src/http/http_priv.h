@@ -13,6 +13,7 @@
 #define CN_HTTP_HTTP_PRIV_H
 
 #include "base/buf.h"
+#include "base/spec.h"
 #include "http/core/fields.h"
 #include "http/core/mhd_loop.h"
 #include "http/server/server.h"
@@ -33,9 +34,9 @@ enum cn_method {
 enum {
     CN_ENDPOINTS = 8,
     CN_PATH_ARGS = 2,
-    CN_PATH_ARG = 128,      /* bytes of one, with the NUL: a model's name */
-    CN_TEXT_CACHE = 8,      /* preview events that streams share */
-    CN_DRAIN_PATIENCE_S = 1 /* for a request that is on its way on an idle connection */
+    CN_PATH_ARG = CN_MODEL_NAME, /* bytes of one, with the NUL: the longest is a model's name */
+    CN_TEXT_CACHE = 8,           /* preview events that streams share */
+    CN_DRAIN_PATIENCE_S = 1      /* for a request that is on its way on an idle connection */
 };
 
 struct cn_endpoint {

@@ -48,7 +48,7 @@ extern const struct cn_enum cn_enum_model_kind;
 
 /* One model that a worker can use. */
 struct cn_model_info {
-    char name[128];
+    char name[CN_MODEL_NAME];
     enum cn_model_kind kind;
     char family[64];    /* "sd15", or what the worker calls it; models of one family fit together */
     char title[128];    /* for people; may be empty */
@@ -130,7 +130,7 @@ enum cn_residence {
 extern const struct cn_enum cn_enum_residence;
 
 struct cn_msg_model {
-    char name[128];
+    char name[CN_MODEL_NAME];
     enum cn_residence state;
     uint64_t bytes; /* resident */
     char text[400]; /* why, when broken */
@@ -141,7 +141,7 @@ enum cn_manage { CN_MANAGE_LOAD, CN_MANAGE_UNLOAD, CN_MANAGE_COUNT };
 struct cn_msg_manage {
     uint64_t number; /* of the question; comes back with the answer */
     enum cn_manage action;
-    char name[128];
+    char name[CN_MODEL_NAME];
 };
 
 struct cn_msg_managed {

@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "wire/pack.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -180,6 +181,8 @@ void cn_get_text(struct cn_unpack *u, char *text, size_t size)
     if (len > 0)
         memcpy(text, p, len);
     text[len] = '\0';
+    for (size_t i = 0; (i += cn_utf8_check(text + i, len - i)) < len; i++)
+        text[i] = '?';
 }
 
 struct cn_blob cn_get_blob(struct cn_unpack *u, size_t max)

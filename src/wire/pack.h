@@ -49,7 +49,8 @@ double cn_get_f64(struct cn_unpack *u); /* infinities and NaN are faults */
 /* A string of at most max bytes without NUL; malloc'd, never NULL ("" after a fault). */
 char *cn_get_str(struct cn_unpack *u, size_t max);
 
-/* As cn_get_str, cut into a fixed buffer; longer than the buffer is a fault. */
+/* As cn_get_str, cut into a fixed buffer; longer than the buffer is a fault. Bytes that are not
+ * UTF-8 become "?", one each: what comes out can be put into JSON. */
 void cn_get_text(struct cn_unpack *u, char *text, size_t size);
 
 /* A byte run of at most max bytes, copied (data NULL when empty or after a fault). */

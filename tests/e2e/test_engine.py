@@ -8,6 +8,7 @@ import struct
 import tempfile
 import threading
 import time
+import urllib.parse
 import zlib
 
 from cn_e2e import SLOW, DATA, ENGINE, Case, Daemon, main, multipart, png_size, sanitized
@@ -207,6 +208,37 @@ class BrokenModels(Case):
 
     def tearDown(self):
         shutil.rmtree(self.dir)
+
+    def test_any_file_name_is_listed_and_can_be_used(self):
+        """Names that are not UTF-8 or hold control characters are escaped; long ones fit."""
+        names = {b"caf\xe9": "caf%E9", b"\xff" * 255: None, ("\u732b" * 45).encode(): "\u732b" * 45,
+                 b"l" * 140: "l" * 140, b"l" * 255: "l" * 255, b"new\nline": "new%0Aline",
+                 b"50%": "50%"}
+        for raw in names:
+            os.symlink("tiny", os.path.join(os.fsencode(self.dir), raw))
+        with daemon(models=self.dir) as d:
+            r = d.get("/v1/models")
+            self.assertEqual(r.status, 200, r.body)
+            listed = [m["name"] for m in json.loads(r.body)["models"]]
+            self.assertEqual(len(listed), 1 + len(names))
+            for name in names.values():
+                self.assertIn(name or next(n for n in listed if n.startswith("%FF")), listed)
+            for name in listed:
+                answer = d.images(dict(SIZE, model=name, prompt="x", steps=1))
+                self.assertEqual(answer.status, 200, (name, answer.body[:200]))
+                path = "/v1/models/%s/unload" % urllib.parse.quote(name, safe="")
+                self.assertEqual(d.request("POST", path).status, 204, name)
+
+    def test_a_broken_file_of_any_name_is_listed(self):
+        for raw in (b"caf\xe9.safetensors", b"x" * 140 + b".safetensors"):
+            with open(os.path.join(os.fsencode(self.dir), raw), "wb") as f:
+                f.write(b"nothing")
+        with daemon(models=self.dir) as d:
+            models = {m["name"]: m for m in json.loads(d.get("/v1/models").body)["models"]}
+            self.assertEqual(sorted(models), sorted(["caf%E9", "tiny", "x" * 140]))
+            self.assertIn("too few", models["caf%E9"]["broken"])
+            self.assertIn("too few", models["x" * 140]["broken"])
+            self.assertEqual(d.images(dict(SIZE, prompt="x")).status, 200)
 
     def test_a_file_that_was_cut_short_fails_the_job_that_reads_it(self):
         """The encoder's weights are read by the first job with an initial image."""

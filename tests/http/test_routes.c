@@ -74,7 +74,7 @@ static void every_route_is_in_the_contract(void **state)
 
 static void paths_have_arguments(void **state)
 {
-    char arg[CN_PATH_ARGS][CN_PATH_ARG], longest[200] = "/v1/jobs/";
+    char arg[CN_PATH_ARGS][CN_PATH_ARG], longest[9 + CN_PATH_ARG + 1] = "/v1/jobs/";
     const struct cn_route *r;
 
     (void)state;

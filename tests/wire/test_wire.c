@@ -302,7 +302,7 @@ static void messages_of_serving_survive(void **state)
 {
     struct cn_msg_preview preview = {9, 1, 4, CN_JPEG, 64, 32, (const unsigned char *)"JPEG", 4};
     struct cn_msg_beat beat = {7, 4, 12.5};
-    struct cn_msg_model model = {"emoji", CN_MODEL_BROKEN, 77, "its UNet is cut short"};
+    struct cn_msg_model model = {"emoji", CN_MODEL_BROKEN, 77, "its UNet is caf\xe9 short"};
     struct cn_msg_manage manage = {5, CN_MANAGE_UNLOAD, "emoji"};
     struct cn_msg_managed good = {.number = 5}, bad = {.number = 6};
     struct cn_frame_decoder d;
@@ -345,7 +345,7 @@ static void messages_of_serving_survive(void **state)
     assert_true(beat.ms == 12.5);
     assert_int_equal(model.state, CN_MODEL_BROKEN);
     assert_true(model.bytes == 77);
-    assert_string_equal(model.text, "its UNet is cut short");
+    assert_string_equal(model.text, "its UNet is caf? short"); /* a byte that is no UTF-8 */
     assert_int_equal(manage.action, CN_MANAGE_UNLOAD);
     assert_string_equal(manage.name, "emoji");
     assert_int_equal(good.err.code, CN_OK);
