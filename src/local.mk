@@ -13,6 +13,7 @@ include src/engine/local.mk
 include src/cli/local.mk
 include src/wire/local.mk
 include src/webhook/local.mk
+include src/inputs/local.mk
 include src/store/local.mk
 include src/job/local.mk
 include src/api/local.mk

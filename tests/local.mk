@@ -12,6 +12,7 @@ include tests/engine/local.mk
 include tests/cli/local.mk
 include tests/wire/local.mk
 include tests/webhook/local.mk
+include tests/inputs/local.mk
 include tests/store/local.mk
 include tests/job/local.mk
 include tests/api/local.mk
