@@ -1,3 +1,12 @@
+# Every test runs below run-one, which ends it at its deadline with all that it started.
+check_PROGRAMS += tests/run-one
+tests_run_one_SOURCES = %reldir%/run_one.c
+EXTRA_DIST += %reldir%/deadlines
+LOG_COMPILER = tests/run-one
+AM_LOG_FLAGS = -t $(srcdir)/tests/deadlines
+dist_check_SCRIPTS += %reldir%/run_one.sh
+TESTS += %reldir%/run_one.sh
+
 include tests/base/local.mk
 include tests/image/local.mk
 include tests/checkpoint/local.mk
