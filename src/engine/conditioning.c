@@ -21,12 +21,28 @@ static int planned(struct cn_job *j, int rc, const struct cn_network *net, doubl
     return rc == CN_ENOTFOUND || rc == CN_EFORMAT ? cn_job_blame_model(j, net, err) : rc;
 }
 
-static int keep(struct cn_job *j, const struct cn_plan_entry *p, bool output, int i,
-                struct cn_buffer **ret, struct cn_err *err)
+static int new_io_buffer(struct cn_job *j, const struct cn_plan_entry *p, const struct cn_io *io,
+                         struct cn_buffer **ret, struct cn_err *err)
 {
-    const struct cn_io *io = output ? &p->g->output[i] : &p->g->input[i];
-
     return cn_job_buffer(j, &p->g->value[io->val], io->flags, ret, err);
+}
+
+/* The plan's output as an input of the network's rows, of the same name: its buffer is filled by
+ * running the plan. rows: 1 when every row has the same. */
+static int add_fixed(struct cn_job *j, struct cn_net_inputs *to, const struct cn_plan_entry *p,
+                     const struct cn_io *io, int rows, struct cn_buffer **ret, struct cn_err *err)
+{
+    struct cn_shape shape = *cn_shape_of(p->g, io->val);
+    struct cn_row_input *in;
+    int rc = new_io_buffer(j, p, io, ret, err);
+
+    if (rc < 0)
+        return rc;
+    shape.dim[0] = 1;
+    in = cn_row_inputs_add(&to->rows, CN_ROW_FIXED, io->name, shape, io->flags);
+    in->rows = rows;
+    in->buffer = *ret;
+    return CN_OK;
 }
 
 /* ---- text ---- */
@@ -97,10 +113,12 @@ static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *
 
 /* ---- what every step of a network needs ---- */
 
+/* Keys and values of the prompt, for each attention: [rows, s, width] native. */
 static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
                            struct cn_err *err)
 {
     struct cn_plan_entry *p;
+    struct cn_buffer **kv;
     double start = cn_now_s();
     int rc = go_on(j, "keys and values", err);
 
@@ -109,39 +127,44 @@ static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_
                      err);
     if (rc < 0)
         return rc;
-    b->n_kv = p->g->n_outputs;
-    b->kv = cn_arena_alloc(&j->arena, (size_t)b->n_kv * sizeof(struct cn_buffer *) + 1);
-    for (int i = 0; i < b->n_kv; i++)
-        if ((rc = keep(j, p, true, i, &b->kv[i], err)) < 0)
+    kv = cn_arena_alloc(&j->arena, (size_t)p->g->n_outputs * sizeof(struct cn_buffer *) + 1);
+    for (int i = 0; i < p->g->n_outputs; i++)
+        if ((rc = add_fixed(j, b, p, &p->g->output[i], j->rows, &kv[i], err)) < 0)
             return rc;
-    return cn_plan_run(p->plan, &context, b->kv, err);
+    return cn_plan_run(p->plan, &context, kv, err);
 }
 
+/* The residual blocks' projections of the time embedding: [calls, width], the same for all rows. */
 static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *timesteps,
                         struct cn_err *err)
 {
     int padded = (j->calls + CN_TIME_ROWS - 1) / CN_TIME_ROWS * CN_TIME_ROWS;
     struct cn_plan_entry *p;
     double start = cn_now_s();
-    float *all;
+    float *all, *time;
     int rc = go_on(j, "times", err);
+    size_t width;
 
     if (rc == CN_OK)
         rc = planned(j, cn_plan_for_time(&b->of, &p, err), b->of.net, start, err);
     if (rc < 0)
         return rc;
-    b->time_width = (int)cn_shape_of(p->g, p->g->output[0].val)->dim[1];
-    if ((rc = cn_job_floats(j, (size_t)padded * (size_t)b->time_width, &b->time, err)) < 0 ||
+    width = (size_t)cn_shape_of(p->g, p->g->output[0].val)->dim[1];
+    if ((rc = cn_job_floats(j, (size_t)padded * width, &time, err)) < 0 ||
         (rc = cn_job_floats(j, (size_t)padded, &all, err)) < 0)
         return rc;
     memcpy(all, timesteps, (size_t)j->calls * sizeof(*all));
     for (int i = 0; i < padded && rc == CN_OK; i += CN_TIME_ROWS)
-        rc = cn_plan_run_host(p, all + i, b->time + (size_t)i * (size_t)b->time_width, err);
+        rc = cn_plan_run_host(p, all + i, time + (size_t)i * width, err);
+    b->rows.calls = j->calls;
+    cn_row_inputs_add(&b->rows, CN_ROW_BY_CALL, p->g->output[0].name, cn_shape2(1, (int64_t)width),
+                      0)
+        ->values = time;
     return rc;
 }
 
-static int prepare_branch(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
-                          const float *timesteps, struct cn_err *err)
+static int prepare_network(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
+                           const float *timesteps, struct cn_err *err)
 {
     int rc = project_context(j, b, context, err);
 
@@ -170,16 +193,16 @@ static int encode_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err
 {
     size_t plane = (size_t)j->width * (size_t)j->height;
     struct cn_plan_entry *p;
-    struct cn_buffer *in;
+    struct cn_buffer *in, *hint;
     double start = cn_now_s();
     float *bgr;
     int rc = go_on(j, "a hint", err);
 
     if (rc == CN_OK)
-        rc = planned(j, cn_plan_for_hint(c->branch.of.net, c->config, j->height, j->width, &p, err),
-                     c->branch.of.net, start, err);
-    if (rc < 0 || (rc = keep(j, p, false, 0, &in, err)) < 0 ||
-        (rc = keep(j, p, true, 0, &c->hint, err)) < 0)
+        rc = planned(j, cn_plan_for_hint(c->net.of.net, c->config, j->height, j->width, &p, err),
+                     c->net.of.net, start, err);
+    if (rc < 0 || (rc = new_io_buffer(j, p, &p->g->input[0], &in, err)) < 0 ||
+        (rc = add_fixed(j, &c->net, p, &p->g->output[0], 1, &hint, err)) < 0)
         return rc;
     if (c->config->bgr) { /* some nets were trained on blue first */
         if ((rc = cn_job_floats(j, 3 * plane, &bgr, err)) < 0)
@@ -190,7 +213,7 @@ static int encode_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err
     } else {
         cn_buffer_write(in, c->pixels);
     }
-    return cn_plan_run(p->plan, &in, &c->hint, err);
+    return cn_plan_run(p->plan, &in, &hint, err);
 }
 
 /* Mean and log variance of pixels [3, H, W], from which each image draws its own latent. */
@@ -237,10 +260,9 @@ static int open_models(struct cn_job *j, struct cn_err *err)
     for (int i = 0; i < j->n_controls; i++) {
         struct cn_job_control *c = &j->control[i];
 
-        if ((rc = cn_model_control(c->model, j->e->rt.backend, j->base, &c->branch.of.net, err)) <
-            0)
+        if ((rc = cn_model_control(c->model, j->e->rt.backend, j->base, &c->net.of.net, err)) < 0)
             return rc;
-        cn_plans_fix_control_layouts(c->branch.of.net, c->config, j->base, j->tokens);
+        cn_plans_fix_control_layouts(c->net.of.net, c->config, j->base, j->tokens);
     }
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     return CN_OK;
@@ -254,15 +276,18 @@ static int prepare_text(struct cn_job *j, struct cn_err *err)
 
     if ((rc = find_timesteps(j, &timesteps, err)) < 0 || (rc = encode_text(j, &context, err)) < 0)
         return rc;
-    rc = prepare_branch(j, &j->main, context, timesteps, err);
+    rc = prepare_network(j, &j->main, context, timesteps, err);
     for (int i = 0; i < j->n_controls && rc == CN_OK; i++)
-        rc = prepare_branch(j, &j->control[i].branch, context, timesteps, err);
+        rc = prepare_network(j, &j->control[i].net, context, timesteps, err);
     return rc;
 }
 
 /* Frees what a failed try has allocated. */
 static void roll_back(struct cn_job *j, size_t buffers, size_t floats)
 {
+    cn_row_inputs_clear(&j->main.rows);
+    for (int i = 0; i < j->n_controls; i++)
+        cn_row_inputs_clear(&j->control[i].net.rows);
     while (j->n_buffers > buffers)
         cn_buffer_free(j->buffers[--j->n_buffers]);
     while (j->n_floats > floats)

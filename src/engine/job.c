@@ -62,7 +62,7 @@ int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, str
     err->code = CN_EFORMAT;
     snprintf(err->where, sizeof(err->where), "/model");
     for (int i = 0; i < j->n_controls; i++)
-        if (j->control[i].branch.of.net == net) {
+        if (j->control[i].net.of.net == net) {
             snprintf(err->where, sizeof(err->where), "/controls/%d/model", i);
             break;
         }
@@ -144,8 +144,8 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
     }
     for (int k = 0; k < c->levels; k++)
         c->side[k] = (int)cn_control_shape(&c->config->unet, &z, k).dim[2];
-    c->branch.of.config = &c->config->unet;
-    c->branch.of.kind = CN_NET_CONTROL;
+    c->net.of.config = &c->config->unet;
+    c->net.of.kind = CN_NET_CONTROL;
     return cn_control_check(spec, i, c->levels, err);
 }
 
@@ -280,6 +280,9 @@ void cn_job_free(struct cn_job *j)
         cn_buffer_free(j->buffers[i]);
     for (size_t i = 0; i < j->n_floats; i++)
         free(j->floats[i]);
+    cn_row_inputs_clear(&j->main.rows);
+    for (int i = 0; i < j->n_controls; i++)
+        cn_row_inputs_clear(&j->control[i].net.rows);
     free(j->buffers);
     free(j->floats);
     cn_arena_release(&j->arena);

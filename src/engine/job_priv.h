@@ -12,17 +12,15 @@
 #include "diffusion/noise.h"
 #include "diffusion/sampler.h"
 #include "engine/engine_priv.h"
+#include "engine/row_inputs.h"
 #include "runtime/plans.h"
 
 enum { CN_MAX_LEVELS = CN_MAX_SKIPS + 1 };
 
-/* What one network needs in every step and was computed before the first. */
+/* What one network is told in every step, computed before the first. */
 struct cn_net_inputs {
     struct cn_denoiser of;
-    struct cn_buffer **kv; /* k0, v0, k1, ... [rows, s, width] native */
-    int n_kv;
-    float *time; /* [calls, time_width] */
-    int time_width;
+    struct cn_row_inputs rows;
 };
 
 struct cn_job_control {
@@ -30,9 +28,8 @@ struct cn_job_control {
     const struct cn_spec_control *spec; /* &own */
     struct cn_model *model;
     const struct cn_control_config *config;
-    struct cn_net_inputs branch;
-    struct cn_buffer *hint; /* [1, c0, h, w] native: every row sees the same */
-    float *pixels;          /* [3, H, W] in [0,1] until the hint is encoded */
+    struct cn_net_inputs net;
+    float *pixels; /* [3, H, W] in [0,1] until the hint is encoded */
     int levels;
     int side[CN_MAX_LEVELS]; /* height of each level's residual */
 };
@@ -70,7 +67,7 @@ struct cn_job {
      * more, because end() was. */
     bool callback_running, detached;
     bool pinned;
-    struct cn_batcher *group;
+    struct cn_batcher *batcher;
     struct cn_model *base;
     const struct cn_unet_config *unet;
     const struct cn_vae_config *vae;
@@ -154,7 +151,7 @@ void cn_lane_free(struct cn_lane *l);
 int cn_lane_advance(struct cn_lane *l, const float *eps, float *work, struct cn_err *err);
 bool cn_lane_is_finite(const struct cn_lane *l);
 
-/* batcher.c: jobs whose images can take a step together. */
+/* batcher.c and batch_step.c: jobs whose images can take a step together. */
 struct cn_step_cost {
     double load_ms, control_ms, unet_ms;
 };
@@ -163,6 +160,8 @@ struct cn_step_cost {
 struct cn_batcher *cn_batcher_for(struct cn_engine *e, const struct cn_job *j);
 /* Which of the group's ControlNets act on the lane in its next step: one bit for each. */
 unsigned cn_lane_controls(const struct cn_lane *l);
+/* Rows of all networks that the lane's next step computes. */
+int cn_lane_network_rows(const struct cn_lane *l);
 /* One network call for n lanes of the group, then guidance and sampler of each. */
 int cn_batcher_step(struct cn_engine *e, struct cn_batcher *g, struct cn_lane *const *lane, int n,
                     struct cn_step_cost *ret, struct cn_err *err);

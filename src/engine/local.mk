@@ -2,6 +2,9 @@ noinst_LIBRARIES += libcnengine.a
 libcnengine_a_SOURCES = \
     %reldir%/engine.h %reldir%/engine_priv.h %reldir%/engine.c \
     %reldir%/batch_policy.c \
+    %reldir%/batch_buffers.c \
+    %reldir%/batch_priv.h \
+    %reldir%/batch_step.c \
     %reldir%/batcher.c \
     %reldir%/conditioning.c \
     %reldir%/decode_task.c \
@@ -11,6 +14,7 @@ libcnengine_a_SOURCES = \
     %reldir%/lane.c \
     %reldir%/memory.c \
     %reldir%/preview.c \
+    %reldir%/row_inputs.h %reldir%/row_inputs.c \
     %reldir%/step_loop.c \
     %reldir%/warmup.c
 # Everything that a program with an engine links, in order: what is above the backends, the backends

@@ -9,7 +9,7 @@
  * latest.
  *
  * Fair shares: start-time fair queueing (Goyal, Vin, Cheng 1996) over jobs, at the grain of a step.
- * A step costs an image rows x pixels x (1 + ControlNets); the job with the least sum so far is
+ * A step costs an image pixels x rows of all networks; the job with the least sum so far is
  * served next, and decides the group; the rest of the batch is filled in the same order with images
  * of this group. A job that begins starts from the virtual time of whoever is served then.
  *
@@ -81,7 +81,7 @@ static void end_job(struct cn_engine *e, struct cn_job *j)
         return;
     remove_lanes(e, j);
     j->state = CN_JOB_OVER;
-    j->group = NULL;
+    j->batcher = NULL;
     cn_batchers_drop_idle(e, IDLE_GROUPS);
     for (int i = 0; i < CN_ENGINE_STAGE_COUNT && j->cb.stage != NULL; i++)
         j->cb.stage(j->cb.ctx, (enum cn_engine_stage)i, j->ms[i]);
@@ -199,7 +199,7 @@ static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
         return CN_OK;
     }
     j->state = CN_JOB_DRAWING;
-    j->group = cn_batcher_for(e, j);
+    j->batcher = cn_batcher_for(e, j);
     j->vtime = e->now;
     return CN_OK;
 }
@@ -286,10 +286,7 @@ static void start_lanes(struct cn_engine *e)
 
 static double cost_of(const struct cn_lane *l)
 {
-    const struct cn_job *j = l->job;
-
-    return (double)j->rows * (double)j->width * (double)j->height *
-           (1 + __builtin_popcount(cn_lane_controls(l)));
+    return (double)cn_lane_network_rows(l) * (double)l->job->width * (double)l->job->height;
 }
 
 /* Images that stand in line for a step, with what their jobs would have had if they were served. */
@@ -328,7 +325,7 @@ static struct cn_lane *next_candidate(const struct cn_engine *e, const struct ca
     for (struct cn_lane *l = e->lanes; l != NULL; l = l->next) {
         double t = time_of(line, l);
 
-        if ((g != NULL && l->job->group != g) || contains(line, l) ||
+        if ((g != NULL && l->job->batcher != g) || contains(line, l) ||
             (same_controls_as != NULL && cn_lane_controls(same_controls_as) != cn_lane_controls(l)))
             continue;
         if (best == NULL || t < least ||
@@ -346,11 +343,11 @@ static struct cn_lane *next_candidate(const struct cn_engine *e, const struct ca
 static void choose(const struct cn_engine *e, struct candidates *line)
 {
     struct cn_lane *leader = next_candidate(e, line, NULL, NULL), *l;
-    const struct cn_batcher *g = leader->job->group;
+    const struct cn_batcher *g = leader->job->batcher;
     int alike = 0, all = 0, n;
 
     for (l = e->lanes; l != NULL; l = l->next)
-        if (l->job->group == g) {
+        if (l->job->batcher == g) {
             all++;
             alike += cn_lane_controls(l) == cn_lane_controls(leader);
         }
@@ -453,12 +450,12 @@ static int step(struct cn_engine *e, struct cn_err *err)
     choose(e, &line);
     for (int i = 0; i < line.n; i++)
         cost[i] = cost_of(line.lane[i]);
-    rc = cn_batcher_step(e, line.lane[0]->job->group, line.lane, line.n, &spent, &why);
+    rc = cn_batcher_step(e, line.lane[0]->job->batcher, line.lane, line.n, &spent, &why);
     if (lacks_memory(rc)) {
         why = (struct cn_err)CN_ERR_INIT;
         cn_engine_drop_caches(e);
         line.n = 1;
-        rc = cn_batcher_step(e, line.lane[0]->job->group, line.lane, line.n, &spent, &why);
+        rc = cn_batcher_step(e, line.lane[0]->job->batcher, line.lane, line.n, &spent, &why);
     }
     if (rc == CN_EDEVICE) {
         if (err != NULL)

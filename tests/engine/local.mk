@@ -29,3 +29,8 @@ tests_engine_test_residency_SOURCES = \
     %reldir%/test_residency.c %reldir%/crowd.h %reldir%/crowd.c
 tests_engine_test_residency_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_residency
+
+check_PROGRAMS += tests/engine/test_rows
+tests_engine_test_rows_SOURCES = %reldir%/test_rows.c
+tests_engine_test_rows_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_rows
