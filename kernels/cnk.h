@@ -29,9 +29,9 @@
  * Threads: any, as CUDA says of the stream; the device of the stream is current.
  *
  *     struct cnk_group_norm a = {.n = 2, .c = 320, .hw = 4096, .groups = 32, .eps = 1e-5f,
- *                                .act = CNK_SILU};
- *     void *scratch = ... cnk_group_norm_scratch(CNK_F16, &a) bytes ...;
- *     if (cnk_group_norm(CNK_F16, y, x, gamma, beta, NULL, scratch, &a, stream) != 0) ...
+ *                                .act = CN_SILU};
+ *     void *scratch = ... cnk_group_norm_scratch(CN_F16, &a) bytes ...;
+ *     if (cnk_group_norm(CN_F16, y, x, gamma, beta, NULL, scratch, &a, stream) != 0) ...
  */
 #ifndef CNK_H
 #define CNK_H
@@ -48,65 +48,65 @@ struct CUstream_st; /* what a cudaStream_t points to */
 
 /* x, y [n,hw,c] · t [n,t_width] or NULL. In place. scratch: as many bytes as asked for here,
  * aligned to 16; used until the kernels have run; NULL when 0. */
-size_t cnk_group_norm_scratch(enum cnk_dtype dt, const struct cnk_group_norm *a);
-int cnk_group_norm(enum cnk_dtype dt, void *y, const void *x, const float *gamma,
+size_t cnk_group_norm_scratch(enum cn_dtype dt, const struct cnk_group_norm *a);
+int cnk_group_norm(enum cn_dtype dt, void *y, const void *x, const float *gamma,
                    const float *beta, const float *t, void *scratch,
                    const struct cnk_group_norm *a, struct CUstream_st *stream);
 
 /* x, y [rows,d]. In place. */
-int cnk_layer_norm(enum cnk_dtype dt, void *y, const void *x, const float *gamma,
+int cnk_layer_norm(enum cn_dtype dt, void *y, const void *x, const float *gamma,
                    const float *beta, const struct cnk_layer_norm *a, struct CUstream_st *stream);
 
 /* y[r,j] = softmax over j of (scale x[r,j]). x [rows,columns] of xdt · y of ydt. In place when the
  * types are the same. */
-int cnk_softmax(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x, size_t rows,
+int cnk_softmax(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x, size_t rows,
                 int columns, float scale, struct CUstream_st *stream);
 
 /* ---- elementwise (elementwise.cu) ---- */
 
 /* An epilogue, and by itself ACT (alpha 1, no bias, no residual), ADD (alpha 1, residual) and
  * SCALE. x, y [rows,c] · bias [c] or NULL · residual [rows,c] or NULL. In place. */
-int cnk_bias_act(enum cnk_dtype dt, void *y, const void *x, const float *bias,
+int cnk_bias_act(enum cn_dtype dt, void *y, const void *x, const float *bias,
                  const void *residual, const struct cnk_bias_act *a, struct CUstream_st *stream);
 
 /* y[r,i] = x[r,i] gelu(x[r, d + i]), exact erf. x [rows,2d] · y [rows,d] */
-int cnk_geglu(enum cnk_dtype dt, void *y, const void *x, size_t rows, int d,
+int cnk_geglu(enum cn_dtype dt, void *y, const void *x, size_t rows, int d,
               struct CUstream_st *stream);
 
 /* x, y [n,hw,c]. In place. */
-int cnk_add_channel(enum cnk_dtype dt, void *y, const void *x, const float *t,
+int cnk_add_channel(enum cn_dtype dt, void *y, const void *x, const float *t,
                     const struct cnk_add_channel *a, struct CUstream_st *stream);
 
 /* x, z, y [n,row] · w [n,w_width]. In place, y = x or y = z. Where w is 0 the row of y becomes x
  * bit for bit, whatever z holds (NaN too); with y = x it is then neither read nor written. */
-int cnk_add_rows(enum cnk_dtype dt, void *y, const void *x, const void *z, const float *w,
+int cnk_add_rows(enum cn_dtype dt, void *y, const void *x, const void *z, const float *w,
                  const struct cnk_add_rows *a, struct CUstream_st *stream);
 
 /* y[i] = value. */
-int cnk_fill(enum cnk_dtype dt, void *y, size_t count, float value, struct CUstream_st *stream);
+int cnk_fill(enum cn_dtype dt, void *y, size_t count, float value, struct CUstream_st *stream);
 
 /* y[i] = x[i] in the other type. In place when the types are of one size. */
-int cnk_convert(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x, size_t count,
+int cnk_convert(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x, size_t count,
                 struct CUstream_st *stream);
 
 /* flag[r] becomes 1 when x[r,:] holds a NaN or an infinity, and stays what it was otherwise.
  * x [rows,count] · flag [rows] */
-int cnk_check_finite(enum cnk_dtype dt, int32_t *flag, const void *x, int rows, size_t count,
+int cnk_check_finite(enum cn_dtype dt, int32_t *flag, const void *x, int rows, size_t count,
                      struct CUstream_st *stream);
 
 /* ---- moves (layout.cu, resample.cu) ---- */
 
 /* x [n,c,hw] of xdt -> y [n,hw,stride] of ydt, padding becomes zero. Also weights of a convolution
  * [co,ci,k,k] -> [co,k,k,ci], with hw = k k. */
-int cnk_to_nhwc(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x,
+int cnk_to_nhwc(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x,
                 const struct cnk_layout *a, struct CUstream_st *stream);
 /* x [n,hw,stride] of xdt -> y [n,c,hw] of ydt. */
-int cnk_from_nhwc(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x,
+int cnk_from_nhwc(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x,
                   const struct cnk_layout *a, struct CUstream_st *stream);
 
 /* y[r] = x[r] before z[r]. x [rows,cx] · z [rows,cz] · y [rows,cx+cz]. Maps along channels:
  * rows = n h w; tokens [n,s,d] along s: rows = n, cx = s d. */
-int cnk_concat(enum cnk_dtype dt, void *y, const void *x, const void *z, size_t rows, size_t cx,
+int cnk_concat(enum cn_dtype dt, void *y, const void *x, const void *z, size_t rows, size_t cx,
                size_t cz, struct CUstream_st *stream);
 
 /* y[to[r]] = x[from[r]] for r < rows, `bytes` each; an index array may be NULL: r itself; a
@@ -120,27 +120,27 @@ struct cnk_upsample_nhwc {
     int n, h, w, c, oh, ow;
 };
 
-int cnk_upsample(enum cnk_dtype dt, void *y, const void *x, const struct cnk_upsample_nhwc *a,
+int cnk_upsample(enum cn_dtype dt, void *y, const void *x, const struct cnk_upsample_nhwc *a,
                  struct CUstream_st *stream);
 
 /* y[n,p,c] = mean over p of x[n,p,c]. x, y [n,hw,c]. In place. */
-int cnk_pool_hw(enum cnk_dtype dt, void *y, const void *x, int n, int hw, int c,
+int cnk_pool_hw(enum cn_dtype dt, void *y, const void *x, int n, int hw, int c,
                 struct CUstream_st *stream);
 
 /* [-1,1] to bytes, clamp(x / 2 + 0.5) 255 rounded half to even, NaN to 0: what cn_image_from_planar
  * of the host does, to the bit when x is binary32. y [n,hw,3] */
-int cnk_quantize(uint8_t *y, enum cnk_dtype xdt, const void *x, const struct cnk_quantize *a,
+int cnk_quantize(uint8_t *y, enum cn_dtype xdt, const void *x, const struct cnk_quantize *a,
                  struct CUstream_st *stream);
 
 /* ---- embeddings (embed.cu) ---- */
 
 /* table, position and y are of dt. outside: the number of bad ids is added to it; may be NULL. */
-int cnk_embed(enum cnk_dtype dt, void *y, const int32_t *ids, const void *table,
+int cnk_embed(enum cn_dtype dt, void *y, const int32_t *ids, const void *table,
               const void *position, int32_t *outside, const struct cnk_embed *a,
               struct CUstream_st *stream);
 
 /* t [n] binary32 · y [n,dim] */
-int cnk_timestep(enum cnk_dtype dt, void *y, const float *t, const struct cnk_timestep *a,
+int cnk_timestep(enum cn_dtype dt, void *y, const float *t, const struct cnk_timestep *a,
                  struct CUstream_st *stream);
 
 /* ---- attention (attention.cu) ---- */
@@ -158,7 +158,7 @@ struct cnk_strided_attention {
 
 enum { CNK_MAX_HEAD = 512 };
 
-int cnk_attention(enum cnk_dtype dt, void *y, const void *q, const void *k, const void *v,
+int cnk_attention(enum cn_dtype dt, void *y, const void *q, const void *k, const void *v,
                   const struct cnk_strided_attention *a, struct CUstream_st *stream);
 
 /* ---- guidance and sampler (sampler.cu) ---- */
@@ -168,8 +168,8 @@ int cnk_attention(enum cnk_dtype dt, void *y, const void *q, const void *k, cons
  * the next call, of idt, gets x' in_scale at both rows of the lane; in may be NULL. z may be NULL
  * when no lane uses it, h when none uses or keeps history. x and h are updated in place. Lanes of
  * one launch have different rows. */
-int cnk_update(float *x, float *h, const float *z, enum cnk_dtype edt, const void *e,
-               enum cnk_dtype idt, void *in, const struct cnk_lane *lanes,
+int cnk_update(float *x, float *h, const float *z, enum cn_dtype edt, const void *e,
+               enum cn_dtype idt, void *in, const struct cnk_lane *lanes,
                const struct cnk_update *a, struct CUstream_st *stream);
 
 #ifdef __cplusplus

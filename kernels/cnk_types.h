@@ -1,16 +1,12 @@
-/* Types that the kernels of every device share: element types, activations, sizes of operations.
+/* Types that the kernels of every device share: sizes of operations.
  * The launchers of cnk.h (CUDA) and the plain C twins of ref/cnk_ref.h take the same structs. */
 #ifndef CNK_TYPES_H
 #define CNK_TYPES_H
 
+#include "kernels/types.h"
+
 #include <stddef.h>
 #include <stdint.h>
-
-/* Storage; every kernel computes in binary32 or wider. */
-enum cnk_dtype { CNK_F32, CNK_F16, CNK_BF16, CNK_DTYPE_COUNT };
-
-/* silu x / (1 + exp(-x)) · gelu x (1 + erf(x / sqrt 2)) / 2 · quick_gelu x / (1 + exp(-1.702 x)) */
-enum cnk_act { CNK_NONE, CNK_SILU, CNK_GELU, CNK_QUICK_GELU, CNK_RELU };
 
 /* z[n,c,p] = x[n,c,p] + t[n, t_offset + c];
  * y[n,c,p] = act((z - mean) / sqrt(variance + eps) gamma[c] + beta[c])
@@ -20,7 +16,7 @@ struct cnk_group_norm {
     int n, c, hw, groups;
     float eps;
     int t_width, t_offset;
-    enum cnk_act act;
+    enum cn_activation act;
 };
 
 /* y[r,i] = (x[r,i] - mean_r) / sqrt(variance_r + eps) gamma[i] + beta[i], biased variance over i:
@@ -36,7 +32,7 @@ struct cnk_bias_act {
     size_t rows;
     int c;
     float alpha;
-    enum cnk_act act;
+    enum cn_activation act;
 };
 
 /* y[n,c,p] = x[n,c,p] + t[n, t_offset + c]. t [n,t_width] */

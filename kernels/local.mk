@@ -2,7 +2,7 @@ noinst_LIBRARIES += libcnkref.a
 # Pointers are indexed with int64_t; and gcc 12 sees a size_t made double in an OpenMP collapse.
 libcnkref_a_CFLAGS = $(AM_CFLAGS) -Wno-conversion -Wno-sign-conversion
 libcnkref_a_SOURCES = \
-    %reldir%/cnk.h %reldir%/cnk_types.h \
+    %reldir%/types.h %reldir%/cnk.h %reldir%/cnk_types.h \
     %reldir%/ref/cnk_ref.h %reldir%/ref/ref_priv.h \
     %reldir%/ref/act.c \
     %reldir%/ref/attention.c \

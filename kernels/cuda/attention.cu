@@ -170,7 +170,7 @@ int attention(void *y, const void *q, const void *k, const void *v,
 
 } /* namespace */
 
-int cnk_attention(enum cnk_dtype dt, void *y, const void *q, const void *k, const void *v,
+int cnk_attention(enum cn_dtype dt, void *y, const void *q, const void *k, const void *v,
                   const struct cnk_strided_attention *a, struct CUstream_st *stream)
 {
     if (a->n <= 0 || a->s <= 0 || a->heads <= 0 || a->dh <= 0)

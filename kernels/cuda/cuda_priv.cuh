@@ -122,16 +122,16 @@ static __device__ __forceinline__ float cnk_gelu(float x)
 
 /* expf, not its fast variant: what limits these kernels is memory. Below x = -88 the exponential
  * is infinite and the quotient 0, as it should be. */
-static __device__ __forceinline__ float cnk_activate(float x, enum cnk_act act)
+static __device__ __forceinline__ float cnk_activate(float x, enum cn_activation act)
 {
     switch (act) {
-    case CNK_SILU:
+    case CN_SILU:
         return x / (1.0f + expf(-x));
-    case CNK_GELU:
+    case CN_GELU:
         return cnk_gelu(x);
-    case CNK_QUICK_GELU:
+    case CN_QUICK_GELU:
         return x / (1.0f + expf(-1.702f * x));
-    case CNK_RELU:
+    case CN_RELU:
         return x < 0.0f ? 0.0f : x; /* NaN stays NaN */
     default:
         return x;
@@ -184,23 +184,23 @@ static inline int cnk_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t
 
 /* f<type>(...) for the type that dt names. */
 #define CNK_DISPATCH(dt, f, ...)                                                                   \
-    ((dt) == CNK_F32    ? f<float>(__VA_ARGS__)                                                    \
-     : (dt) == CNK_F16  ? f<__half>(__VA_ARGS__)                                                   \
-     : (dt) == CNK_BF16 ? f<__nv_bfloat16>(__VA_ARGS__)                                            \
+    ((dt) == CN_F32    ? f<float>(__VA_ARGS__)                                                    \
+     : (dt) == CN_F16  ? f<__half>(__VA_ARGS__)                                                   \
+     : (dt) == CN_BF16 ? f<__nv_bfloat16>(__VA_ARGS__)                                            \
                         : (int)cudaErrorInvalidValue)
 
 /* The same for f<type, U>(...) */
 #define CNK_DISPATCH_WITH(dt, f, U, ...)                                                           \
-    ((dt) == CNK_F32    ? f<float, U>(__VA_ARGS__)                                                 \
-     : (dt) == CNK_F16  ? f<__half, U>(__VA_ARGS__)                                                \
-     : (dt) == CNK_BF16 ? f<__nv_bfloat16, U>(__VA_ARGS__)                                         \
+    ((dt) == CN_F32    ? f<float, U>(__VA_ARGS__)                                                 \
+     : (dt) == CN_F16  ? f<__half, U>(__VA_ARGS__)                                                \
+     : (dt) == CN_BF16 ? f<__nv_bfloat16, U>(__VA_ARGS__)                                         \
                         : (int)cudaErrorInvalidValue)
 
 /* f<first, second>(...) for two types. */
 #define CNK_DISPATCH2(first, second, f, ...)                                                       \
-    ((second) == CNK_F32    ? CNK_DISPATCH_WITH(first, f, float, __VA_ARGS__)                      \
-     : (second) == CNK_F16  ? CNK_DISPATCH_WITH(first, f, __half, __VA_ARGS__)                     \
-     : (second) == CNK_BF16 ? CNK_DISPATCH_WITH(first, f, __nv_bfloat16, __VA_ARGS__)              \
+    ((second) == CN_F32    ? CNK_DISPATCH_WITH(first, f, float, __VA_ARGS__)                      \
+     : (second) == CN_F16  ? CNK_DISPATCH_WITH(first, f, __half, __VA_ARGS__)                     \
+     : (second) == CN_BF16 ? CNK_DISPATCH_WITH(first, f, __nv_bfloat16, __VA_ARGS__)              \
                             : (int)cudaErrorInvalidValue)
 
 /* Blocks for that many items when a loop strides over the grid. The bound is some waves of the

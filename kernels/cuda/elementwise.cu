@@ -11,7 +11,7 @@ template <class T> struct bias_act_op {
     const float *bias;
     uint32_t c;
     float alpha;
-    enum cnk_act act;
+    enum cn_activation act;
 
     template <int V, class I> __device__ void at(I i) const
     {
@@ -48,7 +48,7 @@ static int bias_act(void *y, const void *x, const float *bias, const void *resid
     return cnk_map<cnk_width<T>>(op, (uint64_t)a->rows * (uint64_t)a->c, wide, stream);
 }
 
-int cnk_bias_act(enum cnk_dtype dt, void *y, const void *x, const float *bias,
+int cnk_bias_act(enum cn_dtype dt, void *y, const void *x, const float *bias,
                  const void *residual, const struct cnk_bias_act *a, struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, bias_act, y, x, bias, residual, a, stream);
@@ -80,7 +80,7 @@ static int geglu(void *y, const void *x, size_t rows, int d, struct CUstream_st 
     return cnk_map<cnk_width<T>>(op, (uint64_t)rows * (uint64_t)d, wide, stream);
 }
 
-int cnk_geglu(enum cnk_dtype dt, void *y, const void *x, size_t rows, int d,
+int cnk_geglu(enum cn_dtype dt, void *y, const void *x, size_t rows, int d,
               struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, geglu, y, x, rows, d, stream);
@@ -117,7 +117,7 @@ static int add_channel(void *y, const void *x, const float *t, const struct cnk_
                                  stream);
 }
 
-int cnk_add_channel(enum cnk_dtype dt, void *y, const void *x, const float *t,
+int cnk_add_channel(enum cn_dtype dt, void *y, const void *x, const float *t,
                     const struct cnk_add_channel *a, struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, add_channel, y, x, t, a, stream);
@@ -161,7 +161,7 @@ static int add_rows(void *y, const void *x, const void *z, const float *w,
     return cnk_map<cnk_width<T>>(op, (uint64_t)a->n * a->row, wide, stream);
 }
 
-int cnk_add_rows(enum cnk_dtype dt, void *y, const void *x, const void *z, const float *w,
+int cnk_add_rows(enum cn_dtype dt, void *y, const void *x, const void *z, const float *w,
                  const struct cnk_add_rows *a, struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, add_rows, y, x, z, w, a, stream);
@@ -189,7 +189,7 @@ static int fill(void *y, size_t count, float value, struct CUstream_st *stream)
     return cnk_map<cnk_width<T>>(op, count, cnk_aligned(y), stream);
 }
 
-int cnk_fill(enum cnk_dtype dt, void *y, size_t count, float value, struct CUstream_st *stream)
+int cnk_fill(enum cn_dtype dt, void *y, size_t count, float value, struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, fill, y, count, value, stream);
 }
@@ -219,7 +219,7 @@ static int convert(void *y, const void *x, size_t count, struct CUstream_st *str
     return cnk_map<width>(op, count, cnk_aligned(y) && cnk_aligned(x), stream);
 }
 
-int cnk_convert(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x, size_t count,
+int cnk_convert(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x, size_t count,
                 struct CUstream_st *stream)
 {
     return CNK_DISPATCH2(ydt, xdt, convert, y, x, count, stream);
@@ -253,7 +253,7 @@ static int check_finite(int32_t *flag, const void *x, int rows, size_t count,
     return cnk_map<cnk_width<T>>(op, (uint64_t)rows * count, wide, stream);
 }
 
-int cnk_check_finite(enum cnk_dtype dt, int32_t *flag, const void *x, int rows, size_t count,
+int cnk_check_finite(enum cn_dtype dt, int32_t *flag, const void *x, int rows, size_t count,
                      struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, check_finite, flag, x, rows, count, stream);

@@ -87,14 +87,14 @@ int timestep(void *y, const float *t, const struct cnk_timestep *a, struct CUstr
 
 } /* namespace */
 
-int cnk_embed(enum cnk_dtype dt, void *y, const int32_t *ids, const void *table,
+int cnk_embed(enum cn_dtype dt, void *y, const int32_t *ids, const void *table,
               const void *position, int32_t *outside, const struct cnk_embed *a,
               struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, embed, y, ids, table, position, outside, a, stream);
 }
 
-int cnk_timestep(enum cnk_dtype dt, void *y, const float *t, const struct cnk_timestep *a,
+int cnk_timestep(enum cn_dtype dt, void *y, const float *t, const struct cnk_timestep *a,
                  struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, timestep, y, t, a, stream);

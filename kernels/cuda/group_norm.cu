@@ -37,7 +37,7 @@ struct map_shape {
     uint32_t piece;        /* positions per block of apply_kernel */
     uint32_t t_width;
     float eps;
-    enum cnk_act act;
+    enum cn_activation act;
 };
 
 struct moments {
@@ -427,14 +427,14 @@ int group_norm(const pointers &p, const struct cnk_group_norm *a, struct CUstrea
 
 } /* namespace */
 
-size_t cnk_group_norm_scratch(enum cnk_dtype dt, const struct cnk_group_norm *a)
+size_t cnk_group_norm_scratch(enum cn_dtype dt, const struct cnk_group_norm *a)
 {
-    if (is_empty(a) || !possible(a) || is_resident(a, dt == CNK_F32 ? 4 : 2))
+    if (is_empty(a) || !possible(a) || is_resident(a, dt == CN_F32 ? 4 : 2))
         return 0;
     return (size_t)a->n * shape_of(a).parts * (size_t)a->groups * sizeof(moments);
 }
 
-int cnk_group_norm(enum cnk_dtype dt, void *y, const void *x, const float *gamma,
+int cnk_group_norm(enum cn_dtype dt, void *y, const void *x, const float *gamma,
                    const float *beta, const float *t, void *scratch,
                    const struct cnk_group_norm *a, struct CUstream_st *stream)
 {

@@ -197,7 +197,7 @@ int quantize(uint8_t *y, const void *x, const struct cnk_quantize *a, struct CUs
 
 } /* namespace */
 
-int cnk_to_nhwc(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x,
+int cnk_to_nhwc(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x,
                 const struct cnk_layout *a, struct CUstream_st *stream)
 {
     if (a->stride < a->c)
@@ -205,7 +205,7 @@ int cnk_to_nhwc(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x,
     return is_empty(a) ? 0 : CNK_DISPATCH2(ydt, xdt, to_nhwc, y, x, a, stream);
 }
 
-int cnk_from_nhwc(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x,
+int cnk_from_nhwc(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x,
                   const struct cnk_layout *a, struct CUstream_st *stream)
 {
     if (a->stride < a->c)
@@ -213,12 +213,12 @@ int cnk_from_nhwc(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x
     return is_empty(a) ? 0 : CNK_DISPATCH2(ydt, xdt, from_nhwc, y, x, a, stream);
 }
 
-int cnk_concat(enum cnk_dtype dt, void *y, const void *x, const void *z, size_t rows, size_t cx,
+int cnk_concat(enum cn_dtype dt, void *y, const void *x, const void *z, size_t rows, size_t cx,
                size_t cz, struct CUstream_st *stream)
 {
     if (cx + cz == 0)
         return 0;
-    return dt == CNK_F32 ? concat<uint32_t>(y, x, z, rows, cx, cz, stream)
+    return dt == CN_F32 ? concat<uint32_t>(y, x, z, rows, cx, cz, stream)
                          : concat<uint16_t>(y, x, z, rows, cx, cz, stream);
 }
 
@@ -238,7 +238,7 @@ int cnk_copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from
     return copy_rows<uint8_t>(y, to, x, from, rows, bytes, stream);
 }
 
-int cnk_quantize(uint8_t *y, enum cnk_dtype xdt, const void *x, const struct cnk_quantize *a,
+int cnk_quantize(uint8_t *y, enum cn_dtype xdt, const void *x, const struct cnk_quantize *a,
                  struct CUstream_st *stream)
 {
     if (!a->planar && a->stride < 3)

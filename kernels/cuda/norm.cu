@@ -217,13 +217,13 @@ int softmax(void *y, const void *x, size_t rows, int columns, float scale,
 
 } /* namespace */
 
-int cnk_layer_norm(enum cnk_dtype dt, void *y, const void *x, const float *gamma,
+int cnk_layer_norm(enum cn_dtype dt, void *y, const void *x, const float *gamma,
                    const float *beta, const struct cnk_layer_norm *a, struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, layer_norm, y, x, gamma, beta, a, stream);
 }
 
-int cnk_softmax(enum cnk_dtype ydt, void *y, enum cnk_dtype xdt, const void *x, size_t rows,
+int cnk_softmax(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x, size_t rows,
                 int columns, float scale, struct CUstream_st *stream)
 {
     return CNK_DISPATCH2(ydt, xdt, softmax, y, x, rows, columns, scale, stream);

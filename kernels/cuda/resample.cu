@@ -95,18 +95,18 @@ template <class T> int pool(void *y, const void *x, int n, int hw, int c,
 
 } /* namespace */
 
-int cnk_upsample(enum cnk_dtype dt, void *y, const void *x, const struct cnk_upsample_nhwc *a,
+int cnk_upsample(enum cn_dtype dt, void *y, const void *x, const struct cnk_upsample_nhwc *a,
                  struct CUstream_st *stream)
 {
     if (a->n <= 0 || a->h <= 0 || a->w <= 0 || a->c <= 0 || a->oh <= 0 || a->ow <= 0)
         return 0;
     if (a->h > MAX_SIDE || a->w > MAX_SIDE || a->oh > MAX_SIDE || a->ow > MAX_SIDE)
         return cudaErrorInvalidValue;
-    return dt == CNK_F32 ? upsample<uint32_t>(y, x, a, stream)
+    return dt == CN_F32 ? upsample<uint32_t>(y, x, a, stream)
                          : upsample<uint16_t>(y, x, a, stream);
 }
 
-int cnk_pool_hw(enum cnk_dtype dt, void *y, const void *x, int n, int hw, int c,
+int cnk_pool_hw(enum cn_dtype dt, void *y, const void *x, int n, int hw, int c,
                 struct CUstream_st *stream)
 {
     if (n > 65535)

@@ -113,8 +113,8 @@ int update(const tensors &s, const void *e, void *in, const struct cnk_lane *lan
 
 } /* namespace */
 
-int cnk_update(float *x, float *h, const float *z, enum cnk_dtype edt, const void *e,
-               enum cnk_dtype idt, void *in, const struct cnk_lane *lanes,
+int cnk_update(float *x, float *h, const float *z, enum cn_dtype edt, const void *e,
+               enum cn_dtype idt, void *in, const struct cnk_lane *lanes,
                const struct cnk_update *a, struct CUstream_st *stream)
 {
     tensors s = {x, h, z};

@@ -8,23 +8,23 @@ static double gelu(double x)
     return 0.5 * x * (1.0 + erf(x * 0.70710678118654752440));
 }
 
-double cnk_ref_activate(double x, enum cnk_act act)
+double cnk_ref_activate(double x, enum cn_activation act)
 {
     switch (act) {
-    case CNK_SILU:
+    case CN_SILU:
         return x / (1.0 + exp(-x));
-    case CNK_GELU:
+    case CN_GELU:
         return gelu(x);
-    case CNK_QUICK_GELU:
+    case CN_QUICK_GELU:
         return x / (1.0 + exp(-1.702 * x));
-    case CNK_RELU:
+    case CN_RELU:
         return x < 0.0 ? 0.0 : x; /* NaN stays NaN */
     default:
         return x;
     }
 }
 
-void cnk_ref_act(float *y, const float *x, size_t count, enum cnk_act act)
+void cnk_ref_act(float *y, const float *x, size_t count, enum cn_activation act)
 {
     CNK_OMP(omp parallel for schedule(static) if (count > CNK_SMALL))
     for (size_t i = 0; i < count; i++)

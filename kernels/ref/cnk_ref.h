@@ -6,7 +6,7 @@
  * result does not depend on the number of OpenMP threads: every output element is computed by one
  * thread in a fixed order. Any thread; nothing is allocated, nothing is kept.
  *
- *     struct cnk_linear a = {.rows = n * s, .k = 320, .out = 1280, .act = CNK_SILU};
+ *     struct cnk_linear a = {.rows = n * s, .k = 320, .out = 1280, .act = CN_SILU};
  *     cnk_ref_linear(y, x, w, bias, NULL, &a);
  */
 #ifndef CNK_REF_H
@@ -27,7 +27,7 @@ struct cnk_conv2d {
     int n, ci, h, w;
     int co, oh, ow;
     int k, stride, top, left;
-    enum cnk_act act;
+    enum cn_activation act;
 };
 
 void cnk_ref_conv2d(float *y, const float *x, const float *w, const float *bias,
@@ -37,7 +37,7 @@ void cnk_ref_conv2d(float *y, const float *x, const float *w, const float *bias,
  * x [rows,k] · w [out,k] · bias [out]? · residual [rows,out]? · y [rows,out] */
 struct cnk_linear {
     int rows, k, out;
-    enum cnk_act act;
+    enum cn_activation act;
 };
 
 void cnk_ref_linear(float *y, const float *x, const float *w, const float *bias,
@@ -51,7 +51,7 @@ void cnk_ref_layer_norm(float *y, const float *x, const float *gamma, const floa
                         const struct cnk_layer_norm *a);
 
 /* y[i] = act(x[i]), count elements */
-void cnk_ref_act(float *y, const float *x, size_t count, enum cnk_act act);
+void cnk_ref_act(float *y, const float *x, size_t count, enum cn_activation act);
 
 /* y[r,i] = x[r,i] gelu(x[r, d + i]), exact erf. x [rows,2d] · y [rows,d]. Shazeer 2020,
  * arXiv:2002.05202; the value half comes first (diffusers GEGLU). */

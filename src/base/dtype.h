@@ -3,8 +3,7 @@
 #define CN_BASE_DTYPE_H
 
 #include "base/base.h"
-
-enum cn_dtype { CN_F32, CN_F16, CN_BF16, CN_F64, CN_I64, CN_I32, CN_U8, CN_DTYPE_COUNT };
+#include "kernels/types.h"
 
 size_t cn_dtype_size(enum cn_dtype t);      /* bytes of one element */
 const char *cn_dtype_name(enum cn_dtype t); /* "F32", as safetensors spells it */

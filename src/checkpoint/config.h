@@ -8,17 +8,16 @@
 #define CN_CHECKPOINT_CONFIG_H
 
 #include "base/base.h"
+#include "kernels/types.h"
 
 enum { CN_MAX_BLOCKS = 6, CN_MAX_HINT = 8 };
-
-enum cn_act { CN_ACT_SILU, CN_ACT_GELU, CN_ACT_QUICK_GELU, CN_ACT_RELU };
 
 enum cn_prediction { CN_PREDICT_EPSILON, CN_PREDICT_V };
 
 /* CLIPTextModel */
 struct cn_text_config {
     int vocab_size, hidden_size, layers, heads, intermediate_size, max_position;
-    enum cn_act act; /* CN_ACT_QUICK_GELU or CN_ACT_GELU */
+    enum cn_activation act; /* CN_QUICK_GELU or CN_GELU */
     double layer_norm_eps;
     int eos_token, bos_token, pad_token;
 };

@@ -13,8 +13,8 @@ static void read_act(struct cn_conf *f, struct cn_text_config *t)
 
     if (act == NULL)
         return;
-    t->act = strcmp(act, "gelu") == 0 ? CN_ACT_GELU : CN_ACT_QUICK_GELU;
-    if (t->act == CN_ACT_QUICK_GELU && strcmp(act, "quick_gelu") != 0)
+    t->act = strcmp(act, "gelu") == 0 ? CN_GELU : CN_QUICK_GELU;
+    if (t->act == CN_QUICK_GELU && strcmp(act, "quick_gelu") != 0)
         cn_conf_bad(f, "hidden_act", "\"%.40s\" is neither quick_gelu nor gelu", act);
 }
 
@@ -34,7 +34,7 @@ static void read_text(struct cn_conf *f, struct cn_text_config *t)
     t->bos_token = (int)cn_conf_int(f, "bos_token_id", 49406, 0, INT_MAX);
     t->eos_token = (int)cn_conf_int(f, "eos_token_id", 49407, 0, INT_MAX);
     t->pad_token = (int)cn_conf_int(f, "pad_token_id", 1, 0, INT_MAX);
-    t->act = CN_ACT_QUICK_GELU;
+    t->act = CN_QUICK_GELU;
     read_act(f, t);
     if (cn_conf_bool(f, "use_attention_mask", false))
         cn_conf_bad(f, "use_attention_mask", "not supported");

@@ -185,15 +185,15 @@ static void infer_text(struct ask *a, struct cn_text_config *t)
     t->heads = CN_MAX(t->hidden_size / 64, 1);
     t->layer_norm_eps = 1e-5;
     /* SD 2's encoder is OpenCLIP's, with the exact GELU, which stops one layer early. */
-    t->act = t->hidden_size == SD2_CONTEXT ? CN_ACT_GELU : CN_ACT_QUICK_GELU;
+    t->act = t->hidden_size == SD2_CONTEXT ? CN_GELU : CN_QUICK_GELU;
     if (a->c->openclip) {
-        t->act = CN_ACT_GELU;
+        t->act = CN_GELU;
         t->layers = CN_MAX(t->layers - 1, 1);
     }
     /* The two specials are CLIP's last; tokens that were added to a model come after them. */
     t->bos_token = CN_MAX(CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 2, 0);
     t->eos_token = CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 1;
-    t->pad_token = t->act == CN_ACT_GELU ? 0 : t->eos_token;
+    t->pad_token = t->act == CN_GELU ? 0 : t->eos_token;
 }
 
 /* The last layer of an OpenCLIP encoder is never run: the component does not have it. */

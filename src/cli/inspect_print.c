@@ -51,7 +51,7 @@ static void print_text(const struct cn_text_config *t, FILE *out)
 {
     print_label("", out);
     fprintf(out, "%d layers of width %d, %d heads, %d tokens, %s\n", t->layers, t->hidden_size,
-            t->heads, t->vocab_size, t->act == CN_ACT_QUICK_GELU ? "quick GELU" : "GELU");
+            t->heads, t->vocab_size, t->act == CN_QUICK_GELU ? "quick GELU" : "GELU");
 }
 
 static void print_vae(const struct cn_vae_config *v, FILE *out)

@@ -23,9 +23,7 @@ static cn_val self_attention(struct nn *nn, cn_val x, const struct cn_text_confi
 
 static cn_val mlp(struct nn *nn, cn_val x, const struct cn_text_config *c)
 {
-    enum cn_activation act = c->act == CN_ACT_GELU ? CN_GELU : CN_QUICK_GELU;
-
-    x = cn_act(nn->g, nn_linear(nn, x, "mlp.fc1", c->intermediate_size), act);
+    x = cn_act(nn->g, nn_linear(nn, x, "mlp.fc1", c->intermediate_size), c->act);
     return nn_linear(nn, x, "mlp.fc2", c->hidden_size);
 }
 

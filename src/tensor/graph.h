@@ -43,8 +43,6 @@ bool cn_shape_equivalent(const struct cn_shape *a, const struct cn_shape *b);
 /* "[2, 320, 64, 64]" */
 const char *cn_shape_text(const struct cn_shape *s, char *text, size_t size);
 
-enum cn_activation { CN_NONE, CN_SILU, CN_GELU, CN_QUICK_GELU, CN_RELU, CN_ACTIVATION_COUNT };
-
 enum cn_op {
     CN_OP_INPUT,
     CN_OP_PARAM,

@@ -522,7 +522,7 @@ static void sd2_files_are_understood(void **state)
     assert_int_equal(cn_checkpoint_schedule(c)->prediction, CN_PREDICT_V);
     assert_int_equal(cn_checkpoint_text(c)->layers, 1); /* the last is never run */
     assert_int_equal(cn_checkpoint_text(c)->heads, 16);
-    assert_int_equal(cn_checkpoint_text(c)->act, CN_ACT_GELU);
+    assert_int_equal(cn_checkpoint_text(c)->act, CN_GELU);
     assert_int_equal(cn_checkpoint_text(c)->pad_token, 0);
     assert_int_equal(cn_safetensors_open(path, &st, NULL), CN_OK);
     assert_int_equal(

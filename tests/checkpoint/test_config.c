@@ -191,7 +191,7 @@ static void autoencoders_and_text_encoders_are_read(void **state)
     assert_int_equal(cn_conf_vae(path, &v, NULL), CN_EINVAL);
     put("{\"hidden_size\":768,\"num_attention_heads\":12,\"hidden_act\":\"gelu\",\"top_k\":50}");
     assert_int_equal(cn_conf_text(path, &t, &err), CN_OK);
-    assert_int_equal(t.act, CN_ACT_GELU);
+    assert_int_equal(t.act, CN_GELU);
     assert_int_equal(t.max_position, 77);
     put("{\"hidden_act\":\"relu\"}");
     assert_int_equal(cn_conf_text(path, &t, NULL), CN_EINVAL);

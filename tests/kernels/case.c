@@ -7,7 +7,7 @@
 
 enum { MAX_NAMES = 40 };
 
-const enum cnk_dtype case_types[3] = {CNK_F32, CNK_F16, CNK_BF16};
+const enum cn_dtype case_types[3] = {CN_F32, CN_F16, CN_BF16};
 const char *const case_type_name[3] = {"f32", "f16", "bf16"};
 
 static struct {
@@ -30,42 +30,42 @@ static float normal(void)
     return (float)(r * cos(6.283185307179586 * case_uniform()));
 }
 
-size_t case_size(enum cnk_dtype dt)
+size_t case_size(enum cn_dtype dt)
 {
-    return dt == CNK_F32 ? 4 : 2;
+    return dt == CN_F32 ? 4 : 2;
 }
 
 /* Bits of the value in the type, and back: the conversions of src/base, not the emulator's. */
-static uint32_t encode(enum cnk_dtype dt, float x)
+static uint32_t encode(enum cn_dtype dt, float x)
 {
     uint32_t bits;
 
-    if (dt == CNK_F16)
+    if (dt == CN_F16)
         return cn_f32_to_f16(x);
-    if (dt == CNK_BF16)
+    if (dt == CN_BF16)
         return cn_f32_to_bf16(x);
     memcpy(&bits, &x, sizeof(bits));
     return bits;
 }
 
-static float decode(enum cnk_dtype dt, uint32_t bits)
+static float decode(enum cn_dtype dt, uint32_t bits)
 {
     float x;
 
-    if (dt == CNK_F16)
+    if (dt == CN_F16)
         return cn_f16_to_f32((uint16_t)bits);
-    if (dt == CNK_BF16)
+    if (dt == CN_BF16)
         return cn_bf16_to_f32((uint16_t)bits);
     memcpy(&x, &bits, sizeof(x));
     return x;
 }
 
-static uint32_t load(enum cnk_dtype dt, const void *p, size_t i)
+static uint32_t load(enum cn_dtype dt, const void *p, size_t i)
 {
     uint16_t half;
     uint32_t word;
 
-    if (dt == CNK_F32) {
+    if (dt == CN_F32) {
         memcpy(&word, (const char *)p + 4 * i, sizeof(word));
         return word;
     }
@@ -73,17 +73,17 @@ static uint32_t load(enum cnk_dtype dt, const void *p, size_t i)
     return half;
 }
 
-static void store(enum cnk_dtype dt, void *p, size_t i, uint32_t bits)
+static void store(enum cn_dtype dt, void *p, size_t i, uint32_t bits)
 {
     uint16_t half = (uint16_t)bits;
 
-    if (dt == CNK_F32)
+    if (dt == CN_F32)
         memcpy((char *)p + 4 * i, &bits, sizeof(bits));
     else
         memcpy((char *)p + 2 * i, &half, sizeof(half));
 }
 
-void case_begin(struct test_case *t, enum cnk_dtype dt, unsigned off)
+void case_begin(struct test_case *t, enum cn_dtype dt, unsigned off)
 {
     memset(t, 0, sizeof(*t));
     t->dt = dt;
@@ -119,7 +119,7 @@ static void *device_memory(struct test_case *t, size_t bytes, size_t off)
     return p;
 }
 
-void case_put(struct test_case *t, void *device, enum cnk_dtype dt, float *values, size_t count)
+void case_put(struct test_case *t, void *device, enum cn_dtype dt, float *values, size_t count)
 {
     (void)t;
     for (size_t i = 0; i < count; i++) {
@@ -130,7 +130,7 @@ void case_put(struct test_case *t, void *device, enum cnk_dtype dt, float *value
     }
 }
 
-float *case_get(struct test_case *t, const void *device, enum cnk_dtype dt, size_t count)
+float *case_get(struct test_case *t, const void *device, enum cn_dtype dt, size_t count)
 {
     float *p = case_floats(t, count);
 
@@ -140,12 +140,12 @@ float *case_get(struct test_case *t, const void *device, enum cnk_dtype dt, size
 }
 
 /* By how much the next piece of memory is off. */
-static size_t shift(const struct test_case *t, enum cnk_dtype dt)
+static size_t shift(const struct test_case *t, enum cn_dtype dt)
 {
     return (t->off >> t->n_memories & 1) * case_size(dt);
 }
 
-static void *input(struct test_case *t, enum cnk_dtype dt, size_t count, size_t off, float **ret)
+static void *input(struct test_case *t, enum cn_dtype dt, size_t count, size_t off, float **ret)
 {
     void *p = device_memory(t, count * case_size(dt), off);
 
@@ -156,7 +156,7 @@ static void *input(struct test_case *t, enum cnk_dtype dt, size_t count, size_t 
     return p;
 }
 
-void *case_input_as(struct test_case *t, enum cnk_dtype dt, size_t count, float **ret)
+void *case_input_as(struct test_case *t, enum cn_dtype dt, size_t count, float **ret)
 {
     return input(t, dt, count, shift(t, dt), ret);
 }
@@ -168,10 +168,10 @@ void *case_input(struct test_case *t, size_t count, float **ret)
 
 float *case_f32(struct test_case *t, size_t count, float **ret)
 {
-    return input(t, CNK_F32, count, t->off & CASE_PARAMS_OFF ? sizeof(float) : 0, ret);
+    return input(t, CN_F32, count, t->off & CASE_PARAMS_OFF ? sizeof(float) : 0, ret);
 }
 
-void *case_output_as(struct test_case *t, enum cnk_dtype dt, size_t count)
+void *case_output_as(struct test_case *t, enum cn_dtype dt, size_t count)
 {
     return device_memory(t, count * case_size(dt), shift(t, dt));
 }
@@ -252,7 +252,7 @@ void case_refused(struct test_case *t, launch_fn launch, void *arg, int rc)
     free(after);
 }
 
-static void remember(const char *what, enum cnk_dtype dt, double error)
+static void remember(const char *what, enum cn_dtype dt, double error)
 {
     int i = 0;
 
@@ -277,7 +277,7 @@ static bool same_kind(float a, float b)
     return isnan(a) ? isnan(b) : isinf(a) ? a == b : isfinite(b);
 }
 
-void case_close_as(struct test_case *t, const char *what, const void *device, enum cnk_dtype dt,
+void case_close_as(struct test_case *t, const char *what, const void *device, enum cn_dtype dt,
                    const float *want, size_t count)
 {
     const float *got = case_get(t, device, dt, count);
@@ -300,7 +300,7 @@ void case_close_as(struct test_case *t, const char *what, const void *device, en
     }
     worst /= largest;
     remember(what, dt, worst);
-    if (worst > (dt == CNK_F32 ? 1e-5 : 1e-2))
+    if (worst > (dt == CN_F32 ? 1e-5 : 1e-2))
         fail_msg("%s %s: element %zu of %zu is %g instead of %g: %.2e", what, case_type_name[dt],
                  at, count, (double)got[at], (double)want[at], worst);
 }
@@ -311,7 +311,7 @@ void case_close(struct test_case *t, const char *what, const void *device, const
     case_close_as(t, what, device, t->dt, want, count);
 }
 
-void case_exact_as(struct test_case *t, const char *what, const void *device, enum cnk_dtype dt,
+void case_exact_as(struct test_case *t, const char *what, const void *device, enum cn_dtype dt,
                    const float *want, size_t count)
 {
     (void)t;

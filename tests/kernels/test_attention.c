@@ -40,7 +40,7 @@ static void *columns(struct test_case *t, int rows, int d, int stride, float **r
 }
 
 /* q, k and v are columns of wider rows; what lies beside them must stay out of it. */
-static void attention(enum cnk_dtype dt, int n, int s, int tokens, int heads, int dh, bool causal,
+static void attention(enum cn_dtype dt, int n, int s, int tokens, int heads, int dh, bool causal,
                       int extra)
 {
     int d = heads * dh;
@@ -76,7 +76,7 @@ static void test_attention(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++) {
-        enum cnk_dtype dt = case_types[i];
+        enum cn_dtype dt = case_types[i];
 
         attention(dt, 1, 1, 1, 1, 1, false, 0);
         attention(dt, 2, 3, 7, 2, 3, false, 3);
@@ -96,7 +96,7 @@ static void test_causal(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++) {
-        enum cnk_dtype dt = case_types[i];
+        enum cn_dtype dt = case_types[i];
 
         attention(dt, 2, 77, 77, 2, 64, true, 0);
         attention(dt, 1, 1, 5, 1, 8, true, 0);
@@ -115,7 +115,7 @@ static void test_large_scores(void **state)
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F32, 0);
+    case_begin(&t, CN_F32, 0);
     arg.q = case_input(&t, S * D, &q);
     arg.k = case_input(&t, T * D, &k);
     arg.v = case_input(&t, T * D, &v);
@@ -135,7 +135,7 @@ static void test_refused(void **state)
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F16, 0);
+    case_begin(&t, CN_F16, 0);
     case_refused(&t, launch, &wide, 1);
     case_refused(&t, launch, &none, 1);
     case_refused(&t, launch, &empty, 0);

@@ -8,7 +8,7 @@ struct arg {
     const void *x, *z;
     const float *f;
     int32_t *flag;
-    enum cnk_dtype other;
+    enum cn_dtype other;
     size_t rows, count;
     int d;
     float value;
@@ -26,7 +26,7 @@ static int launch_bias_act(struct test_case *t, void *arg)
 
 enum place { APART, ON_X, ON_RESIDUAL };
 
-static void bias_act(enum cnk_dtype dt, struct cnk_bias_act s, bool bias, bool residual,
+static void bias_act(enum cn_dtype dt, struct cnk_bias_act s, bool bias, bool residual,
                      unsigned which, enum place place)
 {
     size_t count = s.rows * (size_t)s.c;
@@ -66,7 +66,7 @@ static void test_bias_act(void **state)
                          (struct cnk_bias_act){.rows = 1 + i % 5,
                                                .c = widths[i],
                                                .alpha = how < 4 ? 1.0f : -0.7f,
-                                               .act = (enum cnk_act)((how + (int)i) % 5)},
+                                               .act = (enum cn_activation)((how + (int)i) % 5)},
                          how & 1, how & 2, off[i % 6], (enum place)((how + (int)i) % 3));
 }
 
@@ -134,7 +134,7 @@ static int launch_add_channel(struct test_case *t, void *arg)
     return cnk_add_channel(t->dt, a->y, a->x, a->f, a->sizes, NULL);
 }
 
-static void add_channel(enum cnk_dtype dt, struct cnk_add_channel s, unsigned which, bool in_place)
+static void add_channel(enum cn_dtype dt, struct cnk_add_channel s, unsigned which, bool in_place)
 {
     size_t count = (size_t)s.n * (size_t)s.c * (size_t)s.hw;
     struct arg arg = {.sizes = &s};
@@ -177,7 +177,7 @@ static int launch_add_rows(struct test_case *t, void *arg)
 }
 
 /* Some rows have weight 0. There y is x, to the bit, whatever z holds. */
-static void add_rows(enum cnk_dtype dt, int n, size_t row, unsigned which, enum place place)
+static void add_rows(enum cn_dtype dt, int n, size_t row, unsigned which, enum place place)
 {
     enum { WIDTH = 13, OFFSET = 4 };
     struct cnk_add_rows s = {.n = n, .row = row, .w_width = WIDTH, .w_offset = OFFSET};
@@ -198,7 +198,7 @@ static void add_rows(enum cnk_dtype dt, int n, size_t row, unsigned which, enum 
     }
     case_put(&t, dx, dt, x, count);
     case_put(&t, dz, dt, z, count);
-    case_put(&t, (void *)(uintptr_t)arg.f, CNK_F32, w, (size_t)n * WIDTH);
+    case_put(&t, (void *)(uintptr_t)arg.f, CN_F32, w, (size_t)n * WIDTH);
     arg.y = place == ON_X ? dx : place == ON_RESIDUAL ? dz : case_output(&t, count);
     want = case_floats(&t, count);
     for (int r = 0; r < n; r++) {
@@ -360,10 +360,10 @@ static void test_large(void **state)
     float *y;
 
     (void)state;
-    case_begin(&t, CNK_F16, 0);
+    case_begin(&t, CN_F16, 0);
     void *dy = case_output(&t, COUNT);
-    assert_int_equal(cnk_fill(CNK_F16, dy, COUNT, 0.5f, NULL), 0);
-    y = case_get(&t, dy, CNK_F16, COUNT);
+    assert_int_equal(cnk_fill(CN_F16, dy, COUNT, 0.5f, NULL), 0);
+    y = case_get(&t, dy, CN_F16, COUNT);
     for (size_t i = 0; i < COUNT; i++)
         assert_true(y[i] == 0.5f);
     case_end(&t);
@@ -376,10 +376,10 @@ static void test_empty(void **state)
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F32, 0);
+    case_begin(&t, CN_F32, 0);
     case_refused(&t, launch_bias_act, &arg, 0);
     case_refused(&t, launch_fill, &arg, 0);
-    t.dt = CNK_DTYPE_COUNT;
+    t.dt = CN_DTYPE_COUNT;
     case_refused(&t, launch_fill, &arg, 1);
     case_end(&t);
 }

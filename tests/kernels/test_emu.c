@@ -213,12 +213,12 @@ static void test_conversions(void **state)
     float *wide = emu_alloc(COUNT * 4, 0);
 
     (void)state;
-    for (enum cnk_dtype dt = CNK_F16; dt <= CNK_BF16; dt++) {
+    for (enum cn_dtype dt = CN_F16; dt <= CN_BF16; dt++) {
         for (int i = 0; i < COUNT; i++)
             half[i] = (uint16_t)i;
-        assert_int_equal(cnk_convert(CNK_F32, wide, dt, half, COUNT, NULL), 0);
+        assert_int_equal(cnk_convert(CN_F32, wide, dt, half, COUNT, NULL), 0);
         for (int i = 0; i < COUNT; i++) {
-            float want = dt == CNK_F16 ? cn_f16_to_f32((uint16_t)i) : cn_bf16_to_f32((uint16_t)i);
+            float want = dt == CN_F16 ? cn_f16_to_f32((uint16_t)i) : cn_bf16_to_f32((uint16_t)i);
 
             assert_true(isnan(want) ? isnan(wide[i]) : memcmp(&want, &wide[i], 4) == 0);
         }
@@ -228,9 +228,9 @@ static void test_conversions(void **state)
 
                 memcpy(&wide[i], &bits, 4);
             }
-            assert_int_equal(cnk_convert(dt, half, CNK_F32, wide, COUNT, NULL), 0);
+            assert_int_equal(cnk_convert(dt, half, CN_F32, wide, COUNT, NULL), 0);
             for (int i = 0; i < COUNT; i++) {
-                uint16_t want = dt == CNK_F16 ? cn_f32_to_f16(wide[i]) : cn_f32_to_bf16(wide[i]);
+                uint16_t want = dt == CN_F16 ? cn_f32_to_f16(wide[i]) : cn_f32_to_bf16(wide[i]);
 
                 if (!isnan(wide[i]))
                     assert_int_equal(half[i], want);

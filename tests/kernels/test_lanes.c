@@ -106,7 +106,7 @@ static int launch(struct test_case *t, void *arg)
     struct arg *u = arg;
 
     (void)t;
-    return cnk_update(u->x, u->h, u->z, CNK_F32, u->e, CNK_F32, u->in, u->lanes, &a, NULL);
+    return cnk_update(u->x, u->h, u->z, CN_F32, u->e, CN_F32, u->in, u->lanes, &a, NULL);
 }
 
 /* The next call of every picture that has one, on the host and as lanes. */
@@ -170,7 +170,7 @@ static void test_trajectories(void **state)
     int call = 0;
 
     (void)state;
-    case_begin(&t, CNK_F32, 0);
+    case_begin(&t, CN_F32, 0);
     a.x = case_output(&t, LANES * N);
     a.h = case_output(&t, LANES * CNK_HISTORY * N); /* NaN: nobody may read what is not there */
     a.z = case_output(&t, LANES * N);

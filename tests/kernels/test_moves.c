@@ -10,7 +10,7 @@ struct arg {
     const int32_t *to, *from;
     int32_t *count;
     const float *f;
-    enum cnk_dtype other;
+    enum cn_dtype other;
     size_t rows, cx, cz;
     const void *sizes;
 };
@@ -31,7 +31,7 @@ static int launch_from_nhwc(struct test_case *t, void *arg)
     return cnk_from_nhwc(t->dt, a->y, a->other, a->x, a->sizes, NULL);
 }
 
-static void layout(enum cnk_dtype dt, enum cnk_dtype other, struct cnk_layout s, unsigned off)
+static void layout(enum cn_dtype dt, enum cn_dtype other, struct cnk_layout s, unsigned off)
 {
     size_t dense = (size_t)s.n * (size_t)s.c * (size_t)s.hw;
     size_t wide = (size_t)s.n * (size_t)s.hw * (size_t)s.stride;
@@ -79,7 +79,7 @@ static void test_layouts_refused(void **state)
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F32, 0);
+    case_begin(&t, CN_F32, 0);
     case_refused(&t, launch_to_nhwc, &arg, 1);
     case_refused(&t, launch_from_nhwc, &arg, 1);
     case_end(&t);
@@ -147,7 +147,7 @@ static void test_copy_rows(void **state)
             for (size_t k = 0; k < all; k++)
                 x[k] = (uint8_t)(case_uniform() * 256);
             memset(want, 0xff, all);
-            case_begin(&t, CNK_F32, 0);
+            case_begin(&t, CN_F32, 0);
             arg.x = case_bytes(&t, x, all);
             arg.y = case_bytes(&t, NULL, all);
             arg.to = how & 1 ? case_bytes(&t, to, sizeof(to)) : NULL;
@@ -211,7 +211,7 @@ static void test_upsample_refused(void **state)
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F16, 0);
+    case_begin(&t, CN_F16, 0);
     case_refused(&t, launch_upsample, &arg, 1);
     case_end(&t);
 }
@@ -311,7 +311,7 @@ static int launch_embed(struct test_case *t, void *arg)
     return cnk_embed(t->dt, a->y, a->to, a->x, a->z, a->count, a->sizes, NULL);
 }
 
-static void embed(enum cnk_dtype dt, struct cnk_embed s, unsigned off, bool counted)
+static void embed(enum cn_dtype dt, struct cnk_embed s, unsigned off, bool counted)
 {
     size_t tokens = (size_t)s.n * (size_t)s.s, d = (size_t)s.d;
     int32_t *ids = malloc(tokens * sizeof(*ids)), five = 5;

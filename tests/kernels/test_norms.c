@@ -37,7 +37,7 @@ static void want_group(struct test_case *t, float *want, const float *x, const f
     cnk_ref_to_tokens(want, out, a->n, a->c, a->hw);
 }
 
-static void group_norm(enum cnk_dtype dt, const struct group_case *g, bool in_place)
+static void group_norm(enum cn_dtype dt, const struct group_case *g, bool in_place)
 {
     const struct cnk_group_norm *a = &g->a;
     size_t count = (size_t)a->n * (size_t)a->c * (size_t)a->hw;
@@ -71,26 +71,26 @@ static void test_group_norm(void **state)
 {
     static const struct group_case cases[] = {
         {{.n = 1, .c = 4, .hw = 1, .groups = 2, .eps = 1e-5f}, 0, 0},
-        {{.n = 2, .c = 32, .hw = 9, .groups = 32, .eps = 1e-5f, .act = CNK_SILU}, 0, 0},
+        {{.n = 2, .c = 32, .hw = 9, .groups = 32, .eps = 1e-5f, .act = CN_SILU}, 0, 0},
         {{.n = 3, .c = 33, .hw = 7, .groups = 3, .eps = 1e-6f}, 0, CASE_ALL_OFF},
         {{.n = 2, .c = 30, .hw = 65, .groups = 3, .eps = 1e-5f, .t_width = 40, .t_offset = 5},
          0, 0},
-        {{.n = 5, .c = 64, .hw = 31, .groups = 4, .eps = 1e-5f, .t_width = 64, .act = CNK_SILU},
+        {{.n = 5, .c = 64, .hw = 31, .groups = 4, .eps = 1e-5f, .t_width = 64, .act = CN_SILU},
          0, 0},
-        {{.n = 1, .c = 24, .hw = 33, .groups = 6, .eps = 1e-5f, .act = CNK_GELU}, 0, 0},
+        {{.n = 1, .c = 24, .hw = 33, .groups = 6, .eps = 1e-5f, .act = CN_GELU}, 0, 0},
         {{.n = 2, .c = 320, .hw = 130, .groups = 2, .eps = 1e-5f, .t_width = 700, .t_offset = 64,
-          .act = CNK_SILU}, 0, 0},
-        {{.n = 1, .c = 40, .hw = 1333, .groups = 1, .eps = 1e-5f, .act = CNK_SILU}, 0, 0},
+          .act = CN_SILU}, 0, 0},
+        {{.n = 1, .c = 40, .hw = 1333, .groups = 1, .eps = 1e-5f, .act = CN_SILU}, 0, 0},
         {{.n = 1, .c = 35, .hw = 801, .groups = 1, .eps = 1e-5f, .t_width = 36, .t_offset = 1},
          0, 0},
-        {{.n = 2, .c = 64, .hw = 900, .groups = 2, .eps = 1e-6f, .act = CNK_SILU}, 0, 1},
+        {{.n = 2, .c = 64, .hw = 900, .groups = 2, .eps = 1e-6f, .act = CN_SILU}, 0, 1},
         {{.n = 1, .c = 64, .hw = 801, .groups = 1, .eps = 1e-6f}, 0, 2},
         {{.n = 1, .c = 64, .hw = 801, .groups = 1, .eps = 1e-6f, .t_width = 67, .t_offset = 1}, 0,
          CASE_PARAMS_OFF},
         {{.n = 2, .c = 64, .hw = 9, .groups = 4, .eps = 1e-6f, .t_width = 67, .t_offset = 3}, 0,
          CASE_PARAMS_OFF},
-        {{.n = 2, .c = 4096, .hw = 2, .groups = 2, .eps = 1e-6f, .act = CNK_RELU}, 0, 0},
-        {{.n = 1, .c = 1999, .hw = 3, .groups = 1, .eps = 1e-6f, .act = CNK_QUICK_GELU}, 0, 0},
+        {{.n = 2, .c = 4096, .hw = 2, .groups = 2, .eps = 1e-6f, .act = CN_RELU}, 0, 0},
+        {{.n = 1, .c = 1999, .hw = 3, .groups = 1, .eps = 1e-6f, .act = CN_QUICK_GELU}, 0, 0},
         {{.n = 2, .c = 32, .hw = 9, .groups = 2, .eps = 1e-6f}, 0, 1},
         {{.n = 2, .c = 32, .hw = 10, .groups = 2, .eps = 1e-6f}, 0, 2},
         {{.n = 1, .c = 5120, .hw = 24, .groups = 4, .eps = 1e-5f, .t_width = 5121, .t_offset = 1},
@@ -128,7 +128,7 @@ static void test_group_norm_rows(void **state)
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F16, 0);
+    case_begin(&t, CN_F16, 0);
     one.x = case_input(&t, 2 * count, &x);
     one.gamma = case_f32(&t, 40, &gamma);
     one.beta = case_f32(&t, 40, &beta);
@@ -136,8 +136,8 @@ static void test_group_norm_rows(void **state)
     two.a.n = 2;
     one.y = case_output(&t, count);
     two.y = case_output(&t, 2 * count);
-    one.scratch = case_bytes(&t, NULL, cnk_group_norm_scratch(CNK_F16, &one.a));
-    two.scratch = case_bytes(&t, NULL, cnk_group_norm_scratch(CNK_F16, &two.a));
+    one.scratch = case_bytes(&t, NULL, cnk_group_norm_scratch(CN_F16, &one.a));
+    two.scratch = case_bytes(&t, NULL, cnk_group_norm_scratch(CN_F16, &two.a));
     case_run(&t, launch_group, &one);
     case_run(&t, launch_group, &two);
     assert_memory_equal(one.y, two.y, count * 2);
@@ -148,11 +148,11 @@ static void test_group_norm_rows(void **state)
 static void test_group_norm_real(void **state)
 {
     static const struct group_case real = {
-        {.n = 1, .c = 320, .hw = 4096, .groups = 32, .eps = 1e-5f, .t_width = 320, .act = CNK_SILU},
+        {.n = 1, .c = 320, .hw = 4096, .groups = 32, .eps = 1e-5f, .t_width = 320, .act = CN_SILU},
         0, 0};
 
     (void)state;
-    group_norm(CNK_F16, &real, false);
+    group_norm(CN_F16, &real, false);
 }
 
 static void test_group_norm_refuses(void **state)
@@ -163,11 +163,11 @@ static void test_group_norm_refuses(void **state)
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F32, 0);
+    case_begin(&t, CN_F32, 0);
     case_refused(&t, launch_group, &uneven, 1);
     case_refused(&t, launch_group, &wide, 1);
     case_refused(&t, launch_group, &empty, 0);
-    assert_int_equal(cnk_group_norm_scratch(CNK_F32, &wide.a), 0);
+    assert_int_equal(cnk_group_norm_scratch(CN_F32, &wide.a), 0);
     case_end(&t);
 }
 
@@ -187,7 +187,7 @@ static int launch_layer(struct test_case *t, void *arg)
     return cnk_layer_norm(t->dt, l->y, l->x, l->gamma, l->beta, &l->a, NULL);
 }
 
-static void layer_norm(enum cnk_dtype dt, int rows, int d, unsigned off, bool in_place)
+static void layer_norm(enum cn_dtype dt, int rows, int d, unsigned off, bool in_place)
 {
     size_t count = (size_t)rows * (size_t)d;
     struct layer_arg arg = {.a = {.rows = rows, .d = d, .eps = 1e-5f}};
@@ -236,7 +236,7 @@ static void test_layer_norm(void **state)
 /* ---- softmax ---- */
 
 struct softmax_arg {
-    enum cnk_dtype xdt;
+    enum cn_dtype xdt;
     void *y;
     const void *x;
     size_t rows;
@@ -251,7 +251,7 @@ static int launch_softmax(struct test_case *t, void *arg)
     return cnk_softmax(t->dt, s->y, s->xdt, s->x, s->rows, s->columns, s->scale, NULL);
 }
 
-static void softmax(enum cnk_dtype dt, enum cnk_dtype xdt, size_t rows, int columns, float scale,
+static void softmax(enum cn_dtype dt, enum cn_dtype xdt, size_t rows, int columns, float scale,
                     unsigned off)
 {
     struct softmax_arg arg = {.xdt = xdt, .rows = rows, .columns = columns, .scale = scale};
@@ -278,9 +278,9 @@ static void test_softmax(void **state)
         for (size_t i = 0; i < CN_LEN(columns); i++) {
             softmax(case_types[d], case_types[d], 1 + i % 3, columns[i], 0.7f,
                     i == 2 ? 1 : i == 3 ? 2 : i == 5 ? CASE_ALL_OFF : 0);
-            softmax(case_types[d], CNK_F32, 2, columns[i], 30.0f, 0);
+            softmax(case_types[d], CN_F32, 2, columns[i], 30.0f, 0);
         }
-    softmax(CNK_F32, CNK_F16, 2, 40, 1.0f, 0);
+    softmax(CN_F32, CN_F16, 2, 40, 1.0f, 0);
 }
 
 int main(void)

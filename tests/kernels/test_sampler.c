@@ -9,7 +9,7 @@ enum { LANES = 4, ROWS = 7 };
 struct arg {
     float *x, *h;
     const float *z;
-    enum cnk_dtype edt;
+    enum cn_dtype edt;
     const void *e;
     void *in;
     const struct cnk_lane *lanes;
@@ -44,7 +44,7 @@ static void fill_lanes(struct cnk_lane *lanes)
         lanes[3].m[1 + k][3 + k] = 1.0f;
 }
 
-static void update(enum cnk_dtype edt, enum cnk_dtype idt, struct cnk_update a)
+static void update(enum cn_dtype edt, enum cn_dtype idt, struct cnk_update a)
 {
     size_t count = (size_t)a.pixels * (size_t)a.c, history = LANES * CNK_HISTORY * count;
     size_t answers = (size_t)(ROWS * a.pixels * a.e_stride);
@@ -64,12 +64,12 @@ static void update(enum cnk_dtype edt, enum cnk_dtype idt, struct cnk_update a)
     arg.in = case_input(&t, inputs, &in);
     cnk_ref_update(x, h, z, e, in, lanes, &a);
     case_run(&t, launch, &arg);
-    case_close_as(&t, "update, latent", arg.x, CNK_F32, x, LANES * count);
-    case_close_as(&t, "update, history", arg.h, CNK_F32, h, history);
+    case_close_as(&t, "update, latent", arg.x, CN_F32, x, LANES * count);
+    case_close_as(&t, "update, history", arg.h, CN_F32, h, history);
     case_close(&t, "update, next input", arg.in, in, inputs);
     /* the empty lane, and the one that copies */
-    case_exact_as(&t, "update, untouched", arg.x + 2 * count, CNK_F32, x + 2 * count, 2 * count);
-    case_exact_as(&t, "update, untouched", arg.h + 2 * CNK_HISTORY * count, CNK_F32,
+    case_exact_as(&t, "update, untouched", arg.x + 2 * count, CN_F32, x + 2 * count, 2 * count);
+    case_exact_as(&t, "update, untouched", arg.h + 2 * CNK_HISTORY * count, CN_F32,
                   h + 2 * CNK_HISTORY * count, 2 * CNK_HISTORY * count);
     case_end(&t);
 }
@@ -92,12 +92,12 @@ static void test_unused(void **state)
 {
     enum { PIXELS = 31, COUNT = PIXELS * 4 };
     struct cnk_lane lane = {.row = 0, .row_uncond = -1, .in_scale = 1.0f};
-    struct arg arg = {.edt = CNK_F16, .a = {1, PIXELS, 4, 4, 4}};
+    struct arg arg = {.edt = CN_F16, .a = {1, PIXELS, 4, 4, 4}};
     float *x, *want;
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F32, 0);
+    case_begin(&t, CN_F32, 0);
     lane.m[0][0] = 0.5f; /* x' = x / 2 */
     lane.m[1][0] = 2.0f; /* h0' = 2 x */
     lane.m[2][4] = 1.0f; /* h1' = h1, which is NaN */
@@ -109,10 +109,10 @@ static void test_unused(void **state)
     case_run(&t, launch, &arg);
     for (int i = 0; i < COUNT; i++)
         want[i] = x[i] / 2;
-    case_exact_as(&t, "update, halved", arg.x, CNK_F32, want, COUNT);
+    case_exact_as(&t, "update, halved", arg.x, CN_F32, want, COUNT);
     for (int i = 0; i < COUNT; i++)
         want[i] = x[i] * 2;
-    case_exact_as(&t, "update, doubled", arg.h, CNK_F32, want, COUNT);
+    case_exact_as(&t, "update, doubled", arg.h, CN_F32, want, COUNT);
     for (int i = COUNT; i < 3 * COUNT; i++)
         assert_true(isnan(arg.h[i]));
     case_end(&t);
@@ -126,11 +126,11 @@ static void test_single(void **state)
     (void)state;
     for (int k = 0; k < CNK_LANE_OUT * CNK_LANE_IN; k++) {
         struct cnk_lane lane = {.row = 1, .row_uncond = 0, .guidance = 7.5f, .in_scale = 1.0f};
-        struct arg arg = {.edt = CNK_F32, .a = {1, PIXELS, 4, 4, 4}};
+        struct arg arg = {.edt = CN_F32, .a = {1, PIXELS, 4, 4, 4}};
         float *x, *h, *z, *e;
         struct test_case t;
 
-        case_begin(&t, CNK_F32, 0);
+        case_begin(&t, CN_F32, 0);
         lane.m[k / CNK_LANE_IN][k % CNK_LANE_IN] = 0.5f;
         arg.lanes = case_bytes(&t, &lane, sizeof(lane));
         arg.x = case_f32(&t, COUNT, &x);
@@ -139,8 +139,8 @@ static void test_single(void **state)
         arg.e = case_input(&t, 2 * COUNT, &e);
         cnk_ref_update(x, h, z, e, NULL, &lane, &arg.a);
         case_run(&t, launch, &arg);
-        case_close_as(&t, "update, latent", arg.x, CNK_F32, x, COUNT);
-        case_close_as(&t, "update, history", arg.h, CNK_F32, h, CNK_HISTORY * COUNT);
+        case_close_as(&t, "update, latent", arg.x, CN_F32, x, COUNT);
+        case_close_as(&t, "update, history", arg.h, CN_F32, h, CNK_HISTORY * COUNT);
         case_end(&t);
     }
 }
@@ -153,7 +153,7 @@ static void test_refused(void **state)
     struct test_case t;
 
     (void)state;
-    case_begin(&t, CNK_F32, 0);
+    case_begin(&t, CN_F32, 0);
     case_refused(&t, launch, &narrow, 1);
     case_refused(&t, launch, &empty, 0);
     case_end(&t);

@@ -80,7 +80,7 @@ static int run_products(struct cuda_plan *p, struct cuda_step *s, cudaStream_t s
                            element_at(p, s->in[1], k), NULL, score, workspace, stream, err);
         if (rc == CN_OK)
             rc = cuda_check(p->b,
-                            (cudaError_t)cnk_softmax(cuda_kernel_type(p->b->type), weight, CNK_F32,
+                            (cudaError_t)cnk_softmax(cuda_kernel_type(p->b->type), weight, CN_F32,
                                                      score, (size_t)(z.heads * z.s), (int)z.t, 1.0f,
                                                      stream),
                             "launch softmax", err);

@@ -27,9 +27,9 @@ static int epilogue(struct cuda_plan *p, const struct cuda_step *s, void *y, con
     struct cnk_bias_act a = {.rows = (size_t)cn_shape_elements(o) / (size_t)c,
                              .c = c,
                              .alpha = 1.0f,
-                             .act = (enum cnk_act)s->node.attr.act};
+                             .act = (enum cn_activation)s->node.attr.act};
 
-    if (bias == NULL && residual == NULL && a.act == CNK_NONE)
+    if (bias == NULL && residual == NULL && a.act == CN_NONE)
         return CN_OK;
     return cuda_check(
         p->b,

@@ -137,9 +137,9 @@ int cuda_download(struct cuda_queue *q, void *host, const void *device, size_t b
 /* n elements of F32 as type t, at dst. */
 void cuda_pack(void *dst, const float *src, enum cn_dtype t, size_t n);
 
-static inline enum cnk_dtype cuda_kernel_type(enum cn_dtype t)
+static inline enum cn_dtype cuda_kernel_type(enum cn_dtype t)
 {
-    return t == CN_F16 ? CNK_F16 : t == CN_BF16 ? CNK_BF16 : CNK_F32;
+    return t == CN_F16 ? CN_F16 : t == CN_BF16 ? CN_BF16 : CN_F32;
 }
 
 /* ---- buffer.c ---- */

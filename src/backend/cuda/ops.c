@@ -5,11 +5,6 @@
 
 #include <stdio.h>
 
-_Static_assert((int)CN_NONE == (int)CNK_NONE && (int)CN_SILU == (int)CNK_SILU &&
-                   (int)CN_GELU == (int)CNK_GELU && (int)CN_QUICK_GELU == (int)CNK_QUICK_GELU &&
-                   (int)CN_RELU == (int)CNK_RELU,
-               "activations of graph and kernels agree");
-
 static const struct cn_shape *shape(const struct cuda_plan *p, cn_val v)
 {
     return &p->g->value[v].shape;
@@ -55,7 +50,7 @@ static int group_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
                                .groups = s->node.attr.groups,
                                .eps = s->node.attr.eps,
                                .t_offset = s->node.attr.offset,
-                               .act = (enum cnk_act)s->node.attr.act};
+                               .act = (enum cn_activation)s->node.attr.act};
 
     if (s->in[3] >= 0)
         a.t_width = dim(shape(p, s->node.in[3]), 1);
@@ -102,7 +97,7 @@ static int bias_act(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
 
     a.rows = (size_t)cn_shape_elements(o) / (size_t)a.c;
     if (s->node.op == CN_OP_ACT)
-        a.act = (enum cnk_act)s->node.attr.act;
+        a.act = (enum cn_activation)s->node.attr.act;
     if (s->node.op == CN_OP_SCALE)
         a.alpha = s->node.attr.alpha;
     return check_launch(p,
@@ -274,7 +269,7 @@ int cuda_run_from_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t st
     struct cnk_layout a = layout(shape(p, s->val));
 
     return check_launch(p,
-                        cnk_to_nhwc(cuda_kernel_type(p->b->type), cuda_address(p, s->out), CNK_F32,
+                        cnk_to_nhwc(cuda_kernel_type(p->b->type), cuda_address(p, s->out), CN_F32,
                                     in(p, s, 0), &a, stream),
                         s, err);
 }
@@ -285,7 +280,7 @@ int cuda_run_to_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stre
     struct cnk_layout a = layout(shape(p, s->val));
 
     return check_launch(p,
-                        cnk_from_nhwc(CNK_F32, cuda_address(p, s->out),
+                        cnk_from_nhwc(CN_F32, cuda_address(p, s->out),
                                       cuda_kernel_type(p->b->type), in(p, s, 0), &a, stream),
                         s, err);
 }
