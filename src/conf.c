@@ -57,6 +57,7 @@ static const struct key table[] = {
     NUMBER("limits", max_body_mb, 64, 1, 255, RELOAD),
     NUMBER("limits", max_image_mb, 32, 1, 64, RELOAD),
     NUMBER("limits", max_inflight_mb, 512, 1, 1 << 20, RELOAD),
+    NUMBER("limits", max_outflight_mb, 512, 1, 1 << 20, RELOAD),
     NUMBER("limits", max_steps, 150, 1, 1000, RELOAD),
     NUMBER("limits", max_images, 16, 1, 1000, RELOAD),
     NUMBER("limits", max_side, 2048, 64, 16384, RELOAD),

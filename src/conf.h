@@ -33,7 +33,7 @@ struct cn_conf {
     char *keys_file;
     int allow_anonymous; /* 1: without keys, also beyond loopback */
     /* [limits] */
-    int max_body_mb, max_image_mb, max_inflight_mb;
+    int max_body_mb, max_image_mb, max_inflight_mb, max_outflight_mb;
     int max_steps, max_images, max_side, max_megapixels, max_controls, max_prompt_bytes;
     /* [queue] */
     int capacity, tenant_max_queued, tenant_max_running;

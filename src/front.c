@@ -195,6 +195,7 @@ static struct cn_server_options server_options(struct front *f)
     o.max_body = (size_t)c->max_body_mb << 20;
     o.max_image = (size_t)c->max_image_mb << 20;
     o.max_inflight = (size_t)c->max_inflight_mb << 20;
+    o.max_outflight = (size_t)c->max_outflight_mb << 20;
     o.max_connections = c->max_connections;
     o.header_timeout_s = c->header_timeout_s;
     o.body_timeout_s = c->body_timeout_s;

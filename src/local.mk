@@ -30,7 +30,7 @@ controlnetd_CPPFLAGS = $(AM_CPPFLAGS) -DCN_REVISION='"$(cn_revision)"' $(MHD_CFL
 controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
     %reldir%/fleet.h %reldir%/fleet.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c
-controlnetd_LDADD = libcnconf.a libcnhttp.a libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
+controlnetd_LDADD = libcnconf.a $(CNHTTP_LIBS) libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
     $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
 
 controlnetdconfdir = $(sysconfdir)/controlnetd

@@ -109,32 +109,34 @@ static json_t *timings_json(const struct cn_result *r)
     return o;
 }
 
-static int put_image(struct cn_buf *out, const struct cn_job_image *m, int index,
-                     struct cn_err *err)
-{
-    int rc = cn_buf_printf(out, err,
-                           "%s{\"index\":%d,\"seed\":%lu,\"format\":\"%s\",\"width\":%d,"
-                           "\"height\":%d,\"data\":\"",
-                           index == 0 ? "" : ",", index, (unsigned long)m->seed,
-                           cn_enum_format.name[m->format], m->width, m->height);
-
-    if (rc == CN_OK && (rc = cn_base64_encode(out, m->data, m->len, err)) == CN_OK)
-        rc = cn_buf_adds(out, "\"}", err);
-    return rc;
-}
-
-int cn_result_write(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
+int cn_result_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
 {
     int rc = cn_buf_printf(out, err, "{\"id\":\"%s\",\"model\":", r->id);
 
     if (rc == CN_OK)
         rc = cn_json_put_take(out, json_string(r->spec->model), err);
-    if (rc == CN_OK)
-        rc = cn_buf_adds(out, ",\"images\":[", err);
-    for (int i = 0; rc == CN_OK && i < r->spec->n; i++)
-        rc = put_image(out, &r->image[i], i, err);
-    if (rc == CN_OK)
-        rc = cn_buf_adds(out, "],\"parameters\":", err);
+    return rc == CN_OK ? cn_buf_adds(out, ",\"images\":[", err) : rc;
+}
+
+int cn_result_image(const struct cn_job_view_image *m, int index, struct cn_buf *out,
+                    struct cn_err *err)
+{
+    return cn_buf_printf(out, err,
+                         "%s{\"index\":%d,\"seed\":%lu,\"format\":\"%s\",\"width\":%d,"
+                         "\"height\":%d,\"data\":\"",
+                         index == 0 ? "" : ",", index, (unsigned long)m->seed,
+                         cn_enum_format.name[m->format], m->width, m->height);
+}
+
+int cn_result_image_end(struct cn_buf *out, struct cn_err *err)
+{
+    return cn_buf_adds(out, "\"}", err);
+}
+
+int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
+{
+    int rc = cn_buf_adds(out, "],\"parameters\":", err);
+
     if (rc == CN_OK)
         rc = cn_json_put_take(out, cn_json_spec(r->spec), err);
     if (rc == CN_OK)
@@ -144,17 +146,14 @@ int cn_result_write(const struct cn_result *r, struct cn_buf *out, struct cn_err
     return rc == CN_OK ? cn_buf_adds(out, "}\n", err) : rc;
 }
 
-int cn_result_job(const struct cn_job *job, struct cn_buf *out, struct cn_err *err)
+struct cn_result cn_result_of_job(const struct cn_job *job)
 {
-    struct cn_result r = {.id = job->name,
-                          .spec = &job->spec,
-                          .image = job->image,
-                          .queue_ms = ms_of(job->queued_ns, job->started_ns),
-                          .run_ms = ms_of(job->started_ns, job->ended_ns),
-                          .total_ms = ms_of(job->queued_ns, job->ended_ns),
-                          .stage_ms = job->stage_ms};
-
-    return cn_result_write(&r, out, err);
+    return (struct cn_result){.id = job->name,
+                              .spec = &job->spec,
+                              .queue_ms = ms_of(job->queued_ns, job->started_ns),
+                              .run_ms = ms_of(job->started_ns, job->ended_ns),
+                              .total_ms = ms_of(job->queued_ns, job->ended_ns),
+                              .stage_ms = job->stage_ms};
 }
 
 static json_t *model_json(const struct cn_model_info *m, const struct cn_model_view *v,

@@ -1,8 +1,12 @@
 /* What goes out as JSON: results, jobs and their events, the models, the names of things. Any
  * thread.
  *
- *     cn_buf_init(&buf, CN_RESULT_MAX);
- *     if (cn_result_job(job, &buf, &err) < 0) ...
+ * A result is written in pieces, so that nobody ever holds it with all its pictures: the text
+ * before a picture's base64, and what stands between two of them.
+ *
+ *     cn_result_begin(&r, &buf, &err);
+ *     for each picture: cn_result_image(&meta, i, &buf, &err), its base64, cn_result_image_end
+ *     cn_result_end(&r, &buf, &err);
  */
 #ifndef CN_API_RESULT_H
 #define CN_API_RESULT_H
@@ -14,20 +18,22 @@
 #include "job/job.h"
 #include "job/jobs.h"
 
-#define CN_RESULT_MAX ((size_t)512 << 20)
-
-/* A job that succeeded, with its pictures in memory. Borrowed. */
+/* A job that succeeded. Borrowed. */
 struct cn_result {
     const char *id;
     const struct cn_spec *spec;
-    const struct cn_job_image *image; /* spec->n of them */
     double queue_ms, run_ms, total_ms;
     const double *stage_ms; /* CN_STAGE_COUNT of them; 0: not measured */
 };
 
-/* {id, model, images: [{…, data}], parameters, timings_ms}. */
-int cn_result_write(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
-int cn_result_job(const struct cn_job *job, struct cn_buf *out, struct cn_err *err);
+struct cn_result cn_result_of_job(const struct cn_job *job);
+
+/* {id, model, images: [{…, data}], parameters, timings_ms}, without the contents of data. */
+int cn_result_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
+int cn_result_image(const struct cn_job_view_image *m, int index, struct cn_buf *out,
+                    struct cn_err *err);
+int cn_result_image_end(struct cn_buf *out, struct cn_err *err);
+int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
 
 /* What a submission is answered with: {id, state, position, eta_s, url, events}. */
 int cn_result_accepted(const struct cn_job_view *v, struct cn_buf *out);

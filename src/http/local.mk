@@ -1,27 +1,58 @@
-noinst_LIBRARIES += libcnhttp.a
-libcnhttp_a_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
-libcnhttp_a_SOURCES = \
-    %reldir%/http_priv.h \
+# core knows connections, requests and answers, and no job; auth says who may ask; routes turn
+# requests into calls of job/jobs.h; server owns listeners and life. Each is a layer of its own.
+noinst_LIBRARIES += libcnhttpcore.a libcnhttpauth.a libcnhttproutes.a libcnhttpserver.a
+http_cppflags = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
+# In the order of a linker, with all that they need below them.
+CNHTTP_LIBS = libcnhttpserver.a libcnhttproutes.a libcnhttpauth.a libcnhttpcore.a
+
+libcnhttpcore_a_CPPFLAGS = $(http_cppflags)
+libcnhttpcore_a_SOURCES = \
     %reldir%/core/accept.h %reldir%/core/accept.c \
-    %reldir%/core/answer.c \
-    %reldir%/core/conn.c \
+    %reldir%/core/answer.h %reldir%/core/answer.c \
+    %reldir%/core/conn.h %reldir%/core/conn.c \
+    %reldir%/core/core.h %reldir%/core/core.c \
+    %reldir%/core/exchange.h %reldir%/core/exchange.c \
     %reldir%/core/fields.h %reldir%/core/fields.c \
+    %reldir%/core/handler.h \
     %reldir%/core/head_check.h %reldir%/core/head_check.c \
     %reldir%/core/mhd_loop.h %reldir%/core/mhd_loop.c \
+    %reldir%/core/mhd_transport.h %reldir%/core/mhd_transport.c \
     %reldir%/core/multipart.h %reldir%/core/multipart.c \
-    %reldir%/core/request.c \
-    %reldir%/core/status.h %reldir%/core/status.c \
-    %reldir%/core/stream.c \
-    %reldir%/core/tcp_progress.h %reldir%/core/tcp_progress.c \
+    %reldir%/core/outflight.h %reldir%/core/outflight.c \
+    %reldir%/core/problem_kind.h %reldir%/core/problem_kind.c \
+    %reldir%/core/request.h %reldir%/core/request.c \
+    %reldir%/core/route.c \
+    %reldir%/core/sender.h %reldir%/core/sender.c \
+    %reldir%/core/source.h %reldir%/core/source.c \
+    %reldir%/core/source_file.c \
+    %reldir%/core/tcp_progress.h %reldir%/core/tcp_progress.c
+
+libcnhttpauth_a_CPPFLAGS = $(http_cppflags)
+libcnhttpauth_a_SOURCES = \
+    %reldir%/auth/access.h %reldir%/auth/access.c \
     %reldir%/auth/keys.h %reldir%/auth/keys.c \
     %reldir%/auth/site.h %reldir%/auth/site.c \
-    %reldir%/auth/ticket.h %reldir%/auth/ticket.c \
-    %reldir%/routes/events.c %reldir%/routes/info.c %reldir%/routes/jobs.c \
-    %reldir%/routes/models.c %reldir%/routes/parse_body.c %reldir%/routes/results.c \
-    %reldir%/routes/submit_priv.h %reldir%/routes/submit.c %reldir%/routes/table.c \
+    %reldir%/auth/ticket.h %reldir%/auth/ticket.c
+
+libcnhttproutes_a_CPPFLAGS = $(http_cppflags)
+libcnhttproutes_a_SOURCES = \
+    %reldir%/routes/app.h %reldir%/routes/app.c \
+    %reldir%/routes/dialect.c %reldir%/routes/events.c %reldir%/routes/follow.c \
+    %reldir%/routes/health.c \
+    %reldir%/routes/images.c %reldir%/routes/info.c %reldir%/routes/jobs.c \
+    %reldir%/routes/models.c \
+    %reldir%/routes/parse_body.h %reldir%/routes/parse_body.c \
+    %reldir%/routes/parts.c \
+    %reldir%/routes/picture.h %reldir%/routes/picture.c \
+    %reldir%/routes/problems.c %reldir%/routes/results.c %reldir%/routes/routes_priv.h \
+    %reldir%/routes/submit_priv.h %reldir%/routes/submit.c %reldir%/routes/table.c
+nodist_libcnhttproutes_a_SOURCES = %reldir%/routes/assets.c
+
+libcnhttpserver_a_CPPFLAGS = $(http_cppflags)
+libcnhttpserver_a_SOURCES = \
     %reldir%/server/listen.h %reldir%/server/listen.c \
     %reldir%/server/server.h %reldir%/server/server.c
-nodist_libcnhttp_a_SOURCES = %reldir%/routes/assets.c
+
 CLEANFILES += %reldir%/routes/assets.c
 EXTRA_DIST += %reldir%/routes/embed.sh %reldir%/routes/page.html
 

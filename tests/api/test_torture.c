@@ -56,6 +56,19 @@ static void reading(void **state)
     fail_at = 0;
 }
 
+static int write_result(const struct cn_job *job, struct cn_buf *out)
+{
+    const struct cn_job_view_image meta = {.width = 8, .height = 8};
+    struct cn_result r = cn_result_of_job(job);
+    int rc = cn_result_begin(&r, out, NULL);
+
+    if (rc == CN_OK)
+        rc = cn_result_image(&meta, 0, out, NULL);
+    if (rc == CN_OK)
+        rc = cn_result_image_end(out, NULL);
+    return rc == CN_OK ? cn_result_end(&r, out, NULL) : rc;
+}
+
 static void writing(void **state)
 {
     struct cn_job *job;
@@ -77,11 +90,11 @@ static void writing(void **state)
     cn_job_move(job, CN_JOB_SUCCEEDED);
     cn_buf_init(&whole, 1 << 20);
     cn_buf_init(&b, 1 << 20);
-    assert_int_equal(cn_result_job(job, &whole, NULL), CN_OK);
+    assert_int_equal(write_result(job, &whole), CN_OK);
     for (fail_at = 1; rc < 0; fail_at++) {
         allocations = 0;
         cn_buf_clear(&b);
-        rc = cn_result_job(job, &b, NULL);
+        rc = write_result(job, &b);
         if (rc == CN_OK)
             assert_string_equal((char *)b.data, (char *)whole.data);
     }

@@ -28,7 +28,7 @@ class Http(Case):
         self.assertEqual(r.status, 200, r.body)
         self.assertEqual(r.getheader("Content-Type"), "image/png")
         self.assertEqual(r.getheader("Controlnetd-Seed"), "7")
-        self.assertEqual(len(r.getheader("Controlnetd-Job")), 26)
+        self.assertEqual(len(r.getheader("X-Job-Id")), 26)
         self.assertEqual(png_size(r.body), (72, 40))
 
     def test_json(self):

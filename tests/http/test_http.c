@@ -7,7 +7,7 @@
 #include "http/core/head_check.h"
 #include "http/server/listen.h"
 #include "http/core/multipart.h"
-#include "http/core/status.h"
+#include "http/core/problem_kind.h"
 #include "http/auth/ticket.h"
 
 #include <setjmp.h>
@@ -20,11 +20,11 @@
 
 static const char *verdict(const char *version, const char *const *header)
 {
-    struct cn_gate_count g = {0};
+    struct cn_head_check_count g = {0};
 
     for (; *header != NULL; header += 2)
-        cn_gate_header(&g, header[0], strlen(header[0]), header[1], strlen(header[1]));
-    return cn_gate_verdict(&g, version);
+        cn_head_check_header(&g, header[0], strlen(header[0]), header[1], strlen(header[1]));
+    return cn_head_check_verdict(&g, version);
 }
 
 static void the_gate_refuses_what_can_be_read_twice(void **state)
@@ -69,9 +69,9 @@ static void the_gate_looks_at_the_target(void **state)
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(good); i++)
-        assert_null(cn_gate_uri(good[i]));
+        assert_null(cn_head_check_uri(good[i]));
     for (size_t i = 0; i < CN_LEN(bad); i++)
-        assert_non_null(cn_gate_uri(bad[i]));
+        assert_non_null(cn_head_check_uri(bad[i]));
 }
 
 static void boundaries(void **state)
@@ -488,10 +488,10 @@ static void statuses(void **state)
         struct cn_err err = CN_ERR_INIT;
 
         cn_fail_at(&err, row[i].code, row[i].where, "x");
-        assert_int_equal(cn_fault_info(cn_fault_of(&err))->status, row[i].status);
+        assert_int_equal(cn_problem_kind_info(cn_problem_kind_of(&err))->status, row[i].status);
     }
-    for (int f = 0; f < CN_FAULT_COUNT; f++)
-        assert_true(cn_fault_info((enum cn_fault)f)->status >= 400);
+    for (int f = 0; f < CN_PROBLEM_KIND_COUNT; f++)
+        assert_true(cn_problem_kind_info((enum cn_problem_kind)f)->status >= 400);
 }
 
 int main(void)

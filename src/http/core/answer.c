@@ -1,220 +1,197 @@
-/* Answers: every response of ours leaves through cn_reply_finish(). */
+/* Answers: status, header fields and body of a request's answer, and errors in the shape of the
+ * route's dialect. Every answer goes through cn_answer(), and through cn_answer_complete() before
+ * it is sent. */
 #include "base/base.h"
-#include "http/http_priv.h"
-#include "http/auth/site.h"
+#include "http/core/answer.h"
 #include "api/problem.h"
 #include "base/mem.h"
+#include "base/spec.h"
+#include "http/core/conn.h"
+#include "http/core/core.h"
+#include "http/core/handler.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { MAX_REQUESTS_PER_CONNECTION = 1000 };
+enum {
+    HEAD_BYTES = 78, /* status line, Date, Content-Length, empty line */
+    MAX_REQUESTS_PER_CONNECTION = 1000,
+    RETRY_SOON_S = 2,
+    PROBLEM_MAX = 1 << 16
+};
 
-const char *cn_request_header(const struct cn_request *q, const char *name)
+static void add(struct cn_request *q, const char *name, const char *value, bool owned)
 {
-    return MHD_lookup_connection_value(q->c, MHD_HEADER_KIND, name);
+    CN_ASSERT(q->n_fields < CN_FIELDS);
+    q->field[q->n_fields++] = (struct cn_field){name, value, owned};
 }
 
-const char *cn_request_argument(const struct cn_request *q, const char *name)
+void cn_answer_field(struct cn_request *q, const char *name, const char *fmt, ...)
 {
-    const char *value = NULL;
-    size_t len;
-
-    if (MHD_lookup_connection_value_n(q->c, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value,
-                                      &len) != MHD_YES)
-        return NULL;
-    return value == NULL ? "" : value;
-}
-
-void cn_reply_field(struct cn_request *q, const char *name, const char *fmt, ...)
-{
-    struct cn_field *f = cn_xcalloc(1, sizeof(*f));
     char text[512];
     va_list ap;
 
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    f->name = name;
-    f->value = cn_xstrdup(text);
-    f->next = q->fields;
-    q->fields = f;
+    add(q, name, cn_xstrdup(text), true);
 }
 
-static void add_cors(struct cn_request *q, struct MHD_Response *r)
+static bool has_field(const struct cn_request *q, const char *name)
 {
-    const char *list = q->e->s->o.cors_origins;
-    const char *origin = cn_request_header(q, "Origin");
-
-    if (list[0] == '\0')
-        return;
-    MHD_add_response_header(r, "Vary", "Origin");
-    if (origin == NULL || !cn_site_is_listed(origin, list))
-        return;
-    MHD_add_response_header(r, "Access-Control-Allow-Origin", origin);
-    MHD_add_response_header(r, "Access-Control-Expose-Headers",
-                            "Content-Range, Controlnetd-Job, Controlnetd-Seed, ETag, Location, "
-                            "Preference-Applied, Retry-After, X-Job-Id, X-Request-Id");
-    if (q->method != CN_OPTIONS)
-        return;
-    MHD_add_response_header(r, "Access-Control-Allow-Headers",
-                            "Accept, Authorization, Content-Type, Idempotency-Key, If-None-Match, "
-                            "Last-Event-ID, Prefer, Range, X-Api-Key, X-Request-Id");
-    MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
-    MHD_add_response_header(r, "Access-Control-Max-Age", "600");
+    for (int i = 0; i < q->n_fields; i++)
+        if (strcmp(q->field[i].name, name) == 0)
+            return true;
+    return false;
 }
 
-enum MHD_Result cn_reply_finish(struct cn_request *q, int status, const char *type, size_t len,
-                                struct MHD_Response *r)
-{
-    enum MHD_Result rc;
+/* ---- answers ---- */
 
-    if (r == NULL)
-        return MHD_NO;
-    if (type != NULL)
-        MHD_add_response_header(r, "Content-Type", type);
-    if (q->id[0] != '\0')
-        MHD_add_response_header(r, "X-Request-Id", q->id);
-    for (const struct cn_field *f = q->fields; f != NULL; f = f->next)
-        MHD_add_response_header(r, f->name, f->value);
-    MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-    add_cors(q, r);
-    if (q->e->s->is_draining || q->close || q->conn == NULL ||
-        q->conn->requests >= MAX_REQUESTS_PER_CONNECTION)
-        MHD_add_response_header(r, "Connection", "close");
+void cn_answer(struct cn_request *q, int status, const char *type, struct cn_source *body)
+{
+    CN_ASSERT(q->status == 0);
     q->status = status;
-    q->bytes_out = len;
-    q->answered = true;
+    q->type = type;
+    q->answer = body;
     cn_request_drop_body(q);
-    if (q->conn != NULL) {
-        q->conn->send_bytes = len;
-        cn_conn_phase(q->conn, CN_PHASE_SEND);
-    }
-    rc = MHD_queue_response(q->c, (unsigned)status, r);
-    MHD_destroy_response(r);
-    return rc;
 }
 
-enum MHD_Result cn_reply_take(struct cn_request *q, int status, const char *type,
-                              struct cn_buf *body)
+void cn_answer_empty(struct cn_request *q, int status)
 {
-    size_t len;
-    unsigned char *data = cn_buf_steal(body, &len);
-    struct MHD_Response *r = MHD_create_response_from_buffer(len, data, MHD_RESPMEM_MUST_FREE);
-
-    if (r == NULL)
-        free(data);
-    else if (status < 300)
-        MHD_add_response_header(r, "Cache-Control", "no-store");
-    return cn_reply_finish(q, status, type, len, r);
+    cn_answer(q, status, NULL, NULL);
 }
 
-enum MHD_Result cn_reply_static(struct cn_request *q, int status, const char *type,
-                                const char *text, size_t len)
+void cn_answer_text(struct cn_request *q, int status, const char *type, const char *text)
 {
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(len, (void *)text, MHD_RESPMEM_PERSISTENT);
-
-    if (r != NULL && strncmp(type, "text/html", 9) == 0)
-        MHD_add_response_header(r, "Content-Security-Policy",
-                                "default-src 'none'; style-src 'unsafe-inline'; script-src "
-                                "'unsafe-inline'; connect-src 'self'; img-src blob: data:; "
-                                "frame-ancestors 'none'; base-uri 'none'; form-action 'none'");
-    return cn_reply_finish(q, status, type, len, r);
+    cn_answer(q, status, type, cn_source_bytes(text, strlen(text), NULL, NULL));
 }
 
-enum MHD_Result cn_reply_copy(struct cn_request *q, int status, const char *type, const void *data,
-                              size_t len)
+void cn_answer_buf(struct cn_request *q, int status, const char *type, struct cn_buf *b)
 {
-    return cn_reply_finish(
-        q, status, type, len,
-        MHD_create_response_from_buffer(len, (void *)data, MHD_RESPMEM_MUST_COPY));
+    cn_answer(q, status, type, cn_source_take(&q->core->out, b));
 }
 
-enum MHD_Result cn_reply_empty(struct cn_request *q, int status)
+void cn_answer_stream(struct cn_request *q, const char *type, struct cn_source *body,
+                      const char *beat)
 {
-    return cn_reply_finish(q, status, NULL, 0,
-                           MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT));
+    CN_ASSERT(q->streaming);
+    q->beat = beat;
+    q->close = true;
+    cn_answer(q, 200, type, body);
 }
 
-enum MHD_Result cn_reply_file(struct cn_request *q, int status, const char *type, int fd,
-                              uint64_t offset, uint64_t len)
-{
-    struct MHD_Response *r = MHD_create_response_from_fd_at_offset64(len, fd, offset);
+/* ---- errors ---- */
 
-    if (r == NULL)
-        close(fd);
-    return cn_reply_finish(q, status, type, (size_t)len, r);
+static const struct cn_dialect *dialect_of(const struct cn_request *q)
+{
+    return q->route != NULL ? q->route->dialect : q->core->o.routes.dialect;
 }
 
-static enum MHD_Result problem(struct cn_request *q, enum cn_fault f, struct cn_problem *p)
+static void problem(struct cn_request *q, enum cn_problem_kind kind, struct cn_problem *p)
 {
-    const struct cn_fault_info *info = cn_fault_info(f);
+    const struct cn_problem_kind_info *info = cn_problem_kind_info(kind);
+    const struct cn_dialect *dialect = dialect_of(q);
     struct cn_buf b;
-    enum MHD_Result rc;
-    char allow[64];
 
     p->type = info->type;
     p->title = info->title;
     p->status = info->status;
     p->request_id = q->id;
     if (p->retry_after_s == 0 && (info->status == 429 || info->status == 503))
-        p->retry_after_s = cn_dispatch_retry_after_s(q->e->s->o.dispatch, q->tenant);
+        p->retry_after_s = RETRY_SOON_S + (int)(cn_random_seed() & 3); /* not all at once */
+    p->retry_after_s = CN_MIN(p->retry_after_s, CN_RETRY_AFTER_MAX_S);
     if (info->reason != NULL)
-        cn_metric_inc(q->e->s->m.rejected, 1, info->reason);
+        cn_metric_inc(q->core->m.rejected, 1, info->reason);
     if (p->retry_after_s > 0)
-        cn_reply_field(q, "Retry-After", "%d", p->retry_after_s);
-    if (f == CN_FAULT_UNAUTHENTICATED)
-        cn_reply_field(q, "WWW-Authenticate", "Bearer realm=\"controlnetd\"");
-    if (f == CN_FAULT_METHOD && q->route != NULL) {
-        cn_route_allow(q->route, allow, sizeof(allow));
-        cn_reply_field(q, "Allow", "%s", allow);
-    }
-    cn_buf_init(&b, 1 << 16);
-    cn_problem_write(p, &b, NULL);
-    rc = cn_reply_copy(q, info->status, "application/problem+json", b.data, b.len);
-    cn_buf_release(&b);
-    return rc;
+        cn_answer_field(q, "Retry-After", "%d", p->retry_after_s);
+    if (info->status == 401 && dialect->challenge != NULL)
+        add(q, "WWW-Authenticate", dialect->challenge, false);
+    cn_buf_init(&b, PROBLEM_MAX);
+    dialect->put_problem(p, &b);
+    cn_answer_buf(q, info->status, dialect->problem_type, &b);
 }
 
-enum MHD_Result cn_reply_fault(struct cn_request *q, enum cn_fault f, const char *detail,
-                               const char *pointer)
+void cn_answer_problem(struct cn_request *q, enum cn_problem_kind kind, const char *detail,
+                       const char *pointer)
 {
     struct cn_problem p = {.detail = detail, .pointer = pointer};
 
-    return problem(q, f, &p);
+    problem(q, kind, &p);
 }
 
-enum MHD_Result cn_reply_later(struct cn_request *q, enum cn_fault f, const char *detail,
-                               int retry_after_s)
+void cn_answer_later(struct cn_request *q, enum cn_problem_kind kind, const char *detail,
+                     int retry_after_s)
 {
     struct cn_problem p = {.detail = detail, .retry_after_s = retry_after_s};
 
-    return problem(q, f, &p);
+    problem(q, kind, &p);
 }
 
-enum MHD_Result cn_reply_parameter(struct cn_request *q, const char *name, const char *detail)
+void cn_answer_parameter(struct cn_request *q, const char *name, const char *detail)
 {
     struct cn_problem p = {.detail = detail, .parameter = name};
 
-    return problem(q, CN_FAULT_BAD_REQUEST, &p);
+    problem(q, CN_PROBLEM_BAD_REQUEST, &p);
 }
 
-enum MHD_Result cn_reply_err(struct cn_request *q, const struct cn_err *err)
+void cn_answer_err(struct cn_request *q, const struct cn_err *err)
 {
-    return cn_reply_fault(q, cn_fault_of(err), err->msg, err->where);
+    cn_answer_problem(q, cn_problem_kind_of(err), err->msg, err->where);
 }
 
-enum MHD_Result cn_reply_allow(struct cn_request *q, bool refused)
+void cn_answer_allow(struct cn_request *q, bool refused)
 {
     char allow[64];
 
+    cn_routes_allow(&q->core->o.routes, q->route, allow, sizeof(allow));
+    cn_answer_field(q, "Allow", "%s", allow);
     if (refused)
-        return cn_reply_fault(q, CN_FAULT_METHOD, NULL, NULL);
-    cn_route_allow(q->route, allow, sizeof(allow));
-    cn_reply_field(q, "Allow", "%s", allow);
-    return cn_reply_empty(q, 204);
+        cn_answer_problem(q, CN_PROBLEM_METHOD, NULL, NULL);
+    else
+        cn_answer_empty(q, 204);
+}
+
+/* ---- what every answer has ---- */
+
+static void add_cors(struct cn_request *q)
+{
+    if (!q->core->o.cors)
+        return;
+    add(q, "Vary", "Origin", false);
+    if (!q->origin_allowed)
+        return;
+    cn_answer_field(q, "Access-Control-Allow-Origin", "%s", cn_request_header(q, "Origin"));
+    add(q, "Access-Control-Expose-Headers",
+        "Content-Range, Controlnetd-Seed, ETag, Location, Preference-Applied, Retry-After, "
+        "X-Job-Id, X-Request-Id",
+        false);
+    if (q->method != CN_OPTIONS)
+        return;
+    add(q, "Access-Control-Allow-Headers",
+        "Accept, Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, "
+        "Last-Event-ID, Prefer, Range, X-Api-Key, X-Request-Id",
+        false);
+    add(q, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS", false);
+    add(q, "Access-Control-Max-Age", "600", false);
+}
+
+void cn_answer_complete(struct cn_request *q)
+{
+    if (q->type != NULL)
+        add(q, "Content-Type", q->type, false);
+    if (q->id[0] != '\0')
+        add(q, "X-Request-Id", q->id, false);
+    if (q->subject[0] != '\0')
+        add(q, "X-Job-Id", q->subject, false);
+    add(q, "X-Content-Type-Options", "nosniff", false);
+    if (!has_field(q, "Cache-Control"))
+        add(q, "Cache-Control", "no-store", false);
+    add_cors(q);
+    if (q->core->is_draining || q->close || q->conn->requests >= MAX_REQUESTS_PER_CONNECTION)
+        add(q, "Connection", "close", false);
+    q->head_bytes = HEAD_BYTES;
+    for (int i = 0; i < q->n_fields; i++)
+        q->head_bytes += strlen(q->field[i].name) + strlen(q->field[i].value) + 4;
 }

@@ -1,7 +1,8 @@
-/* Connections: each phase of one has an absolute deadline, because MHD's own timeout only knows
- * silence, and one byte a second is no silence. */
+/* Connections: each phase of one has a deadline of its own. "Silent for so long" would not do,
+ * because one byte a second is no silence: a head has to be complete in time, a body has to arrive
+ * at a rate. How an answer goes out is watched by sender.c. */
 #include "base/base.h"
-#include "http/http_priv.h"
+#include "http/core/conn.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -12,19 +13,17 @@
 enum {
     BODY_GRACE_S = 10, /* a slow body may start slowly */
     BODY_CHECK_S = 5,
-    BODY_MIN_RATE = 1024, /* bytes per second after that */
-    SEND_MIN_RATE = 8192
+    BODY_MIN_RATE = 1024 /* bytes per second after that */
 };
 
 static void on_conn_closed(uv_handle_t *h)
 {
     struct cn_conn *conn = h->data;
 
-    conn->e->s->refs--;
+    conn->core->refs--;
     free(conn);
 }
 
-/* The descriptor stays MHD's: it sees the end and cleans up. */
 void cn_conn_cut(struct cn_conn *conn)
 {
     shutdown(conn->fd, SHUT_RDWR);
@@ -34,7 +33,7 @@ void cn_conn_cut(struct cn_conn *conn)
 static uint64_t body_may_take(const struct cn_conn *conn)
 {
     int64_t ms = (cn_now_ns() - conn->since_ns) / 1000000 + 1; /* timers may be early by less */
-    int64_t left = conn->e->s->o.body_timeout_s * INT64_C(1000) - ms;
+    int64_t left = conn->core->o.body_timeout_s * INT64_C(1000) - ms;
     int64_t counted = ms - BODY_GRACE_S * INT64_C(1000) - 1000;
 
     if (left <= 0 || (counted > 0 && conn->body_bytes < (size_t)counted * BODY_MIN_RATE / 1000))
@@ -52,20 +51,20 @@ static void on_deadline(uv_timer_t *t)
         return;
     }
     if (conn->phase != CN_PHASE_IDLE)
-        cn_metric_inc(conn->e->s->m.rejected, 1, "timeout");
+        cn_metric_inc(conn->core->m.rejected, 1, "timeout");
     cn_log(CN_LOG_DEBUG, "http.deadline", "connection was too slow", "phase=%d", (int)conn->phase);
     cn_conn_cut(conn);
 }
 
 void cn_conn_phase(struct cn_conn *conn, enum cn_phase phase)
 {
-    const struct cn_server_options *o = &conn->e->s->o;
+    const struct cn_core_options *o = &conn->core->o;
     int seconds[] = {
         [CN_PHASE_HEAD] = o->header_timeout_s,
         [CN_PHASE_BODY] = CN_MIN(BODY_GRACE_S, o->body_timeout_s),
         [CN_PHASE_WAIT] = 0,
-        [CN_PHASE_SEND] = o->stall_timeout_s + (int)(conn->send_bytes / SEND_MIN_RATE),
-        [CN_PHASE_STREAM] = 0, /* stream.c looks after it */
+        [CN_PHASE_SEND] = 0,
+        [CN_PHASE_STREAM] = 0,
         [CN_PHASE_IDLE] = o->idle_timeout_s,
     };
 
@@ -77,46 +76,35 @@ void cn_conn_phase(struct cn_conn *conn, enum cn_phase phase)
         uv_timer_start(&conn->timer, on_deadline, (uint64_t)seconds[phase] * 1000, 0);
 }
 
-static void open_conn(struct cn_endpoint *e, struct MHD_Connection *c, void **slot)
+struct cn_conn *cn_conn_open(struct cn_core *core, struct cn_listener *l, int fd)
 {
-    struct cn_server *s = e->s;
     struct cn_conn *conn = cn_xcalloc(1, sizeof(*conn));
 
-    conn->e = e;
-    conn->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    uv_timer_init(s->o.loop, &conn->timer);
+    conn->core = core;
+    conn->listener = l;
+    conn->fd = fd;
+    uv_timer_init(core->o.loop, &conn->timer);
     conn->timer.data = conn;
-    conn->next = s->conns;
-    if (s->conns != NULL)
-        s->conns->prev = conn;
-    s->conns = conn;
-    s->n_conns++;
-    s->refs++;
-    *slot = conn;
+    conn->next = core->conns;
+    if (core->conns != NULL)
+        core->conns->prev = conn;
+    core->conns = conn;
+    core->n_conns++;
+    core->refs++;
     cn_conn_phase(conn, CN_PHASE_IDLE);
+    return conn;
 }
 
-static void close_conn(struct cn_conn *conn)
+void cn_conn_close(struct cn_conn *conn)
 {
-    struct cn_server *s = conn->e->s;
+    struct cn_core *core = conn->core;
 
     if (conn->prev != NULL)
         conn->prev->next = conn->next;
     else
-        s->conns = conn->next;
+        core->conns = conn->next;
     if (conn->next != NULL)
         conn->next->prev = conn->prev;
-    s->n_conns--;
+    core->n_conns--;
     uv_close((uv_handle_t *)&conn->timer, on_conn_closed);
-}
-
-void cn_conn_notify(void *cls, struct MHD_Connection *c, void **slot,
-                    enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        open_conn(cls, c, slot);
-    } else if (*slot != NULL) {
-        close_conn(*slot);
-        *slot = NULL;
-    }
 }

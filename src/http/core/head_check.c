@@ -27,8 +27,8 @@ static bool digits(const char *s, size_t len)
     return true;
 }
 
-void cn_gate_header(struct cn_gate_count *g, const char *name, size_t name_len, const char *value,
-                    size_t value_len)
+void cn_head_check_header(struct cn_head_check_count *g, const char *name, size_t name_len,
+                          const char *value, size_t value_len)
 {
     g->headers++;
     if (name_len == 0)
@@ -52,13 +52,13 @@ void cn_gate_header(struct cn_gate_count *g, const char *name, size_t name_len, 
     }
 }
 
-const char *cn_gate_verdict(const struct cn_gate_count *g, const char *version)
+const char *cn_head_check_verdict(const struct cn_head_check_count *g, const char *version)
 {
     bool is_11 = strcmp(version, "HTTP/1.1") == 0;
 
     if (g->fault != NULL)
         return g->fault;
-    if (g->headers > CN_GATE_MAX_HEADERS)
+    if (g->headers > CN_HEAD_MAX_HEADERS)
         return "too many headers";
     if (g->content_length > 1)
         return "more than one Content-Length";
@@ -75,11 +75,11 @@ const char *cn_gate_verdict(const struct cn_gate_count *g, const char *version)
     return NULL;
 }
 
-const char *cn_gate_uri(const char *uri)
+const char *cn_head_check_uri(const char *uri)
 {
     if (uri[0] != '/')
         return "a target that does not begin with a slash";
-    if (strlen(uri) > CN_GATE_MAX_URI)
+    if (strlen(uri) > CN_HEAD_MAX_URI)
         return "a target that is too long";
     for (const char *p = uri; *p != '\0'; p++) {
         if ((unsigned char)*p <= 0x20 || *p == 0x7f || (unsigned char)*p >= 0x80)
@@ -97,16 +97,16 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
                                  size_t name_len, const char *value, size_t value_len)
 {
     (void)kind;
-    cn_gate_header(arg, name, name_len, value == NULL ? "" : value, value_len);
+    cn_head_check_header(arg, name, name_len, value == NULL ? "" : value, value_len);
     return MHD_YES;
 }
 
-const char *cn_gate_check(struct MHD_Connection *c, const char *version, const char *raw_uri)
+const char *cn_head_check(struct MHD_Connection *c, const char *version, const char *raw_uri)
 {
-    struct cn_gate_count g = {0};
+    struct cn_head_check_count g = {0};
     const char *fault;
 
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, on_header, &g);
-    fault = cn_gate_verdict(&g, version);
-    return fault != NULL ? fault : cn_gate_uri(raw_uri);
+    fault = cn_head_check_verdict(&g, version);
+    return fault != NULL ? fault : cn_head_check_uri(raw_uri);
 }

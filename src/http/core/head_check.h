@@ -11,21 +11,21 @@
 
 #include <microhttpd.h>
 
-enum { CN_GATE_MAX_HEADERS = 64, CN_GATE_MAX_URI = 8192 };
+enum { CN_HEAD_MAX_HEADERS = 64, CN_HEAD_MAX_URI = 8192 };
 
 /* raw_uri: as received, before MHD unescaped it. NULL when all is well, else the reason. */
-const char *cn_gate_check(struct MHD_Connection *c, const char *version, const char *raw_uri);
+const char *cn_head_check(struct MHD_Connection *c, const char *version, const char *raw_uri);
 
 /* The parts of it, for tests. */
-const char *cn_gate_uri(const char *raw_uri);
+const char *cn_head_check_uri(const char *raw_uri);
 
-struct cn_gate_count {
+struct cn_head_check_count {
     int content_length, transfer_encoding, host, headers;
     const char *fault;
 };
 
-void cn_gate_header(struct cn_gate_count *g, const char *name, size_t name_len, const char *value,
-                    size_t value_len);
-const char *cn_gate_verdict(const struct cn_gate_count *g, const char *version);
+void cn_head_check_header(struct cn_head_check_count *g, const char *name, size_t name_len,
+                          const char *value, size_t value_len);
+const char *cn_head_check_verdict(const struct cn_head_check_count *g, const char *version);
 
 #endif

@@ -1,9 +1,10 @@
 /* GET /v1/jobs/{id}/events: what happens to a job, as server-sent events. */
 #include "base/base.h"
-#include "http/routes/submit_priv.h"
-#include "api/problem.h"
 #include "api/result.h"
 #include "base/mem.h"
+#include "http/core/core.h"
+#include "http/core/fields.h"
+#include "http/routes/routes_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,37 +17,27 @@ enum {
 
 #define RETRY "retry: 3000\n"
 
+static const char first_text[] = RETRY "\n";
+static const char last_text[] =
+    RETRY "event: shutdown\ndata: {\"detail\":\"the server is shutting down\"}\n\n";
+
 struct events {
+    struct cn_jobs_read *read; /* the watch is asked for; NULL: no more */
     struct cn_watch *watch;
+    struct cn_err err; /* why there is none */
+    uint64_t last;     /* the last event that the client has seen; 0: none */
     bool begun;
-    bool has_first; /* was looked at before the answer began */
+    bool ending, over; /* the server closes; and the client was told */
+    bool has_first;    /* was looked at before the answer began */
     struct cn_job_event first;
 };
 
-static void release(struct cn_request *q)
-{
-    struct events *ev = q->call;
-
-    if (ev->watch != NULL)
-        cn_watch_free(ev->watch);
-    free(ev);
-    q->call = NULL;
-}
-
-static void on_wake(void *arg)
-{
-    struct cn_request *q = arg;
-
-    if (q->stream != NULL)
-        cn_stream_wake(q->stream);
-}
-
 /* ---- text that streams share ---- */
 
-static struct cn_text *find_text(struct cn_server *s, const char *job, uint64_t event)
+static struct cn_shared_text *find_text(struct cn_app *app, const char *job, uint64_t event)
 {
     for (int i = 0; i < CN_TEXT_CACHE; i++) {
-        struct cn_cached_text *c = &s->cache[i];
+        struct cn_cached_text *c = &app->cache[i];
 
         if (c->text != NULL && c->event == event && strcmp(c->job, job) == 0) {
             c->text->refs++;
@@ -56,52 +47,77 @@ static struct cn_text *find_text(struct cn_server *s, const char *job, uint64_t 
     return NULL;
 }
 
-static void keep_text(struct cn_server *s, const char *job, uint64_t event, struct cn_text *text)
+static void keep_text(struct cn_app *app, const char *job, uint64_t event,
+                      struct cn_shared_text *text)
 {
-    struct cn_cached_text *c = &s->cache[s->cache_next];
+    struct cn_cached_text *c = &app->cache[app->cache_next];
 
-    s->cache_next = (s->cache_next + 1) % CN_TEXT_CACHE;
-    cn_text_unref(c->text);
-    memcpy(c->job, job, sizeof(c->job));
+    app->cache_next = (app->cache_next + 1) % CN_TEXT_CACHE;
+    cn_shared_text_unref(c->text);
+    snprintf(c->job, sizeof(c->job), "%s", job);
     c->event = event;
     c->text = text;
     text->refs++;
+}
+
+static struct cn_shared_text *text_of(const struct cn_buf *b)
+{
+    struct cn_shared_text *t = malloc(sizeof(*t) + b->len);
+
+    if (t != NULL) {
+        t->refs = 1;
+        t->len = b->len;
+        memcpy(t->data, b->data, b->len);
+    }
+    return t;
+}
+
+static void release_text(void *text)
+{
+    cn_shared_text_unref(text);
 }
 
 /* ---- the stream ---- */
 
 static int put_event(struct cn_request *q, const struct cn_job_event *e, struct cn_buf *out)
 {
-    struct cn_problem p = {0};
     bool failed = e->kind == CN_EVENT_DONE && e->state != CN_JOB_SUCCEEDED;
+    struct cn_problem p = {0};
 
-    if (failed) {
-        const struct cn_fault_info *f = cn_fault_info(cn_fault_of_end(e->state, &e->err));
-
-        p.type = f->type;
-        p.title = f->title;
-        p.status = f->status;
-        p.detail = e->err.msg;
-        p.pointer = e->err.where;
-    }
-    return cn_result_event(e, q->job_id, failed ? &p : NULL, out, NULL);
+    if (failed)
+        p = cn_problem_document(e->state, &e->err);
+    return cn_result_event(e, q->arg[0], failed ? &p : NULL, out, NULL);
 }
 
-/* A large one, from the cache or for it. */
-static int share_event(struct cn_request *q, const struct cn_job_event *e, struct cn_text **ret)
+/* A large one, from the cache or for it; NULL: a preview that is too large is left out. */
+static struct cn_source *share_event(struct cn_request *q, const struct cn_job_event *e)
 {
-    struct cn_server *s = q->e->s;
+    struct cn_app *app = cn_app_of(q);
+    struct cn_shared_text *text = find_text(app, q->arg[0], e->id);
     struct cn_buf b;
 
-    if ((*ret = find_text(s, q->job_id, e->id)) != NULL)
-        return 1;
-    cn_buf_init(&b, EVENT_MAX);
-    if (put_event(q, e, &b) < 0 || (*ret = cn_text_take(&b)) == NULL) {
+    if (text == NULL) {
+        cn_buf_init(&b, EVENT_MAX);
+        if (put_event(q, e, &b) == CN_OK)
+            text = text_of(&b);
         cn_buf_release(&b);
-        return 0; /* a preview that is too large is left out */
+        if (text == NULL)
+            return NULL;
+        keep_text(app, q->arg[0], e->id, text);
     }
-    keep_text(s, q->job_id, e->id, *ret);
-    return 1;
+    return cn_source_bytes(text->data, text->len, release_text, text);
+}
+
+static struct cn_source *own_event(struct cn_request *q, const struct cn_job_event *e)
+{
+    struct cn_source *s = NULL;
+    struct cn_buf b;
+
+    cn_buf_init(&b, EVENT_MAX);
+    if (put_event(q, e, &b) == CN_OK)
+        s = cn_source_take(NULL, &b);
+    cn_buf_release(&b);
+    return s;
 }
 
 static bool next_event(struct events *ev, struct cn_job_event *e)
@@ -113,27 +129,32 @@ static bool next_event(struct events *ev, struct cn_job_event *e)
     return true;
 }
 
-static int pull(void *arg, struct cn_buf *own, struct cn_text **ret)
+static int next(void *arg, struct cn_source **ret)
 {
     struct cn_request *q = arg;
-    struct events *ev = q->call;
+    struct events *ev = q->ctx;
     struct cn_job_event e;
 
+    if (ev->over)
+        return CN_SOURCE_END;
+    if (ev->ending) {
+        ev->over = true;
+        *ret = cn_source_bytes(last_text, sizeof(last_text) - 1, NULL, NULL);
+        return 1;
+    }
     if (!ev->begun) {
         ev->begun = true;
-        return cn_buf_adds(own, RETRY "\n", NULL) + 1;
+        *ret = cn_source_bytes(first_text, sizeof(first_text) - 1, NULL, NULL);
+        return 1;
     }
     while (next_event(ev, &e)) {
-        if (e.kind == CN_EVENT_PREVIEW && e.len >= SHARED_FROM) {
-            if (share_event(q, &e, ret) > 0)
-                return 1;
-        } else if (put_event(q, &e, own) == CN_OK) {
+        bool shared = e.kind == CN_EVENT_PREVIEW && e.len >= SHARED_FROM;
+
+        *ret = shared ? share_event(q, &e) : own_event(q, &e);
+        if (*ret != NULL)
             return 1;
-        } else {
-            cn_buf_clear(own);
-        }
     }
-    return cn_watch_over(ev->watch) ? -1 : 0;
+    return cn_watch_over(ev->watch) ? CN_SOURCE_END : 0;
 }
 
 /* ---- the request ---- */
@@ -149,41 +170,97 @@ static int64_t last_seen(const struct cn_request *q)
 }
 
 /* Over, and the client knows: 204 tells an EventSource not to come again. */
-static bool nothing_new(struct events *ev, uint64_t last)
+static bool nothing_new(struct events *ev)
 {
-    if (last == 0 || !cn_watch_next(ev->watch, &ev->first))
+    if (ev->last == 0 || !cn_watch_next(ev->watch, &ev->first))
         return false;
     /* what a preview points to does not last; a newer one will come */
     ev->has_first = ev->first.kind != CN_EVENT_PREVIEW;
-    return ev->first.kind == CN_EVENT_DONE && ev->first.id <= last;
+    return ev->first.kind == CN_EVENT_DONE && ev->first.id <= ev->last;
 }
 
-enum MHD_Result cn_jobs_route_events(struct cn_request *q)
+static void resume(struct cn_request *q)
 {
-    static const struct cn_stream_source source = {
-        .pull = pull,
-        .beat = ": hb\n\n",
-        .bye = RETRY "event: shutdown\ndata: {\"detail\":\"the server is shutting down\"}\n\n"};
-    int64_t last = last_seen(q);
-    struct cn_err err = CN_ERR_INIT;
-    struct events *ev;
+    struct events *ev = q->ctx;
 
-    if (last < 0)
-        return cn_reply_fault(q, CN_FAULT_BAD_REQUEST, "Last-Event-ID is no event's id", NULL);
-    if (cn_streams_full(q->e->s))
-        return cn_reply_fault(q, CN_FAULT_OVERLOADED, "there are too many streams", NULL);
-    ev = cn_xcalloc(1, sizeof(*ev));
-    q->call = ev;
-    q->call_release = release;
-    if (cn_jobs_watch(q->e->s->o.jobs, cn_request_view(q), q->arg[0], (uint64_t)last, on_wake, q,
-                      &ev->watch, &err) < 0) {
-        ev->watch = NULL;
-        return cn_reply_err(q, &err);
+    if (ev->err.code != 0) {
+        cn_answer_err(q, &ev->err);
+    } else if (ev->watch == NULL) {
+        cn_request_suspend(q, true);
+    } else if (nothing_new(ev)) {
+        cn_answer_empty(q, 204);
+    } else {
+        ev->ending = ev->ending || cn_request_is_last(q);
+        cn_answer_field(q, "Cache-Control", "no-cache");
+        cn_answer_field(q, "X-Accel-Buffering", "no");
+        cn_answer_stream(q, "text/event-stream; charset=utf-8", cn_source_chain(-1, next, NULL, q),
+                         ": hb\n\n");
     }
-    snprintf(q->job_id, sizeof(q->job_id), "%s", q->arg[0]);
-    if (nothing_new(ev, (uint64_t)last))
-        return cn_reply_empty(q, 204);
-    cn_reply_field(q, "Cache-Control", "no-cache");
-    cn_reply_field(q, "X-Accel-Buffering", "no");
-    return cn_stream_reply(q, 200, "text/event-stream; charset=utf-8", &source, q);
 }
+
+static void wake(void *arg)
+{
+    cn_request_resume(arg);
+}
+
+static void on_followed(void *arg, struct cn_watch *watch, const struct cn_err *err)
+{
+    struct cn_request *q = arg;
+    struct events *ev = q->ctx;
+
+    ev->read = NULL;
+    ev->watch = watch;
+    if (watch == NULL)
+        ev->err = *err;
+    else
+        cn_request_set_subject(q, q->arg[0]);
+    cn_request_resume(q);
+}
+
+static void start(struct cn_request *q)
+{
+    struct events *ev = q->ctx;
+    int64_t last = last_seen(q);
+    struct cn_jobs_read *read;
+
+    if (last < 0) {
+        cn_answer_problem(q, CN_PROBLEM_BAD_REQUEST, "Last-Event-ID is no event's id", NULL);
+        return;
+    }
+    if (!cn_request_reserve_stream(q)) {
+        cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "there are too many streams", NULL);
+        return;
+    }
+    ev->last = (uint64_t)last;
+    read = cn_jobs_follow(cn_jobs_of(q), cn_request_scope(q), q->arg[0], ev->last, wake,
+                          on_followed, q);
+    if (ev->watch == NULL && ev->err.code == 0)
+        ev->read = read;
+    resume(q);
+}
+
+static void on_shutdown(struct cn_request *q)
+{
+    struct events *ev = q->ctx;
+
+    ev->ending = true;
+    if (!q->sending)
+        cn_fail(&ev->err, CN_EBUSY, "the server is shutting down");
+    cn_request_resume(q);
+}
+
+static void dispose(struct cn_request *q)
+{
+    struct events *ev = q->ctx;
+
+    if (ev->read != NULL)
+        cn_jobs_forget(ev->read);
+    if (ev->watch != NULL)
+        cn_watch_free(ev->watch);
+}
+
+const struct cn_handler cn_follow_events = {.ctx_size = sizeof(struct events),
+                                            .start = start,
+                                            .resume = resume,
+                                            .shutdown = on_shutdown,
+                                            .dispose = dispose};

@@ -1,48 +1,53 @@
 /* POST /v1/models/{name}/load and /unload: for administrators. */
 #include "base/base.h"
-#include "http/http_priv.h"
-#include "base/mem.h"
+#include "http/routes/routes_priv.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+_Static_assert((int)CN_PATH_ARG >= (int)CN_MODEL_NAME,
+               "the name of a model is an argument of a path");
+
 struct managed {
+    bool asked, done, closing;
     int rc;
     struct cn_err err;
 };
 
-static void release(struct cn_request *q)
-{
-    cn_dispatch_forget_manage(q->e->s->o.dispatch, q);
-    free(q->call);
-    q->call = NULL;
-}
-
-static enum MHD_Result refuse(struct cn_request *q, const struct cn_err *err)
+static void refuse(struct cn_request *q, const struct cn_err *err, enum cn_problem_kind busy)
 {
     switch (err->code) {
     case CN_EBUSY:
-        return cn_reply_fault(q, CN_FAULT_NOT_READY, err->msg, NULL);
+        cn_answer_problem(q, busy, err->msg, NULL);
+        break;
     case CN_EINVAL:
     case CN_EFORMAT: /* of the model, not of the request */
-        return cn_reply_fault(q, CN_FAULT_MODEL_BROKEN, err->msg, NULL);
+        cn_answer_problem(q, CN_PROBLEM_MODEL_BROKEN, err->msg, NULL);
+        break;
     default:
-        return cn_reply_err(q, err);
+        cn_answer_err(q, err);
     }
 }
 
-static enum MHD_Result answer(struct cn_request *q)
+static void resume(struct cn_request *q)
 {
-    const struct managed *m = q->call;
+    const struct managed *m = q->ctx;
 
-    return m->rc == CN_OK ? cn_reply_empty(q, 204) : refuse(q, &m->err);
+    if (m->closing)
+        cn_answer_problem(q, CN_PROBLEM_NOT_READY, "the server is shutting down", NULL);
+    else if (!m->done)
+        cn_request_suspend(q, true);
+    else if (m->rc == CN_OK)
+        cn_answer_empty(q, 204);
+    else
+        refuse(q, &m->err, CN_PROBLEM_IN_USE); /* what a worker is too busy for is a model in use */
 }
 
 static void on_managed(void *arg, int rc, const struct cn_err *err)
 {
     struct cn_request *q = arg;
-    struct managed *m = q->call;
+    struct managed *m = q->ctx;
 
+    m->done = true;
     m->rc = rc;
     if (err != NULL)
         m->err = *err;
@@ -50,35 +55,50 @@ static void on_managed(void *arg, int rc, const struct cn_err *err)
 }
 
 /* A load may take longer than the server has. */
-static void on_close(struct cn_request *q)
+static void on_shutdown(struct cn_request *q)
 {
-    struct managed *m = q->call;
-
-    m->rc = cn_fail(&m->err, CN_EBUSY, "the server is shutting down");
+    ((struct managed *)q->ctx)->closing = true;
     cn_request_resume(q);
 }
 
-static enum MHD_Result manage(struct cn_request *q, enum cn_manage action)
+static void manage(struct cn_request *q, enum cn_manage action)
 {
     struct cn_msg_manage what = {.action = action};
-    struct cn_err err = CN_ERR_INIT;
+    struct managed *m = q->ctx;
 
     memcpy(what.name, q->arg[0], sizeof(what.name));
-    q->call = cn_xcalloc(1, sizeof(struct managed));
-    q->call_release = release;
-    if (cn_dispatch_manage(q->e->s->o.dispatch, &what, CN_WORKER_ANY, on_managed, q, &err) < 0)
-        return refuse(q, &err);
-    cn_request_suspend(q, answer, true);
-    cn_request_on_close(q, on_close);
-    return MHD_YES;
+    if (cn_dispatch_manage(cn_app_of(q)->o.dispatch, &what, CN_WORKER_ANY, on_managed, q, &m->err) <
+        0) {
+        refuse(q, &m->err, CN_PROBLEM_NOT_READY);
+        return;
+    }
+    m->asked = true;
+    resume(q);
 }
 
-enum MHD_Result cn_models_route_load(struct cn_request *q)
+static void load(struct cn_request *q)
 {
-    return manage(q, CN_MANAGE_LOAD);
+    manage(q, CN_MANAGE_LOAD);
 }
 
-enum MHD_Result cn_models_route_unload(struct cn_request *q)
+static void unload(struct cn_request *q)
 {
-    return manage(q, CN_MANAGE_UNLOAD);
+    manage(q, CN_MANAGE_UNLOAD);
 }
+
+static void dispose(struct cn_request *q)
+{
+    if (((struct managed *)q->ctx)->asked)
+        cn_dispatch_forget_manage(cn_app_of(q)->o.dispatch, q);
+}
+
+const struct cn_handler cn_load_model = {.ctx_size = sizeof(struct managed),
+                                         .start = load,
+                                         .resume = resume,
+                                         .shutdown = on_shutdown,
+                                         .dispose = dispose};
+const struct cn_handler cn_unload_model = {.ctx_size = sizeof(struct managed),
+                                           .start = unload,
+                                           .resume = resume,
+                                           .shutdown = on_shutdown,
+                                           .dispose = dispose};

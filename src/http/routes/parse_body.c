@@ -1,33 +1,37 @@
 /* From a body to a job description, off the loop when the body is large.
  *
  * DESIGN. Scanning and decoding 40 MiB of base64 takes a tenth of a second, in which nobody else
- * would be answered. So a large body moves into a cn_reading, the connection is suspended, and a
- * thread of libuv's pool reads it; the loop takes over again in on_read. The reading holds a
- * reference of its request. A client that hangs up meanwhile ends the request at once; the reading
- * goes when its thread is done.
+ * would be answered. So a large body moves into a cn_parse, and a thread of libuv's pool reads it
+ * while the connection is suspended. The thread looks at nothing but the cn_parse: the limits are
+ * copied into it, because a reload may change them meanwhile. It holds a reference of its request;
+ * when the client hangs up it goes as soon as its thread is done.
  */
 #include "base/base.h"
-#include "http/http_priv.h"
+#include "http/routes/parse_body.h"
 #include "api/request.h"
 #include "base/mem.h"
 #include "base/spec_digest.h"
+#include "http/core/core.h"
 #include "http/core/multipart.h"
+#include "http/routes/routes_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { LARGE = 256 * 1024 };
 
-struct cn_reading {
+struct cn_parse {
     uv_work_t work;
     struct cn_request *q;
-    struct cn_buf body; /* counted in the server's inflight */
+    struct cn_buf body; /* counted in core's inflight */
+    struct cn_limits limits;
+    size_t max_image, max_body;
     char *type;
-    bool done, with_digest;
+    bool done, dropped, with_digest;
     int rc;
     struct cn_spec spec;                   /* when rc is CN_OK */
     unsigned char digest[CN_SHA256_BYTES]; /* of spec, if wanted */
-    enum cn_fault fault;
+    enum cn_problem_kind kind;
     struct cn_err err;
     struct cn_api_part image[CN_MULTIPART_MAX_PARTS];
 };
@@ -50,13 +54,13 @@ static int sort_parts(const struct cn_part *part, int n, struct cn_api_input *in
     return CN_OK;
 }
 
-static int read_multipart(struct cn_reading *r, struct cn_api_input *in)
+static int read_multipart(struct cn_parse *r, struct cn_api_input *in)
 {
     struct cn_part part[CN_MULTIPART_MAX_PARTS];
     char boundary[CN_MULTIPART_BOUNDARY];
     int n, rc = cn_multipart_boundary(r->type, boundary, &r->err);
 
-    r->fault = CN_FAULT_MULTIPART;
+    r->kind = CN_PROBLEM_MULTIPART;
     if (rc < 0)
         return rc;
     n = cn_multipart_parse(boundary, r->body.data, r->body.len, part, CN_MULTIPART_MAX_PARTS,
@@ -65,18 +69,17 @@ static int read_multipart(struct cn_reading *r, struct cn_api_input *in)
         return n;
     if ((rc = sort_parts(part, n, in, r->image, &r->err)) < 0)
         return rc;
-    r->fault = CN_FAULT_COUNT;
+    r->kind = CN_PROBLEM_KIND_COUNT;
     return cn_api_read_images(in, &r->spec, &r->err);
 }
 
-/* Any thread: looks at nothing but r and options that do not change. */
-static int read_body(struct cn_reading *r)
+/* Any thread. */
+static int read_body(struct cn_parse *r)
 {
-    const struct cn_server_options *o = &r->q->e->s->o;
     struct cn_api_input in = {
-        .limits = &o->limits, .max_image = o->max_image, .max_total = o->max_body};
+        .limits = &r->limits, .max_image = r->max_image, .max_total = r->max_body};
 
-    r->fault = CN_FAULT_COUNT; /* by the error's code */
+    r->kind = CN_PROBLEM_KIND_COUNT; /* by the error's code */
     if (r->body.len == 0)
         return cn_fail(&r->err, CN_EFORMAT, "the body is empty");
     if (cn_multipart_is(r->type))
@@ -86,22 +89,17 @@ static int read_body(struct cn_reading *r)
     return cn_api_read_images(&in, &r->spec, &r->err);
 }
 
-/* Loop thread. */
-static void drop(struct cn_reading *r)
+static void end(struct cn_parse *r)
 {
-    struct cn_request *q = r->q;
-
-    q->e->s->inflight -= r->body.len;
-    cn_buf_release(&r->body);
+    cn_request_return_body(r->q, &r->body);
     if (r->rc == CN_OK)
         cn_spec_release(&r->spec);
+    cn_request_unref(r->q);
     free(r->type);
     free(r);
-    q->reading = NULL;
-    cn_request_unref(q);
 }
 
-static void do_work(struct cn_reading *r)
+static void do_work(struct cn_parse *r)
 {
     r->rc = read_body(r);
     if (r->rc == CN_OK && r->with_digest)
@@ -113,59 +111,66 @@ static void on_work(uv_work_t *work)
     do_work(work->data);
 }
 
-static void on_read(uv_work_t *work, int status)
+static void on_worked(uv_work_t *work, int status)
 {
-    struct cn_reading *r = work->data;
+    struct cn_parse *r = work->data;
 
     (void)status;
     r->done = true;
-    if (r->q->over)
-        drop(r);
+    if (r->dropped)
+        end(r);
     else
         cn_request_resume(r->q);
 }
 
-bool cn_reading_start(struct cn_request *q, bool with_digest, cn_next_fn next)
+struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest)
 {
-    struct cn_reading *r = cn_xcalloc(1, sizeof(*r));
+    const struct cn_app *app = cn_app_of(q);
+    struct cn_parse *r = cn_xcalloc(1, sizeof(*r));
 
     r->q = cn_request_ref(q);
-    r->body = q->body; /* with its count in inflight */
-    cn_buf_init(&q->body, 0);
+    cn_request_take_body(q, &r->body);
+    r->limits = app->o.limits;
+    r->max_image = app->o.max_image;
+    r->max_body = q->core->o.max_body;
     r->type = cn_xstrdup(cn_request_header(q, "Content-Type"));
     r->work.data = r;
     r->with_digest = with_digest;
-    q->reading = r;
-    if (r->body.len >= LARGE && uv_queue_work(q->e->s->o.loop, &r->work, on_work, on_read) == 0) {
-        cn_request_suspend(q, next, true);
-        return true;
+    if (r->body.len < LARGE || uv_queue_work(q->core->o.loop, &r->work, on_work, on_worked) != 0) {
+        do_work(r);
+        r->done = true;
     }
-    do_work(r);
-    r->done = true;
-    return false;
+    return r;
 }
 
-int cn_reading_take(struct cn_request *q, struct cn_spec *ret,
-                    unsigned char ret_digest[CN_SHA256_BYTES], enum cn_fault *ret_fault,
-                    struct cn_err *err)
+bool cn_parse_done(const struct cn_parse *r)
 {
-    struct cn_reading *r = q->reading;
+    return r->done;
+}
+
+int cn_parse_take(struct cn_parse *r, struct cn_spec *ret,
+                  unsigned char ret_digest[CN_SHA256_BYTES], enum cn_problem_kind *ret_kind,
+                  struct cn_err *err)
+{
     int rc = r->rc;
 
     CN_ASSERT(r->done);
-    *ret_fault = r->fault;
+    *ret_kind = r->kind;
     *err = r->err;
     if (rc == CN_OK) {
         *ret = r->spec;
         memcpy(ret_digest, r->digest, sizeof(r->digest));
         r->rc = CN_EINTERNAL; /* it is the caller's now */
     }
-    drop(r);
+    end(r);
     return rc;
 }
 
-void cn_reading_abandon(struct cn_request *q)
+void cn_parse_drop(struct cn_parse *r)
 {
-    if (q->reading != NULL && q->reading->done)
-        drop(q->reading);
+    if (r == NULL)
+        return;
+    r->dropped = true;
+    if (r->done)
+        end(r);
 }

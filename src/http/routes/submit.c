@@ -4,16 +4,18 @@
  * answers 202 when the job is kept. /v1/images follows the job's events until its end: a client
  * that hangs up before cancels it. With "Prefer: respond-async" or an Idempotency-Key the job is
  * kept as one of /v1/jobs, and hanging up leaves it alone: with the key it can be asked for again.
+ *
+ * A request goes through the stages of enum cn_submit_stage in their order. Each callback notes
+ * what has come and resumes the request; go_on() does what comes next, until it has to wait.
  */
 #include "base/base.h"
-#include "http/http_priv.h"
-#include "http/routes/submit_priv.h"
 #include "api/result.h"
 #include "base/mem.h"
 #include "http/core/accept.h"
+#include "http/core/core.h"
 #include "http/core/multipart.h"
+#include "http/routes/submit_priv.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,123 +31,103 @@ static bool is_json(const char *type)
            (type[n] == '\0' || strchr("; \t", type[n]) != NULL);
 }
 
-static enum MHD_Result refuse(struct cn_request *q, enum cn_refusal why, const struct cn_err *err,
-                              int retry_after_s)
-{
-    static const enum cn_fault fault[] = {
-        [CN_REFUSED_FULL] = CN_FAULT_QUEUE_FULL,
-        [CN_REFUSED_DRAINING] = CN_FAULT_DRAINING,
-        [CN_REFUSED_NO_WORKER] = CN_FAULT_NOT_READY,
-        [CN_REFUSED_TENANT] = CN_FAULT_QUOTA,
-    };
-
-    if (why != CN_REFUSED_NOT)
-        return cn_reply_later(q, fault[why], err->msg, retry_after_s);
-    if (err->code == CN_ENOTFOUND)
-        return cn_reply_fault(q, CN_FAULT_NO_STORE, err->msg, NULL);
-    if (err->code == CN_EBUSY)
-        return cn_reply_later(q, CN_FAULT_NOT_READY, err->msg, retry_after_s);
-    return cn_reply_err(q, err);
-}
-
 struct preferences {
     struct cn_prefer prefer;
     int keys; /* Idempotency-Key lines */
 };
 
-static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char *name,
-                                 const char *value)
+static void on_header(void *arg, const char *name, const char *value)
 {
     struct preferences *p = arg;
 
-    (void)kind;
-    if (strcasecmp(name, "Prefer") == 0 && value != NULL)
+    if (strcasecmp(name, "Prefer") == 0)
         cn_prefer_add(&p->prefer, value);
     p->keys += strcasecmp(name, "Idempotency-Key") == 0;
-    return MHD_YES;
 }
 
-static void release_call(struct cn_request *q);
-
-/* The call with what the head says about it; NULL: refused, and *ret is set. */
-static struct cn_call *read_head(struct cn_request *q, bool is_async, enum MHD_Result *ret)
+/* What the head says about the job; false: refused. */
+static bool read_head(struct cn_request *q, bool is_async)
 {
     const char *key = cn_request_header(q, "Idempotency-Key");
     struct preferences p = {CN_PREFER_INIT, 0};
-    struct cn_call *c = cn_xcalloc(1, sizeof(*c));
+    struct cn_submit_ctx *c = q->ctx;
     struct cn_err err = CN_ERR_INIT;
 
-    q->call = c;
-    q->call_release = release_call;
-    MHD_get_connection_values(q->c, MHD_HEADER_KIND, on_header, &p);
+    cn_request_each_header(q, on_header, &p);
     c->is_async = is_async;
     c->may_wait_s = p.prefer.respond_async ? CN_MAX(p.prefer.wait_s, 0) : -1;
     if (p.keys > 1)
         cn_fail(&err, CN_EINVAL, "there is more than one Idempotency-Key");
     else if (key != NULL)
         cn_idempotency_key(key, c->key, &err);
-    if (err.code != 0) {
-        *ret = cn_reply_fault(q, CN_FAULT_BAD_REQUEST, err.msg, NULL);
-        return NULL;
-    }
-    return c;
+    if (err.code != 0)
+        cn_answer_problem(q, CN_PROBLEM_BAD_REQUEST, err.msg, NULL);
+    return err.code == 0;
 }
 
 /* A server without a store ignores the preference, as it may; an Idempotency-Key it may not. */
-static void choose_durable(struct cn_request *q, struct cn_call *c)
+static void choose_durable(struct cn_request *q)
 {
-    bool stored = cn_jobs_storage(q->e->s->o.jobs, NULL) != CN_ENOTFOUND;
+    struct cn_submit_ctx *c = q->ctx;
 
-    if (!stored)
+    if (cn_jobs_storage(cn_jobs_of(q), NULL) == CN_ENOTFOUND)
         c->may_wait_s = -1;
     c->durable = c->is_async || c->key[0] != '\0' || c->may_wait_s >= 0;
 }
 
-static enum MHD_Result admit(struct cn_request *q, bool is_async)
+static void admit(struct cn_request *q, bool is_async)
 {
     const char *type = cn_request_header(q, "Content-Type");
     const char *coding = cn_request_header(q, "Content-Encoding");
+    struct cn_submit_ctx *c = q->ctx;
     struct cn_err err = CN_ERR_INIT;
-    enum MHD_Result rc = MHD_YES;
     struct cn_refused why;
-    struct cn_call *c;
 
-    if (type == NULL || (!is_json(type) && !cn_multipart_is(type)))
-        return cn_reply_fault(q, CN_FAULT_MEDIA_TYPE,
-                              "expected application/json or multipart/form-data", NULL);
-    if (coding != NULL && strcasecmp(coding, "identity") != 0)
-        return cn_reply_fault(q, CN_FAULT_MEDIA_TYPE, "encoded bodies are not supported", NULL);
+    if (type == NULL || (!is_json(type) && !cn_multipart_is(type))) {
+        cn_answer_problem(q, CN_PROBLEM_MEDIA_TYPE,
+                          "expected application/json or multipart/form-data", NULL);
+        return;
+    }
+    if (coding != NULL && strcasecmp(coding, "identity") != 0) {
+        cn_answer_problem(q, CN_PROBLEM_MEDIA_TYPE, "encoded bodies are not supported", NULL);
+        return;
+    }
     /* Another node should do it: nobody knows when there is a next process here. With an inherited
      * socket there is one, and jobs are kept for it. */
-    if (q->e->s->is_draining && !q->e->s->is_handoff)
-        return cn_reply_fault(q, CN_FAULT_DRAINING, "jobs are finished, new ones refused", NULL);
-    if ((c = read_head(q, is_async, &rc)) == NULL)
-        return rc;
-    choose_durable(q, c);
+    if (q->core->is_draining && !cn_app_of(q)->is_handoff) {
+        cn_answer_problem(q, CN_PROBLEM_DRAINING, "jobs are finished, new ones refused", NULL);
+        return;
+    }
+    if (!read_head(q, is_async))
+        return;
+    choose_durable(q);
     /* Who comes again with a key may be told of his job whatever the queue is like. */
-    if (c->key[0] == '\0' && cn_jobs_admit(q->e->s->o.jobs, q->tenant, c->durable, &why, &err) < 0)
-        return refuse(q, why.kind, &err, why.retry_after_s);
-    return MHD_YES;
+    if (c->key[0] == '\0' &&
+        cn_jobs_admit(cn_jobs_of(q), q->who.tenant, c->durable, &why, &err) < 0)
+        cn_answer_refusal(q, why.kind, &err, why.retry_after_s);
+    else if (!c->durable && cn_outflight_full(&q->core->out))
+        cn_answer_problem(q, CN_PROBLEM_OVERLOADED,
+                          "the answers on their way out take all the memory they may", NULL);
 }
 
-enum MHD_Result cn_images_admit(struct cn_request *q)
+static void admit_images(struct cn_request *q)
 {
-    return admit(q, false);
+    admit(q, false);
 }
 
-enum MHD_Result cn_jobs_admit_route(struct cn_request *q)
+static void admit_jobs(struct cn_request *q)
 {
-    return q->method == CN_POST ? admit(q, true) : MHD_YES;
+    admit(q, true);
 }
 
 /* ---- what is wanted ---- */
 
-/* JSON, parts, or the picture itself? False: none of them, and the answer is on its way. */
-static bool negotiate(struct cn_request *q, const struct cn_spec *spec, enum MHD_Result *ret)
+/* JSON, parts, or the picture itself? False: none of them, and it is answered. */
+static bool negotiate(struct cn_request *q, const struct cn_spec *spec)
 {
     const char *accept = cn_request_header(q, "Accept");
     const char *media = cn_media_of(spec->format);
-    struct cn_call *c = q->call;
+    struct cn_submit_ctx *c = q->ctx;
     bool json_named, parts_named;
     double json = cn_accept_quality(accept, "application/json", &json_named);
     double parts = cn_accept_quality(accept, "multipart/mixed", &parts_named);
@@ -153,23 +135,45 @@ static bool negotiate(struct cn_request *q, const struct cn_spec *spec, enum MHD
     char text[200];
 
     c->in_parts = parts_named && (!json_named || parts >= json);
-    if (c->in_parts)
-        return true;
+    if (c->in_parts) { /* before it is drawn: afterwards it would be too late to refuse */
+        if (!cn_request_reserve_stream(q))
+            cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "there are too many streams", NULL);
+        return q->status == 0;
+    }
     if (spec->n > 1 && !json_named) {
         snprintf(text, sizeof(text),
                  "%d images do not fit into one answer of type %s: ask for application/json or "
                  "multipart/mixed",
                  spec->n, media);
-        *ret = cn_reply_fault(q, CN_FAULT_NOT_ACCEPTABLE, text, "/n");
+        cn_answer_problem(q, CN_PROBLEM_NOT_ACCEPTABLE, text, "/n");
         return false;
     }
     if (json < 0 && picture < 0) {
-        snprintf(text, sizeof(text), "there are %s, application/json and multipart/mixed", media);
-        *ret = cn_reply_fault(q, CN_FAULT_NOT_ACCEPTABLE, text, "/format");
+        snprintf(text, sizeof(text), "available types: %s, application/json and multipart/mixed",
+                 media);
+        cn_answer_problem(q, CN_PROBLEM_NOT_ACCEPTABLE, text, "/format");
         return false;
     }
     c->as_json = spec->n > 1 || json > picture || (json_named && json == picture);
     return true;
+}
+
+/* Pictures of a job that is not kept lie in memory until they are sent: what could never be held is
+ * refused before it is drawn. Three bytes a pixel is what a picture may have at worst. */
+static bool fits(struct cn_request *q, const struct cn_spec *spec)
+{
+    const struct cn_submit_ctx *c = q->ctx;
+    uint64_t worst = (uint64_t)spec->n * (uint64_t)spec->width * (uint64_t)spec->height * 3;
+    char text[160];
+
+    if (c->durable || worst <= q->core->out.max)
+        return true;
+    snprintf(text, sizeof(text),
+             "these images may have %lu MiB together, and an answer holds at most %zu: ask for "
+             "fewer, or use /v1/jobs",
+             (unsigned long)(worst >> 20), q->core->out.max >> 20);
+    cn_answer_problem(q, CN_PROBLEM_VALIDATION, text, "/n");
+    return false;
 }
 
 static size_t image_bytes(const struct cn_spec *s)
@@ -183,7 +187,7 @@ static size_t image_bytes(const struct cn_spec *s)
 
 /* ---- following the job ---- */
 
-static void stop_timer(struct cn_call *c)
+static void stop_timer(struct cn_submit_ctx *c)
 {
     if (c->timer == NULL)
         return;
@@ -192,213 +196,159 @@ static void stop_timer(struct cn_call *c)
     c->timer = NULL;
 }
 
-static void release_call(struct cn_request *q)
+static void dispose(struct cn_request *q)
 {
-    struct cn_call *c = q->call;
-    struct cn_server *s = q->e->s;
+    struct cn_submit_ctx *c = q->ctx;
 
+    cn_parse_drop(c->parse);
     if (c->sub != NULL)
         cn_jobs_withdraw(c->sub, !c->durable);
     else if (!c->durable && c->id[0] != '\0' && !c->ended)
-        cn_jobs_cancel(s->o.jobs, NULL, c->id, NULL, NULL, NULL);
+        cn_jobs_cancel(cn_jobs_of(q), NULL, c->id, NULL, NULL, NULL);
+    if (c->read != NULL)
+        cn_jobs_forget(c->read);
     if (c->watch != NULL)
         cn_watch_free(c->watch);
+    if (c->viewed)
+        cn_job_view_release(&c->view);
+    if (c->asked)
+        cn_picture_drop(&c->picture);
     stop_timer(c);
-    s->inflight -= c->bytes;
+    q->core->inflight -= c->bytes;
     cn_job_unref(c->job);
-    free(c->sent);
-    free(c);
-    q->call = NULL;
 }
 
-/* Reads events until there are none, or there is something for the client. */
-static void follow(struct cn_request *q)
-{
-    struct cn_call *c = q->call;
-    struct cn_job_event e;
-
-    while (!c->ended && cn_watch_next(c->watch, &e)) {
-        if (e.kind == CN_EVENT_IMAGE && c->in_parts) {
-            c->first_image = e.index;
-            cn_request_resume(q);
-            return;
-        }
-        if (e.kind != CN_EVENT_DONE)
-            continue;
-        c->ended = true;
-        c->state = e.state;
-        c->err = e.err;
-    }
-    if (c->ended)
-        cn_request_resume(q);
-}
-
-static void on_wake(void *arg)
+/* Something came from the service: an event, or what was asked for. */
+static void wake(void *arg)
 {
     struct cn_request *q = arg;
+    struct cn_submit_ctx *c = q->ctx;
+    int k;
 
-    if (q->stream != NULL)
-        cn_stream_wake(q->stream);
-    else if (q->suspended)
-        follow(q);
+    if (!q->sending && c->stage == CN_SUBMIT_FOLLOWING) { /* only what there is an answer to */
+        while (!c->ended && c->first_image < 0 && cn_submit_next_event(c, &k))
+            if (!c->ended && c->in_parts)
+                c->first_image = k;
+        if (!c->ended && c->first_image < 0)
+            return;
+    }
+    cn_request_resume(q);
+}
+
+static void on_followed(void *arg, struct cn_watch *watch, const struct cn_err *err)
+{
+    struct cn_request *q = arg;
+    struct cn_submit_ctx *c = q->ctx;
+
+    c->read = NULL;
+    c->watch = watch;
+    if (watch == NULL)
+        c->err = *err;
+    c->stage = CN_SUBMIT_FOLLOWING;
+    cn_request_resume(q);
 }
 
 static void on_wait_over(uv_timer_t *t)
 {
     struct cn_request *q = t->data;
 
-    ((struct cn_call *)q->call)->waited = true;
+    ((struct cn_submit_ctx *)q->ctx)->waited = true;
     cn_request_resume(q);
 }
 
 static void wait_a_while(struct cn_request *q)
 {
-    struct cn_call *c = q->call;
+    struct cn_submit_ctx *c = q->ctx;
 
     c->timer = cn_xcalloc(1, sizeof(*c->timer));
-    uv_timer_init(q->e->s->o.loop, c->timer);
+    uv_timer_init(q->core->o.loop, c->timer);
     c->timer->data = q;
     uv_timer_start(c->timer, on_wait_over, (uint64_t)c->may_wait_s * 1000, 0);
-}
-
-/* A job that is not kept ends before the server does; one that is kept may not. */
-static void on_close(struct cn_request *q)
-{
-    ((struct cn_call *)q->call)->cut = true;
-    if (q->stream == NULL) /* streams are woken as such */
-        cn_request_resume(q);
-}
-
-static void accepted(struct cn_request *q, const struct cn_submitted *sub)
-{
-    struct cn_call *c = q->call;
-
-    snprintf(c->id, sizeof(c->id), "%s", sub->id);
-    memcpy(q->job_id, c->id, sizeof(q->job_id));
-    c->job = sub->job == NULL ? NULL : cn_job_ref(sub->job);
-    if (c->is_async || c->may_wait_s == 0) {
-        cn_request_resume(q);
-        return;
-    }
-    if (cn_jobs_watch(q->e->s->o.jobs, q->tenant, c->id, 0, on_wake, q, &c->watch, &c->err) < 0) {
-        cn_request_resume(q);
-        return;
-    }
-    if (c->durable)
-        cn_request_on_close(q, on_close);
-    if (c->may_wait_s > 0)
-        wait_a_while(q);
-    follow(q);
 }
 
 static void on_submitted(void *arg, const struct cn_submitted *sub)
 {
     struct cn_request *q = arg;
-    struct cn_call *c = q->call;
+    struct cn_submit_ctx *c = q->ctx;
 
     c->sub = NULL; /* there is no second callback */
     c->outcome = sub->outcome;
-    if (sub->outcome == CN_SUBMIT_NEW || sub->outcome == CN_SUBMIT_REPLAY) {
-        accepted(q, sub);
-        return;
-    }
     c->refusal = sub->refusal;
     c->retry_after_s = sub->retry_after_s;
     if (sub->err != NULL)
         c->err = *sub->err;
+    if (sub->outcome == CN_SUBMIT_NEW || sub->outcome == CN_SUBMIT_REPLAY) {
+        snprintf(c->id, sizeof(c->id), "%s", sub->id);
+        cn_request_set_subject(q, c->id);
+        c->job = sub->job == NULL ? NULL : cn_job_ref(sub->job);
+    }
     cn_request_resume(q);
 }
 
-/* ---- the answer ---- */
-
-static enum MHD_Result answer_submission(struct cn_request *q)
+static void on_looked(void *arg, struct cn_job_view *view, const struct cn_err *err)
 {
-    const struct cn_call *c = q->call;
+    struct cn_request *q = arg;
+    struct cn_submit_ctx *c = q->ctx;
 
-    switch (c->outcome) {
-    case CN_SUBMIT_MISMATCH:
-        return cn_reply_fault(q, CN_FAULT_KEY_MISMATCH,
-                              "another request was accepted with this key", NULL);
-    case CN_SUBMIT_IN_PROGRESS:
-        return cn_reply_fault(q, CN_FAULT_KEY_IN_USE,
-                              "another request with this key is being accepted", NULL);
-    default:
-        return refuse(q, c->refusal, &c->err, c->retry_after_s);
-    }
+    c->read = NULL;
+    c->viewed = view != NULL;
+    if (view != NULL)
+        c->view = *view;
+    else
+        c->err = *err;
+    cn_request_resume(q);
 }
 
-/* When it makes sense to look again: not before the end that is expected, but now and then. */
-int cn_look_again_s(const struct cn_job_view *v)
+/* ---- answers ---- */
+
+static void answer_not_accepted(struct cn_request *q)
 {
-    return v->eta_s < 1 ? 1 : (int)CN_MIN(ceil(v->eta_s), 60);
+    const struct cn_submit_ctx *c = q->ctx;
+
+    if (c->outcome == CN_SUBMIT_MISMATCH)
+        cn_answer_problem(q, CN_PROBLEM_KEY_MISMATCH, "another request was accepted with this key",
+                          NULL);
+    else if (c->outcome == CN_SUBMIT_IN_PROGRESS)
+        cn_answer_problem(q, CN_PROBLEM_KEY_IN_USE,
+                          "another request with this key is being accepted", NULL);
+    else
+        cn_answer_refusal(q, c->refusal, &c->err, c->retry_after_s);
 }
 
-static enum MHD_Result reply_accepted(struct cn_request *q)
+static void answer_accepted(struct cn_request *q)
 {
-    const struct cn_call *c = q->call;
-    struct cn_err err = CN_ERR_INIT;
-    struct cn_job_view v;
+    const struct cn_submit_ctx *c = q->ctx;
     struct cn_buf b;
-    enum MHD_Result rc;
 
-    if (cn_jobs_view(q->e->s->o.jobs, q->tenant, c->id, &v, &err) < 0)
-        return cn_reply_err(q, &err);
     cn_buf_init(&b, 4096);
-    cn_result_accepted(&v, &b);
-    cn_reply_field(q, "Location", "/v1/jobs/%s", c->id);
-    cn_reply_field(q, "X-Job-Id", "%s", c->id);
-    cn_reply_field(q, "Retry-After", "%d", cn_look_again_s(&v));
+    cn_result_accepted(&c->view, &b);
+    cn_answer_field(q, "Location", "/v1/jobs/%s", c->id);
+    cn_answer_field(q, "Retry-After", "%d", cn_look_again_s(&c->view));
     if (c->may_wait_s >= 0)
-        cn_reply_field(q, "Preference-Applied", "respond-async");
-    cn_job_view_release(&v);
-    rc = cn_reply_take(q, 202, "application/json", &b);
-    cn_buf_release(&b);
-    return rc;
+        cn_answer_field(q, "Preference-Applied", "respond-async");
+    cn_answer_buf(q, 202, "application/json", &b);
 }
 
-/* Called after each suspension of a request that was submitted. */
-static enum MHD_Result answer(struct cn_request *q)
-{
-    struct cn_call *c = q->call;
+/* ---- the stages: each does its part, and says whether the next one can go on at once ---- */
 
-    stop_timer(c);
-    if (c->id[0] == '\0')
-        return answer_submission(q);
-    if (!c->is_async && c->watch == NULL && c->err.code != 0)
-        return cn_reply_err(q, &c->err);
-    if (c->ended)
-        return cn_reply_end(q);
-    if (c->cut && c->may_wait_s < 0) {
-        cn_reply_field(q, "X-Job-Id", "%s", c->id);
-        return cn_reply_fault(q, CN_FAULT_DRAINING,
-                              "the job is kept: ask again with the same Idempotency-Key", NULL);
-    }
-    if (!c->cut && c->in_parts && c->first_image >= 0)
-        return cn_reply_parts(q);
-    return reply_accepted(q);
-}
-
-static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec,
-                              const unsigned char *digest)
+static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned char *digest)
 {
-    struct cn_server *s = q->e->s;
-    struct cn_call *c = q->call;
+    struct cn_app *app = cn_app_of(q);
+    struct cn_submit_ctx *c = q->ctx;
     struct cn_submit_options o = {
         .durable = c->durable, .waits = !c->is_async, .request_id = q->id};
     struct cn_err err = CN_ERR_INIT;
-    enum MHD_Result rc;
 
-    if (cn_catalog_resolve(cn_dispatch_catalog(s->o.dispatch), spec, &err) < 0 ||
-        cn_spec_check(spec, &s->o.limits, &err) < 0 || (!c->is_async && !negotiate(q, spec, &rc))) {
-        if (err.code != 0)
-            rc = cn_reply_err(q, &err);
+    if (cn_catalog_resolve(cn_dispatch_catalog(app->o.dispatch), spec, &err) < 0 ||
+        cn_spec_check(spec, &app->o.limits, &err) < 0)
+        cn_answer_err(q, &err);
+    else if (!c->is_async && (!fits(q, spec) || !negotiate(q, spec)))
+        ; /* answered */
+    else if (q->core->inflight + image_bytes(spec) > q->core->o.max_inflight)
+        cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "the waiting jobs need too much memory", NULL);
+    if (q->status != 0) {
         cn_spec_release(spec);
-        return rc;
-    }
-    if (s->inflight + image_bytes(spec) > s->o.max_inflight) {
-        cn_spec_release(spec);
-        return cn_reply_fault(q, CN_FAULT_OVERLOADED, "the waiting jobs need too much memory",
-                              NULL);
+        return false;
     }
     if (c->key[0] != '\0') {
         o.route = q->route->path;
@@ -408,30 +358,195 @@ static enum MHD_Result submit(struct cn_request *q, struct cn_spec *spec,
     c->first_image = -1;
     c->n = spec->n;
     c->bytes = c->durable ? 0 : image_bytes(spec); /* durable: the service has its own bounds */
-    s->inflight += c->bytes;
-    c->sub = cn_jobs_submit(s->o.jobs, spec, q->tenant, &o, on_submitted, q);
-    cn_request_suspend(q, answer, !c->is_async);
-    return MHD_YES;
+    q->core->inflight += c->bytes;
+    c->stage = CN_SUBMIT_WAITING;
+    c->sub = cn_jobs_submit(app->o.jobs, spec, q->who.tenant, &o, on_submitted, q);
+    return false;
 }
 
-static enum MHD_Result take(struct cn_request *q)
+static bool take_body(struct cn_request *q)
 {
+    struct cn_submit_ctx *c = q->ctx;
     unsigned char digest[CN_SHA256_BYTES];
     struct cn_err err = CN_ERR_INIT;
-    enum cn_fault fault;
+    enum cn_problem_kind kind;
     struct cn_spec spec;
+    int rc;
 
-    if (cn_reading_take(q, &spec, digest, &fault, &err) < 0)
-        return fault == CN_FAULT_COUNT ? cn_reply_err(q, &err)
-                                       : cn_reply_fault(q, fault, err.msg, err.where);
-    return submit(q, &spec, digest);
+    if (!cn_parse_done(c->parse))
+        return false;
+    rc = cn_parse_take(c->parse, &spec, digest, &kind, &err);
+    c->parse = NULL;
+    if (rc == CN_OK)
+        return submit(q, &spec, digest);
+    if (kind == CN_PROBLEM_KIND_COUNT)
+        cn_answer_err(q, &err);
+    else
+        cn_answer_problem(q, kind, err.msg, err.where);
+    return false;
 }
 
-enum MHD_Result cn_images_handle(struct cn_request *q)
+static bool look(struct cn_request *q)
 {
-    const struct cn_call *c = q->call;
+    struct cn_submit_ctx *c = q->ctx;
+    struct cn_jobs_read *read;
 
-    if (cn_reading_start(q, c->key[0] != '\0', take))
-        return MHD_YES; /* take is called when it is read */
-    return take(q);
+    stop_timer(c);
+    c->stage = CN_SUBMIT_LOOKING;
+    read = cn_jobs_look(cn_jobs_of(q), q->who.tenant, c->id, on_looked, q);
+    if (c->viewed || c->err.code != 0)
+        return true;
+    c->read = read;
+    return false;
 }
+
+static bool open_events(struct cn_request *q)
+{
+    struct cn_submit_ctx *c = q->ctx;
+    struct cn_jobs_read *read;
+
+    if (c->sub != NULL)
+        return false;
+    if (c->id[0] == '\0') {
+        answer_not_accepted(q);
+        return false;
+    }
+    if (c->is_async || c->may_wait_s == 0)
+        return look(q);
+    c->stage = CN_SUBMIT_OPENING;
+    if (c->may_wait_s > 0)
+        wait_a_while(q);
+    read = cn_jobs_follow(cn_jobs_of(q), q->who.tenant, c->id, 0, wake, on_followed, q);
+    if (c->stage == CN_SUBMIT_FOLLOWING)
+        return true;
+    c->read = read;
+    return false;
+}
+
+/* The end of the job, for who waited for it. True: what is missing for the answer was asked for, or
+ * is there. */
+static bool answer_end(struct cn_request *q)
+{
+    struct cn_submit_ctx *c = q->ctx;
+
+    stop_timer(c);
+    if (c->state != CN_JOB_SUCCEEDED) {
+        cn_answer_problem(q, cn_problem_of_end(c->state, &c->err), c->err.msg, c->err.where);
+        return false;
+    }
+    if (c->in_parts) {
+        c->stage = CN_SUBMIT_ANSWERED;
+        cn_answer_parts(q);
+        return false;
+    }
+    if (c->as_json && c->durable)
+        return look(q);
+    c->stage = CN_SUBMIT_LOOKING;
+    if (!c->as_json) {
+        c->asked = true;
+        cn_picture_ask(&c->picture, q, c->job, c->id, 0, wake, q);
+    }
+    return true;
+}
+
+static bool follow(struct cn_request *q)
+{
+    struct cn_submit_ctx *c = q->ctx;
+
+    if (c->watch == NULL) {
+        cn_answer_err(q, &c->err);
+        return false;
+    }
+    if (!c->ended && c->first_image < 0) { /* what came before anybody listened */
+        int k;
+
+        while (!c->ended && c->first_image < 0 && cn_submit_next_event(c, &k))
+            if (!c->ended && c->in_parts)
+                c->first_image = k;
+    }
+    if (c->ended)
+        return answer_end(q);
+    if (c->cut && c->may_wait_s < 0) {
+        cn_answer_problem(q, CN_PROBLEM_DRAINING,
+                          "the job is kept: ask again with the same Idempotency-Key", NULL);
+    } else if (!c->cut && c->first_image >= 0) {
+        c->stage = CN_SUBMIT_ANSWERED;
+        stop_timer(c);
+        cn_answer_parts(q);
+    } else if (c->cut || c->waited) {
+        return look(q);
+    }
+    return false;
+}
+
+/* What was looked for is there: the answer can be given. */
+static bool answer(struct cn_request *q)
+{
+    struct cn_submit_ctx *c = q->ctx;
+
+    if (c->asked && c->picture.err.code != 0)
+        cn_answer_err(q, &c->picture.err);
+    else if (c->asked && c->picture.done)
+        cn_answer_result_picture(q);
+    else if (c->asked)
+        return false;
+    else if (!c->viewed && c->err.code != 0)
+        cn_answer_err(q, &c->err);
+    else if (c->ended && (c->viewed || !c->durable))
+        cn_answer_result_json(q);
+    else if (c->viewed)
+        answer_accepted(q);
+    return false;
+}
+
+static void go_on(struct cn_request *q)
+{
+    static bool (*const stage[])(struct cn_request * q) = {
+        [CN_SUBMIT_PARSING] = take_body, [CN_SUBMIT_WAITING] = open_events,
+        [CN_SUBMIT_OPENING] = NULL,      [CN_SUBMIT_FOLLOWING] = follow,
+        [CN_SUBMIT_LOOKING] = answer,    [CN_SUBMIT_ANSWERED] = NULL};
+    struct cn_submit_ctx *c = q->ctx;
+
+    while (stage[c->stage] != NULL && stage[c->stage](q))
+        ;
+    /* a client that hangs up ends what it waits for, but not the commit of a job of /v1/jobs: it is
+     * on its way to the disk, and may be asked for */
+    if (q->status == 0)
+        cn_request_suspend(q, !c->is_async || c->stage == CN_SUBMIT_PARSING);
+}
+
+static void start(struct cn_request *q)
+{
+    struct cn_submit_ctx *c = q->ctx;
+
+    c->stage = CN_SUBMIT_PARSING;
+    c->parse = cn_parse_start(q, c->key[0] != '\0');
+    go_on(q);
+}
+
+/* A job that is not kept ends before the server does; one that is kept may not. What is with the
+ * store is answered when the store has answered. */
+static void on_shutdown(struct cn_request *q)
+{
+    struct cn_submit_ctx *c = q->ctx;
+
+    if (!c->durable)
+        return;
+    c->cut = true;
+    if (q->sending || c->stage == CN_SUBMIT_FOLLOWING)
+        cn_request_resume(q);
+}
+
+const struct cn_handler cn_post_images = {.ctx_size = sizeof(struct cn_submit_ctx),
+                                          .admit = admit_images,
+                                          .start = start,
+                                          .resume = go_on,
+                                          .shutdown = on_shutdown,
+                                          .dispose = dispose};
+
+const struct cn_handler cn_post_jobs = {.ctx_size = sizeof(struct cn_submit_ctx),
+                                        .admit = admit_jobs,
+                                        .start = start,
+                                        .resume = go_on,
+                                        .shutdown = on_shutdown,
+                                        .dispose = dispose};

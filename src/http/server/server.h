@@ -32,12 +32,13 @@ struct cn_server_options {
     const struct cn_keys *keys; /* NULL: no authentication */
     bool allow_anonymous;       /* without keys, and beyond loopback */
     struct cn_limits limits;
-    size_t max_body;     /* bytes of one request */
-    size_t max_image;    /* bytes of one image in it */
-    size_t max_inflight; /* bytes of all bodies, and of images of jobs that wait */
-    int max_connections; /* besides streams */
-    int max_streams;     /* answers that are written as things happen */
-    int stall_timeout_s; /* that the reader of one may stand still */
+    size_t max_body;      /* bytes of one request */
+    size_t max_image;     /* bytes of one image in it */
+    size_t max_inflight;  /* bytes of all bodies, and of images of jobs that wait */
+    size_t max_outflight; /* bytes of memory that all answers on their way hold */
+    int max_connections;  /* besides streams */
+    int max_streams;      /* answers that are written as things happen */
+    int stall_timeout_s;  /* that the reader of one may stand still */
     int header_timeout_s, body_timeout_s, idle_timeout_s;
     void (*collect)(void *arg); /* brings gauges of others up to date */
     void *arg;
@@ -47,8 +48,9 @@ struct cn_server_options {
     {                                                                                              \
         .listen = "127.0.0.1:8080", .admin_listen = "", .cors_origins = "", .hosts = "",           \
         .limits = CN_LIMITS_DEFAULTS, .max_body = (size_t)64 << 20, .max_image = (size_t)32 << 20, \
-        .max_inflight = (size_t)512 << 20, .max_connections = 1024, .max_streams = 1024,           \
-        .stall_timeout_s = 60, .header_timeout_s = 10, .body_timeout_s = 120, .idle_timeout_s = 15 \
+        .max_inflight = (size_t)512 << 20, .max_outflight = (size_t)512 << 20,                     \
+        .max_connections = 1024, .max_streams = 1024, .stall_timeout_s = 60,                       \
+        .header_timeout_s = 10, .body_timeout_s = 120, .idle_timeout_s = 15                        \
     }
 
 struct cn_server;
@@ -62,11 +64,8 @@ int cn_server_listen(struct cn_server *s, struct cn_err *err);
 int cn_server_accept(struct cn_server *s, struct cn_err *err);
 int cn_server_port(const struct cn_server *s, bool admin);
 
-/* As /readyz answers it; the reason is static text or belongs to the server. */
-bool cn_server_ready(struct cn_server *s, const char **ret_why);
-
 /* Takes of *o what may change while the server runs: cors_origins, hosts and keys (the old ones may
- * be freed afterwards), limits, max_body, max_image, max_inflight, stall_timeout_s,
+ * be freed afterwards), limits, max_body, max_image, max_inflight, max_outflight, stall_timeout_s,
  * header_timeout_s and body_timeout_s. */
 void cn_server_configure(struct cn_server *s, const struct cn_server_options *o);
 
@@ -83,7 +82,10 @@ bool cn_server_drained(const struct cn_server *s);
 void cn_server_close(struct cn_server *s);         /* stop listening, end idle connections */
 bool cn_server_quiet(struct cn_server *s);         /* no connection is left */
 bool cn_server_settled(const struct cn_server *s); /* nobody is suspended: stop is allowed */
-void cn_server_stop(struct cn_server *s);          /* end what is left, close the handles */
+
+/* Ends whatever still waits, answered or not: afterwards nobody is suspended, in a turn or two. */
+void cn_server_cut(struct cn_server *s);
+void cn_server_stop(struct cn_server *s); /* end what is left, close the handles */
 bool cn_server_gone(const struct cn_server *s);
 void cn_server_free(struct cn_server *s);
 

@@ -1,0 +1,65 @@
+/* Shared by the files of src/http/routes. Loop thread only. */
+#ifndef CN_HTTP_ROUTES_ROUTES_PRIV_H
+#define CN_HTTP_ROUTES_ROUTES_PRIV_H
+
+#include "api/problem.h"
+#include "http/core/answer.h"
+#include "http/core/handler.h"
+#include "http/routes/app.h"
+
+enum { CN_TEXT_CACHE = 8 /* preview events that streams share */ };
+
+/* Text that several streams send, counted. */
+struct cn_shared_text {
+    int refs;
+    size_t len;
+    char data[];
+};
+
+struct cn_cached_text {
+    char job[27];
+    uint64_t event;
+    struct cn_shared_text *text;
+};
+
+struct cn_app {
+    struct cn_app_options o;
+    struct cn_core *core;
+    struct cn_access *access;
+    bool is_handoff;
+    int64_t full_ns; /* since when the queue was always seen full; 0: it was not */
+    struct cn_metric *ready, *draining;
+    struct cn_cached_text cache[CN_TEXT_CACHE]; /* of events.c */
+    int cache_next;
+};
+
+/* app.c */
+struct cn_app *cn_app_of(const struct cn_request *q);
+struct cn_jobs *cn_jobs_of(const struct cn_request *q);
+void cn_shared_text_unref(struct cn_shared_text *t);
+
+/* dialect.c: problem documents, and a key in Authorization or X-Api-Key. */
+extern const struct cn_dialect cn_dialect_native;
+
+/* problems.c */
+
+/* A submission that is not accepted, or a question to the service that failed. */
+void cn_answer_refusal(struct cn_request *q, enum cn_refusal why, const struct cn_err *err,
+                       int retry_after_s);
+
+/* The problem that a job's end is, for a state other than succeeded. */
+enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_err *err);
+
+/* The same as a document, for events, parts and views. The texts are err's. */
+struct cn_problem cn_problem_document(enum cn_job_state state, const struct cn_err *err);
+
+/* Seconds until it makes sense to look at the job again. */
+int cn_look_again_s(const struct cn_job_view *v);
+
+/* The handlers, for table.c. */
+extern const struct cn_handler cn_post_images, cn_post_jobs, cn_list_jobs, cn_show_job,
+    cn_cancel_job, cn_get_image, cn_follow_events, cn_make_ticket, cn_load_model, cn_unload_model,
+    cn_list_models, cn_list_samplers, cn_list_annotators, cn_get_healthz, cn_get_readyz,
+    cn_get_metrics, cn_get_openapi, cn_get_page;
+
+#endif
