@@ -28,7 +28,6 @@
 
 enum {
     MAX_IMAGE = 64 << 20, /* bytes of one encoded picture */
-    PNG_EFFORT = 4, /* drawings become a third of what level 1 makes, for 30 ms at 512 x 512 */
     WAITING = 2 /* jobs beyond the lanes: their pictures are read while others are drawn */
 };
 
@@ -223,7 +222,7 @@ static int encode(const struct cn_image *img, const struct cn_spec *spec, struct
     case CN_WEBP:
         return cn_webp_encode(img, spec->quality, out, err);
     default:
-        return cn_png_encode(img, NULL, 0, PNG_EFFORT, out, err);
+        return cn_png_encode(img, NULL, 0, CN_PNG_AUTO, out, err);
     }
 }
 

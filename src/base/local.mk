@@ -13,6 +13,7 @@ libcnbase_a_SOURCES = \
     %reldir%/metrics.h %reldir%/metrics.c \
     %reldir%/reexec.h %reldir%/reexec.c \
     %reldir%/sha256.h %reldir%/sha256.c %reldir%/hmac.h %reldir%/hmac.c \
+    %reldir%/simd.h \
     %reldir%/spec.h %reldir%/spec.c \
     %reldir%/spec_digest.h %reldir%/spec_digest.c \
     %reldir%/strmap.h %reldir%/strmap.c \

@@ -125,7 +125,7 @@ static int encode(const struct cn_output *o, const struct cn_output_picture *p, 
     case CN_WEBP:
         return cn_webp_encode(p->image, o->quality, b, err);
     default:
-        return cn_png_encode(p->image, &text, p->text != NULL, CN_PNG_LEVEL, b, err);
+        return cn_png_encode(p->image, &text, p->text != NULL, CN_PNG_AUTO, b, err);
     }
 }
 

@@ -68,5 +68,5 @@ int cn_decode_task_run(struct cn_decode_task *f, struct cn_image *ret)
     rc = cn_backend_check(f->job->e->rt.backend, &f->err);
     if (rc < 0)
         return rc;
-    return cn_image_from_planar(f->pixels, f->width, f->height, ret, &f->err);
+    return cn_image_from_planar(f->pixels, f->width, f->height, ret, NULL, &f->err);
 }

@@ -51,8 +51,9 @@ struct cn_png_text {
     const char *key, *text;
 };
 
-/* Deflate effort 0..9. 1 is fast and as small as any on photographs; on drawings take 2 or more. */
-enum { CN_PNG_LEVEL = 1 };
+/* Deflate effort 0..9. Level 1 is fast and as small as any on photographs; drawings, whose shapes
+ * repeat, want 4. CN_PNG_AUTO looks at the picture and takes one of the two. */
+enum { CN_PNG_LEVEL = 1, CN_PNG_AUTO = -1 };
 
 /* The file is appended to out; CN_ETOOBIG when it does not fit under the maximum of out, which is
  * then left as it was. Text goes to tEXt when it is Latin-1, else to iTXt; empty text is left out.

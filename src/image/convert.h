@@ -2,7 +2,7 @@
  *
  *     cn_image_to_rgb(&img, 255, &rgb, err);              -- alpha composited on white
  *     cn_image_to_planar(&rgb, hint, 1 / 255.0f, 0);      -- [3, h, w] in [0,1]
- *     cn_image_from_planar(decoded, w, h, &img, err);     -- [3, h, w] in [-1,1]
+ *     cn_image_from_planar(decoded, w, h, &img, &bad, err); -- [3, h, w] in [-1,1]
  */
 #ifndef CN_IMAGE_CONVERT_H
 #define CN_IMAGE_CONVERT_H
@@ -20,8 +20,9 @@ int cn_image_to_grey(const struct cn_image *src, struct cn_image *ret, struct cn
 void cn_image_to_planar(const struct cn_image *src, float *dst, float scale, float offset);
 
 /* planar is [3, h, w] in [-1,1]: clamp(y / 2 + 0.5) * 255, half to even (diffusers). NaN is black.
- */
+ * *ret_nonfinite, which may be NULL, is how many of the floats are infinite or NaN: what a network
+ * gives that is broken, or does not fit into the numbers it is computed with. */
 int cn_image_from_planar(const float *planar, int w, int h, struct cn_image *ret,
-                         struct cn_err *err);
+                         size_t *ret_nonfinite, struct cn_err *err);
 
 #endif

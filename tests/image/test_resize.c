@@ -153,7 +153,7 @@ static void planar_floats_round_trip(void **state)
         img.px[i] = (uint8_t)i;
     cn_image_to_planar(&img, planar, 2 / 255.0f, -1);
     assert_true(planar[0] == -1.0f && fabsf(planar[256] - (2 / 255.0f - 1)) < 1e-6f);
-    assert_int_equal(cn_image_from_planar(planar, 16, 16, &back, NULL), CN_OK);
+    assert_int_equal(cn_image_from_planar(planar, 16, 16, &back, NULL, NULL), CN_OK);
     assert_memory_equal(back.px, img.px, 768);
     cn_image_release(&back);
     cn_image_release(&img);
@@ -166,11 +166,50 @@ static void planar_floats_are_rounded_and_clamped(void **state)
                               -7,      7,     NAN, INFINITY, -INFINITY, 0, 1, -1, 0.9999f, 1e30f};
     const uint8_t expect[4][3] = {{0, 0, 255}, {76, 255, 0}, {0, 0, 255}, {255, 128, 255}};
     struct cn_image img;
+    size_t bad;
 
     (void)state;
-    assert_int_equal(cn_image_from_planar(planar, 4, 1, &img, NULL), CN_OK);
+    assert_int_equal(cn_image_from_planar(planar, 4, 1, &img, &bad, NULL), CN_OK);
     assert_memory_equal(img.px, expect, 12);
+    assert_int_equal(bad, 3);
     cn_image_release(&img);
+}
+
+/* The way of vectors against one float at a time with lrintf(): around every tie, and everywhere.
+ */
+static void planar_floats_are_the_same_in_vectors(void **state)
+{
+    enum { W = 1021, H = 37, N = W * H };
+    float *planar = malloc(3 * N * sizeof(*planar));
+    struct cn_image img;
+    size_t bad, expect = 0;
+
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        for (uint32_t i = 0; i < 3 * N; i++) {
+            uint32_t bits = (i + (uint32_t)round * 3 * N) * 2654435761u;
+
+            memcpy(&planar[i], &bits, 4);
+            if (round < 3) { /* k + 0.5 of 255, and the floats beside it */
+                planar[i] = ((float)(i % 256) + 0.5f) / 255 * 2 - 1;
+                for (uint32_t k = i / 256 % 9; k > 0; k--)
+                    planar[i] = nextafterf(planar[i], round == 1 ? 2 : -2);
+            }
+            expect += round == 3 && !isfinite(planar[i]);
+        }
+        assert_int_equal(cn_image_from_planar(planar, W, H, &img, &bad, NULL), CN_OK);
+        for (size_t i = 0; i < N; i++)
+            for (size_t k = 0; k < 3; k++) {
+                float v = planar[k * N + i] * 0.5f + 0.5f;
+
+                v = !(v > 0) ? 0 : v < 1 ? v : 1;
+                assert_int_equal(img.px[3 * i + k], lrintf(v * 255));
+            }
+        cn_image_release(&img);
+    }
+    assert_true(expect > 100);
+    assert_int_equal(bad, expect);
+    free(planar);
 }
 
 static int all_conversions(const struct cn_image *img, int mode, enum cn_filter filter,
@@ -222,6 +261,7 @@ int main(void)
         cmocka_unit_test(alpha_is_blended),
         cmocka_unit_test(planar_floats_round_trip),
         cmocka_unit_test(planar_floats_are_rounded_and_clamped),
+        cmocka_unit_test(planar_floats_are_the_same_in_vectors),
         cmocka_unit_test(conversions_survive_without_memory),
     };
 

@@ -1,18 +1,13 @@
 /* Elementwise mathematics that the compiler can vectorise: no calls, no branches, no errno.
  *
  * Accuracy is measured by tests/backend: exp within 2 ulp over [-70, 88]; erf within 1.5e-7.
- * CN_SIMD marks a function that is compiled once for each generation of x86 and chosen at start.
+ * Functions that use it are marked CN_SIMD (base/simd.h).
  */
 #ifndef CN_BACKEND_CPU_SIMD_H
 #define CN_BACKEND_CPU_SIMD_H
 
 #include "base/base.h"
-
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CN_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else /* the loader resolves clones before a sanitizer's runtime is ready */
-#define CN_SIMD
-#endif
+#include "base/simd.h"
 
 #define CN_INLINE static inline __attribute__((always_inline))
 
