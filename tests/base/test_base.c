@@ -44,6 +44,33 @@ static void first_error_wins(void **state)
     assert_string_equal(err.msg, "file \"x\": first");
 }
 
+/* Arrays are converted in another way than single numbers: every value, at any alignment and place,
+ * has the same bits, those of NaNs included. */
+static void every_half_at_once(void)
+{
+    enum { N = 65536 + 7 };
+    unsigned char *bytes = malloc(2 * N + 1);
+    float *f = malloc(N * sizeof(*f));
+
+    for (int shift = 0; shift < 2; shift++)
+        for (int bf = 0; bf < 2; bf++) {
+            for (uint32_t i = 0; i < N; i++) {
+                uint16_t h = (uint16_t)(i * 40503u);
+
+                memcpy(bytes + shift + 2 * i, &h, 2);
+            }
+            cn_to_f32(f, bytes + shift, bf ? CN_BF16 : CN_F16, N);
+            for (uint32_t i = 0; i < N; i++) {
+                uint16_t h = (uint16_t)(i * 40503u);
+                float one = bf ? cn_bf16_to_f32(h) : cn_f16_to_f32(h);
+
+                assert_memory_equal(&f[i], &one, sizeof(one));
+            }
+        }
+    free(bytes);
+    free(f);
+}
+
 /* Every half value survives the way to float and back, NaNs as NaNs. */
 static void half_floats_round_trip(void **state)
 {
@@ -59,6 +86,7 @@ static void half_floats_round_trip(void **state)
         if (!isnan(f))
             assert_int_equal(cn_f32_to_bf16(f), h);
     }
+    every_half_at_once();
     assert_int_equal(cn_f32_to_f16(65519.0f), 0x7bff);
     assert_int_equal(cn_f32_to_f16(65520.0f), 0x7c00);
     assert_int_equal(cn_f32_to_f16(0x1p-25f), 0);       /* tie to even */
