@@ -36,7 +36,8 @@ tests_standin_controlnet_worker_cuda_SOURCES = src/worker.c
 tests_standin_controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a $(standin_engine_libs)
 
 standin_tests = tests/standin/test_ops tests/standin/test_plans tests/standin/test_weights \
-    tests/standin/test_side tests/standin/test_cuda tests/standin/test_devices
+    tests/standin/test_side tests/standin/test_cuda tests/standin/test_devices \
+    tests/standin/test_types tests/standin/test_bounds
 check_PROGRAMS += $(standin_tests)
 TESTS += $(standin_tests)
 tests_standin_test_ops_SOURCES = tests/backend/test_ops.c $(standin_op_table)
@@ -57,6 +58,12 @@ tests_standin_test_cuda_LDADD = $(standin_test_libs)
 tests_standin_test_devices_SOURCES = %reldir%/test_devices.c $(standin_op_table)
 tests_standin_test_devices_CPPFLAGS = $(standin_test_cppflags)
 tests_standin_test_devices_LDADD = $(standin_test_libs)
+tests_standin_test_bounds_SOURCES = %reldir%/test_bounds.c $(standin_op_table)
+tests_standin_test_bounds_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_bounds_LDADD = $(standin_test_libs)
+tests_standin_test_types_SOURCES = tests/backend/test_types.c $(standin_op_table)
+tests_standin_test_types_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_types_LDADD = $(standin_test_libs)
 endif
 
 # What the real cuDNN says of the same operation graphs, which needs the library but no device.

@@ -1,6 +1,7 @@
-/* Inputs and outputs of plans. A buffer in the host's layout holds F32 (I32 for token ids) as the
- * host sees it, so that writing and reading are plain copies and a plan converts as part of its
- * graph. A native one holds the backend's type, channels last. */
+/* Inputs and outputs of plans. A buffer in the host's layout holds what the host sees, F32 (I32 for
+ * token ids), so that writing and reading are plain copies and a plan converts as part of its
+ * graph; 16 bits only where the graph declares them. A native one holds the type of the plans that
+ * use it, channels last. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
 #include "base/mem.h"
@@ -110,8 +111,13 @@ static void from_channels_last(float *dst, const float *src, const struct cn_sha
                 dst[(n * p.c + c) * p.hw + i] = *src++;
 }
 
+static bool as_the_host_has_it(const struct cuda_buffer *buf)
+{
+    return !buf->native && (buf->type == CN_F32 || buf->type == CN_I32);
+}
+
 /* Text is written this way, once per job: on the host is fast enough. */
-static int write_native(struct cuda_buffer *buf, const float *host, struct cn_err *err)
+static int write_converted(struct cuda_buffer *buf, const float *host, struct cn_err *err)
 {
     float *last = cn_try_alloc(buf->elements * sizeof(float));
     void *packed = cn_try_alloc(buf->elements * sizeof(float));
@@ -120,8 +126,9 @@ static int write_native(struct cuda_buffer *buf, const float *host, struct cn_er
     if (last == NULL || packed == NULL) {
         rc = cn_fail(err, CN_ENOMEM, "no memory for a tensor of %zu bytes", buf->bytes);
     } else {
-        to_channels_last(last, host, &buf->shape);
-        cuda_pack(packed, last, buf->type, buf->elements);
+        if (buf->native)
+            to_channels_last(last, host, &buf->shape);
+        cuda_pack(packed, buf->native ? last : host, buf->type, buf->elements);
         rc = cuda_upload(buf->queue, buf->data, packed, buf->bytes, err);
     }
     free(last);
@@ -129,7 +136,7 @@ static int write_native(struct cuda_buffer *buf, const float *host, struct cn_er
     return rc;
 }
 
-static int read_native(const struct cuda_buffer *buf, float *host, struct cn_err *err)
+static int read_converted(const struct cuda_buffer *buf, float *host, struct cn_err *err)
 {
     float *last = cn_try_alloc(buf->elements * sizeof(float));
     void *packed = cn_try_alloc(buf->elements * sizeof(float));
@@ -140,8 +147,9 @@ static int read_native(const struct cuda_buffer *buf, float *host, struct cn_err
     else
         rc = cuda_download(buf->queue, packed, buf->data, buf->bytes, err);
     if (rc == CN_OK) {
-        cn_to_f32(last, packed, buf->type, buf->elements);
-        from_channels_last(host, last, &buf->shape);
+        cn_to_f32(buf->native ? last : host, packed, buf->type, buf->elements);
+        if (buf->native)
+            from_channels_last(host, last, &buf->shape);
     }
     free(last);
     free(packed);
@@ -168,8 +176,8 @@ void cuda_buffer_write(struct cn_buffer *base, const void *host)
     pthread_mutex_lock(&buf->queue->lock);
     rc = cuda_enter(buf->b, &err);
     if (rc == CN_OK)
-        rc = buf->native ? write_native(buf, host, &err)
-                         : cuda_upload(buf->queue, buf->data, host, buf->bytes, &err);
+        rc = as_the_host_has_it(buf) ? cuda_upload(buf->queue, buf->data, host, buf->bytes, &err)
+                                     : write_converted(buf, host, &err);
     pthread_mutex_unlock(&buf->queue->lock);
     if (rc < 0)
         cuda_defer_error(buf->b, &err);
@@ -196,8 +204,8 @@ void cuda_buffer_read(const struct cn_buffer *base, void *host)
     pthread_mutex_lock(&buf->queue->lock);
     rc = cuda_enter(buf->b, &err);
     if (rc == CN_OK)
-        rc = buf->native ? read_native(buf, host, &err)
-                         : cuda_download(buf->queue, host, buf->data, buf->bytes, &err);
+        rc = as_the_host_has_it(buf) ? cuda_download(buf->queue, host, buf->data, buf->bytes, &err)
+                                     : read_converted(buf, host, &err);
     pthread_mutex_unlock(&buf->queue->lock);
     if (rc < 0) {
         fill_nan(buf, host);
@@ -226,8 +234,7 @@ static int convert_rows(const struct cuda_buffer *dst, unsigned char *to,
     } else {
         a.hw = (int)(dst->elements / (size_t)s->dim[0]);
     }
-    rc = (dst->native ? cnk_to_nhwc : cnk_from_nhwc)(cuda_kernel_type(dst->type), to,
-                                                     cuda_kernel_type(src->type), from, &a, stream);
+    rc = (dst->native ? cnk_to_nhwc : cnk_from_nhwc)(dst->type, to, src->type, from, &a, stream);
     return cuda_check(dst->b, (cudaError_t)rc, "convert rows", err);
 }
 

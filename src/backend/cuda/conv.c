@@ -27,14 +27,12 @@ static int epilogue(struct cuda_plan *p, const struct cuda_step *s, void *y, con
     struct cnk_bias_act a = {.rows = (size_t)cn_shape_elements(o) / (size_t)c,
                              .c = c,
                              .alpha = 1.0f,
-                             .act = (enum cn_activation)s->node.attr.act};
+                             .act = s->node.attr.act};
 
     if (bias == NULL && residual == NULL && a.act == CN_NONE)
         return CN_OK;
-    return cuda_check(
-        p->b,
-        (cudaError_t)cnk_bias_act(cuda_kernel_type(p->b->type), y, y, bias, residual, &a, stream),
-        "launch an epilogue", err);
+    return cuda_check(p->b, (cudaError_t)cnk_bias_act(s->type, y, y, bias, residual, &a, stream),
+                      "launch an epilogue", err);
 }
 
 static const void *residual_of(const struct cuda_plan *p, const struct cuda_step *s)
@@ -70,13 +68,13 @@ static int init_product(struct cuda_plan *p, struct cuda_step *s, int64_t rows, 
                                .ld_x = k,
                                .ld_w = k,
                                .ld_y = out,
-                               .in = p->b->type,
-                               .result = p->b->type,
+                               .in = s->type,
+                               .result = s->type,
                                .residual = s->in[3] >= 0};
-    int rc = cuda_param(p->w, p->g, s->node.in[1], CUDA_W_ROWMAJOR, &s->param[0], err);
+    int rc = cuda_param(p->w, p->g, s->node.in[1], CUDA_W_ROWMAJOR, s->type, &s->param[0], err);
 
     if (rc == CN_OK && s->node.in[2] >= 0)
-        rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, &z.bias, err);
+        rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, s->type, &z.bias, err);
     if (rc == CN_OK)
         rc = cuda_gemm_new(p, &z, &s->gemm[0], err);
     if (rc < 0)
@@ -103,6 +101,7 @@ int cuda_linear_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *er
 struct problem {
     int64_t x[4], w[4], y[4]; /* logical dimensions, as cuDNN counts them */
     int64_t pad[2], stride[2];
+    enum cn_dtype type;
     bool residual, bias;
 };
 
@@ -177,7 +176,7 @@ static void add_sum(struct cuda_dnn_build *d, cudnnBackendDescriptor_t x,
 /* x * w [+ residual] [+ bias], with F32 between the operations. */
 static void build_conv(struct cuda_dnn_build *d, const struct problem *z)
 {
-    cudnnDataType_t t = cuda_dnn_type(d->b->type);
+    cudnnDataType_t t = cuda_dnn_type(d->type);
     int64_t bias_dim[4] = {1, z->y[1], 1, 1};
     cudnnBackendDescriptor_t x = channels_last(d, UID_X, t, z->x, 0);
     cudnnBackendDescriptor_t w = channels_last(d, UID_W, t, z->w, 0);
@@ -195,30 +194,31 @@ static void build_conv(struct cuda_dnn_build *d, const struct problem *z)
         add_sum(d, at, channels_last(d, UID_BIAS, t, bias_dim, 0), y);
 }
 
-static size_t bytes_of(const struct cuda_plan *p, const int64_t dim[4])
+static size_t bytes_of(const struct problem *z, const int64_t dim[4])
 {
-    return (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * cn_dtype_size(p->b->type);
+    return (size_t)(dim[0] * dim[1] * dim[2] * dim[3]) * cn_dtype_size(z->type);
 }
 
 static int choose_engine(struct cuda_plan *p, const struct problem *z, struct cuda_dnn **ret,
                          struct cn_err *err)
 {
-    struct cuda_dnn_build d = {.b = p->b, .q = p->q, .err = err};
-    struct cuda_dnn_io io[5] = {{.uid = UID_X, .bytes = bytes_of(p, z->x)},
-                                {.uid = UID_W, .bytes = bytes_of(p, z->w)},
-                                {.uid = UID_Y, .bytes = bytes_of(p, z->y)}};
+    struct cuda_dnn_build d = {
+        .b = p->b, .q = p->q, .timed = p->timed, .type = z->type, .err = err};
+    struct cuda_dnn_io io[5] = {{.uid = UID_X, .bytes = bytes_of(z, z->x)},
+                                {.uid = UID_W, .bytes = bytes_of(z, z->w)},
+                                {.uid = UID_Y, .bytes = bytes_of(z, z->y)}};
     int n = 3;
     char key[CUDA_KEY];
 
     if (z->residual)
-        io[n++] = (struct cuda_dnn_io){.uid = UID_RESIDUAL, .bytes = bytes_of(p, z->y)};
+        io[n++] = (struct cuda_dnn_io){.uid = UID_RESIDUAL, .bytes = bytes_of(z, z->y)};
     if (z->bias)
         io[n++] = (struct cuda_dnn_io){.uid = UID_BIAS,
-                                       .bytes = (size_t)z->y[1] * cn_dtype_size(p->b->type)};
+                                       .bytes = (size_t)z->y[1] * cn_dtype_size(z->type)};
     snprintf(key, sizeof(key),
              "conv %s x %lld %lld %lld %lld w %lld %lldx%lld y %lldx%lld pad %lld %lld stride "
              "%lld%s%s",
-             cn_dtype_name(p->b->type), (long long)z->x[0], (long long)z->x[1], (long long)z->x[2],
+             cn_dtype_name(z->type), (long long)z->x[0], (long long)z->x[1], (long long)z->x[2],
              (long long)z->x[3], (long long)z->w[0], (long long)z->w[2], (long long)z->w[3],
              (long long)z->y[2], (long long)z->y[3], (long long)z->pad[0], (long long)z->pad[1],
              (long long)z->stride[0], z->residual ? " residual" : "", z->bias ? " bias" : "");
@@ -262,8 +262,8 @@ static int load_filter(struct cuda_plan *p, struct cuda_step *s, struct problem 
         z->w[2 + i % 2] += margin[i];
     }
     if (margin[0] + margin[1] + margin[2] + margin[3] == 0)
-        return cuda_param(p->w, p->g, s->node.in[1], CUDA_W_OHWI, &s->param[0], err);
-    return cuda_param_padded(p->w, p->g, s->node.in[1], margin, &s->param[0], err);
+        return cuda_param(p->w, p->g, s->node.in[1], CUDA_W_OHWI, s->type, &s->param[0], err);
+    return cuda_param_padded(p->w, p->g, s->node.in[1], margin, s->type, &s->param[0], err);
 }
 
 /* Fused, or in two parts when no engine takes it fused. */
@@ -275,13 +275,14 @@ static int choose_fusion(struct cuda_plan *p, struct cuda_step *s, struct proble
 
     s->size[HAS_BIAS] = z->bias;
     if (rc == CN_OK && z->bias)
-        return cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, &s->param[1], err);
+        return cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, s->type, &s->param[1], err);
     if (rc == CN_OK)
         return CN_OK;
     if (rc == CN_EDEVICE || rc == CN_EDEVMEM || (!z->bias && !z->residual))
         return cn_fail(err, rc == CN_ENOTFOUND ? CN_EINTERNAL : rc, "%s", why.msg);
     s->size[SEPARATE] = 1;
-    if (z->bias && (rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_W_F32, &s->param[1], err)) < 0)
+    if (z->bias && (rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, CN_F32,
+                                    &s->param[1], err)) < 0)
         return rc;
     z->bias = z->residual = false;
     rc = choose_engine(p, z, &s->dnn, err);
@@ -295,6 +296,7 @@ int cuda_conv_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
     const struct cn_shape *y = &p->g->value[s->val].shape;
     struct problem z = {.w = {c->out, x->dim[1], c->k, c->k},
                         .stride = {c->stride, c->stride},
+                        .type = s->type,
                         .residual = s->in[3] >= 0,
                         .bias = s->node.in[2] >= 0};
     int rc;

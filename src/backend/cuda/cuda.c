@@ -7,15 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the plans' cuDNN descriptors and cached choices cost is host memory. */
 static size_t backend_bytes(const struct cn_backend *base)
 {
-    const struct cuda_backend *b = (const struct cuda_backend *)base;
-    size_t bytes = b->pool.kept;
+    return cuda_pool_bytes((struct cuda_backend *)(uintptr_t)base);
+}
 
+/* Graphs know the arenas' addresses: without them they are of no use. */
+static size_t backend_trim(struct cn_backend *base)
+{
+    struct cuda_backend *b = (struct cuda_backend *)base;
+    size_t before = cuda_pool_bytes(b), after;
+
+    (void)cuda_enter(b, NULL);
+    cuda_graphs_drop(b);
     for (int i = 0; i < CUDA_QUEUES; i++)
-        bytes += b->queue[i].arena_bytes;
-    return bytes;
+        cuda_queue_release_arena(&b->queue[i]);
+    cuda_pool_trim(b);
+    after = cuda_pool_bytes(b);
+    return before > after ? before - after : 0;
 }
 
 static void backend_close(struct cn_backend *base)
@@ -23,9 +32,6 @@ static void backend_close(struct cn_backend *base)
     struct cuda_backend *b = (struct cuda_backend *)base;
 
     (void)cuda_enter(b, NULL); /* nothing can be done about a failure here */
-    for (size_t i = 0; i < b->dnn.count; i++)
-        cuda_dnn_free(b->dnn.item[i].value);
-    cn_strmap_release(&b->dnn);
     for (int i = 0; i < CUDA_QUEUES; i++)
         cuda_queue_close(&b->queue[i]);
     if (b->blas != NULL)
@@ -36,6 +42,8 @@ static void backend_close(struct cn_backend *base)
     cuda_pool_trim(b);
     free(b->pool.idle);
     cuda_tune_close(b);
+    pthread_mutex_destroy(&b->pool.lock);
+    pthread_mutex_destroy(&b->plans_lock);
     pthread_mutex_destroy(&b->deferred_lock);
     free(b->deferred);
     free(b);
@@ -74,9 +82,10 @@ static int describe(struct cuda_backend *b, struct cn_err *err)
         return cn_fail(err, CN_ENOTFOUND,
                        "device \"%s\" has compute capability %d.%d, at least 8.0 is needed",
                        prop.name, prop.major, prop.minor);
-    snprintf(b->about, sizeof(b->about), "%s sm_%d%d, CUDA %d, driver %d, cuDNN %zu, cuBLASLt %zu",
-             prop.name, prop.major, prop.minor, runtime, driver, cudnnGetVersion(),
-             cublasLtGetVersion());
+    snprintf(b->device_text, sizeof(b->device_text),
+             "%s sm_%d%d, CUDA %d, driver %d, cuDNN %zu, cuBLASLt %zu", prop.name, prop.major,
+             prop.minor, runtime, driver, cudnnGetVersion(), cublasLtGetVersion());
+    snprintf(b->about, sizeof(b->about), "%s", b->device_text);
     return CN_OK;
 }
 
@@ -104,12 +113,16 @@ static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **
     b->base.ops = &cn_backend_cuda;
     b->opts = *opts;
     b->device = opts->device;
-    b->type = opts->dtype == CN_DTYPE_COUNT ? CN_F16 : opts->dtype;
     b->base.caps = (struct cn_backend_caps){
-        .likes_batches = true, .mixes_controls = true, .stores = 1u << b->type, .dtype = b->type};
+        .likes_batches = true,
+        .mixes_controls = true,
+        .stores = 1u << CN_F32 | 1u << CN_F16 | 1u << CN_BF16,
+        .dtype = cn_dtype_is_real(opts->dtype) ? opts->dtype : CN_F16,
+    };
     atomic_init(&b->lost, false);
     pthread_mutex_init(&b->deferred_lock, NULL);
-    cn_strmap_init(&b->dnn);
+    pthread_mutex_init(&b->pool.lock, NULL);
+    pthread_mutex_init(&b->plans_lock, NULL);
     rc = open_device(b, err);
     if (rc < 0) {
         cn_strmap_init(&b->choice);
@@ -139,9 +152,11 @@ const struct cn_backend_ops cn_backend_cuda = {
     .about = backend_about,
     .check = backend_check,
     .bytes = backend_bytes,
+    .trim = backend_trim,
     .weights_new = cuda_weights_new,
     .weights_free = cuda_weights_free,
     .weights_bytes = cuda_weights_bytes,
+    .weights_fix_layouts = cuda_weights_fix_layouts,
     .compile = cuda_plan_compile,
     .plan_free = cuda_plan_free,
     .run = cuda_plan_run,

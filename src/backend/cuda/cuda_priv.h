@@ -3,13 +3,15 @@
  * A plan is a list of steps; a step enqueues work on a stream over tensors. Tensors lie in the
  * arena of their queue, in the caller's buffers or in a weight store; feature maps are NHWC
  * everywhere on the device except in buffers of the host's layout. Values have the element type of
- * the backend (F16, BF16, or F32 for comparison); all sums are carried in F32.
+ * their plan (F16, BF16 or F32), so networks of different types share a backend; what a graph
+ * itself declares of 16 bits keeps its type in every plan. All sums are carried in F32.
  *
  * There are two queues: what plans with CN_PLAN_CONCURRENT do, and the rest. Each has its stream,
  * its cuDNN handle, its arena and its pinned staging memory, so that a second thread may run side
  * plans. A buffer belongs to the queue that used it last; another queue waits for that one on the
- * device, never on the host. The pool, the weights, the choices of algorithms and compiling belong
- * to the owning thread alone. */
+ * device, never on the host. The weights, the choices of algorithms and compiling belong to the
+ * owning thread alone; the pool and the list of plans have locks, because a queue that gave its
+ * arena back takes one again when a plan runs. */
 #ifndef CN_BACKEND_CUDA_CUDA_PRIV_H
 #define CN_BACKEND_CUDA_CUDA_PRIV_H
 
@@ -30,7 +32,9 @@ enum {
     CUDA_ALIGN = 256, /* of every tensor: what the fastest kernels ask for */
     CUDA_GRAPHS = 4,  /* captured graphs that a plan keeps, one for each set of buffers */
     CUDA_STAGE_BYTES = 16 << 20, /* pinned, of a queue; a picture of 512 x 512 in F32 is 3 MiB */
-    CUDA_KEY = 160
+    CUDA_KEY = 160,
+    CUDA_TYPES = 3,         /* F32, F16, BF16: in which values are stored */
+    CUDA_MAX_CHOICES = 4096 /* of algorithms, that are remembered */
 };
 
 struct cuda_backend;
@@ -42,10 +46,12 @@ struct cuda_block {
 };
 
 struct cuda_pool {
+    pthread_mutex_t lock; /* a second thread takes the arena of its queue from here */
     struct cuda_block *idle;
     int n_idle;
     size_t cap;
     size_t used, kept; /* bytes handed out; bytes idle */
+    size_t arenas;     /* of those handed out: working memory that plans share */
 };
 
 struct cuda_queue {
@@ -70,22 +76,24 @@ struct cuda_deferred;
 struct cuda_backend {
     struct cn_backend base;
     struct cn_backend_opts opts;
-    enum cn_dtype type; /* of values: F16, BF16 or F32 */
     int device;
     cublasLtHandle_t blas;
     struct cuda_queue queue[CUDA_QUEUES];
     struct cuda_pool pool;
+    pthread_mutex_t plans_lock;
     struct cuda_plan *plans; /* all of them: their captured graphs go when memory is short */
     struct cn_strmap choice; /* key -> struct cuda_choice: what was timed, here or before */
-    struct cn_strmap dnn;    /* key -> struct cuda_dnn */
+    struct cuda_dnn *dnn;    /* cuDNN's plans, those that steps use */
     char *choice_file;       /* NULL: nowhere to keep it */
     cudaEvent_t time[2];
     pthread_mutex_t deferred_lock;  /* of the three below */
     struct cuda_deferred *deferred; /* of calls that cannot return a failure: each thread's first */
     int n_deferred;
     size_t deferred_cap;
-    atomic_bool lost; /* the device's state is gone: nothing works any more */
-    char about[160];  /* device and libraries */
+    atomic_bool lost;      /* the device's state is gone: nothing works any more */
+    char device_text[160]; /* device and libraries: what choices of algorithms are good for */
+    bool no_sdpa;          /* cuDNN did not take an attention that it should */
+    char about[384];       /* that, and what goes slower than it should */
 };
 
 /* ---- errors.c ---- */
@@ -117,6 +125,8 @@ int cuda_alloc(struct cuda_backend *b, size_t bytes, const char *what, void **re
                struct cn_err *err);
 void cuda_free(struct cuda_backend *b, void *data, size_t bytes); /* to the pool; NULL is fine */
 void cuda_pool_trim(struct cuda_backend *b);                      /* back to the device */
+size_t cuda_pool_bytes(struct cuda_backend *b);                   /* idle blocks and arenas */
+void cuda_pool_count_arena(struct cuda_backend *b, size_t before, size_t after);
 
 /* ---- queue.c ---- */
 
@@ -125,7 +135,12 @@ void cuda_queue_close(struct cuda_queue *q);
 int cuda_queue_wait(struct cuda_queue *q, struct cn_err *err); /* until it is idle; q locked */
 /* Makes q wait, on the device, for all that was enqueued on other until now. */
 int cuda_queue_follow(struct cuda_queue *q, struct cuda_queue *other, struct cn_err *err);
-int cuda_queue_reserve(struct cuda_queue *q, size_t bytes, struct cn_err *err); /* its arena */
+/* The arena, at least so large; q not locked. Any thread that may run plans of q. */
+int cuda_queue_reserve(struct cuda_queue *q, size_t bytes, struct cn_err *err);
+/* The same, and locks q when it succeeds: nobody takes the arena away until it is unlocked. */
+int cuda_queue_lock_with(struct cuda_queue *q, size_t bytes, struct cn_err *err);
+/* Gives the arena to the pool, unless the queue is in use. Owning thread. */
+void cuda_queue_release_arena(struct cuda_queue *q);
 
 /* ---- transfer.c ---- */
 
@@ -137,18 +152,13 @@ int cuda_download(struct cuda_queue *q, void *host, const void *device, size_t b
 /* n elements of F32 as type t, at dst. */
 void cuda_pack(void *dst, const float *src, enum cn_dtype t, size_t n);
 
-static inline enum cn_dtype cuda_kernel_type(enum cn_dtype t)
-{
-    return t == CN_F16 ? CN_F16 : t == CN_BF16 ? CN_BF16 : CN_F32;
-}
-
 /* ---- buffer.c ---- */
 
 struct cuda_buffer {
     struct cn_buffer base;
     struct cuda_backend *b;
     struct cn_shape shape;
-    enum cn_dtype type; /* F32 or I32 in the host's layout; native: the backend's type, NHWC */
+    enum cn_dtype type; /* of its elements */
     bool native;
     size_t elements, bytes;
     void *data;
@@ -170,9 +180,8 @@ int cuda_buffer_take(struct cuda_buffer *buf, struct cuda_queue *q, struct cn_er
 /* ---- weights.c ---- */
 
 enum cuda_weight_layout {
-    CUDA_W_ROWMAJOR, /* row-major, the backend's type */
-    CUDA_W_OHWI,     /* [co, k, k, ci], the backend's type */
-    CUDA_W_F32,      /* row-major F32: factors of norms, tables */
+    CUDA_W_ROWMAJOR, /* as the file has it */
+    CUDA_W_OHWI,     /* a filter, channels last: [co, kh, kw, ci] */
     CUDA_W_LAYOUTS
 };
 
@@ -180,13 +189,19 @@ int cuda_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                      struct cn_weights **ret, struct cn_err *err);
 void cuda_weights_free(struct cn_weights *w);
 size_t cuda_weights_bytes(const struct cn_weights *w);
-/* Parameter v of g on the device in that form: found, or fetched, converted and uploaded. */
+/* Notes the size of g; cuda_weights_at_own_size() tells graphs of that size (any number of rows)
+ * from others of the same name. Graphs that were never noted are at their own size. */
+void cuda_weights_fix_layouts(struct cn_weights *w, const struct cn_graph *g);
+bool cuda_weights_at_own_size(const struct cn_weights *w, const struct cn_graph *g);
+/* Parameter v of g on the device in that layout and type: found, or fetched, converted, uploaded.
+ * Plans of different types hold copies of their own. */
 int cuda_param(struct cn_weights *w, const struct cn_graph *g, cn_val v,
-               enum cuda_weight_layout form, const void **ret, struct cn_err *err);
+               enum cuda_weight_layout layout, enum cn_dtype type, const void **ret,
+               struct cn_err *err);
 /* A filter with zeros around it: [co, k + margin[0] + margin[2], k + margin[1] + margin[3], ci];
  * margins in the order top, left, bottom, right. */
 int cuda_param_padded(struct cn_weights *w, const struct cn_graph *g, cn_val v, const int margin[4],
-                      const void **ret, struct cn_err *err);
+                      enum cn_dtype type, const void **ret, struct cn_err *err);
 
 /* ---- tune.c ---- */
 
@@ -210,6 +225,8 @@ int cuda_tune_time(struct cuda_queue *q, cuda_trial_fn trial, void *ctx, float *
 struct cuda_dnn_build {
     struct cuda_backend *b;
     struct cuda_queue *q;
+    enum cn_dtype type; /* of its tensors: which engines are exact enough */
+    bool timed;         /* engines are tried; otherwise cuDNN's first proposal is taken */
     struct cn_err *err;
     int rc;
     cudnnBackendDescriptor_t part[32]; /* everything made: destroyed at the end */
@@ -224,8 +241,12 @@ struct cuda_dnn_io {
     const void *value; /* by value: where it is on the host */
 };
 
-/* A finished execution plan, shared by all steps with the same problem on the same queue. */
+/* A finished execution plan, shared by all steps with the same problem on the same queue; it goes
+ * with the last of them. */
 struct cuda_dnn {
+    char *key;
+    int refs;
+    struct cuda_dnn *next;
     cudnnBackendDescriptor_t plan, config;
     size_t workspace;
     int n_io;
@@ -249,7 +270,7 @@ int cuda_dnn_choose(struct cuda_dnn_build *d, const char *key, const struct cuda
 /* data[i] belongs to io[i]; by-value ones are filled in. */
 int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *data, void *workspace,
                  cudaStream_t stream, struct cn_err *err);
-void cuda_dnn_free(struct cuda_dnn *p);
+void cuda_dnn_unref(struct cuda_backend *b, struct cuda_dnn *p); /* NULL is fine */
 
 /* ---- plans: lower.c makes them, run.c runs them ---- */
 
@@ -280,6 +301,8 @@ struct cuda_step {
     cuda_step_fn run;
     struct cn_node node;  /* operation and attributes */
     cn_val val;           /* whose shape the result has; negative: none */
+    enum cn_dtype type;   /* of result and operands */
+    enum cn_dtype from;   /* of a conversion: what it reads */
     int in[CN_MAX_IN];    /* tensors; negative: none */
     int out, scratch;     /* tensors */
     const void *param[3]; /* on the device: weight, bias; gamma, beta; table, position */
@@ -299,19 +322,25 @@ struct cuda_graph {
     long used;
 };
 
+/* The tensors that hold a value, by form; negative: not (yet). */
+struct cuda_forms {
+    int host;              /* in the host's layout */
+    int typed[CUDA_TYPES]; /* channels last */
+};
+
 struct cuda_plan {
     struct cn_plan base;
     struct cuda_backend *b;
     struct cuda_queue *q;
     struct cn_weights *w;
     struct cn_graph *g; /* fused */
+    enum cn_dtype type; /* of real values, but those that the graph declares itself */
     struct cuda_tensor *tensor;
     struct cuda_step *step;
     int n_tensors, n_steps;
     size_t tensor_cap, step_cap, arena_bytes;
-    int *compute_tensor, *f32_tensor,
-        *host_tensor; /* per value: its tensor in the backend's type; as F32
-              vectors; as the host gave it. Negative: not (yet) */
+    bool timed; /* algorithms are chosen by timing them: the network is at its own size */
+    struct cuda_forms *form; /* per value */
     struct cuda_graph graph[CUDA_GRAPHS];
     bool not_captured; /* capturing failed: it is not tried again */
     long clock;
@@ -345,6 +374,8 @@ int cuda_op_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err); 
 int cuda_run_from_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                        struct cn_err *err);
 int cuda_run_to_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                     struct cn_err *err);
+int cuda_run_convert(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                      struct cn_err *err);
 int cuda_run_copy(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                   struct cn_err *err);

@@ -120,13 +120,13 @@ static bool has_numerical_note(cudnnBackendDescriptor_t engine, cudnnBackendNume
 
 /* A picture must be the same each time, and F32 must mean F32: its engines on tensor cores round
  * their inputs to 10 bits. Sums in F16 and Winograd's algorithm in 16 bits lose too much. */
-static bool acceptable(const struct cuda_backend *b, cudnnBackendDescriptor_t engine)
+static bool acceptable(enum cn_dtype type, cudnnBackendDescriptor_t engine)
 {
     if (has_numerical_note(engine, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) ||
         has_numerical_note(engine, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) ||
         has_numerical_note(engine, CUDNN_NUMERICAL_NOTE_FFT))
         return false;
-    if (b->type == CN_F32)
+    if (type == CN_F32)
         return !has_numerical_note(engine, CUDNN_NUMERICAL_NOTE_TENSOR_CORE) &&
                !has_numerical_note(engine, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS) &&
                !has_numerical_note(engine, CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13);
@@ -134,8 +134,7 @@ static bool acceptable(const struct cuda_backend *b, cudnnBackendDescriptor_t en
 }
 
 /* Keeps config when its engine will do, otherwise destroys it. */
-static void add_candidate(const struct cuda_backend *b, struct candidates *c,
-                          cudnnBackendDescriptor_t config)
+static void add_candidate(enum cn_dtype type, struct candidates *c, cudnnBackendDescriptor_t config)
 {
     cudnnBackendDescriptor_t engine = NULL;
     int64_t n = 0, index = -1;
@@ -146,7 +145,7 @@ static void add_candidate(const struct cuda_backend *b, struct candidates *c,
             CUDNN_STATUS_SUCCESS &&
         cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                                  1, &n, &engine) == CUDNN_STATUS_SUCCESS &&
-        acceptable(b, engine)) {
+        acceptable(type, engine)) {
         (void)cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1,
                                        &n, &index);
         c->slow_start[c->n] =
@@ -183,7 +182,7 @@ static void ask_heuristics(struct cuda_dnn_build *d, cudnnBackendDescriptor_t gr
         n = 0;
     for (int64_t i = 0; i < made; i++)
         if (i < n)
-            add_candidate(d->b, c, config[i]);
+            add_candidate(d->type, c, config[i]);
         else
             (void)cudnnBackendDestroyDescriptor(config[i]);
 }
@@ -266,15 +265,35 @@ int cuda_dnn_run(struct cuda_queue *q, const struct cuda_dnn *p, void *const *da
     return d.rc;
 }
 
-void cuda_dnn_free(struct cuda_dnn *p)
+static void dnn_free(struct cuda_dnn *p)
 {
-    if (p == NULL)
-        return;
     if (p->plan != NULL)
         (void)cudnnBackendDestroyDescriptor(p->plan);
     if (p->config != NULL)
         (void)cudnnBackendDestroyDescriptor(p->config);
+    free(p->key);
     free(p);
+}
+
+void cuda_dnn_unref(struct cuda_backend *b, struct cuda_dnn *p)
+{
+    struct cuda_dnn **at = &b->dnn;
+
+    if (p == NULL || --p->refs > 0)
+        return;
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    dnn_free(p);
+}
+
+static struct cuda_dnn *find_dnn(const struct cuda_backend *b, const char *key)
+{
+    struct cuda_dnn *p = b->dnn;
+
+    while (p != NULL && strcmp(p->key, key) != 0)
+        p = p->next;
+    return p;
 }
 
 /* ---- the choice ---- */
@@ -371,7 +390,7 @@ static int try_engines(struct cuda_dnn_build *d, const char *key, struct candida
     struct trial t = {.q = d->q, .p = p};
     struct cn_err why = CN_ERR_INIT;
     /* with too little memory the first is taken, too */
-    bool timed = !d->b->opts.first_choice && trial_init(&t, d->b, p, &why) == CN_OK;
+    bool timed = d->timed && trial_init(&t, d->b, p, &why) == CN_OK;
     float best = 0;
     int works = 0, most = slow_start || !timed ? 1 : TRIALS;
     char text[48];
@@ -402,37 +421,53 @@ static int try_engines(struct cuda_dnn_build *d, const char *key, struct candida
     return works;
 }
 
-int cuda_dnn_choose(struct cuda_dnn_build *d, const char *key, const struct cuda_dnn_io *io,
-                    int n_io, struct cuda_dnn **ret)
+static struct cuda_dnn *new_dnn(const char *key, const struct cuda_dnn_io *io, int n_io)
 {
-    struct candidates c;
-    struct cuda_dnn *p;
-    char own[CUDA_KEY + 8];
+    struct cuda_dnn *p = cn_xcalloc(1, sizeof(*p));
 
-    snprintf(own, sizeof(own), "%s q%d", key, d->q->id);
-    *ret = cn_strmap_get(&d->b->dnn, own);
-    if (*ret != NULL || d->rc < 0)
-        return d->rc;
     CN_ASSERT(n_io <= (int)CN_LEN(p->io));
-    p = cn_xcalloc(1, sizeof(*p));
+    p->key = cn_xstrdup(key);
+    p->refs = 1;
     p->n_io = n_io;
     memcpy(p->io, io, (size_t)n_io * sizeof(*io));
     for (int i = 0; i < n_io; i++)
         if (io[i].bytes == 0)
             memcpy(&p->value, io[i].value, sizeof(p->value));
-    pthread_mutex_lock(&d->q->lock); /* its handle: another thread may be running a side plan */
+    return p;
+}
+
+int cuda_dnn_choose(struct cuda_dnn_build *d, const char *key, const struct cuda_dnn_io *io,
+                    int n_io, struct cuda_dnn **ret)
+{
+    const char *known = d->timed ? cuda_tune_find(d->b, key) : NULL;
+    struct candidates c;
+    struct cuda_dnn *p;
+    char own[CUDA_KEY + 16];
+
+    if (d->rc < 0)
+        return d->rc;
+    snprintf(own, sizeof(own), "%s q%d%s", key, d->q->id, d->timed ? " timed" : "");
+    p = find_dnn(d->b, own);
+    if (p != NULL) {
+        p->refs++;
+        *ret = p;
+        return CN_OK;
+    }
+    p = new_dnn(own, io, n_io);
+    pthread_mutex_lock(&d->q->lock); /* its handle: another thread may be running a plan with it */
     list_candidates(d, &c);
-    if (d->rc == CN_OK && !take_known_engine(d, cuda_tune_find(d->b, key), &c, p) &&
+    if (d->rc == CN_OK && !take_known_engine(d, known, &c, p) &&
         try_engines(d, key, &c, p, false) == 0 && d->rc == CN_OK &&
         try_engines(d, key, &c, p, true) == 0 && d->rc == CN_OK)
         d->rc = cn_fail(d->err, CN_ENOTFOUND, "cuDNN has no engine for %s among %d", key, c.n);
     candidates_release(&c);
     pthread_mutex_unlock(&d->q->lock);
     if (d->rc < 0) {
-        cuda_dnn_free(p);
+        dnn_free(p);
         return d->rc;
     }
-    cn_strmap_add(&d->b->dnn, own, p);
+    p->next = d->b->dnn;
+    d->b->dnn = p;
     *ret = p;
     return CN_OK;
 }

@@ -187,7 +187,7 @@ static int time_algorithms(struct cuda_queue *q, const struct cuda_gemm_size *z,
     int rc = CN_OK;
 
     *ret = -1;
-    if (!b->opts.first_choice && cuda_alloc(b, x, "a trial", &t.x, &why) == CN_OK &&
+    if (cuda_alloc(b, x, "a trial", &t.x, &why) == CN_OK &&
         cuda_alloc(b, w, "a trial", &t.w, &why) == CN_OK &&
         cuda_alloc(b, y, "a trial", &t.y, &why) == CN_OK &&
         cuda_alloc(b, WORKSPACE, "a trial", &t.workspace, &why) == CN_OK)
@@ -257,22 +257,22 @@ static void problem_key(const struct cuda_gemm_size *z, char *key)
              z->residual ? " residual" : "");
 }
 
-static int choose_algorithm(struct cuda_queue *q, const struct cuda_gemm_size *z,
+static int choose_algorithm(struct cuda_plan *p, const struct cuda_gemm_size *z,
                             struct cuda_gemm *m, struct cn_err *err)
 {
-    struct cuda_backend *b = q->b;
+    struct cuda_backend *b = p->b;
     cublasLtMatmulHeuristicResult_t found[ALGORITHMS];
     char key[CUDA_KEY], text[160];
     int n = 0, best = -1, rc;
 
     problem_key(z, key);
-    if (read_algo(b, m, cuda_tune_find(b, key)))
+    if (p->timed && read_algo(b, m, cuda_tune_find(b, key)))
         return CN_OK;
     if ((rc = ask_heuristics(b, m, found, &n, err)) < 0)
         return rc;
     if (n == 0)
         return cn_fail(err, CN_EINTERNAL, "cuBLASLt has no algorithm for %s", key);
-    if ((rc = time_algorithms(q, z, m, found, n, &best, err)) < 0)
+    if (p->timed && (rc = time_algorithms(p->q, z, m, found, n, &best, err)) < 0)
         return rc;
     m->algo = found[CN_MAX(best, 0)].algo;
     m->workspace = found[CN_MAX(best, 0)].workspaceSize;
@@ -291,7 +291,7 @@ int cuda_gemm_new(struct cuda_plan *p, const struct cuda_gemm_size *z, struct cu
     if (rc == CN_OK)
         rc = make_layouts(p->b, z, m, err);
     if (rc == CN_OK)
-        rc = choose_algorithm(p->q, z, m, err);
+        rc = choose_algorithm(p, z, m, err);
     if (rc < 0) {
         cuda_gemm_free(m);
         return rc;

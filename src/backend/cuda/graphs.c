@@ -51,16 +51,14 @@ struct cuda_graph *cuda_graph_find(struct cuda_plan *p, bool *ret_new)
     return oldest;
 }
 
-/* Not the graph that another thread may be launching at this moment. */
+/* Not those of a queue that is in use: a graph of it may be on its way to the device now. */
 void cuda_graphs_drop(struct cuda_backend *b)
 {
-    for (struct cuda_plan *p = b->plans; p != NULL; p = p->next) {
-        bool shared = p->q->id == CUDA_CONCURRENT;
-
-        if (shared && pthread_mutex_trylock(&p->q->lock) != 0)
-            continue;
-        cuda_plan_drop_graphs(p);
-        if (shared)
+    pthread_mutex_lock(&b->plans_lock);
+    for (struct cuda_plan *p = b->plans; p != NULL; p = p->next)
+        if (pthread_mutex_trylock(&p->q->lock) == 0) {
+            cuda_plan_drop_graphs(p);
             pthread_mutex_unlock(&p->q->lock);
-    }
+        }
+    pthread_mutex_unlock(&b->plans_lock);
 }

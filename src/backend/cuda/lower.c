@@ -1,9 +1,10 @@
 /* From a graph to steps over tensors.
  *
- * A value has up to three forms: as the host gave it (F32, or I32), in the backend's type and
- * layout (what operations read and write), and as F32 vectors (what norms and row weights read
- * beside their main operand). A form is made by a step of its own when something first asks for
- * it. Reshapes between maps and tokens are no steps: channels last, both are the same bytes. A
+ * A value has several forms: as the host gave it (F32, or I32), and channels last in one or more
+ * types. It is computed in its own type, the plan's unless the graph declares another. Operations
+ * read their operands in the type of their result, but what norms and row weights read beside their
+ * main operand, which is F32. A form is made by a step of its own when something first asks for it.
+ * Reshapes between maps and tokens are no steps: channels last, both are the same bytes. A
  * value that is a native output is computed where the caller wants it. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
@@ -46,11 +47,13 @@ static void extend_lives(struct cuda_plan *p, int step)
 
 /* A step that gives value v another form; its new tensor. */
 static int add_conversion(struct cuda_plan *p, cuda_step_fn run, const char *label, cn_val v,
-                          int from, int to)
+                          int from, enum cn_dtype from_type, int to, enum cn_dtype type)
 {
     struct cuda_step *s = cuda_step_new(p, run, label);
 
     s->val = v;
+    s->type = type;
+    s->from = from_type;
     s->in[0] = from;
     s->out = to;
     extend_lives(p, p->n_steps - 1);
@@ -62,70 +65,71 @@ static bool is_map(const struct cuda_plan *p, cn_val v)
     return p->g->value[v].shape.rank == 4;
 }
 
-static int compute_tensor(struct cuda_plan *p, cn_val v)
+/* What value v is computed and kept in. */
+static enum cn_dtype own_type(const struct cuda_plan *p, cn_val v)
 {
-    if (p->compute_tensor[v] < 0) {
-        CN_ASSERT(p->host_tensor[v] >= 0);
-        if (p->b->type == CN_F32 && !is_map(p, v))
-            p->compute_tensor[v] = p->host_tensor[v];
-        else
-            p->compute_tensor[v] =
-                add_conversion(p, cuda_run_from_host, "from host", v, p->host_tensor[v],
-                               cuda_tensor_new(p, cuda_value_bytes(p, v, p->b->type)));
-    }
-    return p->compute_tensor[v];
+    return cn_stored_dtype(&p->g->value[v], true, p->type);
 }
 
-static int f32_tensor(struct cuda_plan *p, cn_val v)
+static int *typed_form(struct cuda_plan *p, cn_val v, enum cn_dtype t)
 {
-    CN_ASSERT(!is_map(p, v));
-    if (p->f32_tensor[v] < 0) {
-        if (p->host_tensor[v] >= 0)
-            p->f32_tensor[v] = p->host_tensor[v];
-        else if (p->b->type == CN_F32)
-            p->f32_tensor[v] = compute_tensor(p, v);
-        else
-            p->f32_tensor[v] =
-                add_conversion(p, cuda_run_to_host, "to floats", v, compute_tensor(p, v),
-                               cuda_tensor_new(p, cuda_value_bytes(p, v, CN_F32)));
-    }
-    return p->f32_tensor[v];
+    return &p->form[v].typed[t];
 }
 
-/* Which form of its k-th input an operation reads. */
-static int operand_tensor(struct cuda_plan *p, const struct cn_node *n, int k)
+/* Value v channels last in type t. Without height and width the host's layout is the same bytes. */
+static int typed_tensor(struct cuda_plan *p, cn_val v, enum cn_dtype t)
+{
+    int *form = typed_form(p, v, t), host = p->form[v].host;
+    enum cn_dtype given = p->g->value[v].dtype, own = own_type(p, v);
+
+    if (*form >= 0)
+        return *form;
+    if (host >= 0 && given == t && !is_map(p, v))
+        return *form = host;
+    if (host >= 0)
+        return *form = add_conversion(p, cuda_run_from_host, "from host", v, host, given,
+                                      cuda_tensor_new(p, cuda_value_bytes(p, v, t)), t);
+    CN_ASSERT(*typed_form(p, v, own) >= 0);
+    return *form = add_conversion(p, cuda_run_convert, "convert", v, *typed_form(p, v, own), own,
+                                  cuda_tensor_new(p, cuda_value_bytes(p, v, t)), t);
+}
+
+/* Which form of its k-th input an operation of type t reads. */
+static int operand_tensor(struct cuda_plan *p, const struct cn_node *n, int k, enum cn_dtype t)
 {
     cn_val v = n->in[k];
 
     if (v < 0 || p->g->node[v].op == CN_OP_PARAM)
         return -1;
     if (n->op == CN_OP_EMBED) {
-        CN_ASSERT(p->host_tensor[v] >= 0); /* token ids come from the host */
-        return p->host_tensor[v];
+        CN_ASSERT(p->form[v].host >= 0); /* token ids come from the host */
+        return p->form[v].host;
     }
     if ((n->op == CN_OP_GROUP_NORM && k == 3) || (n->op == CN_OP_ADD_CHANNEL && k == 1) ||
         (n->op == CN_OP_ADD_ROWS && k == 2) || (n->op == CN_OP_TIMESTEP && k == 0))
-        return f32_tensor(p, v);
-    return compute_tensor(p, v);
+        t = CN_F32;
+    return typed_tensor(p, v, t);
 }
 
 static int lower_node(struct cuda_plan *p, int i, struct cn_err *err)
 {
     const struct cn_node *n = &p->g->node[i];
+    enum cn_dtype t = own_type(p, i);
     struct cuda_step *s;
     int in[CN_MAX_IN], rc;
 
     if (n->op == CN_OP_TO_TOKENS || n->op == CN_OP_FROM_TOKENS) {
-        p->compute_tensor[i] = compute_tensor(p, n->in[0]);
+        *typed_form(p, i, t) = typed_tensor(p, n->in[0], t);
         return CN_OK;
     }
     for (int k = 0; k < CN_MAX_IN; k++)
-        in[k] = operand_tensor(p, n, k);
+        in[k] = operand_tensor(p, n, k, t);
     s = cuda_step_new(p, NULL, cn_op_name(n->op));
     s->node = *n;
     s->val = i;
+    s->type = t;
     memcpy(s->in, in, sizeof(in));
-    s->out = p->compute_tensor[i] = cuda_tensor_new(p, cuda_value_bytes(p, i, p->b->type));
+    s->out = *typed_form(p, i, t) = cuda_tensor_new(p, cuda_value_bytes(p, i, t));
     if (n->op == CN_OP_CONV2D)
         rc = cuda_conv_init(p, s, err);
     else if (n->op == CN_OP_LINEAR)
@@ -138,50 +142,53 @@ static int lower_node(struct cuda_plan *p, int i, struct cn_err *err)
     return rc;
 }
 
+static bool is_native(const struct cuda_plan *p, const struct cn_io *io)
+{
+    return (io->flags & CN_IO_NATIVE) && cn_dtype_is_real(p->g->value[io->val].dtype);
+}
+
 static void lower_input(struct cuda_plan *p, int i)
 {
     const struct cn_io *io = &p->g->input[i];
-    bool native = (io->flags & CN_IO_NATIVE) && p->g->value[io->val].dtype == CN_F32;
-    enum cn_dtype t = native ? p->b->type : p->g->value[io->val].dtype;
+    bool native = is_native(p, io);
+    enum cn_dtype t = cn_stored_dtype(&p->g->value[io->val], native, p->type);
     int tensor = io_tensor(p, CUDA_INPUT, i, cuda_value_bytes(p, io->val, t));
 
     if (native)
-        p->compute_tensor[io->val] = tensor;
+        *typed_form(p, io->val, t) = tensor;
     else
-        p->host_tensor[io->val] = tensor;
+        p->form[io->val].host = tensor;
 }
 
 /* The output's buffer takes the place of the tensor, or gets a copy: of inputs, and of what is
  * another output already. */
-static void lower_native_output(struct cuda_plan *p, int i, int tensor)
+static void place_output(struct cuda_plan *p, int i, int tensor)
 {
     struct cuda_tensor *t = &p->tensor[tensor];
+    cn_val v = p->g->output[i].val;
+    size_t bytes = t->bytes;
 
     if (t->place == CUDA_ARENA) {
         t->place = CUDA_OUTPUT;
         t->index = i;
     } else {
-        add_conversion(p, cuda_run_copy, "copy", p->g->output[i].val, tensor,
-                       io_tensor(p, CUDA_OUTPUT, i, t->bytes));
+        add_conversion(p, cuda_run_copy, "copy", v, tensor, CN_F32,
+                       io_tensor(p, CUDA_OUTPUT, i, bytes), CN_F32);
     }
 }
 
 static void lower_output(struct cuda_plan *p, int i)
 {
     const struct cn_io *io = &p->g->output[i];
-    bool native = (io->flags & CN_IO_NATIVE) && p->g->value[io->val].dtype == CN_F32;
-    int given = p->host_tensor[io->val];
+    enum cn_dtype own = own_type(p, io->val), given = p->g->value[io->val].dtype;
 
-    if (native)
-        lower_native_output(p, i, compute_tensor(p, io->val));
-    else if (given >= 0)
-        add_conversion(p, cuda_run_copy, "copy", io->val, given,
-                       io_tensor(p, CUDA_OUTPUT, i, p->tensor[given].bytes));
-    else if (p->b->type == CN_F32 && !is_map(p, io->val))
-        lower_native_output(p, i, compute_tensor(p, io->val));
+    if (is_native(p, io) || (!is_map(p, io->val) && given == own && p->form[io->val].host < 0))
+        place_output(p, i, typed_tensor(p, io->val, own));
+    else if (p->form[io->val].host >= 0)
+        place_output(p, i, p->form[io->val].host);
     else
-        add_conversion(p, cuda_run_to_host, "to host", io->val, compute_tensor(p, io->val),
-                       io_tensor(p, CUDA_OUTPUT, i, cuda_value_bytes(p, io->val, CN_F32)));
+        add_conversion(p, cuda_run_to_host, "to host", io->val, typed_tensor(p, io->val, own), own,
+                       io_tensor(p, CUDA_OUTPUT, i, cuda_value_bytes(p, io->val, given)), given);
 }
 
 static bool sizes_fit(const struct cn_graph *g)
@@ -209,7 +216,7 @@ static int lower_graph(struct cuda_plan *p, struct cn_err *err)
         return cn_fail(err, CN_EDEVMEM, "no device memory for plan \"%s\": a tensor is too large",
                        g->name);
     for (int i = 0; i < g->count; i++)
-        p->compute_tensor[i] = p->f32_tensor[i] = p->host_tensor[i] = -1;
+        p->form[i] = (struct cuda_forms){.host = -1, .typed = {-1, -1, -1}};
     for (int i = 0; i < g->n_inputs; i++)
         lower_input(p, i);
     for (int i = 0; i < g->count && rc == CN_OK; i++)
@@ -278,7 +285,6 @@ int cuda_plan_compile(struct cn_backend *base, const struct cn_graph *g, struct 
     size_t n;
     int rc = cuda_enter(b, err);
 
-    CN_ASSERT(dtype == b->type);
     if (rc == CN_OK)
         rc = cuda_take_error(b, err);
     if (rc < 0)
@@ -288,13 +294,15 @@ int cuda_plan_compile(struct cn_backend *base, const struct cn_graph *g, struct 
     p->b = b;
     p->q = &b->queue[flags & CN_PLAN_CONCURRENT ? CUDA_CONCURRENT : CUDA_MAIN];
     p->w = w;
+    p->type = dtype;
+    p->timed = !b->opts.first_choice && cuda_weights_at_own_size(w, g);
     p->g = cn_graph_fuse(g);
+    pthread_mutex_lock(&b->plans_lock);
     p->next = b->plans;
     b->plans = p;
+    pthread_mutex_unlock(&b->plans_lock);
     n = (size_t)p->g->count;
-    p->compute_tensor = cn_xcalloc(3 * n, sizeof(int));
-    p->f32_tensor = p->compute_tensor + n;
-    p->host_tensor = p->f32_tensor + n;
+    p->form = cn_xcalloc(n, sizeof(*p->form));
     p->address = cn_xcalloc((size_t)(p->g->n_inputs + p->g->n_outputs) + 1, sizeof(*p->address));
     rc = lower_graph(p, err);
     if (rc == CN_OK) {
@@ -319,13 +327,20 @@ void cuda_plan_free(struct cn_plan *base)
     struct cuda_plan **at = &p->b->plans;
 
     (void)cuda_enter(p->b, NULL);
+    pthread_mutex_lock(&p->b->plans_lock);
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
+    pthread_mutex_unlock(&p->b->plans_lock);
     cuda_plan_drop_graphs(p);
-    for (int i = 0; i < p->n_steps; i++)
+    pthread_mutex_lock(&p->q->lock);
+    (void)cuda_queue_wait(p->q, NULL); /* cuDNN may unload what its plans still run */
+    pthread_mutex_unlock(&p->q->lock);
+    for (int i = 0; i < p->n_steps; i++) {
+        cuda_dnn_unref(p->b, p->step[i].dnn);
         for (int k = 0; k < 2; k++)
             cuda_gemm_free(p->step[i].gemm[k]);
+    }
     for (int i = 0; p->event != NULL && i <= p->n_steps; i++)
         if (p->event[i] != NULL)
             (void)cudaEventDestroy(p->event[i]);
@@ -334,7 +349,7 @@ void cuda_plan_free(struct cn_plan *base)
     cn_graph_free(p->g);
     free(p->tensor);
     free(p->step);
-    free(p->compute_tensor);
+    free(p->form);
     free(p->address);
     free(p->event);
     free(p);

@@ -50,13 +50,13 @@ static int group_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
                                .groups = s->node.attr.groups,
                                .eps = s->node.attr.eps,
                                .t_offset = s->node.attr.offset,
-                               .act = (enum cn_activation)s->node.attr.act};
+                               .act = s->node.attr.act};
 
     if (s->in[3] >= 0)
         a.t_width = dim(shape(p, s->node.in[3]), 1);
     return check_launch(p,
-                        cnk_group_norm(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                       in(p, s, 0), s->param[0], s->param[1], in(p, s, 3),
+                        cnk_group_norm(s->type, cuda_address(p, s->out), in(p, s, 0), s->param[0],
+                                       s->param[1], in(p, s, 3),
                                        s->scratch >= 0 ? cuda_address(p, s->scratch) : NULL, &a,
                                        stream),
                         s, err);
@@ -67,7 +67,7 @@ static int group_norm_init(struct cuda_plan *p, struct cuda_step *s, struct cn_e
     const struct cn_shape *o = shape(p, s->val);
     struct cnk_group_norm a = {
         .n = dim(o, 0), .c = dim(o, 1), .hw = positions(o), .groups = s->node.attr.groups};
-    size_t bytes = cnk_group_norm_scratch(cuda_kernel_type(p->b->type), &a);
+    size_t bytes = cnk_group_norm_scratch(s->type, &a);
 
     (void)err;
     if (bytes > 0)
@@ -83,8 +83,8 @@ static int layer_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
 
     a.rows = (int)(cn_shape_elements(o) / a.d);
     return check_launch(p,
-                        cnk_layer_norm(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                       in(p, s, 0), s->param[0], s->param[1], &a, stream),
+                        cnk_layer_norm(s->type, cuda_address(p, s->out), in(p, s, 0), s->param[0],
+                                       s->param[1], &a, stream),
                         s, err);
 }
 
@@ -97,13 +97,13 @@ static int bias_act(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
 
     a.rows = (size_t)cn_shape_elements(o) / (size_t)a.c;
     if (s->node.op == CN_OP_ACT)
-        a.act = (enum cn_activation)s->node.attr.act;
+        a.act = s->node.attr.act;
     if (s->node.op == CN_OP_SCALE)
         a.alpha = s->node.attr.alpha;
-    return check_launch(p,
-                        cnk_bias_act(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                     in(p, s, 0), NULL, in(p, s, 1), &a, stream),
-                        s, err);
+    return check_launch(
+        p,
+        cnk_bias_act(s->type, cuda_address(p, s->out), in(p, s, 0), NULL, in(p, s, 1), &a, stream),
+        s, err);
 }
 
 static int geglu(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
@@ -112,8 +112,8 @@ static int geglu(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, 
     int d = dim(o, o->rank - 1);
 
     return check_launch(p,
-                        cnk_geglu(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                  in(p, s, 0), (size_t)(cn_shape_elements(o) / d), d, stream),
+                        cnk_geglu(s->type, cuda_address(p, s->out), in(p, s, 0),
+                                  (size_t)(cn_shape_elements(o) / d), d, stream),
                         s, err);
 }
 
@@ -127,10 +127,9 @@ static int add_channel(struct cuda_plan *p, struct cuda_step *s, cudaStream_t st
                                 .t_width = dim(shape(p, s->node.in[1]), 1),
                                 .t_offset = s->node.attr.offset};
 
-    return check_launch(p,
-                        cnk_add_channel(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                        in(p, s, 0), in(p, s, 1), &a, stream),
-                        s, err);
+    return check_launch(
+        p, cnk_add_channel(s->type, cuda_address(p, s->out), in(p, s, 0), in(p, s, 1), &a, stream),
+        s, err);
 }
 
 static int add_rows(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
@@ -143,8 +142,8 @@ static int add_rows(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
                              .w_offset = s->node.attr.offset};
 
     return check_launch(p,
-                        cnk_add_rows(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                     in(p, s, 0), in(p, s, 1), in(p, s, 2), &a, stream),
+                        cnk_add_rows(s->type, cuda_address(p, s->out), in(p, s, 0), in(p, s, 1),
+                                     in(p, s, 2), &a, stream),
                         s, err);
 }
 
@@ -154,9 +153,7 @@ static int upsample(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
     const struct cn_shape *x = shape(p, s->node.in[0]), *o = shape(p, s->val);
     struct cnk_upsample_nhwc a = {dim(x, 0), dim(x, 2), dim(x, 3), dim(x, 1), dim(o, 2), dim(o, 3)};
 
-    return check_launch(p,
-                        cnk_upsample(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                     in(p, s, 0), &a, stream),
+    return check_launch(p, cnk_upsample(s->type, cuda_address(p, s->out), in(p, s, 0), &a, stream),
                         s, err);
 }
 
@@ -172,8 +169,8 @@ static int concat(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
         for (int i = 2; i < o->rank; i++)
             inner *= (size_t)o->dim[i];
     return check_launch(p,
-                        cnk_concat(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                   in(p, s, 0), in(p, s, 1), rows, (size_t)x->dim[1] * inner,
+                        cnk_concat(s->type, cuda_address(p, s->out), in(p, s, 0), in(p, s, 1), rows,
+                                   (size_t)x->dim[1] * inner,
                                    (size_t)(o->dim[1] - x->dim[1]) * inner, stream),
                         s, err);
 }
@@ -185,8 +182,8 @@ static int embed(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, 
     struct cnk_embed a = {dim(o, 0), dim(o, 1), dim(o, 2), dim(shape(p, s->node.in[1]), 0)};
 
     return check_launch(p,
-                        cnk_embed(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                  in(p, s, 0), s->param[0], s->param[1], NULL, &a, stream),
+                        cnk_embed(s->type, cuda_address(p, s->out), in(p, s, 0), s->param[0],
+                                  s->param[1], NULL, &a, stream),
                         s, err);
 }
 
@@ -196,9 +193,7 @@ static int timestep(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
     const struct cn_shape *o = shape(p, s->val);
     struct cnk_timestep a = {dim(o, 0), dim(o, 1), s->node.attr.cos_first, s->node.attr.freq_shift};
 
-    return check_launch(p,
-                        cnk_timestep(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                     in(p, s, 0), &a, stream),
+    return check_launch(p, cnk_timestep(s->type, cuda_address(p, s->out), in(p, s, 0), &a, stream),
                         s, err);
 }
 
@@ -208,8 +203,8 @@ static int pool_hw(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream
     const struct cn_shape *o = shape(p, s->val);
 
     return check_launch(p,
-                        cnk_pool_hw(cuda_kernel_type(p->b->type), cuda_address(p, s->out),
-                                    in(p, s, 0), dim(o, 0), positions(o), dim(o, 1), stream),
+                        cnk_pool_hw(s->type, cuda_address(p, s->out), in(p, s, 0), dim(o, 0),
+                                    positions(o), dim(o, 1), stream),
                         s, err);
 }
 
@@ -217,10 +212,10 @@ static const struct {
     cuda_step_fn run;
     int (*init)(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
     int first_param; /* in[first_param], in[first_param + 1] are parameters; 0: none */
-    enum cuda_weight_layout form;
+    bool f32_params; /* whatever the type of the values */
 } ops[CN_OP_COUNT] = {
-    [CN_OP_GROUP_NORM] = {group_norm, group_norm_init, 1, CUDA_W_F32},
-    [CN_OP_LAYER_NORM] = {layer_norm, NULL, 1, CUDA_W_F32},
+    [CN_OP_GROUP_NORM] = {group_norm, group_norm_init, 1, true},
+    [CN_OP_LAYER_NORM] = {layer_norm, NULL, 1, true},
     [CN_OP_ACT] = {.run = bias_act},
     [CN_OP_GEGLU] = {.run = geglu},
     [CN_OP_ADD] = {.run = bias_act},
@@ -229,7 +224,7 @@ static const struct {
     [CN_OP_SCALE] = {.run = bias_act},
     [CN_OP_UPSAMPLE] = {.run = upsample},
     [CN_OP_CONCAT] = {.run = concat},
-    [CN_OP_EMBED] = {embed, NULL, 1, CUDA_W_ROWMAJOR},
+    [CN_OP_EMBED] = {embed, NULL, 1, false},
     [CN_OP_TIMESTEP] = {.run = timestep},
     [CN_OP_POOL_HW] = {.run = pool_hw},
 };
@@ -243,7 +238,8 @@ int cuda_op_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
     snprintf(s->label, sizeof(s->label), "%s", cn_op_name(op));
     s->run = ops[op].run;
     for (int i = 0; i < 2 && first > 0; i++) {
-        int rc = cuda_param(p->w, p->g, s->node.in[first + i], ops[op].form, &s->param[i], err);
+        int rc = cuda_param(p->w, p->g, s->node.in[first + i], CUDA_W_ROWMAJOR,
+                            ops[op].f32_params ? CN_F32 : s->type, &s->param[i], err);
 
         if (rc < 0)
             return rc;
@@ -268,10 +264,8 @@ int cuda_run_from_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t st
 {
     struct cnk_layout a = layout(shape(p, s->val));
 
-    return check_launch(p,
-                        cnk_to_nhwc(cuda_kernel_type(p->b->type), cuda_address(p, s->out), CN_F32,
-                                    in(p, s, 0), &a, stream),
-                        s, err);
+    return check_launch(
+        p, cnk_to_nhwc(s->type, cuda_address(p, s->out), s->from, in(p, s, 0), &a, stream), s, err);
 }
 
 int cuda_run_to_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
@@ -279,9 +273,17 @@ int cuda_run_to_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stre
 {
     struct cnk_layout a = layout(shape(p, s->val));
 
+    return check_launch(
+        p, cnk_from_nhwc(s->type, cuda_address(p, s->out), s->from, in(p, s, 0), &a, stream), s,
+        err);
+}
+
+int cuda_run_convert(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                     struct cn_err *err)
+{
     return check_launch(p,
-                        cnk_from_nhwc(CN_F32, cuda_address(p, s->out),
-                                      cuda_kernel_type(p->b->type), in(p, s, 0), &a, stream),
+                        cnk_convert(s->type, cuda_address(p, s->out), s->from, in(p, s, 0),
+                                    (size_t)cn_shape_elements(shape(p, s->val)), stream),
                         s, err);
 }
 

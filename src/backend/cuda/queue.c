@@ -23,6 +23,15 @@ int cuda_queue_open(struct cuda_backend *b, int id, struct cn_err *err)
     return CN_OK;
 }
 
+static void set_arena(struct cuda_queue *q, void *data, size_t bytes)
+{
+    cuda_free(q->b, q->arena, q->arena_bytes);
+    cuda_pool_count_arena(q->b, q->arena_bytes, bytes);
+    q->arena = data;
+    q->arena_bytes = bytes;
+    q->arena_age++;
+}
+
 /* Nothing can be done about a failure here: the process ends, or the device is lost already. */
 void cuda_queue_close(struct cuda_queue *q)
 {
@@ -36,8 +45,7 @@ void cuda_queue_close(struct cuda_queue *q)
         (void)cudaEventDestroy(q->mark);
     if (q->stage != NULL)
         (void)cudaFreeHost(q->stage);
-    if (q->arena != NULL)
-        (void)cudaFree(q->arena);
+    set_arena(q, NULL, 0); /* the pool is emptied after the queues */
     if (q->recorder != NULL)
         (void)cudaStreamDestroy(q->recorder);
     if (q->stream != NULL)
@@ -65,13 +73,15 @@ int cuda_queue_follow(struct cuda_queue *q, struct cuda_queue *other, struct cn_
 }
 
 /* The old arena goes last: when there is no room for a larger one, the older plans still run. */
-int cuda_queue_reserve(struct cuda_queue *q, size_t bytes, struct cn_err *err)
+int cuda_queue_lock_with(struct cuda_queue *q, size_t bytes, struct cn_err *err)
 {
-    void *larger;
-    int rc = CN_OK;
+    void *larger = NULL;
+    int rc;
 
+    pthread_mutex_lock(&q->lock);
     if (bytes <= q->arena_bytes)
         return CN_OK;
+    pthread_mutex_unlock(&q->lock); /* when memory is short, the graphs of idle queues may go */
     rc = cuda_alloc(q->b, bytes, "an arena", &larger, err);
     if (rc < 0)
         return rc;
@@ -79,14 +89,29 @@ int cuda_queue_reserve(struct cuda_queue *q, size_t bytes, struct cn_err *err)
     rc = cuda_queue_wait(q, err);
     if (rc == CN_OK && q->id == CUDA_CONCURRENT) /* the pool's order is the main queue's */
         rc = cuda_queue_follow(q, &q->b->queue[CUDA_MAIN], err);
-    if (rc == CN_OK) {
-        cuda_free(q->b, q->arena, q->arena_bytes);
-        q->arena = larger;
-        q->arena_bytes = bytes;
-        q->arena_age++;
-    } else {
+    if (rc == CN_OK && bytes > q->arena_bytes)
+        set_arena(q, larger, bytes);
+    else
         cuda_free(q->b, larger, bytes);
-    }
-    pthread_mutex_unlock(&q->lock);
+    if (rc < 0)
+        pthread_mutex_unlock(&q->lock);
     return rc;
+}
+
+int cuda_queue_reserve(struct cuda_queue *q, size_t bytes, struct cn_err *err)
+{
+    int rc = cuda_queue_lock_with(q, bytes, err);
+
+    if (rc == CN_OK)
+        pthread_mutex_unlock(&q->lock);
+    return rc;
+}
+
+void cuda_queue_release_arena(struct cuda_queue *q)
+{
+    if (pthread_mutex_trylock(&q->lock) != 0)
+        return;
+    if (q->arena != NULL && cuda_queue_wait(q, NULL) == CN_OK)
+        set_arena(q, NULL, 0);
+    pthread_mutex_unlock(&q->lock);
 }

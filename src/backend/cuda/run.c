@@ -10,7 +10,6 @@
  * Inside a run nothing is allocated and the host waits for nothing. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
-#include "base/buf.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -104,36 +103,21 @@ static int enqueue_timed_steps(struct cuda_plan *p, struct cn_err *err)
     return rc;
 }
 
-/* Sums the steps that have the same label. */
 char *cuda_plan_profile(const struct cn_plan *base)
 {
     const struct cuda_plan *p = (const struct cuda_plan *)base;
-    double total = 0;
-    struct cn_buf b;
-    size_t len;
+    struct cn_step_profile *step = cn_xcalloc((size_t)p->n_steps + 1, sizeof(*step));
+    char *steps, *text;
+    int n = 0;
 
-    cn_buf_init(&b, 1u << 20);
-    if (p->not_captured)
-        cn_buf_adds(&b, "this plan cannot be captured\n", NULL);
     for (int i = 0; i < p->n_steps; i++)
-        total += p->step[i].ms;
-    for (int i = 0; i < p->n_steps && p->step[0].runs > 0; i++) {
-        double ms = 0;
-        int count = 0, first = i;
-
-        for (int k = 0; k < p->n_steps; k++)
-            if (strcmp(p->step[k].label, p->step[i].label) == 0) {
-                first = CN_MIN(first, k);
-                ms += p->step[k].ms;
-                count++;
-            }
-        if (first == i)
-            cn_buf_printf(&b, NULL, "%-28s %5d steps %10.3f ms per run %5.1f %%\n",
-                          p->step[i].label, count, ms / p->step[i].runs,
-                          100 * ms / CN_MAX(total, 1e-9));
-    }
-    cn_buf_adds(&b, "", NULL);
-    return (char *)cn_buf_steal(&b, &len);
+        if (p->step[i].runs > 0)
+            step[n++] = (struct cn_step_profile){p->step[i].label, p->step[i].ms, p->step[i].runs};
+    steps = cn_profile_text(step, n);
+    text = cn_xprintf("%s%s", p->not_captured ? "this plan cannot be captured\n" : "", steps);
+    free(step);
+    free(steps);
+    return text;
 }
 
 /* ---- a run ---- */
@@ -163,15 +147,13 @@ static int check_ids(const struct cuda_plan *p, struct cn_buffer *const *in, str
 static int bind_buffers(struct cuda_plan *p, struct cn_buffer *const *list, const struct cn_io *io,
                         int n, void **address, struct cn_err *err)
 {
+    CN_ASSERT(cn_buffers_fit(p->g, io, n, p->type, list));
     for (int i = 0; i < n; i++) {
         struct cuda_buffer *buf = (struct cuda_buffer *)list[i];
         int rc = cuda_buffer_take(buf, p->q, err);
 
         if (rc < 0)
             return rc;
-        CN_ASSERT(cn_shape_equal(&buf->shape, &p->g->value[io[i].val].shape));
-        CN_ASSERT(buf->native ==
-                  ((io[i].flags & CN_IO_NATIVE) && p->g->value[io[i].val].dtype == CN_F32));
         address[i] = buf->data;
     }
     return CN_OK;
@@ -189,7 +171,9 @@ int cuda_plan_run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_b
         rc = check_ids(p, in, err);
     if (rc < 0)
         return rc;
-    pthread_mutex_lock(&p->q->lock);
+    rc = cuda_queue_lock_with(p->q, p->arena_bytes, err);
+    if (rc < 0)
+        return rc;
     rc = bind_buffers(p, in, p->g->input, p->g->n_inputs, p->address, err);
     if (rc == CN_OK)
         rc = bind_buffers(p, out, p->g->output, p->g->n_outputs, p->address + p->g->n_inputs, err);

@@ -41,15 +41,19 @@ static void make_folders(char *path)
     (void)mkdir(path, 0700);
 }
 
-static void add_choice(struct cuda_backend *b, const char *key, const char *text)
+/* False: there are too many. */
+static bool add_choice(struct cuda_backend *b, const char *key, const char *text)
 {
     struct cuda_choice *c = cn_strmap_get(&b->choice, key);
 
+    if (c == NULL && b->choice.count == CUDA_MAX_CHOICES)
+        return false;
     if (c == NULL) {
         c = cn_xcalloc(1, sizeof(*c));
         cn_strmap_add(&b->choice, key, c);
     }
     snprintf(c->text, sizeof(c->text), "%s", text);
+    return true;
 }
 
 /* False: the file is of another device or version, or broken. */
@@ -60,7 +64,7 @@ static bool read_choices(struct cuda_backend *b, FILE *f)
     if (fgets(line, sizeof(line), f) == NULL)
         return false;
     line[strcspn(line, "\n")] = '\0';
-    if (strcmp(line, b->about) != 0)
+    if (strcmp(line, b->device_text) != 0)
         return false;
     while (fgets(line, sizeof(line), f) != NULL) {
         char *tab = strchr(line, '\t'), *end = strchr(line, '\n');
@@ -68,7 +72,7 @@ static bool read_choices(struct cuda_backend *b, FILE *f)
         if (tab == NULL || end == NULL) /* written by a process that was killed */
             continue;
         *tab = *end = '\0';
-        add_choice(b, line, tab + 1);
+        (void)add_choice(b, line, tab + 1);
     }
     return true;
 }
@@ -94,7 +98,7 @@ void cuda_tune_open(struct cuda_backend *b)
         return;
     f = fopen(b->choice_file, "w");
     if (f != NULL) {
-        fprintf(f, "%s\n", b->about);
+        fprintf(f, "%s\n", b->device_text);
         fclose(f);
     }
 }
@@ -120,7 +124,8 @@ void cuda_tune_keep(struct cuda_backend *b, const char *key, const char *text)
 {
     FILE *f;
 
-    add_choice(b, key, text);
+    if (!add_choice(b, key, text))
+        return;
     if (b->choice_file == NULL || (f = fopen(b->choice_file, "a")) == NULL)
         return;
     fprintf(f, "%s\t%s\n", key, text);
