@@ -14,6 +14,7 @@
 
 static const char usage[] =
     "Usage: controlnetd [OPTION]...\n"
+    "       controlnetd keys add|list|revoke [OPTION]...\n"
     "Serve text-to-image diffusion with ControlNet over HTTP.\n"
     "\n"
     "  -c, --config FILE        read FILE instead of " DEFAULT_CONF "\n"
@@ -125,13 +126,13 @@ static int override(const struct cn_args *a, struct cn_conf *c, struct cn_err *e
 
 /* Only a default file that is not there means none: one that cannot be read, or is something else,
  * is an error. Otherwise a file that lost its permissions would count as an empty one. */
-static int read_files(const struct cn_args *a, struct cn_conf *c, struct cn_err *err)
+int cn_args_read_files(const char *file, struct cn_conf *c, struct cn_err *err)
 {
-    const char *path = a->conf != NULL ? a->conf : DEFAULT_CONF;
+    const char *path = file != NULL ? file : DEFAULT_CONF;
     struct stat st;
     int rc = CN_OK;
 
-    if (a->conf != NULL || lstat(path, &st) == 0 || errno != ENOENT)
+    if (file != NULL || lstat(path, &st) == 0 || errno != ENOENT)
         rc = cn_conf_read(c, path, err);
     return rc == CN_OK ? cn_conf_read_parts(c, path, err) : rc;
 }
@@ -141,7 +142,7 @@ int cn_args_configure(const struct cn_args *a, struct cn_conf *ret, struct cn_er
     int rc;
 
     cn_conf_init(ret);
-    rc = read_files(a, ret, err);
+    rc = cn_args_read_files(a->conf, ret, err);
     if (rc == CN_OK)
         rc = override(a, ret, err);
     if (rc == CN_OK)

@@ -22,8 +22,11 @@ struct cn_args {
 /* Ends the program for --help, --version and mistakes. argv must outlive *ret. */
 void cn_args_parse(struct cn_args *ret, int argc, char **argv);
 
-/* Defaults, the file over them, the command line over it; checked. On failure *ret is released, and
- * the message names file and line, or the key. */
+/* The files alone: file (NULL: the default one, if it is there), and conf.d beside it. */
+int cn_args_read_files(const char *file, struct cn_conf *c, struct cn_err *err);
+
+/* Defaults, the files over them, the command line over it; checked. On failure *ret is released,
+ * and the message names file and line, or the key. */
 int cn_args_configure(const struct cn_args *a, struct cn_conf *ret, struct cn_err *err);
 
 #endif

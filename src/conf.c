@@ -6,7 +6,8 @@
 #include "conf_file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "http/auth/keys.h"
+#include "keyring.h"
+#include "http/auth/peer.h"
 #include "http/auth/site.h"
 #include "http/server/listen.h"
 
@@ -46,6 +47,7 @@ static const struct key table[] = {
     TEXT("http", admin_listen, "", RESTART),
     TEXT("http", cors_origins, "", RELOAD),
     TEXT("http", hosts, "", RELOAD),
+    TEXT("http", trusted_proxies, "", RELOAD),
     NUMBER("http", max_connections, 1024, 1, 100000, RESTART),
     NUMBER("http", header_timeout_s, 10, 1, 600, RELOAD),
     NUMBER("http", body_timeout_s, 120, 1, 3600, RELOAD),
@@ -89,7 +91,7 @@ static const struct key table[] = {
     NUMBER("worker", memory_mb, 0, 0, 1 << 24, RESTART),
     NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
-    TEXT("models", dirs, CN_DATADIR "/models:" CN_LOCALSTATEDIR "/lib/controlnetd/models", RESTART),
+    TEXT("models", dirs, CN_DATADIR "/models:" CN_STORE_DIR "/models", RESTART),
     TEXT("models", default_model, "", RESTART),
     TEXT("log", level, "info", RELOAD),
     NUMBER("log", max_per_s, 10, 0, 1000000, RELOAD),
@@ -107,15 +109,28 @@ static int *number_of(const struct cn_conf *c, const struct key *k)
     return (int *)((char *)c + k->offset);
 }
 
-/* systemd makes the directory and says where it is; of several the first is meant. */
+/* systemd makes the directory and says where it is; of several the first is meant. The store is
+ * there, and models. */
 static void use_state_directory(struct cn_conf *c)
 {
     const char *dir = getenv("STATE_DIRECTORY");
+    int n = dir == NULL ? 0 : (int)strcspn(dir, ":");
 
-    if (dir == NULL || dir[0] == '\0')
+    if (n == 0)
         return;
     free(c->dir);
-    c->dir = cn_xprintf("%.*s", (int)strcspn(dir, ":"), dir);
+    free(c->dirs);
+    c->dir = cn_xprintf("%.*s", n, dir);
+    c->dirs = cn_xprintf(CN_DATADIR "/models:%s/models", c->dir);
+}
+
+const char *cn_conf_state_dir(const struct cn_conf *c)
+{
+    const char *dir = getenv("STATE_DIRECTORY");
+
+    if (c->dir[0] != '\0')
+        return c->dir;
+    return dir != NULL && dir[0] == '/' && strchr(dir, ':') == NULL ? dir : CN_STORE_DIR;
 }
 
 void cn_conf_init(struct cn_conf *c)
@@ -342,10 +357,19 @@ static int check_dirs(const struct cn_conf *c, struct cn_err *err)
     return CN_OK;
 }
 
-/* A name counts when it was resolved, at the start. */
-static int check_exposure(const struct cn_conf *c, struct cn_err *err)
+/* The keys can be read; without them nobody else must be listened to. A name of the address counts
+ * when it was resolved, at the start. */
+static int check_keys(const struct cn_conf *c, struct cn_err *err)
 {
-    if (c->keys_file[0] != '\0' || c->allow_anonymous || cn_listen_locality(c->listen) != 0)
+    struct cn_keyring ring;
+    bool has_keys;
+    int rc = cn_keyring_open(&ring, c->keys_file, cn_conf_state_dir(c), err);
+
+    if (rc < 0)
+        return rc;
+    has_keys = ring.on;
+    cn_keyring_close(&ring);
+    if (has_keys || c->allow_anonymous || cn_listen_locality(c->listen) != 0)
         return CN_OK;
     return cn_fail(
         err, CN_EINVAL,
@@ -356,24 +380,19 @@ static int check_exposure(const struct cn_conf *c, struct cn_err *err)
 
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 {
-    struct cn_keys keys;
     int rc;
 
     if ((rc = cn_listen_check(c->listen, err)) < 0 ||
         (c->admin_listen[0] != '\0' && (rc = cn_listen_check(c->admin_listen, err)) < 0) ||
         (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0 ||
         (rc = check_dtype(c, err)) < 0 || (rc = check_dirs(c, err)) < 0 ||
-        (rc = cn_site_check_hosts(c->hosts, err)) < 0 || (rc = check_exposure(c, err)) < 0)
+        (rc = cn_site_check_hosts(c->hosts, err)) < 0 ||
+        (rc = cn_peer_check_list(c->trusted_proxies, err)) < 0)
         return rc;
     if (cn_log_level_find(c->level) < 0)
         return cn_fail(err, CN_EINVAL,
                        "log.level: \"%.60s\" is none of error, warning, info and debug", c->level);
-    if (c->keys_file[0] == '\0')
-        return CN_OK;
-    rc = cn_keys_load(&keys, c->keys_file, err);
-    if (rc == CN_OK)
-        cn_keys_release(&keys);
-    return rc;
+    return check_keys(c, err);
 }
 
 static bool same(const struct cn_conf *a, const struct cn_conf *b, const struct key *k)

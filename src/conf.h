@@ -26,11 +26,11 @@ enum {
 
 struct cn_conf {
     /* [http] */
-    char *listen, *admin_listen, *cors_origins, *hosts;
+    char *listen, *admin_listen, *cors_origins, *hosts, *trusted_proxies;
     int max_connections, max_streams;
     int header_timeout_s, body_timeout_s, idle_timeout_s, stall_timeout_s;
     /* [auth] */
-    char *keys_file;
+    char *keys_file;     /* "": the one in the state folder, if there is one */
     int allow_anonymous; /* 1: without keys, also beyond loopback */
     /* [limits] */
     int max_body_mb, max_image_mb, max_inflight_mb, max_outflight_mb;
@@ -57,6 +57,10 @@ struct cn_conf {
 
 /* Where jobs are kept unless the configuration or systemd says otherwise. */
 #define CN_STORE_DIR CN_LOCALSTATEDIR "/lib/controlnetd"
+
+/* Where the keys and the secret of tickets are: the store's folder, or, when nothing is kept, where
+ * it would be by default. */
+const char *cn_conf_state_dir(const struct cn_conf *c);
 
 typedef void (*cn_conf_visit_fn)(const char *section, const char *name, void *arg);
 

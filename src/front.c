@@ -17,6 +17,8 @@
 #include "args.h"
 #include "conf.h"
 #include "fleet.h"
+#include "keyring.h"
+#include "keys_cli.h"
 #include "notify.h"
 #include "selfstat.h"
 #include "base/clock.h"
@@ -54,7 +56,7 @@ enum step { HOLD, RUN, DRAIN, CLOSE, STOP };
 struct front {
     struct cn_args args;
     struct cn_conf conf;
-    struct cn_keys keys;
+    struct cn_keyring ring;
     struct cn_fleet fleet;
     uv_loop_t loop;
     uv_timer_t tick;
@@ -70,6 +72,7 @@ struct front {
     enum step step;
     int64_t step_ns, due_ns; /* start of the step; when the tick was expected */
     int64_t watchdog_ns, ping_ns;
+    int64_t keys_ns; /* when the file of keys was looked at */
     bool closed, failed;
 };
 
@@ -185,7 +188,8 @@ static struct cn_server_options server_options(struct front *f)
     o.cors_origins = c->cors_origins;
     o.hosts = c->hosts;
     o.allow_anonymous = c->allow_anonymous != 0;
-    o.keys = f->keys.n > 0 ? &f->keys : NULL;
+    o.trusted_proxies = c->trusted_proxies;
+    o.keys = f->ring.on ? &f->ring.keys : NULL;
     o.limits = (struct cn_limits){.max_steps = c->max_steps,
                                   .max_n = c->max_images,
                                   .max_side = c->max_side,
@@ -214,7 +218,7 @@ static void set_tenants(struct front *f)
     struct cn_tenant_rule *rule;
     size_t n;
 
-    cn_keys_rules(&f->keys, &preset, &rule, &n);
+    cn_keys_rules(&f->ring.keys, &preset, &rule, &n);
     cn_dispatch_set_tenants(f->dispatch, rule, n);
     free(rule);
 }
@@ -236,15 +240,27 @@ static void on_fixed(const char *section, const char *name, void *arg)
            section, name);
 }
 
-/* Exchanges what may change. Takes keys; *next owns the old values afterwards. */
-static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keys *keys)
+/* For whoever reads the log: keys that anybody who reads the file has. */
+static void warn_of_plain_keys(const struct front *f)
 {
-    struct cn_keys old = f->keys;
+    int n = cn_keyring_plain(&f->ring);
+
+    if (n > 0)
+        cn_log(CN_LOG_WARNING, "keys.plain",
+               "keys stand in the file themselves: \"controlnetd keys add\" keeps digests",
+               "file=%s keys=%d", f->ring.path, n);
+}
+
+/* Exchanges what may change. Takes ring; *next owns the old values afterwards. */
+static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keyring *ring)
+{
+    struct cn_keyring old = f->ring;
     int changed = cn_conf_merge(&f->conf, next, on_fixed, NULL);
     struct cn_dispatch_options d = dispatch_options(f);
     struct cn_server_options s;
 
-    f->keys = *keys;
+    cn_keys_keep_counts(&ring->keys, &old.keys);
+    f->ring = *ring;
     s = server_options(f);
     apply_log(&f->conf);
     cn_dispatch_configure(f->dispatch, &d);
@@ -253,28 +269,52 @@ static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keys *k
         cn_store_set_ttl(f->store, f->conf.result_ttl_s, f->conf.tombstone_ttl_s);
     cn_server_configure(f->server, &s);
     set_tenants(f);
-    cn_keys_release(&old);
+    warn_of_plain_keys(f);
+    cn_keyring_close(&old);
     return changed;
 }
 
 static int reload(struct front *f, struct cn_err *err)
 {
-    struct cn_keys keys = {NULL, 0, 0};
+    struct cn_keyring ring;
     struct cn_conf next;
     int rc = cn_args_configure(&f->args, &next, err);
 
     if (rc < 0)
         return rc;
-    if (next.keys_file[0] != '\0')
-        rc = cn_keys_load(&keys, next.keys_file, err);
-    else if (f->keys.n > 0)
+    rc = cn_keyring_open(&ring, next.keys_file, cn_conf_state_dir(&f->conf), err);
+    if (rc == CN_OK && f->ring.on && !ring.on) {
+        cn_keyring_close(&ring);
         rc = cn_fail(err, CN_EINVAL,
-                     "auth.keys_file: a reload does not switch authentication off; "
-                     "that needs a restart");
+                     "auth.keys_file: a reload does not switch authentication off; that needs a "
+                     "restart");
+    }
     if (rc == CN_OK)
-        rc = put_in_force(f, &next, &keys);
+        rc = put_in_force(f, &next, &ring);
     cn_conf_release(&next);
     return rc;
+}
+
+/* A key that was added or revoked counts without a reload. */
+static void refresh_keys(struct front *f, int64_t now)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_server_options o;
+    int rc;
+
+    if (now - f->keys_ns < SECOND)
+        return;
+    f->keys_ns = now;
+    rc = cn_keyring_refresh(&f->ring, &err);
+    if (rc < 0)
+        cn_log(CN_LOG_ERROR, "keys.read", err.msg, "outcome=%s", "failed");
+    if (rc <= 0)
+        return;
+    o = server_options(f);
+    cn_server_configure(f->server, &o);
+    set_tenants(f);
+    cn_log(CN_LOG_INFO, "keys.read", "", "outcome=%s keys=%zu", "succeeded", f->ring.keys.n);
+    warn_of_plain_keys(f);
 }
 
 static void on_reload(uv_signal_t *h, int number)
@@ -439,6 +479,8 @@ static void on_tick(uv_timer_t *t)
     if (f->due_ns != 0)
         cn_metric_observe(f->lag, CN_MAX((double)(now - f->due_ns) * 1e-9, 0));
     ping(f, now);
+    if (f->step < STOP)
+        refresh_keys(f, now);
     cn_log_tick();
     advance(f);
     if (!f->closed)
@@ -491,6 +533,8 @@ static int open_store(struct front *f, struct cn_err *err)
     o.min_free_percent = c->min_free_percent;
     o.on_open = cn_jobs_on_store;
     o.arg = f->jobs;
+    if (strcmp(c->dir, CN_STORE_DIR) == 0)
+        cn_make_dirs(c->dir, 0700); /* what cannot be made the store will tell */
     rc = cn_store_open(&o, &f->store, err);
     if (rc == CN_OK) {
         cn_jobs_set_store(f->jobs, f->store, c->result_ttl_s);
@@ -500,6 +544,20 @@ static int open_store(struct front *f, struct cn_err *err)
         rc = CN_OK;
     }
     return rc;
+}
+
+/* Tickets outlive this process when their secret does. */
+static void load_secret(struct front *f)
+{
+    struct cn_ticket_secret secret;
+    struct cn_err err = CN_ERR_INIT;
+    char *path = cn_xprintf("%s/ticket-secret", cn_conf_state_dir(&f->conf));
+
+    if (cn_ticket_secret_load(&secret, path, &err) < 0 && f->ring.on)
+        cn_log(CN_LOG_WARNING, "tickets.secret", err.msg, "lasting=%d", 0);
+    cn_server_set_secret(f->server, &secret);
+    explicit_bzero(&secret, sizeof(secret));
+    free(path);
 }
 
 static int write_port(const struct front *f, struct cn_err *err)
@@ -556,6 +614,8 @@ static int start(struct front *f, struct cn_err *err)
 
     if (rc == CN_OK)
         rc = open_store(f, err);
+    load_secret(f);
+    warn_of_plain_keys(f);
     if (rc == CN_OK)
         rc = write_port(f, err);
     if (rc < 0)
@@ -592,7 +652,7 @@ static int serve(struct front *f, struct cn_err *err)
     return rc == CN_OK && f->failed ? cn_fail(err, CN_EIO, "it could not serve") : rc;
 }
 
-int main(int argc, char **argv)
+static int run_daemon(int argc, char **argv)
 {
     struct front *f = cn_xcalloc(1, sizeof(*f));
     struct cn_err err = CN_ERR_INIT;
@@ -606,8 +666,7 @@ int main(int argc, char **argv)
         puts("the configuration is good");
     } else if (rc == CN_OK) {
         apply_log(&f->conf);
-        if (f->conf.keys_file[0] != '\0')
-            rc = cn_keys_load(&f->keys, f->conf.keys_file, &err);
+        rc = cn_keyring_open(&f->ring, f->conf.keys_file, cn_conf_state_dir(&f->conf), &err);
         if (rc == CN_OK)
             rc = serve(f, &err);
         if (rc == CN_OK)
@@ -615,8 +674,15 @@ int main(int argc, char **argv)
     }
     if (rc < 0)
         fprintf(stderr, "controlnetd: %s\n", err.msg);
-    cn_keys_release(&f->keys);
+    cn_keyring_close(&f->ring);
     cn_conf_release(&f->conf);
     free(f);
     return rc < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "keys") == 0)
+        return cn_keys_cli(argc - 1, argv + 1);
+    return run_daemon(argc, argv);
 }

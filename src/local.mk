@@ -23,11 +23,13 @@ noinst_LIBRARIES += libcnworkerloop.a
 libcnworkerloop_a_SOURCES = %reldir%/worker_loop.h %reldir%/worker_loop.c
 
 noinst_LIBRARIES += libcnconf.a
-libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c %reldir%/conf_file.h %reldir%/conf_file.c
+libcnconf_a_SOURCES = %reldir%/conf.h %reldir%/conf.c %reldir%/conf_file.h %reldir%/conf_file.c \
+    %reldir%/keyring.h %reldir%/keyring.c
 
 sbin_PROGRAMS += controlnetd
 controlnetd_CPPFLAGS = $(AM_CPPFLAGS) -DCN_REVISION='"$(cn_revision)"' $(MHD_CFLAGS) $(LIBUV_CFLAGS)
 controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
+    %reldir%/keys_cli.h %reldir%/keys_cli.c \
     %reldir%/fleet.h %reldir%/fleet.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c
 controlnetd_LDADD = libcnconf.a $(CNHTTP_LIBS) libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
@@ -54,7 +56,7 @@ EXTRA_DIST += systemd/controlnetd.service.in systemd/controlnetd.socket \
     systemd/controlnetd-admin.socket systemd/nvidia.conf
 CLEANFILES += systemd/controlnetd.service
 systemd/controlnetd.service: $(srcdir)/systemd/controlnetd.service.in
-	$(AM_V_GEN)$(MKDIR_P) systemd && $(SED) -e 's|@sbindir[@]|$(sbindir)|' \
+	$(AM_V_GEN)$(MKDIR_P) systemd && $(SED) -e 's|@sbindir[@]|$(sbindir)|' -e 's|@sysconfdir[@]|$(sysconfdir)|' \
 	    $(srcdir)/systemd/controlnetd.service.in >$@
 
 # For operators: to be copied to where their tools look.

@@ -3,6 +3,7 @@
 #include "api/result.h"
 #include "api/json_priv.h"
 #include "base/base64.h"
+#include "base/text.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -159,6 +160,7 @@ struct cn_result cn_result_of_job(const struct cn_job *job)
 static json_t *model_json(const struct cn_model_info *m, const struct cn_model_view *v,
                           bool is_default)
 {
+    char broken[sizeof(m->broken)];
     json_t *o = json_pack("{ss ss ss}", "name", m->name, "kind", cn_enum_model_kind.name[m->kind],
                           "family", m->family);
 
@@ -174,8 +176,11 @@ static json_t *model_json(const struct cn_model_info *m, const struct cn_model_v
     }
     if (m->guidance > 0)
         cn_json_set(&o, "guidance_scale", json_real(m->guidance));
-    if (m->broken[0] != '\0')
-        cn_json_set(&o, "broken", json_string(m->broken));
+    if (m->broken[0] != '\0') {
+        snprintf(broken, sizeof(broken), "%s", m->broken);
+        cn_hide_paths(broken);
+        cn_json_set(&o, "broken", json_string(broken));
+    }
     if (m->parameters != 0)
         cn_json_set(&o, "parameters", json_integer((json_int_t)m->parameters));
     if (m->bytes != 0)

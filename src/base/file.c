@@ -93,6 +93,23 @@ int cn_file_write(const char *path, const void *data, size_t len, struct cn_err 
     return rc;
 }
 
+int cn_make_dirs(const char *path, unsigned mode)
+{
+    char *copy = cn_xstrdup(path);
+    int rc = 0;
+
+    for (char *p = copy + 1; rc == 0 && copy[0] != '\0' && (p = strchr(p, '/')) != NULL; p++) {
+        *p = '\0';
+        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+            rc = -1;
+        *p = '/';
+    }
+    if (rc == 0 && mkdir(copy, (mode_t)mode) < 0 && errno != EEXIST)
+        rc = -1;
+    free(copy);
+    return rc;
+}
+
 bool cn_file_exists(const char *path)
 {
     struct stat st;

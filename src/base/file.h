@@ -12,6 +12,10 @@ int cn_file_read(const char *path, struct cn_buf *out, struct cn_err *err);
 /* Writes path.tmp, then renames: readers see the old file or the new one. */
 int cn_file_write(const char *path, const void *data, size_t len, struct cn_err *err);
 
+/* Makes the folder and those above it that are missing (0755); mode is the last one's. Nothing
+ * happens to what is there. 0, or -1 with errno. */
+int cn_make_dirs(const char *path, unsigned mode);
+
 bool cn_file_exists(const char *path);
 bool cn_dir_exists(const char *path);
 

@@ -17,4 +17,5 @@ libcnbase_a_SOURCES = \
     %reldir%/spec.h %reldir%/spec.c \
     %reldir%/spec_digest.h %reldir%/spec_digest.c \
     %reldir%/strmap.h %reldir%/strmap.c \
+    %reldir%/text.h %reldir%/text.c \
     %reldir%/utf8.h %reldir%/utf8.c

@@ -30,8 +30,11 @@ libcnhttpcore_a_SOURCES = \
 libcnhttpauth_a_CPPFLAGS = $(http_cppflags)
 libcnhttpauth_a_SOURCES = \
     %reldir%/auth/access.h %reldir%/auth/access.c \
+    %reldir%/auth/guard.h %reldir%/auth/guard.c \
     %reldir%/auth/keys.h %reldir%/auth/keys.c \
+    %reldir%/auth/peer.h %reldir%/auth/peer.c \
     %reldir%/auth/site.h %reldir%/auth/site.c \
+    %reldir%/auth/throttle.h %reldir%/auth/throttle.c \
     %reldir%/auth/ticket.h %reldir%/auth/ticket.c
 
 libcnhttproutes_a_CPPFLAGS = $(http_cppflags)

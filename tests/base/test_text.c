@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "base/hmac.h"
 #include "base/sha256.h"
+#include "base/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -270,6 +271,56 @@ static void sha256_follows_the_standard(void **state)
         }
 }
 
+static void paths_are_hidden(void **state)
+{
+    static const char *const row[][2] = {
+        {"cannot open \"/srv/models/a b/unet.safetensors\": No such file",
+         "cannot open \"unet.safetensors\": No such file"},
+        {"/etc/controlnetd/keys:3: x", "keys:3: x"},
+        {"cannot make /usr/local/var/lib: Permission denied", "cannot make lib: Permission denied"},
+        {"started (/usr/libexec/controlnet-worker --models /a/b:/c/d)",
+         "started (controlnet-worker --models b:d)"},
+        {"dir=/a/b/", "dir=b"},
+        {"ask GET /v1/models, not application/json or */* at 3/4",
+         "ask GET /v1/models, not application/json or */* at 3/4"},
+        {"\"/\" and / alone", "\"/\" and / alone"},
+        {"", ""},
+        {"'/a/b", "'b"},
+    };
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        snprintf(text, sizeof(text), "%s", row[i][0]);
+        cn_hide_paths(text);
+        assert_string_equal(text, row[i][1]);
+    }
+}
+
+static void numbers_and_hex(void **state)
+{
+    static const char *const bad[] = {"", "1x", "-1", "+1", " 1", "1 ", "1234567890123456789"};
+    unsigned char byte[2] = {0};
+    char text[5];
+
+    (void)state;
+    assert_int_equal(cn_decimal("12"), 12);
+    assert_true(cn_decimal("999999999999999999") == INT64_C(999999999999999999));
+    for (size_t i = 0; i < CN_LEN(bad); i++)
+        assert_int_equal(cn_decimal(bad[i]), -1);
+    assert_true(cn_hex_decode("0fA9", byte, 2));
+    assert_true(byte[0] == 0x0f && byte[1] == 0xa9);
+    cn_hex_encode(byte, 2, text);
+    assert_string_equal(text, "0fa9");
+    assert_false(cn_hex_decode("0fA", byte, 2));
+    assert_false(cn_hex_decode("0fA9b", byte, 2));
+    assert_false(cn_hex_decode("0fg9", byte, 2));
+    assert_string_equal(cn_skip_blanks(" \t x "), "x ");
+    for (int c = 0; c < 256; c++) /* RFC 9110: visible ASCII without the delimiters */
+        assert_int_equal(cn_is_token_char((char)c),
+                         c > 0x20 && c < 0x7f && strchr("\"(),/:;<=>?@[\\]{}", c) == NULL);
+}
+
 /* RFC 4231, test cases 1, 2 and 6: a key, a short key, and one that is longer than a block. */
 static void hmac_follows_the_standard(void **state)
 {
@@ -312,6 +363,8 @@ int main(void)
         cmocka_unit_test(base64_goes_round),
         cmocka_unit_test(bad_base64_is_refused),
         cmocka_unit_test(sha256_follows_the_standard),
+        cmocka_unit_test(paths_are_hidden),
+        cmocka_unit_test(numbers_and_hex),
         cmocka_unit_test(hmac_follows_the_standard),
         cmocka_unit_test(log_lines_are_json),
         cmocka_unit_test(a_flood_of_an_event_is_counted),

@@ -68,3 +68,8 @@ TESTS += tests/e2e/soak.sh
 dist_check_SCRIPTS += %reldir%/closed.sh
 EXTRA_DIST += %reldir%/test_closed.py
 TESTS += tests/e2e/closed.sh
+
+check_PROGRAMS += tests/e2e/list-routes
+tests_e2e_list_routes_SOURCES = %reldir%/list_routes.c
+tests_e2e_list_routes_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
+tests_e2e_list_routes_LDADD = $(tests_http_test_routes_LDADD)

@@ -65,7 +65,7 @@ class Pages(Case):
                 f.write("anna:%s\n" % KEY)
             d.command += ["--set", "auth.keys_file=" + keys]
             d.stop()
-            d.start(wait=False)
+            d.start()
             for origin, status in ((None, 202), ("http://evil.example", 202),
                                    ("http://other.example", 403), ("null", 403)):
                 r = self.ask(d, "POST", "/v1/jobs", "evil.example", origin, KEY)

@@ -1,82 +1,119 @@
-"""Keys, tenants, roles, tickets: who may do what."""
+"""Keys: who may do what, with which of them, and how they are made and taken away."""
+import base64
 import hashlib
+import http.client
 import json
 import os
 import re
+import stat
+import subprocess
 import tempfile
 
-from cn_e2e import DATA, Case, Daemon, main
+from cn_e2e import DAEMON, SLOW, Case, Daemon, main
 
-ANNA, BERT, ROOT, EVE = ("key-of-anna-0000", "key-of-bert-0000", "key-of-root-0000",
-                         "key-of-nobody-00")
-CONTRACT = os.path.join(DATA, "..", "..", "openapi.yaml")
+ROUTES = os.path.abspath("tests/e2e/list-routes")
+ANNA, BERT, ROOT, EVE, OLD = ("key-of-anna-0000", "key-of-bert-0000", "key-of-root-0000",
+                              "key-of-nobody-00", "key-of-old-00000")
+CARL, READER, SENDER, METER = ("key-of-carl-0000", "key-of-reader-00", "key-of-sender-00",
+                               "key-of-meter-000")
+FILE = ("anna:%s max_queued=2\nbert:sha256=%s tenant=anna\ncarl:%s\nroot:%s role=admin\n"
+        "old:%s tenant=anna expires=2020-01-01\nreader:%s scopes=read tenant=anna\n"
+        "sender:%s scopes=submit tenant=anna\nmeter:%s scopes=metrics tenant=anna\n"
+        % (ANNA, hashlib.sha256(BERT.encode()).hexdigest(), CARL, ROOT, OLD, READER, SENDER, METER))
+SPEC = {"prompt": "x", "steps": 1}
 
 
 def bearer(key):
     return {"Authorization": "Bearer " + key}
 
 
+def basic(user, password):
+    return {"Authorization": "Basic " + base64.b64encode(("%s:%s" % (user, password)).encode()).decode()}
+
+
 class Keys(Case):
+    """One daemon with a file of keys. Requests with wrong keys come from addresses of their own."""
+
     @classmethod
     def setUpClass(cls):
         cls.file = tempfile.NamedTemporaryFile("w", suffix=".keys")
-        cls.file.write("anna:%s max_queued=2\nbert:sha256=%s tenant=anna\n"
-                       "carl:key-of-carl-0000\nroot:%s role=admin\n"
-                       % (ANNA, hashlib.sha256(BERT.encode()).hexdigest(), ROOT))
+        cls.file.write(FILE)
         cls.file.flush()
         cls.d = Daemon("--set", "auth.keys_file=" + cls.file.name)
+        cls.address = 1
 
     @classmethod
     def tearDownClass(cls):
         cls.d.__exit__(None, None, None)
         cls.file.close()
 
-    def operations(self):
-        """(method, path, is open, is for administrators), from the contract."""
-        with open(CONTRACT) as f:
-            text = f.read()
-        text = text[text.index("\npaths:\n"):text.index("\ncomponents:\n")]
-        for block in re.split(r"\n  (?=/)", text)[1:]:
-            path = block.split(":", 1)[0]
-            for piece in re.split(r"\n    (?=[a-z]+:)", block)[1:]:
-                method = piece.split(":", 1)[0]
-                if method in ("get", "post", "delete"):
-                    yield (method.upper(), path, "\n      security: []" in piece,
-                           "'403'" in piece and method == "post")
+    def elsewhere(self, method, path, body=None, headers=None, address=None):
+        if address is None:
+            Keys.address += 1
+            address = "127.0.%d.%d" % (Keys.address // 200 + 1, Keys.address % 200 + 2)
+        c = http.client.HTTPConnection("127.0.0.1", self.d.port, timeout=30 * SLOW,
+                                       source_address=(address, 0))
+        try:
+            c.request(method, path, body, headers or {})
+            r = c.getresponse()
+            r.body = r.read() if not path.endswith("/events") or r.status != 200 else b""
+            return r
+        finally:
+            c.close()
 
-    def test_every_route(self):
-        seen = 0
-        for method, path, is_open, is_admin in self.operations():
-            seen += 1
-            path = re.sub(r"{id}", "0" * 26, re.sub(r"{index}", "0", re.sub(r"{name}", "nope", path)))
-            for key in (None, EVE, ANNA[:-1], ""):
-                with self.subTest(method=method, path=path, key=key):
-                    r = self.d.request(method, path, None, {} if key is None else bearer(key))
-                    if is_open:
-                        self.assertEqual(r.status, 200)
-                    else:
-                        self.problem(r, 401, "unauthenticated")
+    def test_matrix(self):
+        """Every route and method of the table, with every kind of key."""
+        own = json.loads(self.d.jobs(SPEC, bearer(ANNA)).body)["id"]
+        self.d.wait_job(own, headers=bearer(ANNA))
+        kinds = {"none": None, "bad": EVE, "cut": ANNA[:-1], "empty": "", "expired": OLD,
+                 "other tenant": CARL, "good": ANNA, "same tenant": BERT, "admin": ROOT,
+                 "read": READER, "submit": SENDER, "metrics": METER}
+        has = {"good": "submit read metrics", "same tenant": "submit read metrics",
+               "other tenant": "submit read metrics", "admin": "submit read metrics admin",
+               "read": "read", "submit": "submit", "metrics": "metrics"}
+        rows = subprocess.run([ROUTES], capture_output=True, text=True, check=True).stdout.split("\n")
+        cells = 0
+        for row in sorted(rows, key=lambda r: r.startswith("DELETE")):  # what removes comes last
+            if not row:
+                continue
+            method, path, need = row.split()[:3]
+            body, headers = None, {}
+            if method == "POST" and path in ("/v1/jobs", "/v1/images"):
+                body, headers = json.dumps(SPEC), {"Content-Type": "application/json"}
+            about_job = "{id}" in path
+            for kind, key in kinds.items():
+                where = path.replace("{id}", own).replace("{index}", "0").replace("{name}", "emoji")
+                with self.subTest(method=method, path=path, kind=kind):
+                    cells += 1
+                    r = self.elsewhere(method, where, body,
+                                       dict(headers, **({} if key is None else bearer(key))))
+                    if need == "open":
+                        self.assertIn(r.status, (200, 503) if path == "/readyz" else (200,))
+                    elif kind not in has:
+                        self.assertEqual(r.status, 401, r.body)
                         self.assertIn("Bearer", r.getheader("WWW-Authenticate"))
-            with self.subTest(method=method, path=path):
-                r = self.d.request(method, path, None, bearer(ANNA))
-                if is_admin:
-                    self.problem(r, 403, "forbidden")
-                else:
-                    self.assertNotIn(r.status, (401, 403))
-                self.assertNotIn(self.d.request(method, path, None, bearer(ROOT)).status, (401, 403))
-        self.assertGreaterEqual(seen, 17)
+                        if method != "HEAD":
+                            self.problem(r, 401, "unauthenticated")
+                    elif need not in has[kind].split():
+                        self.assertEqual(r.status, 403, r.body)
+                        if method != "HEAD":
+                            self.assertIn("the scope " + need, self.problem(r, 403, "forbidden")["detail"])
+                    elif about_job and kind == "other tenant":
+                        self.assertEqual(r.status, 404, r.body)
+                    else:
+                        self.assertNotIn(r.status, (401, 403, 429), r.body)
+        self.assertGreaterEqual(cells, 12 * 20)
 
     def test_tenants_see_their_own(self):
         r = self.d.jobs({"prompt": "x"}, bearer(ANNA))
         id = json.loads(r.body)["id"]
         url = self.d.wait_job(id, headers={"X-Api-Key": BERT})["images"][0]["url"]
-        for key, status in ((ANNA, 200), (BERT, 200), (ROOT, 200), ("key-of-carl-0000", 404)):
+        for key, status in ((ANNA, 200), (BERT, 200), (ROOT, 200), (CARL, 404)):
             for path in ("/v1/jobs/" + id, url, "/v1/jobs/%s/events" % id):
                 self.assertEqual(self.d.get(path, bearer(key)).status, status, (key, path))
             listed = [j["id"] for j in self.d.list(bearer(key))]
             self.assertEqual(id in listed, key in (ANNA, BERT), key)
-        self.problem(self.d.request("DELETE", "/v1/jobs/" + id, None, bearer("key-of-carl-0000")),
-                     404, "not-found")
+        self.problem(self.d.request("DELETE", "/v1/jobs/" + id, None, bearer(CARL)), 404, "not-found")
         self.problem(self.d.get("/v1/jobs?all=true", bearer(ANNA)), 403, "forbidden")
         r = self.d.get("/v1/jobs?all=true&limit=100", bearer(ROOT))
         self.assertIn(id, [j["id"] for j in json.loads(r.body)["jobs"]])
@@ -102,20 +139,170 @@ class Keys(Case):
             self.assertEqual(self.d.request("DELETE", "/v1/jobs/" + id, None,
                                             bearer(ROOT)).status, 200)
 
+    def test_carriers(self):
+        for headers, status in ((basic("me", ANNA), 200), (basic(ANNA, ""), 200), (basic("", ANNA), 200),
+                                (dict(basic("proxy", "secret"), **{"X-Api-Key": ANNA}), 200),
+                                ({"Authorization": "bearer " + ANNA}, 200),
+                                (basic("me", EVE), 401), ({"Authorization": "Basic x"}, 401)):
+            self.assertEqual(self.elsewhere("GET", "/v1/jobs", None, headers).status, status, headers)
+
+    def test_guessing(self):
+        for n in range(30):
+            r = self.elsewhere("GET", "/v1/jobs", None, bearer(EVE), "127.9.9.9")
+            if n < 20:
+                self.problem(r, 401, "unauthenticated")
+            else:
+                self.problem(r, 429, "too-many-wrong-keys")
+                self.assertLessEqual(int(r.getheader("Retry-After")), 60)
+            self.assertEqual(self.elsewhere("GET", "/v1/jobs", None, bearer(ANNA), "127.9.9.9").status, 200)
+        self.problem(self.elsewhere("GET", "/v1/jobs", None, {}, "127.9.9.9"), 401, "unauthenticated")
+        self.problem(self.elsewhere("GET", "/v1/jobs", None, bearer(EVE), "127.9.9.8"), 401,
+                     "unauthenticated")
+
     def test_tickets(self):
         id = json.loads(self.d.jobs({"prompt": "x"}, bearer(ANNA)).body)["id"]
         other = json.loads(self.d.jobs({"prompt": "x"}, bearer(ANNA)).body)["id"]
-        self.problem(self.d.request("POST", "/v1/jobs/%s/ticket" % id, None,
-                                    bearer("key-of-carl-0000")), 404, "not-found")
+        self.problem(self.d.request("POST", "/v1/jobs/%s/ticket" % id, None, bearer(CARL)), 404, "not-found")
         r = self.d.request("POST", "/v1/jobs/%s/ticket" % id, None, bearer(ANNA))
         self.assertEqual(r.status, 201, r.body)
         doc = json.loads(r.body)
+        self.assertRegex(doc["ticket"], r"^e~[0-9]{1,18}~[A-Za-z0-9._@-]{0,63}~[0-9a-f]{64}$")
         self.problem(self.d.get(doc["events"].replace(id, other)), 401, "unauthenticated")
-        self.problem(self.d.get("/v1/jobs/%s?ticket=%s" % (id, doc["ticket"])), 401,
-                     "unauthenticated")
-        self.assertEqual([e[0] for e in self.d.stream(doc["events"])][-1], "done")
-        self.problem(self.d.get(doc["events"]), 401, "unauthenticated")
+        self.problem(self.d.get("/v1/jobs/%s?ticket=%s" % (id, doc["ticket"])), 401, "unauthenticated")
+        for _ in range(3):  # as a browser comes back
+            self.assertEqual([e[0] for e in self.d.stream(doc["events"])][-1], "done")
+        for _ in range(1100):  # one tenant cannot use up what others have
+            self.d.request("POST", "/v1/jobs/%s/ticket" % other, None, bearer(BERT))
+        self.assertEqual(self.d.get(doc["events"]).status, 200)
         self.assertNotIn(doc["ticket"], self.d.log())
+        self.assertNotIn(doc["ticket"][-32:], self.d.log())
+
+    def test_what_administrators_see(self):
+        """Paths and command lines are not for everybody."""
+        secrets = re.compile(r"/(tmp|usr|work|home|var)/")
+        for key in (None, ANNA, EVE, METER):
+            r = self.elsewhere("GET", "/readyz?verbose", None, {} if key is None else bearer(key))
+            self.assertNotRegex(r.body.decode(), secrets)
+        self.assertEqual(self.elsewhere("GET", "/readyz?verbose", None, bearer(ROOT)).status, 200)
+
+
+class Limits(Case):
+    def daemon(self, text, *args):
+        d = Daemon(*args)
+        with open(os.path.join(d.dir, "keys"), "w") as f:
+            f.write(text)
+        d.command += ["--set", "auth.keys_file=" + os.path.join(d.dir, "keys")]
+        d.stop()
+        d.start(wait=False)
+        d.until(lambda: d.get("/readyz").status == 200, 20)
+        return d
+
+    def test_requests_per_minute(self):
+        with self.daemon("anna:%s requests_per_minute=3\nbert:%s\n" % (ANNA, BERT)) as d:
+            for n in range(5):
+                r = d.get("/v1/samplers", bearer(ANNA))
+                left = max(2 - n, 0)
+                self.assertEqual(r.getheader("RateLimit-Policy"), '"key";q=3;w=60')
+                self.assertRegex(r.getheader("RateLimit"), '^"key";r=%d;t=[0-9]+$' % left)
+                if n < 3:
+                    self.assertEqual(r.status, 200)
+                else:
+                    self.problem(r, 429, "rate-limited")
+                    self.assertTrue(1 <= int(r.getheader("Retry-After")) <= 60)
+            r = d.get("/v1/samplers", bearer(BERT))
+            self.assertEqual((r.status, r.getheader("RateLimit")), (200, None))
+            self.assertEqual(d.get("/healthz").status, 200)
+
+    def test_models(self):
+        text = "anna:%s models=emoji\nbert:%s models=other\n" % (ANNA, BERT)
+        with self.daemon(text) as d:
+            self.assertEqual(d.images(SPEC, headers=bearer(ANNA)).status, 200)
+            self.problem(d.images(SPEC, headers=bearer(BERT)), 403, "forbidden", "/model")
+            self.problem(d.jobs(dict(SPEC, model="emoji"), bearer(BERT)), 403, "forbidden", "/model")
+
+    def test_behind_a_proxy(self):
+        with self.daemon("anna:%s\n" % ANNA, "--set", "http.trusted_proxies=127.0.0.1") as d:
+            for n in range(45):
+                client = "203.0.113.%d" % (n % 2)
+                r = d.get("/v1/jobs", dict(bearer(EVE), **{"X-Forwarded-For": "10.0.0.%d, %s" % (n, client)}))
+                self.assertEqual(r.status, 401 if n < 40 else 429)
+            self.assertEqual(d.events("http.request")[-1]["peer"], client)
+            self.assertEqual(d.get("/v1/jobs", bearer(EVE)).status, 401)  # the proxy itself
+
+
+class Commands(Case):
+    """controlnetd keys add|list|revoke, beside a daemon that runs."""
+
+    def keys(self, d, *args, status=0):
+        at = d.command.index(DAEMON)
+        store = [a for a in d.command if a.startswith("store.dir=")][0]
+        r = subprocess.run(d.command[:at + 1] + ["keys", args[0], "--set", store, *args[1:]],
+                           capture_output=True, text=True, timeout=60)
+        self.assertEqual(r.returncode, status, r.stderr)
+        return r
+
+    def test_a_key_comes_and_goes(self):
+        with Daemon() as d:
+            self.assertEqual(d.get("/v1/jobs").status, 200)  # nobody has a key
+            r = self.keys(d, "add", "anna", "--scopes", "submit,read", "--models", "emoji")
+            anna = r.stdout.strip()
+            self.assertRegex(anna, r"^cnk_[0-9a-z]{8}_[0-9a-z]{40}$")
+            d.until(lambda: d.get("/v1/jobs").status == 401, 10)  # without a reload
+            self.assertEqual(d.get("/v1/jobs", bearer(anna)).status, 200)
+            self.assertEqual(d.images(SPEC, headers=basic("x", anna)).status, 200)
+            self.problem(d.get("/metrics", bearer(anna)), 403, "forbidden")
+            path = os.path.join(d.dir, "store", "keys")
+            with open(path) as f:
+                self.assertNotIn(anna.split("_")[2], f.read())
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+            root = self.keys(d, "add", "root", "--scopes=admin", "--expires=1d").stdout.strip()
+            d.until(lambda: d.get("/v1/jobs?all=true", bearer(root)).status == 200, 10)
+            listed = self.keys(d, "list").stdout
+            self.assertIn(anna.split("_")[1], listed)
+            self.assertNotIn(anna.split("_")[2], listed)
+            id = json.loads(d.jobs(SPEC, bearer(anna)).body)["id"]
+            ticket = json.loads(d.request("POST", "/v1/jobs/%s/ticket" % id, None, bearer(anna)).body)
+            self.assertEqual(d.get(ticket["events"]).status, 200)
+            d.restart()
+            self.assertEqual(d.get(ticket["events"]).status, 200)  # the secret outlives the process
+            self.keys(d, "revoke", anna.split("_")[1])
+            d.until(lambda: d.get("/v1/jobs", bearer(anna)).status == 401, 10)
+            self.assertEqual(d.get(ticket["events"]).status, 401)
+            self.keys(d, "revoke", "root")
+            d.until(lambda: d.get("/v1/jobs", bearer(root)).status == 401, 10)
+            self.assertEqual(d.get("/v1/jobs").status, 401)  # none is left, and nobody comes in
+            self.keys(d, "revoke", "root", status=1)
+            with open(path, "w"):
+                pass  # cut by somebody
+            d.until(lambda: any(e["outcome"] == "failed" for e in d.events("keys.read")), 10)
+            os.unlink(path)
+            self.assertEqual(d.get("/v1/jobs").status, 401)
+
+    def test_mistakes(self):
+        with Daemon() as d:
+            for args in (["add", "a b"], ["add", "a", "--scopes", "all"], ["add", "a", "--expires", "1999-01-01"],
+                         ["add", "a", "--expires", "soon"], ["add", "a", "--models", "a b"],
+                         ["add", "a", "--requests-per-minute", "0"], ["revoke", "nobody"]):
+                self.assertTrue(self.keys(d, *args, status=1).stderr.startswith("controlnetd: "), args)
+            for args in (["add"], ["add", "a", "b"], ["list", "a"], ["frob"], ["add", "a", "--nope"]):
+                self.keys(d, *args, status=2)
+            self.assertFalse(os.path.exists(os.path.join(d.dir, "store", "keys")))
+            for _ in range(2):
+                self.keys(d, "add", "twin")
+            self.assertIn("2 keys", self.keys(d, "revoke", "twin", status=1).stderr)
+
+    def test_plain_keys_are_warned_of(self):
+        with Daemon() as d:
+            path = os.path.join(d.dir, "store", "keys")
+            with open(path, "w") as f:
+                f.write("# mine\nanna:%s\n" % ANNA)
+            d.until(lambda: d.events("keys.plain"), 10)
+            self.assertNotIn(ANNA, d.log())
+            self.keys(d, "add", "bert")
+            with open(path) as f:
+                text = f.read()
+            self.assertIn("\n# mine\nanna:%s\n" % ANNA, text)  # other lines stay
+            self.assertIn("itself stands in the file", self.keys(d, "list").stdout)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 /* Header fields of the jobs' routes: Prefer, Idempotency-Key, Range, lists of ETags. */
 #include "base/base.h"
+#include "base/text.h"
 #include "http/core/fields.h"
 
 #include <stdint.h>

@@ -33,3 +33,8 @@ check_PROGRAMS += tests/http/test_site
 tests_http_test_site_SOURCES = %reldir%/test_site.c
 tests_http_test_site_LDADD = libcnhttpauth.a libcnbase.a $(CMOCKA_LIBS)
 TESTS += tests/http/test_site
+
+check_PROGRAMS += tests/http/test_guard
+tests_http_test_guard_SOURCES = %reldir%/test_guard.c
+tests_http_test_guard_LDADD = libcnhttpauth.a libcnbase.a $(CMOCKA_LIBS)
+TESTS += tests/http/test_guard

@@ -1,14 +1,12 @@
-/* http: the parts that need no loop: gate, multipart, negotiation, keys, addresses, statuses. */
+/* http: the parts that need no loop: gate, multipart, negotiation, addresses, statuses. */
 #include "base/base.h"
 #include "base/file.h"
 #include "http/core/accept.h"
-#include "http/auth/keys.h"
 #include "http/core/fields.h"
 #include "http/core/head_check.h"
 #include "http/server/listen.h"
 #include "http/core/multipart.h"
 #include "http/core/problem_kind.h"
-#include "http/auth/ticket.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -216,91 +214,6 @@ static void negotiation(void **state)
     }
 }
 
-static void keys(void **state)
-{
-    char path[] = "/tmp/cn-keys-XXXXXX";
-    static const char good[] =
-        "# x\n\nanna:0123456789abcdef\r\n"
-        "bert:sha256=22C2E3A72F2CF1BB8DD9FA4B1B6BAFE7E31CCA6D1BF3FDBE5E0E0C4A5E5E5E5E "
-        "tenant=studio weight=3\n"
-        "carl:fedcba9876543210 tenant=studio  max_queued=7 role=admin\n"
-        "dora:fedcba9876543211\ttenant=studio max_running=0 max_priority=-3";
-    static const char *const bad[] = {"",
-                                      "# x\n",
-                                      "anna\n",
-                                      ":0123456789abcdef",
-                                      "a b:0123456789abcdef",
-                                      "anna:short",
-                                      "anna:sha256=12",
-                                      "anna:0123456789abcdef x",
-                                      "anna:0123456789abcdef x=1",
-                                      "anna:0123456789abcdef weight=0",
-                                      "anna:0123456789abcdef weight=1x",
-                                      "anna:0123456789abcdef role=root",
-                                      "anna:0123456789abcdef tenant=",
-                                      "a:0123456789abcdef\nb:0123456789abcdef",
-                                      "a:0123456789abcdef tenant=t weight=1\n"
-                                      "b:0123456789abcdeg tenant=t weight=2"};
-    const struct cn_tenant_limits preset = CN_TENANT_DEFAULTS;
-    struct cn_err err = CN_ERR_INIT;
-    struct cn_tenant_rule *rule;
-    struct cn_keys k;
-    size_t n;
-
-    (void)state;
-    close(mkstemp(path));
-    assert_int_equal(cn_file_write(path, good, strlen(good), NULL), CN_OK);
-    assert_int_equal(cn_keys_load(&k, path, &err), CN_OK);
-    assert_string_equal(cn_keys_check(&k, "Bearer 0123456789abcdef")->name, "anna");
-    assert_string_equal(cn_keys_check(&k, "bearer 0123456789abcdef")->tenant, "anna");
-    assert_string_equal(cn_keys_check(&k, "fedcba9876543210")->tenant, "studio");
-    assert_true(cn_keys_check(&k, "fedcba9876543210")->admin);
-    assert_false(cn_keys_check(&k, "fedcba9876543211")->admin);
-    for (size_t i = 1; i < 4; i++) { /* the limits are the tenant's */
-        assert_int_equal(k.key[i].weight, 3);
-        assert_int_equal(k.key[i].max_queued, 7);
-        assert_int_equal(k.key[i].max_priority, -3);
-    }
-    assert_int_equal(k.key[0].weight, CN_KEY_UNSET);
-    cn_keys_rules(&k, &preset, &rule, &n);
-    assert_int_equal(n, 2);
-    assert_string_equal(rule[1].name, "studio");
-    assert_true(rule[0].limits.weight == 1 && rule[1].limits.weight == 3);
-    assert_int_equal(rule[0].limits.max_queued, 5000);
-    assert_int_equal(rule[1].limits.max_queued, 7);
-    free(rule);
-    assert_null(cn_keys_check(&k, NULL));
-    assert_null(cn_keys_check(&k, ""));
-    assert_null(cn_keys_check(&k, "Bearer "));
-    assert_null(cn_keys_check(&k, "Bearer 0123456789abcdeF"));
-    assert_null(cn_keys_check(&k, "0123456789abcdef0123456789abcdef"));
-    cn_keys_release(&k);
-    for (size_t i = 0; i < CN_LEN(bad); i++) {
-        cn_file_write(path, bad[i], strlen(bad[i]), NULL);
-        if (cn_keys_load(&k, path, NULL) == CN_OK)
-            fail_msg("accepted: %s", bad[i]);
-    }
-    unlink(path);
-}
-
-/* A digest stands for its key. */
-static void keys_by_digest(void **state)
-{
-    char path[] = "/tmp/cn-keys-XXXXXX";
-    static const char text[] =
-        "anna:sha256=9F9F5111F7B27A781F1F1DDDE5EBC2DD2B796BFC7365C9C28B548E564176929F";
-    struct cn_keys k;
-
-    (void)state;
-    close(mkstemp(path));
-    assert_int_equal(cn_file_write(path, text, strlen(text), NULL), CN_OK);
-    assert_int_equal(cn_keys_load(&k, path, NULL), CN_OK);
-    assert_string_equal(cn_keys_check(&k, "Bearer 0123456789abcdef")->name, "anna");
-    assert_null(cn_keys_check(&k, text + 12));
-    cn_keys_release(&k);
-    unlink(path);
-}
-
 static void preferences(void **state)
 {
     static const struct {
@@ -417,37 +330,6 @@ static void etags(void **state)
     assert_false(cn_etag_listed("\"ab\"", "\"a\"", true));
     assert_false(cn_etag_listed("\"", "\"a\"", true));
     assert_false(cn_etag_listed(NULL, "\"a\"", true));
-    assert_int_equal(cn_decimal("12"), 12);
-    assert_int_equal(cn_decimal(""), -1);
-    assert_int_equal(cn_decimal("1x"), -1);
-    assert_int_equal(cn_decimal("-1"), -1);
-    assert_int_equal(cn_decimal("1234567890123456789"), -1);
-}
-
-static void tickets(void **state)
-{
-    const struct cn_ticket anna = {.tenant = "anna", .job = "j1"};
-    const int64_t second = 1000000000;
-    struct cn_tickets t = {NULL, 0};
-    char text[CN_TICKET_TEXT], first[CN_TICKET_TEXT];
-    struct cn_ticket who;
-
-    (void)state;
-    assert_false(cn_ticket_use(&t, "x", "j1", 1, &who));
-    cn_ticket_issue(&t, &anna, second, text);
-    assert_false(cn_ticket_use(&t, text, "j2", second, &who));
-    assert_false(cn_ticket_use(&t, "", "j1", second, &who));
-    assert_true(cn_ticket_use(&t, text, "j1", 60 * second, &who));
-    assert_string_equal(who.tenant, "anna");
-    assert_false(cn_ticket_use(&t, text, "j1", 60 * second, &who)); /* once */
-    cn_ticket_issue(&t, &anna, second, text);
-    assert_false(cn_ticket_use(&t, text, "j1", 61 * second, &who)); /* late */
-    cn_ticket_issue(&t, &anna, second, first);
-    for (int i = 0; i < CN_TICKETS; i++)
-        cn_ticket_issue(&t, &anna, second, text);
-    assert_false(cn_ticket_use(&t, first, "j1", second, &who)); /* pushed out */
-    assert_true(cn_ticket_use(&t, text, "j1", second, &who));
-    cn_tickets_release(&t);
 }
 
 static void addresses(void **state)
@@ -503,13 +385,10 @@ int main(void)
         cmocka_unit_test(parts_come_out_whole),
         cmocka_unit_test(broken_bodies_are_refused),
         cmocka_unit_test(negotiation),
-        cmocka_unit_test(keys),
-        cmocka_unit_test(keys_by_digest),
         cmocka_unit_test(preferences),
         cmocka_unit_test(idempotency_keys),
         cmocka_unit_test(ranges),
         cmocka_unit_test(etags),
-        cmocka_unit_test(tickets),
         cmocka_unit_test(addresses),
         cmocka_unit_test(statuses),
     };

@@ -1,19 +1,35 @@
-/* What stands before every route: which sites may use the server, which keys there are, and whether
- * a key may do this. */
+/* What stands before every route: asks site.c which sites may use the server and guard.c whether
+ * the key may do this, and tells what they said: 401, 403 or 429, with the fields that belong to
+ * it. */
 #include "base/base.h"
 #include "http/auth/access.h"
+#include "base/clock.h"
+#include "base/mem.h"
 #include "http/auth/site.h"
 #include "http/core/answer.h"
 #include "http/core/conn.h"
-#include "http/core/handler.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+
+enum { MAX_FORWARDED = 4096 }; /* bytes of X-Forwarded-For that are looked at: its end */
+
+void cn_access_init(struct cn_access *a)
+{
+    *a = (struct cn_access){.hosts = "", .origins = "", .trusted_proxies = ""};
+    cn_guard_init(&a->guard);
+}
+
+void cn_access_release(struct cn_access *a)
+{
+    cn_guard_release(&a->guard);
+}
 
 /* A browser may speak for somebody who does not know it. False: answered. */
 static bool check_site(const struct cn_access *a, struct cn_request *q)
 {
-    const struct cn_site_rules rules = {a->keys != NULL, a->hosts, a->origins};
+    const struct cn_site_rules rules = {a->guard.keys != NULL, a->hosts, a->origins};
     const struct cn_site_request r = {.host = cn_request_header(q, "Host"),
                                       .origin = cn_request_header(q, "Origin"),
                                       .changes = !(q->method & (CN_GET | CN_HEAD | CN_OPTIONS)),
@@ -31,62 +47,130 @@ static bool check_site(const struct cn_access *a, struct cn_request *q)
     return false;
 }
 
-static void set_identity(struct cn_request *q, const char *key, const char *tenant, bool admin)
+/* ---- the client's address ---- */
+
+/* All X-Forwarded-For, in their order, with commas between: a proxy may add one of its own. */
+static void add_forwarded(void *arg, const char *name, const char *value)
 {
-    snprintf(q->who.key, sizeof(q->who.key), "%s", key);
-    snprintf(q->who.tenant, sizeof(q->who.tenant), "%s", tenant);
-    q->who.admin = q->who.sees_all = admin;
+    struct cn_buf *b = arg;
+
+    if (strcasecmp(name, "X-Forwarded-For") != 0 || value == NULL)
+        return;
+    if (b->len + strlen(value) + 1 > MAX_FORWARDED)
+        cn_buf_clear(b);
+    cn_buf_printf(b, NULL, "%s%s", b->len == 0 ? "" : ",", value);
 }
 
-static bool has_ticket(struct cn_access *a, struct cn_request *q)
+static void find_peer(const struct cn_access *a, struct cn_request *q, struct cn_peer *ret)
 {
-    const char *text = q->route->takes_ticket ? cn_request_argument(q, "ticket") : NULL;
-    struct cn_ticket t;
+    char text[CN_PEER_TEXT];
+    struct cn_buf b;
 
-    if (text == NULL || !cn_ticket_use(&a->tickets, text, q->arg[0], q->start_ns, &t))
-        return false;
-    set_identity(q, t.key_name, t.tenant, t.admin);
-    return true;
+    q->io->peer(q->c, text, sizeof(text));
+    if (!cn_peer_read(text, strlen(text), ret))
+        *ret = (struct cn_peer){.is_unix = true};
+    if (cn_peer_is_in(ret, a->trusted_proxies)) {
+        cn_buf_init(&b, MAX_FORWARDED);
+        cn_request_each_header(q, add_forwarded, &b);
+        cn_peer_resolve(ret, (const char *)b.data, a->trusted_proxies);
+        cn_buf_release(&b);
+    }
+    cn_peer_write(ret, text);
+    snprintf(q->peer, sizeof(q->peer), "%s", text);
 }
 
-static bool authenticated(struct cn_access *a, struct cn_request *q)
-{
-    const struct cn_key *key;
-    const char *given;
+/* ---- keys ---- */
 
-    if (q->route->open || (q->conn->admin && q->route->admin))
-        return true;
-    given = q->route->dialect->credentials(q);
-    if (given == NULL)
-        return has_ticket(a, q);
-    key = cn_keys_check(a->keys, given);
-    if (key != NULL)
-        set_identity(q, key->name, key->tenant, key->admin);
-    return key != NULL;
+unsigned cn_access_scope(const struct cn_route *r, enum cn_method method)
+{
+    if (r->admins_only)
+        return CN_SCOPE_ADMIN;
+    if (r->admin)
+        return CN_SCOPE_METRICS;
+    if (r->scope != 0)
+        return r->scope;
+    return method & (CN_GET | CN_HEAD) ? CN_SCOPE_READ : CN_SCOPE_SUBMIT;
+}
+
+static void set_identity(const struct cn_access *a, struct cn_request *q,
+                         const struct cn_guard_identity *who)
+{
+    memcpy(q->who.key, who->key_name, sizeof(q->who.key));
+    memcpy(q->who.label, who->key_label, sizeof(q->who.label));
+    memcpy(q->who.tenant, who->tenant, sizeof(q->who.tenant));
+    q->who.admin = (who->scopes & CN_SCOPE_ADMIN) != 0;
+    q->who.sees_all = q->who.admin && a->guard.keys != NULL;
+    q->who.models = who->models == NULL ? NULL : cn_xstrdup(who->models);
+}
+
+/* draft-ietf-httpapi-ratelimit-headers-10. */
+static void put_rate(struct cn_request *q, const struct cn_rate *r)
+{
+    if (r->limit == 0)
+        return;
+    cn_answer_field(q, "RateLimit-Policy", "\"key\";q=%d;w=60", r->limit);
+    cn_answer_field(q, "RateLimit", "\"key\";r=%d;t=%d", r->left, r->reset_s);
+}
+
+static void refuse(struct cn_request *q, enum cn_guard_verdict v, int retry_after_s)
+{
+    const char *reason = cn_guard_reason(v);
+    char lacks[64], names[40];
+
+    switch (v) {
+    case CN_GUARD_GUESSING:
+        cn_answer_later(q, CN_PROBLEM_GUESSING, reason, retry_after_s);
+        return;
+    case CN_GUARD_RATE:
+        cn_answer_later(q, CN_PROBLEM_RATE, reason, retry_after_s);
+        return;
+    case CN_GUARD_SCOPE:
+        cn_scopes_write(cn_access_scope(q->route, q->method), names, sizeof(names));
+        snprintf(lacks, sizeof(lacks), "the key lacks the scope %s", names);
+        cn_answer_problem(q, CN_PROBLEM_FORBIDDEN, lacks, NULL);
+        return;
+    default:
+        cn_answer_problem(q, CN_PROBLEM_UNAUTHENTICATED, reason, NULL);
+    }
 }
 
 bool cn_access_is_admin(struct cn_request *q)
 {
     if (!q->who.admin)
-        cn_answer_problem(q, CN_PROBLEM_FORBIDDEN, "the key lacks the role admin", NULL);
+        refuse(q, CN_GUARD_SCOPE, 0);
     return q->who.admin;
 }
 
 void cn_access_check(void *arg, struct cn_request *q)
 {
     struct cn_access *a = arg;
+    struct cn_guard_request r = {.now_ns = q->start_ns, .wall_s = cn_wall_us() / 1000000};
+    struct cn_guard_identity who;
+    enum cn_guard_verdict v;
 
     memcpy(q->who.tenant, "anonymous", sizeof("anonymous"));
-    q->who.admin = a->keys == NULL;
+    find_peer(a, q, &r.peer);
     if (!check_site(a, q) || q->route == NULL || !(q->route->methods & (unsigned)q->method))
         return;
-    if (a->keys != NULL && !authenticated(a, q))
-        cn_answer_problem(q, CN_PROBLEM_UNAUTHENTICATED, NULL, NULL);
-    else if (q->route->admins_only)
-        cn_access_is_admin(q);
+    r.credentials = q->route->dialect->credentials(q);
+    r.ticket = q->route->takes_ticket ? cn_request_argument(q, "ticket") : NULL;
+    r.purpose = CN_TICKET_EVENTS;
+    r.job = q->arg[0];
+    r.is_open = q->route->open || (q->conn->admin && q->route->admin);
+    r.scope = cn_access_scope(q->route, q->method);
+    v = cn_guard_check(&a->guard, &r, &who);
+    set_identity(a, q, &who);
+    put_rate(q, &who.rate);
+    if (v != CN_GUARD_OK)
+        refuse(q, v, who.retry_after_s);
 }
 
-void cn_access_release(struct cn_access *a)
+void cn_access_ticket(const struct cn_access *a, const struct cn_request *q, const char *job,
+                      char text[CN_TICKET_TEXT])
 {
-    cn_tickets_release(&a->tickets);
+    struct cn_guard_identity who = {.scopes = 0};
+
+    memcpy(who.key_label, q->who.label, sizeof(who.key_label));
+    memcpy(who.tenant, q->who.tenant, sizeof(who.tenant));
+    cn_guard_issue(&a->guard, &who, CN_TICKET_EVENTS, job, cn_wall_us() / 1000000, text);
 }

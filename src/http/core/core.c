@@ -17,9 +17,9 @@ static const double duration_bound[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 static void init_metrics(struct cn_core *core)
 {
     struct cn_metrics *r = core->o.metrics;
-    static const char *const reason[] = {"bad_request", "auth",      "too_large",
-                                         "queue_full",  "draining",  "timeout",
-                                         "overloaded",  "not_ready", "storage"};
+    static const char *const reason[] = {"bad_request", "auth",    "too_large",  "queue_full",
+                                         "draining",    "timeout", "overloaded", "not_ready",
+                                         "storage",     "rate"};
 
     core->m.requests = cn_metric_add(r, CN_COUNTER, "controlnetd_http_requests_total",
                                      "HTTP requests answered.", "route,method,code");

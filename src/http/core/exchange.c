@@ -269,7 +269,7 @@ static void account(struct cn_request *q)
     const char *route = q->route == NULL ? "other" : q->route->path;
     double s = (double)(cn_now_ns() - q->start_ns) * 1e-9;
     int status = q->gone ? 499 : q->status;
-    char code[16], peer[64], path[256];
+    char code[16], path[256];
 
     if (!q->begun || status == 0) { /* the transport refused it by itself, or it broke off */
         cn_metric_inc(m->rejected, 1, "bad_request");
@@ -280,11 +280,12 @@ static void account(struct cn_request *q)
     cn_metric_observe(m->duration, s, route);
     if (!cn_log_on(CN_LOG_INFO))
         return;
-    q->io->peer(q->c, peer, sizeof(peer));
+    if (q->peer[0] == '\0')
+        q->io->peer(q->c, q->peer, sizeof(q->peer));
     cn_log(CN_LOG_INFO, "http.request", "",
            "request_id=%s peer=%s method=%s route=%s path=%s status=%d dur_ms=%.3f bytes_in=%zu "
            "bytes_out=%lu key_id=%s tenant=%s job_id=%s",
-           q->id, peer, method_label(q->method), route, path_text(q, path, sizeof(path)), status,
+           q->id, q->peer, method_label(q->method), route, path_text(q, path, sizeof(path)), status,
            s * 1e3, q->body_bytes, (unsigned long)q->bytes_out, q->who.key, q->who.tenant,
            q->subject);
 }

@@ -1,33 +1,11 @@
 /* Header fields. */
 #include "base/base.h"
 #include "http/core/fields.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-
-static bool is_token_char(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static const char *skip_blanks(const char *p)
-{
-    return p + strspn(p, " \t");
-}
-
-int64_t cn_decimal(const char *text)
-{
-    size_t n = strspn(text, "0123456789");
-    int64_t v = 0;
-
-    if (n == 0 || n > 18 || text[n] != '\0')
-        return -1;
-    for (size_t i = 0; i < n; i++)
-        v = v * 10 + (text[i] - '0');
-    return v;
-}
 
 /* ---- Prefer ---- */
 
@@ -37,7 +15,7 @@ static void word(const char *p, char *out, size_t size, const char **ret_end)
     bool quoted = *p == '"';
     size_t n = 0;
 
-    for (p += quoted; quoted ? *p != '"' && *p != '\0' : is_token_char(*p); p++) {
+    for (p += quoted; quoted ? *p != '"' && *p != '\0' : cn_is_token_char(*p); p++) {
         if (quoted && *p == '\\' && p[1] != '\0')
             p++;
         if (n + 1 < size)
@@ -71,9 +49,9 @@ void cn_prefer_add(struct cn_prefer *p, const char *value)
         word(value, name, sizeof(name), &end);
         if (end == NULL)
             return;
-        end = skip_blanks(end);
+        end = cn_skip_blanks(end);
         if (*end == '=') {
-            word(skip_blanks(end + 1), text, sizeof(text), &end);
+            word(cn_skip_blanks(end + 1), text, sizeof(text), &end);
             if (end == NULL)
                 return;
         }
@@ -112,7 +90,7 @@ static int quoted_key(const char *p, char *key, struct cn_err *err)
             return bad_key(err, "has more than 255 characters");
         key[n++] = *p;
     }
-    if (*skip_blanks(p + 1) != '\0')
+    if (*cn_skip_blanks(p + 1) != '\0')
         return bad_key(err, "is more than one string");
     key[n] = '\0';
     return n == 0 ? bad_key(err, "is empty") : CN_OK;
@@ -122,7 +100,7 @@ int cn_idempotency_key(const char *value, char key[CN_IDEMPOTENCY_KEY], struct c
 {
     size_t n = 0;
 
-    value = skip_blanks(value);
+    value = cn_skip_blanks(value);
     if (*value == '"')
         return quoted_key(value, key, err);
     for (; *value > 0x20 && *value < 0x7f && strchr("\",;\\", *value) == NULL; value++) {
@@ -131,7 +109,7 @@ int cn_idempotency_key(const char *value, char key[CN_IDEMPOTENCY_KEY], struct c
         key[n++] = *value;
     }
     key[n] = '\0';
-    if (*skip_blanks(value) != '\0')
+    if (*cn_skip_blanks(value) != '\0')
         return bad_key(err, "is neither a string in quotes nor one word");
     return n == 0 ? bad_key(err, "is empty") : CN_OK;
 }
@@ -162,13 +140,13 @@ enum cn_range cn_range_read(const char *value, uint64_t size, uint64_t *ret_firs
     *ret_len = size;
     if (value == NULL || strncasecmp(value, "bytes=", 6) != 0)
         return CN_RANGE_WHOLE;
-    value = skip_blanks(value + 6);
+    value = cn_skip_blanks(value + 6);
     has_first = digits(&value, &first);
     if (*value++ != '-')
         return CN_RANGE_WHOLE;
     if (!digits(&value, &last) && !has_first)
         return CN_RANGE_WHOLE;
-    if (*skip_blanks(value) != '\0') /* several ranges, or none */
+    if (*cn_skip_blanks(value) != '\0') /* several ranges, or none */
         return CN_RANGE_WHOLE;
     if (!has_first) { /* the last so many bytes */
         if (last == 0 || size == 0)

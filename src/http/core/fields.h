@@ -39,7 +39,4 @@ enum cn_range cn_range_read(const char *value, uint64_t size, uint64_t *ret_firs
 /* Is etag (with its quotes) in the list of If-None-Match? weak: W/ before it does not matter. */
 bool cn_etag_listed(const char *value, const char *etag, bool weak);
 
-/* A decimal number of at most 18 digits and nothing else; -1 otherwise. */
-int64_t cn_decimal(const char *text);
-
 #endif

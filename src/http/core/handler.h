@@ -48,8 +48,9 @@ struct cn_route {
     bool admin;        /* moves to the admin listener when there is one */
     bool on_both;      /* answered by the admin listener as well */
     bool takes_body;   /* of POST */
-    bool admins_only;  /* of the keys with role=admin */
+    bool admins_only;  /* of the keys with the scope admin */
     bool takes_ticket; /* ?ticket= instead of a key */
+    unsigned scope;    /* that a key must have, for `access`; 0: by the method */
 };
 
 struct cn_routes {

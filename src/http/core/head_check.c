@@ -1,15 +1,10 @@
 /* Header gate. */
 #include "base/base.h"
 #include "http/core/head_check.h"
+#include "base/text.h"
 
 #include <string.h>
 #include <strings.h>
-
-static bool token_char(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
 
 static bool is_name(const char *name, size_t len, const char *want)
 {
@@ -34,7 +29,7 @@ void cn_head_check_header(struct cn_head_check_count *g, const char *name, size_
     if (name_len == 0)
         g->fault = "a header without a name";
     for (size_t i = 0; i < name_len; i++)
-        if (!token_char((unsigned char)name[i]))
+        if (!cn_is_token_char(name[i]))
             g->fault = "a header name that is no token";
     for (size_t i = 0; i < value_len; i++)
         if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7f)

@@ -1,6 +1,7 @@
 /* Multipart parser. */
 #include "base/base.h"
 #include "http/core/multipart.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,19 +17,6 @@ bool cn_multipart_is(const char *content_type)
            (content_type[n] == '\0' || strchr("; \t", content_type[n]) != NULL);
 }
 
-static bool token_char(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static const char *skip_blank(const char *p)
-{
-    while (*p == ' ' || *p == '\t')
-        p++;
-    return p;
-}
-
 /* Reads "; name=value" or "; name="quoted"". Returns what follows, or NULL when it is malformed;
  * *name and *value are cut to their sizes (longer: malformed). */
 static const char *parameter(const char *p, char *name, size_t name_size, char *value,
@@ -36,21 +24,21 @@ static const char *parameter(const char *p, char *name, size_t name_size, char *
 {
     size_t n = 0;
 
-    p = skip_blank(p);
+    p = cn_skip_blanks(p);
     if (*p++ != ';')
         return NULL;
-    p = skip_blank(p);
-    while (token_char(*p) && n + 1 < name_size)
+    p = cn_skip_blanks(p);
+    while (cn_is_token_char(*p) && n + 1 < name_size)
         name[n++] = *p++;
     name[n] = '\0';
     if (n == 0 || *p++ != '=')
         return NULL;
     n = 0;
     if (*p != '"') {
-        while (token_char(*p) && n + 1 < value_size)
+        while (cn_is_token_char(*p) && n + 1 < value_size)
             value[n++] = *p++;
         value[n] = '\0';
-        return n == 0 || token_char(*p) ? NULL : p;
+        return n == 0 || cn_is_token_char(*p) ? NULL : p;
     }
     for (p++; *p != '"'; p++) {
         if (*p == '\\' && p[1] != '\0')
@@ -86,7 +74,7 @@ int cn_multipart_boundary(const char *content_type, char boundary[CN_MULTIPART_B
     boundary[0] = '\0';
     if (!cn_multipart_is(content_type))
         return cn_fail(err, CN_EFORMAT, "the content type is not %s", media_type);
-    for (p = skip_blank(p); *p != '\0'; p = skip_blank(p)) {
+    for (p = cn_skip_blanks(p); *p != '\0'; p = cn_skip_blanks(p)) {
         p = parameter(p, name, sizeof(name), value, sizeof(value));
         if (p == NULL)
             return cn_fail(err, CN_EFORMAT, "the parameters of the content type are malformed");
@@ -149,7 +137,7 @@ static int disposition(struct parser *s, const char *value, struct cn_part *part
         return cn_fail(s->err, CN_EFORMAT, "a part with two Content-Disposition headers");
     if (strncasecmp(value, "form-data", strlen("form-data")) != 0)
         return cn_fail(s->err, CN_EFORMAT, "a part whose disposition is not form-data");
-    for (p = skip_blank(p); *p != '\0'; p = skip_blank(p)) {
+    for (p = cn_skip_blanks(p); *p != '\0'; p = cn_skip_blanks(p)) {
         p = parameter(p, name, sizeof(name), text, sizeof(text));
         if (p == NULL)
             return cn_fail(s->err, CN_EFORMAT, "a part whose disposition is malformed");
@@ -172,10 +160,10 @@ static int part_header(struct parser *s, char *line, struct cn_part *part)
     if (colon == NULL || colon == line)
         return cn_fail(s->err, CN_EFORMAT, "a header of a part is malformed");
     for (const char *c = line; c < colon; c++)
-        if (!token_char(*c))
+        if (!cn_is_token_char(*c))
             return cn_fail(s->err, CN_EFORMAT, "a header of a part is malformed");
     *colon = '\0';
-    value = skip_blank(colon + 1);
+    value = cn_skip_blanks(colon + 1);
     if (strcasecmp(line, "Content-Disposition") == 0)
         return disposition(s, value, part);
     if (strcasecmp(line, "Content-Transfer-Encoding") == 0 && strcasecmp(value, "binary") != 0 &&

@@ -24,6 +24,7 @@ void cn_request_unref(struct cn_request *q)
         if (q->field[i].owned)
             free((char *)q->field[i].value);
     free(q->uri);
+    free(q->who.models);
     free(q);
 }
 

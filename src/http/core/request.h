@@ -53,9 +53,11 @@ struct cn_transport {
 /* Who asks. Filled in by whoever checks credentials (core's `access`). */
 struct cn_identity {
     char key[CN_IDENTITY_NAME];    /* "": without authentication */
+    char label[CN_IDENTITY_NAME];  /* of the key, in tickets */
     char tenant[CN_IDENTITY_NAME]; /* whose jobs; "anonymous" without */
     bool admin;                    /* may manage; everybody without authentication */
     bool sees_all;                 /* of all tenants */
+    char *models;                  /* that its jobs may use, by commas; NULL: any. Owned */
 };
 
 struct cn_field {
@@ -77,6 +79,7 @@ struct cn_request {
     const struct cn_route *route;        /* NULL: none matched */
     char arg[CN_PATH_ARGS][CN_PATH_ARG]; /* what stands for {…} in the path, in order */
     struct cn_identity who;
+    char peer[64]; /* the client's address, also behind a proxy: set by `access`; "": before */
     int64_t start_ns;
     struct cn_buf body;
     size_t body_bytes; /* also what was thrown away */

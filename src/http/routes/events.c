@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "api/result.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "http/core/core.h"
 #include "http/core/fields.h"
 #include "http/routes/routes_priv.h"

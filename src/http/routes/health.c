@@ -21,16 +21,28 @@ static void check(struct cn_buf *b, const char *name, bool ok, const char *detai
     cn_buf_adds(b, "}", NULL);
 }
 
-static void check_storage(struct cn_buf *b, const struct cn_app *app)
+/* What may hold paths and command lines. */
+static const char for_strangers[] = "an administrator's key is told more";
+
+static void put_private(struct cn_buf *b, const char *text, bool full)
+{
+    const char *shown = full || text[0] == '\0' ? text : for_strangers;
+
+    cn_escape_json(b, shown, strlen(shown), NULL);
+}
+
+static void check_storage(struct cn_buf *b, const struct cn_app *app, bool full)
 {
     struct cn_err err = CN_ERR_INIT;
     int rc = cn_jobs_storage(app->o.jobs, &err);
 
-    check(b, "store", rc == CN_OK || rc == CN_ENOTFOUND, err.msg); /* none is no fault */
+    /* none is no fault */
+    check(b, "store", rc == CN_OK || rc == CN_ENOTFOUND,
+          full || err.msg[0] == '\0' ? err.msg : for_strangers);
 }
 
 /* Models that are there and cannot be opened. They do not make the server unready. */
-static void put_broken(struct cn_buf *b, const struct cn_catalog *c)
+static void put_broken(struct cn_buf *b, const struct cn_catalog *c, bool full)
 {
     bool any = false;
 
@@ -43,14 +55,15 @@ static void put_broken(struct cn_buf *b, const struct cn_catalog *c)
         cn_buf_adds(b, any ? ",{\"name\":" : "{\"name\":", NULL);
         cn_escape_json(b, m->name, strlen(m->name), NULL);
         cn_buf_adds(b, ",\"reason\":", NULL);
-        cn_escape_json(b, m->broken, strlen(m->broken), NULL);
+        put_private(b, m->broken, full);
         cn_buf_adds(b, "}", NULL);
         any = true;
     }
     cn_buf_adds(b, "]", NULL);
 }
 
-static void put_workers(struct cn_buf *b, const struct cn_dispatch *d)
+/* full: with what only administrators may know. */
+static void put_workers(struct cn_buf *b, const struct cn_dispatch *d, bool full)
 {
     cn_buf_adds(b, ",\"workers\":[", NULL);
     for (int i = 0; i < cn_dispatch_workers(d); i++) {
@@ -64,27 +77,28 @@ static void put_workers(struct cn_buf *b, const struct cn_dispatch *d)
                       ",\"state\":\"%s\",\"healthy\":%s,\"jobs\":%d,\"capacity\":%d,"
                       "\"images\":%d,\"lanes\":%d,\"trouble\":",
                       w.state, w.healthy ? "true" : "false", w.jobs, w.capacity, w.images, w.lanes);
-        cn_escape_json(b, w.trouble, strlen(w.trouble), NULL);
+        put_private(b, w.trouble, full);
         cn_buf_adds(b, "}", NULL);
     }
     cn_buf_adds(b, "]", NULL);
 }
 
-static void put_checks(struct cn_buf *b, const struct cn_app *app, bool ready)
+static void put_checks(struct cn_buf *b, const struct cn_app *app, bool ready, bool full)
 {
     const struct cn_dispatch *d = app->o.dispatch;
     bool draining = app->core->is_draining;
 
     cn_buf_printf(b, NULL, "{\"ready\":%s,\"checks\":[", ready ? "true" : "false");
     check(b, "not_draining", !draining, draining ? "the server is shutting down" : "");
-    check(b, "worker", cn_dispatch_ready_workers(d) > 0, cn_dispatch_trouble(d));
+    check(b, "worker", cn_dispatch_ready_workers(d) > 0,
+          full || cn_dispatch_trouble(d)[0] == '\0' ? cn_dispatch_trouble(d) : for_strangers);
     check(b, "queue", cn_dispatch_refuses(d, NULL).kind != CN_REFUSED_FULL, "");
-    check_storage(b, app);
+    check_storage(b, app, full);
     cn_buf_printf(b, NULL, "],\"queue\":%d,\"running\":%d,\"workers_ready\":%d,\"backend\":",
                   cn_dispatch_waiting(d), cn_dispatch_running(d), cn_dispatch_ready_workers(d));
     cn_escape_json(b, cn_dispatch_backend(d), strlen(cn_dispatch_backend(d)), NULL);
-    put_workers(b, d);
-    put_broken(b, cn_dispatch_catalog(d));
+    put_workers(b, d, full);
+    put_broken(b, cn_dispatch_catalog(d), full);
     cn_buf_adds(b, "}\n", NULL);
 }
 
@@ -108,7 +122,7 @@ static void get_readyz(struct cn_request *q)
     }
     cn_buf_init(&b, INFO_MAX);
     if (value != NULL)
-        put_checks(&b, app, ready);
+        put_checks(&b, app, ready, q->who.admin);
     else
         cn_buf_printf(&b, NULL, "%s\n", ready ? "ready" : why);
     cn_answer_buf(q, ready ? 200 : 503,

@@ -1,5 +1,6 @@
 /* GET /v1/jobs/{id}/images/{index}: a picture of a job, whole or in part. */
 #include "base/base.h"
+#include "base/text.h"
 #include "http/core/core.h"
 #include "http/core/fields.h"
 #include "http/routes/picture.h"

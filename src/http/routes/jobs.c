@@ -3,6 +3,7 @@
 #include "api/result.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "http/core/fields.h"
 #include "http/routes/routes_priv.h"
 
@@ -255,7 +256,6 @@ static void cancel(struct cn_request *q)
 static void answer_ticket(struct cn_request *q)
 {
     struct look *l = q->ctx;
-    struct cn_ticket who = {.admin = q->who.admin};
     char text[CN_TICKET_TEXT];
     struct cn_buf b;
 
@@ -267,15 +267,12 @@ static void answer_ticket(struct cn_request *q)
         cn_answer_err(q, &l->err);
         return;
     }
-    snprintf(who.tenant, sizeof(who.tenant), "%s", q->who.tenant);
-    snprintf(who.key_name, sizeof(who.key_name), "%s", q->who.key);
-    snprintf(who.job, sizeof(who.job), "%s", l->view.id);
-    cn_ticket_issue(&cn_app_of(q)->access->tickets, &who, cn_now_ns(), text);
-    cn_buf_init(&b, 512);
+    cn_access_ticket(cn_app_of(q)->access, q, l->view.id, text);
+    cn_buf_init(&b, 1024);
     cn_buf_printf(&b, NULL,
                   "{\"ticket\":\"%s\",\"expires_in_s\":%d,"
                   "\"events\":\"/v1/jobs/%s/events?ticket=%s\"}\n",
-                  text, CN_TICKET_TTL_S, who.job, text);
+                  text, CN_TICKET_TTL_S, l->view.id, text);
     cn_answer_buf(q, 201, "application/json", &b);
 }
 

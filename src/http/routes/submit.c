@@ -331,6 +331,24 @@ static void answer_accepted(struct cn_request *q)
 
 /* ---- the stages: each does its part, and says whether the next one can go on at once ---- */
 
+/* The key may be for some models only. False: answered. */
+static bool check_models(struct cn_request *q, const struct cn_spec *spec)
+{
+    const char *name = cn_guard_allows_model(q->who.models, spec->model) ? NULL : spec->model;
+    char where[64] = "/model", text[160];
+
+    for (int i = 0; name == NULL && i < spec->n_controls; i++)
+        if (!cn_guard_allows_model(q->who.models, spec->control[i].model)) {
+            name = spec->control[i].model;
+            snprintf(where, sizeof(where), "/controls/%d/model", i);
+        }
+    if (name == NULL)
+        return true;
+    snprintf(text, sizeof(text), "the key does not allow the model \"%.80s\"", name);
+    cn_answer_problem(q, CN_PROBLEM_FORBIDDEN, text, where);
+    return false;
+}
+
 static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned char *digest)
 {
     struct cn_app *app = cn_app_of(q);
@@ -342,6 +360,8 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned ch
     if (cn_catalog_resolve(cn_dispatch_catalog(app->o.dispatch), spec, &err) < 0 ||
         cn_spec_check(spec, &app->o.limits, &err) < 0)
         cn_answer_err(q, &err);
+    else if (!check_models(q, spec))
+        ; /* answered */
     else if (!c->is_async && (!fits(q, spec) || !negotiate(q, spec)))
         ; /* answered */
     else if (q->core->inflight + image_bytes(spec) > q->core->o.max_inflight)

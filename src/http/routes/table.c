@@ -12,7 +12,7 @@ static const struct cn_route table[] = {
     {"/v1/jobs/{id}", READS, &cn_show_job, NATIVE},
     {"/v1/jobs/{id}", CN_DELETE, &cn_cancel_job, NATIVE},
     {"/v1/jobs/{id}/events", CN_GET, &cn_follow_events, NATIVE, .takes_ticket = true},
-    {"/v1/jobs/{id}/ticket", CN_POST, &cn_make_ticket, NATIVE},
+    {"/v1/jobs/{id}/ticket", CN_POST, &cn_make_ticket, NATIVE, .scope = CN_SCOPE_READ},
     {"/v1/jobs/{id}/images/{index}", READS, &cn_get_image, NATIVE},
     {"/v1/models", READS, &cn_list_models, NATIVE},
     {"/v1/models/{name}/load", CN_POST, &cn_load_model, NATIVE, .admins_only = true},

@@ -74,7 +74,8 @@ static struct cn_core_options core_options(struct cn_server *s, const struct cn_
 
 static void set_access(struct cn_server *s, const struct cn_server_options *o)
 {
-    s->access.keys = o->keys;
+    s->access.guard.keys = o->keys;
+    s->access.trusted_proxies = o->trusted_proxies;
     s->access.hosts = o->hosts;
     s->access.origins = o->cors_origins;
 }
@@ -87,6 +88,7 @@ struct cn_server *cn_server_new(const struct cn_server_options *o)
 
     s->o = *o;
     s->is_handoff = cn_listen_inherited(false, 0) >= 0;
+    cn_access_init(&s->access);
     set_access(s, o);
     s->app = cn_app_new(&app);
     core = core_options(s, o);
@@ -200,6 +202,11 @@ void cn_server_configure(struct cn_server *s, const struct cn_server_options *o)
     set_access(s, o);
     cn_core_configure(s->core, &core);
     cn_app_configure(s->app, &app);
+}
+
+void cn_server_set_secret(struct cn_server *s, const struct cn_ticket_secret *secret)
+{
+    s->access.guard.secret = *secret;
 }
 
 bool cn_server_handoff(const struct cn_server *s)

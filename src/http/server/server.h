@@ -15,6 +15,7 @@
 #include "base/metrics.h"
 #include "base/spec.h"
 #include "http/auth/keys.h"
+#include "http/auth/ticket.h"
 #include "job/dispatch.h"
 #include "job/jobs.h"
 
@@ -29,8 +30,9 @@ struct cn_server_options {
     const char *admin_listen; /* "" : none */
     const char *cors_origins; /* allowed origins, separated by blanks; "*": all; "": CORS is off */
     const char *hosts;        /* names of this server, for requests without keys; "": none */
-    const struct cn_keys *keys; /* NULL: no authentication */
-    bool allow_anonymous;       /* without keys, and beyond loopback */
+    const char *trusted_proxies; /* whose X-Forwarded-For counts; "": nobody's */
+    struct cn_keys *keys;        /* NULL: no authentication */
+    bool allow_anonymous;        /* without keys, and beyond loopback */
     struct cn_limits limits;
     size_t max_body;      /* bytes of one request */
     size_t max_image;     /* bytes of one image in it */
@@ -47,10 +49,10 @@ struct cn_server_options {
 #define CN_SERVER_DEFAULTS                                                                         \
     {                                                                                              \
         .listen = "127.0.0.1:8080", .admin_listen = "", .cors_origins = "", .hosts = "",           \
-        .limits = CN_LIMITS_DEFAULTS, .max_body = (size_t)64 << 20, .max_image = (size_t)32 << 20, \
-        .max_inflight = (size_t)512 << 20, .max_outflight = (size_t)512 << 20,                     \
-        .max_connections = 1024, .max_streams = 1024, .stall_timeout_s = 60,                       \
-        .header_timeout_s = 10, .body_timeout_s = 120, .idle_timeout_s = 15                        \
+        .trusted_proxies = "", .limits = CN_LIMITS_DEFAULTS, .max_body = (size_t)64 << 20,         \
+        .max_image = (size_t)32 << 20, .max_inflight = (size_t)512 << 20,                          \
+        .max_outflight = (size_t)512 << 20, .max_connections = 1024, .max_streams = 1024,          \
+        .stall_timeout_s = 60, .header_timeout_s = 10, .body_timeout_s = 120, .idle_timeout_s = 15 \
     }
 
 struct cn_server;
@@ -64,10 +66,14 @@ int cn_server_listen(struct cn_server *s, struct cn_err *err);
 int cn_server_accept(struct cn_server *s, struct cn_err *err);
 int cn_server_port(const struct cn_server *s, bool admin);
 
-/* Takes of *o what may change while the server runs: cors_origins, hosts and keys (the old ones may
+/* Takes of *o what may change while the server runs: cors_origins, hosts,
+ * trusted_proxies and keys (the old ones may
  * be freed afterwards), limits, max_body, max_image, max_inflight, max_outflight, stall_timeout_s,
  * header_timeout_s and body_timeout_s. */
 void cn_server_configure(struct cn_server *s, const struct cn_server_options *o);
+
+/* What tickets are signed with; before, one of this process's own. */
+void cn_server_set_secret(struct cn_server *s, const struct cn_ticket_secret *secret);
 
 /* Public sockets were inherited (LISTEN_FDS): at the end they go to the next process. */
 bool cn_server_handoff(const struct cn_server *s);
