@@ -489,6 +489,19 @@ static void on_tick(uv_timer_t *t)
 
 /* ---- the start ---- */
 
+/* From the beginning of main until the loop has handlers, signals wait: one that comes in between
+ * is obeyed then, and does not kill a daemon that has opened its store. */
+static void hold_signals(int how)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(how, &set, NULL);
+}
+
 static void init_loop(struct front *f)
 {
     uv_loop_init(&f->loop);
@@ -500,6 +513,7 @@ static void init_loop(struct front *f)
     uv_signal_start(&f->sigterm, on_signal, SIGTERM);
     uv_signal_start(&f->sigint, on_signal, SIGINT);
     uv_signal_start(&f->sighup, on_reload, SIGHUP);
+    hold_signals(SIG_UNBLOCK);
 }
 
 static void make_jobs(struct front *f)
@@ -658,6 +672,7 @@ static int run_daemon(int argc, char **argv)
     struct cn_err err = CN_ERR_INIT;
     int rc;
 
+    hold_signals(SIG_BLOCK);
     cn_args_parse(&f->args, argc, argv);
     rc = cn_args_configure(&f->args, &f->conf, &err);
     if (rc == CN_OK && f->args.print) {

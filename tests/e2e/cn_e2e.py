@@ -3,6 +3,8 @@
 The current directory is the top of the build tree. CN_E2E_WRAP, when set, goes before the daemon's
 command line (a memory checker); CN_E2E_SLOW multiplies the waits.
 """
+import contextlib
+import faulthandler
 import http.client
 import json
 import os
@@ -14,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import zlib
@@ -31,6 +34,70 @@ def sanitized():
     """True when the daemon is one that keeps freed memory for a while."""
     with open(DAEMON, "rb") as f:
         return bool(WRAP) or b"__asan_init" in f.read()
+
+
+@contextlib.contextmanager
+def signals_held():
+    """What is started in here has SIGTERM, SIGINT and SIGHUP blocked: they wait, however early they
+    are sent, until the program has handlers and unblocks them, as a daemon does."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK,
+                                 {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+class Aside(threading.Thread):
+    """Runs work(*args) beside the test; result() is what it returned, or raises what it raised. It
+    does not keep the process from ending when the test has failed."""
+
+    def __init__(self, work, *args):
+        super().__init__(daemon=True)
+        self.work, self.args, self.value, self.error = work, args, None, None
+        self.start()
+
+    def run(self):
+        try:
+            self.value = self.work(*self.args)
+        except BaseException as e:  # told by result()
+            self.error = e
+
+    def result(self, seconds=120):
+        self.join(seconds * SLOW)
+        if self.is_alive():
+            raise AssertionError("%s has not ended" % self.work)
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def together(work, *args):
+    """work(arg) for every arg, all at once; what they returned, in order."""
+    return [t.result() for t in [Aside(work, a) for a in args]]
+
+
+@contextlib.contextmanager
+def beside(work, n):
+    """n threads call work() again and again until the block is left, also by a failure."""
+    over = threading.Event()
+
+    def again():
+        while not over.is_set():
+            work()
+
+    threads = [Aside(again) for _ in range(n)]
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        over.set()
+        for t in threads:
+            if failed:
+                t.join(10)
+            else:
+                t.result()
 
 
 class Daemon:
@@ -54,8 +121,10 @@ class Daemon:
         port_file = os.path.join(self.dir, "port")
         if os.path.exists(port_file):
             os.unlink(port_file)
-        self.proc = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log_file,
-                                     stderr=self.log_file, env=self.environ)
+        with signals_held():
+            self.proc = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
+                                         stdout=self.log_file, stderr=self.log_file,
+                                         env=self.environ)
         self.until(lambda: os.path.exists(port_file) or self.proc.poll() is not None, 20)
         if not os.path.exists(port_file):
             raise AssertionError("the daemon did not start: " + self.log())
@@ -266,4 +335,8 @@ class Case(unittest.TestCase):
 def main():
     if not os.path.exists(DAEMON) or not os.path.exists(WORKER):
         sys.exit(77)
-    unittest.main(verbosity=1)
+    faulthandler.register(signal.SIGTERM, chain=True)  # of a deadline: where every thread is
+    result = unittest.main(verbosity=1, exit=False).result
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if result.wasSuccessful() else 1)  # whatever threads are left

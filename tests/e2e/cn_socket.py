@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from cn_e2e import DAEMON, SLOW, WORKER, WRAP
+from cn_e2e import DAEMON, SLOW, WORKER, WRAP, signals_held
 
 
 class Manager:
@@ -42,11 +42,13 @@ class Manager:
         script = moves + ('LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=%s exec "$0" "$@"' %
                           (len(copies), ":".join(name for name, _ in self.sockets)))
         try:
-            p = subprocess.Popen(
-                ["/bin/bash", "-c", script, *WRAP, DAEMON, "-c", self.conf, "--set",
-                 "worker.program=" + WORKER, "--set", "http.hosts=a", "--set", "store.dir=" + os.path.join(self.dir, "store"),
-                 *self.args], stdin=subprocess.DEVNULL,
-                stdout=self.log_file, stderr=self.log_file, env=self.env, pass_fds=copies)
+            with signals_held():
+                p = subprocess.Popen(
+                    ["/bin/bash", "-c", script, *WRAP, DAEMON, "-c", self.conf, "--set",
+                     "worker.program=" + WORKER, "--set", "http.hosts=a", "--set",
+                     "store.dir=" + os.path.join(self.dir, "store"), *self.args],
+                    stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file,
+                    env=self.env, pass_fds=copies)
         finally:
             for fd in copies:
                 os.close(fd)

@@ -6,12 +6,11 @@ import shutil
 import signal
 import struct
 import tempfile
-import threading
 import time
 import urllib.parse
 import zlib
 
-from cn_e2e import SLOW, DATA, ENGINE, Case, Daemon, main, multipart, png_size, sanitized
+from cn_e2e import SLOW, DATA, ENGINE, Aside, Case, Daemon, main, multipart, png_size, sanitized
 
 MODELS = os.path.join(DATA, "models")
 SIZE = {"width": 40, "height": 48, "steps": 3, "seed": 11, "model": "tiny"}
@@ -113,14 +112,12 @@ class Pictures(Case):
             r = self.d.images(dict(SIZE, prompt=name, **spec), "application/json")
             done.append((name, r.status, len(json.loads(r.body)["images"])))
 
-        large = threading.Thread(target=draw, args=("large",),
-                                 kwargs=dict(steps=150, n=6, sampler="ddim"))
         steps = self.d.metric("controlnetd_batch_images_count")
-        large.start()
+        large = Aside(lambda: draw("large", steps=150, n=6, sampler="ddim"))
         self.d.until(lambda: self.d.metric("controlnetd_batch_images_count") > steps)
         draw("small", guidance_scale=1, sampler="euler_a", controls=[control("tiny-control-a")])
         self.assertEqual(done, [("small", 200, 1)])
-        large.join()
+        large.result()
         self.assertEqual(done[1], ("large", 200, 6))
 
     def refused(self, pointer, **spec):

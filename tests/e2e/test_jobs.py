@@ -1,10 +1,9 @@
 """Jobs over HTTP: accepted, looked at, fetched, cancelled, repeated."""
 import base64
 import json
-import threading
 import time
 
-from cn_e2e import SLOW, Case, Daemon, main, multipart, png_size
+from cn_e2e import SLOW, Aside, Case, Daemon, main, multipart, png_size, together
 
 KEPT = 26  # characters of a job's id
 
@@ -158,17 +157,14 @@ class Jobs(Case):
         self.assertEqual(self.d.wait_job(id)["state"], "succeeded")
 
     def test_sync_job_is_listed_and_cancelled(self):
-        answer = []
-        t = threading.Thread(target=lambda: answer.append(
-            self.d.images({"prompt": "step=50 sync", "steps": 150})))
-        t.start()
+        answer = Aside(self.d.images, {"prompt": "step=50 sync", "steps": 150})
         self.d.until(lambda: [j for j in self.d.list() if j["state"] == "running"
                               and not j["durable"]])
         id = [j for j in self.d.list() if j["state"] == "running" and not j["durable"]][0]["id"]
         self.assertEqual(self.d.request("DELETE", "/v1/jobs/" + id).status, 200)
-        t.join()
-        self.problem(answer[0], 409, "cancelled")
-        self.assertEqual(answer[0].getheader("X-Job-Id"), id)
+        r = answer.result()
+        self.problem(r, 409, "cancelled")
+        self.assertEqual(r.getheader("X-Job-Id"), id)
 
     # ---- preferences ----
 
@@ -251,18 +247,14 @@ class Jobs(Case):
         before = self.d.metric("controlnetd_jobs_submitted_total", model="emoji")
         ids, bad = set(), []
 
-        def client():
+        def client(_):
             r = self.d.jobs({"prompt": "at once", "steps": 1}, {"Idempotency-Key": "crowd"})
             if r.status == 202:
                 ids.add(json.loads(r.body)["id"])
             else:
                 bad.append((r.status, r.body))
 
-        threads = [threading.Thread(target=client) for _ in range(100)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
+        together(client, *range(100))
         self.assertEqual((bad, len(ids)), ([], 1))
         self.assertEqual(self.d.metric("controlnetd_jobs_submitted_total", model="emoji"),
                          before + 1)
@@ -368,17 +360,13 @@ class Bounds(Case):
                                 ({"Idempotency-Key": "b", "Accept": "multipart/mixed"}, 200),
                                 ({"Accept": "multipart/mixed"}, 200)):
             with self.subTest(headers=headers), Daemon("--set", "queue.drain_s=0") as d:
-                answer = []
                 parts = "Accept" in headers
                 h = dict({"Accept": "application/json"}, **headers)
-                t = threading.Thread(
-                    target=lambda: answer.append(d.images(spec, headers=h)))
-                t.start()
+                answer = Aside(lambda: d.images(spec, headers=h))
                 d.until(lambda: [j for j in d.list() if j["state"] == "running" and
                                  (not parts or j["images"][0]["ready"])])
                 self.assertEqual(d.stop(), 0)
-                t.join()
-                r = answer[0]
+                first = r = answer.result()
                 self.assertEqual(r.status, status, r.body)
                 self.assertEqual(len(r.getheader("X-Job-Id")), KEPT)
                 if parts:
@@ -389,18 +377,14 @@ class Bounds(Case):
                     d.start()
                     r = d.images(dict(spec, prompt="step=20"), headers=h)
                     self.assertEqual((r.status, r.getheader("X-Job-Id")),
-                                     (200, answer[0].getheader("X-Job-Id")))
+                                     (200, first.getheader("X-Job-Id")))
 
     def test_a_load_does_not_hold_up_the_end(self):
         with Daemon("--set", "queue.drain_s=0", fake="load=2000") as d:
-            answer = []
-            t = threading.Thread(
-                target=lambda: answer.append(d.request("POST", "/v1/models/photo/load")))
-            t.start()
+            answer = Aside(d.request, "POST", "/v1/models/photo/load")
             d.until(lambda: d.metric("controlnetd_http_connections", state="suspended") == 1)
             self.assertEqual(d.stop(), 0)
-            t.join()
-            self.problem(answer[0], 503, "not-ready")
+            self.problem(answer.result(), 503, "not-ready")
 
     def test_kept_over_a_restart(self):
         with Daemon() as d:

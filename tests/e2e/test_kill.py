@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from cn_e2e import DAEMON, SLOW, Case, Daemon, main
+from cn_e2e import DAEMON, SLOW, Aside, Case, Daemon, main, together
 
 OPTIONS = argparse.Namespace(rounds=8, jobs=1000, seed=None)
 FINAL = ("succeeded", "failed", "cancelled", "expired")
@@ -30,14 +30,12 @@ class Clients:
         self.n = 0
         self.on = True
         self.daemon = None
-        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
-        for t in self.threads:
-            t.start()
+        self.threads = [Aside(self.run) for _ in range(threads)]
 
     def stop(self):
         self.on = False
         for t in self.threads:
-            t.join()
+            t.result()
 
     def word(self):
         with self.lock:
@@ -222,11 +220,7 @@ class Kill(Case):
                     c.close()
             c.close()
 
-        threads = [threading.Thread(target=some, args=(n // 4,)) for _ in range(4)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
+        together(some, *[n // 4] * 4)
         return ids
 
     def test_many_waiting_jobs_are_queued_again(self):
@@ -278,15 +272,13 @@ class Kill(Case):
             with Daemon(store=os.path.join(a.dir, "store"), wait=False) as b:
                 self.assertEqual(b.get("/healthz").status, 200)
                 self.assertEqual(b.job(id)["state"], "running")
-                got = []
-                t = threading.Thread(target=lambda: got.append(b.jobs({"prompt": "x"})))
                 b.until(lambda: b.get("/v1/models").status == 200)
-                t.start()
+                answer = Aside(b.jobs, {"prompt": "x"})
                 self.assertEqual(a.stop(), 0)
-                t.join()
-                self.assertEqual(got[0].status, 202, got[0].body)
+                got = answer.result()
+                self.assertEqual(got.status, 202, got.body)
                 self.assertEqual(b.job(id)["state"], "succeeded")
-                self.assertEqual(b.wait_job(json.loads(got[0].body)["id"])["state"], "succeeded")
+                self.assertEqual(b.wait_job(json.loads(got.body)["id"])["state"], "succeeded")
 
     def test_a_store_that_cannot_be_used_is_told(self):
         with Daemon() as d:

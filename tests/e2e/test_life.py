@@ -5,17 +5,18 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
-from cn_e2e import DAEMON, SLOW, Case, Daemon, main, png_size
+from cn_e2e import DAEMON, SLOW, WORKER, Case, Daemon, main, png_size, signals_held
 
 
 class Background(threading.Thread):
     """A request on a thread of its own; .r is the response."""
 
     def __init__(self, d, spec, accept=None):
-        super().__init__()
+        super().__init__(daemon=True)
         self.d, self.spec, self.accept, self.r = d, spec, accept, None
         self.start()
 
@@ -31,6 +32,28 @@ class Background(threading.Thread):
 
 
 class Start(Case):
+    def test_a_signal_is_obeyed_however_early_it_comes(self):
+        """Held from the beginning of main until there are handlers, then told like any other."""
+        with tempfile.TemporaryDirectory() as tmp:
+            conf = os.path.join(tmp, "conf")
+            open(conf, "w").close()
+            for k, number in enumerate((signal.SIGTERM, signal.SIGINT) * 4):
+                with signals_held():
+                    p = subprocess.Popen(
+                        [DAEMON, "-c", conf, "--listen", "127.0.0.1:0", "--set",
+                         "worker.program=" + WORKER, "--set", "store.dir=" + tmp + "/store"],
+                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                        text=True)
+                time.sleep(k * 0.003)
+                p.send_signal(number)
+                try:
+                    log = p.communicate(timeout=20 * SLOW)[0]
+                finally:
+                    p.kill()
+                self.assertEqual(p.returncode, 0, log)
+                self.assertIn('"event":"daemon.signal"', log)
+                self.assertIn('"event":"daemon.end"', log)
+
     def test_options(self):
         def run(*args):
             return subprocess.run([DAEMON, *args], capture_output=True, text=True, timeout=60)

@@ -5,10 +5,9 @@ import os
 import resource
 import select
 import socket
-import threading
 import time
 
-from cn_e2e import SLOW, Case, Daemon, main, sanitized
+from cn_e2e import SLOW, Case, Daemon, main, sanitized, together
 
 
 def connect(d):
@@ -149,11 +148,7 @@ class Load(Case):
                     if not ok:
                         bad.append((k, kind))
 
-            threads = [threading.Thread(target=client, args=(k,)) for k in range(10)]
-            for t in threads:
-                t.start()
-            for t in threads:
-                t.join()
+            together(client, *range(10))
             self.assertEqual(bad, [])
             d.until(lambda: d.metric("controlnetd_queue_jobs") == 0)
             d.until(lambda: d.metric("process_open_fds") <= fds)

@@ -6,9 +6,8 @@ import os
 import re
 import signal
 import socket
-import threading
 
-from cn_e2e import Case, Daemon, QUICK, main, sanitized
+from cn_e2e import QUICK, Aside, Case, Daemon, beside, main, sanitized
 
 KEYS = "anna:0123456789abcdef\n"
 MORE = KEYS + "bert:fedcba9876543210\n"
@@ -91,15 +90,14 @@ class Reload(Case):
             bert = {"X-Api-Key": "fedcba9876543210"}
             self.assertEqual(d.images(SPEC, headers=anna).status, 200)
             self.assertEqual(d.images(SPEC, headers=bert).status, 401)
-            slow = threading.Thread(target=d.images, args=({"prompt": "step=20", "steps": 20},),
-                                    kwargs={"headers": dict(anna, **{"X-Request-Id": "slow"})})
-            slow.start()
+            slow = Aside(d.images, {"prompt": "step=20", "steps": 20}, None,
+                         dict(anna, **{"X-Request-Id": "slow"}))
             d.until(lambda: re.search(rb"\ncontrolnetd_worker_busy{[^}]*} 1\n",
                                       d.get("/metrics", anna).body))
             self.write(d, MORE.replace("anna", "carl"), "keys")
             d.proc.send_signal(signal.SIGHUP)
             d.until(lambda: d.images(SPEC, headers=bert).status == 200)
-            slow.join()  # began as anna, and is logged as anna after anna is gone
+            slow.result()  # began as anna, and is logged as anna after anna is gone
             self.assertEqual([e["key_id"] for e in d.events("http.request")
                               if e["request_id"] == "slow"], ["anna"])
             self.write(d, "no key\n", "keys")
@@ -149,30 +147,23 @@ class Reload(Case):
         """Half of the files are invalid; no request fails, nothing grows."""
         n = int(os.environ.get("CN_RELOADS", "60" if QUICK or sanitized() else "200"))
         with Daemon("--set", "log.level=error") as d:
-            bad, stop = [], threading.Event()
+            bad, before = [], None
 
             def client():
-                while not stop.is_set():
-                    for r in (d.images(SPEC), d.get("/readyz"), d.get("/v1/models")):
-                        if r.status != 200:
-                            bad.append((r.status, r.body))
+                for r in (d.images(SPEC), d.get("/readyz"), d.get("/v1/models")):
+                    if r.status != 200:
+                        bad.append((r.status, r.body))
 
-            threads = [threading.Thread(target=client) for _ in range(4)]
-            for t in threads:
-                t.start()
-            before = None
-            # The last 256 jobs stay in memory: only when they are there is growth a leak.
-            d.until(lambda: d.metric("controlnetd_images_total") > 300, 60)
-            for i in range(n):
-                self.assertEqual(self.reload(
-                    d, "[limits]\nmax_steps = %d\n" % (100 + i % 7) if i % 2 else "[limits\n"),
-                    bool(i % 2))
-                if i == n // 4:
-                    before = d.metric("process_resident_memory_bytes")
-            grown = d.metric("process_resident_memory_bytes") - before
-            stop.set()
-            for t in threads:
-                t.join()
+            with beside(client, 4):
+                # The last 256 jobs stay in memory: only when they are there is growth a leak.
+                d.until(lambda: d.metric("controlnetd_images_total") > 300, 60)
+                for i in range(n):
+                    self.assertEqual(self.reload(
+                        d, "[limits]\nmax_steps = %d\n" % (100 + i % 7) if i % 2 else "[limits\n"),
+                        bool(i % 2))
+                    if i == n // 4:
+                        before = d.metric("process_resident_memory_bytes")
+                grown = d.metric("process_resident_memory_bytes") - before
             self.assertEqual(bad, [])
             if not sanitized():
                 self.assertLess(grown, 2 << 20)

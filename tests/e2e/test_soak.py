@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 
-from cn_e2e import QUICK, SLOW, Case, Daemon, main, png_size, sanitized
+from cn_e2e import QUICK, SLOW, Aside, Case, Daemon, main, png_size, sanitized
 from cn_load import Watch
 
 JOBS = int(os.environ.get("CN_SOAK", "200" if QUICK or sanitized() else "500"))
@@ -161,9 +161,7 @@ class Soak(Case):
                 "--set", "queue.max_attempts=10", fake="capacity=4 lanes=4") as d:
             w = Watch(d)
             first = self.workers(d)
-            threads = [threading.Thread(target=self.client, args=(d, k)) for k in range(8)]
-            for t in threads:
-                t.start()
+            threads = [Aside(self.client, d, k) for k in range(8)]
             while self.done < JOBS / 10:
                 time.sleep(0.01)
             front, fds = w.rss(), w.fds()
@@ -172,7 +170,7 @@ class Soak(Case):
                 samples.append((self.done, w.rss(), self.worker_rss(d)))
                 time.sleep(0.1)
             for t in threads:
-                t.join()
+                t.result()
             self.assertEqual(self.wrong, [])
             self.settled(d)
             states = collections.Counter(
