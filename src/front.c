@@ -686,6 +686,7 @@ static int run_daemon(int argc, char **argv)
             rc = serve(f, &err);
         if (rc == CN_OK)
             cn_log(CN_LOG_INFO, "daemon.end", "", "pid=%d", (int)getpid());
+        cn_log_flush();
     }
     if (rc < 0)
         fprintf(stderr, "controlnetd: %s\n", err.msg);

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/log.h"
 #include "engine/engine.h"
 #include "image/annotate.h"
 #include "image/codec.h"
@@ -119,7 +120,7 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
 
         cn_engine_at(w->engine, i, &m);
         if (m.broken != NULL)
-            fprintf(stderr, "model \"%s\" cannot be used: %s\n", m.name, m.broken);
+            cn_log(CN_LOG_WARNING, "worker.model_broken", m.broken, "model=%s", m.name);
         describe_model(w, &m, &ret->model[ret->n_models++]);
     }
     describe_annotators(ret);
@@ -181,8 +182,7 @@ static void beat(void *ctx, int lanes, int images, double ms)
 static void tell_model(void *ctx, const char *name, bool loaded, size_t bytes)
 {
     const struct worker *w = ctx;
-    struct cn_msg_model m = {.state = loaded ? CN_MODEL_LOADED : CN_MODEL_UNLOADED,
-                             .bytes = bytes};
+    struct cn_msg_model m = {.state = loaded ? CN_MODEL_LOADED : CN_MODEL_UNLOADED, .bytes = bytes};
 
     snprintf(m.name, sizeof(m.name), "%s", name);
     if (w->loop != NULL)
@@ -365,15 +365,19 @@ static int set_type(struct options *o, const char *text)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option known[] = {
-        {"fd", required_argument, NULL, 'f'},      {"backend", required_argument, NULL, 'b'},
-        {"threads", required_argument, NULL, 't'}, {"models", required_argument, NULL, 'm'},
-        {"default", required_argument, NULL, 'd'}, {"lanes", required_argument, NULL, 'l'},
-        {"max-batch", required_argument, NULL, 'x'}, {"memory-mb", required_argument, NULL, 'M'},
-        {"dtype", required_argument, NULL, 'T'}, {"probe", no_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"fd", required_argument, NULL, 'f'},
+                                          {"backend", required_argument, NULL, 'b'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"models", required_argument, NULL, 'm'},
+                                          {"default", required_argument, NULL, 'd'},
+                                          {"lanes", required_argument, NULL, 'l'},
+                                          {"max-batch", required_argument, NULL, 'x'},
+                                          {"memory-mb", required_argument, NULL, 'M'},
+                                          {"dtype", required_argument, NULL, 'T'},
+                                          {"probe", no_argument, NULL, 'p'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
     int c;
 
     while ((c = getopt_long(argc, argv, "", known, NULL)) != -1)
@@ -431,7 +435,8 @@ static int scan(const struct options *o, struct cn_engine *e, struct cn_err *err
         int rc = cn_engine_scan(e, o->dir[i], &why);
 
         if (rc < 0)
-            fprintf(stderr, "controlnet-worker: %s\n", why.msg);
+            cn_log(rc == CN_ENOTFOUND ? CN_LOG_INFO : CN_LOG_ERROR, "worker.models", why.msg,
+                   "dir=%s", o->dir[i]);
         if (rc < 0 && rc != CN_ENOTFOUND) {
             *err = why;
             return rc;
@@ -453,8 +458,8 @@ static int serve(const struct options *o, struct cn_err *err)
     struct cn_engine_opts opts = o->engine;
     int rc;
 
-    opts.hooks = (struct cn_engine_hooks){
-        .ctx = &w, .wake = wake, .beat = beat, .model = tell_model};
+    opts.hooks =
+        (struct cn_engine_hooks){.ctx = &w, .wake = wake, .beat = beat, .model = tell_model};
     rc = cn_engine_new(&opts, &w.engine, err);
     if (rc == CN_OK)
         rc = scan(o, w.engine, err);
@@ -536,8 +541,10 @@ int main(int argc, char **argv)
         return probe(&o);
     if (strcmp(o.engine.backend, "auto") == 0 && !cn_backend_has_device())
         become_twin(argv);
+    cn_log_init(&(struct cn_log_options)CN_LOG_DEFAULTS);
     rc = serve(&o, &err);
     if (rc < 0)
-        fprintf(stderr, "controlnet-worker: %s\n", err.msg);
+        cn_log(CN_LOG_ERROR, "worker.fail", err.msg, "pid=%d", (int)getpid());
+    cn_log_flush();
     return cn_worker_exit_status(rc);
 }

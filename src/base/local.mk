@@ -9,6 +9,7 @@ libcnbase_a_SOURCES = \
     %reldir%/file.h %reldir%/file.c \
     %reldir%/infotext.h %reldir%/infotext.c \
     %reldir%/log.h %reldir%/log.c \
+    %reldir%/log_out.h %reldir%/log_out.c \
     %reldir%/mem.h %reldir%/mem.c \
     %reldir%/metrics.h %reldir%/metrics.c \
     %reldir%/reexec.h %reldir%/reexec.c \

@@ -1,14 +1,17 @@
-/* JSON lines. */
+/* Makes JSON lines of events, and keeps those back that come too often. */
 #include "base/base.h"
 #include "base/log.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/escape.h"
+#include "base/log_out.h"
 
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,7 +21,8 @@ enum {
     MAX_ESCAPE = 6,       /* bytes that one byte may become in JSON */
     LINE_RESERVE = 2048,  /* for keys, numbers and the end behind a long value */
     MAX_EVENTS = 64,      /* more than there are; later ones would go unlimited */
-    REQUEST_BURST_S = 30  /* requests may come at once; journald's limit counts 30 s as well */
+    REQUEST_BURST_S = 30, /* requests may come at once; journald's limit counts 30 s as well */
+    FLUSH_MS = 1000       /* that the end of the program waits for the reader */
 };
 
 /* One event: lines that it may still write (so many more with each second, up to a burst), and what
@@ -31,24 +35,45 @@ struct meter {
 };
 
 static const char *const level_names[CN_LOG_COUNT] = {"error", "warning", "info", "debug"};
-static const char *const of_requests[] = {"http.request", "job.accepted", "job.end",
-                                          "job.prompt"};
+static const char *const of_requests[] = {"http.request", "job.accepted", "job.end", "job.prompt"};
 
-static struct cn_log_options the = CN_LOG_DEFAULTS;
+/* <syslog.h>: LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG. */
+static const int priorities[CN_LOG_COUNT] = {3, 4, 6, 7};
+
+static struct cn_log_options options = CN_LOG_DEFAULTS;
+static bool for_journal;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
 static struct meter meters[MAX_EVENTS];
 static int n_meters;
 static long total_dropped;
+static struct cn_log_out out = CN_LOG_OUT_INIT;
+
+/* JOURNAL_STREAM is "device:inode" of what the service manager gave as standard error. */
+static bool is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char text[64];
+    struct stat st;
+
+    if (stream == NULL || fstat(fd, &st) < 0)
+        return false;
+    snprintf(text, sizeof(text), "%lu:%lu", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
+    return strcmp(stream, text) == 0;
+}
 
 void cn_log_init(const struct cn_log_options *o)
 {
-    the = *o;
+    options = *o;
+    pthread_mutex_lock(&lock);
+    for_journal = is_journal(o->fd);
+    cn_log_out_open(&out, o->fd);
+    pthread_mutex_unlock(&lock);
 }
 
 bool cn_log_prompts(void)
 {
-    return the.prompts;
+    return options.prompts;
 }
 
 long cn_log_dropped(void)
@@ -56,7 +81,7 @@ long cn_log_dropped(void)
     long n;
 
     pthread_mutex_lock(&lock);
-    n = total_dropped;
+    n = total_dropped + out.dropped;
     pthread_mutex_unlock(&lock);
     return n;
 }
@@ -71,7 +96,7 @@ int cn_log_level_find(const char *name)
 
 bool cn_log_on(enum cn_log_level level)
 {
-    return level <= the.level;
+    return level <= options.level;
 }
 
 static void put_time(struct cn_buf *b)
@@ -149,6 +174,8 @@ static void put_fields(struct cn_buf *b, const char *p, va_list *ap)
 static void open_line(struct cn_buf *b, enum cn_log_level level, const char *event, const char *msg)
 {
     cn_buf_init(b, MAX_LINE);
+    if (for_journal)
+        cn_buf_printf(b, NULL, "<%d>", priorities[level]);
     cn_buf_adds(b, "{", NULL);
     put_time(b);
     cn_buf_printf(b, NULL, ",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", level_names[level],
@@ -156,15 +183,28 @@ static void open_line(struct cn_buf *b, enum cn_log_level level, const char *eve
     put_text(b, msg);
 }
 
+/* Under the lock. */
 static void close_line(struct cn_buf *b)
 {
-    ssize_t n;
-
-    if (cn_buf_adds(b, "}\n", NULL) == CN_OK) {
-        n = write(the.fd, b->data, b->len);
-        (void)n; /* nowhere to report it */
-    }
+    if (out.fd < 0)
+        cn_log_out_open(&out, options.fd); /* nobody has called cn_log_init */
+    if (cn_buf_adds(b, "}\n", NULL) == CN_OK)
+        cn_log_out_line(&out, b->data, b->len);
     cn_buf_release(b);
+}
+
+/* There is a reader again: how much it has missed. Under the lock. */
+static void tell_missed(void)
+{
+    long n;
+    struct cn_buf b;
+
+    cn_log_out_push(&out);
+    if ((n = cn_log_out_untold(&out)) == 0)
+        return;
+    open_line(&b, CN_LOG_WARNING, "log.dropped", "the log was not read");
+    cn_buf_printf(&b, NULL, ",\"dropped_event\":\"any\",\"dropped\":%ld", n);
+    close_line(&b);
 }
 
 /* ---- floods ---- */
@@ -174,11 +214,11 @@ static int limit_of(const char *event, double *ret_burst)
 {
     for (size_t i = 0; i < CN_LEN(of_requests); i++)
         if (strcmp(event, of_requests[i]) == 0) {
-            *ret_burst = (double)the.requests_per_s * REQUEST_BURST_S;
-            return the.requests_per_s;
+            *ret_burst = (double)options.requests_per_s * REQUEST_BURST_S;
+            return options.requests_per_s;
         }
-    *ret_burst = the.max_per_s;
-    return the.max_per_s;
+    *ret_burst = options.max_per_s;
+    return options.max_per_s;
 }
 
 /* NULL: the table is full. */
@@ -250,6 +290,14 @@ void cn_log_tick(void)
     pthread_mutex_lock(&lock);
     for (int i = 0; i < n_meters; i++)
         turn(&meters[i], second);
+    tell_missed();
+    pthread_mutex_unlock(&lock);
+}
+
+void cn_log_flush(void)
+{
+    pthread_mutex_lock(&lock);
+    cn_log_out_flush(&out, FLUSH_MS);
     pthread_mutex_unlock(&lock);
 }
 
@@ -264,5 +312,8 @@ void cn_log(enum cn_log_level level, const char *event, const char *msg, const c
     va_start(ap, fields);
     put_fields(&b, fields, &ap);
     va_end(ap);
+    pthread_mutex_lock(&lock);
+    tell_missed();
     close_line(&b);
+    pthread_mutex_unlock(&lock);
 }

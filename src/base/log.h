@@ -1,8 +1,12 @@
 /* The log: JSON lines on stderr, one event each, at most 16 KiB long.
  *
- * Any thread (a line leaves in one write), cn_log_init before the others start or from the loop.
+ * Any thread, cn_log_init before the others start or from the loop. Nobody ever waits for who reads
+ * the log (log_out.h): what cannot be written is dropped and counted.
  * Layers below job stay silent; see docs/STYLE.md. Images and keys are never logged, prompts only
  * when cn_log_prompts() says so.
+ *
+ * When the descriptor is systemd's journal (JOURNAL_STREAM), each line begins with its priority, as
+ * "<4>", which the journal takes off.
  *
  * An event that floods writes so many lines a second; what is above is counted, and the count comes
  * as a line "log.dropped" when the second is over. Every line is whole JSON: long
@@ -40,7 +44,10 @@ int cn_log_level_find(const char *name); /* "error", "warning", "info", "debug";
 bool cn_log_on(enum cn_log_level level);
 
 bool cn_log_prompts(void); /* may a line have the words of a prompt? */
-void cn_log_tick(void);    /* now and then: tells what was dropped in seconds that are over */
+/* Now and then: writes what could not be written before, and tells what was dropped. */
+void cn_log_tick(void);
+/* Before the program ends: waits for the reader, at most a second. */
+void cn_log_flush(void);
 long cn_log_dropped(void); /* lines, since the start */
 
 void cn_log(enum cn_log_level level, const char *event, const char *msg, const char *fields, ...)

@@ -239,6 +239,7 @@ static bool wanted_env(const char *e)
                                          "LC_ALL=",
                                          "TMPDIR=",
                                          "TZ=",
+                                         "JOURNAL_STREAM=",
                                          "LD_LIBRARY_PATH=",
                                          "CACHE_DIRECTORY=",
                                          "XDG_CACHE_HOME=",

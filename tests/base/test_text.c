@@ -9,11 +9,15 @@
 #include "base/sha256.h"
 #include "base/text.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -168,6 +172,99 @@ static void a_flood_of_an_event_is_counted(void **state)
     assert_in_range(cn_log_dropped() - before, 60, 45 + 20);
     cn_log(CN_LOG_INFO, "flood.a", "", "i=%d", 0); /* there is room again */
     assert_int_equal(lines_of(fds[0], "flood.a"), 1);
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* Reads what is there; the number of whole lines, each of which has to be JSON's braces. */
+static int drain(int fd, char *last, size_t size)
+{
+    static char text[1 << 20];
+    static size_t len;
+    int n = 0;
+    ssize_t k;
+
+    while ((k = read(fd, text + len, sizeof(text) - len)) > 0) {
+        char *p = text, *end;
+
+        len += (size_t)k;
+        for (; (end = memchr(p, '\n', (size_t)(text + len - p))) != NULL; p = end + 1, n++) {
+            assert_true(*p == '{' && end[-1] == '}');
+            snprintf(last, size, "%.*s", (int)(end - p), p);
+        }
+        len = (size_t)(text + len - p);
+        memmove(text, p, len);
+    }
+    return n;
+}
+
+/* A pipe, and a socket as journald gives one, that nobody reads: cn_log returns, what is lost is
+ * counted and told, and no line is torn. */
+static void a_reader_that_stalls_stops_nobody(void **state)
+{
+    const int lines = 20000;
+    char last[4096] = "";
+
+    (void)state;
+    alarm(60); /* a write that waits would wait for ever */
+    for (int kind = 0; kind < 2; kind++) {
+        long before = cn_log_dropped();
+        int fds[2], n;
+
+        assert_int_equal(kind == 0 ? pipe(fds) : socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        fcntl(fds[0], F_SETFL, O_NONBLOCK);
+        cn_log_init(&(struct cn_log_options){.level = CN_LOG_INFO, .fd = fds[1]});
+        cn_log_tick(); /* what the reader before has missed */
+        drain(fds[0], last, sizeof(last));
+        for (int i = 0; i < lines; i++)
+            cn_log(CN_LOG_INFO, "stall.a", "some words to fill the line with", "i=%d pad=%s", i,
+                   i % 100 == 0 ? "a longer one, of more than a page: ................" : "");
+        n = drain(fds[0], last, sizeof(last));
+        assert_in_range(n, 100, lines - 1);
+        for (int k = 0; k < 20; k++) { /* what waited comes, then the count, then others */
+            cn_log_tick();
+            n += drain(fds[0], last, sizeof(last));
+        }
+        assert_non_null(strstr(last, "\"event\":\"log.dropped\""));
+        assert_int_equal(n - 1 + cn_log_dropped() - before, lines);
+        cn_log(CN_LOG_INFO, "stall.b", "", "i=%d", 0);
+        assert_int_equal(drain(fds[0], last, sizeof(last)), 1);
+        assert_non_null(strstr(last, "stall.b"));
+        close(fds[0]); /* the reader has gone: nothing happens */
+        signal(SIGPIPE, SIG_IGN);
+        cn_log(CN_LOG_INFO, "stall.c", "", "i=%d", 0);
+        cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
+        close(fds[1]);
+    }
+    alarm(0);
+}
+
+/* <N> in front when the descriptor is the journal, and only then. */
+static void priorities_for_the_journal(void **state)
+{
+    char name[64], text[4096] = "";
+    struct stat st;
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(fstat(fds[1], &st), 0);
+    snprintf(name, sizeof(name), "%lu:%lu", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
+    setenv("JOURNAL_STREAM", name, 1);
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_INFO, .fd = fds[1]});
+    cn_log(CN_LOG_ERROR, "a.b", "", "i=%d", 1);
+    cn_log(CN_LOG_WARNING, "a.b", "", "i=%d", 1);
+    cn_log(CN_LOG_INFO, "a.b", "", "i=%d", 1);
+    setenv("JOURNAL_STREAM", "1:2", 1);
+    cn_log_init(&(struct cn_log_options){.level = CN_LOG_INFO, .fd = fds[1]});
+    cn_log(CN_LOG_ERROR, "a.b", "", "i=%d", 1);
+    assert_true(read(fds[0], text, sizeof(text) - 1) > 0);
+    assert_int_equal(strncmp(text, "<3>{", 4), 0);
+    assert_non_null(strstr(text, "\n<4>{"));
+    assert_non_null(strstr(text, "\n<6>{"));
+    assert_non_null(strstr(text, "\n{"));
+    unsetenv("JOURNAL_STREAM");
     cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
     close(fds[0]);
     close(fds[1]);
@@ -368,6 +465,8 @@ int main(void)
         cmocka_unit_test(hmac_follows_the_standard),
         cmocka_unit_test(log_lines_are_json),
         cmocka_unit_test(a_flood_of_an_event_is_counted),
+        cmocka_unit_test(a_reader_that_stalls_stops_nobody),
+        cmocka_unit_test(priorities_for_the_journal),
         cmocka_unit_test(log_lines_have_a_bound),
         cmocka_unit_test(metrics_have_the_text_format),
     };

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 
-from cn_e2e import SLOW, Case, Daemon, main
+from cn_e2e import ENGINE, SLOW, Case, Daemon, main
 
 EVIL = ("\n", "\r\n{\"event\":\"fake\"}", "\x1b[31m", "\u2028", "\"", "\\", "\x7f", "a" * 5000)
 KEY = "0123456789abcdef"
@@ -89,6 +89,43 @@ class Log(Case):
             self.assertNotRegex(d.log(), "[\x00-\x09\x0b-\x1f\x7f\u2028]")
             ids = {e["request_id"] for e in events if e["event"] == "http.request"}
             self.assertTrue(all(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", i) for i in ids), ids)
+
+    def test_a_reader_that_stalls(self):
+        """Nobody reads standard error: the daemon serves, and ends, all the same."""
+        read, write = os.pipe()
+        with Daemon("--set", "log.requests_per_s=0", "--set", "log.max_per_s=0") as d:
+            d.stop()
+            d.log_file.close()
+            d.log_file = os.fdopen(write, "wb")
+            d.start()
+            c = d.connect()
+            for _ in range(3000):  # some 400 bytes each: a pipe has 64 KiB, the daemon 256
+                c.request("GET", "/healthz")
+                r = c.getresponse()
+                r.read()
+                self.assertEqual(r.status, 200)
+            c.close()
+            self.assertGreater(d.metric("controlnetd_log_lines_dropped_total"), 100)
+            os.set_blocking(read, False)
+            text, told = b"", []
+            while not told:
+                try:
+                    text += os.read(read, 1 << 20)
+                except BlockingIOError:
+                    d.get("/healthz")
+                told = [e for e in map(json.loads, text[:text.rfind(b"\n") + 1].splitlines())
+                        if e["event"] == "log.dropped"]
+            self.assertEqual(told[0]["dropped_event"], "any")
+            self.assertGreater(told[0]["dropped"], 100)
+            for _ in range(1000):
+                d.get("/healthz")
+            self.assertEqual(d.stop(), 0)
+        os.close(read)
+
+    def test_the_workers_lines_are_json(self):
+        with Daemon("--models", "/nonexistent/models", worker=ENGINE, wait=False) as d:
+            d.until(lambda: self.of(d, "worker.models"), 30)
+            self.lines(d)
 
     def test_floods_are_counted(self):
         with Daemon("--set", "log.requests_per_s=1") as d:
