@@ -41,6 +41,7 @@ struct cn_conf {
     /* [store] */
     char *dir; /* "": nothing is kept */
     int result_ttl_s, tombstone_ttl_s, key_ttl_s, max_mb, min_free_percent;
+    int inputs_mb, tenant_inputs_mb, tenant_inputs, inputs_ttl_s;
     /* [worker] */
     char *program, *backend, *devices; /* devices: separated by blanks; "": one, of backend */
     char *dtype;                       /* auto, f32, f16 or bf16 */

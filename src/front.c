@@ -27,6 +27,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "http/server/server.h"
+#include "inputs/inputs.h"
 #include "job/dispatch.h"
 #include "job/jobs.h"
 
@@ -66,7 +67,8 @@ struct front {
     struct cn_metric *reloads, *reload_ok, *reload_time, *log_dropped;
     struct cn_metric *storage_free, *storage_size;
     struct cn_dispatch *dispatch;
-    struct cn_store *store; /* NULL: nothing is kept */
+    struct cn_store *store;   /* NULL: nothing is kept */
+    struct cn_inputs *inputs; /* NULL: none are kept */
     struct cn_jobs *jobs;
     struct cn_server *server;
     enum step step;
@@ -211,6 +213,14 @@ static struct cn_server_options server_options(struct front *f)
     return o;
 }
 
+static struct cn_inputs_limits inputs_limits(const struct cn_conf *c)
+{
+    return (struct cn_inputs_limits){.ttl_s = c->inputs_ttl_s,
+                                     .max_bytes = (uint64_t)c->inputs_mb << 20,
+                                     .tenant_max_bytes = (uint64_t)c->tenant_inputs_mb << 20,
+                                     .tenant_max_count = c->tenant_inputs};
+}
+
 /* Who the keys stand for, and what each may have. */
 static void set_tenants(struct front *f)
 {
@@ -257,6 +267,7 @@ static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keyring
     struct cn_keyring old = f->ring;
     int changed = cn_conf_merge(&f->conf, next, on_fixed, NULL);
     struct cn_dispatch_options d = dispatch_options(f);
+    struct cn_inputs_limits limits = inputs_limits(&f->conf);
     struct cn_server_options s;
 
     cn_keys_keep_counts(&ring->keys, &old.keys);
@@ -267,6 +278,8 @@ static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keyring
     cn_jobs_set_times(f->jobs, f->conf.timeout_s, f->conf.async_timeout_s, f->conf.result_ttl_s);
     if (f->store != NULL)
         cn_store_set_ttl(f->store, f->conf.result_ttl_s, f->conf.tombstone_ttl_s);
+    if (f->inputs != NULL)
+        cn_inputs_set_limits(f->inputs, &limits);
     cn_server_configure(f->server, &s);
     set_tenants(f);
     warn_of_plain_keys(f);
@@ -574,6 +587,24 @@ static void load_secret(struct front *f)
     free(path);
 }
 
+/* Beside the jobs. Without them the daemon serves all the same: who uploads is told. */
+static void open_inputs(struct front *f)
+{
+    struct cn_inputs_options o = {.limits = inputs_limits(&f->conf)};
+    struct cn_err err = CN_ERR_INIT;
+    char *dir;
+
+    if (f->store == NULL)
+        return;
+    dir = cn_xprintf("%s/inputs", f->conf.dir);
+    o.dir = dir;
+    if (cn_inputs_open(&o, &f->inputs, &err) == CN_OK)
+        cn_server_set_inputs(f->server, f->inputs);
+    else
+        cn_log(CN_LOG_WARNING, "inputs.none", err.msg, "dir=%s", dir);
+    free(dir);
+}
+
 static int write_port(const struct front *f, struct cn_err *err)
 {
     char text[32];
@@ -631,6 +662,8 @@ static int start(struct front *f, struct cn_err *err)
     load_secret(f);
     warn_of_plain_keys(f);
     if (rc == CN_OK)
+        open_inputs(f);
+    if (rc == CN_OK)
         rc = write_port(f, err);
     if (rc < 0)
         return rc;
@@ -660,6 +693,8 @@ static int serve(struct front *f, struct cn_err *err)
     cn_server_free(f->server);
     cn_jobs_free(f->jobs);
     cn_store_free(f->store);
+    if (f->inputs != NULL)
+        cn_inputs_close(f->inputs);
     cn_dispatch_free(f->dispatch);
     cn_metrics_free(f->metrics);
     cn_fleet_release(&f->fleet);

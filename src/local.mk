@@ -32,7 +32,7 @@ controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
     %reldir%/keys_cli.h %reldir%/keys_cli.c \
     %reldir%/fleet.h %reldir%/fleet.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c
-controlnetd_LDADD = libcnconf.a $(CNHTTP_LIBS) libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
+controlnetd_LDADD = libcnconf.a $(CNHTTP_LIBS) libcnapi.a libcninputs.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
     $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
 
 controlnetdconfdir = $(sysconfdir)/controlnetd

@@ -174,6 +174,25 @@ static int copy_part(struct reader *r, const char *name, const char *where, stru
     return cn_fail_at(r->err, CN_EINVAL, where, "the request has no part \"%.60s\"", name);
 }
 
+/* A picture that was uploaded before; the job gets its own copy. */
+static int fetch_input(struct reader *r, const char *id, const char *where, struct cn_blob *blob)
+{
+    struct cn_err why = CN_ERR_INIT;
+    struct cn_buf b;
+    int rc;
+
+    if (r->in->fetch == NULL)
+        return cn_fail_at(r->err, CN_EINVAL, where, "this server keeps no inputs");
+    cn_buf_init(&b, r->in->max_image);
+    rc = r->in->fetch(r->in->arg, id, &b, &why);
+    if (rc < 0)
+        cn_fail_at(r->err, rc == CN_ENOTFOUND ? CN_EINVAL : rc, where, "%s", why.msg);
+    else if ((rc = count_bytes(r, b.len, where)) == CN_OK)
+        blob->data = cn_buf_steal(&b, &blob->len);
+    cn_buf_release(&b);
+    return rc < 0 ? r->err->code : CN_OK;
+}
+
 /* Skips "data:image/png;base64,"; false when it is a data URL of another encoding. */
 static bool skip_data_url(struct cn_slice *s)
 {
@@ -216,9 +235,12 @@ static int read_image(struct reader *r, const json_t *v, const char *where, void
 
     (void)e;
     if (s == NULL)
-        return wrong_type(r, v, where, "an image: a string of base64 or \"part:NAME\"");
+        return wrong_type(r, v, where,
+                          "an image: a string of base64, \"part:NAME\" or \"input:ID\"");
     if (strncmp(s, "part:", 5) == 0)
         return copy_part(r, s + 5, where, target);
+    if (strncmp(s, "input:", 6) == 0)
+        return fetch_input(r, s + 6, where, target);
     slot = cn_skeleton_slot(r->sk, s);
     if (slot != NULL)
         return decode_image(r, *slot, CN_BASE64_JSON, where, target);

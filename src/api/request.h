@@ -12,6 +12,7 @@
 #define CN_API_REQUEST_H
 
 #include "base/base.h"
+#include "base/buf.h"
 #include "base/spec.h"
 
 /* An image part of a multipart request; the JSON names it "part:NAME". Borrowed. */
@@ -30,6 +31,9 @@ struct cn_api_input {
     const struct cn_limits *limits;
     size_t max_image; /* bytes of one image file */
     size_t max_total; /* bytes of all of them: a part that is named twice counts twice */
+    /* Appends the picture that was uploaded under an id; NULL: there are none. Names no path. */
+    int (*fetch)(void *arg, const char *id, struct cn_buf *ret, struct cn_err *err);
+    void *arg;
 };
 
 /* err->where: a JSON pointer, or "" when the request as a whole is at fault. */

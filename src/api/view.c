@@ -3,9 +3,9 @@
 #include "api/json_priv.h"
 #include "api/result.h"
 #include "base/base64.h"
+#include "base/clock.h"
 
 #include <stdio.h>
-#include <time.h>
 
 /* A double with three digits behind the point: the others are noise. */
 static json_t *rounded(double v)
@@ -13,16 +13,11 @@ static json_t *rounded(double v)
     return json_real((double)(int64_t)(v * 1000 + 0.5) / 1000);
 }
 
-/* RFC 3339, UTC, with milliseconds. */
 static json_t *time_json(int64_t us)
 {
-    time_t s = (time_t)(us / 1000000);
-    char text[40], whole[24];
-    struct tm tm;
+    char text[CN_TIME_TEXT];
 
-    gmtime_r(&s, &tm);
-    strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text, sizeof(text), "%s.%03dZ", whole, (int)(us / 1000 % 1000));
+    cn_time_text(us, text);
     return json_string(text);
 }
 

@@ -8,4 +8,9 @@ int64_t cn_now_ns(void);  /* monotonic */
 double cn_now_s(void);    /* monotonic, seconds */
 int64_t cn_wall_us(void); /* since 1970, UTC */
 
+enum { CN_TIME_TEXT = 40 };
+
+/* RFC 3339, UTC, with milliseconds, of microseconds since 1970. */
+void cn_time_text(int64_t us, char ret[CN_TIME_TEXT]);
+
 #endif

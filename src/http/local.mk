@@ -41,7 +41,7 @@ libcnhttproutes_a_CPPFLAGS = $(http_cppflags)
 libcnhttproutes_a_SOURCES = \
     %reldir%/routes/app.h %reldir%/routes/app.c \
     %reldir%/routes/dialect.c %reldir%/routes/events.c %reldir%/routes/follow.c \
-    %reldir%/routes/health.c \
+    %reldir%/routes/health.c %reldir%/routes/inputs.c \
     %reldir%/routes/images.c %reldir%/routes/info.c %reldir%/routes/jobs.c \
     %reldir%/routes/models.c \
     %reldir%/routes/parse_body.h %reldir%/routes/parse_body.c \

@@ -105,6 +105,8 @@ static int reserve(struct cn_inputs *in, struct tenant *t, size_t len, struct cn
 {
     const struct cn_inputs_limits *l = &in->limits;
 
+    if (l->max_bytes == 0)
+        return cn_fail(err, CN_ESTORAGE, "this server keeps no inputs");
     if (t->count + t->reserved_count >= l->tenant_max_count)
         return cn_fail(err, CN_ETOOBIG, "there may be at most %d inputs", l->tenant_max_count);
     if (len > l->tenant_max_bytes ||

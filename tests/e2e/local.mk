@@ -53,6 +53,9 @@ dist_check_SCRIPTS += %reldir%/keys.sh
 EXTRA_DIST += %reldir%/test_keys.py
 TESTS += tests/e2e/keys.sh
 
+dist_check_SCRIPTS += %reldir%/inputs.sh
+EXTRA_DIST += %reldir%/test_inputs.py
+TESTS += tests/e2e/inputs.sh
 dist_check_SCRIPTS += %reldir%/queue.sh
 EXTRA_DIST += %reldir%/test_queue.py
 TESTS += tests/e2e/queue.sh

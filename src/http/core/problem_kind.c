@@ -30,7 +30,7 @@ static const struct cn_problem_kind_info table[CN_PROBLEM_KIND_COUNT] = {
                                  "The Idempotency-Key came before with another request", 422,
                                  "bad_request"},
     [CN_PROBLEM_QUEUE_FULL] = {"queue-full", "The queue is full", 429, "queue_full"},
-    [CN_PROBLEM_QUOTA] = {"quota-exceeded", "The tenant has as many jobs as it may have", 429,
+    [CN_PROBLEM_QUOTA] = {"quota-exceeded", "The tenant has as much as it may have", 429,
                           "queue_full"},
     [CN_PROBLEM_RATE] = {"rate-limited", "Too many requests came with this key", 429, "rate"},
     [CN_PROBLEM_GUESSING] = {"too-many-wrong-keys", "Too many wrong keys came from this address",

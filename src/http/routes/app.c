@@ -48,6 +48,11 @@ void cn_app_configure(struct cn_app *app, const struct cn_app_options *o)
     app->o.max_image = o->max_image;
 }
 
+void cn_app_set_inputs(struct cn_app *app, struct cn_inputs *inputs)
+{
+    app->o.inputs = inputs;
+}
+
 void cn_app_set_handoff(struct cn_app *app, bool handoff)
 {
     app->is_handoff = handoff;
@@ -67,6 +72,7 @@ struct cn_jobs *cn_jobs_of(const struct cn_request *q)
  * another node. */
 void cn_app_tick(struct cn_app *app)
 {
+    cn_app_sweep_inputs(app);
     if (cn_dispatch_refuses(app->o.dispatch, NULL).kind != CN_REFUSED_FULL)
         app->full_ns = 0;
     else if (app->full_ns == 0)

@@ -17,9 +17,12 @@
 #include "job/dispatch.h"
 #include "job/jobs.h"
 
+struct cn_inputs;
+
 struct cn_app_options {
     struct cn_dispatch *dispatch;
     struct cn_jobs *jobs;
+    struct cn_inputs *inputs; /* NULL: none are kept */
     struct cn_metrics *metrics;
     struct cn_limits limits;
     size_t max_image;           /* bytes of one image in a request */
@@ -35,6 +38,10 @@ void cn_app_set_core(struct cn_app *app, struct cn_core *core, struct cn_access 
 
 /* limits and max_image may change. */
 void cn_app_configure(struct cn_app *app, const struct cn_app_options *o);
+
+/* Where pictures are kept that are uploaded once (inputs/inputs.h); it outlives the app. Without
+ * this call there are none. */
+void cn_app_set_inputs(struct cn_app *app, struct cn_inputs *inputs);
 
 /* With an inherited socket the process after this one takes over: jobs are kept for it. */
 void cn_app_set_handoff(struct cn_app *app, bool handoff);

@@ -14,6 +14,7 @@
 #include "http/core/core.h"
 #include "http/core/multipart.h"
 #include "http/routes/routes_priv.h"
+#include "inputs/inputs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct cn_parse {
     struct cn_buf body; /* counted in core's inflight */
     struct cn_limits limits;
     size_t max_image, max_body;
+    struct cn_inputs *inputs;
+    char tenant[CN_IDENTITY_NAME]; /* whose inputs the request may name */
     char *type;
     bool done, dropped, with_digest;
     int rc;
@@ -73,11 +76,23 @@ static int read_multipart(struct cn_parse *r, struct cn_api_input *in)
     return cn_api_read_images(in, &r->spec, &r->err);
 }
 
+static int fetch_input(void *arg, const char *id, struct cn_buf *ret, struct cn_err *err)
+{
+    const struct cn_parse *r = arg;
+
+    return cn_inputs_get(r->inputs, r->tenant, id, ret, err);
+}
+
 /* Any thread. */
 static int read_body(struct cn_parse *r)
 {
     struct cn_api_input in = {
         .limits = &r->limits, .max_image = r->max_image, .max_total = r->max_body};
+
+    if (r->inputs != NULL) {
+        in.fetch = fetch_input;
+        in.arg = r;
+    }
 
     r->kind = CN_PROBLEM_KIND_COUNT; /* by the error's code */
     if (r->body.len == 0)
@@ -123,6 +138,13 @@ static void on_worked(uv_work_t *work, int status)
         cn_request_resume(r->q);
 }
 
+/* It takes long, or reads files. */
+static bool wants_a_thread(const struct cn_parse *r)
+{
+    return r->body.len >= LARGE ||
+           (r->inputs != NULL && memmem(r->body.data, r->body.len, "input:", 6) != NULL);
+}
+
 struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest)
 {
     const struct cn_app *app = cn_app_of(q);
@@ -132,11 +154,13 @@ struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest)
     cn_request_take_body(q, &r->body);
     r->limits = app->o.limits;
     r->max_image = app->o.max_image;
+    r->inputs = app->o.inputs;
+    memcpy(r->tenant, q->who.tenant, sizeof(r->tenant));
     r->max_body = q->core->o.max_body;
     r->type = cn_xstrdup(cn_request_header(q, "Content-Type"));
     r->work.data = r;
     r->with_digest = with_digest;
-    if (r->body.len < LARGE || uv_queue_work(q->core->o.loop, &r->work, on_work, on_worked) != 0) {
+    if (!wants_a_thread(r) || uv_queue_work(q->core->o.loop, &r->work, on_work, on_worked) != 0) {
         do_work(r);
         r->done = true;
     }

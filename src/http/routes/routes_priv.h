@@ -31,12 +31,18 @@ struct cn_app {
     struct cn_metric *ready, *draining;
     struct cn_cached_text cache[CN_TEXT_CACHE]; /* of events.c */
     int cache_next;
+    uv_work_t sweep; /* of inputs.c */
+    bool sweeping;
+    int ticks; /* since the last sweep */
 };
 
 /* app.c */
 struct cn_app *cn_app_of(const struct cn_request *q);
 struct cn_jobs *cn_jobs_of(const struct cn_request *q);
 void cn_shared_text_unref(struct cn_shared_text *t);
+
+/* inputs.c: about once a second; removes inputs whose time is over, in the pool. */
+void cn_app_sweep_inputs(struct cn_app *app);
 
 /* dialect.c: problem documents, and a key in Authorization or X-Api-Key. */
 extern const struct cn_dialect cn_dialect_native;
@@ -59,7 +65,7 @@ int cn_look_again_s(const struct cn_job_view *v);
 /* The handlers, for table.c. */
 extern const struct cn_handler cn_post_images, cn_post_jobs, cn_list_jobs, cn_show_job,
     cn_cancel_job, cn_get_image, cn_follow_events, cn_make_ticket, cn_load_model, cn_unload_model,
-    cn_list_models, cn_list_samplers, cn_list_annotators, cn_get_healthz, cn_get_readyz,
-    cn_get_metrics, cn_get_openapi, cn_get_page;
+    cn_post_input, cn_show_input, cn_delete_input, cn_list_models, cn_list_samplers,
+    cn_list_annotators, cn_get_healthz, cn_get_readyz, cn_get_metrics, cn_get_openapi, cn_get_page;
 
 #endif

@@ -164,6 +164,11 @@ static int open_own(struct cn_server *s, const char *address, bool admin, struct
     return open_endpoint(s, fd, admin, address, err);
 }
 
+void cn_server_set_inputs(struct cn_server *s, struct cn_inputs *inputs)
+{
+    cn_app_set_inputs(s->app, inputs);
+}
+
 int cn_server_listen(struct cn_server *s, struct cn_err *err)
 {
     int rc = CN_OK;

@@ -55,9 +55,14 @@ struct cn_server_options {
         .stall_timeout_s = 60, .header_timeout_s = 10, .body_timeout_s = 120, .idle_timeout_s = 15 \
     }
 
+struct cn_inputs;
 struct cn_server;
 
 struct cn_server *cn_server_new(const struct cn_server_options *o);
+
+/* The place of inputs (inputs/inputs.h); outlives the server. Without this call there is none.
+ */
+void cn_server_set_inputs(struct cn_server *s, struct cn_inputs *inputs);
 
 /* Opens what is not inherited, and inherited sockets for operators. */
 int cn_server_listen(struct cn_server *s, struct cn_err *err);
