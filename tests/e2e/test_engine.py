@@ -10,7 +10,7 @@ import time
 import urllib.parse
 import zlib
 
-from cn_e2e import SLOW, DATA, ENGINE, Aside, Case, Daemon, main, multipart, png_size, sanitized
+from cn_e2e import DATA, ENGINE, Aside, Case, Daemon, main, multipart, png_size, sanitized
 
 MODELS = os.path.join(DATA, "models")
 SIZE = {"width": 40, "height": 48, "steps": 3, "seed": 11, "model": "tiny"}
@@ -164,10 +164,9 @@ class Lives(Case):
             c.request("POST", "/v1/images", json.dumps(dict(SIZE, prompt="x", steps=150, n=16)),
                       {"Content-Type": "application/json", "Accept": "application/json"})
             d.until(lambda: d.metric("controlnetd_worker_busy") == 1)
-            start = time.monotonic()
             c.close()
-            d.until(lambda: d.metric("controlnetd_worker_busy") == 0)
-            self.assertLess(time.monotonic() - start, 5 * SLOW)
+            d.until(lambda: d.metric("controlnetd_worker_busy") == 0, 30)
+            self.assertEqual(d.metric("controlnetd_jobs_finished_total", outcome="cancelled"), 1)
             self.assertEqual(d.images(dict(SIZE, prompt="x")).status, 200)
 
     def test_worker_killed_between_jobs(self):

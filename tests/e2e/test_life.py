@@ -27,7 +27,7 @@ class Background(threading.Thread):
             self.r = e
 
     def result(self):
-        self.join(60)
+        self.join(120 * SLOW)
         return self.r
 
 
@@ -253,9 +253,9 @@ class Workers(Case):
     def test_timeout(self):
         with Daemon() as d:
             start = time.monotonic()
-            self.problem(d.images({"prompt": "step=50", "steps": 100, "timeout_s": 1}), 504,
+            self.problem(d.images({"prompt": "step=1000", "steps": 150, "timeout_s": 1}), 504,
                          "deadline")
-            self.assertLess(time.monotonic() - start, 2.5 * SLOW)
+            self.assertLess(time.monotonic() - start, 150)  # what the steps alone take
             self.assertEqual(d.images({"prompt": "x"}).status, 200)
             self.assertEqual(d.metric("controlnetd_jobs_finished_total", outcome="expired"), 1)
 
@@ -268,26 +268,30 @@ class Workers(Case):
     def test_two_workers(self):
         with Daemon("--set", "worker.count=2") as d:
             d.until(lambda: b'"workers_ready":2' in d.get("/readyz?verbose").body)
-            start = time.monotonic()
-            jobs = [Background(d, {"prompt": "step=20", "steps": 20}) for _ in range(4)]
+            jobs = [Background(d, {"prompt": "step=100", "steps": 150}) for _ in range(2)]
+            for worker in ("0", "1"):  # each draws one of them, at the same time
+                d.until(lambda: d.metric("controlnetd_worker_busy", worker=worker) == 1)
+            for job in d.list():
+                self.assertEqual(d.request("DELETE", "/v1/jobs/" + job["id"]).status, 200)
+            self.assertEqual({j.result().status for j in jobs}, {409})
+            jobs = [Background(d, {"prompt": "step=2", "steps": 20}) for _ in range(4)]
             self.assertEqual({j.result().status for j in jobs}, {200})
-            wall = time.monotonic() - start
-            work = d.metric("controlnetd_job_run_duration_seconds_sum")
-            self.assertGreater(work, 1.1 * wall)  # one alone cannot run longer than the clock
 
 
 class Clients(Case):
-    def hang_up_after(self, d, spec, seconds):
+    def hang_up(self, d, spec, when):
+        """Closes the connection when when() is true."""
         c = d.connect()
         c.request("POST", "/v1/images", json.dumps(spec), {"Content-Type": "application/json"})
-        time.sleep(seconds)
+        d.until(when)
         c.close()
 
     def test_hanging_up_cancels(self):
         with Daemon() as d:
-            self.hang_up_after(d, {"prompt": "step=20", "steps": 150}, 0.2)
-            d.until(lambda: d.metric("controlnetd_jobs_finished_total", outcome="cancelled") == 1, 2)
-            d.until(lambda: d.metric("controlnetd_worker_busy") == 0, 1)
+            self.hang_up(d, {"prompt": "step=100", "steps": 150},
+                         lambda: d.metric("controlnetd_worker_busy") == 1)
+            d.until(lambda: d.metric("controlnetd_jobs_finished_total", outcome="cancelled") == 1)
+            d.until(lambda: d.metric("controlnetd_worker_busy") == 0)
             self.assertEqual(d.events("http.request")[-1]["route"] != "", True)
             self.assertIn(499, [e["status"] for e in d.events("http.request")])
             self.assertEqual(d.images({"prompt": "x"}).status, 200)
@@ -295,10 +299,10 @@ class Clients(Case):
 
     def test_hanging_up_while_waiting(self):
         with Daemon() as d:
-            b = Background(d, {"prompt": "step=20", "steps": 40})
+            b = Background(d, {"prompt": "step=20", "steps": 150})
             d.until(lambda: d.metric("controlnetd_worker_busy") == 1)
-            self.hang_up_after(d, {"prompt": "x"}, 0.1)
-            d.until(lambda: d.metric("controlnetd_queue_jobs") == 0, 2)
+            self.hang_up(d, {"prompt": "x"}, lambda: d.metric("controlnetd_queue_jobs") == 1)
+            d.until(lambda: d.metric("controlnetd_queue_jobs") == 0)
             self.assertEqual(b.result().status, 200)
             self.assertEqual(d.metric("controlnetd_jobs_finished_total", outcome="cancelled"), 1)
 
@@ -313,7 +317,7 @@ class Clients(Case):
                 time.sleep(0.02)
             self.assertEqual([j.result().status for j in jobs], [200] * 3)
             for wait in (0, 0.01, 0.03, 0.1):
-                self.hang_up_after(d, spec, wait)
+                self.hang_up(d, spec, lambda: not time.sleep(wait))
             self.problem(d.images(dict(spec, steps=0)), 422, "validation", "/steps")
             spec["init_image"] = image[:-5] + "!"
             self.problem(d.images(spec), 422, "validation", "/init_image")
@@ -353,38 +357,34 @@ class Clients(Case):
             self.assertEqual(r.getheader("Connection"), "close")
             self.assertEqual(running.result().status, 200)
             self.assertEqual(waiting.result().status, 200)
-            self.assertEqual(d.proc.wait(10), 0)
+            self.assertEqual(d.proc.wait(20 * SLOW), 0)
         finally:
             d.__exit__(None, None, None)
 
     def test_drain_has_an_end(self):
         d = Daemon("--set", "queue.drain_s=1")
         try:
-            running = Background(d, {"prompt": "step=100", "steps": 150})
+            running = Background(d, {"prompt": "step=1000", "steps": 150})
             d.until(lambda: d.metric("controlnetd_worker_busy") == 1)
             waiting = Background(d, {"prompt": "x"})
             d.until(lambda: d.metric("controlnetd_queue_jobs") == 1)
             d.proc.send_signal(signal.SIGINT)
-            start = time.monotonic()
-            self.problem(running.result(), 503, "draining")
+            self.problem(running.result(), 503, "draining")  # it was not finished
             self.problem(waiting.result(), 503, "draining")
-            self.assertEqual(d.proc.wait(10), 0)
-            self.assertLess(time.monotonic() - start, 5 * SLOW)
+            self.assertEqual(d.proc.wait(20 * SLOW), 0)
         finally:
             d.__exit__(None, None, None)
 
     def test_second_signal(self):
         d = Daemon()
         try:
-            running = Background(d, {"prompt": "step=100", "steps": 150})
+            running = Background(d, {"prompt": "step=1000", "steps": 150})
             d.until(lambda: d.metric("controlnetd_worker_busy") == 1)
             d.proc.send_signal(signal.SIGTERM)
-            d.until(lambda: d.get("/readyz").status == 503, 1)
-            start = time.monotonic()
+            d.until(lambda: d.get("/readyz").status == 503)
             d.proc.send_signal(signal.SIGTERM)
-            self.problem(running.result(), 503, "draining")
-            self.assertEqual(d.proc.wait(10), 0)
-            self.assertLess(time.monotonic() - start, 2 * SLOW)
+            self.problem(running.result(), 503, "draining")  # it was not finished
+            self.assertEqual(d.proc.wait(20 * SLOW), 0)
         finally:
             d.__exit__(None, None, None)
 

@@ -177,15 +177,15 @@ class Restart(Case):
             self.run_restarts(m, True)
 
     def test_clients_wait_for_the_first_worker(self):
-        with Manager(fake="load=700", admin=True) as m:
+        with Manager(fake="load=%d" % (700 * min(SLOW, 4)), admin=True) as m:
             p = m.start()
             once_up(lambda: b" 200 " in self.raw(m.admin_port, "/healthz"))
             self.assertIn(b" 503 ", self.raw(m.admin_port, "/readyz"))
-            start = time.monotonic()
             c = self.connect(m.port)
             c.request("POST", "/v1/images", SPEC, JSON)
+            self.assertNotIn('"worker.ready"', m.log())  # it was sent before there was one
             self.assertEqual(c.getresponse().status, 200)
-            self.assertGreater(time.monotonic() - start, 0.3)
+            self.assertIn('"worker.ready"', m.log())
             self.assertEqual(m.stop(p), 0)
 
     def test_a_kept_connection_is_served_once_more(self):
@@ -258,14 +258,12 @@ class Drain(Case):
 
     def test_the_second_signal_ends_at_once(self):
         with Daemon() as d:
-            job = json.loads(d.jobs({"prompt": "step=100", "steps": 150}).body)["id"]
+            job = json.loads(d.jobs({"prompt": "step=1000", "steps": 150}).body)["id"]
             d.until(lambda: d.metric("controlnetd_worker_busy") == 1)
             d.proc.send_signal(signal.SIGTERM)
             d.until(lambda: d.get("/readyz").status == 503)
-            start = time.monotonic()
             d.proc.send_signal(signal.SIGTERM)
             self.assertEqual(d.proc.wait(30 * SLOW), 0)
-            self.assertLess(time.monotonic() - start, 2 * SLOW)
             d.start()
             d.until(lambda: d.job(job)["state"] == "running")  # begun anew
             d.request("DELETE", "/v1/jobs/" + job)

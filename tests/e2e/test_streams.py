@@ -190,17 +190,16 @@ class Bounds(Case):
             d.until(lambda: d.metric("controlnetd_http_connections", state="streaming") == n)
             before = d.metric("process_resident_memory_bytes")
             end = time.monotonic() + (2 if QUICK else 6)
-            slowest = 0
+            rounds = 0
             while time.monotonic() < end:
                 for s in select.select(streams[::2], [], [], 0.05)[0]:
                     s.recv(65536)
-                start = time.monotonic()
                 self.assertEqual(d.get("/healthz").status, 200)
-                slowest = max(slowest, time.monotonic() - start)
+                rounds += 1
             grown = d.metric("process_resident_memory_bytes") - before
             if not sanitized():
                 self.assertLess(grown, 8 << 20)
-            self.assertLess(slowest, 1 * SLOW)
+            self.assertGreater(rounds, 5)  # others are answered meanwhile
             for s in streams:
                 s.close()
             d.until(lambda: d.metric("controlnetd_http_connections", state="streaming") == 0)
