@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "http/server/listen.h"
 #include "http/server/server.h"
 #include "inputs/inputs.h"
 #include "job/dispatch.h"
@@ -735,5 +736,7 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "keys") == 0)
         return cn_keys_cli(argc - 1, argv + 1);
+    cn_listen_take_environment();
+    cn_notify_take_environment();
     return run_daemon(argc, argv);
 }

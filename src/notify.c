@@ -1,4 +1,5 @@
-/* sd_notify without libsystemd. */
+/* The protocol of sd_notify(3): one datagram with lines of text. A library would be a dependency
+ * for sixty lines. */
 #include "base/base.h"
 #include "notify.h"
 
@@ -9,11 +10,28 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+static char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+static int64_t watchdog_us;
+
+void cn_notify_take_environment(void)
+{
+    const char *path = getenv("NOTIFY_SOCKET"), *us = getenv("WATCHDOG_USEC");
+    const char *pid = getenv("WATCHDOG_PID");
+
+    if (path != NULL && strlen(path) < sizeof(socket_path))
+        memcpy(socket_path, path, strlen(path) + 1);
+    if (us != NULL && (pid == NULL || atol(pid) == (long)getpid()))
+        watchdog_us = CN_MAX(atoll(us), 0);
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+}
+
 void cn_notify(const char *text)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    const char *path = getenv("NOTIFY_SOCKET");
-    size_t n = path == NULL ? 0 : strlen(path);
+    const char *path = socket_path;
+    size_t n = strlen(path);
     int fd;
 
     if (n < 2 || n >= sizeof(sa.sun_path) || (path[0] != '/' && path[0] != '@'))
@@ -31,9 +49,5 @@ void cn_notify(const char *text)
 
 int64_t cn_notify_watchdog_us(void)
 {
-    const char *us = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
-
-    if (us == NULL || (pid != NULL && atol(pid) != (long)getpid()))
-        return 0;
-    return CN_MAX(atoll(us), 0);
+    return watchdog_us;
 }

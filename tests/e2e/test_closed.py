@@ -118,6 +118,49 @@ class Exposed(Case):
         self.assertIn("auth.allow_anonymous", r.stderr)
 
 
+class Addresses(Case):
+    def test_both_families(self):
+        with Daemon("--set", "auth.allow_anonymous=true", listen=":0") as d:
+            for host in ("127.0.0.1", "::1") if self.has_v6() else ("127.0.0.1",):
+                with socket.create_connection((host, d.port), timeout=20) as s:
+                    s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    self.assertIn(b" 200 OK\r\n", s.recv(4096))
+
+    @staticmethod
+    def has_v6():
+        try:
+            with socket.socket(socket.AF_INET6) as s:
+                s.bind(("::1", 0))
+            return True
+        except OSError:
+            return False
+
+    def test_a_unix_socket_of_somebody_else(self):
+        with Daemon() as d:
+            path = os.path.join(d.dir, "s")
+            d.command[d.command.index("--listen") + 1] = "unix:" + path
+            d.stop()
+            d.start(wait=False)
+
+            def answers():
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.connect(path)
+                    s.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    return b" 200 OK\r\n" in s.recv(4096)
+            r = subprocess.run([DAEMON, "-c", "/dev/null", "--listen", "unix:" + path, "--set",
+                                "store.dir="], capture_output=True, text=True, timeout=60)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("another process", r.stderr)
+            self.assertTrue(answers())
+            d.proc.kill()
+            d.proc.wait()
+            d.start(wait=False)  # what a killed daemon leaves is taken over
+            self.assertTrue(answers())
+            self.assertEqual(d.stop(), 0)
+            self.assertFalse(os.path.exists(path))
+            d.start(wait=False)
+
+
 class Reloads(Case):
     """Nothing that happens to the configuration's file switches authentication off."""
 

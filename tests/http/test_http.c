@@ -8,11 +8,17 @@
 #include "http/core/multipart.h"
 #include "http/core/problem_kind.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -338,16 +344,130 @@ static void addresses(void **state)
                                        "[::1]:65535",  "unix:/x", "localhost:8080"};
     static const char *const bad[] = {"",        "127.0.0.1", "a:",    "a:x",
                                       "a:65536", "a:-1",      "unix:", "unix:x"};
-    int fd;
+    struct cn_listen_set set;
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(good); i++)
         assert_int_equal(cn_listen_check(good[i], NULL), CN_OK);
     for (size_t i = 0; i < CN_LEN(bad); i++)
         assert_int_equal(cn_listen_check(bad[i], NULL), CN_EINVAL);
-    assert_int_equal(cn_listen_open("127.0.0.1:0", &fd, NULL), CN_OK);
-    assert_true(cn_listen_port(fd) > 0);
+    assert_int_equal(cn_listen_open("127.0.0.1:0", &set, NULL), CN_OK);
+    assert_int_equal(set.n, 1);
+    assert_true(cn_listen_port(set.fd[0]) > 0);
+    close(set.fd[0]);
+    assert_int_equal(cn_listen_inherited(false, 0), -1);
+}
+
+static bool reaches(int family, const char *address, int port)
+{
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int fd = socket(family, SOCK_STREAM, 0), rc;
+
+    if (family == AF_INET) {
+        inet_pton(AF_INET, address, &v4.sin_addr);
+        rc = connect(fd, (struct sockaddr *)&v4, sizeof(v4));
+    } else {
+        inet_pton(AF_INET6, address, &v6.sin6_addr);
+        rc = connect(fd, (struct sockaddr *)&v6, sizeof(v6));
+    }
     close(fd);
+    return rc == 0;
+}
+
+/* All addresses are those of both families, and a name is all of its addresses, at one port. */
+static void both_families(void **state)
+{
+    static const char *const address[] = {":0", "*:0", "[::]:0", "localhost:0"};
+    struct cn_listen_set set;
+    int port, probe = socket(AF_INET6, SOCK_STREAM, 0);
+    struct sockaddr_in6 loopback = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool has_v6 = bind(probe, (struct sockaddr *)&loopback, sizeof(loopback)) == 0;
+    struct addrinfo hint = {.ai_family = AF_INET6}, *list;
+
+    (void)state;
+    close(probe);
+    for (size_t i = 0; i < CN_LEN(address); i++) {
+        if (strcmp(address[i], "[::]:0") == 0 && !has_v6)
+            continue;
+        assert_int_equal(cn_listen_open(address[i], &set, NULL), CN_OK);
+        port = cn_listen_port(set.fd[0]);
+        assert_true(reaches(AF_INET, "127.0.0.1", port));
+        if (has_v6 && (i < 3 || getaddrinfo("localhost", NULL, &hint, &list) == 0)) {
+            if (i == 3)
+                freeaddrinfo(list);
+            assert_true(reaches(AF_INET6, "::1", port));
+        }
+        for (int k = 0; k < set.n; k++) {
+            assert_int_equal(cn_listen_port(set.fd[k]), port);
+            assert_int_equal(cn_listen_is_local(set.fd[k]), i == 3);
+            close(set.fd[k]);
+        }
+    }
+}
+
+/* The path of a daemon that lives is not taken, that of one that was killed is, and whoever ends
+ * removes only its own. */
+static void unix_paths(void **state)
+{
+    char dir[] = "/tmp/cn-listen-XXXXXX", address[64], path[64];
+    struct cn_listen_set a, b;
+    struct stat st;
+    mode_t old = umask(0077);
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/s", dir);
+    snprintf(address, sizeof(address), "unix:%s", path);
+    assert_int_equal(cn_listen_open(address, &a, NULL), CN_OK);
+    assert_true(cn_listen_is_local(a.fd[0]));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    assert_int_equal(cn_listen_open(address, &b, NULL), CN_EBUSY);
+    assert_int_equal(stat(path, &st), 0);
+    close(a.fd[0]); /* as if killed: the path stays */
+    assert_int_equal(cn_listen_open(address, &a, NULL), CN_OK);
+    assert_int_equal(unlink(path), 0); /* somebody tidies up, and another daemon comes */
+    assert_int_equal(cn_listen_open(address, &b, NULL), CN_OK);
+    cn_listen_remove(&a.path); /* not its own */
+    assert_int_equal(stat(path, &st), 0);
+    cn_listen_remove(&b.path);
+    assert_int_equal(stat(path, &st), -1);
+    close(a.fd[0]);
+    close(b.fd[0]);
+    close(open(path, O_CREAT | O_WRONLY, 0600)); /* no socket: left alone */
+    assert_true(cn_listen_open(address, &b, NULL) < 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0); /* nothing else was left */
+    umask(old);
+}
+
+/* Passed sockets are counted once, and their variables are gone. */
+static void the_environment_of_sockets(void **state)
+{
+    char pid[20];
+
+    (void)state;
+    snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+    setenv("LISTEN_PID", "1", 1);
+    setenv("LISTEN_FDS", "1", 1);
+    cn_listen_take_environment();
+    assert_int_equal(cn_listen_inherited(false, 0), -1); /* another process's */
+    assert_int_equal(dup2(STDERR_FILENO, 3), 3);
+    assert_int_equal(dup2(STDERR_FILENO, 4), 4);
+    setenv("LISTEN_PID", pid, 1);
+    setenv("LISTEN_FDS", "2", 1);
+    setenv("LISTEN_FDNAMES", "admin:http", 1);
+    cn_listen_take_environment();
+    assert_null(getenv("LISTEN_PID"));
+    assert_null(getenv("LISTEN_FDS"));
+    assert_null(getenv("LISTEN_FDNAMES"));
+    assert_int_equal(cn_listen_inherited(true, 0), 3);
+    assert_int_equal(cn_listen_inherited(false, 0), 4);
+    assert_int_equal(cn_listen_inherited(false, 1), -1);
+    close(3);
+    close(4);
+    cn_listen_take_environment();
     assert_int_equal(cn_listen_inherited(false, 0), -1);
 }
 
@@ -390,6 +510,9 @@ int main(void)
         cmocka_unit_test(ranges),
         cmocka_unit_test(etags),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(both_families),
+        cmocka_unit_test(unix_paths),
+        cmocka_unit_test(the_environment_of_sockets),
         cmocka_unit_test(statuses),
     };
 

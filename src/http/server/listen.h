@@ -1,16 +1,45 @@
 /* Listening sockets: opened here, or handed over by a service manager. Loop thread only.
  *
- *     cn_listen_open("127.0.0.1:8080", &fd, &err);     -- also "[::1]:8080", ":8080", "unix:/run/x"
- *     port = cn_listen_port(fd);                        -- the real one after "host:0"; 0 for unix
+ *     cn_listen_open("127.0.0.1:8080", &set, &err);     -- also "[::1]:8080", ":8080",
+ * "unix:/run/x" port = cn_listen_port(set.fd[0]);                  -- the real one after "host:0";
+ * 0 for unix cn_listen_remove(&set.path);                       -- at the end
+ *
+ * ":8080" and "*:8080" are all addresses of both families, and a name is all of its addresses: one
+ * socket for each, with the same port. The path of a Unix socket is taken over from a process that
+ * has ended, never from one that lives.
  */
 #ifndef CN_HTTP_SERVER_LISTEN_H
 #define CN_HTTP_SERVER_LISTEN_H
 
 #include "base/base.h"
 
+#include <sys/types.h>
+
+enum { CN_LISTEN_MAX = 6 /* addresses of one name */ };
+
+/* A socket in the file system, and which one it is: another process may have put its own there. */
+struct cn_listen_path {
+    char path[108]; /* "": none */
+    dev_t dev;
+    ino_t ino;
+};
+
+struct cn_listen_set {
+    int fd[CN_LISTEN_MAX], n;
+    struct cn_listen_path path;
+};
+
+/* Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES and takes them out of the environment: they are
+ * meant for no other program. At the start, before there are threads. */
+void cn_listen_take_environment(void);
+
 /* Checks the form only: for configuration checks. */
 int cn_listen_check(const char *address, struct cn_err *err);
-int cn_listen_open(const char *address, int *ret_fd, struct cn_err *err);
+int cn_listen_open(const char *address, struct cn_listen_set *ret, struct cn_err *err);
+
+/* Removes the path when it is still that of the same socket. */
+void cn_listen_remove(const struct cn_listen_path *p);
+
 int cn_listen_port(int fd);
 
 /* Only programs on this machine reach the socket: a Unix socket, or a loopback address. */

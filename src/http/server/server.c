@@ -15,13 +15,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ENDPOINTS = 8, TICK_MS = 1000 };
+enum { ENDPOINTS = 16, TICK_MS = 1000 };
 
 struct endpoint {
     struct cn_listener listener;
     bool admin, inherited;
     int port;
-    char unix_path[108]; /* to be removed at the end; "" for TCP */
+    struct cn_listen_path path; /* to be removed at the end */
 };
 
 struct cn_server {
@@ -154,14 +154,22 @@ static int take_inherited(struct cn_server *s, bool admin, struct cn_err *err)
 
 static int open_own(struct cn_server *s, const char *address, bool admin, struct cn_err *err)
 {
-    int fd, rc;
+    struct cn_listen_set set;
+    int rc = cn_listen_open(address, &set, err);
 
-    if ((rc = cn_listen_open(address, &fd, err)) < 0)
-        return rc;
-    if (strncmp(address, "unix:", 5) == 0)
-        snprintf(s->endpoint[s->n_endpoints].unix_path, sizeof(s->endpoint[0].unix_path), "%s",
-                 address + 5);
-    return open_endpoint(s, fd, admin, address, err);
+    if (rc == CN_OK && set.n + s->n_endpoints > ENDPOINTS)
+        rc = cn_fail(err, CN_ETOOBIG, "\"%s\" has too many addresses", address);
+    for (int i = 0; i < set.n; i++) {
+        if (rc < 0) {
+            close(set.fd[i]);
+            continue;
+        }
+        s->endpoint[s->n_endpoints].path = set.path;
+        rc = open_endpoint(s, set.fd[i], admin, address, err);
+    }
+    if (rc < 0)
+        cn_listen_remove(&set.path);
+    return rc;
 }
 
 void cn_server_set_inputs(struct cn_server *s, struct cn_inputs *inputs)
@@ -276,8 +284,7 @@ void cn_server_stop(struct cn_server *s)
         uv_close((uv_handle_t *)&s->tick, on_tick_closed);
     for (int i = 0; i < s->n_endpoints; i++) {
         cn_listener_stop(&s->endpoint[i].listener);
-        if (s->endpoint[i].unix_path[0] != '\0')
-            unlink(s->endpoint[i].unix_path);
+        cn_listen_remove(&s->endpoint[i].path);
     }
 }
 
