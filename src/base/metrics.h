@@ -4,8 +4,8 @@
  * label values. Values come from closed sets only; as a last defence a family stops at
  * CN_METRIC_SERIES series and counts the rest in the series made first.
  *
- *     struct cn_metric *m = cn_metric_add(reg, CN_COUNTER, "x_requests_total", "Requests.",
- * "route,code"); cn_metric_inc(m, 1, "/v1/images", "200");
+ *     m = cn_metric_add(reg, CN_COUNTER, "x_requests_total", "Requests.", "route,code");
+ *     cn_metric_inc(m, 1, "/v1/images", "200");
  */
 #ifndef CN_BASE_METRICS_H
 #define CN_BASE_METRICS_H

@@ -17,8 +17,9 @@
  *     cn_dispatch_start(d);
  *     if (cn_dispatch_submit(d, job, "anna", &why, &err) < 0) ...        -- CN_EBUSY, and why
  *     cn_dispatch_cancel(d, job);
- *     cn_dispatch_drain(d, false); ... cn_dispatch_idle(d) ... cn_dispatch_stop(d); ...
- * cn_dispatch_gone(d) cn_dispatch_free(d);
+ *     cn_dispatch_drain(d, false);    -- until cn_dispatch_idle(d)
+ *     cn_dispatch_stop(d);            -- until cn_dispatch_gone(d)
+ *     cn_dispatch_free(d);
  */
 #ifndef CN_JOB_DISPATCH_H
 #define CN_JOB_DISPATCH_H

@@ -18,9 +18,12 @@
  *     struct cn_submit_options o = {.durable = true};
  *     sub = cn_jobs_submit(js, &spec, "alice", &o, answer, request);
  *     -- answer(request, &submitted): NEW with an id, REPLAY, REFUSED with err and retry_after_s
- * ... if (cn_jobs_view(js, "alice", id, &view, &err) == CN_OK) ... cn_job_view_release(&view); if
- * (cn_jobs_watch(js, "alice", id, 0, wake, stream, &watch, &err) == CN_OK) while
- * (cn_watch_next(watch, &event)) ...      -- again after each wake(stream) cn_watch_free(watch);
+ *     ...
+ *     if (cn_jobs_view(js, "alice", id, &view, &err) == CN_OK) ...
+ *     cn_job_view_release(&view);
+ *     if (cn_jobs_watch(js, "alice", id, 0, wake, stream, &watch, &err) == CN_OK)
+ *         while (cn_watch_next(watch, &event)) ...       -- again after each wake(stream)
+ *     cn_watch_free(watch);
  */
 #ifndef CN_JOB_JOBS_H
 #define CN_JOB_JOBS_H

@@ -10,8 +10,9 @@
  *
  *     cn_frame_decoder_init(&d);
  *     cn_frame_feed(&d, bytes, n, &err);
- *     while ((rc = cn_frame_next(&d, &frame, &err)) > 0) ...   -- frame.data lives until the next
- * call cn_frame_decoder_release(&d);
+ *     while ((rc = cn_frame_next(&d, &frame, &err)) > 0) ...
+ *                                       -- frame.data lives until the next call
+ *     cn_frame_decoder_release(&d);
  */
 #ifndef CN_WIRE_FRAME_H
 #define CN_WIRE_FRAME_H

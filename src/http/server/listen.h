@@ -1,8 +1,8 @@
 /* Listening sockets: opened here, or handed over by a service manager. Loop thread only.
  *
- *     cn_listen_open("127.0.0.1:8080", &set, &err);     -- also "[::1]:8080", ":8080",
- * "unix:/run/x" port = cn_listen_port(set.fd[0]);                  -- the real one after "host:0";
- * 0 for unix cn_listen_remove(&set.path);                       -- at the end
+ *     cn_listen_open("127.0.0.1:8080", &set, &err);  -- also "[::1]:8080", ":8080", "unix:/run/x"
+ *     port = cn_listen_port(set.fd[0]);              -- the real one after "host:0"; 0 for unix
+ *     cn_listen_remove(&set.path);                   -- at the end
  *
  * ":8080" and "*:8080" are all addresses of both families, and a name is all of its addresses: one
  * socket for each, with the same port. The path of a Unix socket is taken over from a process that
