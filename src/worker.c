@@ -28,7 +28,6 @@
 #include <unistd.h>
 
 enum {
-    MAX_IMAGE = 64 << 20, /* bytes of one encoded picture */
     WAITING = 2 /* jobs beyond the lanes: their pictures are read while others are drawn */
 };
 
@@ -171,7 +170,7 @@ static void wake(void *ctx)
     pthread_mutex_unlock(&w->lock);
 }
 
-static void beat(void *ctx, int lanes, int images, double ms)
+static void step_stats(void *ctx, int lanes, int images, double ms)
 {
     const struct worker *w = ctx;
 
@@ -226,32 +225,28 @@ static int encode(const struct cn_image *img, const struct cn_spec *spec, struct
     }
 }
 
+static int encode_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
+{
+    double start = cn_now_s();
+    int rc = encode(m->image, cn_worker_spec(ctx), m->file, err);
+
+    cn_worker_stage(ctx, CN_STAGE_ENCODE, (cn_now_s() - start) * 1e3);
+    return rc;
+}
+
 static int send_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
 {
-    struct cn_worker_job *job = ctx;
-    const struct cn_spec *spec = cn_worker_spec(job);
-    double start = cn_now_s();
-    struct cn_buf file;
-    int rc;
+    struct cn_msg_image msg = {
+        .seed = m->seed,
+        .index = m->index,
+        .format = cn_worker_spec(ctx)->format,
+        .width = m->image->w,
+        .height = m->image->h,
+        .data = m->file->data,
+        .len = m->file->len,
+    };
 
-    cn_buf_init(&file, MAX_IMAGE);
-    rc = encode(m->image, spec, &file, err);
-    if (rc == CN_OK) {
-        struct cn_msg_image msg = {
-            .seed = m->seed,
-            .index = m->index,
-            .format = spec->format,
-            .width = m->image->w,
-            .height = m->image->h,
-            .data = file.data,
-            .len = file.len,
-        };
-
-        cn_worker_stage(job, CN_STAGE_ENCODE, (cn_now_s() - start) * 1e3);
-        rc = cn_worker_image(job, &msg, err);
-    }
-    cn_buf_release(&file);
-    return rc;
+    return cn_worker_image(ctx, &msg, err);
 }
 
 /* As good as it gets in the bytes that a preview may have. */
@@ -296,6 +291,7 @@ static int begin(void *ctx, struct cn_worker_job *job, struct cn_err *err)
                               .cancelled = cancelled,
                               .progress = progress,
                               .preview = send_preview,
+                              .encode = encode_image,
                               .image = send_image,
                               .stage = stage,
                               .end = end};
@@ -458,8 +454,8 @@ static int serve(const struct options *o, struct cn_err *err)
     struct cn_engine_opts opts = o->engine;
     int rc;
 
-    opts.hooks =
-        (struct cn_engine_hooks){.ctx = &w, .wake = wake, .beat = beat, .model = tell_model};
+    opts.hooks = (struct cn_engine_hooks){
+        .ctx = &w, .wake = wake, .step_stats = step_stats, .model = tell_model};
     rc = cn_engine_new(&opts, &w.engine, err);
     if (rc == CN_OK)
         rc = scan(o, w.engine, err);

@@ -187,3 +187,49 @@ void cn_from_f32(void *dst, const float *src, enum cn_dtype t, size_t n)
         for (size_t i = 0; i < n; i++)
             half[i] = cn_f32_to_bf16(src[i]);
 }
+
+/* A value is not finite when all bits of its exponent are set. Without a branch, so that compilers
+ * make vectors of it. */
+static bool any_exponent16(const uint16_t *x, uint16_t exponent, size_t n)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < n; i++)
+        found |= (x[i] & exponent) == exponent;
+    return found;
+}
+
+static bool any_exponent32(const uint32_t *x, size_t n)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < n; i++)
+        found |= (x[i] & 0x7f800000u) == 0x7f800000u;
+    return found;
+}
+
+static bool any_exponent64(const uint64_t *x, size_t n)
+{
+    const uint64_t exponent = (uint64_t)0x7ff << 52;
+    bool found = false;
+
+    for (size_t i = 0; i < n; i++)
+        found |= (x[i] & exponent) == exponent;
+    return found;
+}
+
+bool cn_all_finite(const void *src, enum cn_dtype t, size_t n)
+{
+    switch (t) {
+    case CN_F16:
+        return !any_exponent16(src, 0x7c00, n);
+    case CN_BF16:
+        return !any_exponent16(src, 0x7f80, n);
+    case CN_F32:
+        return !any_exponent32(src, n);
+    case CN_F64:
+        return !any_exponent64(src, n);
+    default:
+        return true;
+    }
+}

@@ -36,14 +36,8 @@ static bool cancelled(void *ctx)
 /* The file is made, as a job would, and dropped. */
 static int make_file(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
 {
-    struct cn_buf b;
-    int rc;
-
     (void)ctx;
-    cn_buf_init(&b, 1u << 30);
-    rc = cn_png_encode(m->image, NULL, 0, CN_PNG_LEVEL, &b, err);
-    cn_buf_release(&b);
-    return rc;
+    return cn_png_encode(m->image, NULL, 0, CN_PNG_LEVEL, m->file, err);
 }
 
 static void end(void *ctx, int rc, const struct cn_err *err)
@@ -62,7 +56,7 @@ static int draw(struct cn_engine *e, const struct cn_spec *s, int jobs, bool tog
                 struct cn_err *err)
 {
     struct round r = {.rc = CN_OK};
-    struct cn_engine_cb cb = {.ctx = &r, .cancelled = cancelled, .image = make_file, .end = end};
+    struct cn_engine_cb cb = {.ctx = &r, .cancelled = cancelled, .encode = make_file, .end = end};
     struct cn_spec *spec = cn_xcalloc((size_t)jobs, sizeof(*spec));
     int rc = CN_OK;
 

@@ -342,7 +342,7 @@ static void show_preview(struct cn_lane *l, const float *eps, float *work)
     struct cn_job *j = l->job;
     int every = j->spec->preview_every, call = cn_sampler_call(l->sampler) + 1;
     struct cn_image small = CN_IMAGE_NONE;
-    struct cn_engine_image m = {&small, l->image, l->seed};
+    struct cn_engine_image m = {&small, l->image, l->seed, NULL};
 
     if (every <= 0 || j->cb.preview == NULL || call % every != 0 || call == j->calls ||
         cn_now_s() - j->preview_s < 0.5)

@@ -171,11 +171,11 @@ static int prepare_network(struct cn_job *j, struct cn_net_inputs *b, struct cn_
     return rc < 0 ? rc : project_time(j, b, timesteps, err);
 }
 
-/* The timesteps of all calls. */
+/* The timesteps of all calls; they do not depend on the size of the latent. */
 static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
 {
     struct cn_sampler_state *s;
-    int rc = cn_lane_sampler(j, &s, err);
+    int rc = cn_lane_sampler(j, 1, &s, err);
 
     if (rc < 0)
         return rc;

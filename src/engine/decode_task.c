@@ -1,6 +1,9 @@
 /* A finished latent on its way to a picture: the autoencoder's decoder.
  *
- * Made and freed by the owner, run on the decoding thread as a concurrent plan.
+ * Made and freed by the owner, run on the decoding thread as a concurrent plan. A decoder that is
+ * stored in a type of small range may overflow where the latent is bright or the model unsuited
+ * (that of SDXL is known for it): pixels that are not numbers are never a picture. The owner then
+ * gives the task a plan of wider range, and an error when there is none.
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
@@ -10,34 +13,59 @@
 
 #include <stdlib.h>
 
+/* The plan, with its buffers. On failure the task has none. */
+static int take_plan(struct cn_decode_task *f, struct cn_err *err)
+{
+    struct cn_job *j = f->job;
+    struct cn_plan_entry *plan;
+    double start = cn_now_s();
+    int rc = cn_plan_for_decoder(j->base, j->h, j->w, CN_PLAN_CONCURRENT, &plan, err);
+
+    cn_job_stage(j, CN_ENGINE_LOAD, &start);
+    if (rc < 0)
+        return rc == CN_ENOTFOUND || rc == CN_EFORMAT ? cn_job_blame_model(j, &j->base->vae, err)
+                                                      : rc;
+    f->plan = plan;
+    f->plan->pins++;
+    rc = cn_plan_input(plan, 0, &f->in, err);
+    return rc < 0 ? rc : cn_plan_output(plan, 0, &f->out, err);
+}
+
+static void drop_plan(struct cn_decode_task *f)
+{
+    if (f->plan != NULL)
+        f->plan->pins--;
+    cn_buffer_free(f->in);
+    cn_buffer_free(f->out);
+    f->plan = NULL;
+    f->in = f->out = NULL;
+}
+
+static int new_arrays(struct cn_decode_task *f, struct cn_err *err)
+{
+    const struct cn_job *j = f->job;
+
+    f->latent = cn_try_alloc(j->latent * sizeof(*f->latent));
+    f->pixels = cn_try_alloc((size_t)3 * (size_t)f->width * (size_t)f->height * sizeof(float));
+    if (f->latent == NULL || f->pixels == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for the picture");
+    return CN_OK;
+}
+
 struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
 {
     struct cn_decode_task *f = cn_xcalloc(1, sizeof(*f));
     struct cn_job *j = l->job;
     const struct cn_vae_config *c = j->vae;
-    double start = cn_now_s();
-    int rc = cn_plan_for_decoder(j->base, j->h, j->w, CN_PLAN_CONCURRENT, &f->plan, err);
 
-    cn_job_stage(j, CN_ENGINE_LOAD, &start);
-    *f = (struct cn_decode_task){.job = j,
-                                 .plan = f->plan,
-                                 .image = l->image,
-                                 .seed = l->seed,
-                                 .width = j->width,
-                                 .height = j->height};
-    if (rc == CN_ENOTFOUND || rc == CN_EFORMAT)
-        cn_job_blame_model(j, &j->base->vae, err);
-    if (rc < 0) {
-        free(f);
-        return NULL;
-    }
-    f->plan->pins++;
-    f->latent = cn_try_alloc(j->latent * sizeof(*f->latent));
-    f->pixels = cn_try_alloc((size_t)3 * (size_t)j->width * (size_t)j->height * sizeof(float));
-    if (f->latent == NULL || f->pixels == NULL)
-        rc = cn_fail(err, CN_ENOMEM, "no memory for the picture");
-    if (rc < 0 || cn_plan_input(f->plan, 0, &f->in, err) < 0 ||
-        cn_plan_output(f->plan, 0, &f->out, err) < 0) {
+    f->job = j;
+    f->index = l->image;
+    f->seed = l->seed;
+    f->width = j->width;
+    f->height = j->height;
+    f->picture = (struct cn_image)CN_IMAGE_NONE;
+    cn_buf_init(&f->file, CN_ENGINE_MAX_FILE);
+    if (take_plan(f, err) < 0 || new_arrays(f, err) < 0) {
         cn_decode_task_free(f);
         return NULL;
     }
@@ -48,16 +76,33 @@ struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
 
 void cn_decode_task_free(struct cn_decode_task *f)
 {
-    f->plan->pins--;
-    cn_buffer_free(f->in);
-    cn_buffer_free(f->out);
+    drop_plan(f);
     free(f->latent);
     free(f->pixels);
+    cn_image_release(&f->picture);
+    cn_buf_release(&f->file);
     free(f);
 }
 
-int cn_decode_task_run(struct cn_decode_task *f, struct cn_image *ret)
+int cn_decode_task_widen(struct cn_decode_task *f, struct cn_err *err)
 {
+    struct cn_model *m = f->job->base;
+
+    /* Another picture's task may have changed the model's type in the meantime. */
+    if (f->plan->dtype == m->vae.dtype && !cn_model_widen_vae(m, f->job->e->rt.backend)) {
+        if (err != NULL)
+            *err = f->err;
+        return f->rc;
+    }
+    f->not_finite = false;
+    f->err = (struct cn_err)CN_ERR_INIT;
+    drop_plan(f);
+    return take_plan(f, err);
+}
+
+int cn_decode_task_run(struct cn_decode_task *f)
+{
+    size_t bad;
     int rc;
 
     cn_buffer_write(f->in, f->latent);
@@ -68,5 +113,14 @@ int cn_decode_task_run(struct cn_decode_task *f, struct cn_image *ret)
     rc = cn_backend_check(f->job->e->rt.backend, &f->err);
     if (rc < 0)
         return rc;
-    return cn_image_from_planar(f->pixels, f->width, f->height, ret, NULL, &f->err);
+    rc = cn_image_from_planar(f->pixels, f->width, f->height, &f->picture, &bad, &f->err);
+    if (rc < 0 || bad == 0)
+        return rc;
+    f->not_finite = true;
+    cn_image_release(&f->picture);
+    return cn_fail(&f->err, CN_EINTERNAL,
+                   "the autoencoder of model \"%s\" made image %d of values that are not numbers "
+                   "(%zu of %zu)",
+                   f->job->base->name, f->index, bad,
+                   (size_t)3 * (size_t)f->width * (size_t)f->height);
 }

@@ -1,8 +1,8 @@
 /* The engine: models resident on one device, and the jobs that are drawn with them, many at once.
  *
  * Owned by one thread, the worker's (or the command line's): every function here is called on it.
- * Two threads of the engine's own help: one reads the pictures of a request, one decodes and hands
- * over finished images. Callbacks say on which thread they run.
+ * Threads of the engine's own help: one reads the pictures of a request, one decodes finished
+ * images, a few make files of them. Callbacks say on which thread they run.
  *
  *     struct cn_engine_opts opts = CN_ENGINE_DEFAULTS;
  *     struct cn_engine *e;
@@ -17,6 +17,7 @@
 #ifndef CN_ENGINE_ENGINE_H
 #define CN_ENGINE_ENGINE_H
 
+#include "base/buf.h"
 #include "base/dtype.h"
 #include "base/spec.h"
 #include "image/image.h"
@@ -28,12 +29,14 @@ struct cn_engine_hooks {
     /* Any thread: there is something to do again for cn_engine_step(). Must not call the engine. */
     void (*wake)(void *ctx);
     /* The owner's thread, after each step: images in progress, images in this step, its time. */
-    void (*beat)(void *ctx, int lanes, int images, double ms);
+    void (*step_stats)(void *ctx, int lanes, int images, double ms);
     /* The owner's thread: a model was loaded (or grew), or unloaded. bytes: resident. */
     void (*model)(void *ctx, const char *name, bool loaded, size_t bytes);
 };
 
 /* Images that one step can draw together: powers of two, so that plans are few. */
+enum { CN_ENGINE_MAX_FILE = 64 << 20 }; /* bytes of one encoded picture */
+
 enum { CN_ENGINE_MAX_BATCH = 8, CN_ENGINE_MAX_LANES = 64 };
 
 struct cn_engine_opts {
@@ -78,17 +81,22 @@ struct cn_engine_image {
     const struct cn_image *image;
     int index;
     uint64_t seed;
+    struct cn_buf *file; /* for encode() to write and image() to read; NULL in a preview */
 };
 
-/* What a job tells. Of the members only image must be there. Unless said otherwise they run on the
- * owner's thread, inside cn_engine_step(), and must not call the engine. */
+/* What a job tells. All may be NULL. Unless said otherwise they run on the owner's thread, inside
+ * cn_engine_step(), and must not call the engine. */
 struct cn_engine_cb {
     void *ctx;
     bool (*cancelled)(void *ctx); /* any thread */
     void (*progress)(void *ctx, int image, int step, int steps);
     /* A small, rough picture of what an image becomes; only when spec->preview_every asks. */
     void (*preview)(void *ctx, const struct cn_engine_image *m, int step);
-    /* On the finishing thread, one image of the engine at a time, beside all other callbacks. */
+    /* On any of a few threads, several images at a time, beside all other callbacks: makes m->file.
+     * May be NULL. */
+    int (*encode)(void *ctx, const struct cn_engine_image *m, struct cn_err *err);
+    /* On one of the same threads, beside all other callbacks but one image of the engine at a time,
+     * in the order in which they were decoded; after its encode(). */
     int (*image)(void *ctx, const struct cn_engine_image *m, struct cn_err *err);
     void (*stage)(void *ctx, enum cn_engine_stage stage, double ms); /* just before end */
     /* Before progress(): the job's share of what the networks took in this step. */

@@ -1,14 +1,19 @@
-/* The two threads that help the engine's owner.
+/* The threads that help the engine's owner.
  *
  * DESIGN. The reading thread takes jobs and turns the files of their requests into floats. The
- * finishing thread takes latents of finished images, runs the decoder as a side plan, and calls
- * image(), where the file is made. Each takes one thing at a time, in order. What is handed over
- * belongs to the helpers until it comes back; one lock guards the four lists and the flags showing
- * and gone of every job. Neither thread makes or frees anything of the backend's. Whenever
- * something comes back, hooks.wake() is called.
+ * decoding thread takes latents of finished images, in order, and runs the decoder as a concurrent
+ * plan. One to three encoding threads make files of the pictures (encode()), several at a time;
+ * then the pictures are shown (image()) one after the other, in the order in which they were
+ * decoded, by whichever encoding thread has made the next one's file.
+ *
+ * What is handed over belongs to the helpers until it comes back. One lock guards the lists and, of
+ * each job, callbacks and detached: while callbacks of a job run (callbacks > 0) it cannot be
+ * detached, and once it is detached none begins. No helper makes or frees anything of the
+ * backend's. Whenever something comes back, hooks.wake() is called. How much is in flight is the
+ * owner's to limit: step_loop.c begins no image while as many are here as there are lanes.
  *
  * Not promised: that a job whose end was told is not still in the decoder. Its image is then
- * dropped (gone), and the job's memory freed when it comes back.
+ * dropped, and the job's memory freed when it comes back.
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
@@ -17,19 +22,24 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+enum { MAX_ENCODERS = 3, MAX_THREADS = 2 + MAX_ENCODERS };
 
 struct cn_helpers {
     struct cn_engine *e;
-    pthread_t reader, finisher;
+    pthread_t thread[MAX_THREADS];
+    int n_threads;
     pthread_mutex_t lock;
     pthread_cond_t work, news;
     bool stop;
+    bool showing; /* a thread is calling image() for the first ones of to_show */
     /* first in, first out */
     struct reading {
         struct reading *next;
         struct cn_job *job;
     } * to_read, *was_read;
-    struct cn_decode_task *to_finish, *was_finished;
+    struct cn_decode_task *to_decode, *to_show, *was_decoded;
 };
 
 static void append_reading(struct reading **list, struct reading *r)
@@ -40,7 +50,7 @@ static void append_reading(struct reading **list, struct reading *r)
     *list = r;
 }
 
-static void append_finish(struct cn_decode_task **list, struct cn_decode_task *f)
+static void append_task(struct cn_decode_task **list, struct cn_decode_task *f)
 {
     while (*list != NULL)
         list = &(*list)->next;
@@ -48,8 +58,17 @@ static void append_finish(struct cn_decode_task **list, struct cn_decode_task *f
     *list = f;
 }
 
+static struct cn_decode_task *take_task(struct cn_decode_task **list)
+{
+    struct cn_decode_task *f = *list;
+
+    if (f != NULL)
+        *list = f->next;
+    return f;
+}
+
 /* With the lock held, which is given up for the hook: it may have a lock of its own. */
-static void tell(struct cn_helpers *c)
+static void tell_news(struct cn_helpers *c)
 {
     const struct cn_engine_hooks *h = &c->e->opts.hooks;
 
@@ -60,6 +79,8 @@ static void tell(struct cn_helpers *c)
     h->wake(h->ctx);
     pthread_mutex_lock(&c->lock);
 }
+
+/* ---- reading ---- */
 
 static void *read_jobs(void *arg)
 {
@@ -78,92 +99,156 @@ static void *read_jobs(void *arg)
         r->job->rc = cn_job_read_inputs(r->job, &r->job->err);
         pthread_mutex_lock(&c->lock);
         append_reading(&c->was_read, r);
-        tell(c);
+        tell_news(c);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;
 }
 
-/* image() runs only while the job is not gone, and while it runs the job does not go. */
-static bool show_begins(struct cn_helpers *c, struct cn_job *j)
-{
-    bool yes;
+/* ---- decoding ---- */
 
-    pthread_mutex_lock(&c->lock);
-    yes = j->callback_running = !j->detached;
-    pthread_mutex_unlock(&c->lock);
-    return yes;
-}
-
-static void finish(struct cn_helpers *c, struct cn_decode_task *f)
-{
-    struct cn_image img = CN_IMAGE_NONE;
-    struct cn_engine_image m = {&img, f->image, f->seed};
-    struct cn_job *j = f->job;
-    double start = cn_now_s();
-
-    f->rc = cn_decode_task_run(f, &img);
-    f->ms = (cn_now_s() - start) * 1e3;
-    if (f->rc == CN_OK && show_begins(c, j))
-        f->rc = cn_job_cancelled(j) ? cn_fail(&f->err, CN_ECANCELED, "cancelled after decoding")
-                                    : j->cb.image(j->cb.ctx, &m, &f->err);
-    cn_image_release(&img);
-}
-
-static void *finish_images(void *arg)
+static void *decode_images(void *arg)
 {
     struct cn_helpers *c = arg;
 
     pthread_mutex_lock(&c->lock);
     while (!c->stop) {
-        struct cn_decode_task *f = c->to_finish;
-        bool gone;
+        struct cn_decode_task *f;
+        double start = cn_now_s();
+        bool wanted;
 
-        if (f == NULL) {
+        if (c->to_decode == NULL) {
             pthread_cond_wait(&c->work, &c->lock);
             continue;
         }
-        c->to_finish = f->next;
-        gone = f->job->detached;
+        f = take_task(&c->to_decode);
+        wanted = !f->job->detached;
         pthread_mutex_unlock(&c->lock);
-        if (!gone)
-            finish(c, f);
+        f->rc = wanted ? cn_decode_task_run(f) : CN_OK;
+        f->ms += (cn_now_s() - start) * 1e3;
         pthread_mutex_lock(&c->lock);
-        f->job->callback_running = false;
-        append_finish(&c->was_finished, f);
-        tell(c);
+        f->encode = f->rc == CN_OK && wanted ? CN_ENCODE_WAITS : CN_ENCODE_DONE;
+        append_task(f->encode == CN_ENCODE_WAITS ? &c->to_show : &c->was_decoded, f);
+        if (f->encode == CN_ENCODE_WAITS)
+            pthread_cond_broadcast(&c->work);
+        else
+            tell_news(c);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;
 }
 
+/* ---- encoding and showing ---- */
+
+/* Calls one of the job's callbacks, unless the job was detached or the image has failed. With the
+ * lock held, which is given up meanwhile. */
+static void call_back(struct cn_helpers *c, struct cn_decode_task *f,
+                      int (*fn)(void *ctx, const struct cn_engine_image *m, struct cn_err *err))
+{
+    struct cn_job *j = f->job;
+    struct cn_engine_image m = {&f->picture, f->index, f->seed, &f->file};
+
+    if (j->detached || f->rc < 0 || fn == NULL)
+        return;
+    j->callbacks++;
+    pthread_mutex_unlock(&c->lock);
+    f->rc = cn_job_cancelled(j) ? cn_fail(&f->err, CN_ECANCELED, "cancelled after decoding")
+                                : fn(j->cb.ctx, &m, &f->err);
+    pthread_mutex_lock(&c->lock);
+    j->callbacks--;
+}
+
+/* The first ones whose files are made. */
+static void show_images(struct cn_helpers *c)
+{
+    if (c->showing)
+        return;
+    c->showing = true;
+    while (c->to_show != NULL && c->to_show->encode == CN_ENCODE_DONE) {
+        struct cn_decode_task *f = c->to_show;
+
+        call_back(c, f, f->job->cb.image);
+        take_task(&c->to_show);
+        append_task(&c->was_decoded, f);
+        tell_news(c);
+    }
+    c->showing = false;
+}
+
+static struct cn_decode_task *next_to_encode(const struct cn_helpers *c)
+{
+    struct cn_decode_task *f = c->to_show;
+
+    while (f != NULL && f->encode != CN_ENCODE_WAITS)
+        f = f->next;
+    return f;
+}
+
+static void *encode_images(void *arg)
+{
+    struct cn_helpers *c = arg;
+
+    pthread_mutex_lock(&c->lock);
+    while (!c->stop) {
+        struct cn_decode_task *f = next_to_encode(c);
+
+        if (f == NULL) {
+            pthread_cond_wait(&c->work, &c->lock);
+            continue;
+        }
+        f->encode = CN_ENCODE_RUNS;
+        call_back(c, f, f->job->cb.encode);
+        f->encode = CN_ENCODE_DONE;
+        show_images(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+/* ---- the owner's functions ---- */
+
+/* One for each four processors: on few, encoders would only take turns with the networks. */
+static int count_encoders(const struct cn_engine *e)
+{
+    int n = e->opts.threads > 0 ? e->opts.threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
+
+    return CN_MIN(CN_MAX(n / 4, 1), MAX_ENCODERS);
+}
+
 int cn_helpers_start(struct cn_engine *e, struct cn_err *err)
 {
+    void *(*fn[MAX_THREADS])(void *) = {read_jobs, decode_images};
+    int n = 2 + count_encoders(e);
     struct cn_helpers *c;
 
     if (e->helpers != NULL)
         return CN_OK;
-    c = cn_xcalloc(1, sizeof(*c));
+    for (int i = 2; i < n; i++)
+        fn[i] = encode_images;
+    e->helpers = c = cn_xcalloc(1, sizeof(*c));
     c->e = e;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->work, NULL);
     pthread_cond_init(&c->news, NULL);
-    if (pthread_create(&c->reader, NULL, read_jobs, c) != 0) {
-        free(c);
-        return cn_fail(err, CN_EIO, "cannot start a thread that reads requests");
-    }
-    e->helpers = c;
-    if (pthread_create(&c->finisher, NULL, finish_images, c) == 0)
-        return CN_OK;
-    c->finisher = c->reader; /* there is only one to join */
-    cn_helpers_stop(e);
-    return cn_fail(err, CN_EIO, "cannot start a thread that finishes images");
+    for (; c->n_threads < n; c->n_threads++)
+        if (pthread_create(&c->thread[c->n_threads], NULL, fn[c->n_threads], c) != 0) {
+            cn_helpers_stop(e);
+            return cn_fail(err, CN_EIO, "cannot start the threads that read and write pictures");
+        }
+    return CN_OK;
+}
+
+static void free_tasks(struct cn_decode_task **list)
+{
+    struct cn_decode_task *f;
+
+    while ((f = take_task(list)) != NULL)
+        cn_decode_task_free(f);
 }
 
 void cn_helpers_stop(struct cn_engine *e)
 {
     struct cn_helpers *c = e->helpers;
-    struct cn_decode_task *f;
     struct cn_job *j;
 
     if (c == NULL)
@@ -172,16 +257,11 @@ void cn_helpers_stop(struct cn_engine *e)
     c->stop = true;
     pthread_cond_broadcast(&c->work);
     pthread_mutex_unlock(&c->lock);
-    pthread_join(c->reader, NULL);
-    if (!pthread_equal(c->reader, c->finisher))
-        pthread_join(c->finisher, NULL);
-    while (c->to_finish != NULL) {
-        f = c->to_finish;
-        c->to_finish = f->next;
-        cn_decode_task_free(f);
-    }
-    while ((f = cn_helpers_take_decoded(e)) != NULL)
-        cn_decode_task_free(f);
+    for (int i = 0; i < c->n_threads; i++)
+        pthread_join(c->thread[i], NULL);
+    free_tasks(&c->to_decode);
+    free_tasks(&c->to_show);
+    free_tasks(&c->was_decoded);
     while (c->to_read != NULL) {
         struct reading *r = c->to_read;
 
@@ -212,7 +292,7 @@ void cn_helpers_read(struct cn_engine *e, struct cn_job *j)
 void cn_helpers_decode(struct cn_engine *e, struct cn_decode_task *f)
 {
     pthread_mutex_lock(&e->helpers->lock);
-    append_finish(&e->helpers->to_finish, f);
+    append_task(&e->helpers->to_decode, f);
     pthread_cond_broadcast(&e->helpers->work);
     pthread_mutex_unlock(&e->helpers->lock);
 }
@@ -238,9 +318,7 @@ struct cn_decode_task *cn_helpers_take_decoded(struct cn_engine *e)
     struct cn_decode_task *f;
 
     pthread_mutex_lock(&e->helpers->lock);
-    f = e->helpers->was_finished;
-    if (f != NULL)
-        e->helpers->was_finished = f->next;
+    f = take_task(&e->helpers->was_decoded);
     pthread_mutex_unlock(&e->helpers->lock);
     return f;
 }
@@ -252,7 +330,7 @@ bool cn_helpers_has_news(const struct cn_engine *e)
     if (e->helpers == NULL)
         return false;
     pthread_mutex_lock(&e->helpers->lock);
-    yes = e->helpers->was_read != NULL || e->helpers->was_finished != NULL;
+    yes = e->helpers->was_read != NULL || e->helpers->was_decoded != NULL;
     pthread_mutex_unlock(&e->helpers->lock);
     return yes;
 }
@@ -260,7 +338,7 @@ bool cn_helpers_has_news(const struct cn_engine *e)
 void cn_helpers_wait(struct cn_engine *e)
 {
     pthread_mutex_lock(&e->helpers->lock);
-    while (e->helpers->was_read == NULL && e->helpers->was_finished == NULL)
+    while (e->helpers->was_read == NULL && e->helpers->was_decoded == NULL)
         pthread_cond_wait(&e->helpers->news, &e->helpers->lock);
     pthread_mutex_unlock(&e->helpers->lock);
 }
@@ -270,7 +348,7 @@ bool cn_helpers_detach(struct cn_engine *e, struct cn_job *j)
     bool yes;
 
     pthread_mutex_lock(&e->helpers->lock);
-    yes = !j->callback_running;
+    yes = j->callbacks == 0;
     j->detached = j->detached || yes;
     pthread_mutex_unlock(&e->helpers->lock);
     return yes;

@@ -26,13 +26,22 @@ int cn_job_buffer(struct cn_job *j, const struct cn_value *v, int flags, struct 
     return CN_OK;
 }
 
+/* Bytes of one array of a job, so that a size beyond any use is refused before memory is touched.
+ */
+#define MAX_ARRAY ((size_t)4 << 30)
+
+static int refuse_size(const struct cn_job *j, struct cn_err *err)
+{
+    return cn_fail_at(err, CN_ETOOBIG, "/width", "%d x %d pixels are too many", j->width,
+                      j->height);
+}
+
 int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err)
 {
     size_t bytes;
 
-    if (!cn_mul_size(n, sizeof(float), &bytes) || bytes > (size_t)4 << 30)
-        return cn_fail_at(err, CN_ETOOBIG, "/width", "%d x %d pixels are too many", j->width,
-                          j->height);
+    if (!cn_mul_size(n, sizeof(float), &bytes) || bytes > MAX_ARRAY)
+        return refuse_size(j, err);
     *ret = cn_try_alloc(bytes);
     if (*ret == NULL)
         return cn_fail(err, CN_ENOMEM, "no memory for %zu bytes of a picture", bytes);
@@ -228,6 +237,8 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
     if (j->height % factor != 0 || j->height <= 0)
         return cn_fail_at(err, CN_EINVAL, "/height", "%d is not a multiple of %d", j->height,
                           factor);
+    if ((uint64_t)j->width * (uint64_t)j->height > MAX_ARRAY / (3 * sizeof(float)))
+        return refuse_size(j, err);
     j->channels = j->vae->latent_channels;
     j->w = j->width / factor;
     j->h = j->height / factor;

@@ -8,6 +8,7 @@
 #ifndef CN_ENGINE_JOB_PRIV_H
 #define CN_ENGINE_JOB_PRIV_H
 
+#include "base/buf.h"
 #include "diffusion/control.h"
 #include "diffusion/noise.h"
 #include "diffusion/sampler.h"
@@ -63,9 +64,9 @@ struct cn_job {
     int started, done; /* images */
     int lanes;         /* images in progress */
     int finishing;     /* images with a helper thread */
-    /* Guarded by the helpers' lock, never both true: image() runs; image() must not be called any
-     * more, because end() was. */
-    bool callback_running, detached;
+    /* Guarded by the helpers' lock: callbacks on helper threads that run; none may begin. */
+    int callbacks;
+    bool detached;
     bool pinned;
     struct cn_batcher *batcher;
     struct cn_model *base;
@@ -107,16 +108,20 @@ struct cn_lane {
     float *init_latent, *masked_latent; /* NULL: not needed */
 };
 
-/* A finished latent on its way to a picture. */
+/* A finished latent on its way to a picture and its file. */
 struct cn_decode_task {
     struct cn_decode_task *next;
     struct cn_job *job;
     struct cn_plan_entry *plan; /* pinned */
     struct cn_buffer *in, *out;
     float *latent, *pixels; /* host sides of in and out */
-    int image, width, height;
+    bool not_finite;        /* pixels are not numbers: a plan of wider range may help */
+    int index, width, height;
     uint64_t seed;
     double ms;
+    struct cn_image picture;
+    struct cn_buf file; /* encode()'s */
+    enum { CN_ENCODE_WAITS, CN_ENCODE_RUNS, CN_ENCODE_DONE } encode;
     int rc;
     struct cn_err err;
 };
@@ -144,7 +149,9 @@ int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err);
 int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, struct cn_err *err);
 
 /* lane.c */
-int cn_lane_sampler(const struct cn_job *j, struct cn_sampler_state **ret, struct cn_err *err);
+/* The job's sampler, for a latent of n elements. */
+int cn_lane_sampler(const struct cn_job *j, size_t n, struct cn_sampler_state **ret,
+                    struct cn_err *err);
 int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err *err);
 void cn_lane_free(struct cn_lane *l);
 /* The network's answer after guidance moves the image on. */
@@ -185,10 +192,12 @@ bool cn_engine_mixes_controls(const struct cn_engine *e);
 /* decode_task.c: made and freed by the owner. */
 struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err);
 void cn_decode_task_free(struct cn_decode_task *f);
+/* Of one that was not finite: another plan, when there is one of wider range. */
+int cn_decode_task_widen(struct cn_decode_task *f, struct cn_err *err);
 /* On the decoding thread. */
-int cn_decode_task_run(struct cn_decode_task *f, struct cn_image *ret);
+int cn_decode_task_run(struct cn_decode_task *f);
 
-/* helper_threads.c: the two threads. All but the comments' exceptions on the owner's thread. */
+/* helper_threads.c: called by the owner. */
 int cn_helpers_start(struct cn_engine *e, struct cn_err *err);
 void cn_helpers_stop(struct cn_engine *e); /* waits for what they are doing; nothing comes back */
 void cn_helpers_read(struct cn_engine *e, struct cn_job *j);
@@ -198,7 +207,7 @@ struct cn_job *cn_helpers_take_read(struct cn_engine *e);
 struct cn_decode_task *cn_helpers_take_decoded(struct cn_engine *e);
 bool cn_helpers_has_news(const struct cn_engine *e);
 void cn_helpers_wait(struct cn_engine *e); /* until there is news */
-/* image() will not be called any more. False: it is running now. */
+/* encode() and image() will not be called any more. False: one is running now. */
 bool cn_helpers_detach(struct cn_engine *e, struct cn_job *j);
 
 #endif

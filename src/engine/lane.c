@@ -51,7 +51,8 @@ static void start(struct cn_lane *l)
         sample_posterior(l, j->masked_moments, l->masked_latent);
 }
 
-int cn_lane_sampler(const struct cn_job *j, struct cn_sampler_state **ret, struct cn_err *err)
+int cn_lane_sampler(const struct cn_job *j, size_t n, struct cn_sampler_state **ret,
+                    struct cn_err *err)
 {
     const struct cn_spec *s = j->spec;
     struct cn_sampler_opts opts = {
@@ -63,7 +64,7 @@ int cn_lane_sampler(const struct cn_job *j, struct cn_sampler_state **ret, struc
         .eta = s->eta,
     };
 
-    return cn_sampler_new(cn_checkpoint_schedule(j->base->checkpoint), &opts, j->latent, ret, err);
+    return cn_sampler_new(cn_checkpoint_schedule(j->base->checkpoint), &opts, n, ret, err);
 }
 
 /* One block for all arrays. */
@@ -98,7 +99,7 @@ int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err
     cn_noise_init(&l->noise, j->spec->rng, l->seed);
     rc = allocate(l, err);
     if (rc == CN_OK)
-        rc = cn_lane_sampler(j, &l->sampler, err);
+        rc = cn_lane_sampler(j, j->latent, &l->sampler, err);
     if (rc < 0) {
         cn_lane_free(l);
         return rc;
@@ -139,8 +140,5 @@ int cn_lane_advance(struct cn_lane *l, const float *eps, float *work, struct cn_
 
 bool cn_lane_is_finite(const struct cn_lane *l)
 {
-    for (size_t i = 0; i < l->job->latent; i++)
-        if (!isfinite(l->x[i]))
-            return false;
-    return true;
+    return cn_all_finite(l->x, CN_F32, l->job->latent);
 }

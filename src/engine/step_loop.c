@@ -1,4 +1,4 @@
-/* The engine's turns: who is prepared, who takes a step, what becomes of what is finished.
+/* The engine's step loop: who is prepared, who takes a step, what becomes of what is finished.
  *
  * DESIGN. A job passes through: reading (helper thread), prepared (here, when its models fit into
  * the memory), drawing (its images become lanes), finishing (helper thread), over. One turn does a
@@ -134,6 +134,13 @@ static int take_finished(struct cn_engine *e, struct cn_decode_task *f, struct c
     struct cn_job *j = f->job;
     int rc = f->rc;
 
+    if (f->not_finite && j->rc == CN_OK && j->state != CN_JOB_OVER) {
+        rc = f->rc = cn_decode_task_widen(f, &f->err);
+        if (rc == CN_OK) {
+            cn_helpers_decode(e, f);
+            return CN_OK;
+        }
+    }
     j->finishing--;
     j->ms[CN_ENGINE_VAE] += f->ms;
     if (rc < 0) {
@@ -289,33 +296,34 @@ static double cost_of(const struct cn_lane *l)
     return (double)cn_lane_network_rows(l) * (double)l->job->width * (double)l->job->height;
 }
 
-/* Images that stand in line for a step, with what their jobs would have had if they were served. */
-struct candidates {
+/* The images of a step, and what it costs each of them. */
+struct batch {
     struct cn_lane *lane[CN_ENGINE_MAX_BATCH];
+    double cost[CN_ENGINE_MAX_BATCH];
     int n;
 };
 
-static bool contains(const struct candidates *line, const struct cn_lane *l)
+static bool contains(const struct batch *batch, const struct cn_lane *l)
 {
-    for (int i = 0; i < line->n; i++)
-        if (line->lane[i] == l)
+    for (int i = 0; i < batch->n; i++)
+        if (batch->lane[i] == l)
             return true;
     return false;
 }
 
-static double time_of(const struct candidates *line, const struct cn_lane *l)
+static double time_of(const struct batch *batch, const struct cn_lane *l)
 {
     double t = l->job->vtime;
 
-    for (int i = 0; i < line->n; i++)
-        if (line->lane[i]->job == l->job)
-            t += cost_of(line->lane[i]);
+    for (int i = 0; i < batch->n; i++)
+        if (batch->lane[i]->job == l->job)
+            t += cost_of(batch->lane[i]);
     return t;
 }
 
 /* Who is served next, of a group (NULL: any) and, if same_controls_as is given, with the same
  * ControlNets in this step. Among images of one job, the one that is furthest behind. */
-static struct cn_lane *next_candidate(const struct cn_engine *e, const struct candidates *line,
+static struct cn_lane *next_candidate(const struct cn_engine *e, const struct batch *batch,
                                       const struct cn_batcher *g,
                                       const struct cn_lane *same_controls_as)
 {
@@ -323,9 +331,9 @@ static struct cn_lane *next_candidate(const struct cn_engine *e, const struct ca
     double least = 0;
 
     for (struct cn_lane *l = e->lanes; l != NULL; l = l->next) {
-        double t = time_of(line, l);
+        double t = time_of(batch, l);
 
-        if ((g != NULL && l->job->batcher != g) || contains(line, l) ||
+        if ((g != NULL && l->job->batcher != g) || contains(batch, l) ||
             (same_controls_as != NULL && cn_lane_controls(same_controls_as) != cn_lane_controls(l)))
             continue;
         if (best == NULL || t < least ||
@@ -340,9 +348,9 @@ static struct cn_lane *next_candidate(const struct cn_engine *e, const struct ca
 /* The batch: as many images as there are, rounded down to a power of two; no row is computed for
  * nothing. Those on which the same ControlNets act in this step come first, and others, for which
  * these would run with zero weights, only where that pays and doubles the batch. */
-static void choose(const struct cn_engine *e, struct candidates *line)
+static void choose(const struct cn_engine *e, struct batch *batch)
 {
-    struct cn_lane *leader = next_candidate(e, line, NULL, NULL), *l;
+    struct cn_lane *leader = next_candidate(e, batch, NULL, NULL), *l;
     const struct cn_batcher *g = leader->job->batcher;
     int alike = 0, all = 0, n;
 
@@ -353,48 +361,41 @@ static void choose(const struct cn_engine *e, struct candidates *line)
         }
     n = cn_power_of_two(CN_MIN(cn_engine_mixes_controls(e) ? all : alike,
                                cn_engine_batch(e, leader->job->width, leader->job->height)));
-    line->lane[line->n++] = leader;
-    while (line->n < n) {
-        l = next_candidate(e, line, g, line->n < alike ? leader : NULL);
-        line->lane[line->n++] = l;
+    batch->lane[batch->n++] = leader;
+    while (batch->n < n) {
+        l = next_candidate(e, batch, g, batch->n < alike ? leader : NULL);
+        batch->lane[batch->n++] = l;
     }
 }
 
 /* What a step took is shared out by rows. */
-static void account(struct cn_engine *e, const struct candidates *line, const double *cost,
+static void account(const struct batch *batch,
                     const struct cn_step_cost *spent)
 {
     int rows = 0;
 
-    for (int i = 0; i < line->n; i++)
-        rows += line->lane[i]->job->rows;
-    e->now = CN_MAX(e->now, line->lane[0]->job->vtime);
-    for (int i = 0; i < line->n; i++) {
-        struct cn_job *j = line->lane[i]->job;
+    for (int i = 0; i < batch->n; i++)
+        rows += batch->lane[i]->job->rows;
+    for (int i = 0; i < batch->n; i++) {
+        struct cn_job *j = batch->lane[i]->job;
         double share = (double)j->rows / rows;
 
-        j->vtime += cost[i];
+        j->vtime += batch->cost[i];
         j->ms[CN_ENGINE_LOAD] += spent->load_ms * share;
         j->ms[CN_ENGINE_CONTROL] += spent->control_ms * share;
         j->ms[CN_ENGINE_UNET] += spent->unet_ms * share;
         if (j->cb.step != NULL)
             j->cb.step(j->cb.ctx, spent->control_ms * share, spent->unet_ms * share);
         if (j->cb.progress != NULL)
-            j->cb.progress(j->cb.ctx, line->lane[i]->image, cn_sampler_call(line->lane[i]->sampler),
-                           j->calls);
+            j->cb.progress(j->cb.ctx, batch->lane[i]->image,
+                           cn_sampler_call(batch->lane[i]->sampler), j->calls);
     }
 }
 
-static int finish_lane(struct cn_engine *e, struct cn_lane *l, struct cn_err *err)
+static int start_decoding(struct cn_engine *e, struct cn_lane *l, struct cn_err *err)
 {
-    struct cn_decode_task *f;
+    struct cn_decode_task *f = cn_decode_task_new(l, err);
 
-    if (!cn_lane_is_finite(l))
-        return cn_fail(err, CN_EINTERNAL,
-                       "image %d of model \"%s\" ended in values that are not numbers: the model, "
-                       "its precision, or the strength of a control is at fault",
-                       l->image, l->job->base->name);
-    f = cn_decode_task_new(l, err);
     if (f == NULL)
         return err->code;
     l->job->finishing++;
@@ -402,80 +403,154 @@ static int finish_lane(struct cn_engine *e, struct cn_lane *l, struct cn_err *er
     return CN_OK;
 }
 
-static int finish_lanes(struct cn_engine *e, const struct candidates *line, struct cn_err *err)
+/* The job fails, and with it all its images: those of the batch are taken out. */
+static void fail_in_batch(struct cn_engine *e, struct batch *batch, struct cn_job *j, int rc,
+                          const struct cn_err *why)
 {
-    for (int i = 0; i < line->n; i++) {
-        struct cn_lane *l = line->lane[i];
+    int n = 0;
+
+    for (int i = 0; i < batch->n; i++)
+        if (batch->lane[i]->job != j) {
+            batch->cost[n] = batch->cost[i];
+            batch->lane[n++] = batch->lane[i];
+        }
+    batch->n = n;
+    fail_job(e, j, rc, why);
+}
+
+/* Images whose last step this was go to the decoder. */
+static int finish_lanes(struct cn_engine *e, struct batch *batch, struct cn_err *err)
+{
+    for (int i = 0; i < batch->n;) {
+        struct cn_lane *l = batch->lane[i];
         struct cn_err why = CN_ERR_INIT;
         int rc;
 
-        if (!cn_sampler_done(l->sampler))
+        if (!cn_sampler_done(l->sampler)) {
+            i++;
             continue;
-        rc = finish_lane(e, l, &why);
+        }
+        rc = start_decoding(e, l, &why);
         if (lacks_memory(rc)) {
-            struct cn_err again = CN_ERR_INIT;
-
+            why = (struct cn_err)CN_ERR_INIT;
             cn_engine_drop_caches(e);
-            rc = finish_lane(e, l, &again);
-            why = again;
+            rc = start_decoding(e, l, &why);
         }
         if (rc == CN_EDEVICE) {
             if (err != NULL)
                 *err = why;
             return rc;
         }
-        if (rc < 0) { /* this takes all lanes of the job, also later ones of the line */
-            struct cn_job *j = l->job;
-            struct candidates rest = {.n = 0};
-
-            for (int k = i + 1; k < line->n; k++)
-                if (line->lane[k]->job != j)
-                    rest.lane[rest.n++] = line->lane[k];
-            fail_job(e, j, rc, &why);
-            return finish_lanes(e, &rest, err);
+        if (rc < 0) {
+            fail_in_batch(e, batch, l->job, rc, &why);
+            i = 0; /* those before it are not done, or gone */
+            continue;
         }
+        batch->n--; /* the others keep their order, in which they are decoded */
+        for (int k = i; k < batch->n; k++)
+            batch->lane[k] = batch->lane[k + 1];
         remove_lane(e, l);
     }
     return CN_OK;
 }
 
-static int step(struct cn_engine *e, struct cn_err *err)
+/* What runs away never comes back, so its job need not wait for the end. What such an image left in
+ * the rows of the batch must not reach others: 0 x NaN is NaN. */
+static void stop_runaways(struct cn_engine *e, struct batch *batch)
 {
-    struct cn_step_cost spent = {0};
-    struct cn_err why = CN_ERR_INIT;
-    double cost[CN_ENGINE_MAX_BATCH], start = cn_now_s();
-    struct candidates line = {.n = 0};
-    int rc;
+    for (int i = 0; i < batch->n;) {
+        struct cn_lane *l = batch->lane[i];
+        struct cn_err why = CN_ERR_INIT;
 
-    choose(e, &line);
-    for (int i = 0; i < line.n; i++)
-        cost[i] = cost_of(line.lane[i]);
-    rc = cn_batcher_step(e, line.lane[0]->job->batcher, line.lane, line.n, &spent, &why);
-    if (lacks_memory(rc)) {
-        why = (struct cn_err)CN_ERR_INIT;
-        cn_engine_drop_caches(e);
-        line.n = 1;
-        rc = cn_batcher_step(e, line.lane[0]->job->batcher, line.lane, line.n, &spent, &why);
+        if (cn_lane_is_finite(l)) {
+            i++;
+            continue;
+        }
+        cn_fail(&why, CN_EINTERNAL,
+                "image %d of model \"%s\" became values that are not numbers in step %d of %d: the "
+                "model, its precision, or the strength of a control is at fault",
+                l->image, l->job->base->name, cn_sampler_call(l->sampler), l->job->calls);
+        cn_batchers_clear(e);
+        fail_in_batch(e, batch, l->job, CN_EINTERNAL, &why);
+        i = 0;
     }
+}
+
+/* One after the other, so that who fails fails alone. */
+static int step_each_alone(struct cn_engine *e, struct batch *batch, struct cn_step_cost *spent,
+                           struct cn_err *err)
+{
+    for (int i = 0; i < batch->n;) {
+        struct cn_job *j = batch->lane[i]->job;
+        struct cn_err why = CN_ERR_INIT;
+        struct cn_step_cost cost = {0};
+        int rc = cn_batcher_step(e, j->batcher, &batch->lane[i], 1, &cost, &why);
+
+        if (rc == CN_EDEVICE) {
+            if (err != NULL)
+                *err = why;
+            return rc;
+        }
+        spent->load_ms += cost.load_ms;
+        spent->control_ms += cost.control_ms;
+        spent->unet_ms += cost.unet_ms;
+        if (rc == CN_OK) {
+            i++;
+            continue;
+        }
+        for (int k = i - 1; k >= 0; k--) /* its images before this one go with it */
+            i -= batch->lane[k]->job == j;
+        fail_in_batch(e, batch, j, rc, &why);
+    }
+    return CN_OK;
+}
+
+/* The step of the batch. When memory is short, caches are dropped and the first image goes alone;
+ * after another failure each goes alone. */
+static int step_batch(struct cn_engine *e, struct batch *batch, struct cn_step_cost *spent,
+                      struct cn_err *err)
+{
+    struct cn_err why = CN_ERR_INIT;
+    int rc = cn_batcher_step(e, batch->lane[0]->job->batcher, batch->lane, batch->n, spent, &why);
+
+    if (rc == CN_OK)
+        return rc;
     if (rc == CN_EDEVICE) {
         if (err != NULL)
             *err = why;
         return rc;
     }
-    if (rc < 0) {
-        struct cn_job *j[CN_ENGINE_MAX_BATCH];
-
-        for (int i = 0; i < line.n; i++)
-            j[i] = line.lane[i]->job;
-        for (int i = 0; i < line.n; i++)
-            fail_job(e, j[i], rc, &why);
+    if (lacks_memory(rc)) {
+        cn_engine_drop_caches(e);
+        batch->n = 1;
+    } else if (batch->n == 1) {
+        fail_in_batch(e, batch, batch->lane[0]->job, rc, &why);
         return CN_OK;
     }
-    account(e, &line, cost, &spent);
+    return step_each_alone(e, batch, spent, err);
+}
+
+static int step(struct cn_engine *e, struct cn_err *err)
+{
+    struct cn_step_cost spent = {0};
+    double start = cn_now_s();
+    struct batch batch = {.n = 0};
+    int n, rc;
+
+    choose(e, &batch);
+    n = batch.n;
+    for (int i = 0; i < n; i++)
+        batch.cost[i] = cost_of(batch.lane[i]);
+    e->now = CN_MAX(e->now, batch.lane[0]->job->vtime);
+    rc = step_batch(e, &batch, &spent, err);
+    if (rc < 0)
+        return rc;
+    stop_runaways(e, &batch);
+    account(&batch, &spent);
     e->step_ms = (cn_now_s() - start) * 1e3 - spent.load_ms;
-    rc = finish_lanes(e, &line, err);
-    if (e->opts.hooks.beat != NULL)
-        e->opts.hooks.beat(e->opts.hooks.ctx, e->n_lanes, line.n, e->step_ms);
+    rc = finish_lanes(e, &batch, err);
+    if (e->opts.hooks.step_stats != NULL)
+        e->opts.hooks.step_stats(e->opts.hooks.ctx, e->n_lanes, n, e->step_ms);
     return rc;
 }
 

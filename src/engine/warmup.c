@@ -9,14 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int ignore_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
-{
-    (void)ctx;
-    (void)m;
-    (void)err;
-    return CN_OK;
-}
-
 /* A black hint. */
 static int add_control(struct cn_spec *s, const struct cn_model *m, int side, struct cn_err *err)
 {
@@ -44,7 +36,7 @@ static int add_control(struct cn_spec *s, const struct cn_model *m, int side, st
 static int draw_step(struct cn_engine *e, const struct cn_model *base,
                      const struct cn_model *control, struct cn_err *err)
 {
-    struct cn_engine_cb cb = {.image = ignore_image};
+    struct cn_engine_cb cb = {.ctx = NULL};
     struct cn_spec s;
     int rc = CN_OK;
 

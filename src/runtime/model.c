@@ -27,6 +27,7 @@ int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_
 
     m->name = name;
     m->path = cn_xstrdup(path);
+    m->vae_dtype = CN_DTYPE_COUNT;
     rc = cn_checkpoint_open(path, &m->checkpoint, &why);
     if (rc == CN_OK) {
         m->control = cn_checkpoint_has(m->checkpoint, CN_COMP_CONTROL) &&
@@ -77,7 +78,9 @@ int cn_model_open(struct cn_model *m, struct cn_backend *backend, struct cn_err 
     if ((rc = cn_network_open(&m->text, backend, m->checkpoint, CN_COMP_TEXT, NULL, err)) < 0 ||
         (rc = cn_network_open(&m->unet, backend, m->checkpoint, CN_COMP_UNET, NULL, err)) < 0)
         return rc;
-    return cn_network_open(&m->vae, backend, m->checkpoint, CN_COMP_VAE, NULL, err);
+    rc = cn_network_open(&m->vae, backend, m->checkpoint, CN_COMP_VAE, NULL, err);
+    m->vae.dtype = m->vae_dtype;
+    return rc;
 }
 
 /* That of the base, else one that is not loaded, else a new one. */
@@ -142,6 +145,21 @@ void cn_model_free(struct cn_model *m)
     free(m->path);
     free(m->broken);
     free(m);
+}
+
+/* BF16 has the range of F32, at less precision. */
+bool cn_model_widen_vae(struct cn_model *m, const struct cn_backend *backend)
+{
+    static const enum cn_dtype wide[] = {CN_F32, CN_BF16};
+    const struct cn_backend_caps *caps = cn_backend_caps(backend);
+    enum cn_dtype now = m->vae_dtype == CN_DTYPE_COUNT ? caps->dtype : m->vae_dtype;
+
+    for (size_t i = 0; i < CN_LEN(wide) && now != wide[i]; i++)
+        if (caps->stores >> wide[i] & 1) {
+            m->vae.dtype = m->vae_dtype = wide[i];
+            return true;
+        }
+    return false;
 }
 
 /* ---- all networks ---- */

@@ -29,6 +29,7 @@ struct cn_model {
     bool control;
     struct cn_tokenizer *tokenizer;
     struct cn_network text, unet, vae; /* of a base model */
+    enum cn_dtype vae_dtype; /* of the autoencoder's plans; CN_DTYPE_COUNT: the backend's own */
     struct cn_rgb_map rgb;
     /* Of a ControlNet; a difference net has one for each base it is loaded with. Weights point into
      * them, so each is a block of its own; they stay until cn_model_free(). */
@@ -57,6 +58,9 @@ void cn_model_close_for_base(struct cn_model *m, const struct cn_model *base);
 bool cn_model_loaded(const struct cn_model *m);
 size_t cn_model_bytes(const struct cn_model *m);
 void cn_model_evict_plans(struct cn_model *m);
+/* After numbers of the autoencoder were not finite: its plans get a type of wider range from now
+ * on. False: there is none. */
+bool cn_model_widen_vae(struct cn_model *m, const struct cn_backend *backend);
 /* The i-th of its networks; NULL after the last. For sums over all of them. */
 const struct cn_network *cn_model_network(const struct cn_model *m, size_t i);
 

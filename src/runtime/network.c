@@ -13,6 +13,7 @@ int cn_network_open(struct cn_network *n, struct cn_backend *backend,
     if (n->weights != NULL)
         return CN_OK;
     n->backend = backend;
+    n->dtype = CN_DTYPE_COUNT;
     cn_param_reader_init(&n->params, checkpoint, component, base);
     return cn_weights_new(backend, &n->params.param, &n->weights, err);
 }
@@ -65,7 +66,8 @@ static struct cn_plan_slot *free_slot(struct cn_network *n)
 static struct cn_plan_slot *find_slot(struct cn_network *n, const char *key)
 {
     for (int i = 0; i < CN_MAX_PLANS; i++)
-        if (n->slot[i].entry.plan != NULL && strcmp(n->slot[i].key, key) == 0)
+        if (n->slot[i].entry.plan != NULL && strcmp(n->slot[i].key, key) == 0 &&
+            n->slot[i].entry.dtype == n->dtype)
             return &n->slot[i];
     return NULL;
 }
@@ -82,7 +84,7 @@ static int add_plan(struct cn_network *n, int flags, struct cn_graph *g, struct 
                     struct cn_err *err)
 {
     struct cn_plan *plan;
-    int rc = cn_plan_compile(n->backend, g, n->weights, CN_DTYPE_COUNT, flags, &plan, err);
+    int rc = cn_plan_compile(n->backend, g, n->weights, n->dtype, flags, &plan, err);
 
     if (rc < 0)
         return rc;
@@ -92,7 +94,8 @@ static int add_plan(struct cn_network *n, int flags, struct cn_graph *g, struct 
         return cn_fail(err, CN_EDEVMEM, "pictures of more than %d sizes are being finished",
                        CN_MAX_PLANS);
     }
-    (*ret)->entry = (struct cn_plan_entry){.g = g, .plan = plan, .backend = n->backend};
+    (*ret)->entry =
+        (struct cn_plan_entry){.g = g, .plan = plan, .backend = n->backend, .dtype = n->dtype};
     return CN_OK;
 }
 

@@ -13,7 +13,8 @@ struct cn_plan_entry {
     struct cn_graph *g;
     struct cn_plan *plan;
     struct cn_backend *backend;
-    int pins; /* uses that go beyond the call that asked for it: it is not dropped */
+    enum cn_dtype dtype; /* of the network when it was compiled */
+    int pins;            /* uses that go beyond the call that asked for it: it is not dropped */
 };
 
 enum { CN_MAX_PLANS = 32 };
@@ -22,6 +23,7 @@ struct cn_network {
     struct cn_backend *backend;
     struct cn_param_reader params;
     struct cn_weights *weights; /* NULL: not loaded */
+    enum cn_dtype dtype;        /* in which plans store values; CN_DTYPE_COUNT: the backend's own */
     bool layouts_fixed;         /* cn_network_fix_layouts() was called */
     uint64_t clock;             /* of uses of plans */
     struct cn_plan_slot {
@@ -31,7 +33,8 @@ struct cn_network {
     } slot[CN_MAX_PLANS];
 };
 
-/* Does nothing when it is loaded. base: the checkpoint that a difference ControlNet adds to. */
+/* Does nothing when it is loaded. base: the checkpoint that a difference ControlNet adds to. Plans
+ * store values in the backend's own type until dtype is changed; those of the old type stay. */
 int cn_network_open(struct cn_network *n, struct cn_backend *backend,
                     const struct cn_checkpoint *checkpoint, enum cn_component component,
                     const struct cn_checkpoint *base, struct cn_err *err);

@@ -25,6 +25,9 @@ static int read_tensor(const struct cn_tensor_view *v, struct cn_param_data *ret
     if (d.owned == NULL)
         return cn_fail(err, CN_ENOMEM, "no memory for tensor \"%s\"", v->name);
     rc = cn_view_read(v, d.owned, err);
+    if (rc == CN_OK && !cn_all_finite(d.owned, d.dtype, v->bytes / cn_dtype_size(d.dtype)))
+        rc = cn_fail(err, CN_EFORMAT, "tensor \"%s\" in \"%s\" has values that are not numbers",
+                     v->name, v->file);
     if (rc < 0)
         free(d.owned);
     else

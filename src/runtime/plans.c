@@ -218,14 +218,14 @@ int cn_plan_input(const struct cn_plan_entry *p, int i, struct cn_buffer **ret, 
 {
     const struct cn_io *io = &p->g->input[i];
 
-    return cn_buffer_new(p->backend, &p->g->value[io->val], CN_DTYPE_COUNT, io->flags, ret, err);
+    return cn_buffer_new(p->backend, &p->g->value[io->val], p->dtype, io->flags, ret, err);
 }
 
 int cn_plan_output(const struct cn_plan_entry *p, int i, struct cn_buffer **ret, struct cn_err *err)
 {
     const struct cn_io *io = &p->g->output[i];
 
-    return cn_buffer_new(p->backend, &p->g->value[io->val], CN_DTYPE_COUNT, io->flags, ret, err);
+    return cn_buffer_new(p->backend, &p->g->value[io->val], p->dtype, io->flags, ret, err);
 }
 
 int cn_plan_run_host(const struct cn_plan_entry *p, const void *in, float *out, struct cn_err *err)

@@ -135,7 +135,7 @@ struct cn_engine_opts options(struct crowd *c)
     o.max_batch = 8;
     o.mix_controls = true;
     o.hooks.ctx = c;
-    o.hooks.beat = count_beat;
+    o.hooks.step_stats = count_beat;
     return o;
 }
 

@@ -34,3 +34,8 @@ check_PROGRAMS += tests/engine/test_rows
 tests_engine_test_rows_SOURCES = %reldir%/test_rows.c
 tests_engine_test_rows_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_rows
+
+check_PROGRAMS += tests/engine/test_numbers
+tests_engine_test_numbers_SOURCES = %reldir%/test_numbers.c
+tests_engine_test_numbers_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_numbers
