@@ -313,6 +313,13 @@ static int step(void *ctx, struct cn_err *err)
     return cn_engine_step(w->engine, err);
 }
 
+static void rest(void *ctx)
+{
+    struct worker *w = ctx;
+
+    cn_engine_rest(w->engine);
+}
+
 /* ---- start ---- */
 
 static void usage(FILE *f)
@@ -448,6 +455,7 @@ static int serve(const struct options *o, struct cn_err *err)
                                              .begin = begin,
                                              .busy = busy,
                                              .step = step,
+                                             .rest = rest,
                                              .manage = manage,
                                              .gauges = gauges};
     struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER};

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "wire/peer.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { END_GRACE_S = 10, MANAGE_MAX = 16 };
+enum { END_GRACE_S = 10, MANAGE_MAX = 16, REST_AFTER_S = 5 };
 
 #define OUT_MAX (CN_FRAME_MAX + CN_FRAME_HEAD)
 
@@ -41,6 +42,7 @@ struct cn_worker {
     struct cn_msg_manage manage[MANAGE_MAX];
     int n_manage;
     bool woken, ended_one, stop, ended;
+    bool rested; /* rest() was called since there was something to do */
 };
 
 /* ---- sending: any thread ---- */
@@ -445,6 +447,10 @@ static void manage_one(struct cn_worker *w)
 static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_due)
 {
     bool fresh = false, leave;
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += REST_AFTER_S;
 
     pthread_mutex_lock(&w->lock);
     for (;;) {
@@ -453,8 +459,17 @@ static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_due)
         leave = w->stop && w->n_jobs == 0;
         if (leave || busy || fresh || w->woken || w->n_manage > 0 || w->ended_one)
             break;
-        pthread_cond_wait(&w->wake, &w->lock);
+        if (w->rested || w->ops->rest == NULL) {
+            pthread_cond_wait(&w->wake, &w->lock);
+        } else if (pthread_cond_timedwait(&w->wake, &w->lock, &until) == ETIMEDOUT) {
+            w->rested = true;
+            pthread_mutex_unlock(&w->lock);
+            w->ops->rest(w->ctx);
+            send_gauges(w);
+            pthread_mutex_lock(&w->lock);
+        }
     }
+    w->rested = false;
     *ret_due = busy || w->woken;
     w->woken = false;
     pthread_mutex_unlock(&w->lock);

@@ -42,6 +42,8 @@ struct cn_worker_ops {
      * cn_worker_wake() and cancellation. CN_EDEVICE: the device failed for good; jobs that are not
      * ended are reported as such, the loop returns CN_EDEVICE and the process must end. */
     int (*step)(void *ctx, struct cn_err *err);
+    /* May be NULL. There was nothing to do for some seconds. */
+    void (*rest)(void *ctx);
     /* May be NULL: refused. Loads or unloads a model between two steps. */
     int (*manage)(void *ctx, enum cn_manage action, const char *model, struct cn_err *err);
     /* May be NULL. Called after load and after each step that ended a job: "resident_bytes", ... */

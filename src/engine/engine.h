@@ -146,6 +146,8 @@ int cn_engine_step(struct cn_engine *e, struct cn_err *err);
 
 /* Waits until there is something to do, while jobs are in progress. */
 void cn_engine_wait(struct cn_engine *e);
+/* Nothing was to do for a while: gives working memory back, unless there are jobs. */
+void cn_engine_rest(struct cn_engine *e);
 /* As opts.max_batch, from the next step on. */
 void cn_engine_set_max_batch(struct cn_engine *e, int n);
 

@@ -29,6 +29,7 @@ struct cn_engine {
     struct cn_batcher *batchers;
     double now;     /* virtual time: step_loop.c */
     double step_ms; /* what the last step took */
+    int64_t largest;           /* pixels of the largest picture since memory was given back */
     float *work;    /* host side of a step's inputs and outputs */
     size_t work_n;
 };
@@ -44,6 +45,8 @@ int cn_engine_batch(const struct cn_engine *e, int width, int height);
  * CN_EDEVMEM: there never is. */
 int cn_engine_pin_models(struct cn_engine *e, struct cn_job *j, struct cn_err *err);
 void cn_engine_unpin_models(struct cn_engine *e, struct cn_job *j);
+/* Gives working memory back when all jobs in progress are much smaller than earlier ones. */
+void cn_engine_shrink(struct cn_engine *e);
 /* Unloads what no job uses, oldest first, while more is resident than the budget allows. */
 void cn_engine_trim(struct cn_engine *e);
 /* After a lack of memory: drops idle batchers, plans, and models that no job uses. */

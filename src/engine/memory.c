@@ -1,6 +1,15 @@
-/* Memory of the device, as jobs see it: their models, and what can be given up when it is short. */
+/* Memory, as jobs see it: their models, and what can be given up when it is short or of no use.
+ *
+ * Working memory (the plans' arenas, the buffers of batches) grows with the largest picture. It
+ * goes back when only much smaller ones are drawn, when models are unloaded, when memory is short,
+ * and when nothing was to do for a while; whoever needs it next takes it again, which costs a
+ * fraction of what a picture takes.
+ */
 #include "base/base.h"
 #include "engine/job_priv.h"
+
+#include <malloc.h>
+#include <stdlib.h>
 
 int cn_engine_pin_models(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
 {
@@ -30,6 +39,14 @@ void cn_engine_unpin_models(struct cn_engine *e, struct cn_job *j)
     j->pinned = false;
 }
 
+/* Working memory that nothing uses at the moment, to the system. The C library keeps what was freed
+ * until it is told. */
+static void give_back(struct cn_engine *e)
+{
+    cn_backend_trim(e->rt.backend);
+    malloc_trim(0);
+}
+
 void cn_engine_trim(struct cn_engine *e)
 {
     cn_runtime_trim(&e->rt);
@@ -42,6 +59,36 @@ void cn_engine_drop_caches(struct cn_engine *e)
     cn_batchers_drop_idle(e, 0);
     cn_batchers_clear(e);
     cn_runtime_drop_caches(&e->rt);
+    give_back(e);
+}
+
+/* Pictures are so much smaller than the largest one before it is worth while to start anew. */
+enum { SHRINK = 4 };
+
+void cn_engine_shrink(struct cn_engine *e)
+{
+    int64_t largest = 0;
+
+    for (const struct cn_job *j = e->jobs; j != NULL; j = j->next)
+        largest = CN_MAX(largest, (int64_t)j->width * j->height);
+    if (largest > 0 && largest < e->largest / SHRINK) {
+        cn_batchers_drop_idle(e, 0);
+        give_back(e);
+        e->largest = 0;
+    }
+    e->largest = CN_MAX(e->largest, largest);
+}
+
+void cn_engine_rest(struct cn_engine *e)
+{
+    if (e->jobs != NULL)
+        return;
+    cn_batchers_drop_idle(e, 0);
+    free(e->work);
+    e->work = NULL;
+    e->work_n = 0;
+    e->largest = 0;
+    give_back(e);
 }
 
 int cn_engine_unload(struct cn_engine *e, const char *name, struct cn_err *err)
@@ -49,6 +96,7 @@ int cn_engine_unload(struct cn_engine *e, const char *name, struct cn_err *err)
     int rc = cn_runtime_unload(&e->rt, name, err);
 
     cn_batchers_drop_unloaded(e);
+    give_back(e);
     return rc;
 }
 

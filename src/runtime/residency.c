@@ -4,7 +4,8 @@
  * asks for its end. Users pin the models that they work with; only what nobody pins can go, the
  * least recently used first. What a model will need is what it needed the last time, or else its
  * parameters in the backend's precision; when a new one turns out to be larger, others go
- * afterwards. Plans and working memory are not counted: they belong to the work at hand.
+ * afterwards. The plans' working memory counts, and is the first to go when room is needed; when it
+ * does not fit beside the models that work at hand needs, it is taken all the same.
  */
 #include "base/base.h"
 #include "runtime/runtime.h"
@@ -112,6 +113,12 @@ static size_t bytes_to_come(const struct cn_runtime *rt, const struct cn_model *
     return want > have ? want - have : 0;
 }
 
+/* What the budget is compared with: models, and the plans' working memory. */
+static size_t bytes_held(const struct cn_runtime *rt)
+{
+    return cn_runtime_bytes(rt) + cn_backend_bytes(rt->backend);
+}
+
 int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, int n,
                          struct cn_err *err)
 {
@@ -130,7 +137,9 @@ int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, i
                           "the models of this job need about %zu MB of memory, and %zu MB are "
                           "allowed",
                           all >> 20, rt->memory >> 20);
-    while (cn_runtime_bytes(rt) + more > rt->memory) {
+    if (bytes_held(rt) + more > rt->memory)
+        cn_backend_trim(rt->backend); /* plans take what they need when they run */
+    while (bytes_held(rt) + more > rt->memory) {
         struct cn_model *m = find_victim(rt, model, n);
 
         if (m == NULL)
@@ -145,8 +154,7 @@ void cn_runtime_trim(struct cn_runtime *rt)
 {
     struct cn_model *m;
 
-    while (rt->memory > 0 && cn_runtime_bytes(rt) > rt->memory &&
-           (m = find_victim(rt, NULL, 0)) != NULL)
+    while (rt->memory > 0 && bytes_held(rt) > rt->memory && (m = find_victim(rt, NULL, 0)) != NULL)
         unload_model(rt, m);
 }
 
