@@ -66,3 +66,5 @@ prometheusdir = $(pkgdatadir)/prometheus
 dist_prometheus_DATA = etc/prometheus/rules.yml etc/prometheus/alerts.yml
 grafanadir = $(pkgdatadir)/grafana
 dist_grafana_DATA = etc/grafana/controlnetd.json
+proxydir = $(pkgdatadir)/proxy
+dist_proxy_DATA = etc/proxy/haproxy.cfg etc/proxy/nginx.conf

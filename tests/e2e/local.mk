@@ -76,3 +76,7 @@ check_PROGRAMS += tests/e2e/list-routes
 tests_e2e_list_routes_SOURCES = %reldir%/list_routes.c
 tests_e2e_list_routes_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
 tests_e2e_list_routes_LDADD = $(tests_http_test_routes_LDADD)
+
+dist_check_SCRIPTS += %reldir%/proxy.sh
+EXTRA_DIST += %reldir%/test_proxy.py
+TESTS += tests/e2e/proxy.sh

@@ -37,3 +37,24 @@ if grep -E '/verify/[^:]*:[0-9]+:|Unknown|Failed to parse|invalid' "$tmp/said"; 
     echo "systemd does not understand a unit"
     exit 1
 fi
+
+# Nobody's restarts, and no full disk, may end the service for good: no limit to its starts, and a
+# pause between those it makes by itself. (What systemd does with a limit: the sixth "systemctl
+# restart" in its interval fails, and the socket with it.)
+value() { sed -n "s/^$1=//p" systemd/controlnetd.service; }
+[ "$(value StartLimitIntervalSec)" = 0 ] && [ -z "$(value StartLimitBurst)" ] || {
+    echo "there is a limit to starts"
+    exit 1
+}
+[ "$(value Restart)" = on-failure ] && [ "$(value RestartSec | tr -d s)" -ge 1 ] || {
+    echo "a daemon that fails is not started again, or without a pause"
+    exit 1
+}
+if grep -h -E '^[A-Z][A-Za-z]*=.*' "$src"/systemd/*.socket | grep -E '^(StartLimit|TriggerLimit)'; then
+    echo "a socket has a limit of its own"
+    exit 1
+fi
+if grep -q '^LoadCredential=' systemd/controlnetd.service; then
+    echo "a credential does not change with a reload"
+    exit 1
+fi
