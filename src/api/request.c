@@ -122,17 +122,18 @@ static int read_seed(struct reader *r, const json_t *v, const char *where, void 
 {
     (void)target;
     (void)e;
-    if (json_is_real(v) && json_real_value(v) == floor(json_real_value(v)) &&
-        fabs(json_real_value(v)) <= 9007199254740992.0)
-        r->spec->seed = (uint64_t)(int64_t)json_real_value(v);
-    else if (json_is_integer(v))
-        r->spec->seed = (uint64_t)json_integer_value(v);
-    else
+    if (!json_is_number(v) || json_number_value(v) != floor(json_number_value(v)))
         return wrong_type(r, v, where, "an integer");
     if (json_number_value(v) < 0)
         return cn_fail_at(r->err, CN_EINVAL, where,
                           "%.0f is negative: leave the seed out to have one drawn",
                           json_number_value(v));
+    if (json_is_integer(v))
+        r->spec->seed = (uint64_t)json_integer_value(v);
+    else if (json_real_value(v) <= 9007199254740992.0) /* what a double tells exactly */
+        r->spec->seed = (uint64_t)json_real_value(v);
+    else
+        return cn_fail_at(r->err, CN_EINVAL, where, "must be an integer between 0 and 2^63-1");
     r->spec->has_seed = true;
     return CN_OK;
 }
@@ -210,7 +211,7 @@ static bool skip_data_url(struct cn_slice *s)
     return true;
 }
 
-static int decode_image(struct reader *r, struct cn_slice text, int flags, const char *where,
+static int decode_image(struct reader *r, struct cn_slice text, const char *where,
                         struct cn_blob *blob)
 {
     struct cn_err why = CN_ERR_INIT;
@@ -218,13 +219,74 @@ static int decode_image(struct reader *r, struct cn_slice text, int flags, const
 
     if (!skip_data_url(&text))
         return cn_fail_at(r->err, CN_EINVAL, where, "the data URL is not in base64");
-    rc = cn_base64_decode(text.data, text.len, flags, r->in->max_image, &blob->data, &blob->len,
-                          &why);
+    rc = cn_base64_decode(text.data, text.len, r->in->max_image, &blob->data, &blob->len, &why);
     if (rc < 0)
         return cn_fail_at(r->err, rc, where, "%s", why.msg);
     if (blob->len == 0)
         return cn_fail_at(r->err, CN_EINVAL, where, "the image is empty");
     return count_bytes(r, blob->len, where);
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* One escape of a JSON string at p: its character, and the escape's length in *ret; -1: it is none,
+ * or its character is not ASCII. */
+static int unescape(const char *p, const char *end, size_t *ret)
+{
+    static const char from[] = "/\"\\bfnrt", to[] = "/\"\\\b\f\n\r\t";
+    const char *at;
+    int c = 0;
+
+    if (end - p < 2)
+        return -1;
+    *ret = 2;
+    if (p[1] != 'u') {
+        at = p[1] == '\0' ? NULL : strchr(from, p[1]);
+        return at == NULL ? -1 : to[at - from];
+    }
+    *ret = 6;
+    for (int i = 2; i < 6; i++) {
+        if (p + i >= end || hex_value(p[i]) < 0)
+            return -1;
+        c = c << 4 | hex_value(p[i]);
+    }
+    return c < 0x80 ? c : -1;
+}
+
+/* A long string is taken out of the JSON as it stands there. What its escapes mean must not depend
+ * on its length, so one that has some is read here as the parser reads short ones. */
+static int decode_long(struct reader *r, struct cn_slice raw, const char *where,
+                       struct cn_blob *blob)
+{
+    const char *p = raw.data, *end = raw.data + raw.len;
+    char *text;
+    size_t n = 0, len = 1;
+    int c = 0, rc;
+
+    if (memchr(raw.data, '\\', raw.len) == NULL)
+        return decode_image(r, raw, where, blob);
+    text = cn_try_alloc(raw.len);
+    if (text == NULL)
+        return cn_fail_at(r->err, CN_ENOMEM, where, "no memory for an image");
+    for (; p < end && c >= 0; p += len) {
+        len = 1;
+        c = *p == '\\' ? unescape(p, end, &len) : (unsigned char)*p;
+        text[n++] = (char)c;
+    }
+    if (c < 0)
+        rc = cn_fail_at(r->err, CN_EFORMAT, where,
+                        "not base64: an escape at character %zu that is none of it",
+                        (size_t)(p - len - raw.data));
+    else
+        rc = decode_image(r, (struct cn_slice){text, n}, where, blob);
+    free(text);
+    return rc;
 }
 
 static int read_image(struct reader *r, const json_t *v, const char *where, void *target,
@@ -243,8 +305,8 @@ static int read_image(struct reader *r, const json_t *v, const char *where, void
         return fetch_input(r, s + 6, where, target);
     slot = cn_skeleton_slot(r->sk, s);
     if (slot != NULL)
-        return decode_image(r, *slot, CN_BASE64_JSON, where, target);
-    return decode_image(r, (struct cn_slice){s, strlen(s)}, 0, where, target);
+        return decode_long(r, *slot, where, target);
+    return decode_image(r, (struct cn_slice){s, strlen(s)}, where, target);
 }
 
 /* ---- controls ---- */
@@ -413,6 +475,19 @@ static int read_root(struct reader *r, const json_t *root)
     return cn_spec_check(r->spec, r->in->limits, r->err);
 }
 
+/* An integer that does not fit into 64 bits is no fault of the text but of its field, whose reader
+ * says so: it sees a real number there. */
+static json_t *load(const struct cn_skeleton *sk, json_error_t *why)
+{
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
+    const char *text = (const char *)sk->text.data;
+    json_t *root = json_loadb(text, sk->text.len, flags, why);
+
+    if (root == NULL && json_error_code(why) == json_error_numeric_overflow)
+        root = json_loadb(text, sk->text.len, flags | JSON_DECODE_INT_AS_REAL, why);
+    return root;
+}
+
 int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)
 {
     struct cn_err own = CN_ERR_INIT; /* the readers return err->code, so there must be one */
@@ -424,8 +499,7 @@ int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_e
 
     if ((rc = cn_skeleton_make(&sk, in->json, in->json_len, err)) < 0)
         return rc;
-    root = json_loadb((const char *)sk.text.data, sk.text.len,
-                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    root = load(&sk, &why);
     if (root == NULL &&
         (why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory)) {
         cn_skeleton_release(&sk);

@@ -44,8 +44,8 @@ static void fill_table(unsigned char table[256])
 }
 
 /* Reads the characters up to len or "="; returns bytes written, or CN_EFORMAT with the place. */
-static int decode_body(const char *text, size_t len, int flags, unsigned char *out,
-                       size_t *ret_chars, size_t *ret_at)
+static int decode_body(const char *text, size_t len, unsigned char *out, size_t *ret_chars,
+                       size_t *ret_at)
 {
     unsigned char table[256];
     uint32_t acc = 0;
@@ -56,8 +56,6 @@ static int decode_body(const char *text, size_t len, int flags, unsigned char *o
         unsigned v = table[(unsigned char)text[at]];
 
         if (v == 0) {
-            if ((flags & CN_BASE64_JSON) && text[at] == '\\' && at + 1 < len && text[at + 1] == '/')
-                continue;
             *ret_at = at;
             return CN_EFORMAT;
         }
@@ -82,18 +80,18 @@ static int decode_body(const char *text, size_t len, int flags, unsigned char *o
     return chars % 4 == 1 ? CN_EFORMAT : CN_OK;
 }
 
-int cn_base64_decode(const char *text, size_t len, int flags, size_t max, unsigned char **ret,
-                     size_t *ret_len, struct cn_err *err)
+int cn_base64_decode(const char *text, size_t len, size_t max, unsigned char **ret, size_t *ret_len,
+                     struct cn_err *err)
 {
     size_t chars = 0, at = 0;
     unsigned char *out;
 
-    if (len / 4 > max / 3 + 1 && !(flags & CN_BASE64_JSON))
+    if (len / 4 > max / 3 + 1)
         return cn_fail(err, CN_ETOOBIG, "more than %zu bytes", max);
     out = cn_try_alloc(len / 4 * 3 + 3);
     if (out == NULL)
         return cn_fail(err, CN_ENOMEM, "no memory for %zu bytes", len);
-    if (decode_body(text, len, flags, out, &chars, &at) < 0) {
+    if (decode_body(text, len, out, &chars, &at) < 0) {
         free(out);
         return cn_fail(err, CN_EFORMAT, "not base64: wrong at character %zu of %zu", at, len);
     }

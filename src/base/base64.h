@@ -1,7 +1,7 @@
 /* Base64 (RFC 4648 section 4), strict. Any thread.
  *
  *     cn_base64_encode(&buf, data, len, err);
- *     if (cn_base64_decode(text, strlen(text), 0, max, &blob, &blob_len, err) < 0) ...
+ *     if (cn_base64_decode(text, strlen(text), max, &blob, &blob_len, err) < 0) ...
  */
 #ifndef CN_BASE_BASE64_H
 #define CN_BASE_BASE64_H
@@ -9,14 +9,12 @@
 #include "base/base.h"
 #include "base/buf.h"
 
-enum { CN_BASE64_JSON = 1 }; /* the text is the raw inside of a JSON string: "\/" is a slash */
-
 /* Appends the text, padded. */
 int cn_base64_encode(struct cn_buf *out, const void *data, size_t len, struct cn_err *err);
 
 /* *ret is malloc'd (free()). The padding must be there; line breaks, other characters and set
  * bits behind the last byte are CN_EFORMAT; more than max bytes are CN_ETOOBIG. */
-int cn_base64_decode(const char *text, size_t len, int flags, size_t max, unsigned char **ret,
+int cn_base64_decode(const char *text, size_t len, size_t max, unsigned char **ret,
                      size_t *ret_len, struct cn_err *err);
 
 #endif

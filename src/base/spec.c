@@ -163,8 +163,8 @@ static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, str
 {
     int rc;
 
-    if ((rc = check_int("/steps", s->steps, 1, l->max_steps ? l->max_steps : CN_MAX_STEPS,
-                        err)) < 0 ||
+    if ((rc = check_int("/steps", s->steps, 1, l->max_steps ? l->max_steps : CN_MAX_STEPS, err)) <
+            0 ||
         (rc = check_int("/n", s->n, 1, l->max_n ? l->max_n : 1000, err)) < 0 ||
         (rc = check_int("/clip_skip", s->clip_skip, 0, 12, err)) < 0 ||
         (rc = check_int("/quality", s->quality, 1, 100, err)) < 0 ||
@@ -175,6 +175,11 @@ static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, str
     if ((rc = check_real("/guidance_scale", s->guidance_scale, 0, 100, err)) < 0 ||
         (rc = check_real("/eta", s->eta, 0, 1, err)) < 0)
         return rc;
+    /* seeds are told as JSON integers, and the last image's must be one that can be asked for */
+    if (s->seed > INT64_MAX || (uint64_t)CN_MAX(s->n - 1, 0) > INT64_MAX - s->seed)
+        return cn_fail_at(err, CN_EINVAL, "/seed",
+                          "%lu with %d images: seeds must be integers between 0 and 2^63-1",
+                          (unsigned long)s->seed, s->n);
     if (!(s->denoise > 0 && s->denoise <= 1))
         return cn_fail_at(err, CN_EINVAL, "/denoise",
                           "%g is out of range: above 0 and up to 1 is accepted", s->denoise);
@@ -188,8 +193,7 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
     if ((rc = check_text("/prompt", s->prompt, l, err)) < 0 ||
         (rc = check_text("/negative_prompt", s->negative_prompt, l, err)) < 0 ||
         (rc = check_side("/width", s->width, l, err)) < 0 ||
-        (rc = check_side("/height", s->height, l, err)) < 0 ||
-        (rc = check_numbers(s, l, err)) < 0)
+        (rc = check_side("/height", s->height, l, err)) < 0 || (rc = check_numbers(s, l, err)) < 0)
         return rc;
     if (l->max_pixels != 0 && (long)s->width * s->height > l->max_pixels)
         return cn_fail_at(err, CN_EINVAL, "/width", "%d x %d is over the limit of %ld pixels",

@@ -84,11 +84,11 @@ static void base64_goes_round(void **state)
     for (size_t n = 1; n < sizeof(data); n++) {
         cn_buf_clear(&b);
         assert_int_equal(cn_base64_encode(&b, data, n, NULL), CN_OK);
-        assert_int_equal(cn_base64_decode((char *)b.data, b.len, 0, n, &back, &len, NULL), CN_OK);
+        assert_int_equal(cn_base64_decode((char *)b.data, b.len, n, &back, &len, NULL), CN_OK);
         assert_int_equal(len, n);
         assert_memory_equal(back, data, n);
         free(back);
-        assert_int_equal(cn_base64_decode((char *)b.data, b.len, 0, n - 1, &back, &len, NULL),
+        assert_int_equal(cn_base64_decode((char *)b.data, b.len, n - 1, &back, &len, NULL),
                          CN_ETOOBIG);
     }
     cn_buf_release(&b);
@@ -104,9 +104,9 @@ static void bad_base64_is_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(bad); i++)
-        assert_int_equal(cn_base64_decode(bad[i], strlen(bad[i]), 0, 100, &out, &len, NULL),
+        assert_int_equal(cn_base64_decode(bad[i], strlen(bad[i]), 100, &out, &len, NULL),
                          CN_EFORMAT);
-    assert_int_equal(cn_base64_decode("\\/\\/8A", 6, CN_BASE64_JSON, 100, &out, &len, NULL), CN_OK);
+    assert_int_equal(cn_base64_decode("//8A", 4, 100, &out, &len, NULL), CN_OK);
     assert_int_equal(len, 3);
     assert_memory_equal(out, "\xff\xff\x00", 3);
     free(out);

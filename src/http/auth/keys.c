@@ -420,7 +420,7 @@ static struct cn_key *check_basic(const struct cn_keys *k, const char *text)
     const char *colon;
     size_t len;
 
-    if (cn_base64_decode(text, strlen(text), 0, MAX_BASIC, &raw, &len, NULL) < 0)
+    if (cn_base64_decode(text, strlen(text), MAX_BASIC, &raw, &len, NULL) < 0)
         return NULL;
     colon = memchr(raw, ':', len);
     if (colon != NULL) {
