@@ -9,6 +9,7 @@ libcnhttpcore_a_CPPFLAGS = $(http_cppflags)
 libcnhttpcore_a_SOURCES = \
     %reldir%/core/accept.h %reldir%/core/accept.c \
     %reldir%/core/answer.h %reldir%/core/answer.c \
+    %reldir%/core/byte_scan.h %reldir%/core/byte_scan.c \
     %reldir%/core/conn.h %reldir%/core/conn.c \
     %reldir%/core/core.h %reldir%/core/core.c \
     %reldir%/core/exchange.h %reldir%/core/exchange.c \
@@ -16,6 +17,7 @@ libcnhttpcore_a_SOURCES = \
     %reldir%/core/handler.h \
     %reldir%/core/head_check.h %reldir%/core/head_check.c \
     %reldir%/core/mhd_loop.h %reldir%/core/mhd_loop.c \
+    %reldir%/core/mhd_recv.h %reldir%/core/mhd_recv.c \
     %reldir%/core/mhd_transport.h %reldir%/core/mhd_transport.c \
     %reldir%/core/multipart.h %reldir%/core/multipart.c \
     %reldir%/core/outflight.h %reldir%/core/outflight.c \

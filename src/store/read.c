@@ -171,7 +171,8 @@ int cn_store_open_result(struct cn_store *s, const char *id, int k, struct cn_st
     sqlite3_reset(st);
     *ret_fd = s->io.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
     rc = *ret_fd >= 0 ? CN_OK
-                      : cn_fail(err, CN_ESTORAGE, "a picture cannot be read: %s", strerror(errno));
+                      : cn_fail(err, errno == EMFILE || errno == ENFILE ? CN_EIO : CN_ESTORAGE,
+                                "a picture cannot be read: %s", strerror(errno));
     free(path);
     return rc;
 }

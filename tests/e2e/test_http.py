@@ -75,9 +75,28 @@ class Http(Case):
             self.assertEqual(r.status, 200, r.body)
         self.assertEqual(json.loads(r.body)["parameters"]["controls"][0]["image_bytes"],
                          len(PNG) + 300000)
+        # escapes mean the same in short and in long strings
+        for text in (base64.b64encode(PNG).decode(), big, "data:image/png;base64," + big):
+            raw = json.dumps(text)
+            for a, b in (("/", "\\/"), ("/", "\\u002f"), ("+", "\\u002B"), ("=", "\\u003d"),
+                         ("A", "\\u0041")):
+                body = '{"prompt":"x","steps":1,"init_image":%s}' % raw.replace(a, b, 500)
+                r = self.d.request("POST", "/v1/images", body,
+                                   {"Content-Type": "application/json"})
+                self.assertEqual(r.status, 200, (b, r.body))
+            for bad in ("\\u00e4", "\\n", "\\u0000"):
+                body = '{"prompt":"x","steps":1,"init_image":%s}' % raw.replace("A", bad, 1)
+                r = self.d.request("POST", "/v1/images", body,
+                                   {"Content-Type": "application/json"})
+                self.assertIn(r.status, (400, 422), (bad, r.body))
         escaped = json.dumps({"prompt": "x", "steps": 1, "init_image": big}).replace("/", "\\/")
         r = self.d.request("POST", "/v1/images", escaped, {"Content-Type": "application/json"})
         self.assertEqual(r.status, 200, r.body)
+
+    def test_largest_seed(self):
+        r = self.d.images({"prompt": "x", "steps": 1, "n": 2, "seed": 2 ** 63 - 2}, "application/json")
+        self.assertEqual([i["seed"] for i in json.loads(r.body)["images"]],
+                         [2 ** 63 - 2, 2 ** 63 - 1])
 
     def test_formats(self):
         r = self.d.images({"prompt": "x", "format": "jpeg"})
@@ -127,6 +146,12 @@ class Http(Case):
         self.problem(self.d.get("/nothing"), 404, "not-found")
         self.problem(self.d.get("/v1/images/"), 404, "not-found")
 
+    def test_nobody_keeps_errors(self):
+        for path in ("/nothing", "/healthz", "/readyz", "/v1/jobs/x", "/v1/images", "/v1/models"):
+            self.assertEqual(self.d.get(path).getheader("Cache-Control"), "no-store", path)
+        for path in ("/", "/openapi.yaml"):
+            self.assertEqual(self.d.get(path).getheader("Cache-Control"), "no-cache", path)
+
     def test_request_id(self):
         r = self.d.get("/healthz", {"X-Request-Id": "my-id.7"})
         self.assertEqual(r.getheader("X-Request-Id"), "my-id.7")
@@ -156,7 +181,11 @@ class Http(Case):
             ({"prompt": "x", "width": 65}, "/width"), ({"prompt": "x", "height": 4096}, "/height"),
             ({"prompt": "x", "model": "photo", "width": 520}, "/width"),
             ({"prompt": "x", "sampler": "eular"}, "/sampler"),
-            ({"prompt": "x", "seed": -1}, "/seed"), ({"prompt": "x", "n": 17}, "/n"),
+            ({"prompt": "x", "seed": -1}, "/seed"), ({"prompt": "x", "seed": 2 ** 63}, "/seed"),
+            ({"prompt": "x", "seed": 2 ** 64}, "/seed"), ({"prompt": "x", "seed": 10 ** 40}, "/seed"),
+            ({"prompt": "x", "seed": -10 ** 40}, "/seed"), ({"prompt": "x", "seed": 1e17}, "/seed"),
+            ({"prompt": "x", "n": 2, "seed": 2 ** 63 - 1}, "/seed"),
+            ({"prompt": "x", "steps": 10 ** 40}, "/steps"), ({"prompt": "x", "n": 17}, "/n"),
             ({"prompt": "x", "model": "../../etc/passwd"}, "/model"),
             ({"prompt": "x", "nonsense": 1}, "/nonsense"),
             ({"prompt": "x", "a/b~c": 1}, "/a~1b~0c"),
@@ -195,8 +224,7 @@ class Http(Case):
 
     def test_bad_json(self):
         for body in (b"", b"{", b"[]", b"7", b'{"prompt":"a","prompt":"b"}', b'{"prompt":"\\u0000"}',
-                     b'{"prompt":"\xff"}', b'\xef\xbb\xbf{}', b'{"steps":1e400}', b'{"seed":' +
-                     b"9" * 40 + b"}", b'{"prompt":"\\ud800"}', b'{} {}', b'{"prompt":NaN}',
+                     b'{"prompt":"\xff"}', b'\xef\xbb\xbf{}', b'{"steps":1e400}', b'{"prompt":"\\ud800"}', b'{} {}', b'{"prompt":NaN}',
                      b'{"prompt":"x"', b"\0", b'{"a":' + b"[" * 20 + b"]" * 20 + b"x}"):
             r = self.d.request("POST", "/v1/images", body, {"Content-Type": "application/json"})
             with self.subTest(body=body):

@@ -64,6 +64,10 @@ class Jobs(Case):
         r = self.d.get(url, {"Range": "bytes=100000000-"})
         self.problem(r, 416, "range-not-satisfiable")
         self.assertEqual(r.getheader("Content-Range"), "bytes */%d" % len(whole.body))
+        self.assertIsNone(r.getheader("ETag"))  # it is no picture, and nothing to keep
+        self.assertEqual(r.getheader("Cache-Control"), "no-store")
+        r = self.d.request("HEAD", url, headers={"Range": "bytes=10-19"})  # for GET only
+        self.assertEqual((r.status, r.getheader("Content-Length")), (200, str(len(whole.body))))
         r = self.d.request("HEAD", url)
         self.assertEqual((r.status, r.body), (200, b""))
         self.assertEqual(r.getheader("Content-Length"), str(len(whole.body)))

@@ -132,6 +132,10 @@ class Bounds(Case):
                 read_until(s, b"event: ")
             self.problem(d.get(path), 503, "overloaded")
             self.assertEqual(d.get("/v1/jobs/" + id).status, 200)  # others are not shut out
+            # parts are a stream: refused before anything is drawn for them
+            jobs = d.metric("controlnetd_jobs_submitted_total")
+            self.problem(d.images({"prompt": "x"}, "multipart/mixed"), 503, "overloaded")
+            self.assertEqual(d.metric("controlnetd_jobs_submitted_total"), jobs)
             open_.pop().close()
             d.until(lambda: d.metric("controlnetd_http_connections", state="streaming") == 2)
             s = get(d, path)

@@ -38,3 +38,25 @@ check_PROGRAMS += tests/http/test_guard
 tests_http_test_guard_SOURCES = %reldir%/test_guard.c
 tests_http_test_guard_LDADD = libcnhttpauth.a libcnbase.a $(CMOCKA_LIBS)
 TESTS += tests/http/test_guard
+
+check_PROGRAMS += tests/http/test_scan
+tests_http_test_scan_SOURCES = %reldir%/test_scan.c
+tests_http_test_scan_LDADD = libcnhttpcore.a libcnbase.a $(CMOCKA_LIBS)
+TESTS += tests/http/test_scan
+
+check_PROGRAMS += tests/http/test_source tests/http/test_exchange
+tests_http_test_source_SOURCES = %reldir%/test_source.c
+tests_http_test_source_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_http_test_source_LDADD = libcnhttpcore.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
+tests_http_test_exchange_SOURCES = %reldir%/test_exchange.c
+tests_http_test_exchange_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_http_test_exchange_LDADD = libcnhttpcore.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/http/test_source tests/http/test_exchange
+
+check_PROGRAMS += tests/fuzz/fuzz_scan
+tests_fuzz_fuzz_scan_SOURCES = tests/fuzz/fuzz_scan.c tests/fuzz/driver.c
+tests_fuzz_fuzz_scan_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/scan"'
+tests_fuzz_fuzz_scan_LDADD = libcnhttpcore.a libcnbase.a
+TESTS += tests/fuzz/fuzz_scan
+EXTRA_DIST += tests/data/fuzz/scan

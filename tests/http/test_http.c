@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "http/core/accept.h"
 #include "http/core/fields.h"
-#include "http/core/head_check.h"
 #include "http/server/listen.h"
 #include "http/core/multipart.h"
 #include "http/core/problem_kind.h"
@@ -21,62 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-static const char *verdict(const char *version, const char *const *header)
-{
-    struct cn_head_check_count g = {0};
-
-    for (; *header != NULL; header += 2)
-        cn_head_check_header(&g, header[0], strlen(header[0]), header[1], strlen(header[1]));
-    return cn_head_check_verdict(&g, version);
-}
-
-static void the_gate_refuses_what_can_be_read_twice(void **state)
-{
-    static const char *const good[][8] = {
-        {"Host", "a"},
-        {"host", "a", "CONTENT-LENGTH", "12"},
-        {"Host", "a", "Transfer-Encoding", "Chunked", "X-Tab", "a\tb"},
-    };
-    static const char *const bad[][8] = {
-        {NULL},
-        {"Host", "a", "Host", "a"},
-        {"Host", "a", "Content-Length", "1", "Content-Length", "1"},
-        {"Host", "a", "Content-Length", "1", "Transfer-Encoding", "chunked"},
-        {"Host", "a", "Transfer-Encoding", "chunked", "Transfer-Encoding", "chunked"},
-        {"Host", "a", "Transfer-Encoding", "gzip, chunked"},
-        {"Host", "a", "Content-Length", "+1"},
-        {"Host", "a", "Content-Length", ""},
-        {"Host", "a", "Content-Length", "18446744073709551615"},
-        {"Host", "a", "Content-Length ", "1"},
-        {"Host", "a", "", "1"},
-        {"Host", "a", "X", "a\rb"},
-        {"Host", "a", "X\xc3", "a"},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < CN_LEN(good); i++)
-        assert_null(verdict("HTTP/1.1", good[i]));
-    for (size_t i = 0; i < CN_LEN(bad); i++)
-        assert_non_null(verdict("HTTP/1.1", bad[i]));
-    assert_null(verdict("HTTP/1.0", bad[0]));
-    assert_non_null(verdict("HTTP/1.0", good[2]));
-    assert_non_null(verdict("HTTP/2.0", good[0]));
-}
-
-static void the_gate_looks_at_the_target(void **state)
-{
-    static const char *const good[] = {"/", "/v1/images", "/a?b=c%20d", "/a.b", "/a%2fb"};
-    static const char *const bad[] = {"",          "*",         "http://a/", "/a b",
-                                      "/%00",      "/a%0d%0ab", "/../a",     "/a/..",
-                                      "/%2E%2e/a", "/\xc3\xbc", "/a\x7f"};
-
-    (void)state;
-    for (size_t i = 0; i < CN_LEN(good); i++)
-        assert_null(cn_head_check_uri(good[i]));
-    for (size_t i = 0; i < CN_LEN(bad); i++)
-        assert_non_null(cn_head_check_uri(bad[i]));
-}
 
 static void boundaries(void **state)
 {
@@ -499,8 +442,6 @@ static void statuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_gate_refuses_what_can_be_read_twice),
-        cmocka_unit_test(the_gate_looks_at_the_target),
         cmocka_unit_test(boundaries),
         cmocka_unit_test(parts_come_out_whole),
         cmocka_unit_test(broken_bodies_are_refused),

@@ -30,7 +30,9 @@ struct cn_conn {
     int64_t since_ns;  /* start of the phase */
     size_t body_bytes; /* of this request so far */
     int requests;
+    struct cn_recv *recv; /* the transport's: what looks at the bytes first */
     /* Of the answer that is sent: */
+    bool is_counted;            /* acked_base is known */
     uint64_t acked_base, taken; /* the client's side, before it and at the last look */
     int64_t taken_ns;
     struct cn_conn *prev, *next;

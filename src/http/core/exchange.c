@@ -33,7 +33,7 @@ struct cn_request *cn_exchange_begin(struct cn_conn *conn, const struct cn_trans
     cn_buf_init(&q->body, core->o.max_body);
     core->refs++;
     conn->request = q;
-    conn->requests++;
+    q->nth = ++conn->requests;
     conn->body_bytes = 0;
     cn_conn_phase(conn, CN_PHASE_HEAD);
     return q;
@@ -176,22 +176,22 @@ static enum cn_exchange send_answer(struct cn_request *q)
     return CN_EXCHANGE_SEND;
 }
 
-static void refuse(struct cn_request *q, const char *fault)
+static void refuse(struct cn_request *q, const struct cn_fault *fault)
 {
     char text[160];
 
     q->close = true;
-    snprintf(text, sizeof(text), "the request has %s", fault);
-    cn_answer_problem(q, CN_PROBLEM_BAD_REQUEST, text, NULL);
+    snprintf(text, sizeof(text), "the request has %s", fault->text);
+    cn_answer_problem(q, fault->kind, text, NULL);
 }
 
 enum cn_exchange cn_exchange_head(struct cn_request *q, const char *path, const char *method,
-                                  const char *fault)
+                                  const struct cn_fault *fault)
 {
     q->begun = true;
-    q->method = method_of(method);
+    q->method = fault->text != NULL ? CN_OTHER_METHOD : method_of(method); /* a substitute's */
     choose_id(q);
-    if (fault != NULL) {
+    if (fault->text != NULL) {
         refuse(q, fault);
         return send_answer(q);
     }
@@ -225,7 +225,7 @@ enum cn_exchange cn_exchange_body(struct cn_request *q, const char *data, size_t
     return CN_EXCHANGE_GO_ON;
 }
 
-enum cn_exchange cn_exchange_step(struct cn_request *q, const char *fault)
+enum cn_exchange cn_exchange_step(struct cn_request *q, const struct cn_fault *fault)
 {
     if (q->sending)
         return CN_EXCHANGE_GO_ON;
@@ -234,7 +234,7 @@ enum cn_exchange cn_exchange_step(struct cn_request *q, const char *fault)
     if (q->status != 0)
         return send_answer(q); /* its file is in memory now */
     q->has_waited = false;
-    if (fault != NULL) {
+    if (fault->text != NULL) {
         refuse(q, fault);
     } else if (q->too_large) {
         cn_answer_problem(q, CN_PROBLEM_TOO_LARGE, "the body is over the limit", NULL);

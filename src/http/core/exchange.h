@@ -1,9 +1,9 @@
 /* The way of a request through core, for the transport. Loop thread only.
  *
  *     q = cn_exchange_begin(conn, &transport, c, uri);      -- with the request line
- *     cn_exchange_head(q, path, method, version, fault);    -- the head is complete
- *     cn_exchange_body(q, data, n); ...                      -- false: cut the connection
- *     switch (cn_exchange_step(q, fault)) ...                -- the body is complete; and whenever
+ *     cn_exchange_head(q, path, method, &fault);            -- the head is complete
+ *     cn_exchange_body(q, data, n); ...
+ *     switch (cn_exchange_step(q, &fault)) ...               -- the body is complete; and whenever
  *                                                               a suspension is over
  *     cn_exchange_end(q, all);                               -- answered, or the client has left
  */
@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "http/core/conn.h"
+#include "http/core/problem_kind.h"
 #include "http/core/request.h"
 
 enum cn_exchange {
@@ -23,13 +24,18 @@ enum cn_exchange {
 struct cn_request *cn_exchange_begin(struct cn_conn *conn, const struct cn_transport *io, void *c,
                                      const char *uri);
 
-/* path: unescaped, without the query. fault: why the head is none, or NULL. */
+/* What is wrong with the request as its bytes have come. */
+struct cn_fault {
+    const char *text; /* goes on "the request has"; NULL: nothing is wrong */
+    enum cn_problem_kind kind;
+};
+
+/* path: unescaped, without the query. */
 enum cn_exchange cn_exchange_head(struct cn_request *q, const char *path, const char *method,
-                                  const char *fault);
+                                  const struct cn_fault *fault);
 enum cn_exchange cn_exchange_body(struct cn_request *q, const char *data, size_t n);
 
-/* fault: why the body is none, or NULL. */
-enum cn_exchange cn_exchange_step(struct cn_request *q, const char *fault);
+enum cn_exchange cn_exchange_step(struct cn_request *q, const struct cn_fault *fault);
 
 /* all: everything was handed to the client's side. */
 void cn_exchange_end(struct cn_request *q, bool all);

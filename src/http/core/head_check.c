@@ -1,4 +1,4 @@
-/* Header gate. */
+/* The strict reading of a head, line by line: see head_check.h. */
 #include "base/base.h"
 #include "http/core/head_check.h"
 #include "base/text.h"
@@ -6,102 +6,156 @@
 #include <string.h>
 #include <strings.h>
 
+static bool is_token(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!cn_is_token_char(s[i]))
+            return false;
+    return n > 0;
+}
+
+static bool is_text(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (((unsigned char)s[i] < 0x20 && s[i] != '\t') || s[i] == 0x7f)
+            return false;
+    return true;
+}
+
 static bool is_name(const char *name, size_t len, const char *want)
 {
     return len == strlen(want) && strncasecmp(name, want, len) == 0;
 }
 
-static bool digits(const char *s, size_t len)
+/* ---- the request line ---- */
+
+static bool has(const char *s, size_t n, const char *what)
 {
-    /* 18 digits fit in 63 bits; longer is nonsense, and 2^64-1 means "unknown" to MHD */
-    if (len == 0 || len > 18)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (s[i] < '0' || s[i] > '9')
-            return false;
-    return true;
+    size_t m = strlen(what);
+
+    for (size_t i = 0; i + m <= n; i++)
+        if (strncasecmp(s + i, what, m) == 0)
+            return true;
+    return false;
 }
 
-void cn_head_check_header(struct cn_head_check_count *g, const char *name, size_t name_len,
-                          const char *value, size_t value_len)
+static const char *target_fault(const char *s, size_t n)
 {
-    g->headers++;
-    if (name_len == 0)
-        g->fault = "a header without a name";
-    for (size_t i = 0; i < name_len; i++)
-        if (!cn_is_token_char(name[i]))
-            g->fault = "a header name that is no token";
-    for (size_t i = 0; i < value_len; i++)
-        if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7f)
-            g->fault = "a control character in a header";
-    if (is_name(name, name_len, "Content-Length")) {
-        g->content_length++;
-        if (!digits(value, value_len))
-            g->fault = "a Content-Length that is no number";
-    } else if (is_name(name, name_len, "Transfer-Encoding")) {
-        g->transfer_encoding++;
-        if (!is_name(value, value_len, "chunked"))
-            g->fault = "a Transfer-Encoding other than chunked";
-    } else if (is_name(name, name_len, "Host")) {
-        g->host++;
-    }
-}
-
-const char *cn_head_check_verdict(const struct cn_head_check_count *g, const char *version)
-{
-    bool is_11 = strcmp(version, "HTTP/1.1") == 0;
-
-    if (g->fault != NULL)
-        return g->fault;
-    if (g->headers > CN_HEAD_MAX_HEADERS)
-        return "too many headers";
-    if (g->content_length > 1)
-        return "more than one Content-Length";
-    if (g->transfer_encoding > 1)
-        return "more than one Transfer-Encoding";
-    if (g->content_length > 0 && g->transfer_encoding > 0)
-        return "both Content-Length and Transfer-Encoding";
-    if (g->transfer_encoding > 0 && !is_11)
-        return "Transfer-Encoding outside of HTTP/1.1";
-    if (g->host > 1 || (is_11 && g->host != 1))
-        return "not exactly one Host";
-    if (!is_11 && strcmp(version, "HTTP/1.0") != 0)
-        return "an HTTP version other than 1.0 and 1.1";
-    return NULL;
-}
-
-const char *cn_head_check_uri(const char *uri)
-{
-    if (uri[0] != '/')
+    if (n == 0 || s[0] != '/')
         return "a target that does not begin with a slash";
-    if (strlen(uri) > CN_HEAD_MAX_URI)
-        return "a target that is too long";
-    for (const char *p = uri; *p != '\0'; p++) {
-        if ((unsigned char)*p <= 0x20 || *p == 0x7f || (unsigned char)*p >= 0x80)
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+
+        if (c <= 0x20 || c >= 0x7f)
             return "a target with a character that must be escaped";
-        /* %00 to %1f: MHD would unescape a NUL into the end of the string */
-        if (*p == '%' && (p[1] == '0' || p[1] == '1'))
+        /* %00 to %1f: unescaped, a NUL would end the string */
+        if (c == '%' && i + 1 < n && (s[i + 1] == '0' || s[i + 1] == '1'))
             return "an escaped control character in the target";
     }
-    if (strstr(uri, "/..") != NULL || strcasestr(uri, "%2e%2e") != NULL)
+    if (has(s, n, "/..") || has(s, n, "%2e%2e"))
         return "a target with a parent segment";
     return NULL;
 }
 
-static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char *name,
-                                 size_t name_len, const char *value, size_t value_len)
+void cn_head_check_request_line(struct cn_head_check *h, const char *line, size_t len)
 {
-    (void)kind;
-    cn_head_check_header(arg, name, name_len, value == NULL ? "" : value, value_len);
-    return MHD_YES;
+    const char *target = memchr(line, ' ', len), *version;
+    size_t rest;
+
+    h->is_request_read = true;
+    if (target == NULL || !is_token(line, (size_t)(target - line))) {
+        h->fault = "a request line that is none";
+        return;
+    }
+    target++;
+    rest = len - (size_t)(target - line);
+    version = memrchr(target, ' ', rest);
+    if (version == NULL) {
+        h->fault = "a request line without a version";
+        return;
+    }
+    h->fault = target_fault(target, (size_t)(version - target));
+    if (version - target > CN_HEAD_MAX_URI) {
+        h->fault = "a target that is too long";
+        h->target_too_long = true;
+    }
+    version++;
+    rest = len - (size_t)(version - line);
+    h->is_11 = rest == 8 && memcmp(version, "HTTP/1.1", 8) == 0;
+    if (h->fault == NULL && !h->is_11 && (rest != 8 || memcmp(version, "HTTP/1.0", 8) != 0))
+        h->fault = "an HTTP version other than 1.0 and 1.1";
 }
 
-const char *cn_head_check(struct MHD_Connection *c, const char *version, const char *raw_uri)
-{
-    struct cn_head_check_count g = {0};
-    const char *fault;
+/* ---- headers ---- */
 
-    MHD_get_connection_values_n(c, MHD_HEADER_KIND, on_header, &g);
-    fault = cn_head_check_verdict(&g, version);
-    return fault != NULL ? fault : cn_head_check_uri(raw_uri);
+/* 18 digits fit in 63 bits; what has more is more than any body may have. */
+static void read_content_length(struct cn_head_check *h, const char *s, size_t n)
+{
+    size_t i = 0;
+
+    h->n_content_length++;
+    while (i < n && s[i] >= '0' && s[i] <= '9')
+        i++;
+    if (n == 0 || i < n) {
+        h->fault = "a Content-Length that is no number";
+    } else if (n > 18) {
+        h->fault = "a Content-Length that is too large";
+        h->too_large = true;
+    } else {
+        for (i = 0, h->content_length = 0; i < n; i++)
+            h->content_length = h->content_length * 10 + (uint64_t)(s[i] - '0');
+    }
+}
+
+void cn_head_check_header(struct cn_head_check *h, const char *line, size_t len)
+{
+    const char *colon = memchr(line, ':', len), *value;
+    size_t n;
+
+    h->n_headers++;
+    if (colon == line) {
+        h->fault = "a header without a name";
+        return;
+    }
+    if (colon == NULL || !is_token(line, (size_t)(colon - line))) {
+        h->fault = "a header name that is no token";
+        return;
+    }
+    value = colon + 1;
+    n = len - (size_t)(value - line);
+    if (!is_text(value, n))
+        h->fault = "a control character in a header";
+    for (; n > 0 && (*value == ' ' || *value == '\t'); n--)
+        value++;
+    while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\t'))
+        n--;
+    len = (size_t)(colon - line);
+    if (is_name(line, len, "Content-Length")) {
+        read_content_length(h, value, n);
+    } else if (is_name(line, len, "Transfer-Encoding")) {
+        h->n_transfer_encoding++;
+        if (!is_name(value, n, "chunked"))
+            h->fault = "a Transfer-Encoding other than chunked";
+    } else if (is_name(line, len, "Host")) {
+        h->n_host++;
+    }
+}
+
+const char *cn_head_check_verdict(struct cn_head_check *h)
+{
+    if (h->fault != NULL)
+        return h->fault;
+    if (h->n_headers > CN_HEAD_MAX_HEADERS)
+        h->fault = "too many headers";
+    else if (h->n_content_length > 1)
+        h->fault = "more than one Content-Length";
+    else if (h->n_transfer_encoding > 1)
+        h->fault = "more than one Transfer-Encoding";
+    else if (h->n_content_length > 0 && h->n_transfer_encoding > 0)
+        h->fault = "both Content-Length and Transfer-Encoding";
+    else if (h->n_transfer_encoding > 0 && !h->is_11)
+        h->fault = "Transfer-Encoding outside of HTTP/1.1";
+    else if (h->n_host > 1 || (h->is_11 && h->n_host != 1))
+        h->fault = "not exactly one Host";
+    return h->fault;
 }

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "http/core/conn.h"
 #include "http/core/exchange.h"
-#include "http/core/head_check.h"
+#include "http/core/mhd_recv.h"
 #include "http/core/sender.h"
 
 #include <arpa/inet.h>
@@ -194,22 +194,37 @@ static enum MHD_Result obey(struct cn_request *q, enum cn_exchange what)
 
 /* ---- the library's callbacks ---- */
 
+/* The library sees a head only when it is whole: its time begins with its first byte. */
+static void on_head(void *arg)
+{
+    struct cn_conn *conn = arg;
+
+    if (conn->phase == CN_PHASE_IDLE)
+        cn_conn_phase(conn, CN_PHASE_HEAD);
+}
+
 static void on_connection(void *cls, struct MHD_Connection *c, void **slot,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct cn_listener *l = cls;
+    struct cn_conn *conn;
 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         int fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 
         const struct sockaddr *sa = address_of(c);
-        struct cn_conn *conn = cn_conn_open(l->core, l, fd);
 
+        conn = cn_conn_open(l->core, l, fd);
         conn->admin = l->admin;
         conn->is_unix = sa == NULL || sa->sa_family == AF_UNIX;
+        conn->recv = cn_recv_attach(fd, on_head, conn);
+        if (conn->recv == NULL) /* nothing is read that was not looked at */
+            cn_conn_cut(conn);
         *slot = conn;
     } else if (*slot != NULL) {
-        cn_conn_close(*slot);
+        conn = *slot;
+        cn_recv_detach(conn->recv);
+        cn_conn_close(conn);
         *slot = NULL;
     }
 }
@@ -228,15 +243,20 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
                                   size_t *size, void **slot)
 {
     struct cn_request *q = *slot;
+    struct cn_fault fault = {NULL, CN_PROBLEM_BAD_REQUEST};
     enum cn_exchange what;
 
     (void)cls;
+    (void)c;
+    (void)version;
     if (q == NULL)
         return MHD_NO;
+    if (q->conn->recv != NULL && !q->sending)
+        fault.text = cn_recv_fault(q->conn->recv, q->nth, &fault.kind);
     if (!q->begun)
-        return obey(q, cn_exchange_head(q, path, method, cn_head_check(c, version, q->uri)));
+        return obey(q, cn_exchange_head(q, path, method, &fault));
     if (*size == 0)
-        return obey(q, cn_exchange_step(q, NULL));
+        return obey(q, cn_exchange_step(q, &fault));
     what = cn_exchange_body(q, data, *size);
     *size = 0;
     return obey(q, what);

@@ -51,6 +51,16 @@ void cn_outflight_drop(struct cn_outflight *out, const void *owner)
     free(o);
 }
 
+void cn_outflight_add(struct cn_outflight *out, size_t bytes)
+{
+    out->bytes += bytes;
+}
+
+void cn_outflight_remove(struct cn_outflight *out, size_t bytes)
+{
+    out->bytes -= bytes;
+}
+
 bool cn_outflight_full(const struct cn_outflight *out)
 {
     return out->bytes >= out->max;

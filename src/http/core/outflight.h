@@ -25,6 +25,11 @@ struct cn_outflight {
 /* One more answer needs the owner's bytes. The most that any answer said counts. */
 void cn_outflight_hold(struct cn_outflight *out, const void *owner, size_t bytes);
 void cn_outflight_drop(struct cn_outflight *out, const void *owner);
+
+/* The same for bytes that no other answer sends. */
+void cn_outflight_add(struct cn_outflight *out, size_t bytes);
+void cn_outflight_remove(struct cn_outflight *out, size_t bytes);
+
 bool cn_outflight_full(const struct cn_outflight *out);
 
 #endif

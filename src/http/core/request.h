@@ -72,6 +72,7 @@ struct cn_request {
     const struct cn_transport *io;
     void *c;
     int refs;
+    int nth;                  /* of its connection, from 1 */
     char *uri;                /* raw; with the query */
     char id[65];              /* X-Request-Id */
     char subject[CN_SUBJECT]; /* what it is about: for the log and X-Job-Id; "" */

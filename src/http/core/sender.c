@@ -45,7 +45,7 @@ uint64_t cn_sender_taken(const struct cn_request *q, uint64_t handed)
     int unsent = cn_unsent_bytes(q->conn->fd);
     uint64_t acked;
 
-    if (q->conn->acked_base != 0 && cn_acked_bytes(q->conn->fd, &acked))
+    if (q->conn->is_counted && cn_acked_bytes(q->conn->fd, &acked))
         return CN_MIN(acked - CN_MIN(acked, q->conn->acked_base + q->head_bytes), handed);
     return handed - CN_MIN((uint64_t)unsent, handed);
 }
@@ -76,7 +76,7 @@ static bool too_slow(const struct cn_request *q, uint64_t taken, int64_t now)
 {
     int64_t s = (now - q->conn->since_ns) / SECOND - 60;
 
-    return !is_stream(q) && s > 0 && q->conn->acked_base != 0 &&
+    return !is_stream(q) && s > 0 && q->conn->is_counted &&
            taken - CN_MIN(taken, q->conn->acked_base) < (uint64_t)s * MIN_RATE;
 }
 
@@ -124,8 +124,8 @@ void cn_sender_begin(struct cn_request *q)
     cn_conn_phase(conn, length < 0 ? CN_PHASE_STREAM : CN_PHASE_SEND);
     conn->taken = conn->acked_base = 0;
     conn->taken_ns = q->given_ns;
-    if ((length < 0 || length > COUNTED_FROM) && !cn_acked_bytes(conn->fd, &conn->acked_base))
-        conn->acked_base = 0;
+    conn->is_counted =
+        (length < 0 || length > COUNTED_FROM) && cn_acked_bytes(conn->fd, &conn->acked_base);
     conn->taken = conn->acked_base;
     uv_timer_start(&conn->timer, look, length < 0 ? STREAM_LOOK_MS : LOOK_MS, 0);
     if (q->answer != NULL) {

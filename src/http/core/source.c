@@ -54,8 +54,10 @@ static void bytes_dispose(struct cn_source *s)
 {
     struct bytes *b = (struct bytes *)s;
 
-    if (b->account != NULL)
+    if (b->account != NULL && b->owner != NULL)
         cn_outflight_drop(b->account, b->owner);
+    else if (b->account != NULL)
+        cn_outflight_remove(b->account, (size_t)s->length);
     if (b->release != NULL)
         b->release(b->arg);
     free(b);
@@ -81,8 +83,10 @@ struct cn_source *cn_source_counted(struct cn_outflight *account, const void *ow
     b->owner = owner;
     b->release = release;
     b->arg = arg;
-    if (account != NULL)
+    if (account != NULL && owner != NULL)
         cn_outflight_hold(account, owner, len);
+    else if (account != NULL)
+        cn_outflight_add(account, len);
     return &b->base;
 }
 
@@ -97,7 +101,7 @@ struct cn_source *cn_source_take(struct cn_outflight *account, struct cn_buf *b)
     size_t len;
     unsigned char *data = cn_buf_steal(b, &len);
 
-    return cn_source_counted(data == NULL ? NULL : account, data, data, len, free, data);
+    return cn_source_counted(account, NULL, data, len, free, data);
 }
 
 /* ---- base64 ---- */

@@ -58,7 +58,8 @@ void cn_source_free(struct cn_source *s); /* NULL is no source */
 void cn_source_wake(struct cn_source *s);
 
 /* Borrowed bytes; release(arg) (may be NULL) when nobody needs them any more. With an account the
- * bytes are on their way out for owner, however many sources share them. */
+ * bytes are on their way out for owner, however many sources share them; NULL: they are this
+ * source's alone. */
 struct cn_source *cn_source_bytes(const void *data, size_t len, void (*release)(void *arg),
                                   void *arg);
 struct cn_source *cn_source_counted(struct cn_outflight *account, const void *owner,

@@ -17,7 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { BLOCK = 32 * 1024, WARM_BLOCK = 256 * 1024 };
+enum { BLOCK = 32 * 1024, WARM_BLOCK = 256 * 1024, SMALL = 64 * 1024 };
 
 struct file {
     struct cn_source base;
@@ -157,8 +157,8 @@ static int file_give(struct cn_source *s, uint64_t *ret_offset)
     return fd;
 }
 
-/* True when all pages of the range are in memory, or nobody can tell. */
-static bool is_resident(const struct file *f)
+/* Of mapped pages: nobody can tell counts as there. */
+static bool has_all_pages(const struct file *f)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = f->at / page * page;
     size_t len = (size_t)(f->end - from), pages = (len + page - 1) / page, there = 0;
@@ -173,6 +173,23 @@ static bool is_resident(const struct file *f)
         munmap(map, len);
     free(known);
     return !told || there == pages;
+}
+
+static bool has_byte(const struct file *f, uint64_t at)
+{
+    char byte;
+    struct iovec v = {&byte, 1};
+
+    return preadv2(f->fd, &v, 1, (off_t)at, RWF_NOWAIT) == 1;
+}
+
+/* True when all pages of the range are in memory, or nobody can tell. What is small comes and goes
+ * as a whole: its ends tell. */
+static bool is_resident(const struct file *f)
+{
+    if (f->end - f->at <= SMALL)
+        return has_byte(f, f->at) && has_byte(f, f->end - 1);
+    return has_all_pages(f);
 }
 
 static bool file_prepare(struct cn_source *s)

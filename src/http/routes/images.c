@@ -75,7 +75,7 @@ static void answer(struct cn_request *q)
     } else if (m->picture.err.code == CN_EBUSY) {
         cn_answer_later(q, CN_PROBLEM_NOT_FINISHED, m->picture.err.msg, 1);
     } else if (m->picture.err.code != 0) {
-        cn_answer_err(q, &m->picture.err);
+        cn_answer_no_picture(q, &m->picture.err);
     } else {
         cn_request_set_subject(q, q->arg[0]);
         snprintf(etag, sizeof(etag), "\"%s-%s\"", q->arg[0], q->arg[1]);

@@ -30,6 +30,14 @@ void cn_answer_refusal(struct cn_request *q, enum cn_refusal why, const struct c
         cn_answer_err(q, err);
 }
 
+void cn_answer_no_picture(struct cn_request *q, const struct cn_err *err)
+{
+    if (err->code == CN_EIO)
+        cn_answer_problem(q, CN_PROBLEM_OVERLOADED, err->msg, NULL);
+    else
+        cn_answer_err(q, err);
+}
+
 enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_err *err)
 {
     switch (state) {

@@ -53,6 +53,9 @@ extern const struct cn_dialect cn_dialect_native;
 void cn_answer_refusal(struct cn_request *q, enum cn_refusal why, const struct cn_err *err,
                        int retry_after_s);
 
+/* A picture that cannot be had: one that cannot be opened now (no descriptor is left) is 503. */
+void cn_answer_no_picture(struct cn_request *q, const struct cn_err *err);
+
 /* The problem that a job's end is, for a state other than succeeded. */
 enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_err *err);
 

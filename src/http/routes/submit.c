@@ -505,7 +505,7 @@ static bool answer(struct cn_request *q)
     struct cn_submit_ctx *c = q->ctx;
 
     if (c->asked && c->picture.err.code != 0)
-        cn_answer_err(q, &c->picture.err);
+        cn_answer_no_picture(q, &c->picture.err);
     else if (c->asked && c->picture.done)
         cn_answer_result_picture(q);
     else if (c->asked)

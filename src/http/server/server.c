@@ -10,12 +10,13 @@
 #include "http/routes/app.h"
 #include "http/server/listen.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ENDPOINTS = 16, TICK_MS = 1000 };
+enum { ENDPOINTS = 16, TICK_MS = 1000, WAVE = 256 /* connections */ };
 
 struct endpoint {
     struct cn_listener listener;
@@ -34,11 +35,26 @@ struct cn_server {
     struct cn_access access;
     uv_timer_t tick;
     bool tick_closed;
+    int peak; /* connections since memory was given back */
 };
+
+/* After a wave of connections the heap is full of holes, which glibc does not give back by itself.
+ */
+static void give_memory_back(struct cn_server *s)
+{
+    s->peak = CN_MAX(s->peak, s->core->n_conns);
+    if (s->peak < WAVE || s->core->n_conns > s->peak / 4)
+        return;
+    s->peak = s->core->n_conns;
+    malloc_trim(0);
+}
 
 static void on_tick(uv_timer_t *t)
 {
-    cn_app_tick(((struct cn_server *)t->data)->app);
+    struct cn_server *s = t->data;
+
+    cn_app_tick(s->app);
+    give_memory_back(s);
 }
 
 static struct cn_app_options app_options(const struct cn_server_options *o)
