@@ -2,8 +2,12 @@
  *
  * DESIGN. One thread, one loop. It ends in steps, each entered from the tick of 50 ms that runs
  * once a signal came: DRAIN (new work is refused, accepted work is finished, at most drain_s) →
- * CLOSE (what is left fails; answers leave, at most 2 s) → STOP (MHD and the workers end) → all
- * handles are closed and uv_run returns. A second signal skips to CLOSE.
+ * CLOSE (what is left fails; answers leave, at most 2 s, and whatever still waits is cut) → STOP
+ * (connections, workers and store end, at most 6 s) → all handles are closed and uv_run returns.
+ * A second signal skips to CLOSE, shortens both and kills the workers. No step waits for a handler,
+ * a worker or a disk beyond its time: what does not end (the store's thread in a write that does
+ * not return) is left behind by _exit, which loses nothing that a client was told, because that was
+ * committed before. Should the loop itself stand still, an alarm ends the process.
  *
  * With inherited sockets it begins with HOLD: nobody is accepted until a worker is ready (or cannot
  * be), because clients that wait in the backlog are better off than those who get 503. And the
@@ -45,7 +49,11 @@ enum {
     TICK_MS = 100, /* also how often the lateness of the loop is measured */
     END_TICK_MS = 50,
     HOLD_TICK_MS = 5,
-    CLOSE_GRACE_S = 2,
+    CLOSE_GRACE_MS = 2000, /* for answers to leave */
+    STOP_GRACE_MS = 6000,  /* for workers, which are killed after 5 s, and for the store */
+    HURRY_CLOSE_MS = 500,  /* the same after a second signal */
+    HURRY_STOP_MS = 1500,
+    ALARM_S = 9,           /* for all that after the drain */
     HOLD_S = 30 /* clients of inherited sockets wait so long for the first worker */
 };
 
@@ -76,7 +84,7 @@ struct front {
     int64_t step_ns, due_ns; /* start of the step; when the tick was expected */
     int64_t watchdog_ns, ping_ns;
     int64_t keys_ns; /* when the file of keys was looked at */
-    bool closed, failed;
+    bool closed, failed, hurry; /* a second signal came */
 };
 
 /* ---- metrics of the process ---- */
@@ -381,7 +389,30 @@ static void stop_now(struct front *f)
     cn_dispatch_stop(f->dispatch);
     if (f->store != NULL)
         cn_store_close(f->store);
+    if (f->hurry)
+        cn_dispatch_kill(f->dispatch);
     enter(f, STOP);
+}
+
+/* Answers have left and the store has everything, or the time is over: then whatever waits is cut,
+ * and the next tick goes on. */
+static void end_close(struct front *f, int64_t spent_ms)
+{
+    bool settled = cn_server_settled(f->server);
+    bool late = spent_ms >= (f->hurry ? HURRY_CLOSE_MS : CLOSE_GRACE_MS);
+
+    if (settled && ((cn_server_quiet(f->server) && cn_jobs_idle(f->jobs)) || late))
+        stop_now(f);
+    else if (!settled && late)
+        cn_server_cut(f->server);
+}
+
+static void leave_behind(const struct front *f)
+{
+    cn_log(CN_LOG_ERROR, "daemon.abandon", "something did not end in time and is left behind",
+           "workers=%d http=%d store=%d", !cn_dispatch_gone(f->dispatch),
+           !cn_server_gone(f->server), f->store != NULL && !cn_store_gone(f->store));
+    _exit(f->failed ? 1 : 0);
 }
 
 static void close_handles(struct front *f)
@@ -425,7 +456,7 @@ static bool drained(const struct front *f)
 
 static void advance(struct front *f)
 {
-    int64_t spent = cn_now_ns() - f->step_ns;
+    int64_t spent = cn_now_ns() - f->step_ns, spent_ms = spent / 1000000;
     struct cn_err err = CN_ERR_INIT;
 
     if (f->step == HOLD && may_accept(f) && begin_serving(f, &err) < 0) {
@@ -434,13 +465,13 @@ static void advance(struct front *f)
         close_now(f);
     } else if (f->step == DRAIN && (drained(f) || spent >= f->conf.drain_s * SECOND)) {
         close_now(f);
-    } else if (f->step == CLOSE && cn_server_settled(f->server) &&
-               ((cn_server_quiet(f->server) && cn_jobs_idle(f->jobs)) ||
-                spent >= CLOSE_GRACE_S * SECOND)) {
-        stop_now(f);
+    } else if (f->step == CLOSE) {
+        end_close(f, spent_ms);
     } else if (f->step == STOP && cn_dispatch_gone(f->dispatch) && cn_server_gone(f->server) &&
                (f->store == NULL || cn_store_gone(f->store))) {
         close_handles(f);
+    } else if (f->step == STOP && spent_ms >= (f->hurry ? HURRY_STOP_MS : STOP_GRACE_MS)) {
+        leave_behind(f);
     }
 }
 
@@ -457,10 +488,15 @@ static void on_signal(uv_signal_t *h, int number)
         cn_dispatch_drain(f->dispatch, cn_server_handoff(f->server));
         cn_server_drain(f->server);
         enter(f, DRAIN);
+        alarm((unsigned)f->conf.drain_s + ALARM_S); /* its default action ends the process */
         next_tick(f);
-    } else if (f->step == DRAIN) {
-        close_now(f);
+        return;
     }
+    f->hurry = true;
+    if (f->step == DRAIN)
+        close_now(f);
+    else if (f->step == STOP)
+        cn_dispatch_kill(f->dispatch);
 }
 
 /* ---- the tick ---- */
@@ -686,8 +722,10 @@ static int serve(struct front *f, struct cn_err *err)
     raise_fd_limit();
     keep_memory_flat();
     make_parts(f);
-    if ((rc = start(f, err)) < 0)
+    if ((rc = start(f, err)) < 0) {
+        f->failed = true;
         stop_now(f);
+    }
     next_tick(f);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     uv_loop_close(&f->loop);

@@ -365,6 +365,12 @@ void cn_dispatch_stop(struct cn_dispatch *d)
         cn_process_stop(d->slot[i].process);
 }
 
+void cn_dispatch_kill(struct cn_dispatch *d)
+{
+    for (int i = 0; i < d->o.workers; i++)
+        cn_process_kill(d->slot[i].process, CN_CAUSE_EXIT, "the daemon ends at once");
+}
+
 bool cn_dispatch_gone(struct cn_dispatch *d)
 {
     for (int i = 0; i < d->o.workers; i++)

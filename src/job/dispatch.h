@@ -198,6 +198,9 @@ bool cn_dispatch_idle(const struct cn_dispatch *d); /* nothing waits, nothing ru
 /* Fails what is not durable; durable jobs are taken from their workers and become queued. */
 void cn_dispatch_fail_all(struct cn_dispatch *d, int code, const char *why);
 void cn_dispatch_stop(struct cn_dispatch *d); /* workers end; idle jobs were failed before */
+
+/* Workers that are still there are killed. After cn_dispatch_stop. */
+void cn_dispatch_kill(struct cn_dispatch *d);
 bool cn_dispatch_gone(struct cn_dispatch *d);
 void cn_dispatch_free(struct cn_dispatch *d);
 

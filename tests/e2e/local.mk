@@ -17,6 +17,22 @@ dist_check_SCRIPTS += %reldir%/life.sh
 EXTRA_DIST += %reldir%/test_life.py
 TESTS += tests/e2e/life.sh
 
+# Loaded into the daemon, to make its disk bad.
+check_DATA += %reldir%/bad_disk.so
+EXTRA_DIST += %reldir%/bad_disk.c
+CLEANFILES += %reldir%/bad_disk.so
+tests/e2e/bad_disk.so: $(srcdir)/tests/e2e/bad_disk.c
+	$(AM_V_CC)$(MKDIR_P) tests/e2e && $(CC) -Wall -Wextra -O1 -fPIC -shared -o $@ \
+	    $(srcdir)/tests/e2e/bad_disk.c
+
+dist_check_SCRIPTS += %reldir%/shutdown.sh
+EXTRA_DIST += %reldir%/test_shutdown.py
+TESTS += tests/e2e/shutdown.sh
+
+dist_check_SCRIPTS += %reldir%/readers.sh
+EXTRA_DIST += %reldir%/test_readers.py
+TESTS += tests/e2e/readers.sh
+
 dist_check_SCRIPTS += %reldir%/load.sh
 EXTRA_DIST += %reldir%/test_load.py
 TESTS += tests/e2e/load.sh

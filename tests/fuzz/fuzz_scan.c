@@ -1,5 +1,5 @@
-/* The bytes of a connection: what is handed on does not depend on the pieces in which they come, and
- * is read by the scanner itself as whole requests without a fault. */
+/* The bytes of a connection: what is handed on does not depend on the pieces in which they come,
+ * and is read by the scanner itself as whole requests without a fault. */
 #include "base/base.h"
 #include "base/buf.h"
 #include "http/core/byte_scan.h"
