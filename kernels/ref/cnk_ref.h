@@ -19,31 +19,39 @@ extern "C" {
 #endif
 
 /* y[n,co,i,j] = act(residual[n,co,i,j] + bias[co]
- *                   + sum over ci, u, v of
- *                     w[co,ci,u,v] x[n, ci, i stride - top + u, j stride - left + v])
- * x [n,ci,h,w], zero outside · w [co,ci,k,k] · bias [co]? · residual, y [n,co,oh,ow].
+ *                   + sum over ci of co's group and taps (u,v) of
+ *                     w[co,ci,u,v] x[n,ci, window(i,j,u,v)])
+ * x [n,ci,h,w], zero outside · w [co,ci/groups,kh,kw] · bias [co]? · residual, y [n,co,oh,ow].
  * Padding below and to the right is what oh and ow imply. */
 struct cnk_conv2d {
     int n, ci, h, w;
     int co, oh, ow;
-    int k, stride, top, left;
+    int groups;
+    struct cnk_window window;
     enum cn_activation act;
+    float slope;
 };
 
 void cnk_ref_conv2d(float *y, const float *x, const float *w, const float *bias,
                     const float *residual, const struct cnk_conv2d *a);
+
+/* The same with x and y exchanged: y[n,co,i,j] = bias[co] + sum over all (ci,p,q,u,v) with
+ * window(p,q,u,v) = (i,j) of w[ci,co,u,v] x[n,ci,p,q]. w [ci,co/groups,kh,kw]; act is not used. */
+void cnk_ref_conv_transpose(float *y, const float *x, const float *w, const float *bias,
+                            const struct cnk_conv2d *a);
 
 /* y[r,o] = act(residual[r,o] + bias[o] + sum over i of x[r,i] w[o,i])
  * x [rows,k] · w [out,k] · bias [out]? · residual [rows,out]? · y [rows,out] */
 struct cnk_linear {
     int rows, k, out;
     enum cn_activation act;
+    float slope;
 };
 
 void cnk_ref_linear(float *y, const float *x, const float *w, const float *bias,
                     const float *residual, const struct cnk_linear *a);
 
-/* x, y [n,c,hw] · t may be NULL. */
+/* x, y [n,c,hw] · gamma, beta and t may be NULL. */
 void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const float *beta,
                         const float *t, const struct cnk_group_norm *a);
 
@@ -51,7 +59,9 @@ void cnk_ref_layer_norm(float *y, const float *x, const float *gamma, const floa
                         const struct cnk_layer_norm *a);
 
 /* y[i] = act(x[i]), count elements */
-void cnk_ref_act(float *y, const float *x, size_t count, enum cn_activation act);
+void cnk_ref_act(float *y, const float *x, size_t count, enum cn_activation act, float slope);
+
+void cnk_ref_prelu(float *y, const float *x, const float *slope, const struct cnk_prelu *a);
 
 /* y[r,i] = x[r,i] gelu(x[r, d + i]), exact erf. x [rows,2d] · y [rows,d]. Shazeer 2020,
  * arXiv:2002.05202; the value half comes first (diffusers GEGLU). */
@@ -59,6 +69,9 @@ void cnk_ref_geglu(float *y, const float *x, int rows, int d);
 
 /* y[i] = x[i] + z[i] */
 void cnk_ref_add(float *y, const float *x, const float *z, size_t count);
+
+/* y[i] = x[i] z[i] */
+void cnk_ref_mul(float *y, const float *x, const float *z, size_t count);
 
 /* y[i] = alpha x[i] */
 void cnk_ref_scale(float *y, const float *x, size_t count, float alpha);
@@ -95,16 +108,26 @@ struct cnk_upsample {
 
 void cnk_ref_upsample(float *y, const float *x, const struct cnk_upsample *a);
 
+void cnk_ref_resize(float *y, const float *x, const struct cnk_resize *a);
+void cnk_ref_pool(float *y, const float *x, const struct cnk_pool *a);
+void cnk_ref_pad_reflect(float *y, const float *x, const struct cnk_pad_reflect *a);
+
+void cnk_ref_matmul(float *y, const float *x, const float *z, const struct cnk_matmul *a);
+void cnk_ref_reduce(float *y, const float *x, const struct cnk_reduce *a);
+void cnk_ref_strided(float *y, const float *x, const struct cnk_strided *a);
+/* Returns the number of ids outside [0, s). */
+int cnk_ref_gather(float *y, const float *x, const int32_t *ids, const struct cnk_gather *a);
+
 /* y[p,i] = mean over j of x[p,j]. x, y [planes,hw] */
 void cnk_ref_pool_hw(float *y, const float *x, int planes, int hw);
 
-/* x before z along axis 1. x [n,cx,inner] · z [n,cz,inner] · y [n,cx+cz,inner] */
+/* One part of several that lie side by side: y[o, at + i] = x[o, i]. x [outer,width] ·
+ * y [outer,whole] */
 struct cnk_concat {
-    int n, cx, cz;
-    size_t inner;
+    size_t outer, width, whole, at;
 };
 
-void cnk_ref_concat(float *y, const float *x, const float *z, const struct cnk_concat *a);
+void cnk_ref_concat(float *y, const float *x, const struct cnk_concat *a);
 
 /* y[n,p,c] = x[n,c,p]. x [n,c,hw] · y [n,hw,c] */
 void cnk_ref_to_tokens(float *y, const float *x, int n, int c, int hw);

@@ -2,12 +2,20 @@
 #include "kernels/ref/ref_priv.h"
 
 #include <math.h>
+#include <string.h>
 
 void cnk_ref_add(float *y, const float *x, const float *z, size_t count)
 {
     CNK_OMP(omp parallel for schedule(static) if (count > CNK_SMALL))
     for (size_t i = 0; i < count; i++)
         y[i] = x[i] + z[i]; /* one rounding either way: binary64 would not change it */
+}
+
+void cnk_ref_mul(float *y, const float *x, const float *z, size_t count)
+{
+    CNK_OMP(omp parallel for schedule(static) if (count > CNK_SMALL))
+    for (size_t i = 0; i < count; i++)
+        y[i] = x[i] * z[i];
 }
 
 void cnk_ref_scale(float *y, const float *x, size_t count, float alpha)
@@ -27,7 +35,7 @@ void cnk_ref_bias_act(float *y, const float *x, const float *bias, const float *
 
             v += bias != NULL ? bias[c] : 0.0;
             v += residual != NULL ? residual[i] : 0.0;
-            y[i] = (float)cnk_ref_activate(v, a->act);
+            y[i] = (float)cnk_ref_activate(v, a->act, a->slope);
         }
 }
 
@@ -51,6 +59,10 @@ void cnk_ref_add_rows(float *y, const float *x, const float *z, const float *w,
         double factor = w[(size_t)n * a->w_width + a->w_offset];
         size_t at = (size_t)n * a->row;
 
+        if (factor == 0.0) {
+            memcpy(y + at, x + at, a->row * sizeof(*y));
+            continue;
+        }
         CNK_OMP(omp parallel for schedule(static) if (a->row > CNK_SMALL))
         for (size_t i = 0; i < a->row; i++)
             y[at + i] = (float)(x[at + i] + factor * z[at + i]);

@@ -23,7 +23,7 @@ static void column(float *y, const float *x, const float *w, double start, const
 
         if (residual != NULL)
             v += residual[at];
-        y[at] = (float)cnk_ref_activate(v, a->act);
+        y[at] = (float)cnk_ref_activate(v, a->act, a->slope);
     }
 }
 

@@ -50,10 +50,13 @@ void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const floa
 
             for (int c = group * per_group; c < (group + 1) * per_group; c++) {
                 size_t at = ((size_t)n * a->c + c) * a->hw;
-                double add = channel_add(a, t, n, c) - st.mean, s = st.scale * gamma[c];
+                double add = channel_add(a, t, n, c) - st.mean;
+                double s = gamma != NULL ? st.scale * gamma[c] : st.scale;
+                double b = beta != NULL ? beta[c] : 0.0;
 
                 for (int p = 0; p < a->hw; p++)
-                    y[at + p] = (float)cnk_ref_activate((x[at + p] + add) * s + beta[c], a->act);
+                    y[at + p] =
+                        (float)cnk_ref_activate((x[at + p] + add) * s + b, a->act, a->slope);
             }
         }
 }

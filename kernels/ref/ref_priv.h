@@ -15,7 +15,7 @@
  * longer, and on a busy machine they spin until their turn comes (op table: 20 s against 1 s). */
 enum { CNK_SMALL = 1 << 18 };
 
-double cnk_ref_activate(double x, enum cn_activation act);
+double cnk_ref_activate(double x, enum cn_activation act, float slope);
 
 /* sum over i < n of x[i] y[i]; the order of the sum depends on n only. */
 double cnk_ref_dot(const float *x, const float *y, int n);

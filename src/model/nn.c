@@ -39,17 +39,19 @@ static cn_val conv(struct nn *nn, cn_val x, const char *name, struct cn_conv c)
 
 cn_val nn_conv3(struct nn *nn, cn_val x, const char *name, int out)
 {
-    return conv(nn, x, name, (struct cn_conv){out, 3, 1, {1, 1, 1, 1}});
+    return conv(nn, x, name,
+                (struct cn_conv){.out = out, .k = 3, .stride = 1, .pad = {1, 1, 1, 1}});
 }
 
 cn_val nn_conv3_stride2(struct nn *nn, cn_val x, const char *name, int out)
 {
-    return conv(nn, x, name, (struct cn_conv){out, 3, 2, {1, 1, 1, 1}});
+    return conv(nn, x, name,
+                (struct cn_conv){.out = out, .k = 3, .stride = 2, .pad = {1, 1, 1, 1}});
 }
 
 cn_val nn_conv1(struct nn *nn, cn_val x, const char *name, int out)
 {
-    return conv(nn, x, name, (struct cn_conv){out, 1, 1, {0, 0, 0, 0}});
+    return conv(nn, x, name, (struct cn_conv){.out = out, .k = 1, .stride = 1});
 }
 
 cn_val nn_linear(struct nn *nn, cn_val x, const char *name, int out)

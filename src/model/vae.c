@@ -96,7 +96,7 @@ struct cn_graph *cn_vae_decoder_graph(const struct cn_vae_config *c, int n, int 
 /* Pads right and bottom only, unlike the UNet's downsampler. */
 static cn_val downsample(struct nn *nn, cn_val x, int out)
 {
-    struct cn_conv conv = {out, 3, 2, {0, 0, 1, 1}};
+    struct cn_conv conv = {.out = out, .k = 3, .stride = 2, .pad = {0, 0, 1, 1}};
 
     return cn_conv2d(nn->g, x, nn_name(nn, "downsamplers.0.conv", "weight"),
                      nn_name(nn, "downsamplers.0.conv", "bias"), &conv);

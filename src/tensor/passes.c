@@ -56,11 +56,13 @@ static void fold_activation(struct fusion *f, int i)
 {
     int p = f->node[i].in[0];
     enum cn_activation act = f->node[i].attr.act;
+    float slope = f->node[i].attr.slope;
 
     if (f->uses[p] != 1 || !takes_activation(f->node[p].op) || f->node[p].attr.act != CN_NONE)
         return;
     absorb_into_place(f, i, p);
     f->node[i].attr.act = act;
+    f->node[i].attr.slope = slope;
 }
 
 static void fold_residual(struct fusion *f, int i)

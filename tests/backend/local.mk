@@ -1,4 +1,5 @@
-op_table_sources = %reldir%/op_run.h %reldir%/op_run.c %reldir%/op_cases.h %reldir%/op_cases.c
+op_table_sources = %reldir%/op_run.h %reldir%/op_run.c %reldir%/op_cases.h %reldir%/op_cases.c \
+    %reldir%/op_builders.c
 op_table_libs = $(CNBACKEND_LIBS) $(CMOCKA_LIBS) $(DNNL_LIBS)
 
 check_PROGRAMS += tests/backend/test_ops

@@ -1,165 +1,9 @@
-/* Rows of the op table, and the graphs they stand for. */
+/* Rows of the op table, and those of its graphs that are more than one operation. */
 #include "base/base.h"
 #include "tests/backend/op_cases.h"
 
 #include <math.h>
 #include <stdio.h>
-
-static cn_val map_input(struct cn_graph *g, const char *name, const struct op_case *c)
-{
-    return cn_graph_input(g, name, cn_shape4(c->n, c->c, c->h, c->w), CN_F32, 0);
-}
-
-/* [n, s, width], or [n, width] when the case has no tokens. */
-static cn_val token_input(struct cn_graph *g, const char *name, const struct op_case *c, int width)
-{
-    struct cn_shape s = c->s > 0 ? cn_shape3(c->n, c->s, width) : cn_shape2(c->n, width);
-
-    return cn_graph_input(g, name, s, CN_F32, 0);
-}
-
-/* A feature map when the case has channels, else tokens or vectors. */
-static cn_val any_input(struct cn_graph *g, const char *name, const struct op_case *c)
-{
-    return c->c > 0 ? map_input(g, name, c) : token_input(g, name, c, c->d);
-}
-
-static cn_val row_input(struct cn_graph *g, const char *name, const struct op_case *c)
-{
-    return cn_graph_input(g, name, cn_shape2(c->n, c->width), CN_F32, 0);
-}
-
-/* x (+ residual) (activated), as the case says. */
-static cn_val finish(struct cn_graph *g, cn_val x, const struct op_case *c)
-{
-    if (c->residual)
-        x = cn_add(g, x, cn_graph_input(g, "r", *cn_shape_of(g, x), CN_F32, 0));
-    return c->act != CN_NONE ? cn_act(g, x, c->act) : x;
-}
-
-cn_val op_conv2d(struct cn_graph *g, const struct op_case *c)
-{
-    struct cn_conv a = {.out = c->out, .k = c->k, .stride = CN_MAX(c->stride, 1)};
-
-    for (int i = 0; i < 4; i++)
-        a.pad[i] = c->pad[i];
-    return finish(g, cn_conv2d(g, map_input(g, "x", c), "weight", c->bias ? "bias" : NULL, &a), c);
-}
-
-cn_val op_linear(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val x = token_input(g, "x", c, c->d);
-
-    return finish(g, cn_linear(g, x, "weight", c->bias ? "bias" : NULL, c->out), c);
-}
-
-cn_val op_group_norm(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val x = map_input(g, "x", c);
-
-    if (c->width > 0)
-        x = cn_add_channel(g, x, row_input(g, "t", c), c->offset);
-    x = cn_group_norm(g, x, "gamma", "beta", c->groups, 1e-5f);
-    return c->act != CN_NONE ? cn_act(g, x, c->act) : x;
-}
-
-cn_val op_layer_norm(struct cn_graph *g, const struct op_case *c)
-{
-    return cn_layer_norm(g, token_input(g, "x", c, c->d), "gamma", "beta", 1e-5f);
-}
-
-cn_val op_act(struct cn_graph *g, const struct op_case *c)
-{
-    return cn_act(g, any_input(g, "x", c), c->act);
-}
-
-cn_val op_geglu(struct cn_graph *g, const struct op_case *c)
-{
-    return cn_geglu(g, token_input(g, "x", c, 2 * c->d));
-}
-
-cn_val op_add(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val x = any_input(g, "x", c);
-
-    return cn_add(g, x, any_input(g, "y", c));
-}
-
-cn_val op_add_channel(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val x = map_input(g, "x", c);
-
-    return cn_add_channel(g, x, row_input(g, "t", c), c->offset);
-}
-
-cn_val op_add_rows(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val x = any_input(g, "x", c), y = any_input(g, "y", c);
-
-    return cn_add_rows(g, x, y, row_input(g, "w", c), c->offset);
-}
-
-cn_val op_scale(struct cn_graph *g, const struct op_case *c)
-{
-    return cn_scale(g, any_input(g, "x", c), c->alpha);
-}
-
-cn_val op_attention(struct cn_graph *g, const struct op_case *c)
-{
-    struct cn_shape keys = cn_shape3(c->n, c->t, c->d);
-    cn_val q = token_input(g, "q", c, c->d), k = cn_graph_input(g, "k", keys, CN_F32, 0);
-    cn_val v = cn_graph_input(g, "v", keys, CN_F32, 0);
-
-    return cn_attention(g, q, k, v, c->heads, 1.0f / sqrtf((float)c->d / (float)c->heads),
-                        c->causal);
-}
-
-cn_val op_upsample(struct cn_graph *g, const struct op_case *c)
-{
-    return cn_upsample(g, map_input(g, "x", c), c->s, c->t); /* to height s, width t */
-}
-
-/* x with c channels, y with out channels; tokens: s and t of them. */
-cn_val op_concat(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val x = any_input(g, "x", c);
-    struct cn_shape s = *cn_shape_of(g, x);
-
-    s.dim[1] = c->out;
-    return cn_concat(g, x, cn_graph_input(g, "y", s, CN_F32, 0));
-}
-
-cn_val op_to_tokens(struct cn_graph *g, const struct op_case *c)
-{
-    return cn_to_tokens(g, map_input(g, "x", c));
-}
-
-cn_val op_from_tokens(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val x = cn_graph_input(g, "x", cn_shape3(c->n, c->h * c->w, c->c), CN_F32, 0);
-
-    return cn_from_tokens(g, x, c->h, c->w);
-}
-
-/* A table of `out` tokens. */
-cn_val op_embed(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val ids = cn_graph_input(g, "ids", cn_shape2(c->n, c->s), CN_I32, 0);
-
-    return cn_embed(g, ids, "table", c->out, c->d, "position", 77);
-}
-
-cn_val op_timestep(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val t = cn_graph_input(g, "x", cn_shape1(c->n), CN_F32, 0);
-
-    return cn_timestep(g, t, c->d, c->cos_first, c->freq_shift);
-}
-
-cn_val op_pool_hw(struct cn_graph *g, const struct op_case *c)
-{
-    return cn_pool_hw(g, map_input(g, "x", c));
-}
 
 /* Layers with a bias, "NAME bias". */
 static cn_val conv(struct cn_graph *g, cn_val x, const char *name, int k, int out)
@@ -190,10 +34,44 @@ static cn_val linear(struct cn_graph *g, cn_val x, const char *name, int out)
     return cn_linear(g, x, name, bias, out);
 }
 
+/* What an annotator's network is made of: reflected borders, instance norms, a way down by strides
+ * and up by transposed convolutions. */
+static cn_val line_art(struct cn_graph *g, const struct op_case *c)
+{
+    cn_val x = cn_pad_reflect(g, op_map_input(g, "x", c), 3, 3, 3, 3);
+    struct cn_conv wide = {.out = c->out, .k = 7, .stride = 1};
+    struct cn_conv down = {.out = 2 * c->out, .k = 3, .stride = 2, .pad = {1, 1, 1, 1}};
+    struct cn_conv up = {.out = c->out, .k = 3, .stride = 2, .pad = {1, 1, 0, 0}};
+
+    x = cn_instance_norm(g, cn_conv2d(g, x, "w1", "b1", &wide), NULL, NULL, 1e-5f);
+    x = cn_act(g, x, CN_RELU);
+    x = cn_instance_norm(g, cn_conv2d(g, x, "w2", "b2", &down), NULL, NULL, 1e-5f);
+    x = cn_conv_transpose(g, cn_act(g, x, CN_RELU), "w3", "b3", &up);
+    x = cn_act(g, cn_instance_norm(g, x, NULL, NULL, 1e-5f), CN_RELU);
+    return cn_act(g, conv(g, x, "w4", 3, 1), CN_SIGMOID);
+}
+
+/* Attention in parts: one packed projection, its thirds as views, products of values. */
+static cn_val packed_attention(struct cn_graph *g, const struct op_case *c)
+{
+    cn_val x = linear(g, op_token_input(g, "x", c, c->d), "qkv", 3 * c->d), part[3];
+    int heads_first[] = {0, 2, 1, 3}, width = c->d / c->heads;
+
+    for (int i = 0; i < 3; i++) {
+        part[i] = cn_slice(g, x, 2, i * c->d, c->d);
+        part[i] = cn_reshape(g, part[i], cn_shape4(c->n, c->s, c->heads, width));
+        part[i] = cn_permute(g, part[i], heads_first);
+    }
+    x = cn_matmul(g, part[0], part[1], false, true, 1.0f / sqrtf((float)width));
+    x = cn_matmul(g, cn_act(g, x, CN_SIGMOID), part[2], false, false, 1.0f);
+    x = cn_reshape(g, cn_permute(g, x, heads_first), cn_shape3(c->n, c->s, c->d));
+    return cn_reduce(g, x, CN_MEAN, 1, 1);
+}
+
 /* The ResBlock of a UNet, with a 1x1 shortcut when the number of channels changes. */
 static cn_val res_block(struct cn_graph *g, const struct op_case *c)
 {
-    cn_val x = map_input(g, "x", c), t = row_input(g, "t", c), h;
+    cn_val x = op_map_input(g, "x", c), t = op_row_input(g, "t", c), h;
 
     h = cn_act(g, cn_group_norm(g, x, "gamma", "beta", c->groups, 1e-5f), CN_SILU);
     h = conv3(g, h, "weight", c->out);
@@ -208,7 +86,7 @@ static cn_val res_block(struct cn_graph *g, const struct op_case *c)
 /* conv -> norm + SiLU -> conv, plus what came in. */
 static cn_val conv_norm_conv(struct cn_graph *g, const struct op_case *c)
 {
-    cn_val x = map_input(g, "x", c), h = conv3(g, x, "weight", c->out);
+    cn_val x = op_map_input(g, "x", c), h = conv3(g, x, "weight", c->out);
 
     h = cn_act(g, cn_group_norm(g, h, "gamma", "beta", c->groups, 1e-6f), CN_SILU);
     return cn_add(g, conv3(g, h, "weight2", c->c), x);
@@ -217,7 +95,7 @@ static cn_val conv_norm_conv(struct cn_graph *g, const struct op_case *c)
 /* The transformer block of a UNet: norm, tokens, self-attention, cross-attention, GEGLU, back. */
 static cn_val transformer(struct cn_graph *g, const struct op_case *c)
 {
-    cn_val in = map_input(g, "x", c), x, h, k, v;
+    cn_val in = op_map_input(g, "x", c), x, h, k, v;
     cn_val text = cn_graph_input(g, "text", cn_shape3(c->n, c->t, c->d), CN_F32, 0);
     float scale = 1.0f / sqrtf((float)c->c / (float)c->heads);
 
@@ -243,7 +121,7 @@ static cn_val transformer(struct cn_graph *g, const struct op_case *c)
 /* The attention of the VAE: one head, linear layers on tokens, residual on the feature map. */
 static cn_val vae_attention(struct cn_graph *g, const struct op_case *c)
 {
-    cn_val in = map_input(g, "x", c), x, q, k, v;
+    cn_val in = op_map_input(g, "x", c), x, q, k, v;
 
     x = cn_to_tokens(g, cn_group_norm(g, in, "gamma", "beta", c->groups, 1e-6f));
     q = linear(g, x, "q", c->c);
@@ -256,7 +134,7 @@ static cn_val vae_attention(struct cn_graph *g, const struct op_case *c)
 
 static cn_val upsample_conv(struct cn_graph *g, const struct op_case *c)
 {
-    return conv3(g, cn_upsample(g, map_input(g, "x", c), c->s, c->t), "weight", c->out);
+    return conv3(g, cn_upsample(g, op_map_input(g, "x", c), c->s, c->t), "weight", c->out);
 }
 
 static cn_val concat_norm_conv(struct cn_graph *g, const struct op_case *c)
@@ -269,7 +147,7 @@ static cn_val concat_norm_conv(struct cn_graph *g, const struct op_case *c)
 /* Control residuals: a zero convolution's result, weighted per row, onto a skip. */
 static cn_val control(struct cn_graph *g, const struct op_case *c)
 {
-    cn_val x = map_input(g, "x", c), y = map_input(g, "y", c), w = row_input(g, "w", c);
+    cn_val x = op_map_input(g, "x", c), y = op_map_input(g, "y", c), w = op_row_input(g, "w", c);
 
     y = cn_add_rows(g, x, conv1(g, y, "zero", c->c), w, c->offset);
     return conv3(g, cn_concat(g, y, x), "weight", c->out);
@@ -304,7 +182,7 @@ static cn_val text_layer(struct cn_graph *g, const struct op_case *c)
 /* The same numbers through two layouts and back. */
 static cn_val tokens_and_back(struct cn_graph *g, const struct op_case *c)
 {
-    cn_val x = map_input(g, "x", c), t = cn_to_tokens(g, conv1(g, x, "weight", c->c));
+    cn_val x = op_map_input(g, "x", c), t = cn_to_tokens(g, conv1(g, x, "weight", c->c));
 
     t = cn_scale(g, t, c->alpha);
     return cn_add(g, cn_from_tokens(g, t, c->h, c->w), x);
@@ -315,6 +193,9 @@ struct cn_graph *op_case_graph(const struct op_case *c)
     struct cn_graph *g = cn_graph_new(c->name);
 
     cn_graph_output(g, "y", c->build(g, c), 0);
+    for (int i = 0; i < g->count && c->bound; i++)
+        if (g->node[i].op == CN_OP_PARAM)
+            cn_graph_bind(g, i);
     return g;
 }
 
@@ -489,6 +370,102 @@ const struct op_case op_cases[] = {
     {"text layer, odd", text_layer, TOKENS(1, 9, 21), .out = 60, .heads = 3},
     {"tokens and back", tokens_and_back, MAP(2, 32, 4, 6), .alpha = 0.5f},
     {"tokens and back, odd", tokens_and_back, MAP(2, 11, 3, 5), .alpha = 0.5f},
+    {"act sigmoid", op_act, TOKENS(2, 9, 33), .act = CN_SIGMOID},
+    {"act tanh", op_act, MAP(2, 32, 5, 6), .act = CN_TANH},
+    {"act leaky relu", op_act, MAP(2, 7, 5, 6), .act = CN_LEAKY_RELU, .alpha = 0.2f},
+    {"conv 3x3, leaky relu", op_conv2d, MAP(1, 16, 8, 8), KERNEL(3, 1, 32), .bias = true,
+     .act = CN_LEAKY_RELU, .alpha = 0.1f},
+    {"conv 3x3, sigmoid", op_conv2d, MAP(1, 16, 8, 8), KERNEL(3, 1, 1), .act = CN_SIGMOID},
+    {"linear, tanh", op_linear, TOKENS(2, 5, 24), .out = 17, .bias = true, .act = CN_TANH},
+    {"group norm, sigmoid", op_group_norm, MAP(2, 32, 5, 5), .groups = 8, .act = CN_SIGMOID},
+    {"group norm, tanh, odd", op_group_norm, MAP(1, 6, 5, 3), .groups = 3, .act = CN_TANH},
+    {"group norm, leaky relu", op_group_norm, MAP(1, 16, 5, 3), .groups = 2,
+     .act = CN_LEAKY_RELU, .alpha = 0.3f},
+    {"instance norm", op_group_norm, MAP(2, 12, 6, 7), .groups = 12, .bias = true},
+    {"instance norm, relu, blocks", op_group_norm, MAP(1, 32, 9, 9), .groups = 32, .bias = true,
+     .act = CN_RELU},
+    {"prelu, a slope each", op_prelu, MAP(2, 10, 5, 4), .out = 10},
+    {"prelu, one slope", op_prelu, MAP(1, 32, 4, 4), .out = 1},
+    {"conv 1x7", op_conv2d, MAP(2, 8, 9, 11), .k = 1, .k_w = 7, .pad = {0, 3, 0, 3}, .out = 12,
+     .bias = true},
+    {"conv 5x3, strides 2x1", op_conv2d, MAP(1, 6, 11, 9), .k = 5, .k_w = 3, .stride = 2,
+     .stride_w = 1, .pad = {2, 1, 2, 1}, .out = 10, .bias = true},
+    {"conv 3x3, dilated", op_conv2d, MAP(1, 16, 12, 12), KERNEL(3, 2, 32), .dilation = 2,
+     .bias = true},
+    {"conv 3x3, dilated 1x4", op_conv2d, MAP(1, 5, 12, 12), .k = 3, .dilation = 1,
+     .dilation_w = 4, .pad = {1, 4, 1, 4}, .out = 7},
+    {"conv 3x3, depthwise", op_conv2d, MAP(2, 32, 9, 8), KERNEL(3, 1, 32), .groups = 32,
+     .bias = true, .act = CN_RELU},
+    {"conv 3x3, depthwise, odd", op_conv2d, MAP(1, 11, 6, 5), KERNEL(3, 1, 22), .groups = 11},
+    {"conv 3x3, 4 groups", op_conv2d, MAP(1, 32, 8, 8), KERNEL(3, 1, 48), .groups = 4,
+     .bias = true, .residual = true},
+    {"conv 3x3, 3 groups of 5", op_conv2d, MAP(2, 15, 7, 6), .k = 3, .stride = 2,
+     .pad = {1, 1, 1, 1}, .out = 9, .groups = 3, .bias = true},
+    {"conv 3x3, weights in buffers", op_conv2d, MAP(2, 32, 8, 8), KERNEL(3, 1, 48), .bias = true,
+     .residual = true, .bound = true},
+    {"linear, weights in buffers", op_linear, TOKENS(2, 9, 40), .out = 33, .bias = true,
+     .act = CN_GELU, .bound = true},
+    {"layer norm, weights in buffers", op_layer_norm, TOKENS(3, 5, 32), .bound = true},
+    {"group norm, weights in buffers", op_group_norm, MAP(2, 32, 5, 5), .groups = 8,
+     .bound = true},
+    {"embed, table in a buffer", op_embed, TOKENS(2, 6, 24), .out = 50, .bound = true},
+    {"transposed conv 2x2", op_conv_transpose, MAP(2, 16, 5, 6), .k = 2, .stride = 2, .out = 8,
+     .bias = true},
+    {"transposed conv 4x4", op_conv_transpose, MAP(1, 12, 6, 5), .k = 4, .stride = 2,
+     .pad = {1, 1, 1, 1}, .out = 20},
+    {"transposed conv 3x3, more", op_conv_transpose, MAP(1, 8, 7, 7), .k = 3, .stride = 2,
+     .pad = {1, 1, 0, 0}, .out = 6, .bias = true},
+    {"transposed conv 3x2, groups", op_conv_transpose, MAP(2, 12, 4, 6), .k = 3, .k_w = 2,
+     .stride = 1, .stride_w = 3, .dilation = 2, .dilation_w = 1, .pad = {1, 0, 2, 1}, .out = 8,
+     .groups = 4, .bias = true},
+    {"max pool 2x2", op_pool, MAP(2, 16, 8, 6), .k = 2, .stride = 2, .reduction = CN_MAX_OF},
+    {"max pool 3x3, padded", op_pool, MAP(1, 5, 9, 8), .k = 3, .stride = 2, .pad = {1, 1, 1, 1},
+     .reduction = CN_MAX_OF},
+    {"mean pool 2x3", op_pool, MAP(2, 7, 8, 9), .k = 2, .k_w = 3, .stride = 2, .stride_w = 3,
+     .reduction = CN_MEAN},
+    {"mean pool 3x3, padded", op_pool, MAP(1, 32, 7, 7), .k = 3, .stride = 1,
+     .pad = {1, 1, 1, 1}, .reduction = CN_MEAN},
+    {"resize up", op_resize, MAP(2, 6, 5, 7), .s = 10, .t = 15},
+    {"resize down", op_resize, MAP(1, 16, 12, 9), .s = 5, .t = 4},
+    {"resize, corners", op_resize, MAP(1, 3, 6, 5), .s = 11, .t = 9, .align_corners = true},
+    {"resize, corners, to one", op_resize, MAP(1, 3, 6, 5), .s = 1, .t = 1,
+     .align_corners = true},
+    {"pad reflect", op_pad_reflect, MAP(2, 5, 4, 6), .pad = {3, 2, 1, 5}},
+    {"pixel unshuffle 2", op_unshuffle, MAP(2, 4, 6, 8), .factor = 2},
+    {"pixel unshuffle 8", op_unshuffle, MAP(1, 3, 16, 8), .factor = 8},
+    {"pixel shuffle 3", op_shuffle, MAP(2, 18, 3, 4), .factor = 3},
+    {"mul", op_mul, MAP(2, 20, 5, 4)},
+    {"matmul", op_matmul, .n = 3, .s = 7, .t = 9, .d = 5, .alpha = 1.0f},
+    {"matmul, x transposed", op_matmul, .n = 2, .s = 8, .t = 6, .d = 16, .alpha = 0.5f,
+     .transpose = {true, false}},
+    {"matmul, y transposed", op_matmul, .n = 1, .h = 4, .s = 16, .t = 24, .d = 16, .alpha = 1.0f,
+     .transpose = {false, true}},
+    {"matmul, both transposed", op_matmul, .n = 2, .h = 3, .s = 5, .t = 7, .d = 11, .alpha = 2.0f,
+     .transpose = {true, true}},
+    {"matmul, one y for all", op_matmul, .n = 3, .s = 7, .t = 9, .d = 5, .alpha = 1.0f,
+     .bound = true, .transpose = {false, true}},
+    {"reshape to tokens", op_reshape, MAP(2, 16, 3, 5), .s = 40, .d = 6},
+    {"reshape to a map", op_reshape, MAP(2, 16, 3, 4), .out = 32, .s = 3, .d = 2},
+    {"permute, last two", op_permute, MAP(2, 16, 3, 5), .perm = {0, 1, 3, 2}},
+    {"permute, all", op_permute, MAP(2, 6, 3, 5), .perm = {3, 1, 0, 2}},
+    {"permute tokens", op_permute, TOKENS(2, 7, 9), .perm = {0, 2, 1}},
+    {"slice channels", op_slice, MAP(2, 32, 4, 5), .axis = 1, .offset = 5, .length = 16},
+    {"slice rows of a batch", op_slice, MAP(4, 8, 3, 3), .axis = 0, .offset = 1, .length = 2},
+    {"slice columns", op_slice, TOKENS(2, 6, 48), .axis = 2, .offset = 16, .length = 16},
+    {"slice the width", op_slice, MAP(1, 16, 4, 9), .axis = 3, .offset = 8, .length = 1},
+    {"gather", op_gather, TOKENS(3, 11, 20), .t = 4},
+    {"gather one", op_gather, TOKENS(2, 77, 16), .t = 1},
+    {"sum of columns", op_reduce, TOKENS(2, 9, 33), .axis = 2, .axes = 1},
+    {"mean of a map", op_reduce, MAP(2, 16, 5, 7), .axis = 2, .axes = 2, .reduction = CN_MEAN},
+    {"max of channels", op_reduce, MAP(2, 16, 5, 7), .axis = 1, .axes = 1,
+     .reduction = CN_MAX_OF},
+    {"sum of rows", op_reduce, MAP(3, 5, 4, 4), .axis = 0, .axes = 1},
+    {"sum of everything", op_reduce, MAP(3, 5, 4, 4), .axis = 0, .axes = 4},
+    {"concat three", op_concat, MAP(2, 16, 4, 5), .out = 7, .length = 32},
+    {"concat along the height", op_concat, MAP(2, 16, 4, 5), .out = 3, .axis = 2, .length = 2},
+    {"concat columns", op_concat, TOKENS(2, 5, 12), .out = 20, .axis = 2, .length = 4},
+    {"line art network", line_art, MAP(1, 3, 18, 14), .out = 16, .tolerance = 1e-4},
+    {"attention in parts", packed_attention, TOKENS(2, 9, 32), .heads = 4},
     {0},
 };
 

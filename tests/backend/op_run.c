@@ -90,6 +90,21 @@ static void fill_param(float *x, size_t n, const struct cn_value *v)
             x[i] += 1.0f;
 }
 
+/* How many rows ids may choose from. */
+static int64_t table_rows(const struct cn_graph *g, const struct cn_node *r)
+{
+    return r->op == CN_OP_GATHER ? cn_shape_of(g, r->in[0])->dim[1]
+                                 : cn_shape_of(g, r->in[1])->dim[0];
+}
+
+static bool is_bound(const struct cn_graph *g, cn_val v)
+{
+    for (int i = 0; i < g->n_inputs; i++)
+        if (g->input[i].val == v)
+            return g->input[i].flags & CN_IO_PARAM;
+    return false;
+}
+
 void *op_data(const struct cn_graph *g, cn_val v)
 {
     const struct cn_value *value = &g->value[v];
@@ -98,8 +113,8 @@ void *op_data(const struct cn_graph *g, cn_val v)
     void *x = cn_xcalloc(n, sizeof(float));
 
     if (value->dtype == CN_I32)
-        fill_ids(x, n, value->name, r != NULL ? cn_shape_of(g, r->in[1])->dim[0] : 1);
-    else if (g->node[v].op == CN_OP_PARAM)
+        fill_ids(x, n, value->name, r != NULL ? table_rows(g, r) : 1);
+    else if (g->node[v].op == CN_OP_PARAM || is_bound(g, v))
         fill_param(x, n, value);
     else if (is_timestep(g, v))
         fill_timesteps(x, n, value->name);
@@ -214,6 +229,26 @@ static struct cn_backend *open_kept(const char *backend, const struct cn_graph *
     must(cn_backend_open(backend, &op_opts, &kept, &err), &err, backend, g);
     type = op_opts.dtype;
     return kept;
+}
+
+bool op_refuses(const char *backend, const struct cn_graph *g)
+{
+    struct cn_param_source source = op_source(g);
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_backend *b;
+    struct cn_weights *w;
+    struct cn_plan *p = NULL;
+    bool refused;
+
+    if (strcmp(backend, "cuda") != 0)
+        return false;
+    b = open_kept(backend, g);
+    must(cn_weights_new(b, &source, &w, &err), &err, backend, g);
+    refused = cn_plan_compile(b, g, w, CN_DTYPE_COUNT, 0, &p, &err) == CN_EINVAL &&
+              strstr(err.msg, "cannot run") != NULL;
+    cn_plan_free(p);
+    cn_weights_free(w);
+    return refused;
 }
 
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret)
@@ -350,7 +385,8 @@ double op_flops(const struct cn_graph *g)
 void op_make_native(struct cn_graph *g)
 {
     for (int i = 0; i < g->n_inputs; i++)
-        if (g->value[g->input[i].val].dtype == CN_F32 && !is_timestep(g, g->input[i].val))
+        if (g->value[g->input[i].val].dtype == CN_F32 && !is_timestep(g, g->input[i].val) &&
+            !(g->input[i].flags & CN_IO_PARAM))
             g->input[i].flags |= CN_IO_NATIVE;
     for (int i = 0; i < g->n_outputs; i++)
         g->output[i].flags |= CN_IO_NATIVE;

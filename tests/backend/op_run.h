@@ -34,6 +34,9 @@ const char *const *op_backends(void);
 /* How op_run() opens a backend: the defaults, but F32. Tests may change it. */
 extern struct cn_backend_opts op_opts;
 
+/* Whether the backend says at once that it has no kernel for something in g. */
+bool op_refuses(const char *backend, const struct cn_graph *g);
+
 /* Opens the backend (a device stays open for the next call), compiles, runs, closes. Twice on the
  * same plan, first with zeroed inputs, so that nothing may be left over from a run. */
 void op_run(const char *backend, const struct cn_graph *g, struct op_result *ret);
@@ -63,7 +66,8 @@ double op_distance(const struct op_result *x, const struct op_result *y);
 /* Multiplications and additions of one run; for ops without any, elements written. */
 double op_flops(const struct cn_graph *g);
 
-/* Makes every input and output native; token ids and timesteps always come from the host. */
+/* Makes every input and output native; token ids, timesteps and parameters always come from the
+ * host. */
 void op_make_native(struct cn_graph *g);
 
 /* Makes every intermediate value an output: nothing can fuse then. */

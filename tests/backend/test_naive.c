@@ -35,7 +35,7 @@ static const float *get(const struct naive *e, const char *name)
     return NULL;
 }
 
-static double activate(double x, enum cn_activation act)
+static double activate_with(double x, enum cn_activation act, double slope)
 {
     switch (act) {
     case CN_SILU:
@@ -46,9 +46,20 @@ static double activate(double x, enum cn_activation act)
         return x * 0.5 * (1.0 + tanh(0.5 * 1.702 * x));
     case CN_RELU:
         return fmax(x, 0.0);
+    case CN_SIGMOID:
+        return 0.5 * (1.0 + tanh(0.5 * x));
+    case CN_TANH:
+        return 1.0 - 2.0 / (exp(2.0 * x) + 1.0);
+    case CN_LEAKY_RELU:
+        return fmax(x, 0.0) + slope * fmin(x, 0.0);
     default:
         return x;
     }
+}
+
+static double activate(double x, enum cn_activation act)
+{
+    return activate_with(x, act, NAN);
 }
 
 static double map_at(const struct naive *e, const char *name, int n, int c, int y, int x)
@@ -67,7 +78,23 @@ static double finish(const struct naive *e, double sum, int o, int at)
         sum += get(e, "bias")[o];
     if (e->c->residual)
         sum += get(e, "r")[at];
-    return activate(sum, e->c->act);
+    return activate_with(sum, e->c->act, e->c->alpha);
+}
+
+/* Sizes along height and width, with what the case leaves out. */
+struct sizes {
+    int k[2], step[2], spread[2], groups;
+};
+
+static struct sizes sizes_of(const struct op_case *c)
+{
+    struct sizes z = {.k = {c->k, c->k_w ? c->k_w : c->k}, .groups = CN_MAX(c->groups, 1)};
+
+    z.step[0] = CN_MAX(c->stride, 1);
+    z.step[1] = c->stride_w ? c->stride_w : z.step[0];
+    z.spread[0] = CN_MAX(c->dilation, 1);
+    z.spread[1] = c->dilation_w ? c->dilation_w : z.spread[0];
+    return z;
 }
 
 static double conv2d(const struct naive *e, const int *at)
@@ -75,17 +102,59 @@ static double conv2d(const struct naive *e, const int *at)
     const struct op_case *c = e->c;
     const struct cn_shape *o = cn_shape_of(e->g, e->g->output[0].val);
     const float *w = get(e, "weight");
-    int stride = CN_MAX(c->stride, 1);
+    struct sizes z = sizes_of(c);
+    int in = c->c / z.groups, first = at[1] / (c->out / z.groups) * in;
     double sum = 0.0;
 
-    for (int ky = 0; ky < c->k; ky++)
-        for (int kx = 0; kx < c->k; kx++)
-            for (int ci = 0; ci < c->c; ci++)
-                sum += (double)w[((at[1] * c->c + ci) * c->k + ky) * c->k + kx] *
-                       map_at(e, "x", at[0], ci, at[2] * stride + ky - c->pad[0],
-                              at[3] * stride + kx - c->pad[1]);
+    for (int ky = 0; ky < z.k[0]; ky++)
+        for (int kx = 0; kx < z.k[1]; kx++)
+            for (int i = 0; i < in; i++)
+                sum += (double)w[((at[1] * in + i) * z.k[0] + ky) * z.k[1] + kx] *
+                       map_at(e, "x", at[0], first + i,
+                              at[2] * z.step[0] + ky * z.spread[0] - c->pad[0],
+                              at[3] * z.step[1] + kx * z.spread[1] - c->pad[1]);
     return finish(e, sum, at[1],
                   ((at[0] * c->out + at[1]) * (int)o->dim[2] + at[2]) * (int)o->dim[3] + at[3]);
+}
+
+/* From the scattering definition: every input position whose kernel covers the result's. */
+static double conv_transpose(const struct naive *e, const int *at)
+{
+    const struct op_case *c = e->c;
+    const float *w = get(e, "weight");
+    struct sizes z = sizes_of(c);
+    int in = c->c / z.groups, out = c->out / z.groups, first = at[1] / out * in;
+    double sum = c->bias ? get(e, "bias")[at[1]] : 0.0;
+
+    for (int y = 0; y < c->h; y++)
+        for (int x = 0; x < c->w; x++)
+            for (int ky = 0; ky < z.k[0]; ky++)
+                for (int kx = 0; kx < z.k[1]; kx++) {
+                    if (y * z.step[0] + ky * z.spread[0] - c->pad[0] != at[2] ||
+                        x * z.step[1] + kx * z.spread[1] - c->pad[1] != at[3])
+                        continue;
+                    for (int i = first; i < first + in; i++)
+                        sum += (double)w[((i * out + at[1] % out) * z.k[0] + ky) * z.k[1] + kx] *
+                               map_at(e, "x", at[0], i, y, x);
+                }
+    return sum;
+}
+
+static double pool(const struct naive *e, const int *at)
+{
+    const struct op_case *c = e->c;
+    struct sizes z = sizes_of(c);
+    double sum = 0.0, most = -1e30;
+
+    for (int ky = 0; ky < z.k[0]; ky++)
+        for (int kx = 0; kx < z.k[1]; kx++) {
+            int y = at[2] * z.step[0] + ky - c->pad[0], x = at[3] * z.step[1] + kx - c->pad[1];
+
+            sum += map_at(e, "x", at[0], at[1], y, x);
+            if (y >= 0 && y < c->h && x >= 0 && x < c->w)
+                most = fmax(most, map_at(e, "x", at[0], at[1], y, x));
+        }
+    return c->reduction == CN_MAX_OF ? most : sum / (z.k[0] * z.k[1]);
 }
 
 /* Row of a [n, s, d] or [n, d] index, and its last index. */
@@ -130,7 +199,9 @@ static double group_norm(const struct naive *e, const int *at)
         }
     mean = s1 / count;
     v = (with_time(e, at[0], at[1], at[2], at[3]) - mean) / sqrt(s2 / count - mean * mean + 1e-5);
-    return activate(v * get(e, "gamma")[at[1]] + get(e, "beta")[at[1]], c->act);
+    if (!c->bias) /* which stands for: neither */
+        v = v * get(e, "gamma")[at[1]] + get(e, "beta")[at[1]];
+    return activate_with(v, c->act, c->alpha);
 }
 
 static double layer_norm(const struct naive *e, const int *at)
@@ -161,7 +232,7 @@ static int flat(const struct naive *e, const int *at)
 
 static double act(const struct naive *e, const int *at)
 {
-    return activate(get(e, "x")[flat(e, at)], e->c->act);
+    return activate_with(get(e, "x")[flat(e, at)], e->c->act, e->c->alpha);
 }
 
 static double geglu(const struct naive *e, const int *at)
@@ -230,18 +301,177 @@ static double upsample(const struct naive *e, const int *at)
     return map_at(e, "x", at[0], at[1], y, x);
 }
 
+/* A tent of width one around the source position, which is held inside the picture. */
+static double resize(const struct naive *e, const int *at)
+{
+    const struct op_case *c = e->c;
+    int in[2] = {c->h, c->w}, out[2] = {c->s, c->t};
+    double p[2], sum = 0.0;
+
+    for (int i = 0; i < 2; i++) {
+        p[i] = (at[2 + i] + 0.5) * in[i] / out[i] - 0.5;
+        if (c->align_corners)
+            p[i] = out[i] == 1 ? 0.0 : at[2 + i] * (in[i] - 1.0) / (out[i] - 1.0);
+        p[i] = fmin(fmax(p[i], 0.0), in[i] - 1.0);
+    }
+    for (int y = 0; y < c->h; y++)
+        for (int x = 0; x < c->w; x++)
+            sum += fmax(1.0 - fabs(p[0] - y), 0.0) * fmax(1.0 - fabs(p[1] - x), 0.0) *
+                   map_at(e, "x", at[0], at[1], y, x);
+    return sum;
+}
+
+/* Walks i steps from the edge and turns around at the ends. */
+static int bounce(int i, int n)
+{
+    int at = 0, step = i < 0 ? -1 : 1;
+
+    if (n > 1 && i < 0)
+        step = 1;
+    for (i = abs(i); i > 0; i--) {
+        if (at + step < 0 || at + step >= n)
+            step = -step;
+        at += step;
+    }
+    return at;
+}
+
+static double pad_reflect(const struct naive *e, const int *at)
+{
+    return map_at(e, "x", at[0], at[1], bounce(at[2] - e->c->pad[0], e->c->h),
+                  bounce(at[3] - e->c->pad[1], e->c->w));
+}
+
+static double unshuffle(const struct naive *e, const int *at)
+{
+    int r = e->c->factor, part = at[1] % (r * r);
+
+    return map_at(e, "x", at[0], at[1] / (r * r), at[2] * r + part / r, at[3] * r + part % r);
+}
+
+static double shuffle(const struct naive *e, const int *at)
+{
+    int r = e->c->factor;
+
+    return map_at(e, "x", at[0], (at[1] * r + at[2] % r) * r + at[3] % r, at[2] / r, at[3] / r);
+}
+
+static double prelu(const struct naive *e, const int *at)
+{
+    double x = get(e, "x")[flat(e, at)], slope = get(e, "slope")[e->c->out > 1 ? at[1] : 0];
+
+    return fmax(x, 0.0) + slope * fmin(x, 0.0);
+}
+
+static double mul(const struct naive *e, const int *at)
+{
+    return (double)get(e, "x")[flat(e, at)] * get(e, "y")[flat(e, at)];
+}
+
+/* Element `at` of an input of any shape. */
+static double any_at(const struct naive *e, const char *name, int rank, const int *size,
+                     const int *at)
+{
+    int i = 0;
+
+    for (int k = 0; k < rank; k++)
+        i = i * size[k] + at[k];
+    return get(e, name)[i];
+}
+
+/* Sizes of input 0 of the node that makes the result. */
+static int input_sizes(const struct naive *e, int *size)
+{
+    const struct cn_shape *s =
+        cn_shape_of(e->g, e->g->node[e->g->output[0].val].in[0]);
+
+    for (int k = 0; k < s->rank; k++)
+        size[k] = (int)s->dim[k];
+    return s->rank;
+}
+
+static double matmul(const struct naive *e, const int *at)
+{
+    const struct op_case *c = e->c;
+    int batch = c->h > 0 ? at[0] * c->h + at[1] : at[0], r = c->h > 0 ? 2 : 1;
+    int x0 = batch * c->s * c->t, y0 = c->bound ? 0 : batch * c->t * c->d;
+    double sum = 0.0;
+
+    for (int k = c->t - 1; k >= 0; k--)
+        sum += (double)get(e, "x")[x0 + (c->transpose[0] ? k * c->s + at[r] : at[r] * c->t + k)] *
+               get(e, "y")[y0 + (c->transpose[1] ? at[r + 1] * c->t + k : k * c->d + at[r + 1])];
+    return c->alpha * sum;
+}
+
+static double reshape(const struct naive *e, const int *at)
+{
+    return get(e, "x")[flat(e, at)];
+}
+
+static double permute(const struct naive *e, const int *at)
+{
+    int size[CN_GRAPH_RANK], rank = input_sizes(e, size), from[CN_GRAPH_RANK];
+
+    for (int k = 0; k < rank; k++)
+        from[e->c->perm[k]] = at[k];
+    return any_at(e, "x", rank, size, from);
+}
+
+static double slice(const struct naive *e, const int *at)
+{
+    int size[CN_GRAPH_RANK], rank = input_sizes(e, size), from[CN_GRAPH_RANK];
+
+    for (int k = 0; k < rank; k++)
+        from[k] = at[k] + (k == e->c->axis ? e->c->offset : 0);
+    return any_at(e, "x", rank, size, from);
+}
+
+static double gather(const struct naive *e, const int *at)
+{
+    const int32_t *ids = (const int32_t *)(const void *)get(e, "ids");
+    const struct op_case *c = e->c;
+
+    return get(e, "x")[(at[0] * c->s + ids[at[0] * c->t + at[1]]) * c->d + at[2]];
+}
+
+static double reduce(const struct naive *e, const int *at)
+{
+    int size[CN_GRAPH_RANK], rank = input_sizes(e, size), from[CN_GRAPH_RANK];
+    int first = e->c->axis, last = first + e->c->axes, count = 1;
+    double sum = 0.0, most = -1e30;
+
+    for (int k = first; k < last; k++)
+        count *= size[k];
+    for (int i = 0; i < count; i++) {
+        int rest = i;
+
+        for (int k = 0; k < rank; k++)
+            from[k] = at[k];
+        for (int k = first; k < last; k++) {
+            from[k] = rest % size[k];
+            rest /= size[k];
+        }
+        sum += any_at(e, "x", rank, size, from);
+        most = fmax(most, any_at(e, "x", rank, size, from));
+    }
+    return e->c->reduction == CN_MAX_OF ? most : e->c->reduction == CN_MEAN ? sum / count : sum;
+}
+
 static double concat(const struct naive *e, const int *at)
 {
-    const struct cn_shape *s = cn_shape_of(e->g, e->g->output[0].val);
-    int cx = (int)s->dim[1] - e->c->out, inner = 1, p = 0;
+    static const char *const names[] = {"x", "y", "z"};
+    int size[CN_GRAPH_RANK], rank = input_sizes(e, size), from[CN_GRAPH_RANK];
+    int axis = CN_MAX(e->c->axis, 1), widths[] = {size[axis], e->c->out, CN_MAX(e->c->length, 1)};
 
-    for (int i = 2; i < s->rank; i++) {
-        inner *= (int)s->dim[i];
-        p = p * (int)s->dim[i] + at[i];
+    for (int k = 0; k < rank; k++)
+        from[k] = at[k];
+    for (int i = 0; i < 3; i++) {
+        size[axis] = widths[i];
+        if (from[axis] < widths[i])
+            return any_at(e, names[i], rank, size, from);
+        from[axis] -= widths[i];
     }
-    if (at[1] < cx)
-        return get(e, "x")[(at[0] * cx + at[1]) * inner + p];
-    return get(e, "y")[(at[0] * e->c->out + at[1] - cx) * inner + p];
+    return NAN;
 }
 
 static double to_tokens(const struct naive *e, const int *at)
@@ -282,7 +512,12 @@ static const struct {
     {op_add, add},             {op_add_channel, add_channel}, {op_add_rows, add_rows},
     {op_scale, scale},         {op_attention, attention}, {op_upsample, upsample},
     {op_concat, concat},       {op_to_tokens, to_tokens}, {op_from_tokens, from_tokens},
-    {op_embed, embed},         {op_pool_hw, pool_hw},
+    {op_embed, embed},         {op_pool_hw, pool_hw},     {op_conv_transpose, conv_transpose},
+    {op_pool, pool},           {op_resize, resize},       {op_pad_reflect, pad_reflect},
+    {op_unshuffle, unshuffle}, {op_shuffle, shuffle},     {op_prelu, prelu},
+    {op_mul, mul},             {op_matmul, matmul},       {op_reshape, reshape},
+    {op_permute, permute},     {op_slice, slice},         {op_gather, gather},
+    {op_reduce, reduce},
 };
 
 static void load(struct naive *e, const struct op_case *c, const struct cn_graph *g)
@@ -351,7 +586,7 @@ static void reference_agrees_with_the_definition(void **state)
                 checked++;
             }
     assert_int_equal(bad, 0);
-    assert_true(checked > 90);
+    assert_true(checked > 150);
 }
 
 /* One value through one op of the reference. */
@@ -441,6 +676,9 @@ static void activations_reach_their_limits(void **state)
         [CN_GELU] = {0.0, -0.15865525393, 0.0, 0.34573123064, 0.84134474607, 1000.0},
         [CN_QUICK_GELU] = {0.0, -0.15420423265, 0.0, 0.35038843661, 0.84579576735, 1000.0},
         [CN_RELU] = {0.0, 0.0, 0.0, 0.5, 1.0, 1000.0},
+        [CN_SIGMOID] = {0.0, 0.26894142137, 0.5, 0.62245933120, 0.73105857863, 1.0},
+        [CN_TANH] = {-1.0, -0.76159415596, 0.0, 0.46211715726, 0.76159415596, 1.0},
+        [CN_LEAKY_RELU] = {-250.0, -0.25, 0.0, 0.5, 1.0, 1000.0},
     };
 
     (void)state;
@@ -449,7 +687,8 @@ static void activations_reach_their_limits(void **state)
         cn_val v = cn_graph_input(g, "x", cn_shape2(1, 6), CN_F32, 0);
         float y[6];
 
-        run_values(g, cn_act(g, v, (enum cn_activation)a), x, y);
+        v = a == CN_LEAKY_RELU ? cn_leaky_relu(g, v, 0.25f) : cn_act(g, v, (enum cn_activation)a);
+        run_values(g, v, x, y);
         for (int i = 0; i < 6; i++)
             check_near(y[i], expect[a][i], 1e-6);
     }

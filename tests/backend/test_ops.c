@@ -31,6 +31,16 @@ static void run_way(const char *backend, const struct op_case *c, enum way way,
 
 static double least_tolerance; /* of every case: what a narrower type asks for */
 
+/* What the CUDA backend has no kernels for yet it refuses by name; the others have everything. */
+static bool refused(const char *backend, const struct op_case *c)
+{
+    struct cn_graph *g = op_case_graph(c);
+    bool r = op_refuses(backend, g);
+
+    cn_graph_free(g);
+    return r;
+}
+
 /* 1 when the case fails on that backend. NaN is a failure. */
 static int compare(const char *backend, const struct op_case *c, enum way way,
                    const struct op_result *expect)
@@ -87,6 +97,8 @@ static int compare_all(const char *backend, enum way way)
     for (const struct op_case *c = op_cases; c->name != NULL; c++) {
         struct op_result expect;
 
+        if (refused(backend, c))
+            continue;
         run_way("reference", c, way == EXPOSED ? EXPOSED : PLAIN, &expect);
         bad += compare(backend, c, way, &expect);
         op_result_release(&expect);

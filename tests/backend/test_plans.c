@@ -296,7 +296,7 @@ static cn_val random_node(struct cn_graph *g, cn_val x, cn_val y, cn_val t, int 
     case 1:
         return cn_group_norm(g, x, gamma, w, c / 4, 1e-5f);
     case 2:
-        return cn_act(g, x, (enum cn_activation)(1 + below(CN_ACTIVATION_COUNT - 1)));
+        return cn_act(g, x, (enum cn_activation)(1 + below(CN_RELU)));
     case 3:
     case 4:
         return cn_add(g, x, y);

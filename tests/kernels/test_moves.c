@@ -103,7 +103,8 @@ static void test_concat(void **state)
     for (int d = 0; d < 3; d++)
         for (size_t i = 0; i < CN_LEN(widths); i++) {
             struct arg arg = {.rows = 1 + i % 5, .cx = widths[i][0], .cz = widths[i][1]};
-            struct cnk_concat s = {(int)arg.rows, (int)arg.cx, (int)arg.cz, 1};
+            struct cnk_concat s = {arg.rows, arg.cx, arg.cx + arg.cz, 0};
+            struct cnk_concat s2 = {arg.rows, arg.cz, arg.cx + arg.cz, arg.cx};
             size_t count = arg.rows * (arg.cx + arg.cz);
             struct test_case t;
             float *x, *z, *want;
@@ -113,7 +114,8 @@ static void test_concat(void **state)
             arg.z = case_input(&t, arg.rows * arg.cz, &z);
             arg.y = case_output(&t, count);
             want = case_floats(&t, count);
-            cnk_ref_concat(want, x, z, &s);
+            cnk_ref_concat(want, x, &s);
+            cnk_ref_concat(want, z, &s2);
             case_run(&t, launch_concat, &arg);
             case_exact(&t, "concat", arg.y, want, count);
             case_end(&t);

@@ -136,7 +136,9 @@ static int ask(const struct op_case *c)
         rc = cn_weights_new(b, &source, &w, &err);
     if (rc == CN_OK)
         rc = cn_plan_compile(b, g, w, CN_DTYPE_COUNT, 0, &p, &err);
-    if (rc < 0)
+    if (rc == CN_EINVAL && strstr(err.msg, "cannot run") != NULL)
+        rc = CN_OK; /* no kernel of the backend's, so no engine to ask for */
+    else if (rc < 0)
         printf("%-44s FAILS:%s: %s\n", c->name, chosen, err.msg);
     else if (chosen[0] != '\0')
         printf("%-44s%s\n", c->name, chosen);

@@ -18,7 +18,7 @@ standin_libs = libcnbackend.a libcnlistcuda.a libcncuda.a libcnstandin.a $(cnkem
     $(CNCPU_LIBS) $(OPENMP_CFLAGS)
 
 standin_op_table = tests/backend/op_run.h tests/backend/op_run.c tests/backend/op_cases.h \
-    tests/backend/op_cases.c
+    tests/backend/op_cases.c tests/backend/op_builders.c
 standin_test_cppflags = $(AM_CPPFLAGS) -DOP_BACKEND='"cuda"'
 standin_test_libs = $(standin_libs) $(CMOCKA_LIBS)
 standin_engine_libs = $(CNENGINE_ABOVE) $(standin_libs) $(CNENGINE_BELOW)

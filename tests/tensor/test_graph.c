@@ -403,7 +403,7 @@ static void fused_graph_outlives_the_old_one(void **state)
     assert_string_equal(dump, "%0 = input \"x\" [2, 8, 6, 5]\n"
                               "%1 = param \"w\" [8, 8, 3, 3]\n"
                               "%2 = param \"b\" [8]\n"
-                              "%3 = conv2d %0 %1 %2 [2, 8, 6, 5]\n"
+                              "%3 = conv2d %0 %1 %2 k=3x3 pad=1,1,1,1 [2, 8, 6, 5]\n"
                               "output \"y\" %3\n");
     free(dump);
     cn_graph_free(f);

@@ -103,7 +103,8 @@ static void soften(const struct block *b, const struct cn_cpu_attention *a, int6
     }
 }
 
-static void attend_block(const struct block *b, const struct cn_cpu_attention *a)
+/* false: a product had no memory for what it packs. */
+static bool attend_block(const struct block *b, const struct cn_cpu_attention *a)
 {
     for (int64_t r = 0; r < b->rows; r++) {
         b->max[r] = -FLT_MAX;
@@ -114,22 +115,27 @@ static void attend_block(const struct block *b, const struct cn_cpu_attention *a
 
         if (a->causal && from > b->first + b->rows - 1)
             break;
-        dnnl_sgemm('N', 'T', b->rows, keys, b->width, a->scale, b->q, a->d, b->k + from * a->d,
-                   a->d, 0.0f, b->score, KEYS);
+        if (dnnl_sgemm('N', 'T', b->rows, keys, b->width, a->scale, b->q, a->d,
+                       b->k + from * a->d, a->d, 0.0f, b->score, KEYS) != dnnl_success)
+            return false;
         soften(b, a, from, keys);
-        dnnl_sgemm('N', 'N', b->rows, b->width, keys, 1.0f, b->score, KEYS, b->v + from * a->d,
-                   a->d, from > 0 ? 1.0f : 0.0f, b->out, a->d);
+        if (dnnl_sgemm('N', 'N', b->rows, b->width, keys, 1.0f, b->score, KEYS,
+                       b->v + from * a->d, a->d, from > 0 ? 1.0f : 0.0f, b->out,
+                       a->d) != dnnl_success)
+            return false;
     }
     for (int64_t r = 0; r < b->rows; r++)
         row_scale(b->out + r * a->d, b->width, 1.0f / b->sum[r]);
+    return true;
 }
 
-void cn_cpu_attend(float *dst, const float *q, const float *k, const float *v,
+int cn_cpu_attend(float *dst, const float *q, const float *k, const float *v,
                    const struct cn_cpu_attention *a, float *scratch)
 {
     int64_t width = a->d / a->heads, blocks = (a->s + QUERIES - 1) / QUERIES;
+    int failed = 0;
 
-#pragma omp parallel for collapse(3) schedule(dynamic)
+#pragma omp parallel for collapse(3) schedule(dynamic) reduction(+ : failed)
     for (int64_t n = 0; n < a->n; n++)
         for (int64_t h = 0; h < a->heads; h++)
             for (int64_t i = 0; i < blocks; i++) {
@@ -148,6 +154,7 @@ void cn_cpu_attend(float *dst, const float *q, const float *k, const float *v,
                     .sum = mine + QUERIES * KEYS + QUERIES,
                 };
 
-                attend_block(&b, a);
+                failed += !attend_block(&b, a);
             }
+    return failed > 0 ? CN_EDEVMEM : CN_OK;
 }

@@ -8,8 +8,9 @@
 enum { PARTS = 16 }; /* pieces that a flat array is cut into, whatever the number of threads */
 
 #define FLAT(name, expr)                                                                           \
-    CN_SIMD static void flat_##name(float *d, const float *x, int64_t count)                       \
+    CN_SIMD static void flat_##name(float *d, const float *x, int64_t count, float slope)          \
     {                                                                                              \
+        (void)slope;                                                                               \
         for (int64_t i = 0; i < count; i++) {                                                      \
             float v = x[i];                                                                        \
                                                                                                    \
@@ -22,22 +23,28 @@ FLAT(silu, cn_simd_silu(v))
 FLAT(gelu, cn_simd_gelu(v))
 FLAT(quick_gelu, cn_simd_quick_gelu(v))
 FLAT(relu, v > 0 ? v : 0)
+FLAT(sigmoid, cn_simd_sigmoid(v))
+FLAT(tanh, cn_simd_tanh(v))
+FLAT(leaky_relu, cn_simd_leaky_relu(v, slope))
 
-void cn_cpu_act(float *dst, const float *x, int64_t count, enum cn_activation act)
+void cn_cpu_act(float *dst, const float *x, int64_t count, const struct cn_attr *a)
 {
-    static void (*const fn[CN_ACTIVATION_COUNT])(float *, const float *, int64_t) = {
+    static void (*const fn[CN_ACTIVATION_COUNT])(float *, const float *, int64_t, float) = {
         [CN_NONE] = flat_none,
         [CN_SILU] = flat_silu,
         [CN_GELU] = flat_gelu,
         [CN_QUICK_GELU] = flat_quick_gelu,
         [CN_RELU] = flat_relu,
+        [CN_SIGMOID] = flat_sigmoid,
+        [CN_TANH] = flat_tanh,
+        [CN_LEAKY_RELU] = flat_leaky_relu,
     };
 
 #pragma omp parallel for schedule(static)
     for (int64_t part = 0; part < PARTS; part++) {
         int64_t from = count * part / PARTS, to = count * (part + 1) / PARTS;
 
-        fn[act](dst + from, x + from, to - from);
+        fn[a->act](dst + from, x + from, to - from, a->slope);
     }
 }
 

@@ -59,13 +59,6 @@ static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **
     return CN_OK;
 }
 
-int64_t onednn_native_block(const struct cn_shape *s)
-{
-    if (s->rank != 4)
-        return 1;
-    return s->dim[1] % 16 == 0 ? 16 : s->dim[1];
-}
-
 static int buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
                       struct cn_buffer **ret, struct cn_err *err)
 {
@@ -140,7 +133,7 @@ const struct cn_backend_ops cn_backend_onednn = {
     .weights_new = onednn_weights_new,
     .weights_free = onednn_weights_free,
     .weights_bytes = onednn_weights_bytes,
-    .weights_fix_layouts = onednn_settle,
+    .weights_fix_layouts = onednn_fix_layouts,
     .compile = onednn_compile,
     .plan_free = onednn_plan_free,
     .run = onednn_run,

@@ -1,13 +1,26 @@
-/* The steps of a plan that are not oneDNN primitives. */
+/* The steps of a plan that are not oneDNN primitives: kernels of kernels.h, and for operations that
+ * no network of ours spends time in the plain ones of kernels/ref. */
 #include "base/base.h"
 #include "backend/cpu/onednn_priv.h"
+#include "backend/cpu/reference_priv.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static float *scratch_of(const struct onednn_plan *p)
 {
-    return (float *)(p->arena->data + p->values_bytes);
+    return (float *)(void *)onednn_scratch(p);
+}
+
+/* Parameter number k of the step, which is its input in[k + 1]: constant, or what a buffer holds;
+ * NULL: absent. */
+static const float *param_of(const struct onednn_plan *p, const struct onednn_step *s, int k)
+{
+    cn_val v = s->node.in[k + 1];
+
+    if (v < 0)
+        return NULL;
+    return s->param[k] != NULL ? s->param[k]->plain : onednn_address(p, v);
 }
 
 static int64_t last_dim(const struct onednn_plan *p, cn_val v)
@@ -27,13 +40,14 @@ static int run_group_norm(struct onednn_plan *p, struct onednn_step *s)
     struct cn_fmap d = onednn_fmap(p, s->out), x = onednn_fmap(p, s->node.in[0]);
     cn_val t = s->node.in[3];
     struct cn_cpu_norm norm = {
-        .gamma = s->param[0]->plain,
-        .beta = s->param[1]->plain,
+        .gamma = param_of(p, s, 0),
+        .beta = param_of(p, s, 1),
         .t = t >= 0 ? onednn_address(p, t) + s->node.attr.offset : NULL,
         .t_stride = t >= 0 ? last_dim(p, t) : 0,
         .groups = s->node.attr.groups,
         .eps = s->node.attr.eps,
         .act = s->node.attr.act,
+        .slope = s->node.attr.slope,
     };
 
     cn_cpu_group_norm(&d, &x, &norm, scratch_of(p));
@@ -45,20 +59,20 @@ static int run_layer_norm(struct onednn_plan *p, struct onednn_step *s)
     int64_t d = last_dim(p, s->out);
 
     cn_cpu_layer_norm(onednn_address(p, s->out), onednn_address(p, s->node.in[0]),
-                      s->param[0]->plain, s->param[1]->plain, count_of(p, s->out) / d, d,
+                      param_of(p, s, 0), param_of(p, s, 1), count_of(p, s->out) / d, d,
                       s->node.attr.eps);
     return CN_OK;
 }
 
-/* Brings in[0] into the result's place and layout; returns its address. */
-static float *bring(struct onednn_plan *p, struct onednn_step *s)
+/* in[0] in the layout of the result, there where it differs; returns its address. */
+static float *to_layout(struct onednn_plan *p, struct onednn_step *s)
 {
     float *dst = onednn_address(p, s->out), *src = onednn_address(p, s->node.in[0]);
 
     if (p->g->value[s->out].shape.rank == 4) {
         struct cn_fmap d = onednn_fmap(p, s->out), x = onednn_fmap(p, s->node.in[0]);
 
-        if (d.b == x.b)
+        if (d.block == x.block)
             return src;
         cn_cpu_copy(&d, &x);
         return dst;
@@ -68,13 +82,14 @@ static float *bring(struct onednn_plan *p, struct onednn_step *s)
 
 static int run_act(struct onednn_plan *p, struct onednn_step *s)
 {
-    cn_cpu_act(onednn_address(p, s->out), bring(p, s), count_of(p, s->out), s->node.attr.act);
+    cn_cpu_act(onednn_address(p, s->out), to_layout(p, s), count_of(p, s->out), &s->node.attr);
     return CN_OK;
 }
 
 static int run_scale(struct onednn_plan *p, struct onednn_step *s)
 {
-    cn_cpu_scale(onednn_address(p, s->out), bring(p, s), count_of(p, s->out), s->node.attr.alpha);
+    cn_cpu_scale(onednn_address(p, s->out), to_layout(p, s), count_of(p, s->out),
+                 s->node.attr.alpha);
     return CN_OK;
 }
 
@@ -94,8 +109,8 @@ static struct cn_fmap any_fmap(const struct onednn_plan *p, cn_val v)
 
     if (s->rank == 4)
         return onednn_fmap(p, v);
-    return (struct cn_fmap){onednn_address(p, v), s->dim[0], cn_shape_elements(s) / s->dim[0], 1, 1,
-                            1};
+    return (struct cn_fmap){
+        onednn_address(p, v), s->dim[0], cn_shape_elements(s) / s->dim[0], 1, 1, 1};
 }
 
 static int run_add(struct onednn_plan *p, struct onednn_step *s)
@@ -146,10 +161,9 @@ static int run_attention(struct onednn_plan *p, struct onednn_step *s)
 {
     struct cn_cpu_attention a = attention_of(p, s);
 
-    cn_cpu_attend(onednn_address(p, s->out), onednn_address(p, s->node.in[0]),
-                  onednn_address(p, s->node.in[1]), onednn_address(p, s->node.in[2]), &a,
-                  scratch_of(p));
-    return CN_OK;
+    return cn_cpu_attend(onednn_address(p, s->out), onednn_address(p, s->node.in[0]),
+                         onednn_address(p, s->node.in[1]), onednn_address(p, s->node.in[2]), &a,
+                         scratch_of(p));
 }
 
 static int run_upsample(struct onednn_plan *p, struct onednn_step *s)
@@ -160,24 +174,31 @@ static int run_upsample(struct onednn_plan *p, struct onednn_step *s)
     return CN_OK;
 }
 
-/* Rows of different lengths side by side; for feature maps, channels. */
+/* Channels of feature maps; for anything else, rows of different lengths side by side. */
 static int run_concat(struct onednn_plan *p, struct onednn_step *s)
 {
-    int64_t n = p->g->value[s->out].shape.dim[0];
-    int64_t a = count_of(p, s->node.in[0]) / n, b = count_of(p, s->node.in[1]) / n;
-    float *d = onednn_address(p, s->out);
+    const struct cn_shape *out = &p->g->value[s->out].shape;
+    int axis = s->node.attr.axis;
+    int64_t outer = 1, whole, at = 0;
 
-    if (p->g->value[s->out].shape.rank == 4) {
-        struct cn_fmap dm = onednn_fmap(p, s->out), x = onednn_fmap(p, s->node.in[0]);
-        struct cn_fmap y = onednn_fmap(p, s->node.in[1]);
+    for (int i = 0; i < axis; i++)
+        outer *= out->dim[i];
+    whole = count_of(p, s->out) / outer;
+    for (int k = 0; k < CN_MAX_IN && s->node.in[k] >= 0; k++) {
+        cn_val v = s->node.in[k];
+        int64_t width = count_of(p, v) / outer;
 
-        cn_cpu_concat(&dm, &x, &y);
-        return CN_OK;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        memcpy(d + i * (a + b), onednn_address(p, s->node.in[0]) + i * a, (size_t)a * sizeof(*d));
-        memcpy(d + i * (a + b) + a, onednn_address(p, s->node.in[1]) + i * b,
-               (size_t)b * sizeof(*d));
+        if (out->rank == 4) {
+            struct cn_fmap d = onednn_fmap(p, s->out), x = onednn_fmap(p, v);
+
+            cn_cpu_concat(&d, at, &x);
+            at += x.c;
+            continue;
+        }
+        for (int64_t i = 0; i < outer; i++)
+            memcpy(onednn_address(p, s->out) + i * whole + at, onednn_address(p, v) + i * width,
+                   (size_t)width * sizeof(float));
+        at += width;
     }
     return CN_OK;
 }
@@ -188,7 +209,7 @@ static struct cn_fmap as_tokens(const struct onednn_plan *p, cn_val tokens, cn_v
     struct cn_fmap m = onednn_fmap(p, map);
 
     m.data = onednn_address(p, tokens);
-    m.b = m.c;
+    m.block = m.c;
     return m;
 }
 
@@ -211,19 +232,21 @@ static int run_from_tokens(struct onednn_plan *p, struct onednn_step *s)
 static int run_embed(struct onednn_plan *p, struct onednn_step *s)
 {
     const int32_t *ids = (const int32_t *)onednn_address(p, s->node.in[0]);
-    const struct cn_param_data *table = &s->param[0]->raw;
+    const struct onednn_param *constant = s->param[0];
+    const void *table = constant ? constant->raw.data : onednn_address(p, s->node.in[1]);
+    enum cn_dtype type = constant ? constant->raw.dtype : CN_F32;
     int64_t tokens = count_of(p, s->node.in[0]), d = last_dim(p, s->out);
     int64_t len = last_dim(p, s->node.in[0]), vocab = p->g->value[s->node.in[1]].shape.dim[0];
-    size_t row = (size_t)d * cn_dtype_size(table->dtype);
+    size_t row = (size_t)d * cn_dtype_size(type);
     float *out = onednn_address(p, s->out);
 
     for (int64_t i = 0; i < tokens; i++) {
-        const float *pos = s->param[1]->plain + (i % len) * d;
+        const float *pos = param_of(p, s, 1) + (i % len) * d;
 
         if (ids[i] < 0 || ids[i] >= vocab)
             return CN_EINVAL;
-        cn_to_f32(out + i * d, (const unsigned char *)table->data + (size_t)ids[i] * row,
-                  table->dtype, (size_t)d);
+        cn_to_f32(out + i * d, (const unsigned char *)table + (size_t)ids[i] * row, type,
+                  (size_t)d);
         for (int64_t k = 0; k < d; k++)
             out[i * d + k] += pos[k];
     }
@@ -246,34 +269,117 @@ static int run_pool(struct onednn_plan *p, struct onednn_step *s)
     return CN_OK;
 }
 
+/* ---- what kernels/ref does, on values in the logical layout ---- */
+
+static size_t align64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
+/* Whether input v must be brought into the logical layout first. */
+static bool is_blocked(const struct onednn_plan *p, cn_val v)
+{
+    return p->g->node[v].op != CN_OP_PARAM && p->g->value[v].shape.rank == 4 &&
+           p->place[v].block != 1;
+}
+
+static size_t copy_bytes(const struct onednn_plan *p, cn_val v)
+{
+    return v >= 0 && is_blocked(p, v) ? align64((size_t)count_of(p, v) * sizeof(float)) : 0;
+}
+
+static int run_plain(struct onednn_plan *p, struct onednn_step *s)
+{
+    unsigned char *at = onednn_scratch(p);
+    const void *data[CN_MAX_IN] = {NULL};
+
+    for (int k = 0; k < CN_MAX_IN; k++) {
+        cn_val v = s->node.in[k];
+
+        if (v < 0)
+            continue;
+        if (p->g->node[v].op == CN_OP_PARAM) {
+            data[k] = s->param[k - 1]->plain;
+        } else if (is_blocked(p, v)) {
+            struct cn_fmap x = onednn_fmap(p, v), copy = x;
+
+            copy.data = (float *)(void *)at;
+            copy.block = 1;
+            cn_cpu_copy(&copy, &x);
+            data[k] = at;
+            at += copy_bytes(p, v);
+        } else {
+            data[k] = onednn_address(p, v);
+        }
+    }
+    return cn_reference_step(p->g, s->out, data, onednn_address(p, s->out), NULL);
+}
+
+/* Nothing, where the plan gave both one place. */
+static int run_reshape(struct onednn_plan *p, struct onednn_step *s)
+{
+    cn_val v = s->node.in[0];
+    float *d = onednn_address(p, s->out), *x = onednn_address(p, v);
+
+    if (is_blocked(p, v)) {
+        struct cn_fmap from = onednn_fmap(p, v), to = from;
+
+        to.data = d;
+        to.block = 1;
+        cn_cpu_copy(&to, &from);
+    } else if (d != x) {
+        memcpy(d, x, (size_t)count_of(p, v) * sizeof(*d));
+    }
+    return CN_OK;
+}
+
 static const onednn_run_fn run_table[CN_OP_COUNT] = {
-    [CN_OP_GROUP_NORM] = run_group_norm,   [CN_OP_LAYER_NORM] = run_layer_norm,
-    [CN_OP_ACT] = run_act,                 [CN_OP_GEGLU] = run_geglu,
-    [CN_OP_ADD] = run_add,                 [CN_OP_ADD_CHANNEL] = run_add_channel,
-    [CN_OP_ADD_ROWS] = run_add_rows,       [CN_OP_SCALE] = run_scale,
-    [CN_OP_ATTENTION] = run_attention,     [CN_OP_UPSAMPLE] = run_upsample,
-    [CN_OP_CONCAT] = run_concat,           [CN_OP_TO_TOKENS] = run_to_tokens,
-    [CN_OP_FROM_TOKENS] = run_from_tokens, [CN_OP_EMBED] = run_embed,
-    [CN_OP_TIMESTEP] = run_timestep,       [CN_OP_POOL_HW] = run_pool,
+    [CN_OP_GROUP_NORM] = run_group_norm,
+    [CN_OP_LAYER_NORM] = run_layer_norm,
+    [CN_OP_ACT] = run_act,
+    [CN_OP_GEGLU] = run_geglu,
+    [CN_OP_ADD] = run_add,
+    [CN_OP_ADD_CHANNEL] = run_add_channel,
+    [CN_OP_ADD_ROWS] = run_add_rows,
+    [CN_OP_SCALE] = run_scale,
+    [CN_OP_ATTENTION] = run_attention,
+    [CN_OP_UPSAMPLE] = run_upsample,
+    [CN_OP_CONCAT] = run_concat,
+    [CN_OP_TO_TOKENS] = run_to_tokens,
+    [CN_OP_FROM_TOKENS] = run_from_tokens,
+    [CN_OP_EMBED] = run_embed,
+    [CN_OP_TIMESTEP] = run_timestep,
+    [CN_OP_POOL_HW] = run_pool,
+    [CN_OP_RESHAPE] = run_reshape,
 };
+
+/* Fetches the constant ones of in[1] and following, row-major. */
+static int fetch_params(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
+{
+    int rc = CN_OK;
+
+    for (int k = 1; k < CN_MAX_IN && rc == CN_OK; k++) {
+        cn_val v = s->node.in[k];
+
+        if (v < 0 || p->g->node[v].op != CN_OP_PARAM)
+            continue;
+        CN_ASSERT(k - 1 < (int)CN_LEN(s->param));
+        if (s->op == CN_OP_EMBED && k == 1)
+            rc = onednn_param_raw(p->weights, p->g, v, &s->param[0], err);
+        else
+            rc = onednn_param_plain(p->weights, p->g, v, &s->param[k - 1], err);
+    }
+    return rc;
+}
 
 int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
 {
-    const struct cn_node *n = &s->node;
-    int rc = CN_OK;
+    bool plain = onednn_is_plain(&s->node) && s->op != CN_OP_RESHAPE;
 
-    s->run = run_table[s->op];
-    CN_ASSERT(s->run != NULL);
+    s->run = plain ? run_plain : run_table[s->op];
     snprintf(s->label, sizeof(s->label), "%s", cn_op_name(s->op));
-    if (s->op == CN_OP_GROUP_NORM || s->op == CN_OP_LAYER_NORM) {
-        rc = onednn_param_plain(p->weights, p->g, n->in[1], &s->param[0], err);
-        if (rc == CN_OK)
-            rc = onednn_param_plain(p->weights, p->g, n->in[2], &s->param[1], err);
-    } else if (s->op == CN_OP_EMBED) {
-        rc = onednn_param_raw(p->weights, p->g, n->in[1], &s->param[0], err);
-        if (rc == CN_OK)
-            rc = onednn_param_plain(p->weights, p->g, n->in[2], &s->param[1], err);
-    }
+    for (int k = 0; k < CN_MAX_IN && plain; k++)
+        s->scratch_bytes += copy_bytes(p, s->node.in[k]);
     if (s->op == CN_OP_GROUP_NORM) {
         const struct cn_shape *x = &p->g->value[s->out].shape;
 
@@ -283,5 +389,5 @@ int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *
 
         s->scratch_bytes = cn_cpu_attention_scratch(&a) * sizeof(float);
     }
-    return rc;
+    return fetch_params(p, s, err);
 }

@@ -8,130 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-float *onednn_address(const struct onednn_plan *p, cn_val v)
-{
-    const struct onednn_place *at = &p->place[v];
-
-    if (at->kind == AT_INPUT)
-        return ((struct cpu_buffer *)p->in[at->index])->data;
-    CN_DASSERT(at->kind == AT_ARENA);
-    return (float *)(p->arena->data + at->offset);
-}
-
-struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v)
-{
-    const struct cn_shape *s = &p->g->value[v].shape;
-
-    CN_DASSERT(s->rank == 4);
-    return (struct cn_fmap){onednn_address(p, v), s->dim[0], s->dim[1],
-                            s->dim[2],            s->dim[3], p->place[v].b};
-}
-
-/* A group norm whose result only becomes tokens is best written as tokens at once. */
-static bool only_for_tokens(const struct cn_graph *g, int v)
-{
-    bool any = false;
-
-    for (int i = v + 1; i < g->count; i++)
-        for (int k = 0; k < CN_MAX_IN; k++)
-            if (g->node[i].in[k] == v) {
-                if (g->node[i].op != CN_OP_TO_TOKENS)
-                    return false;
-                any = true;
-            }
-    for (int i = 0; i < g->n_outputs; i++)
-        if (g->output[i].val == v)
-            return false;
-    return any;
-}
-
-static int64_t choose_block(const struct cn_graph *g, int v)
-{
-    const struct cn_shape *s = &g->value[v].shape;
-    enum cn_op op = g->node[v].op;
-
-    if (s->rank != 4)
-        return 1;
-    if (op == CN_OP_FROM_TOKENS || (op == CN_OP_GROUP_NORM && only_for_tokens(g, v)))
-        return s->dim[1];
-    return onednn_native_block(s);
-}
-
-/* Values that share memory: each class has a root, and lives from its root to its last reader. */
-struct classes {
-    int *root, *last;
-};
-
-static void join(struct classes *c, int v, int with)
-{
-    c->root[v] = c->root[with];
-    c->last[c->root[v]] = CN_MAX(c->last[c->root[v]], c->last[v]);
-}
-
-/* Which earlier value's memory node i's result can take: tokens that are a feature map's bytes, or
- * a residual that nobody reads afterwards. Negative: none. */
-static int reuse(const struct onednn_plan *p, const struct classes *c, int i)
-{
-    const struct cn_node *n = &p->g->node[i];
-    int v = -1;
-
-    if (n->op == CN_OP_TO_TOKENS && p->place[n->in[0]].b == p->g->value[n->in[0]].shape.dim[1])
-        v = n->in[0];
-    else if (n->op == CN_OP_FROM_TOKENS)
-        v = n->in[0];
-    else if ((n->op == CN_OP_CONV2D || n->op == CN_OP_LINEAR) && n->in[3] >= 0 &&
-             c->last[c->root[n->in[3]]] == i && p->place[n->in[3]].b == p->place[i].b)
-        v = n->in[3];
-    if (v < 0 || p->place[c->root[v]].kind != AT_ARENA)
-        return -1;
-    /* Another operand in the same memory would be overwritten while it is read. */
-    for (int k = 0; k < 3; k++)
-        if (n->op != CN_OP_TO_TOKENS && n->op != CN_OP_FROM_TOKENS && n->in[k] >= 0 &&
-            c->root[n->in[k]] == c->root[v])
-            return -1;
-    return v;
-}
-
-static void choose_places(struct onednn_plan *p)
-{
-    struct cn_graph *g = p->g;
-    int n = g->count, *from = cn_xcalloc((size_t)n, sizeof(*from));
-    size_t *bytes = cn_xcalloc((size_t)n, sizeof(*bytes));
-    size_t *offset = cn_xcalloc((size_t)n, sizeof(*offset));
-    struct classes c = {cn_xcalloc((size_t)n, sizeof(int)), cn_graph_last_use(g)};
-
-    for (int i = 0; i < n; i++) {
-        struct onednn_place *at = &p->place[i];
-        int shared;
-
-        c.root[i] = from[i] = i;
-        at->b = choose_block(g, i);
-        at->kind = g->node[i].op == CN_OP_INPUT ? AT_INPUT
-                   : g->node[i].op == CN_OP_PARAM ? AT_PARAM
-                                                  : AT_ARENA;
-        if (at->kind != AT_ARENA)
-            continue;
-        shared = reuse(p, &c, i);
-        if (shared >= 0)
-            join(&c, i, shared);
-        else
-            bytes[i] = (size_t)cn_shape_elements(&g->value[i].shape) * sizeof(float);
-    }
-    for (int i = 0; i < g->n_inputs; i++) {
-        p->place[g->input[i].val].index = i;
-        if (!(g->input[i].flags & CN_IO_NATIVE))
-            p->place[g->input[i].val].b = 1;
-    }
-    p->values_bytes = (cn_pack_buffers(n, bytes, from, c.last, offset) + 63) & ~(size_t)63;
-    for (int i = 0; i < n; i++)
-        p->place[i].offset = offset[c.root[i]];
-    free(from);
-    free(bytes);
-    free(offset);
-    free(c.root);
-    free(c.last);
-}
-
 static int add_step(struct onednn_plan *p, int i, struct cn_err *err)
 {
     struct onednn_step *s;
@@ -162,20 +38,20 @@ static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_gr
     p->weights = w;
     p->g = cn_graph_fuse(g);
     p->place = cn_xcalloc((size_t)p->g->count, sizeof(*p->place));
-    choose_places(p);
+    onednn_choose_places(p);
     onednn_choose_winograd(w, p->g);
     for (int i = 0; i < p->g->count; i++) {
         struct onednn_step s = {.op = p->g->node[i].op, .node = p->g->node[i], .out = i};
 
         if (s.op == CN_OP_CONV2D)
-            onednn_conv_settle(p, &s);
+            onednn_conv_fix_layout(p, &s);
         else if (s.op == CN_OP_LINEAR)
-            onednn_linear_settle(p, &s);
+            onednn_linear_fix_layout(p, &s);
     }
     return p;
 }
 
-void onednn_settle(struct cn_weights *base, const struct cn_graph *g)
+void onednn_fix_layouts(struct cn_weights *base, const struct cn_graph *g)
 {
     struct onednn_weights *w = (struct onednn_weights *)base;
     int old = cpu_use_threads(w->backend->ws.main.threads);
@@ -228,7 +104,7 @@ static void copy_output(const struct onednn_plan *p, int i)
         struct cn_fmap src = onednn_fmap(p, v), dst = src;
 
         dst.data = out->data;
-        dst.b = out->block;
+        dst.block = out->block;
         cn_cpu_copy(&dst, &src);
     } else {
         memcpy(out->data, onednn_address(p, v), out->bytes);

@@ -1,4 +1,5 @@
-/* Convolutions and linear layers as oneDNN primitives. */
+/* Convolutions and linear layers as oneDNN primitives. Weights that are constant were packed ahead
+ * in the layout that the kernel likes; those that a buffer holds are packed in every run. */
 #include "base/base.h"
 #include "backend/cpu/onednn_priv.h"
 
@@ -7,9 +8,10 @@
 
 static void describe(dnnl_memory_desc_t *md, const struct cn_shape *s, int64_t b)
 {
-    dnnl_format_tag_t tag = b == 0 ? dnnl_format_tag_any : b == 1 ? dnnl_nchw
-                                                       : b == 16  ? dnnl_nChw16c
-                                                                  : dnnl_nhwc;
+    dnnl_format_tag_t tag = b == 0    ? dnnl_format_tag_any
+                            : b == 1  ? dnnl_nchw
+                            : b == 16 ? dnnl_nChw16c
+                                      : dnnl_nhwc;
     dnnl_dims_t dims;
 
     for (int i = 0; i < 4; i++)
@@ -17,9 +19,9 @@ static void describe(dnnl_memory_desc_t *md, const struct cn_shape *s, int64_t b
     CN_ASSERT(dnnl_memory_desc_init_by_tag(md, 4, dims, dnnl_f32, tag) == dnnl_success);
 }
 
-static dnnl_status_t add_activation(dnnl_post_ops_t ops, enum cn_activation act)
+static dnnl_status_t add_activation(dnnl_post_ops_t ops, const struct cn_attr *a)
 {
-    switch (act) {
+    switch (a->act) {
     case CN_SILU:
         return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1, 0);
     case CN_QUICK_GELU:
@@ -28,13 +30,20 @@ static dnnl_status_t add_activation(dnnl_post_ops_t ops, enum cn_activation act)
         return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
     case CN_RELU:
         return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
+    case CN_SIGMOID:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_logistic, 0, 0);
+    case CN_TANH:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_tanh, 0, 0);
+    case CN_LEAKY_RELU:
+        return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, a->slope, 0);
     default:
         return dnnl_success;
     }
 }
 
-/* Scratch from our arena; result = act(product + bias + what stands in the destination). */
-static dnnl_primitive_attr_t attributes(bool sum, enum cn_activation act)
+/* Scratch from our arena; result = act(product + bias + what stands in the destination). act NULL:
+ * none. */
+static dnnl_primitive_attr_t attributes(bool sum, const struct cn_attr *act)
 {
     dnnl_primitive_attr_t attr;
     dnnl_post_ops_t ops;
@@ -45,7 +54,7 @@ static dnnl_primitive_attr_t attributes(bool sum, enum cn_activation act)
               dnnl_success);
     if (sum)
         CN_ASSERT(dnnl_post_ops_append_sum(ops, 1) == dnnl_success);
-    CN_ASSERT(add_activation(ops, act) == dnnl_success);
+    CN_ASSERT(act == NULL || add_activation(ops, act) == dnnl_success);
     CN_ASSERT(dnnl_primitive_attr_set_post_ops(attr, ops) == dnnl_success);
     dnnl_post_ops_destroy(ops);
     return attr;
@@ -60,98 +69,133 @@ static bool implemented_by(dnnl_primitive_desc_t pd, const char *word)
 }
 
 /* What a convolution is asked for; weights NULL: any layout. */
-struct conv_wish {
+struct conv_request {
     bool winograd, sum;
-    enum cn_activation act;
-    int64_t src_b, dst_b;
+    const struct cn_attr *act; /* NULL: none */
+    int64_t src_block, dst_block;
     const dnnl_memory_desc_t *weights;
 };
 
+/* A convolution's weights; with groups these are a dimension of their own. plain: as the file has
+ * them, otherwise whatever the kernel likes. */
+static void describe_filter(dnnl_memory_desc_t *md, const struct cn_shape *w, int groups,
+                            bool plain)
+{
+    dnnl_dims_t one = {w->dim[0], w->dim[1], w->dim[2], w->dim[3]};
+    dnnl_dims_t many = {groups, w->dim[0] / groups, w->dim[1], w->dim[2], w->dim[3]};
+
+    if (groups == 1)
+        CN_ASSERT(dnnl_memory_desc_init_by_tag(md, 4, one, dnnl_f32,
+                                               plain ? dnnl_oihw : dnnl_format_tag_any) ==
+                  dnnl_success);
+    else
+        CN_ASSERT(dnnl_memory_desc_init_by_tag(md, 5, many, dnnl_f32,
+                                               plain ? dnnl_goihw : dnnl_format_tag_any) ==
+                  dnnl_success);
+}
+
 static int conv_pd(struct onednn_backend *b, const struct cn_graph *g, const struct cn_node *n,
-                   cn_val out, const struct conv_wish *wish, dnnl_primitive_desc_t *ret)
+                   cn_val out, const struct conv_request *ask, dnnl_primitive_desc_t *ret)
 {
     const struct cn_conv *c = &n->attr.conv;
     const struct cn_shape *w = &g->value[n->in[1]].shape;
-    dnnl_dims_t wd = {w->dim[0], w->dim[1], w->dim[2], w->dim[3]}, bd = {w->dim[0]};
-    dnnl_dims_t stride = {c->stride, c->stride}, dilate = {0, 0};
-    dnnl_dims_t pad_l = {c->pad[0], c->pad[1]}, pad_r = {c->pad[2], c->pad[3]};
+    dnnl_dims_t stride = {c->stride, c->stride_w}, dilate = {c->dilation - 1, c->dilation_w - 1};
+    dnnl_dims_t pad_l = {c->pad[0], c->pad[1]}, pad_r = {c->pad[2], c->pad[3]}, bd = {c->out};
     dnnl_memory_desc_t src, weights, bias, dst;
     dnnl_primitive_attr_t attr;
     dnnl_convolution_desc_t cd;
     dnnl_status_t s;
 
-    describe(&src, &g->value[n->in[0]].shape, wish->src_b);
-    describe(&dst, &g->value[out].shape, wish->dst_b);
-    dnnl_memory_desc_init_by_tag(&weights, 4, wd, dnnl_f32, dnnl_format_tag_any);
-    if (wish->weights != NULL)
-        weights = *wish->weights;
+    describe(&src, &g->value[n->in[0]].shape, ask->src_block);
+    describe(&dst, &g->value[out].shape, ask->dst_block);
+    if (ask->weights != NULL)
+        weights = *ask->weights;
+    else
+        describe_filter(&weights, w, c->groups, false);
     dnnl_memory_desc_init_by_tag(&bias, 1, bd, dnnl_f32, dnnl_x);
     s = dnnl_dilated_convolution_forward_desc_init(
         &cd, dnnl_forward_inference,
-        wish->winograd ? dnnl_convolution_winograd : dnnl_convolution_direct, &src, &weights,
+        ask->winograd ? dnnl_convolution_winograd : dnnl_convolution_direct, &src, &weights,
         n->in[2] >= 0 ? &bias : NULL, &dst, stride, dilate, pad_l, pad_r);
     if (s != dnnl_success)
         return CN_ENOTFOUND;
-    attr = attributes(wish->sum, wish->act);
+    attr = attributes(ask->sum, ask->act);
     s = dnnl_primitive_desc_create(ret, &cd, attr, b->engine, NULL);
     dnnl_primitive_attr_destroy(attr);
     return s == dnnl_success ? CN_OK : CN_ENOTFOUND;
 }
 
-int onednn_conv_pd(struct onednn_backend *b, const struct cn_graph *g, const struct cn_node *n,
-                   cn_val out, bool winograd, int64_t src_b, int64_t dst_b,
-                   dnnl_primitive_desc_t *ret, struct cn_err *err)
-{
-    struct conv_wish wish = {winograd, n->in[3] >= 0, n->attr.act, src_b, dst_b, NULL};
+/* A transformed picture is 2.25 times as large as the picture, in and out, and must fit into memory
+ * as a whole: 1.2 GB for the autoencoder's widest layer at 512 x 512. This leaves that one out. */
+#define MAX_WINOGRAD_SCRATCH ((size_t)640 << 20)
 
-    if (conv_pd(b, g, n, out, &wish, ret) < 0)
-        return cn_fail(err, CN_ENOTFOUND, "no such convolution");
-    if (winograd && !implemented_by(*ret, "wino")) {
+static bool winograd_is_small(dnnl_primitive_desc_t pd)
+{
+    const dnnl_memory_desc_t *scratch =
+        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+
+    return dnnl_memory_desc_get_size(scratch) <= MAX_WINOGRAD_SCRATCH;
+}
+
+int onednn_winograd_pd(struct onednn_backend *b, const struct cn_graph *g, int i,
+                       dnnl_primitive_desc_t *ret)
+{
+    const struct cn_node *n = &g->node[i];
+    struct conv_request ask = {true, n->in[3] >= 0, &n->attr, 16, 16, NULL};
+    int rc = conv_pd(b, g, n, i, &ask, ret);
+
+    if (rc < 0)
+        return rc;
+    if (!implemented_by(*ret, "wino"))
+        rc = CN_ENOTFOUND;
+    else if (!winograd_is_small(*ret))
+        rc = CN_ETOOBIG;
+    if (rc < 0)
         dnnl_primitive_desc_destroy(*ret);
-        return cn_fail(err, CN_ENOTFOUND, "no Winograd kernel");
-    }
-    return CN_OK;
+    return rc;
 }
 
 /* Whether this plan shall use pd; otherwise pd is destroyed. A Winograd kernel must be the one that
  * was decided on, and its working memory, which grows with the picture, bounded. */
-static bool good_conv(dnnl_primitive_desc_t pd, bool winograd)
+static bool accept_primitive(dnnl_primitive_desc_t pd, bool winograd)
 {
     if (!implemented_by(pd, "ref") && implemented_by(pd, "wino") == winograd &&
-        (!winograd || onednn_winograd_is_small(pd)))
+        (!winograd || winograd_is_small(pd)))
         return true;
     dnnl_primitive_desc_destroy(pd);
     return false;
 }
 
-/* Tries the layouts that the values have, first with the weights' settled form; then lets oneDNN
+/* Tries the layouts that the values have, first with the weights' fixed layout; then lets oneDNN
  * choose, which costs reorders. What other plans use has no say: results must not depend on it. */
 static int choose_conv(struct onednn_plan *p, const struct onednn_step *s,
                        const struct onednn_param *w, bool winograd, bool *ret_reorder,
                        dnnl_primitive_desc_t *ret, struct cn_err *err)
 {
     const struct cn_node *n = &s->node;
-    struct conv_wish wish = {winograd, n->in[3] >= 0, n->attr.act, p->place[n->in[0]].b,
-                             p->place[s->out].b, NULL};
+    struct conv_request ask = {
+        winograd, n->in[3] >= 0, &n->attr, p->place[n->in[0]].block, p->place[s->out].block, NULL};
 
     *ret_reorder = false;
-    if (w->settled) {
-        wish.weights = &w->form;
-        if (conv_pd(p->backend, p->g, n, s->out, &wish, ret) == CN_OK && good_conv(*ret, winograd))
+    if (w != NULL && w->layout_fixed) {
+        ask.weights = &w->layout;
+        if (conv_pd(p->backend, p->g, n, s->out, &ask, ret) == CN_OK &&
+            accept_primitive(*ret, winograd))
             return CN_OK;
     }
-    wish.weights = NULL;
-    if (conv_pd(p->backend, p->g, n, s->out, &wish, ret) == CN_OK && good_conv(*ret, winograd))
+    ask.weights = NULL;
+    if (conv_pd(p->backend, p->g, n, s->out, &ask, ret) == CN_OK &&
+        accept_primitive(*ret, winograd))
         return CN_OK;
     if (winograd)
         return cn_fail(err, CN_ENOTFOUND, "no Winograd kernel"); /* direct will do */
     /* The reorder of the result adds the residual, so the convolution does not. */
-    wish.src_b = wish.dst_b = 0;
-    if (wish.sum)
-        wish.act = CN_NONE;
-    wish.sum = false;
+    ask.src_block = ask.dst_block = 0;
+    if (ask.sum)
+        ask.act = NULL;
+    ask.sum = false;
     *ret_reorder = true;
-    if (conv_pd(p->backend, p->g, n, s->out, &wish, ret) < 0)
+    if (conv_pd(p->backend, p->g, n, s->out, &ask, ret) < 0)
         return cn_fail(err, CN_EDEVICE, "oneDNN has no kernel for convolution \"%s\"",
                        p->g->value[n->in[1]].name);
     return CN_OK;
@@ -173,7 +217,7 @@ static int make_reorder(struct onednn_backend *b, const dnnl_memory_desc_t *from
                         const dnnl_memory_desc_t *to, bool sum, dnnl_primitive_t *ret,
                         struct cn_err *err)
 {
-    dnnl_primitive_attr_t attr = attributes(sum, CN_NONE);
+    dnnl_primitive_attr_t attr = attributes(sum, NULL);
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t st;
 
@@ -185,39 +229,144 @@ static int make_reorder(struct onednn_backend *b, const dnnl_memory_desc_t *from
     return onednn_check(st, "prepare a reorder", err);
 }
 
+/* ---- running ---- */
+
+static bool is_constant(const struct onednn_plan *p, cn_val v)
+{
+    return p->g->node[v].op == CN_OP_PARAM;
+}
+
+static int execute_reorder(struct onednn_plan *p, dnnl_primitive_t r, dnnl_memory_t from,
+                           dnnl_memory_t to)
+{
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+
+    return dnnl_primitive_execute(r, p->stream, 2, args) == dnnl_success ? CN_OK : CN_EDEVICE;
+}
+
+/* The residual must stand in the destination before the product is added to it. */
+static void copy_residual(struct onednn_plan *p, struct onednn_step *s)
+{
+    const struct cn_shape *shape = &p->g->value[s->out].shape;
+    float *dst = onednn_address(p, s->out), *from = onednn_address(p, s->node.in[3]);
+
+    if (shape->rank == 4) {
+        struct cn_fmap d = onednn_fmap(p, s->out), f = onednn_fmap(p, s->node.in[3]);
+
+        cn_cpu_copy(&d, &f);
+    } else if (dst != from) {
+        memcpy(dst, from, (size_t)cn_shape_elements(shape) * sizeof(float));
+    }
+}
+
+/* Of weights and bias that the caller's buffers hold. */
+static int prepare_weights(struct onednn_plan *p, struct onednn_step *s, unsigned char *scratch)
+{
+    if (s->bias != NULL && !is_constant(p, s->node.in[2]))
+        dnnl_memory_set_data_handle(s->bias, onednn_address(p, s->node.in[2]));
+    if (s->pack == NULL)
+        return CN_OK;
+    dnnl_memory_set_data_handle(s->given, onednn_address(p, s->node.in[1]));
+    dnnl_memory_set_data_handle(s->packed, scratch + s->packed_at);
+    return execute_reorder(p, s->pack, s->given, s->packed);
+}
+
+static int primitive_run(struct onednn_plan *p, struct onednn_step *s)
+{
+    unsigned char *scratch = onednn_scratch(p);
+    int rc = prepare_weights(p, s, scratch);
+
+    if (s->node.in[3] >= 0)
+        copy_residual(p, s);
+    dnnl_memory_set_data_handle(s->src, onednn_address(p, s->node.in[0]));
+    dnnl_memory_set_data_handle(s->dst, onednn_address(p, s->out));
+    dnnl_memory_set_data_handle(s->scratch, scratch + s->scratch_at);
+    if (rc == CN_OK && s->before != NULL) {
+        dnnl_memory_set_data_handle(s->src_tmp, scratch + s->src_tmp_at);
+        dnnl_memory_set_data_handle(s->dst_tmp, scratch + s->dst_tmp_at);
+        rc = execute_reorder(p, s->before, s->src, s->src_tmp);
+    }
+    if (rc == CN_OK &&
+        dnnl_primitive_execute(s->primitive, p->stream, s->n_args, s->arg) != dnnl_success)
+        rc = CN_EDEVICE;
+    if (rc == CN_OK && s->after != NULL) {
+        rc = execute_reorder(p, s->after, s->dst_tmp, s->dst);
+        if (s->node.in[3] >= 0 && s->node.attr.act != CN_NONE) {
+            float *d = onednn_address(p, s->out);
+
+            cn_cpu_act(d, d, cn_shape_elements(&p->g->value[s->out].shape), &s->node.attr);
+        }
+    }
+    dnnl_stream_wait(p->stream);
+    return rc;
+}
+
+/* ---- preparing ---- */
+
 static void add_arg(struct onednn_step *s, int arg, dnnl_memory_t m)
 {
     CN_ASSERT(s->n_args < STEP_ARGS);
     s->arg[s->n_args++] = (dnnl_exec_arg_t){arg, m};
 }
 
-/* The end of both inits: scratchpad, primitive, arguments. */
-static int finish(struct onednn_plan *p, struct onednn_step *s, dnnl_primitive_desc_t pd,
-                  dnnl_memory_t weights, const dnnl_memory_desc_t *bias_md, struct cn_err *err)
+/* The weights as the kernel wants them: packed ahead, or, when a buffer holds them, by a reorder in
+ * scratch memory. */
+static int make_weights(struct onednn_plan *p, struct onednn_step *s, dnnl_primitive_desc_t pd,
+                        const dnnl_memory_desc_t *plain, dnnl_memory_t *ret, struct cn_err *err)
 {
-    const dnnl_memory_desc_t *scratch =
-        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     struct onednn_backend *b = p->backend;
     int rc;
 
+    if (is_constant(p, s->node.in[1]))
+        return onednn_param_packed(p->weights, p->g, s->node.in[1], md, plain, ret, err);
+    s->packed_at = s->scratch_bytes;
+    s->scratch_bytes += align64(dnnl_memory_desc_get_size(md));
+    if ((rc = make_memory(b, plain, &s->given, err)) < 0 ||
+        (rc = make_memory(b, md, &s->packed, err)) < 0)
+        return rc;
+    *ret = s->packed;
+    return make_reorder(b, plain, md, false, &s->pack, err);
+}
+
+static int make_bias(struct onednn_plan *p, struct onednn_step *s, const dnnl_memory_desc_t *md,
+                     struct cn_err *err)
+{
+    cn_val bias = s->node.in[2];
+    int rc = make_memory(p->backend, md, &s->bias, err);
+
+    if (rc == CN_OK && is_constant(p, bias)) {
+        rc = onednn_param_plain(p->weights, p->g, bias, &s->param[1], err);
+        if (rc == CN_OK)
+            dnnl_memory_set_data_handle(s->bias, s->param[1]->plain);
+    }
+    add_arg(s, DNNL_ARG_BIAS, s->bias);
+    return rc;
+}
+
+/* The end of both inits: weights, bias, scratchpad, primitive, arguments. */
+static int make_primitive(struct onednn_plan *p, struct onednn_step *s, dnnl_primitive_desc_t pd,
+                          const dnnl_memory_desc_t *plain, const dnnl_memory_desc_t *bias,
+                          struct cn_err *err)
+{
+    const dnnl_memory_desc_t *scratch =
+        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    dnnl_memory_t weights;
+    int rc = make_weights(p, s, pd, plain, &weights, err);
+
+    if (rc < 0)
+        return rc;
     s->scratch_at = s->scratch_bytes;
     s->scratch_bytes += align64(dnnl_memory_desc_get_size(scratch));
-    if ((rc = make_memory(b, scratch, &s->scratch, err)) < 0)
+    if ((rc = make_memory(p->backend, scratch, &s->scratch, err)) < 0)
         return rc;
     add_arg(s, DNNL_ARG_SRC, s->src_tmp ? s->src_tmp : s->src);
     add_arg(s, DNNL_ARG_WEIGHTS, weights);
     add_arg(s, DNNL_ARG_DST, s->dst_tmp ? s->dst_tmp : s->dst);
     add_arg(s, DNNL_ARG_SCRATCHPAD, s->scratch);
-    if (s->node.in[2] >= 0) {
-        rc = onednn_param_plain(p->weights, p->g, s->node.in[2], &s->param[1], err);
-        if (rc == CN_OK)
-            rc = make_memory(b, bias_md, &s->bias, err);
-        if (rc < 0)
-            return rc;
-        dnnl_memory_set_data_handle(s->bias, s->param[1]->plain);
-        add_arg(s, DNNL_ARG_BIAS, s->bias);
-    }
-    s->run = onednn_primitive_run;
+    if (s->node.in[2] >= 0 && (rc = make_bias(p, s, bias, err)) < 0)
+        return rc;
+    s->run = primitive_run;
     return onednn_check(dnnl_primitive_create(&s->primitive, pd), "prepare a kernel", err);
 }
 
@@ -231,8 +380,8 @@ static int conv_memories(struct onednn_plan *p, struct onednn_step *s, dnnl_prim
     dnnl_memory_desc_t src, dst;
     int rc;
 
-    describe(&src, &p->g->value[s->node.in[0]].shape, p->place[s->node.in[0]].b);
-    describe(&dst, &p->g->value[s->out].shape, p->place[s->out].b);
+    describe(&src, &p->g->value[s->node.in[0]].shape, p->place[s->node.in[0]].block);
+    describe(&dst, &p->g->value[s->out].shape, p->place[s->out].block);
     if ((rc = make_memory(b, &src, &s->src, err)) < 0 ||
         (rc = make_memory(b, &dst, &s->dst, err)) < 0 || !reorder)
         return rc;
@@ -246,60 +395,65 @@ static int conv_memories(struct onednn_plan *p, struct onednn_step *s, dnnl_prim
     return make_reorder(b, pdst, &dst, s->node.in[3] >= 0, &s->after, err);
 }
 
-/* The kernel for a convolution: Winograd when that was decided and this size has it. */
+/* The kernel for a convolution: Winograd when that was decided and this size has it. w NULL: the
+ * weights are a buffer's. */
 static int find_conv(struct onednn_plan *p, const struct onednn_step *s,
                      const struct onednn_param *w, bool *ret_reorder, dnnl_primitive_desc_t *ret,
                      struct cn_err *err)
 {
-    if (w->winograd == WINOGRAD_YES &&
+    if (w != NULL && w->winograd == WINOGRAD_YES &&
         choose_conv(p, s, w, true, ret_reorder, ret, NULL) == CN_OK)
         return CN_OK;
     return choose_conv(p, s, w, false, ret_reorder, ret, err);
 }
 
-static void settle(struct onednn_param *w, dnnl_primitive_desc_t pd)
+static void fix_layout(struct onednn_param *w, dnnl_primitive_desc_t pd)
 {
-    w->form = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    w->settled = true;
+    w->layout = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    w->layout_fixed = true;
     dnnl_primitive_desc_destroy(pd);
 }
 
-void onednn_conv_settle(struct onednn_plan *p, const struct onednn_step *s)
+/* NULL: a buffer holds them. */
+static struct onednn_param *weights_of(struct onednn_plan *p, const struct onednn_step *s)
 {
-    struct onednn_param *w;
+    struct onednn_param *w = NULL;
+
+    if (is_constant(p, s->node.in[1]))
+        onednn_param_get(p->weights, p->g, s->node.in[1], &w, NULL);
+    return w;
+}
+
+void onednn_conv_fix_layout(struct onednn_plan *p, const struct onednn_step *s)
+{
+    struct onednn_param *w = weights_of(p, s);
     dnnl_primitive_desc_t pd;
     bool reorder;
 
-    if (onednn_param_get(p->weights, p->g, s->node.in[1], &w, NULL) == CN_OK && !w->settled &&
-        find_conv(p, s, w, &reorder, &pd, NULL) == CN_OK)
-        settle(w, pd);
+    if (w != NULL && !w->layout_fixed && find_conv(p, s, w, &reorder, &pd, NULL) == CN_OK)
+        fix_layout(w, pd);
 }
 
 int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
 {
     const struct cn_shape *w = &p->g->value[s->node.in[1]].shape;
-    dnnl_dims_t wd = {w->dim[0], w->dim[1], w->dim[2], w->dim[3]}, bd = {w->dim[0]};
+    const struct cn_conv *c = &s->node.attr.conv;
+    dnnl_dims_t bd = {c->out};
     dnnl_memory_desc_t plain, bias;
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_memory_t weights;
     bool reorder;
     int rc;
 
-    if ((rc = onednn_param_get(p->weights, p->g, s->node.in[1], &s->param[0], err)) < 0)
-        return rc;
+    s->param[0] = weights_of(p, s);
     if ((rc = find_conv(p, s, s->param[0], &reorder, &pd, err)) < 0)
         return rc;
-    dnnl_memory_desc_init_by_tag(&plain, 4, wd, dnnl_f32, dnnl_oihw);
+    describe_filter(&plain, w, c->groups, true);
     dnnl_memory_desc_init_by_tag(&bias, 1, bd, dnnl_f32, dnnl_x);
     rc = conv_memories(p, s, pd, reorder, err);
     if (rc == CN_OK)
-        rc = onednn_param_packed(p->weights, p->g, s->node.in[1],
-                                 dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0),
-                                 &plain, &weights, err);
-    if (rc == CN_OK)
-        rc = finish(p, s, pd, weights, &bias, err);
-    snprintf(s->label, sizeof(s->label), "conv%d%s%s",
-             (int)w->dim[2], implemented_by(pd, "wino") ? " winograd" : "",
+        rc = make_primitive(p, s, pd, &plain, &bias, err);
+    snprintf(s->label, sizeof(s->label), c->k == c->k_w ? "conv%d%s%s%s" : "conv%dx%s%s%s", c->k,
+             c->groups > 1 ? " grouped" : "", implemented_by(pd, "wino") ? " winograd" : "",
              reorder ? " reordered" : "");
     dnnl_primitive_desc_destroy(pd);
     return rc;
@@ -310,7 +464,7 @@ static int matmul_pd(struct onednn_plan *p, const struct onednn_step *s,
                      const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *dst,
                      dnnl_primitive_desc_t *ret)
 {
-    dnnl_primitive_attr_t attr = attributes(s->node.in[3] >= 0, s->node.attr.act);
+    dnnl_primitive_attr_t attr = attributes(s->node.in[3] >= 0, &s->node.attr);
     dnnl_matmul_desc_t md;
     dnnl_status_t st;
 
@@ -341,11 +495,12 @@ static void describe_linear(const struct onednn_plan *p, const struct onednn_ste
     dnnl_memory_desc_init_by_tag(&ret->dst, 2, dd, dnnl_f32, dnnl_ab);
 }
 
-/* With the weights' settled form where there is a kernel for it, as for convolutions. */
+/* With the weights' fixed layout where there is a kernel for it, as for convolutions. */
 static int find_linear(struct onednn_plan *p, const struct onednn_step *s, const struct linear *d,
                        const struct onednn_param *w, dnnl_primitive_desc_t *ret)
 {
-    if (w->settled && matmul_pd(p, s, &d->src, &w->form, &d->bias, &d->dst, ret) == CN_OK) {
+    if (w != NULL && w->layout_fixed &&
+        matmul_pd(p, s, &d->src, &w->layout, &d->bias, &d->dst, ret) == CN_OK) {
         if (!implemented_by(*ret, "ref"))
             return CN_OK;
         dnnl_primitive_desc_destroy(*ret);
@@ -353,28 +508,25 @@ static int find_linear(struct onednn_plan *p, const struct onednn_step *s, const
     return matmul_pd(p, s, &d->src, &d->weights, &d->bias, &d->dst, ret);
 }
 
-void onednn_linear_settle(struct onednn_plan *p, const struct onednn_step *s)
+void onednn_linear_fix_layout(struct onednn_plan *p, const struct onednn_step *s)
 {
-    struct onednn_param *w;
+    struct onednn_param *w = weights_of(p, s);
     dnnl_primitive_desc_t pd;
     struct linear d;
 
     describe_linear(p, s, &d);
-    if (onednn_param_get(p->weights, p->g, s->node.in[1], &w, NULL) == CN_OK && !w->settled &&
-        find_linear(p, s, &d, w, &pd) == CN_OK)
-        settle(w, pd);
+    if (w != NULL && !w->layout_fixed && find_linear(p, s, &d, w, &pd) == CN_OK)
+        fix_layout(w, pd);
 }
 
 int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
 {
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_memory_t packed;
     struct linear d;
     int rc;
 
     describe_linear(p, s, &d);
-    if ((rc = onednn_param_get(p->weights, p->g, s->node.in[1], &s->param[0], err)) < 0)
-        return rc;
+    s->param[0] = weights_of(p, s);
     if (find_linear(p, s, &d, s->param[0], &pd) < 0)
         return cn_fail(err, CN_EDEVICE, "oneDNN has no kernel for linear layer \"%s\"",
                        p->g->value[s->node.in[1]].name);
@@ -382,74 +534,17 @@ int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_e
     if (rc == CN_OK)
         rc = make_memory(p->backend, &d.dst, &s->dst, err);
     if (rc == CN_OK)
-        rc = onednn_param_packed(p->weights, p->g, s->node.in[1],
-                                 dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0),
-                                 &d.plain, &packed, err);
-    if (rc == CN_OK)
-        rc = finish(p, s, pd, packed, &d.bias, err);
+        rc = make_primitive(p, s, pd, &d.plain, &d.bias, err);
     snprintf(s->label, sizeof(s->label), "linear");
     dnnl_primitive_desc_destroy(pd);
     return rc;
 }
 
-static int execute_reorder(struct onednn_plan *p, dnnl_primitive_t r, dnnl_memory_t from,
-                           dnnl_memory_t to)
-{
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-
-    return dnnl_primitive_execute(r, p->stream, 2, args) == dnnl_success ? CN_OK
-                                                                                  : CN_EDEVICE;
-}
-
-/* The residual must stand in the destination before the product is added to it. */
-static void place_residual(struct onednn_plan *p, struct onednn_step *s)
-{
-    const struct cn_shape *shape = &p->g->value[s->out].shape;
-    float *dst = onednn_address(p, s->out), *from = onednn_address(p, s->node.in[3]);
-
-    if (shape->rank == 4) {
-        struct cn_fmap d = onednn_fmap(p, s->out), f = onednn_fmap(p, s->node.in[3]);
-
-        cn_cpu_copy(&d, &f);
-    } else if (dst != from) {
-        memcpy(dst, from, (size_t)cn_shape_elements(shape) * sizeof(float));
-    }
-}
-
-int onednn_primitive_run(struct onednn_plan *p, struct onednn_step *s)
-{
-    unsigned char *scratch = p->arena->data + p->values_bytes;
-    int rc = CN_OK;
-
-    if (s->node.in[3] >= 0)
-        place_residual(p, s);
-    dnnl_memory_set_data_handle(s->src, onednn_address(p, s->node.in[0]));
-    dnnl_memory_set_data_handle(s->dst, onednn_address(p, s->out));
-    dnnl_memory_set_data_handle(s->scratch, scratch + s->scratch_at);
-    if (s->before != NULL) {
-        dnnl_memory_set_data_handle(s->src_tmp, scratch + s->src_tmp_at);
-        dnnl_memory_set_data_handle(s->dst_tmp, scratch + s->dst_tmp_at);
-        rc = execute_reorder(p, s->before, s->src, s->src_tmp);
-    }
-    if (rc == CN_OK && dnnl_primitive_execute(s->primitive, p->stream, s->n_args,
-                                              s->arg) != dnnl_success)
-        rc = CN_EDEVICE;
-    if (rc == CN_OK && s->after != NULL) {
-        rc = execute_reorder(p, s->after, s->dst_tmp, s->dst);
-        if (s->node.in[3] >= 0 && s->node.attr.act != CN_NONE) {
-            float *d = onednn_address(p, s->out);
-
-            cn_cpu_act(d, d, cn_shape_elements(&p->g->value[s->out].shape), s->node.attr.act);
-        }
-    }
-    dnnl_stream_wait(p->stream);
-    return rc;
-}
-
 void onednn_primitive_release(struct onednn_step *s)
 {
-    dnnl_primitive_t prim[] = {s->primitive, s->before, s->after};
-    dnnl_memory_t mem[] = {s->src, s->dst, s->bias, s->scratch, s->src_tmp, s->dst_tmp};
+    dnnl_primitive_t prim[] = {s->primitive, s->before, s->after, s->pack};
+    dnnl_memory_t mem[] = {s->src,     s->dst,     s->bias,  s->scratch,
+                           s->src_tmp, s->dst_tmp, s->given, s->packed};
 
     for (size_t i = 0; i < CN_LEN(prim); i++)
         if (prim[i] != NULL)

@@ -34,8 +34,9 @@ struct onednn_param {
     size_t plain_bytes;
     struct onednn_packed *packed;
     enum { WINOGRAD_UNDECIDED, WINOGRAD_NO, WINOGRAD_YES } winograd; /* same choice in every plan */
-    bool settled;            /* every plan is offered this layout first; */
-    dnnl_memory_desc_t form; /* where it does not do, the plan takes what oneDNN likes best */
+    bool layout_fixed; /* every plan is offered this layout first; where it does not do, the plan
+                          takes what oneDNN likes best */
+    dnnl_memory_desc_t layout;
     struct cn_param_data raw; /* the file's own bytes: the embedding table only */
 };
 
@@ -53,7 +54,7 @@ struct onednn_place {
     enum { AT_ARENA, AT_INPUT, AT_PARAM } kind;
     int index;     /* AT_INPUT: which buffer */
     size_t offset; /* AT_ARENA */
-    int64_t b;     /* feature maps: channels that lie together (kernels.h) */
+    int64_t block; /* feature maps: channels that lie together (kernels.h) */
 };
 
 struct onednn_step;
@@ -71,9 +72,13 @@ struct onednn_step {
     dnnl_primitive_t primitive, before, after; /* before and after: reorders of source and result */
     dnnl_exec_arg_t arg[STEP_ARGS];
     int n_args;
-    dnnl_memory_t src, dst, sum, bias, scratch; /* handles are set when the step runs */
+    dnnl_memory_t src, dst, bias, scratch; /* handles are set when the step runs */
     dnnl_memory_t src_tmp, dst_tmp;        /* between reorder and primitive, in scratch */
     size_t src_tmp_at, dst_tmp_at, scratch_at;
+    /* weights that a buffer holds are packed in every run */
+    dnnl_primitive_t pack;
+    dnnl_memory_t given, packed;
+    size_t packed_at;
     size_t scratch_bytes; /* all scratch of the step */
     struct onednn_param *param[3]; /* gamma, beta; weight, bias; table, position */
     char label[48];
@@ -95,18 +100,26 @@ struct onednn_plan {
     struct cn_buffer *const *in, *const *out; /* while running */
 };
 
-/* The layout that a native buffer of this shape has, and that convolutions prefer. */
-int64_t onednn_native_block(const struct cn_shape *s);
-
-float *onednn_address(const struct onednn_plan *p, cn_val v);
-struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v);
-
 /* "what failed: status" as CN_EDEVICE, or CN_EDEVMEM when memory is short; 0 for success. */
 int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err);
+
+/* onednn_places.c: where values are. */
+/* The layout that a native buffer of this shape has, and that convolutions prefer. */
+int64_t onednn_native_block(const struct cn_shape *s);
+/* Whether a node's kernel knows the logical layout only. */
+bool onednn_is_plain(const struct cn_node *n);
+/* Fills p->place and p->values_bytes. */
+void onednn_choose_places(struct onednn_plan *p);
+/* Of a value that is no constant parameter. */
+float *onednn_address(const struct onednn_plan *p, cn_val v);
+struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v);
+/* Behind the values: scratch memory of the step that runs. */
+unsigned char *onednn_scratch(const struct onednn_plan *p);
 
 /* onednn_weights.c: finds or fetches. The param stays the store's. */
 int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                      struct onednn_param **ret, struct cn_err *err);
+/* A row-major copy in F32: of one that has a buffer, nothing is fetched. */
 int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                        struct onednn_param **ret, struct cn_err *err);
 int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
@@ -115,32 +128,31 @@ int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val 
 int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                         const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
                         dnnl_memory_t *ret, struct cn_err *err);
-/* Decides which convolutions of g use Winograd, once for each weight. */
-void onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g);
-/* Whether a Winograd kernel's working memory is small enough. */
-bool onednn_winograd_is_small(dnnl_primitive_desc_t pd);
 int onednn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                        struct cn_weights **ret, struct cn_err *err);
 void onednn_weights_free(struct cn_weights *w);
 size_t onednn_weights_bytes(const struct cn_weights *w);
 
-/* onednn_primitive.c. The settle functions choose a parameter's form by its first use. */
-void onednn_conv_settle(struct onednn_plan *p, const struct onednn_step *s);
-void onednn_linear_settle(struct onednn_plan *p, const struct onednn_step *s);
+/* winograd.c: decides which convolutions of g use Winograd, once for each weight. */
+void onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g);
+
+/* onednn_primitive.c. The fix functions choose a parameter's layout by its first use. */
+void onednn_conv_fix_layout(struct onednn_plan *p, const struct onednn_step *s);
+void onednn_linear_fix_layout(struct onednn_plan *p, const struct onednn_step *s);
 int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
 int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
-int onednn_primitive_run(struct onednn_plan *p, struct onednn_step *s);
 void onednn_primitive_release(struct onednn_step *s);
-/* A convolution's descriptor; sum: the result is added to what stands in the destination. */
-int onednn_conv_pd(struct onednn_backend *b, const struct cn_graph *g, const struct cn_node *n,
-                   cn_val out, bool winograd, int64_t src_b, int64_t dst_b,
-                   dnnl_primitive_desc_t *ret, struct cn_err *err);
+/* The kernel that Winograd's algorithm would be for node i of g, between maps in blocks of 16
+ * channels. CN_ENOTFOUND: this machine or size has none; CN_ETOOBIG: its working memory is beyond
+ * the bound. */
+int onednn_winograd_pd(struct onednn_backend *b, const struct cn_graph *g, int i,
+                       dnnl_primitive_desc_t *ret);
 
 /* onednn_ops.c: everything else; fills run, params and scratch_bytes. */
 int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
 
 /* onednn_plan.c */
-void onednn_settle(struct cn_weights *w, const struct cn_graph *g);
+void onednn_fix_layouts(struct cn_weights *w, const struct cn_graph *g);
 int onednn_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
                    enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err);
 void onednn_plan_free(struct cn_plan *p);

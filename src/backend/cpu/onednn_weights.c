@@ -2,7 +2,7 @@
  *
  * A parameter is fetched from its file when the first plan that needs it is compiled, brought into
  * the form that the plan wants, and kept in that form only: the file's own pages may go. Plans that
- * want the same form share it; onednn_settle() says which form they are offered first.
+ * want the same form share it; onednn_fix_layouts() says which layout they are offered first.
  */
 #include "base/base.h"
 #include "backend/cpu/onednn_priv.h"
@@ -61,7 +61,7 @@ size_t onednn_weights_bytes(const struct cn_weights *base)
     return ((const struct onednn_weights *)base)->bytes;
 }
 
-static struct onednn_param *slot(struct onednn_weights *w, const char *name)
+static struct onednn_param *param_of(struct onednn_weights *w, const char *name)
 {
     struct onednn_param *p = cn_strmap_get(&w->map, name);
 
@@ -76,7 +76,7 @@ int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val 
                      struct onednn_param **ret, struct cn_err *err)
 {
     (void)err;
-    *ret = slot(w, g->value[v].name);
+    *ret = param_of(w, g->value[v].name);
     return CN_OK;
 }
 
@@ -104,7 +104,7 @@ int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_va
                        struct onednn_param **ret, struct cn_err *err)
 {
     const char *name = g->value[v].name;
-    struct onednn_param *p = slot(w, name);
+    struct onednn_param *p = param_of(w, name);
     struct cn_param_data d = {0};
     size_t n = (size_t)cn_shape_elements(&g->value[v].shape);
     int rc;
@@ -128,7 +128,7 @@ int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_va
 int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                      struct onednn_param **ret, struct cn_err *err)
 {
-    struct onednn_param *p = slot(w, g->value[v].name);
+    struct onednn_param *p = param_of(w, g->value[v].name);
     struct cn_param_data d = {0};
     int rc;
 
@@ -200,7 +200,7 @@ int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_v
                         const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
                         dnnl_memory_t *ret, struct cn_err *err)
 {
-    struct onednn_param *p = slot(w, g->value[v].name);
+    struct onednn_param *p = param_of(w, g->value[v].name);
     struct onednn_packed *k;
     int rc;
 
@@ -221,103 +221,4 @@ int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_v
     w->bytes += dnnl_memory_desc_get_size(md);
     *ret = k->memory;
     return CN_OK;
-}
-
-/* A convolution that could use Winograd, what that costs and what it saves. */
-struct candidate {
-    cn_val weight;
-    size_t extra;  /* bytes beyond the plain weights */
-    double saving; /* multiplications saved, per extra byte */
-};
-
-/* A transformed picture is 2.25 times as large as the picture, in and out, and must fit into memory
- * as a whole: 1.2 GB for the autoencoder's widest layer at 512 x 512. This leaves that one out. */
-#define MAX_WINOGRAD_SCRATCH ((size_t)640 << 20)
-
-static bool winograd_fits(const struct cn_graph *g, int i)
-{
-    const struct cn_node *n = &g->node[i];
-    const struct cn_conv *c = &n->attr.conv;
-
-    return n->op == CN_OP_CONV2D && c->k == 3 && c->stride == 1 && c->out % 16 == 0 &&
-           g->value[n->in[0]].shape.dim[1] % 16 == 0;
-}
-
-bool onednn_winograd_is_small(dnnl_primitive_desc_t pd)
-{
-    const dnnl_memory_desc_t *scratch =
-        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-
-    return dnnl_memory_desc_get_size(scratch) <= MAX_WINOGRAD_SCRATCH;
-}
-
-static int weigh(struct onednn_weights *w, const struct cn_graph *g, int i, struct candidate *c)
-{
-    const struct cn_shape *out = &g->value[i].shape, *k = &g->value[g->node[i].in[1]].shape;
-    double macs = (double)cn_shape_elements(out) * (double)(k->dim[1] * 9);
-    size_t plain = (size_t)cn_shape_elements(k) * sizeof(float), packed;
-    bool small;
-    dnnl_primitive_desc_t pd = NULL;
-
-    c->weight = g->node[i].in[1];
-    if (onednn_conv_pd(w->backend, g, &g->node[i], i, true, 16, 16, &pd, NULL) < 0)
-        return CN_ENOTFOUND; /* this machine or size has no Winograd kernel */
-    packed = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
-    small = onednn_winograd_is_small(pd);
-    dnnl_primitive_desc_destroy(pd);
-    if (!small)
-        return CN_ETOOBIG;
-    c->extra = packed > plain ? packed - plain : 0;
-    c->saving = macs / (double)CN_MAX(c->extra, (size_t)1);
-    return CN_OK;
-}
-
-static int best_first(const void *a, const void *b)
-{
-    const struct candidate *x = a, *y = b;
-
-    if (x->saving != y->saving)
-        return x->saving < y->saving ? 1 : -1;
-    return x->weight - y->weight;
-}
-
-static size_t network_bytes(const struct cn_graph *g)
-{
-    size_t bytes = 0;
-
-    for (int i = 0; i < g->count; i++)
-        if (g->node[i].op == CN_OP_PARAM)
-            bytes += (size_t)cn_shape_elements(&g->value[i].shape) * sizeof(float);
-    return bytes;
-}
-
-/* Transformed weights are up to four times as large, so not every convolution can have them: those
- * that save most multiplications per byte go first. The choice depends on the graphs that settle
- * the network, so that two runs of a server draw the same picture. */
-void onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g)
-{
-    struct candidate *list = cn_xcalloc((size_t)g->count, sizeof(*list));
-    double ratio = w->backend->opts.winograd_ratio;
-    size_t budget = (size_t)(ratio * (double)network_bytes(g));
-    int n = 0;
-
-    budget = ratio > 0 ? CN_MAX(budget, (size_t)64 << 20) : 0;
-    for (int i = 0; i < g->count; i++) {
-        if (!winograd_fits(g, i) ||
-            slot(w, g->value[g->node[i].in[1]].name)->winograd != WINOGRAD_UNDECIDED)
-            continue;
-        if (ratio > 0 && weigh(w, g, i, &list[n]) == CN_OK)
-            n++;
-        else
-            slot(w, g->value[g->node[i].in[1]].name)->winograd = WINOGRAD_NO;
-    }
-    qsort(list, (size_t)n, sizeof(*list), best_first);
-    for (int i = 0; i < n; i++) {
-        struct onednn_param *p = slot(w, g->value[list[i].weight].name);
-        bool fits = w->winograd_used + list[i].extra <= budget;
-
-        p->winograd = fits ? WINOGRAD_YES : WINOGRAD_NO;
-        w->winograd_used += fits ? list[i].extra : 0;
-    }
-    free(list);
 }

@@ -3,15 +3,17 @@
 #include "backend/cpu/reference_priv.h"
 #include "kernels/ref/cnk_ref.h"
 
+#include <string.h>
+
 /* One node with its data. */
 struct step {
     const struct cn_attr *a;
     const struct cn_shape *s[CN_MAX_IN]; /* shapes of the inputs */
     const struct cn_shape *o;            /* shape of the result */
     const float *in[CN_MAX_IN];
-    const int32_t *ids; /* EMBED: the first input */
+    const int32_t *ids; /* EMBED, GATHER: the input that holds numbers of rows */
     float *out;
-    int bad_ids; /* EMBED: how many are outside the table */
+    int bad_ids; /* how many of them are outside the table */
 };
 
 typedef void (*step_fn)(struct step *t);
@@ -31,23 +33,42 @@ static int product(const struct cn_shape *s, int first, int but)
     return (int)n;
 }
 
+static struct cnk_window window_of(const struct cn_conv *c)
+{
+    return (struct cnk_window){.k = {c->k, c->k_w},
+                               .step = {c->stride, c->stride_w},
+                               .spread = {c->dilation, c->dilation_w},
+                               .top = c->pad[0],
+                               .left = c->pad[1]};
+}
+
+static struct cnk_conv2d conv_of(const struct step *t)
+{
+    return (struct cnk_conv2d){.n = dim(t->s[0], 0),
+                               .ci = dim(t->s[0], 1),
+                               .h = dim(t->s[0], 2),
+                               .w = dim(t->s[0], 3),
+                               .co = dim(t->o, 1),
+                               .oh = dim(t->o, 2),
+                               .ow = dim(t->o, 3),
+                               .groups = t->a->conv.groups,
+                               .window = window_of(&t->a->conv),
+                               .act = t->a->act,
+                               .slope = t->a->slope};
+}
+
 static void conv2d(struct step *t)
 {
-    const struct cn_conv *c = &t->a->conv;
-    struct cnk_conv2d a = {.n = dim(t->s[0], 0),
-                           .ci = dim(t->s[0], 1),
-                           .h = dim(t->s[0], 2),
-                           .w = dim(t->s[0], 3),
-                           .co = c->out,
-                           .oh = dim(t->o, 2),
-                           .ow = dim(t->o, 3),
-                           .k = c->k,
-                           .stride = c->stride,
-                           .top = c->pad[0],
-                           .left = c->pad[1],
-                           .act = t->a->act};
+    struct cnk_conv2d a = conv_of(t);
 
     cnk_ref_conv2d(t->out, t->in[0], t->in[1], t->in[2], t->in[3], &a);
+}
+
+static void conv_transpose(struct step *t)
+{
+    struct cnk_conv2d a = conv_of(t);
+
+    cnk_ref_conv_transpose(t->out, t->in[0], t->in[1], t->in[2], &a);
 }
 
 static void linear(struct step *t)
@@ -55,7 +76,8 @@ static void linear(struct step *t)
     struct cnk_linear a = {.rows = product(t->o, 0, 1),
                            .k = dim(t->s[0], t->s[0]->rank - 1),
                            .out = dim(t->o, t->o->rank - 1),
-                           .act = t->a->act};
+                           .act = t->a->act,
+                           .slope = t->a->slope};
 
     cnk_ref_linear(t->out, t->in[0], t->in[1], t->in[2], t->in[3], &a);
 }
@@ -69,7 +91,8 @@ static void group_norm(struct step *t)
                                .eps = t->a->eps,
                                .t_width = t->in[3] != NULL ? dim(t->s[3], 1) : 0,
                                .t_offset = t->a->offset,
-                               .act = t->a->act};
+                               .act = t->a->act,
+                               .slope = t->a->slope};
 
     cnk_ref_group_norm(t->out, t->in[0], t->in[1], t->in[2], t->in[3], &a);
 }
@@ -89,7 +112,7 @@ static size_t count(const struct step *t)
 
 static void act(struct step *t)
 {
-    cnk_ref_act(t->out, t->in[0], count(t), t->a->act);
+    cnk_ref_act(t->out, t->in[0], count(t), t->a->act, t->a->slope);
 }
 
 static void geglu(struct step *t)
@@ -154,12 +177,172 @@ static void upsample(struct step *t)
 
 static void concat(struct step *t)
 {
-    struct cnk_concat a = {.n = dim(t->o, 0),
-                           .cx = dim(t->s[0], 1),
-                           .cz = dim(t->s[1], 1),
-                           .inner = (size_t)product(t->o, 2, 0)};
+    size_t inner = (size_t)product(t->o, t->a->axis + 1, 0);
+    struct cnk_concat a = {.outer = 1, .whole = (size_t)t->o->dim[t->a->axis] * inner};
 
-    cnk_ref_concat(t->out, t->in[0], t->in[1], &a);
+    for (int i = 0; i < t->a->axis; i++)
+        a.outer *= (size_t)t->o->dim[i];
+    for (int k = 0; k < CN_MAX_IN && t->s[k] != NULL; k++) {
+        a.width = (size_t)t->s[k]->dim[t->a->axis] * inner;
+        cnk_ref_concat(t->out, t->in[k], &a);
+        a.at += a.width;
+    }
+}
+
+static void mul(struct step *t)
+{
+    cnk_ref_mul(t->out, t->in[0], t->in[1], count(t));
+}
+
+static void matmul(struct step *t)
+{
+    int r = t->o->rank;
+    struct cnk_matmul a = {.batch = 1,
+                           .m = t->o->dim[r - 2],
+                           .k = t->s[0]->dim[t->a->transpose[0] ? r - 2 : r - 1],
+                           .n = t->o->dim[r - 1],
+                           .transpose_x = t->a->transpose[0],
+                           .transpose_z = t->a->transpose[1],
+                           .shared = t->s[1]->rank < r,
+                           .alpha = t->a->alpha};
+
+    for (int i = 0; i < r - 2; i++)
+        a.batch *= t->o->dim[i];
+    cnk_ref_matmul(t->out, t->in[0], t->in[1], &a);
+}
+
+static void reshape(struct step *t)
+{
+    memcpy(t->out, t->in[0], count(t) * sizeof(float));
+}
+
+/* Distance in memory of neighbours along dimension i. */
+static int64_t stride(const struct cn_shape *s, int i)
+{
+    return product(s, i + 1, 0);
+}
+
+static struct cnk_strided strided_of(void)
+{
+    struct cnk_strided a = {.offset = 0};
+
+    for (int i = 0; i < CNK_STRIDED; i++)
+        a.dim[i] = 1;
+    return a;
+}
+
+static void permute(struct step *t)
+{
+    struct cnk_strided a = strided_of();
+
+    for (int i = 0; i < t->o->rank; i++) {
+        a.dim[i] = t->o->dim[i];
+        a.stride[i] = stride(t->s[0], t->a->perm[i]);
+    }
+    cnk_ref_strided(t->out, t->in[0], &a);
+}
+
+static void slice(struct step *t)
+{
+    struct cnk_strided a = strided_of();
+
+    for (int i = 0; i < t->o->rank; i++) {
+        a.dim[i] = t->o->dim[i];
+        a.stride[i] = stride(t->s[0], i);
+    }
+    a.offset = t->a->offset * a.stride[t->a->axis];
+    cnk_ref_strided(t->out, t->in[0], &a);
+}
+
+/* [n,c,h r,w r] -> [n,c,r,r,h,w], and back with the other order of loops. */
+static void unshuffle(struct step *t)
+{
+    int64_t r = t->a->factor, w = t->s[0]->dim[3], plane = t->s[0]->dim[2] * w;
+    struct cnk_strided a = {
+        .dim = {t->o->dim[0], t->s[0]->dim[1], r, r, t->o->dim[2], t->o->dim[3]},
+        .stride = {t->s[0]->dim[1] * plane, plane, w, 1, r * w, r}};
+
+    cnk_ref_strided(t->out, t->in[0], &a);
+}
+
+static void shuffle(struct step *t)
+{
+    int64_t r = t->a->factor, w = t->s[0]->dim[3], plane = t->s[0]->dim[2] * w;
+    struct cnk_strided a = {
+        .dim = {t->o->dim[0], t->o->dim[1], t->s[0]->dim[2], r, w, r},
+        .stride = {t->s[0]->dim[1] * plane, r * r * plane, w, r * plane, 1, plane}};
+
+    cnk_ref_strided(t->out, t->in[0], &a);
+}
+
+static void gather(struct step *t)
+{
+    struct cnk_gather a = {
+        .n = dim(t->o, 0), .s = dim(t->s[0], 1), .t = dim(t->o, 1), .d = dim(t->o, 2)};
+
+    t->bad_ids = cnk_ref_gather(t->out, t->in[0], t->ids, &a);
+}
+
+static void reduce(struct step *t)
+{
+    static const enum cnk_reduction kind[] = {
+        [CN_SUM] = CNK_SUM, [CN_MEAN] = CNK_MEAN, [CN_MAX_OF] = CNK_MAX};
+    const struct cn_shape *x = t->s[0];
+    struct cnk_reduce a = {.outer = 1, .count = 1, .kind = kind[t->a->reduction]};
+
+    for (int i = 0; i < t->a->axis; i++)
+        a.outer *= x->dim[i];
+    for (int i = 0; i < t->a->axes; i++)
+        a.count *= x->dim[t->a->axis + i];
+    a.inner = product(x, t->a->axis + t->a->axes, 0);
+    cnk_ref_reduce(t->out, t->in[0], &a);
+}
+
+static void pool(struct step *t)
+{
+    struct cnk_pool a = {.planes = product(t->o, 0, 2),
+                         .h = dim(t->s[0], 2),
+                         .w = dim(t->s[0], 3),
+                         .oh = dim(t->o, 2),
+                         .ow = dim(t->o, 3),
+                         .max = t->a->reduction == CN_MAX_OF,
+                         .window = window_of(&t->a->conv)};
+
+    cnk_ref_pool(t->out, t->in[0], &a);
+}
+
+static void resize(struct step *t)
+{
+    struct cnk_resize a = {.planes = product(t->o, 0, 2),
+                           .h = dim(t->s[0], 2),
+                           .w = dim(t->s[0], 3),
+                           .oh = dim(t->o, 2),
+                           .ow = dim(t->o, 3),
+                           .align_corners = t->a->align_corners};
+
+    cnk_ref_resize(t->out, t->in[0], &a);
+}
+
+static void pad_reflect(struct step *t)
+{
+    const int *pad = t->a->conv.pad;
+    struct cnk_pad_reflect a = {.planes = product(t->o, 0, 2),
+                                .h = dim(t->s[0], 2),
+                                .w = dim(t->s[0], 3),
+                                .top = pad[0],
+                                .left = pad[1],
+                                .bottom = pad[2],
+                                .right = pad[3]};
+
+    cnk_ref_pad_reflect(t->out, t->in[0], &a);
+}
+
+static void prelu(struct step *t)
+{
+    struct cnk_prelu a = {
+        .n = dim(t->o, 0), .c = dim(t->o, 1), .p = product(t->o, 2, 0), .slopes = dim(t->s[1], 0)};
+
+    cnk_ref_prelu(t->out, t->in[0], t->in[1], &a);
 }
 
 static void to_tokens(struct step *t)
@@ -174,10 +357,8 @@ static void from_tokens(struct step *t)
 
 static void embed(struct step *t)
 {
-    struct cnk_embed a = {.n = dim(t->o, 0),
-                          .s = dim(t->o, 1),
-                          .d = dim(t->o, 2),
-                          .vocab = dim(t->s[1], 0)};
+    struct cnk_embed a = {
+        .n = dim(t->o, 0), .s = dim(t->o, 1), .d = dim(t->o, 2), .vocab = dim(t->s[1], 0)};
 
     t->bad_ids = cnk_ref_embed(t->out, t->ids, t->in[1], t->in[2], &a);
 }
@@ -198,15 +379,38 @@ static void pool_hw(struct step *t)
 }
 
 static const step_fn steps[CN_OP_COUNT] = {
-    [CN_OP_CONV2D] = conv2d,         [CN_OP_LINEAR] = linear,
-    [CN_OP_GROUP_NORM] = group_norm, [CN_OP_LAYER_NORM] = layer_norm,
-    [CN_OP_ACT] = act,               [CN_OP_GEGLU] = geglu,
-    [CN_OP_ADD] = add,               [CN_OP_ADD_CHANNEL] = add_channel,
-    [CN_OP_ADD_ROWS] = add_rows,     [CN_OP_SCALE] = scale,
-    [CN_OP_ATTENTION] = attention,   [CN_OP_UPSAMPLE] = upsample,
-    [CN_OP_CONCAT] = concat,         [CN_OP_TO_TOKENS] = to_tokens,
-    [CN_OP_FROM_TOKENS] = from_tokens, [CN_OP_EMBED] = embed,
-    [CN_OP_TIMESTEP] = timestep,     [CN_OP_POOL_HW] = pool_hw,
+    [CN_OP_CONV2D] = conv2d,
+    [CN_OP_LINEAR] = linear,
+    [CN_OP_GROUP_NORM] = group_norm,
+    [CN_OP_LAYER_NORM] = layer_norm,
+    [CN_OP_ACT] = act,
+    [CN_OP_GEGLU] = geglu,
+    [CN_OP_ADD] = add,
+    [CN_OP_ADD_CHANNEL] = add_channel,
+    [CN_OP_ADD_ROWS] = add_rows,
+    [CN_OP_SCALE] = scale,
+    [CN_OP_ATTENTION] = attention,
+    [CN_OP_UPSAMPLE] = upsample,
+    [CN_OP_CONCAT] = concat,
+    [CN_OP_TO_TOKENS] = to_tokens,
+    [CN_OP_FROM_TOKENS] = from_tokens,
+    [CN_OP_EMBED] = embed,
+    [CN_OP_TIMESTEP] = timestep,
+    [CN_OP_POOL_HW] = pool_hw,
+    [CN_OP_MUL] = mul,
+    [CN_OP_MATMUL] = matmul,
+    [CN_OP_RESHAPE] = reshape,
+    [CN_OP_PERMUTE] = permute,
+    [CN_OP_SLICE] = slice,
+    [CN_OP_GATHER] = gather,
+    [CN_OP_REDUCE] = reduce,
+    [CN_OP_POOL] = pool,
+    [CN_OP_CONV_TRANSPOSE] = conv_transpose,
+    [CN_OP_RESIZE] = resize,
+    [CN_OP_PAD_REFLECT] = pad_reflect,
+    [CN_OP_UNSHUFFLE] = unshuffle,
+    [CN_OP_SHUFFLE] = shuffle,
+    [CN_OP_PRELU] = prelu,
 };
 
 int cn_reference_step(const struct cn_graph *g, int i, const void *const *in, float *out,
@@ -216,16 +420,17 @@ int cn_reference_step(const struct cn_graph *g, int i, const void *const *in, fl
     struct step t = {.a = &n->attr, .o = &g->value[i].shape, .out = out};
 
     CN_ASSERT(steps[n->op] != NULL);
-    if (n->op == CN_OP_EMBED)
-        t.ids = in[0];
-    for (int k = 0; k < CN_MAX_IN; k++)
-        if (n->in[k] >= 0) {
-            t.s[k] = &g->value[n->in[k]].shape;
-            t.in[k] = in[k];
-        }
+    for (int k = 0; k < CN_MAX_IN; k++) {
+        if (n->in[k] < 0)
+            continue;
+        t.s[k] = &g->value[n->in[k]].shape;
+        t.in[k] = in[k];
+        if (g->value[n->in[k]].dtype == CN_I32)
+            t.ids = in[k];
+    }
     steps[n->op](&t);
     if (t.bad_ids > 0)
         return cn_fail(err, CN_EINVAL, "%d token ids are outside the table of %d", t.bad_ids,
-                       dim(t.s[1], 0));
+                       n->op == CN_OP_EMBED ? dim(t.s[1], 0) : dim(t.s[0], 1));
     return CN_OK;
 }

@@ -61,6 +61,25 @@ CN_INLINE float cn_simd_gelu(float x)
     return 0.5f * x * (1.0f + cn_simd_erf(x * 0.70710678118654752f));
 }
 
+CN_INLINE float cn_simd_sigmoid(float x)
+{
+    return 1.0f / (1.0f + cn_simd_exp(-x));
+}
+
+/* Of a small x the odd Taylor polynomial: the quotient would lose its last digits. */
+CN_INLINE float cn_simd_tanh(float x)
+{
+    float e = cn_simd_exp(2.0f * x), q = x * x;
+    float series = x * (1.0f + q * (-0.333333333f + q * (0.133333333f - q * 0.053968254f)));
+
+    return q < 0.01f ? series : 1.0f - 2.0f / (e + 1.0f);
+}
+
+CN_INLINE float cn_simd_leaky_relu(float x, float slope)
+{
+    return x > 0 ? x : slope * x;
+}
+
 CN_INLINE float cn_simd_quick_gelu(float x)
 {
     return x / (1.0f + cn_simd_exp(-1.702f * x));
