@@ -46,8 +46,8 @@ struct CUstream_st; /* what a cudaStream_t points to */
 
 /* ---- norms (norm.cu, group_norm.cu) ---- */
 
-/* x, y [n,hw,c] · t [n,t_width] or NULL. In place. scratch: as many bytes as asked for here,
- * aligned to 16; used until the kernels have run; NULL when 0. */
+/* x, y [n,hw,c] · gamma, beta, t [n,t_width] or NULL. In place. scratch: as many bytes as asked for
+ * here, aligned to 16; used until the kernels have run; NULL when 0. */
 size_t cnk_group_norm_scratch(enum cn_dtype dt, const struct cnk_group_norm *a);
 int cnk_group_norm(enum cn_dtype dt, void *y, const void *x, const float *gamma,
                    const float *beta, const float *t, void *scratch,
@@ -68,6 +68,16 @@ int cnk_softmax(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x, si
  * SCALE. x, y [rows,c] · bias [c] or NULL · residual [rows,c] or NULL. In place. */
 int cnk_bias_act(enum cn_dtype dt, void *y, const void *x, const float *bias,
                  const void *residual, const struct cnk_bias_act *a, struct CUstream_st *stream);
+
+/* y[i] = x[i] z[i]. In place. */
+int cnk_mul(enum cn_dtype dt, void *y, const void *x, const void *z, size_t count,
+            struct CUstream_st *stream);
+
+/* y[i] = x[i] where positive, else slope x[i]; the slope of element i is number i / inner % c.
+ * inner: 1 where channels lie innermost, the elements behind one channel otherwise. slope
+ * [a->slopes], c or 1 of them. In place. */
+int cnk_prelu(enum cn_dtype dt, void *y, const void *x, const float *slope,
+              const struct cnk_prelu *a, int inner, struct CUstream_st *stream);
 
 /* y[r,i] = x[r,i] gelu(x[r, d + i]), exact erf. x [rows,2d] · y [rows,d] */
 int cnk_geglu(enum cn_dtype dt, void *y, const void *x, size_t rows, int d,
@@ -131,6 +141,56 @@ int cnk_pool_hw(enum cn_dtype dt, void *y, const void *x, int n, int hw, int c,
  * of the host does, to the bit when x is binary32. y [n,hw,3] */
 int cnk_quantize(uint8_t *y, enum cn_dtype xdt, const void *x, const struct cnk_quantize *a,
                  struct CUstream_st *stream);
+
+/* ---- places (strided.cu) ---- */
+
+/* What a->dim and a->stride say, both in the order in which the memory lies. */
+int cnk_strided(enum cn_dtype dt, void *y, const void *x, const struct cnk_strided *a,
+                struct CUstream_st *stream);
+
+/* One part of what is joined: y[o, at + i] = x[o, i]. x [outer,width] · y [outer,whole] */
+int cnk_place(enum cn_dtype dt, void *y, const void *x, size_t outer, size_t width, size_t whole,
+              size_t at, struct CUstream_st *stream);
+
+/* An id outside [0, s) gives zeros. */
+int cnk_gather(enum cn_dtype dt, void *y, const void *x, const int32_t *ids,
+               const struct cnk_gather *a, struct CUstream_st *stream);
+
+/* y[i] = sum, mean or maximum over k of x[kept(i) + reduced(k)]: i and k run through dimensions in
+ * the order given, unused ones are 1. y is dense. At least one element is reduced. */
+enum { CNK_REDUCED = 4 };
+
+struct cnk_strided_reduce {
+    int64_t kept[CNK_REDUCED], kept_stride[CNK_REDUCED];
+    int64_t reduced[CNK_REDUCED], reduced_stride[CNK_REDUCED];
+    enum cnk_reduction kind;
+};
+
+int cnk_reduce(enum cn_dtype dt, void *y, const void *x, const struct cnk_strided_reduce *a,
+               struct CUstream_st *stream);
+
+/* ---- windows (window.cu) ---- */
+
+/* Channels last: x [planes / c, h, w, c] · y [planes / c, oh, ow, c]. */
+int cnk_pool(enum cn_dtype dt, void *y, const void *x, const struct cnk_pool *a, int c,
+             struct CUstream_st *stream);
+int cnk_resize(enum cn_dtype dt, void *y, const void *x, const struct cnk_resize *a, int c,
+               struct CUstream_st *stream);
+int cnk_pad_reflect(enum cn_dtype dt, void *y, const void *x, const struct cnk_pad_reflect *a,
+                    int c, struct CUstream_st *stream);
+
+/* Convolutions of any kind: what cuDNN does not take. No bias, no activation: cnk_bias_act().
+ * x [n,h,w,ci] · w [co,kh,kw,ci/groups] · y [n,oh,ow,co]; transposed: w [ci,kh,kw,co/groups], and
+ * the window says which x reach a y. */
+struct cnk_conv_nhwc {
+    int n, h, w, ci, oh, ow, co, groups;
+    struct cnk_window window;
+};
+
+int cnk_conv(enum cn_dtype dt, void *y, const void *x, const void *w, const struct cnk_conv_nhwc *a,
+             struct CUstream_st *stream);
+int cnk_conv_transpose(enum cn_dtype dt, void *y, const void *x, const void *w,
+                       const struct cnk_conv_nhwc *a, struct CUstream_st *stream);
 
 /* ---- embeddings (embed.cu) ---- */
 

@@ -105,6 +105,21 @@ template <int V> static __device__ __forceinline__ cnk_vec<float, V> cnk_params(
     return all;
 }
 
+/* The same from element `at` on; without parameters, so many times `otherwise`. */
+template <int V>
+static __device__ __forceinline__ cnk_vec<float, V> cnk_params_or(const float *p, size_t at,
+                                                                  float otherwise)
+{
+    cnk_vec<float, V> all;
+
+    if (p != NULL)
+        return cnk_params<V>(p + at);
+#pragma unroll
+    for (int j = 0; j < V; j++)
+        all.v[j] = otherwise;
+    return all;
+}
+
 /* How many elements of a type 16 bytes hold. */
 template <class T> constexpr int cnk_width = 16 / (int)sizeof(T);
 
@@ -122,7 +137,7 @@ static __device__ __forceinline__ float cnk_gelu(float x)
 
 /* expf, not its fast variant: what limits these kernels is memory. Below x = -88 the exponential
  * is infinite and the quotient 0, as it should be. */
-static __device__ __forceinline__ float cnk_activate(float x, enum cn_activation act)
+static __device__ __forceinline__ float cnk_activate(float x, enum cn_activation act, float slope)
 {
     switch (act) {
     case CN_SILU:
@@ -133,6 +148,12 @@ static __device__ __forceinline__ float cnk_activate(float x, enum cn_activation
         return x / (1.0f + expf(-1.702f * x));
     case CN_RELU:
         return x < 0.0f ? 0.0f : x; /* NaN stays NaN */
+    case CN_SIGMOID:
+        return 1.0f / (1.0f + expf(-x));
+    case CN_TANH:
+        return tanhf(x);
+    case CN_LEAKY_RELU:
+        return x > 0.0f ? x : slope * x;
     default:
         return x;
     }

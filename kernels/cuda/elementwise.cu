@@ -1,4 +1,4 @@
-/* Elementwise kernels: epilogues, GEGLU, channel and row additions, fill, convert, check.
+/* Elementwise kernels: epilogues, products, PReLU, GEGLU, channel and row additions, conversions.
  *
  * One thread per 16-byte vector of the result, blocks of 256, a stride over the grid; no shared
  * memory. Bytes moved: each tensor once, so memory decides the time. Twins in kernels/ref:
@@ -10,7 +10,7 @@ template <class T> struct bias_act_op {
     const T *x, *residual;
     const float *bias;
     uint32_t c;
-    float alpha;
+    float alpha, slope;
     enum cn_activation act;
 
     template <int V, class I> __device__ void at(I i) const
@@ -30,7 +30,7 @@ template <class T> struct bias_act_op {
                 value += add.v[k];
             if (residual != NULL)
                 value += cnk_float(extra.v[k]);
-            out.v[k] = cnk_to<T>(cnk_activate(value, act));
+            out.v[k] = cnk_to<T>(cnk_activate(value, act, slope));
         }
         cnk_store<V>(y + i, out);
     }
@@ -41,7 +41,7 @@ static int bias_act(void *y, const void *x, const float *bias, const void *resid
                     const struct cnk_bias_act *a, struct CUstream_st *stream)
 {
     bias_act_op<T> op = {(T *)y, (const T *)x, (const T *)residual, bias, (uint32_t)a->c, a->alpha,
-                         a->act};
+                         a->slope, a->act};
     bool wide = cnk_aligned(y) && cnk_aligned(x) && cnk_aligned(residual) &&
                 (bias == NULL || a->c % cnk_width<T> == 0);
 
@@ -52,6 +52,72 @@ int cnk_bias_act(enum cn_dtype dt, void *y, const void *x, const float *bias,
                  const void *residual, const struct cnk_bias_act *a, struct CUstream_st *stream)
 {
     return CNK_DISPATCH(dt, bias_act, y, x, bias, residual, a, stream);
+}
+
+template <class T> struct mul_op {
+    T *y;
+    const T *x, *z;
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        cnk_vec<T, V> in = cnk_load<V>(x + i), other = cnk_load<V>(z + i);
+#pragma unroll
+        for (int k = 0; k < V; k++)
+            in.v[k] = cnk_to<T>(cnk_float(in.v[k]) * cnk_float(other.v[k]));
+        cnk_store<V>(y + i, in);
+    }
+};
+
+template <class T>
+static int mul(void *y, const void *x, const void *z, size_t count, struct CUstream_st *stream)
+{
+    mul_op<T> op = {(T *)y, (const T *)x, (const T *)z};
+
+    return cnk_map<cnk_width<T>>(op, count, cnk_aligned(y) && cnk_aligned(x) && cnk_aligned(z),
+                                 stream);
+}
+
+int cnk_mul(enum cn_dtype dt, void *y, const void *x, const void *z, size_t count,
+            struct CUstream_st *stream)
+{
+    return CNK_DISPATCH(dt, mul, y, x, z, count, stream);
+}
+
+template <class T> struct prelu_op {
+    T *y;
+    const T *x;
+    const float *slope;
+    uint32_t c, inner, slopes; /* channel of element i: i / inner % c */
+
+    template <int V, class I> __device__ void at(I i) const
+    {
+        cnk_vec<T, V> in = cnk_load<V>(x + i);
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            float f = cnk_float(in.v[k]);
+            uint32_t channel = slopes > 1 ? (uint32_t)((i + (I)k) / (I)inner % (I)c) : 0;
+
+            in.v[k] = cnk_to<T>(f > 0.0f ? f : slope[channel] * f);
+        }
+        cnk_store<V>(y + i, in);
+    }
+};
+
+template <class T>
+static int prelu(void *y, const void *x, const float *slope, const struct cnk_prelu *a, int inner,
+                 struct CUstream_st *stream)
+{
+    prelu_op<T> op = {(T *)y,          (const T *)x,       slope,
+                      (uint32_t)a->c, (uint32_t)inner, (uint32_t)a->slopes};
+
+    return cnk_map<cnk_width<T>>(op, (uint64_t)a->n * (uint64_t)a->c * (uint64_t)a->p,
+                                 cnk_aligned(y) && cnk_aligned(x), stream);
+}
+
+int cnk_prelu(enum cn_dtype dt, void *y, const void *x, const float *slope,
+              const struct cnk_prelu *a, int inner, struct CUstream_st *stream)
+{
+    return CNK_DISPATCH(dt, prelu, y, x, slope, a, inner, stream);
 }
 
 /* Element i of the result, in row i / d, is at i + (i / d) d of the input; its gate d further. */

@@ -38,6 +38,7 @@ struct map_shape {
     uint32_t t_width;
     float eps;
     enum cn_activation act;
+    float slope;
 };
 
 struct moments {
@@ -111,7 +112,8 @@ __global__ void resident_kernel(T *y, const T *x, const float *gamma, const floa
 
     for (uint32_t k = at.k * V; k < s.per_group; k += at.step_k * V) {
         cnk_vec<float, V> shift = params_or_zero<V>(add, k);
-        cnk_vec<float, V> g = cnk_params<V>(gamma + first + k), b = cnk_params<V>(beta + first + k);
+        cnk_vec<float, V> g = cnk_params_or<V>(gamma, first + k, 1.0f);
+        cnk_vec<float, V> b = cnk_params_or<V>(beta, first + k, 0.0f);
 
         for (uint32_t p = at.p; p < s.hw; p += at.step_p) {
             cnk_vec<T, V> in = cnk_load<V>(kept + p * s.per_group + k);
@@ -119,7 +121,7 @@ __global__ void resident_kernel(T *y, const T *x, const float *gamma, const floa
             for (int j = 0; j < V; j++) {
                 float d = cnk_float(in.v[j]) - (mean - shift.v[j]);
 
-                in.v[j] = cnk_to<T>(cnk_activate(d * (scale * g.v[j]) + b.v[j], s.act));
+                in.v[j] = cnk_to<T>(cnk_activate(d * (scale * g.v[j]) + b.v[j], s.act, s.slope));
             }
             cnk_store<V>(y + (size_t)p * s.c + k, in);
         }
@@ -295,8 +297,8 @@ __global__ void apply_kernel(T *y, const T *x, const moments *statistics, const 
     x += (size_t)blockIdx.y * s.hw * s.c + first;
     y += (size_t)blockIdx.y * s.hw * s.c + first;
     for (uint32_t k = threadIdx.x * V; k < width; k += blockDim.x * V) {
-        cnk_vec<float, V> scale = cnk_params<V>(gamma + first + k);
-        cnk_vec<float, V> shift = cnk_params<V>(beta + first + k);
+        cnk_vec<float, V> scale = cnk_params_or<V>(gamma, first + k, 1.0f);
+        cnk_vec<float, V> shift = cnk_params_or<V>(beta, first + k, 0.0f);
         cnk_vec<float, V> mean = params_or_zero<V>(add, first + k);
 
 #pragma unroll
@@ -312,7 +314,7 @@ __global__ void apply_kernel(T *y, const T *x, const moments *statistics, const 
             for (int j = 0; j < V; j++) {
                 float d = cnk_float(in.v[j]) - mean.v[j];
 
-                in.v[j] = cnk_to<T>(cnk_activate(d * scale.v[j] + shift.v[j], s.act));
+                in.v[j] = cnk_to<T>(cnk_activate(d * scale.v[j] + shift.v[j], s.act, s.slope));
             }
             cnk_store<V>(y + (size_t)p * s.c + k, in);
         }
@@ -345,6 +347,7 @@ map_shape shape_of(const struct cnk_group_norm *a)
     s.t_width = (uint32_t)a->t_width;
     s.eps = a->eps;
     s.act = a->act;
+    s.slope = a->slope;
     return s;
 }
 

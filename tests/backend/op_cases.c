@@ -460,7 +460,7 @@ const struct op_case op_cases[] = {
     {"max of channels", op_reduce, MAP(2, 16, 5, 7), .axis = 1, .axes = 1,
      .reduction = CN_MAX_OF},
     {"sum of rows", op_reduce, MAP(3, 5, 4, 4), .axis = 0, .axes = 1},
-    {"sum of everything", op_reduce, MAP(3, 5, 4, 4), .axis = 0, .axes = 4},
+    {"sum of everything", op_reduce, MAP(3, 5, 6, 6), .axis = 0, .axes = 4},
     {"concat three", op_concat, MAP(2, 16, 4, 5), .out = 7, .length = 32},
     {"concat along the height", op_concat, MAP(2, 16, 4, 5), .out = 3, .axis = 2, .length = 2},
     {"concat columns", op_concat, TOKENS(2, 5, 12), .out = 20, .axis = 2, .length = 4},

@@ -11,7 +11,9 @@ cnkemu_sources = \
     %reldir%/emu/k_layout.cc \
     %reldir%/emu/k_norm.cc \
     %reldir%/emu/k_resample.cc \
-    %reldir%/emu/k_sampler.cc
+    %reldir%/emu/k_sampler.cc \
+    %reldir%/emu/k_strided.cc \
+    %reldir%/emu/k_window.cc
 EXTRA_DIST += $(cnkemu_headers) $(cnkemu_sources)
 
 if CN_CXX
@@ -45,6 +47,16 @@ check_PROGRAMS += tests/kernels/test_moves
 tests_kernels_test_moves_SOURCES = %reldir%/test_moves.c $(cnk_case_sources)
 tests_kernels_test_moves_LDADD = $(cnk_case_libs)
 TESTS += tests/kernels/test_moves
+
+check_PROGRAMS += tests/kernels/test_windows
+tests_kernels_test_windows_SOURCES = %reldir%/test_windows.c $(cnk_case_sources)
+tests_kernels_test_windows_LDADD = $(cnk_case_libs)
+TESTS += tests/kernels/test_windows
+
+check_PROGRAMS += tests/kernels/test_strided
+tests_kernels_test_strided_SOURCES = %reldir%/test_strided.c $(cnk_case_sources)
+tests_kernels_test_strided_LDADD = $(cnk_case_libs)
+TESTS += tests/kernels/test_strided
 
 check_PROGRAMS += tests/kernels/test_attention
 tests_kernels_test_attention_SOURCES = %reldir%/test_attention.c $(cnk_case_sources)

@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct desc {
-    bool transpose_a, bias;
+    bool transpose_a, transpose_b, bias;
     const void *bias_data;
     cudaDataType_t bias_type;
 };
@@ -116,6 +116,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t p,
         memcpy(&word, value, sizeof(word));
     if (name == CUBLASLT_MATMUL_DESC_TRANSA && size == sizeof(word))
         d->transpose_a = word == CUBLAS_OP_T;
+    else if (name == CUBLASLT_MATMUL_DESC_TRANSB && size == sizeof(word))
+        d->transpose_b = word == CUBLAS_OP_T;
     else if (name == CUBLASLT_MATMUL_DESC_EPILOGUE && size == sizeof(word) &&
              word == CUBLASLT_EPILOGUE_BIAS)
         d->bias = true;
@@ -251,18 +253,20 @@ struct product {
 static double dot(const struct product *p, int64_t batch, int64_t i, int64_t j, int64_t k)
 {
     int64_t a = batch * p->a.stride + (p->desc.transpose_a ? i * p->a.ld : i);
-    int64_t step = p->desc.transpose_a ? 1 : p->a.ld, b = batch * p->b.stride + j * p->b.ld;
+    int64_t step = p->desc.transpose_a ? 1 : p->a.ld, step_b = p->desc.transpose_b ? p->b.ld : 1;
+    int64_t b = batch * p->b.stride + (p->desc.transpose_b ? j : j * p->b.ld);
     double sum = 0;
 
     for (int64_t n = 0; n < k; n++)
-        sum += standin_load(p->pa, p->a.type, a + n * step) * standin_load(p->pb, p->b.type, b + n);
+        sum += standin_load(p->pa, p->a.type, a + n * step) *
+               standin_load(p->pb, p->b.type, b + n * step_b);
     return sum;
 }
 
 static int run_product(void *ctx)
 {
     struct product *p = ctx;
-    int64_t k = p->b.rows;
+    int64_t k = p->desc.transpose_b ? p->b.columns : p->b.rows;
 
     for (int64_t batch = 0; batch < p->d.batch; batch++) {
 #pragma omp parallel for schedule(static)
@@ -293,8 +297,11 @@ static bool fits(const struct product *p)
     int64_t rows = p->desc.transpose_a ? p->a.columns : p->a.rows;
     int64_t k = p->desc.transpose_a ? p->a.rows : p->a.columns;
 
-    return rows == p->d.rows && k == p->b.rows && p->b.columns == p->d.columns &&
-           p->a.batch == p->d.batch && p->b.batch == p->d.batch && p->a.type == p->b.type &&
+    int64_t kb = p->desc.transpose_b ? p->b.columns : p->b.rows;
+    int64_t columns = p->desc.transpose_b ? p->b.rows : p->b.columns;
+
+    return rows == p->d.rows && k == kb && columns == p->d.columns && p->a.batch == p->d.batch &&
+           p->b.batch == p->d.batch && p->a.type == p->b.type &&
            lies_on_device(&p->a, p->pa, p->device, "matrix A") &&
            lies_on_device(&p->b, p->pb, p->device, "matrix B") &&
            lies_on_device(&p->d, p->pc, p->device, "matrix C") &&

@@ -261,6 +261,14 @@ static bool is_bias(const struct part *sum)
     return elements(b) == word(b, CUDNN_ATTR_TENSOR_DIMENSIONS, 1);
 }
 
+static bool is_grouped(const struct part *conv)
+{
+    const struct part *x = child(conv, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, 0);
+    const struct part *w = child(conv, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, 0);
+
+    return word(x, CUDNN_ATTR_TENSOR_DIMENSIONS, 1) != word(w, CUDNN_ATTR_TENSOR_DIMENSIONS, 1);
+}
+
 /* The engines that take a graph, best first; returns how many. */
 static int propose(const struct part *graph, cudnnBackendHeurMode_t mode, int64_t *engine)
 {
@@ -277,7 +285,8 @@ static int propose(const struct part *graph, cudnnBackendHeurMode_t mode, int64_
             engine[n++] = 9;
         return n;
     }
-    if (g.conv == NULL || (standin_no_fusion && g.sums > 0))
+    if (g.conv == NULL || (standin_no_fusion && g.sums > 0) ||
+        (standin_no_groups && is_grouped(g.conv)))
         return 0;
     if (mode == CUDNN_HEUR_MODE_A) {
         bool fast = g.sums < 2 || (g.sums == 2 && !is_bias(g.sum[0]) && is_bias(g.sum[1]));
@@ -489,23 +498,25 @@ static double *load_all(const struct view *v)
 
 struct conv {
     struct view x, w, y;
-    int64_t pad[2], step[2];
+    int64_t pad[2], step[2], spread[2];
     const double *px, *pw;
 };
 
 static double convolve(const struct conv *c, int64_t n, int64_t k, int64_t oy, int64_t ox)
 {
+    int64_t first = k / (c->y.dim[1] * c->w.dim[1] / c->x.dim[1]) * c->w.dim[1]; /* of k's group */
     double sum = 0;
 
-    for (int64_t ci = 0; ci < c->x.dim[1]; ci++)
+    for (int64_t ci = 0; ci < c->w.dim[1]; ci++)
         for (int64_t u = 0; u < c->w.dim[2]; u++) {
-            int64_t y = oy * c->step[0] - c->pad[0] + u;
+            int64_t y = oy * c->step[0] - c->pad[0] + u * c->spread[0];
 
             for (int64_t v = 0; v < c->w.dim[3] && y >= 0 && y < c->x.dim[2]; v++) {
-                int64_t x = ox * c->step[1] - c->pad[1] + v;
+                int64_t x = ox * c->step[1] - c->pad[1] + v * c->spread[1];
 
                 if (x >= 0 && x < c->x.dim[3])
-                    sum += c->px[((n * c->x.dim[1] + ci) * c->x.dim[2] + y) * c->x.dim[3] + x] *
+                    sum += c->px[((n * c->x.dim[1] + first + ci) * c->x.dim[2] + y) * c->x.dim[3] +
+                                 x] *
                            c->pw[((k * c->w.dim[1] + ci) * c->w.dim[2] + u) * c->w.dim[3] + v];
             }
         }
@@ -542,6 +553,7 @@ static void run_conv(const struct execution *e, const struct graph *g)
     for (int i = 0; i < 2; i++) {
         c.pad[i] = word(d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, i);
         c.step[i] = word(d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, i);
+        c.spread[i] = word(d, CUDNN_ATTR_CONVOLUTION_DILATIONS, i);
     }
     for (int64_t n = 0; n < c.y.dim[0]; n++) {
 #pragma omp parallel for schedule(static)

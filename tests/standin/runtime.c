@@ -54,7 +54,7 @@ static struct {
 } fault[STANDIN_FUNCTION_COUNT];
 
 struct standin_counts standin_now;
-bool standin_no_fusion, standin_no_attention;
+bool standin_no_fusion, standin_no_attention, standin_no_groups;
 
 #define STANDIN_NAME(name) #name,
 static const char *const names[] = {STANDIN_FUNCTIONS(STANDIN_NAME) NULL};
@@ -153,7 +153,7 @@ void standin_reset(void)
     devices = 2;
     lost = last_error = 0;
     complaint[0] = '\0';
-    standin_no_fusion = standin_no_attention = false;
+    standin_no_fusion = standin_no_attention = standin_no_groups = false;
     standin_unlock();
 }
 
@@ -242,6 +242,11 @@ void standin_refuse_fusion(bool refuse)
 void standin_refuse_attention(bool refuse)
 {
     standin_no_attention = refuse;
+}
+
+void standin_refuse_groups(bool refuse)
+{
+    standin_no_groups = refuse;
 }
 
 /* ---- work ---- */

@@ -49,6 +49,7 @@ void standin_set_devices(int n);         /* default 2 */
 long standin_used(int device);           /* objects and blocks made there since standin_reset() */
 void standin_refuse_fusion(bool refuse); /* cuDNN then takes plain convolutions only */
 void standin_refuse_attention(bool refuse);
+void standin_refuse_groups(bool refuse); /* convolutions in groups */
 /* What went wrong without being anybody's error code, for instance an address that is no device's:
  * NULL when nothing did. */
 const char *standin_complaint(void);

@@ -11,15 +11,15 @@
     X(execute)                                                                                     \
     X(cudaGetDeviceCount)                                                                          \
     X(cudaSetDevice)                                                                               \
-    X(cudaGetDeviceProperties) X(cudaRuntimeGetVersion) X(cudaDriverGetVersion) X(cudaMalloc) X(   \
-        cudaFree) X(cudaMallocHost) X(cudaFreeHost) X(cudaStreamCreateWithFlags)                   \
-        X(cudaStreamDestroy) X(cudaStreamSynchronize) X(cudaStreamWaitEvent) X(                    \
-            cudaStreamBeginCapture) X(cudaStreamEndCapture) X(cudaEventCreate)                     \
-            X(cudaEventCreateWithFlags) X(cudaEventDestroy) X(cudaEventRecord) X(                  \
-                cudaEventSynchronize) X(cudaEventElapsedTime) X(cudaMemcpyAsync)                   \
-                X(cudaMemsetAsync) X(cudaGraphInstantiate) X(cudaGraphLaunch) X(cudaGraphDestroy)  \
-                    X(cudaGraphExecDestroy) X(cudaMemGetInfo) X(launch) X(cublasLtCreate)          \
-                        X(cublasLtDestroy) X(cublasLtMatmulDescCreate) X(                          \
+    X(cudaGetDeviceProperties)                                                                     \
+    X(cudaRuntimeGetVersion) X(cudaDriverGetVersion) X(cudaMalloc) X(cudaFree) X(cudaMallocHost)   \
+        X(cudaFreeHost) X(cudaStreamCreateWithFlags) X(cudaStreamDestroy) X(cudaStreamSynchronize) \
+            X(cudaStreamWaitEvent) X(cudaStreamBeginCapture) X(cudaStreamEndCapture) X(            \
+                cudaEventCreate) X(cudaEventCreateWithFlags) X(cudaEventDestroy)                   \
+                X(cudaEventRecord) X(cudaEventSynchronize) X(cudaEventElapsedTime) X(              \
+                    cudaMemcpyAsync) X(cudaMemsetAsync) X(cudaGraphInstantiate) X(cudaGraphLaunch) \
+                    X(cudaGraphDestroy) X(cudaGraphExecDestroy) X(cudaMemGetInfo) X(launch)        \
+                        X(cublasLtCreate) X(cublasLtDestroy) X(cublasLtMatmulDescCreate) X(        \
                             cublasLtMatmulDescSetAttribute) X(cublasLtMatrixLayoutCreate)          \
                             X(cublasLtMatrixLayoutSetAttribute) X(cublasLtMatmulPreferenceCreate)  \
                                 X(cublasLtMatmulPreferenceSetAttribute)                            \
@@ -56,7 +56,7 @@ int standin_count(enum standin_function f);
 int standin_enter(enum standin_function f);
 void standin_complain(const char *fmt, ...) CN_PRINTF(1, 2);
 extern struct standin_counts standin_now;
-extern bool standin_no_fusion, standin_no_attention;
+extern bool standin_no_fusion, standin_no_attention, standin_no_groups;
 
 /* A piece of work. run() returns a cudaError_t. drop() frees what the piece owns. */
 struct standin_work {

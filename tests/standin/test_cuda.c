@@ -239,8 +239,8 @@ static void captured_plan_reads_its_buffers(void **state)
     for (int i = 0; i < 3; i++)
         run(&s);
     check_result(&s, 1e-5);
-    zero = cn_xcalloc((size_t)cn_shape_elements(cn_shape_of(s.g, s.g->input[0].val)),
-                      sizeof(*zero));
+    zero =
+        cn_xcalloc((size_t)cn_shape_elements(cn_shape_of(s.g, s.g->input[0].val)), sizeof(*zero));
     for (int i = 0; i < 2; i++) {
         cn_buffer_write(s.in[0], zero);
         run(&s);

@@ -190,8 +190,7 @@ static int run_sdpa(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
     void *data[5] = {cuda_address(p, s->in[0]), cuda_address(p, s->in[1]),
                      cuda_address(p, s->in[2]), cuda_address(p, s->out), NULL};
 
-    return cuda_dnn_run(p->q, s->dnn, data, s->scratch >= 0 ? cuda_address(p, s->scratch) : NULL,
-                        stream, err);
+    return cuda_dnn_run(p->q, s->dnn, data, cuda_scratch(p, s), stream, err);
 }
 
 static int init_sdpa(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)

@@ -1,11 +1,12 @@
-/* Convolutions and linear layers.
+/* Convolutions.
  *
  * A convolution is one cuDNN plan, channels last. Its epilogue is offered in the one order for
  * which cuDNN 9 has precompiled engines on sm_80 to sm_90: convolution, + residual, + bias; with
  * the bias first, only engines that are compiled at run time take it. What no engine takes fused
- * runs as a plain convolution and a kernel behind it. A 1x1 convolution is a linear layer: the
- * bytes are the same. Activations are a kernel of their own: behind a convolution they occur in
- * the hint encoder only, elsewhere group norm has them. */
+ * runs as a plain convolution and a kernel behind it, and what no engine takes at all by a kernel
+ * of our own. A 1x1 convolution is a linear layer: the bytes are the same. Activations are a kernel
+ * of their own: behind a convolution they occur in the hint encoder only, elsewhere group norm has
+ * them. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
 #include "kernels/cnk.h"
@@ -14,93 +15,13 @@
 #include <string.h>
 
 /* size[] of a convolution's step */
-enum { SEPARATE /* epilogue by a kernel */, HAS_RESIDUAL, HAS_BIAS };
+enum { SEPARATE /* epilogue by a kernel */ };
 
 enum { UID_X = 1, UID_W, UID_Y, UID_RESIDUAL, UID_BIAS, UID_CONV, UID_SUM };
 
-/* y = act(x + bias + residual), in place or not; bias F32. */
-static int epilogue(struct cuda_plan *p, const struct cuda_step *s, void *y, const float *bias,
-                    const void *residual, cudaStream_t stream, struct cn_err *err)
-{
-    const struct cn_shape *o = &p->g->value[s->val].shape;
-    int c = (int)(o->rank == 4 ? o->dim[1] : o->dim[o->rank - 1]);
-    struct cnk_bias_act a = {.rows = (size_t)cn_shape_elements(o) / (size_t)c,
-                             .c = c,
-                             .alpha = 1.0f,
-                             .act = s->node.attr.act};
-
-    if (bias == NULL && residual == NULL && a.act == CN_NONE)
-        return CN_OK;
-    return cuda_check(p->b, (cudaError_t)cnk_bias_act(s->type, y, y, bias, residual, &a, stream),
-                      "launch an epilogue", err);
-}
-
-static const void *residual_of(const struct cuda_plan *p, const struct cuda_step *s)
-{
-    return s->in[3] >= 0 ? cuda_address(p, s->in[3]) : NULL;
-}
-
-static void *scratch_of(const struct cuda_plan *p, const struct cuda_step *s)
-{
-    return s->scratch >= 0 ? cuda_address(p, s->scratch) : NULL;
-}
-
-/* ---- linear layers ---- */
-
-static int run_linear(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
-                      struct cn_err *err)
-{
-    void *y = cuda_address(p, s->out);
-    int rc = cuda_gemm_run(p, s->gemm[0], 1.0f, cuda_address(p, s->in[0]), s->param[0],
-                           residual_of(p, s), y, scratch_of(p, s), stream, err);
-
-    return rc < 0 ? rc : epilogue(p, s, y, NULL, NULL, stream, err);
-}
-
-/* y [rows, out] = x [rows, k] w^T; weight and bias stand in the node. */
-static int init_product(struct cuda_plan *p, struct cuda_step *s, int64_t rows, int64_t k,
-                        int64_t out, struct cn_err *err)
-{
-    struct cuda_gemm_size z = {.rows = rows,
-                               .k = k,
-                               .out = out,
-                               .batch = 1,
-                               .ld_x = k,
-                               .ld_w = k,
-                               .ld_y = out,
-                               .in = s->type,
-                               .result = s->type,
-                               .residual = s->in[3] >= 0};
-    int rc = cuda_param(p->w, p->g, s->node.in[1], CUDA_W_ROWMAJOR, s->type, &s->param[0], err);
-
-    if (rc == CN_OK && s->node.in[2] >= 0)
-        rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, s->type, &z.bias, err);
-    if (rc == CN_OK)
-        rc = cuda_gemm_new(p, &z, &s->gemm[0], err);
-    if (rc < 0)
-        return rc;
-    s->run = run_linear;
-    if (s->gemm[0]->workspace > 0)
-        s->scratch = cuda_tensor_new(p, s->gemm[0]->workspace);
-    return CN_OK;
-}
-
-int cuda_linear_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
-{
-    const struct cn_shape *o = &p->g->value[s->val].shape;
-    int64_t out = o->dim[o->rank - 1], k = p->g->value[s->node.in[1]].shape.dim[1];
-    int64_t rows = cn_shape_elements(o) / out;
-
-    snprintf(s->label, sizeof(s->label), "gemm %lldx%lldx%lld", (long long)rows, (long long)k,
-             (long long)out);
-    return init_product(p, s, rows, k, out, err);
-}
-
-/* ---- convolutions ---- */
-
 struct problem {
     int64_t x[4], w[4], y[4]; /* logical dimensions, as cuDNN counts them */
-    int64_t pad[2], stride[2];
+    int64_t pad[2], stride[2], dilation[2];
     enum cn_dtype type;
     bool residual, bias;
 };
@@ -118,14 +39,14 @@ static cudnnBackendDescriptor_t conv_descriptor(struct cuda_dnn_build *d, const 
     cudnnBackendDescriptor_t c = cuda_dnn_new(d, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     cudnnDataType_t compute = CUDNN_DATA_FLOAT;
     cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-    int64_t rank = 2, one[2] = {1, 1};
+    int64_t rank = 2;
 
     cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &rank);
     cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute);
     cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
     cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, z->pad);
     cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, z->pad);
-    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, one);
+    cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, z->dilation);
     cuda_dnn_set(d, c, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, z->stride);
     cuda_dnn_finalize(d, c, "describe a convolution");
     return c;
@@ -216,12 +137,14 @@ static int choose_engine(struct cuda_plan *p, const struct problem *z, struct cu
         io[n++] = (struct cuda_dnn_io){.uid = UID_BIAS,
                                        .bytes = (size_t)z->y[1] * cn_dtype_size(z->type)};
     snprintf(key, sizeof(key),
-             "conv %s x %lld %lld %lld %lld w %lld %lldx%lld y %lldx%lld pad %lld %lld stride "
-             "%lld%s%s",
+             "conv %s x %lld %lld %lld %lld w %lld %lld %lldx%lld y %lldx%lld pad %lld %lld stride "
+             "%lld %lld dilation %lld %lld%s%s",
              cn_dtype_name(z->type), (long long)z->x[0], (long long)z->x[1], (long long)z->x[2],
-             (long long)z->x[3], (long long)z->w[0], (long long)z->w[2], (long long)z->w[3],
-             (long long)z->y[2], (long long)z->y[3], (long long)z->pad[0], (long long)z->pad[1],
-             (long long)z->stride[0], z->residual ? " residual" : "", z->bias ? " bias" : "");
+             (long long)z->x[3], (long long)z->w[0], (long long)z->w[1], (long long)z->w[2],
+             (long long)z->w[3], (long long)z->y[2], (long long)z->y[3], (long long)z->pad[0],
+             (long long)z->pad[1], (long long)z->stride[0], (long long)z->stride[1],
+             (long long)z->dilation[0], (long long)z->dilation[1], z->residual ? " residual" : "",
+             z->bias ? " bias" : "");
     build_conv(&d, z);
     cuda_dnn_choose(&d, key, io, n, ret);
     cuda_dnn_release(&d);
@@ -231,62 +154,145 @@ static int choose_engine(struct cuda_plan *p, const struct problem *z, struct cu
 static int run_conv(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
-    void *y = cuda_address(p, s->out),
-         *data[5] = {cuda_address(p, s->in[0]), (void *)(uintptr_t)s->param[0], y};
+    void *data[5] = {cuda_operand(p, s, 0), cuda_operand(p, s, 1), cuda_address(p, s->out)};
     bool separate = s->size[SEPARATE] != 0;
-    const void *residual = residual_of(p, s);
+    void *residual = cuda_operand(p, s, 3), *bias = cuda_operand(p, s, 2);
     int n = 3, rc;
 
     if (!separate && residual != NULL)
-        data[n++] = (void *)(uintptr_t)residual;
-    if (!separate && s->size[HAS_BIAS])
-        data[n++] = (void *)(uintptr_t)s->param[1];
-    rc = cuda_dnn_run(p->q, s->dnn, data, scratch_of(p, s), stream, err);
-    if (rc < 0)
-        return rc;
-    return epilogue(p, s, y, separate ? s->param[1] : NULL, separate ? residual : NULL, stream,
-                    err);
+        data[n++] = residual;
+    if (!separate && bias != NULL)
+        data[n++] = bias;
+    rc = cuda_dnn_run(p->q, s->dnn, data, cuda_scratch(p, s), stream, err);
+    return rc < 0 ? rc
+                  : cuda_run_epilogue(p, s, separate ? bias : NULL, separate ? residual : NULL,
+                                      stream, err);
+}
+
+static int run_direct(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                      struct cn_err *err)
+{
+    int rc = cuda_run_conv_direct(p, s, stream, err);
+
+    return rc < 0
+               ? rc
+               : cuda_run_epilogue(p, s, cuda_operand(p, s, 2), cuda_operand(p, s, 3), stream, err);
+}
+
+/* A constant operand in the form that the way of computing wants. */
+static int use_constant(struct cuda_plan *p, struct cuda_step *s, int k,
+                        enum cuda_weight_layout layout, enum cn_dtype t, struct cn_err *err)
+{
+    const void *data;
+    int rc;
+
+    if (!cuda_is_constant(p, s->node.in[k]))
+        return CN_OK;
+    rc = cuda_param(p->w, p->g, s->node.in[k], layout, t, &data, err);
+    if (rc == CN_OK)
+        s->in[k] = cuda_constant_new(p, data);
+    return rc;
+}
+
+/* What is missing at each side when both are padded alike; false: nothing. */
+static bool find_margin(struct cuda_step *s, struct problem *z, int margin[4])
+{
+    const struct cn_conv *c = &s->node.attr.conv;
+    bool any = false;
+
+    for (int i = 0; i < 4; i++) {
+        z->pad[i % 2] = CN_MAX(c->pad[i % 2], c->pad[i % 2 + 2]);
+        margin[i] = (int)z->pad[i % 2] - c->pad[i];
+        any = any || margin[i] != 0;
+    }
+    return any;
 }
 
 /* cuDNN pads both sides alike: other paddings become the larger one, and the filter gets zeros
  * where it must not see what the padding adds. */
 static int load_filter(struct cuda_plan *p, struct cuda_step *s, struct problem *z,
-                       struct cn_err *err)
+                       const int margin[4], struct cn_err *err)
 {
-    const struct cn_conv *c = &s->node.attr.conv;
-    int margin[4];
+    const void *data;
+    int rc = cuda_param_padded(p->w, p->g, s->node.in[1], margin, s->type, &data, err);
 
-    for (int i = 0; i < 4; i++) {
-        z->pad[i % 2] = CN_MAX(c->pad[i % 2], c->pad[i % 2 + 2]);
-        margin[i] = (int)z->pad[i % 2] - c->pad[i];
+    if (rc < 0)
+        return rc;
+    s->in[1] = cuda_constant_new(p, data);
+    for (int i = 0; i < 4; i++)
         z->w[2 + i % 2] += margin[i];
-    }
-    if (margin[0] + margin[1] + margin[2] + margin[3] == 0)
-        return cuda_param(p->w, p->g, s->node.in[1], CUDA_W_OHWI, s->type, &s->param[0], err);
-    return cuda_param_padded(p->w, p->g, s->node.in[1], margin, s->type, &s->param[0], err);
+    return CN_OK;
 }
 
-/* Fused, or in two parts when no engine takes it fused. */
+static bool may_go_on(int rc)
+{
+    return rc != CN_OK && rc != CN_EDEVICE && rc != CN_EDEVMEM && rc != CN_ENOMEM;
+}
+
+/* Fused, or in two parts when no engine takes it fused; a bias in a buffer is F32. */
 static int choose_fusion(struct cuda_plan *p, struct cuda_step *s, struct problem *z,
                          struct cn_err *err)
 {
+    bool bound_bias = s->node.in[2] >= 0 && !cuda_is_constant(p, s->node.in[2]);
     struct cn_err why = CN_ERR_INIT;
-    int rc = choose_engine(p, z, &s->dnn, &why);
+    int rc = CN_ENOTFOUND;
 
-    s->size[HAS_BIAS] = z->bias;
-    if (rc == CN_OK && z->bias)
-        return cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, s->type, &s->param[1], err);
+    if (!bound_bias)
+        rc = choose_engine(p, z, &s->dnn, &why);
     if (rc == CN_OK)
-        return CN_OK;
-    if (rc == CN_EDEVICE || rc == CN_EDEVMEM || (!z->bias && !z->residual))
-        return cn_fail(err, rc == CN_ENOTFOUND ? CN_EINTERNAL : rc, "%s", why.msg);
+        return use_constant(p, s, 2, CUDA_W_ROWMAJOR, s->type, err);
+    if (!may_go_on(rc) || (!z->bias && !z->residual))
+        return cn_fail(err, rc, "%s", why.msg);
     s->size[SEPARATE] = 1;
-    if (z->bias && (rc = cuda_param(p->w, p->g, s->node.in[2], CUDA_W_ROWMAJOR, CN_F32,
-                                    &s->param[1], err)) < 0)
-        return rc;
     z->bias = z->residual = false;
     rc = choose_engine(p, z, &s->dnn, err);
-    return rc == CN_ENOTFOUND ? CN_EINTERNAL : rc;
+    return rc < 0 ? rc : use_constant(p, s, 2, CUDA_W_ROWMAJOR, CN_F32, err);
+}
+
+/* The way that always works, and the slowest. */
+static int init_direct(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
+{
+    int rc = use_constant(p, s, 1, CUDA_W_OHWI, s->type, err);
+
+    s->run = run_direct;
+    return rc < 0 ? rc : use_constant(p, s, 2, CUDA_W_ROWMAJOR, CN_F32, err);
+}
+
+static int init_conv(struct cuda_plan *p, struct cuda_step *s, struct problem *z,
+                     struct cn_err *err)
+{
+    int margin[4], rc;
+
+    if (!find_margin(s, z, margin))
+        rc = use_constant(p, s, 1, CUDA_W_OHWI, s->type, err);
+    else if (cuda_is_constant(p, s->node.in[1]) && z->dilation[0] == 1 && z->dilation[1] == 1)
+        rc = load_filter(p, s, z, margin, err);
+    else
+        rc = cn_fail(err, CN_ENOTFOUND, "cuDNN pads both sides alike");
+    if (rc == CN_OK)
+        rc = choose_fusion(p, s, z, err);
+    if (rc < 0)
+        return rc;
+    s->run = run_conv;
+    if (s->dnn->workspace > 0)
+        s->scratch = cuda_tensor_new(p, s->dnn->workspace);
+    return CN_OK;
+}
+
+static bool is_product(const struct cn_conv *c)
+{
+    return c->k == 1 && c->k_w == 1 && c->stride == 1 && c->stride_w == 1 && c->groups == 1 &&
+           c->pad[0] + c->pad[1] + c->pad[2] + c->pad[3] == 0;
+}
+
+static void conv_label(struct cuda_step *s, const struct problem *z)
+{
+    const struct cn_conv *c = &s->node.attr.conv;
+
+    snprintf(s->label, sizeof(s->label), "conv %dx%d%s%s%s %lld-%d @%lldx%lld", c->k, c->k_w,
+             c->stride > 1 || c->stride_w > 1 ? " down" : "",
+             c->dilation > 1 || c->dilation_w > 1 ? " dilated" : "", c->groups > 1 ? " groups" : "",
+             (long long)z->x[1], c->out, (long long)z->y[2], (long long)z->y[3]);
 }
 
 int cuda_conv_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
@@ -294,24 +300,26 @@ int cuda_conv_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
     const struct cn_conv *c = &s->node.attr.conv;
     const struct cn_shape *x = &p->g->value[s->node.in[0]].shape;
     const struct cn_shape *y = &p->g->value[s->val].shape;
-    struct problem z = {.w = {c->out, x->dim[1], c->k, c->k},
-                        .stride = {c->stride, c->stride},
+    struct problem z = {.w = {c->out, x->dim[1] / c->groups, c->k, c->k_w},
+                        .stride = {c->stride, c->stride_w},
+                        .dilation = {c->dilation, c->dilation_w},
                         .type = s->type,
                         .residual = s->in[3] >= 0,
                         .bias = s->node.in[2] >= 0};
+    struct cn_err why = CN_ERR_INIT;
     int rc;
 
-    snprintf(s->label, sizeof(s->label), "conv %dx%d%s %lld-%d @%lldx%lld", c->k, c->k,
-             c->stride > 1 ? " down" : "", (long long)x->dim[1], c->out, (long long)y->dim[2],
-             (long long)y->dim[3]);
-    if (c->k == 1 && c->stride == 1 && c->pad[0] + c->pad[1] + c->pad[2] + c->pad[3] == 0)
-        return init_product(p, s, x->dim[0] * x->dim[2] * x->dim[3], x->dim[1], c->out, err);
     memcpy(z.x, x->dim, sizeof(z.x));
     memcpy(z.y, y->dim, sizeof(z.y));
-    if ((rc = load_filter(p, s, &z, err)) < 0 || (rc = choose_fusion(p, s, &z, err)) < 0)
-        return rc;
-    s->run = run_conv;
-    if (s->dnn->workspace > 0)
-        s->scratch = cuda_tensor_new(p, s->dnn->workspace);
-    return CN_OK;
+    conv_label(s, &z);
+    if (is_product(c)) {
+        rc = use_constant(p, s, 1, CUDA_W_ROWMAJOR, s->type, err);
+        return rc < 0 ? rc
+                      : cuda_product_init(p, s, x->dim[0] * x->dim[2] * x->dim[3], x->dim[1],
+                                          c->out, err);
+    }
+    rc = init_conv(p, s, &z, &why);
+    if (rc == CN_ENOTFOUND) /* not that a parameter is missing: then the next one fails as well */
+        return init_direct(p, s, err);
+    return rc < 0 ? cn_fail(err, rc, "%s", why.msg) : CN_OK;
 }

@@ -144,33 +144,6 @@ static int backend_check(struct cn_backend *b, struct cn_err *err)
     return cuda_take_error((struct cuda_backend *)b, err);
 }
 
-static bool is_constant(const struct cn_graph *g, cn_val v)
-{
-    return v >= 0 && g->node[v].op == CN_OP_PARAM;
-}
-
-/* What there are no kernels for. */
-static const char *refuses(const struct cn_graph *g, int i)
-{
-    const struct cn_node *n = &g->node[i];
-    bool parameters = n->op == CN_OP_CONV2D || n->op == CN_OP_LINEAR || n->op == CN_OP_EMBED ||
-                      n->op == CN_OP_LAYER_NORM;
-
-    if (n->op > CN_OP_POOL_HW)
-        return "there is no kernel for it";
-    if (n->op == CN_OP_CONV2D && !cn_conv_is_plain(&n->attr.conv))
-        return "kernels are square, dense and without groups";
-    if (n->op == CN_OP_CONCAT && (n->attr.axis != 1 || n->in[2] >= 0))
-        return "two values along axis 1 can be joined";
-    if (n->op == CN_OP_ACT && n->attr.act > CN_RELU)
-        return "there is no kernel for this activation";
-    if (n->op == CN_OP_GROUP_NORM && (!is_constant(g, n->in[1]) || !is_constant(g, n->in[2])))
-        return "it needs constant gamma and beta";
-    if (parameters && (!is_constant(g, n->in[1]) || (n->in[2] >= 0 && !is_constant(g, n->in[2]))))
-        return "its parameters must be constant";
-    return NULL;
-}
-
 const struct cn_backend_ops cn_backend_cuda = {
     .name = "cuda",
     .device = true,
@@ -184,7 +157,6 @@ const struct cn_backend_ops cn_backend_cuda = {
     .weights_free = cuda_weights_free,
     .weights_bytes = cuda_weights_bytes,
     .weights_fix_layouts = cuda_weights_fix_layouts,
-    .refuses = refuses,
     .compile = cuda_plan_compile,
     .plan_free = cuda_plan_free,
     .run = cuda_plan_run,

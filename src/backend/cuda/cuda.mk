@@ -12,17 +12,21 @@ libcncuda_a_SOURCES = \
     %reldir%/cuda.c %reldir%/cuda_priv.h \
     %reldir%/dnn.c \
     %reldir%/errors.c \
+    %reldir%/forms.c \
     %reldir%/gemm.c \
     %reldir%/graphs.c \
+    %reldir%/linear.c \
     %reldir%/lower.c \
     %reldir%/memory.c \
     %reldir%/ops.c \
     %reldir%/plan.c \
     %reldir%/queue.c \
+    %reldir%/rearrange.c \
     %reldir%/run.c \
     %reldir%/transfer.c \
     %reldir%/tune.c \
-    %reldir%/weights.c
+    %reldir%/weights.c \
+    %reldir%/window.c
 libcnlistcuda_a_CPPFLAGS = $(AM_CPPFLAGS) -DCN_WITH_CUDA=1
 libcnlistcuda_a_SOURCES = src/backend/list.c
 # What a program with the CUDA backend links in place of CNBACKEND_LIBS.

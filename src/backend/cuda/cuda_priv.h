@@ -274,15 +274,19 @@ void cuda_dnn_unref(struct cuda_backend *b, struct cuda_dnn *p); /* NULL is fine
 
 /* ---- plans: lower.c makes them, run.c runs them ---- */
 
-enum cuda_place { CUDA_ARENA, CUDA_INPUT, CUDA_OUTPUT };
+enum cuda_place { CUDA_ARENA, CUDA_INPUT, CUDA_OUTPUT, CUDA_CONSTANT };
 
 struct cuda_tensor {
     enum cuda_place place;
-    int index;     /* INPUT, OUTPUT: which buffer */
-    size_t offset; /* ARENA */
+    int index;        /* INPUT, OUTPUT: which buffer */
+    size_t offset;    /* ARENA */
+    const void *data; /* CONSTANT: a parameter in the weight store */
     size_t bytes;
     int from, to; /* steps that write it first and read it last */
 };
+
+/* How a value of rank 4 lies: row-major as the graph counts, or channels last. */
+enum cuda_layout { CUDA_FLAT, CUDA_LAST, CUDA_LAYOUTS };
 
 struct cuda_step;
 /* Enqueues the step on stream s, which is q's stream or its recorder. */
@@ -299,13 +303,13 @@ struct cuda_gemm {
 
 struct cuda_step {
     cuda_step_fn run;
-    struct cn_node node;  /* operation and attributes */
-    cn_val val;           /* whose shape the result has; negative: none */
-    enum cn_dtype type;   /* of result and operands */
-    enum cn_dtype from;   /* of a conversion: what it reads */
-    int in[CN_MAX_IN];    /* tensors; negative: none */
-    int out, scratch;     /* tensors */
-    const void *param[3]; /* on the device: weight, bias; gamma, beta; table, position */
+    struct cn_node node;     /* operation and attributes */
+    cn_val val;              /* whose shape the result has; negative: none */
+    enum cn_dtype type;      /* of result and operands */
+    enum cn_dtype from;      /* of a conversion: what it reads */
+    enum cuda_layout layout; /* of result and main operands of rank 4 */
+    int in[CN_MAX_IN];       /* tensors; negative: none */
+    int out, scratch;        /* tensors */
     struct cuda_gemm *gemm[2];
     struct cuda_dnn *dnn;
     int64_t size[6]; /* what the step's function wants to know */
@@ -324,8 +328,8 @@ struct cuda_graph {
 
 /* The tensors that hold a value, by form; negative: not (yet). */
 struct cuda_forms {
-    int host;              /* in the host's layout */
-    int typed[CUDA_TYPES]; /* channels last */
+    int tensor[CUDA_LAYOUTS][CUDA_TYPES];
+    int ids; /* of I32: as the host gave them */
 };
 
 struct cuda_plan {
@@ -360,36 +364,83 @@ char *cuda_plan_profile(const struct cn_plan *p);
 /* ---- plan.c ---- */
 
 int cuda_tensor_new(struct cuda_plan *p, size_t bytes);
-void *cuda_address(const struct cuda_plan *p, int tensor);
+int cuda_constant_new(struct cuda_plan *p, const void *data);
 struct cuda_step *cuda_step_new(struct cuda_plan *p, cuda_step_fn run, const char *label);
+void cuda_step_done(struct cuda_plan *p, int step); /* its tensors live until then */
 size_t cuda_value_bytes(const struct cuda_plan *p, cn_val v, enum cn_dtype t);
+bool cuda_is_constant(const struct cuda_plan *p, cn_val v); /* a parameter of the file */
+void *cuda_address(const struct cuda_plan *p, int tensor);
+void *cuda_operand(const struct cuda_plan *p, const struct cuda_step *s, int k); /* NULL: absent */
+void *cuda_scratch(const struct cuda_plan *p, const struct cuda_step *s);
+/* error: what a launcher of kernels/cnk.h returned. */
+int cuda_check_launch(struct cuda_plan *p, const struct cuda_step *s, int error,
+                      struct cn_err *err);
 
-/* ---- conv.c, attention.c, ops.c: what fills in a step whose tensors are known ---- */
+/* ---- forms.c ---- */
+
+enum cn_dtype cuda_own_type(const struct cuda_plan *p, cn_val v); /* what v is computed in */
+int *cuda_form(struct cuda_plan *p, cn_val v, enum cn_dtype t, enum cuda_layout layout);
+/* What operations that take either should read: flat only where nothing else is there. */
+enum cuda_layout cuda_usual_layout(struct cuda_plan *p, cn_val v);
+/* The tensor of that form, which a step may have to make first. */
+int cuda_value_tensor(struct cuda_plan *p, cn_val v, enum cn_dtype t, enum cuda_layout layout,
+                      int *ret, struct cn_err *err);
+void cuda_add_copy(struct cuda_plan *p, cn_val v, int from, int to);
+
+/* ---- what fills in a step whose tensors are known ---- */
 
 int cuda_conv_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
-int cuda_linear_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
 int cuda_attention_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
 int cuda_op_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err); /* ops.c */
-/* Steps of ops.c that are no node: layouts, activations. */
-int cuda_run_from_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+int cuda_linear_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
+int cuda_matmul_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err);
+/* y [rows, out] = x [rows, k] w^T (+ bias + residual), as the step's node and tensors say. */
+int cuda_product_init(struct cuda_plan *p, struct cuda_step *s, int64_t rows, int64_t k,
+                      int64_t out, struct cn_err *err);
+/* y = act(y + bias + residual) of a step that has written y; both may be NULL. */
+int cuda_run_epilogue(struct cuda_plan *p, struct cuda_step *s, const float *bias,
+                      const void *residual, cudaStream_t stream, struct cn_err *err);
+
+/* ---- steps of rearrange.c and window.c ---- */
+
+int cuda_run_permute(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                     struct cn_err *err);
+int cuda_run_slice(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                   struct cn_err *err);
+int cuda_run_unshuffle(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                        struct cn_err *err);
-int cuda_run_to_host(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+int cuda_run_shuffle(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                      struct cn_err *err);
-int cuda_run_convert(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
-                     struct cn_err *err);
-int cuda_run_copy(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+int cuda_run_concat(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                    struct cn_err *err);
+int cuda_run_concat_two(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                        struct cn_err *err);
+int cuda_run_gather(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                    struct cn_err *err);
+int cuda_run_reduce(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                    struct cn_err *err);
+int cuda_run_pool(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                   struct cn_err *err);
+int cuda_run_resize(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                    struct cn_err *err);
+int cuda_run_pad_reflect(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                         struct cn_err *err);
+int cuda_run_conv_direct(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                         struct cn_err *err); /* without bias, residual and activation */
+int cuda_run_conv_transpose(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
+                            struct cn_err *err);
 
 /* ---- gemm.c ---- */
 
 /* Row-major y[batch][rows, out] = alpha x[batch][rows, k] op(w[batch]) + beta y + bias[out]:
- * op(w) is w [out, k] transposed, or w [k, out] as it is. ld: elements from row to row; stride:
- * from one matrix of a batch to the next. */
+ * op(w) is w [out, k] transposed, or w [k, out] as it is; x may be stored transposed, [k, rows].
+ * ld: elements from row to row; stride: from one matrix of a batch to the next. */
 struct cuda_gemm_size {
     int64_t rows, k, out, batch;
     int64_t ld_x, ld_w, ld_y;
     int64_t stride_x, stride_w, stride_y;
     bool w_as_is;             /* [k, out] */
+    bool x_transposed;        /* [k, rows] */
     enum cn_dtype in, result; /* element types of x and w; of y */
     const void *bias;         /* NULL: none */
     bool residual;            /* y = ... + another matrix of y's layout */

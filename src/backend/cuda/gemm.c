@@ -46,7 +46,7 @@ static int set_desc(struct cuda_backend *b, cublasLtMatmulDesc_t desc,
 static int make_desc(struct cuda_backend *b, const struct cuda_gemm_size *z, struct cuda_gemm *m,
                      struct cn_err *err)
 {
-    cublasOperation_t a = z->w_as_is ? CUBLAS_OP_N : CUBLAS_OP_T;
+    cublasOperation_t a = z->w_as_is ? CUBLAS_OP_N : CUBLAS_OP_T, transpose = CUBLAS_OP_T;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     cudaDataType_t bias_type = data_type(z->result);
     int rc = cuda_check_blas(b, cublasLtMatmulDescCreate(&m->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F),
@@ -54,6 +54,8 @@ static int make_desc(struct cuda_backend *b, const struct cuda_gemm_size *z, str
 
     if (rc == CN_OK)
         rc = set_desc(b, m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof(a), err);
+    if (rc == CN_OK && z->x_transposed)
+        rc = set_desc(b, m->desc, CUBLASLT_MATMUL_DESC_TRANSB, &transpose, sizeof(transpose), err);
     if (rc < 0 || z->bias == NULL)
         return rc;
     if ((rc = set_desc(b, m->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue),
@@ -95,7 +97,9 @@ static int make_layouts(struct cuda_backend *b, const struct cuda_gemm_size *z, 
     int rc = make_layout(b, z->in, w_rows, w_columns, z->ld_w, z->batch, z->stride_w, &m->a, err);
 
     if (rc == CN_OK)
-        rc = make_layout(b, z->in, z->k, z->rows, z->ld_x, z->batch, z->stride_x, &m->b, err);
+        rc = make_layout(b, z->in, z->x_transposed ? z->rows : z->k,
+                         z->x_transposed ? z->k : z->rows, z->ld_x, z->batch, z->stride_x, &m->b,
+                         err);
     if (rc == CN_OK)
         rc = make_layout(b, z->result, z->out, z->rows, z->ld_y, z->batch, z->stride_y, &m->d, err);
     return rc;
@@ -179,7 +183,8 @@ static int time_algorithms(struct cuda_queue *q, const struct cuda_gemm_size *z,
 {
     struct cuda_backend *b = q->b;
     struct trial t = {.q = q, .m = m, .beta = z->residual ? 1.0f : 0.0f};
-    size_t x = matrix_bytes(z->rows, z->ld_x, z->batch, z->stride_x, z->in);
+    size_t x =
+        matrix_bytes(z->x_transposed ? z->k : z->rows, z->ld_x, z->batch, z->stride_x, z->in);
     size_t w = matrix_bytes(z->w_as_is ? z->k : z->out, z->ld_w, z->batch, z->stride_w, z->in);
     size_t y = matrix_bytes(z->rows, z->ld_y, z->batch, z->stride_y, z->result);
     struct cn_err why = CN_ERR_INIT;
@@ -249,11 +254,12 @@ static bool read_algo(struct cuda_backend *b, struct cuda_gemm *m, const char *t
 static void problem_key(const struct cuda_gemm_size *z, char *key)
 {
     snprintf(key, CUDA_KEY,
-             "gemm %s-%s %lldx%lldx%lld batch %lld ld %lld %lld %lld stride %lld %lld %lld%s%s%s",
+             "gemm %s-%s %lldx%lldx%lld batch %lld ld %lld %lld %lld stride %lld %lld %lld%s%s%s%s",
              cn_dtype_name(z->in), cn_dtype_name(z->result), (long long)z->rows, (long long)z->k,
              (long long)z->out, (long long)z->batch, (long long)z->ld_x, (long long)z->ld_w,
              (long long)z->ld_y, (long long)z->stride_x, (long long)z->stride_w,
-             (long long)z->stride_y, z->w_as_is ? " as is" : "", z->bias != NULL ? " bias" : "",
+             (long long)z->stride_y, z->w_as_is ? " as is" : "",
+             z->x_transposed ? " x transposed" : "", z->bias != NULL ? " bias" : "",
              z->residual ? " residual" : "");
 }
 

@@ -1,11 +1,10 @@
 /* From a graph to steps over tensors.
  *
- * A value has several forms: as the host gave it (F32, or I32), and channels last in one or more
- * types. It is computed in its own type, the plan's unless the graph declares another. Operations
- * read their operands in the type of their result, but what norms and row weights read beside their
- * main operand, which is F32. A form is made by a step of its own when something first asks for it.
- * Reshapes between maps and tokens are no steps: channels last, both are the same bytes. A
- * value that is a native output is computed where the caller wants it. */
+ * A value is computed in its own type, the plan's unless the graph declares another. Operations
+ * read their operands in the type of their result, but factors beside them, which are F32. Maps lie
+ * channels last; what sees rows or matrices wants them flat, and some operations take either
+ * (forms.c makes what is asked for). Reshapes are no steps, nor is the way between maps and tokens:
+ * the bytes are the same. A value that is an output is computed where the caller wants it. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
 #include "base/mem.h"
@@ -24,121 +23,127 @@ static int io_tensor(struct cuda_plan *p, enum cuda_place place, int index, size
     return t;
 }
 
-static void extend_life(struct cuda_plan *p, int tensor, int step)
+/* Operations that take their operands in either layout, and give the result in the same. */
+static bool takes_either(enum cn_op op)
 {
-    struct cuda_tensor *t;
-
-    if (tensor < 0)
-        return;
-    t = &p->tensor[tensor];
-    t->from = t->from < 0 ? step : t->from;
-    t->to = CN_MAX(t->to, step);
+    switch (op) {
+    case CN_OP_ACT:
+    case CN_OP_ADD:
+    case CN_OP_MUL:
+    case CN_OP_SCALE:
+    case CN_OP_ADD_ROWS:
+    case CN_OP_PRELU:
+    case CN_OP_CONCAT:
+    case CN_OP_PERMUTE:
+    case CN_OP_SLICE:
+    case CN_OP_REDUCE:
+        return true;
+    default:
+        return false;
+    }
 }
 
-static void extend_lives(struct cuda_plan *p, int step)
+/* Operations that see rows or matrices, not maps. */
+static bool takes_flat(enum cn_op op)
 {
-    const struct cuda_step *s = &p->step[step];
-
-    for (int k = 0; k < CN_MAX_IN; k++)
-        extend_life(p, s->in[k], step);
-    extend_life(p, s->out, step);
-    extend_life(p, s->scratch, step);
+    return op == CN_OP_LINEAR || op == CN_OP_MATMUL || op == CN_OP_LAYER_NORM ||
+           op == CN_OP_GEGLU || op == CN_OP_RESHAPE || op == CN_OP_FROM_TOKENS;
 }
 
-/* A step that gives value v another form; its new tensor. */
-static int add_conversion(struct cuda_plan *p, cuda_step_fn run, const char *label, cn_val v,
-                          int from, enum cn_dtype from_type, int to, enum cn_dtype type)
+static enum cuda_layout layout_of(struct cuda_plan *p, const struct cn_node *n)
 {
-    struct cuda_step *s = cuda_step_new(p, run, label);
-
-    s->val = v;
-    s->type = type;
-    s->from = from_type;
-    s->in[0] = from;
-    s->out = to;
-    extend_lives(p, p->n_steps - 1);
-    return to;
+    if (takes_either(n->op))
+        return cuda_usual_layout(p, n->in[0]);
+    return takes_flat(n->op) ? CUDA_FLAT : CUDA_LAST;
 }
 
-static bool is_map(const struct cuda_plan *p, cn_val v)
+/* Factors, tables of weights and the like are F32 whatever the values are. */
+static bool is_f32_operand(enum cn_op op, int k)
 {
-    return p->g->value[v].shape.rank == 4;
+    switch (op) {
+    case CN_OP_CONV2D:
+    case CN_OP_CONV_TRANSPOSE:
+    case CN_OP_LINEAR:
+    case CN_OP_ADD_ROWS:
+        return k == 2;
+    case CN_OP_GROUP_NORM:
+    case CN_OP_LAYER_NORM:
+    case CN_OP_ADD_CHANNEL:
+    case CN_OP_PRELU:
+        return k >= 1;
+    case CN_OP_TIMESTEP:
+        return k == 0;
+    default:
+        return false;
+    }
 }
 
-/* What value v is computed and kept in. */
-static enum cn_dtype own_type(const struct cuda_plan *p, cn_val v)
+/* Parameters that go to a library: in which form depends on what it takes, see conv.c, linear.c. */
+static bool chosen_later(const struct cuda_plan *p, const struct cn_node *n, int k)
 {
-    return cn_stored_dtype(&p->g->value[v], true, p->type);
+    return cuda_is_constant(p, n->in[k]) &&
+           ((n->op == CN_OP_CONV2D && k >= 1) || (n->op == CN_OP_LINEAR && k == 2));
 }
 
-static int *typed_form(struct cuda_plan *p, cn_val v, enum cn_dtype t)
-{
-    return &p->form[v].typed[t];
-}
-
-/* Value v channels last in type t. Without height and width the host's layout is the same bytes. */
-static int typed_tensor(struct cuda_plan *p, cn_val v, enum cn_dtype t)
-{
-    int *form = typed_form(p, v, t), host = p->form[v].host;
-    enum cn_dtype given = p->g->value[v].dtype, own = own_type(p, v);
-
-    if (*form >= 0)
-        return *form;
-    if (host >= 0 && given == t && !is_map(p, v))
-        return *form = host;
-    if (host >= 0)
-        return *form = add_conversion(p, cuda_run_from_host, "from host", v, host, given,
-                                      cuda_tensor_new(p, cuda_value_bytes(p, v, t)), t);
-    CN_ASSERT(*typed_form(p, v, own) >= 0);
-    return *form = add_conversion(p, cuda_run_convert, "convert", v, *typed_form(p, v, own), own,
-                                  cuda_tensor_new(p, cuda_value_bytes(p, v, t)), t);
-}
-
-/* Which form of its k-th input an operation of type t reads. */
-static int operand_tensor(struct cuda_plan *p, const struct cn_node *n, int k, enum cn_dtype t)
+/* Which form of its k-th input a node of type t reads; -1: none yet. */
+static int operand_tensor(struct cuda_plan *p, const struct cn_node *n, int k, enum cn_dtype t,
+                          enum cuda_layout layout, int *ret, struct cn_err *err)
 {
     cn_val v = n->in[k];
 
-    if (v < 0 || p->g->node[v].op == CN_OP_PARAM)
-        return -1;
-    if (n->op == CN_OP_EMBED) {
-        CN_ASSERT(p->form[v].host >= 0); /* token ids come from the host */
-        return p->form[v].host;
+    *ret = -1;
+    if (v < 0 || chosen_later(p, n, k))
+        return CN_OK;
+    if (p->g->value[v].dtype == CN_I32) {
+        CN_ASSERT(p->form[v].ids >= 0); /* ids come from the host */
+        *ret = p->form[v].ids;
+        return CN_OK;
     }
-    if ((n->op == CN_OP_GROUP_NORM && k == 3) || (n->op == CN_OP_ADD_CHANNEL && k == 1) ||
-        (n->op == CN_OP_ADD_ROWS && k == 2) || (n->op == CN_OP_TIMESTEP && k == 0))
-        t = CN_F32;
-    return typed_tensor(p, v, t);
+    return cuda_value_tensor(p, v, is_f32_operand(n->op, k) ? CN_F32 : t, layout, ret, err);
+}
+
+/* The same bytes under another shape: no step. */
+static int lower_alias(struct cuda_plan *p, int i, struct cn_err *err)
+{
+    enum cn_op op = p->g->node[i].op;
+    enum cn_dtype t = cuda_own_type(p, i);
+    int tensor;
+    int rc = cuda_value_tensor(p, p->g->node[i].in[0], t,
+                               op == CN_OP_TO_TOKENS ? CUDA_LAST : CUDA_FLAT, &tensor, err);
+
+    if (rc == CN_OK)
+        *cuda_form(p, i, t, op == CN_OP_FROM_TOKENS ? CUDA_LAST : CUDA_FLAT) = tensor;
+    return rc;
+}
+
+static bool is_alias(enum cn_op op)
+{
+    return op == CN_OP_TO_TOKENS || op == CN_OP_FROM_TOKENS || op == CN_OP_RESHAPE;
 }
 
 static int lower_node(struct cuda_plan *p, int i, struct cn_err *err)
 {
     const struct cn_node *n = &p->g->node[i];
-    enum cn_dtype t = own_type(p, i);
+    enum cn_dtype t = cuda_own_type(p, i);
+    enum cuda_layout layout;
     struct cuda_step *s;
     int in[CN_MAX_IN], rc;
 
-    if (n->op == CN_OP_TO_TOKENS || n->op == CN_OP_FROM_TOKENS) {
-        *typed_form(p, i, t) = typed_tensor(p, n->in[0], t);
-        return CN_OK;
-    }
+    if (is_alias(n->op))
+        return lower_alias(p, i, err);
+    layout = layout_of(p, n);
     for (int k = 0; k < CN_MAX_IN; k++)
-        in[k] = operand_tensor(p, n, k, t);
+        if ((rc = operand_tensor(p, n, k, t, layout, &in[k], err)) < 0)
+            return rc;
     s = cuda_step_new(p, NULL, cn_op_name(n->op));
     s->node = *n;
     s->val = i;
     s->type = t;
+    s->layout = layout;
     memcpy(s->in, in, sizeof(in));
-    s->out = *typed_form(p, i, t) = cuda_tensor_new(p, cuda_value_bytes(p, i, t));
-    if (n->op == CN_OP_CONV2D)
-        rc = cuda_conv_init(p, s, err);
-    else if (n->op == CN_OP_LINEAR)
-        rc = cuda_linear_init(p, s, err);
-    else if (n->op == CN_OP_ATTENTION)
-        rc = cuda_attention_init(p, s, err);
-    else
-        rc = cuda_op_init(p, s, err);
-    extend_lives(p, p->n_steps - 1);
+    s->out = *cuda_form(p, i, t, layout) = cuda_tensor_new(p, cuda_value_bytes(p, i, t));
+    rc = cuda_op_init(p, s, err);
+    cuda_step_done(p, p->n_steps - 1);
     return rc;
 }
 
@@ -154,41 +159,38 @@ static void lower_input(struct cuda_plan *p, int i)
     enum cn_dtype t = cn_stored_dtype(&p->g->value[io->val], native, p->type);
     int tensor = io_tensor(p, CUDA_INPUT, i, cuda_value_bytes(p, io->val, t));
 
-    if (native)
-        *typed_form(p, io->val, t) = tensor;
+    if (t == CN_I32)
+        p->form[io->val].ids = tensor;
     else
-        p->form[io->val].host = tensor;
+        *cuda_form(p, io->val, t, native ? CUDA_LAST : CUDA_FLAT) = tensor;
 }
 
-/* The output's buffer takes the place of the tensor, or gets a copy: of inputs, and of what is
- * another output already. */
-static void place_output(struct cuda_plan *p, int i, int tensor)
+/* The output's buffer takes the place of the tensor, or gets a copy: of inputs, of parameters, and
+ * of what is another output already. */
+static void place_output(struct cuda_plan *p, int i, int tensor, size_t bytes)
 {
     struct cuda_tensor *t = &p->tensor[tensor];
-    cn_val v = p->g->output[i].val;
-    size_t bytes = t->bytes;
 
     if (t->place == CUDA_ARENA) {
         t->place = CUDA_OUTPUT;
         t->index = i;
     } else {
-        add_conversion(p, cuda_run_copy, "copy", v, tensor, CN_F32,
-                       io_tensor(p, CUDA_OUTPUT, i, bytes), CN_F32);
+        cuda_add_copy(p, p->g->output[i].val, tensor, io_tensor(p, CUDA_OUTPUT, i, bytes));
     }
 }
 
-static void lower_output(struct cuda_plan *p, int i)
+static int lower_output(struct cuda_plan *p, int i, struct cn_err *err)
 {
     const struct cn_io *io = &p->g->output[i];
-    enum cn_dtype own = own_type(p, io->val), given = p->g->value[io->val].dtype;
+    bool native = is_native(p, io);
+    enum cn_dtype t = cn_stored_dtype(&p->g->value[io->val], native, p->type);
+    int tensor = p->form[io->val].ids, rc = CN_OK;
 
-    if (is_native(p, io) || (!is_map(p, io->val) && given == own && p->form[io->val].host < 0))
-        place_output(p, i, typed_tensor(p, io->val, own));
-    else if (p->form[io->val].host >= 0)
-        place_output(p, i, p->form[io->val].host);
-    else
-        add_conversion(p, cuda_run_to_host, "to host", io->val, typed_tensor(p, io->val, own), own,
-                       io_tensor(p, CUDA_OUTPUT, i, cuda_value_bytes(p, io->val, given)), given);
+    if (t != CN_I32)
+        rc = cuda_value_tensor(p, io->val, t, native ? CUDA_LAST : CUDA_FLAT, &tensor, err);
+    if (rc == CN_OK)
+        place_output(p, i, tensor, cuda_value_bytes(p, io->val, t));
+    return rc;
 }
 
 static bool sizes_fit(const struct cn_graph *g)
@@ -216,14 +218,14 @@ static int lower_graph(struct cuda_plan *p, struct cn_err *err)
         return cn_fail(err, CN_EDEVMEM, "no device memory for plan \"%s\": a tensor is too large",
                        g->name);
     for (int i = 0; i < g->count; i++)
-        p->form[i] = (struct cuda_forms){.host = -1, .typed = {-1, -1, -1}};
+        p->form[i] = (struct cuda_forms){{{-1, -1, -1}, {-1, -1, -1}}, .ids = -1};
     for (int i = 0; i < g->n_inputs; i++)
         lower_input(p, i);
     for (int i = 0; i < g->count && rc == CN_OK; i++)
         if (g->node[i].op != CN_OP_INPUT && g->node[i].op != CN_OP_PARAM)
             rc = lower_node(p, i, err);
     for (int i = 0; i < g->n_outputs && rc == CN_OK; i++)
-        lower_output(p, i);
+        rc = lower_output(p, i, err);
     return rc;
 }
 

@@ -122,7 +122,19 @@ char *cuda_plan_profile(const struct cn_plan *base)
 
 /* ---- a run ---- */
 
-/* The kernel would make zeros of what is not in the table. */
+/* How many rows there are that ids, an input of node i, may name; 0: it is none. */
+static int64_t rows_named(const struct cn_graph *g, int i, cn_val ids)
+{
+    const struct cn_node *n = &g->node[i];
+
+    if (n->op == CN_OP_EMBED && n->in[0] == ids)
+        return g->value[n->in[1]].shape.dim[0];
+    if (n->op == CN_OP_GATHER && n->in[1] == ids)
+        return g->value[n->in[0]].shape.dim[1];
+    return 0;
+}
+
+/* The kernels would make zeros of what is not there. */
 static int check_ids(const struct cuda_plan *p, struct cn_buffer *const *in, struct cn_err *err)
 {
     for (int i = 0; i < p->g->n_inputs; i++) {
@@ -131,13 +143,11 @@ static int check_ids(const struct cuda_plan *p, struct cn_buffer *const *in, str
         if (buf->type != CN_I32)
             continue;
         for (int k = 0; k < p->g->count; k++) {
-            const struct cn_node *n = &p->g->node[k];
+            int64_t rows = rows_named(p->g, k, p->g->input[i].val);
 
-            if (n->op == CN_OP_EMBED && n->in[0] == p->g->input[i].val &&
-                (buf->id_min < 0 || buf->id_max >= p->g->value[n->in[1]].shape.dim[0]))
-                return cn_fail(err, CN_EINVAL, "token ids from %d to %d: the table has %lld",
-                               (int)buf->id_min, (int)buf->id_max,
-                               (long long)p->g->value[n->in[1]].shape.dim[0]);
+            if (rows > 0 && (buf->id_min < 0 || buf->id_max >= rows))
+                return cn_fail(err, CN_EINVAL, "ids from %d to %d: there are %lld rows",
+                               (int)buf->id_min, (int)buf->id_max, (long long)rows);
         }
     }
     return CN_OK;

@@ -1,0 +1,2 @@
+/* kernels/cuda/strided.cu for the emulator. */
+#include "kernels/cuda/strided.cu"

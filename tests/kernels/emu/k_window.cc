@@ -1,0 +1,2 @@
+/* kernels/cuda/window.cu for the emulator. */
+#include "kernels/cuda/window.cu"
