@@ -1,4 +1,5 @@
-/* Configuration files: JSON objects with typed, checked access. */
+/* Configuration files of models: JSON objects whose keys are read with a type and a range each, so
+ * that every reader above gets a good value or an error that names file and key. */
 #include "base/base.h"
 #include "base/buf.h"
 #include "checkpoint/checkpoint_priv.h"

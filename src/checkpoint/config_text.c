@@ -1,4 +1,5 @@
-/* config.json of text encoders (transformers' names and defaults), and the noise schedule. */
+/* config.json of text encoders (transformers' names and defaults), and scheduler_config.json, the
+ * noise schedule that a model was trained with. */
 #include "base/base.h"
 #include "base/spec.h"
 #include "checkpoint/config.h"

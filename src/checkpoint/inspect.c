@@ -1,4 +1,5 @@
-/* Inspection: the tensors of a checkpoint against those that its configuration needs. */
+/* Holds the tensors of a checkpoint against those that its configuration needs, without reading
+ * one: what is missing, has another shape or type, or is there for nothing. */
 #include "base/base.h"
 #include "base/strmap.h"
 #include "checkpoint/expect.h"

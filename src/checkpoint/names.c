@@ -1,4 +1,6 @@
-/* Name maps. The tables are those of diffusers' loaders/single_file_utils.py in other words. */
+/* Names of tensors in single files (LDM, OpenCLIP) and in diffusers directories, both ways, so
+ * that everybody above knows one spelling. The tables are those of diffusers'
+ * loaders/single_file_utils.py in other words. */
 #include "base/base.h"
 #include "checkpoint/names.h"
 

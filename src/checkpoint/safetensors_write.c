@@ -1,4 +1,5 @@
-/* safetensors: writing. */
+/* Writes safetensors files in the order and with the padding of the reference writer, for tools
+ * and tests. */
 #include "base/base.h"
 #include "base/buf.h"
 #include "checkpoint/safetensors.h"

@@ -1,4 +1,4 @@
-/* Inspected models as text and as JSON. */
+/* Shows what inspected.c found out of models, as text for people and as JSON for programs. */
 #include "base/base.h"
 #include "cli/cli.h"
 #include "cli/inspected.h"

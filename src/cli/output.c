@@ -1,4 +1,4 @@
-/* Picture files. */
+/* Where pictures go: the names of files by pattern and number, the format by suffix. */
 #include "base/base.h"
 #include "cli/output.h"
 #include "base/buf.h"

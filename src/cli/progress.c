@@ -1,4 +1,4 @@
-/* Progress bar and progress lines. */
+/* What a person sees while a picture is drawn: a bar on a terminal, lines elsewhere. */
 #include "base/base.h"
 #include "cli/progress.h"
 #include "base/clock.h"

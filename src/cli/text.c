@@ -1,4 +1,5 @@
-/* Numbers for people, JSON for programs. */
+/* What commands print: numbers as people read them, and JSON that is valid whatever a file is
+ * called. */
 #include "base/base.h"
 #include "cli/cli.h"
 #include "base/mem.h"

@@ -1,4 +1,5 @@
-/* Control weights and guidance. */
+/* How much each level of each ControlNet counts in a step (strength, window, weighting), and
+ * guidance: arithmetic on plain arrays. */
 #include "base/base.h"
 
 #include "diffusion/control.h"

@@ -1,4 +1,4 @@
-/* Latent inpainting: the mask, and putting back what is kept. */
+/* Inpainting in the latent: the mask at the size of the latent, and putting back what is kept. */
 #include "base/base.h"
 
 #include "diffusion/inpaint.h"

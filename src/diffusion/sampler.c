@@ -1,4 +1,6 @@
-/* The table of samplers and the loop's side of them. */
+/* The table of samplers, and what all of them have in common: where a trajectory starts, what the
+ * network is shown and told, when noise is drawn. The methods' own steps are in sampler_vp.c,
+ * sampler_ve.c and sampler_dpm.c. */
 #include "base/base.h"
 
 #include "diffusion/sampler.h"

@@ -1,4 +1,5 @@
-/* Row-wise Gaussian blur. */
+/* Gaussian blur for the annotators that draw lines, a row at a time: only as many rows as the
+ * kernel is high are held as floats, however large the picture. */
 #include "base/base.h"
 #include "image/annotate_blur.h"
 #include "base/mem.h"

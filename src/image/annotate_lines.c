@@ -1,4 +1,5 @@
-/* Line drawings by differences of Gaussians, and Otsu's threshold. */
+/* The annotators that draw lines: differences of Gaussians with thresholds, in the arithmetic of
+ * the scripts whose maps the published ControlNets were trained on; and Otsu's threshold. */
 #include "base/base.h"
 #include "image/annotate.h"
 #include "image/annotate_blur.h"

@@ -1,4 +1,5 @@
-/* The table of annotators, and the pixel-wise ones. */
+/* Which annotators there are, with their options and ranges, and those that look at single pixels.
+ */
 #include "base/base.h"
 #include "image/annotate.h"
 #include "base/mem.h"

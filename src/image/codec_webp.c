@@ -1,4 +1,4 @@
-/* WebP by libwebp. */
+/* WebP by libwebp: still pictures, lossy on the way out. */
 #include "base/base.h"
 #include "image/codec.h"
 #include "image/codec_priv.h"

@@ -1,4 +1,5 @@
-/* Orientation of photographs (EXIF 2.3, tag 0x0112). */
+/* How a photograph was held (EXIF 2.3, tag 0x0112), and turning it upright, as people see it
+ * everywhere else. */
 #include "base/base.h"
 #include "image/codec_priv.h"
 

@@ -1,4 +1,4 @@
-/* Lifecycle of pictures. */
+/* Pictures in memory: made within the limits of size, copied, released. */
 #include "base/base.h"
 #include "image/image.h"
 #include "base/mem.h"

@@ -1,4 +1,5 @@
-/* Walking over the chunks of a PNG (W3C PNG specification, section 5). */
+/* Walks over the chunks of a PNG (W3C PNG specification, section 5), to choose which of them the
+ * library is shown. */
 #include "base/base.h"
 #include "image/png_chunk.h"
 

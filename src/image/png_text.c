@@ -1,4 +1,5 @@
-/* Text of a PNG: character sets, and reading it. */
+/* Text in PNG files, which says how a picture was made: between UTF-8 and Latin-1, and reading it
+ * back. */
 #include "base/base.h"
 #include "image/png_text.h"
 #include "base/mem.h"

@@ -1,4 +1,5 @@
-/* Classes, lower case and canonical composition of characters. */
+/* What the tokenizer needs of Unicode: classes, lower case and canonical composition of
+ * characters, by the tables of unicode_class.c and unicode_norm.c. */
 #include "base/base.h"
 #include "base/mem.h"
 #include "text/text_priv.h"

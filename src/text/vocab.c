@@ -1,4 +1,5 @@
-/* Vocabularies: the files of a model's tokenizer directory, and CLIP's own. */
+/* Vocabularies: the files of a model's tokenizer directory, checked against each other; and CLIP's
+ * own, which comes with the program. */
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/file.h"
