@@ -16,7 +16,7 @@ import unittest
 
 from cn_e2e import DAEMON, SLOW, Aside, Case, Daemon, main, together
 
-OPTIONS = argparse.Namespace(rounds=8, jobs=1000, seed=None)
+OPTIONS = argparse.Namespace(rounds=int(os.environ.get("CN_KILLS", "8")), jobs=1000, seed=None)
 FINAL = ("succeeded", "failed", "cancelled", "expired")
 
 

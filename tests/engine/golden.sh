@@ -39,7 +39,7 @@ images() {
     psnr=$2
     shift 2
     need "$1"
-    [ -z "${CN_QUICK:-}" ] || few "$@"
+    [ "${CN_QUICK:-0}" = 0 ] || few "$@"
     for backend in $on; do
         echo "# $backend"
         # shellcheck disable=SC2086

@@ -1,2 +1,2 @@
 # Not part of make check: see tests/long/run.
-EXTRA_DIST += %reldir%/run %reldir%/readers.sh %reldir%/shutdown.sh
+EXTRA_DIST += %reldir%/run %reldir%/threads %reldir%/threads.supp

@@ -16,7 +16,7 @@ images() {
         "$@" || failed=1
 }
 images f32 60 euler-cfg7.5
-if [ -z "${CN_QUICK:-}" ]; then
+if [ "${CN_QUICK:-0}" = 0 ]; then
     images f16 35 img2img-ddim
     images bf16 35 strength-0.5
 fi

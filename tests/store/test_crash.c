@@ -220,8 +220,11 @@ static int round_of(struct rig *r, int number, int from, bool thorough)
 
 int main(int argc, char **argv)
 {
-    const char *quick = getenv("CN_QUICK");
-    int rounds = argc > 1 ? atoi(argv[1]) : (quick != NULL && atoi(quick) ? 60 : 200);
+    const char *quick = getenv("CN_QUICK"), *kills = getenv("CN_KILLS");
+    int rounds = argc > 1                      ? atoi(argv[1])
+                 : kills != NULL               ? 10 * atoi(kills)
+                 : quick != NULL && atoi(quick) ? 60
+                                               : 200;
     int bad = 0, from = 0, added = 0, ended = 0;
     struct rig r;
 
