@@ -81,6 +81,15 @@ void cn_spec_release(struct cn_spec *s)
     memset(s, 0, sizeof(*s));
 }
 
+size_t cn_spec_image_bytes(const struct cn_spec *s)
+{
+    size_t n = s->init_image.len + s->mask.len;
+
+    for (int i = 0; i < s->n_controls; i++)
+        n += s->control[i].image.len;
+    return n;
+}
+
 struct cn_spec_control *cn_spec_add_control(struct cn_spec *s)
 {
     struct cn_spec_control *c;

@@ -61,10 +61,10 @@ struct cn_blob {
 };
 
 struct cn_spec_control {
-    char *model;     /* name of the ControlNet */
+    char *model; /* name of the ControlNet */
     struct cn_blob image;
-    char *annotator; /* "none": the image is the control map already */
-    double strength; /* [0,2] */
+    char *annotator;   /* "none": the image is the control map already */
+    double strength;   /* [0,2] */
     double start, end; /* window as fractions of the steps; step i of N is controlled when
                           start <= i/N and (i/N < end or end == 1) */
     enum cn_branch branch;
@@ -75,7 +75,7 @@ struct cn_spec_control {
 };
 
 struct cn_spec {
-    char *model; /* "" means the server's default model */
+    char *model;                    /* "" means the server's default model */
     char *prompt, *negative_prompt; /* UTF-8 */
     int width, height;              /* pixels; 0 means the model's own size */
     int steps;
@@ -117,6 +117,9 @@ struct cn_limits {
 
 void cn_spec_init(struct cn_spec *s);
 void cn_spec_release(struct cn_spec *s);
+
+/* Of all its images together. */
+size_t cn_spec_image_bytes(const struct cn_spec *s);
 
 /* Appends a control with its defaults (strength 1, whole window, both branches, uniform).
  * NULL when CN_MAX_CONTROLS are there. */
