@@ -1,9 +1,11 @@
 /* The database: tables, statements, and what SQLite's codes mean here. */
 #include "base/base.h"
-#include "store/store_priv.h"
+#include "store/sqlite_priv.h"
+#include "base/mem.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Entry i brings a database of version i to version i + 1. */
@@ -31,15 +33,19 @@ static const char *const migration[CN_STORE_VERSION] = {
     "create table keys ("
     " tenant text not null, route text not null, key text not null, fingerprint blob not null,"
     " job text not null, created integer not null, primary key (tenant, route, key)) without rowid;"
-    "create index keys_created on keys(created);"};
+    "create index keys_created on keys(created);",
+
+    "alter table jobs add column warnings text not null default '';"};
 
 #define JOB_COLUMNS                                                                                \
     "id, tenant, state, attempt, deaths, priority, cost, n, created, started, ended, deadline,"    \
-    " gone, code, msg, place, spec, lens"
+    " gone, code, msg, place, spec, lens, warnings, seq"
 
-/* ?1 and ?2: the last one of the page before; ?3: state, ?5: tenant, where they are asked for. */
+/* ?1 and ?2: the last one of the page before; ?3: state, ?5: tenant, where they are asked for; ?6:
+ * model, '' for any; ?7: created then or later. */
 #define LIST(which)                                                                                \
     "select " JOB_COLUMNS " from jobs where " which " and (created, id) < (?1, ?2)"                \
+    " and (?6 = '' or model = ?6) and created >= ?7"                                               \
     " order by created desc, id desc limit ?4"
 
 static const char *const sql[CN_SQL_COUNT] = {
@@ -56,13 +62,13 @@ static const char *const sql[CN_SQL_COUNT] = {
     [CN_SQL_START] = "update jobs set state = ?, attempt = ?, deaths = ?, started = ?"
                      " where id = ? and state in ('queued', 'running')",
     [CN_SQL_STATE] = "select state, code, msg, place, n, (select count(*) from results"
-                     " where job = jobs.id) from jobs where id = ?",
+                     " where job = jobs.id), gone from jobs where id = ?",
     [CN_SQL_HAS_RESULT] = "select 1 from results where job = ? and k = ?",
     [CN_SQL_ADD_RESULT] = "insert into results (job, k, file, bytes, seed, format, width, height)"
                           " select id, ?, ?, ?, ?, ?, ?, ? from jobs"
                           " where id = ? and state in ('queued', 'running')",
     [CN_SQL_END] = "update jobs set state = ?, attempt = ?, deaths = ?, started = ?, ended = ?,"
-                   " code = ?, msg = ?, place = ?"
+                   " code = ?, msg = ?, place = ?, warnings = ?"
                    " where id = ? and state in ('queued', 'running')",
     [CN_SQL_PAYLOAD_BYTES] =
         "select length(spec) from payload where job = (select seq from jobs where id = ?)",
@@ -91,7 +97,8 @@ static const char *const sql[CN_SQL_COUNT] = {
     [CN_SQL_LIST_STATE] = LIST("state = ?3 and ?5 = ''"),
     [CN_SQL_LIST_TENANT] = LIST("?3 = '' and tenant = ?5"),
     [CN_SQL_LIST_TENANT_STATE] = LIST("state = ?3 and tenant = ?5"),
-    [CN_SQL_UNFINISHED] = "select " JOB_COLUMNS " from jobs where state = 'queued' order by seq",
+    [CN_SQL_UNFINISHED] = "select " JOB_COLUMNS " from jobs where state = 'queued' and seq > ?"
+                          " order by seq limit ?",
     [CN_SQL_FIND_KEY] = "select job, fingerprint from keys"
                         " where tenant = ? and route = ? and key = ? and created >= ?",
 };
@@ -102,20 +109,43 @@ int cn_db_fail(struct cn_db *db, int rc, struct cn_err *err)
 {
     const char *text = db->h != NULL ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc);
 
+    db->failure = rc & 0xff;
+    db->error = db->h != NULL ? sqlite3_system_errno(db->h) : 0;
     switch (rc & 0xff) {
     case SQLITE_NOMEM:
         return cn_fail(err, CN_ENOMEM, "no memory for the job store");
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return cn_fail(err, CN_EBUSY, "the job store is busy: %s", text);
+        return cn_fail(err, CN_ESTORAGE, "another process holds the job store: %s", text);
     case SQLITE_FULL:
-        return cn_fail(err, CN_ESTORAGE, "there is no room left in the job store");
+        return cn_fail(err, CN_ESTORAGE, "the disk of the job store is full");
     case SQLITE_CONSTRAINT:
     case SQLITE_MISUSE:
     case SQLITE_ERROR:
         return cn_fail(err, CN_EINTERNAL, "the job store: %s", text);
     default:
         return cn_fail(err, CN_ESTORAGE, "the job store cannot be used: %s", text);
+    }
+}
+
+enum cn_store_outcome cn_db_outcome(const struct cn_db *db)
+{
+    switch (db->failure) {
+    case SQLITE_OK:
+        return CN_STORE_OK;
+    case SQLITE_CANTOPEN:
+        return cn_store_outcome_of_errno(db->error);
+    case SQLITE_FULL:
+        return CN_STORE_NO_ROOM;
+    case SQLITE_NOMEM:
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_IOERR:
+    case SQLITE_PROTOCOL:
+    case SQLITE_INTERRUPT:
+        return CN_STORE_RETRY;
+    default:
+        return CN_STORE_REFUSED;
     }
 }
 
@@ -179,9 +209,9 @@ int cn_db_step(struct cn_db *db, sqlite3_stmt *st, struct cn_err *err)
         sqlite3_reset(st);
         return 0;
     }
-    cn_db_fail(db, rc, err);
+    rc = cn_db_fail(db, rc, err);
     sqlite3_reset(st);
-    return err != NULL ? err->code : CN_ESTORAGE;
+    return rc;
 }
 
 int cn_db_run(struct cn_db *db, enum cn_sql which, struct cn_err *err, const char *format, ...)
@@ -280,15 +310,59 @@ static int prepare_writer(struct cn_db *db, const char *path, struct cn_err *err
     return migrate(db, path, err);
 }
 
-int cn_db_open(struct cn_db *db, const char *path, const char *vfs, bool writable,
-               struct cn_err *err)
+/* Called while another connection holds a lock; 0: no longer. */
+static int on_busy(void *arg, int times)
 {
-    int flags = SQLITE_OPEN_NOMUTEX |
-                (writable ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+    enum { NAP_MS = 10, HURRY_MS = 200 };
+    const struct cn_db *db = arg;
+    int limit = db->hurry != NULL && atomic_load(db->hurry) ? HURRY_MS : db->busy_ms;
+
+    if (times * NAP_MS >= limit)
+        return 0;
+    sqlite3_sleep(NAP_MS);
+    return 1;
+}
+
+/* A path as a URI that says that nobody writes. */
+static char *as_it_lies(const char *path)
+{
+    struct cn_buf b;
+    char *uri;
+
+    cn_buf_init(&b, 16384);
+    cn_buf_adds(&b, "file:", NULL);
+    for (; *path != '\0'; path++)
+        cn_buf_printf(&b, NULL, strchr("?#%", *path) != NULL ? "%%%02x" : "%c", *path);
+    cn_buf_adds(&b, "?immutable=1", NULL);
+    uri = cn_xprintf("%.*s", (int)b.len, (const char *)b.data);
+    cn_buf_release(&b);
+    return uri;
+}
+
+static int open_file(struct cn_db *db, const char *path, const char *vfs, enum cn_db_mode mode)
+{
+    char *uri;
     int rc;
 
-    memset(db, 0, sizeof(*db));
-    rc = sqlite3_open_v2(path, &db->h, flags, vfs);
+    if (mode == CN_DB_WRITE)
+        return sqlite3_open_v2(
+            path, &db->h, SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs);
+    if (mode == CN_DB_READ)
+        return sqlite3_open_v2(path, &db->h, SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READONLY, vfs);
+    uri = as_it_lies(path);
+    rc = sqlite3_open_v2(uri, &db->h, SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI,
+                         vfs);
+    free(uri);
+    return rc;
+}
+
+int cn_db_open(struct cn_db *db, const char *path, const char *vfs, enum cn_db_mode mode,
+               struct cn_err *err)
+{
+    int rc;
+
+    db->failure = 0;
+    rc = open_file(db, path, vfs, mode);
     if (rc != SQLITE_OK) {
         cn_db_fail(db, rc, err);
         cn_err_prefix(err, "\"%s\"", path);
@@ -296,12 +370,11 @@ int cn_db_open(struct cn_db *db, const char *path, const char *vfs, bool writabl
         return CN_ESTORAGE;
     }
     sqlite3_extended_result_codes(db->h, 1);
-    /* Readers of a WAL wait for a recovery only, which is another process's. */
-    sqlite3_busy_timeout(db->h, writable ? 5000 : 20);
+    sqlite3_busy_handler(db->h, on_busy, db);
     /* KiB. The system caches the file as well; with SQLite's default of 2 MB for each connection
      * the daemon would grow over its first 10,000 jobs, and commit no faster. */
     rc = run_text(db, "pragma cache_size = -512", err);
-    if (rc == CN_OK && writable)
+    if (rc == CN_OK && mode == CN_DB_WRITE)
         rc = prepare_writer(db, path, err);
     if (rc < 0)
         cn_db_close(db);
@@ -310,8 +383,10 @@ int cn_db_open(struct cn_db *db, const char *path, const char *vfs, bool writabl
 
 void cn_db_close(struct cn_db *db)
 {
-    for (int i = 0; i < CN_SQL_COUNT; i++)
+    for (int i = 0; i < CN_SQL_COUNT; i++) {
         sqlite3_finalize(db->stmt[i]);
+        db->stmt[i] = NULL;
+    }
     sqlite3_close(db->h);
-    memset(db, 0, sizeof(*db));
+    db->h = NULL;
 }

@@ -1,12 +1,76 @@
-/* Operations on their way between the loop and the thread: lists of them, and their memory. */
+/* Operations on their way between the loop and an engine: their memory, lists of them, and the
+ * policy of what is tried again. */
 #include "base/base.h"
 #include "store/store_priv.h"
+#include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *const state_names[CN_STORE_STATE_COUNT] = {"queued", "running",   "succeeded",
                                                               "failed", "cancelled", "expired"};
 const struct cn_enum cn_enum_store_state = {"state", state_names, CN_STORE_STATE_COUNT};
+
+static const char *const outcome_names[CN_STORE_OUTCOME_COUNT] = {
+    "ok", "was final", "unknown", "retry", "no room", "not open", "closed", "refused"};
+const struct cn_enum cn_enum_store_outcome = {"outcome", outcome_names, CN_STORE_OUTCOME_COUNT};
+
+struct cn_op *cn_op_new(enum cn_op_kind kind, const char *id)
+{
+    struct cn_op *op = cn_xcalloc(1, sizeof(*op));
+
+    op->kind = kind;
+    op->answer.fd = -1;
+    op->out = (struct cn_store_done){.err = CN_ERR_INIT, .why = CN_ERR_INIT};
+    snprintf(op->id, sizeof(op->id), "%s", id);
+    return op;
+}
+
+bool cn_op_is_question(const struct cn_op *op)
+{
+    return op->kind >= CN_OP_GET;
+}
+
+static void free_answer(struct cn_store_answer *a)
+{
+    for (int i = 0; i < a->n; i++) {
+        cn_store_job_release(&a->row[i].job);
+        free(a->row[i].result);
+    }
+    free(a->row);
+    cn_spec_release(&a->spec);
+    if (a->fd >= 0)
+        close(a->fd);
+}
+
+void cn_op_free(struct cn_op *op)
+{
+    free(op->job);
+    free(op->model);
+    cn_buf_release(&op->light);
+    cn_buf_release(&op->lens);
+    cn_buf_release(&op->payload);
+    free(op->tenant);
+    free(op->route);
+    free(op->key);
+    free(op->data);
+    free(op->path);
+    free(op->warnings);
+    free_answer(&op->answer);
+    free(op);
+}
+
+void cn_store_job_release(struct cn_store_job *job)
+{
+    if (job->readable)
+        cn_spec_release(&job->spec);
+    free(job->warnings);
+    job->warnings = NULL;
+    job->readable = false;
+}
+
+/* ---- lists ---- */
 
 void cn_op_list_init(struct cn_op_list *l)
 {
@@ -36,17 +100,37 @@ struct cn_op *cn_op_pop(struct cn_op_list *l)
     return op;
 }
 
-void cn_op_free(struct cn_op *op)
+void cn_op_append(struct cn_op_list *to, struct cn_op_list *from)
 {
-    free(op->job);
-    free(op->model);
-    cn_buf_release(&op->light);
-    cn_buf_release(&op->lens);
-    cn_buf_release(&op->payload);
-    free(op->key_tenant);
-    free(op->key_route);
-    free(op->key);
-    free(op->data);
-    free(op->path);
-    free(op);
+    if (from->head == NULL)
+        return;
+    *to->tail = from->head;
+    to->tail = from->tail;
+    to->n += from->n;
+    cn_op_list_init(from);
+}
+
+/* ---- ends ---- */
+
+void cn_op_end(struct cn_op *op, enum cn_store_outcome outcome, const struct cn_err *err)
+{
+    static const struct cn_err none = CN_ERR_INIT;
+
+    op->pending = false;
+    op->out.outcome = op->answer.outcome = outcome;
+    op->out.err = op->answer.err = err != NULL ? *err : none;
+}
+
+bool cn_op_try_again(const struct cn_op *op, int64_t now_ns, int64_t patience_ns)
+{
+    enum cn_store_outcome o = op->out.outcome;
+
+    switch (op->kind) {
+    case CN_OP_END:
+        return o != CN_STORE_OK && o != CN_STORE_WAS_FINAL && o != CN_STORE_UNKNOWN;
+    case CN_OP_RESULT:
+        return o == CN_STORE_RETRY && now_ns - op->first_ns < patience_ns;
+    default:
+        return false;
+    }
 }

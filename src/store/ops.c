@@ -1,6 +1,6 @@
 /* What each operation does, inside of a transaction. Thread only. */
 #include "base/base.h"
-#include "store/store_priv.h"
+#include "store/sqlite_priv.h"
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 typedef int64_t i64; /* what cn_db_bind takes for "i" */
 
-static int add(struct cn_store *s, const struct cn_op *op, struct cn_err *err)
+static int add(struct cn_sqlite *s, const struct cn_op *op, struct cn_err *err)
 {
     const struct cn_store_job *j = op->job;
     struct cn_db *db = &s->w_db;
@@ -23,12 +23,12 @@ static int add(struct cn_store *s, const struct cn_op *op, struct cn_err *err)
         s->w_delta += (int64_t)op->payload.len;
     }
     if (rc == CN_OK && op->key != NULL)
-        rc = cn_db_run(db, CN_SQL_ADD_KEY, err, "tttbti", op->key_tenant, op->key_route, op->key,
+        rc = cn_db_run(db, CN_SQL_ADD_KEY, err, "tttbti", op->tenant, op->route, op->key,
                        op->fingerprint, sizeof(op->fingerprint), op->id, j->created_us);
     return rc;
 }
 
-static int start(struct cn_store *s, const struct cn_op *op, struct cn_err *err)
+static int start(struct cn_sqlite *s, const struct cn_op *op, struct cn_err *err)
 {
     enum cn_store_state state = op->queued ? CN_STORE_QUEUED : CN_STORE_RUNNING;
 
@@ -43,9 +43,10 @@ struct current {
     enum cn_store_state state;
     struct cn_err why;
     int n, results;
+    bool gone;
 };
 
-static int look(struct cn_store *s, const char *id, struct current *ret, struct cn_err *err)
+static int look(struct cn_sqlite *s, const char *id, struct current *ret, struct cn_err *err)
 {
     sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_STATE, err, "t", id);
     char state[16];
@@ -64,6 +65,7 @@ static int look(struct cn_store *s, const char *id, struct current *ret, struct 
     cn_db_text(st, 3, ret->why.where, sizeof(ret->why.where));
     ret->n = sqlite3_column_int(st, 4);
     ret->results = sqlite3_column_int(st, 5);
+    ret->gone = sqlite3_column_int(st, 6) != 0;
     sqlite3_reset(st);
     return CN_OK;
 }
@@ -75,12 +77,15 @@ static bool refuse(struct cn_op *op, const struct current *now)
         return false;
     op->out.state = now->state;
     op->out.why = now->why;
-    op->out.rc = now->found ? cn_fail(&op->out.err, CN_EBUSY, "the job is over already")
-                            : cn_fail(&op->out.err, CN_ENOTFOUND, "there is no job \"%s\"", op->id);
+    op->out.outcome = now->found ? CN_STORE_WAS_FINAL : CN_STORE_UNKNOWN;
+    if (now->found)
+        cn_fail(&op->out.err, CN_EINVAL, "the job is over already");
+    else
+        cn_fail(&op->out.err, CN_ENOTFOUND, "there is no job \"%s\"", op->id);
     return true;
 }
 
-static int result(struct cn_store *s, struct cn_op *op, struct cn_err *err)
+static int result(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
 {
     const struct cn_store_result *r = &op->result;
     struct current now;
@@ -89,14 +94,15 @@ static int result(struct cn_store *s, struct cn_op *op, struct cn_err *err)
     if (rc < 0 || refuse(op, &now))
         return rc;
     rc = cn_db_run(&s->w_db, CN_SQL_ADD_RESULT, err, "itiitiit", (i64)r->k,
-                   op->path + strlen(s->dir) + strlen("/results/"), (i64)r->bytes, (i64)r->seed,
-                   cn_enum_format.name[r->format], (i64)r->width, (i64)r->height, op->id);
+                   op->path + strlen(s->base.dir) + strlen("/results/"), (i64)r->meta.bytes,
+                   (i64)r->meta.seed, cn_enum_format.name[r->meta.format], (i64)r->meta.width,
+                   (i64)r->meta.height, op->id);
     if (rc == CN_OK && sqlite3_changes(s->w_db.h) > 0)
-        s->w_delta += (int64_t)r->bytes;
+        s->w_delta += (int64_t)r->meta.bytes;
     return rc;
 }
 
-static int drop_payload(struct cn_store *s, const char *id, struct cn_err *err)
+static int drop_payload(struct cn_sqlite *s, const char *id, struct cn_err *err)
 {
     sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_PAYLOAD_BYTES, err, "t", id);
     int rc;
@@ -110,7 +116,7 @@ static int drop_payload(struct cn_store *s, const char *id, struct cn_err *err)
     return cn_db_run(&s->w_db, CN_SQL_DROP_PAYLOAD, err, "t", id);
 }
 
-static int end(struct cn_store *s, struct cn_op *op, struct cn_err *err)
+static int end(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
 {
     struct cn_store_end e = op->end;
     struct current now;
@@ -123,15 +129,36 @@ static int end(struct cn_store *s, struct cn_op *op, struct cn_err *err)
         cn_fail(&e.err, CN_ESTORAGE, "%d of %d pictures could not be kept", now.n - now.results,
                 now.n);
     }
-    rc = cn_db_run(&s->w_db, CN_SQL_END, err, "tiiiiittt", cn_enum_store_state.name[e.state],
+    rc = cn_db_run(&s->w_db, CN_SQL_END, err, "tiiiiitttt", cn_enum_store_state.name[e.state],
                    (i64)e.attempt, (i64)e.deaths, e.started_us, e.ended_us, (i64)e.err.code,
-                   e.err.msg, e.err.where, op->id);
+                   e.err.msg, e.err.where, op->warnings != NULL ? op->warnings : "", op->id);
     op->out.state = e.state;
     op->out.why = e.err;
     return rc == CN_OK ? drop_payload(s, op->id, err) : rc;
 }
 
-int cn_store_do(struct cn_store *s, struct cn_op *op, struct cn_err *err)
+static int drop(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
+{
+    struct current now;
+    int rc = look(s, op->id, &now, err);
+
+    if (rc < 0)
+        return rc;
+    if (!now.found) {
+        refuse(op, &now);
+        return CN_OK;
+    }
+    if (now.state <= CN_STORE_RUNNING) {
+        op->out.outcome = CN_STORE_REFUSED;
+        cn_fail(&op->out.err, CN_EINVAL, "the job is not over");
+        return CN_OK;
+    }
+    if (now.gone)
+        op->out.outcome = CN_STORE_WAS_FINAL;
+    return now.gone ? CN_OK : cn_store_drop_results(s, op->id, err);
+}
+
+int cn_store_do(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
 {
     op->out = (struct cn_store_done){.err = CN_ERR_INIT, .why = CN_ERR_INIT};
     switch (op->kind) {
@@ -143,7 +170,9 @@ int cn_store_do(struct cn_store *s, struct cn_op *op, struct cn_err *err)
         return result(s, op, err);
     case CN_OP_END:
         return end(s, op, err);
-    case CN_OP_SWEEP:
+    case CN_OP_DROP:
+        return drop(s, op, err);
+    default:
         break;
     }
     return CN_OK;

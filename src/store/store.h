@@ -1,39 +1,44 @@
 /* What must outlive the daemon: accepted jobs, their results, and the keys under which they came.
  *
- * DESIGN. A directory holds one SQLite database in WAL mode (jobs, payloads, results, keys) and one
- * file for each picture. A thread of its own does all writing: it takes whatever operations have
- * come together, writes the pictures (temporary file, fsync, rename, fsync of the directory), and
- * commits everything in one transaction (synchronous=FULL), so that many submissions share the cost
- * of one fsync. Operations take effect in the order in which they were given. Their ends are told
- * on the loop, after the commit. What is asked is answered on the loop by a read-only connection
- * (0.03 ms for a job; readers of a WAL wait for nobody).
+ * DESIGN. The loop gives operations and is told of their ends in a later iteration; nothing here
+ * blocks it, neither writing nor reading. Who does the work is an engine (struct cn_store_engine in
+ * store_priv.h); there is one, "sqlite". Its directory holds one SQLite database in WAL mode (jobs,
+ * payloads, results, keys) and one file for each picture. One thread does all writing: it takes
+ * whatever operations have come together, writes the pictures (temporary file, fsync, rename, fsync
+ * of the directory), and commits everything in one transaction (synchronous=FULL), so that many
+ * submissions share the cost of one fsync. Another thread reads, through a connection of its own
+ * (readers of a WAL wait for nobody). Written operations take effect in the order in which they
+ * were given; a question that is asked after the end of a write was told sees what was written.
  *
  *     directory/lock           flock: one daemon at a time; a second one waits for the first to end
  *     directory/jobs.db        with -wal and -shm beside it
  *     directory/tmp/           pictures being written; emptied at each start
  *     directory/results/ab/ID-K.png
  *
- * Promises. An operation whose end was told with CN_OK survives SIGKILL and power loss (as far as
- * the disk keeps what fsync promised). A picture is seen only when file and row are there; a row
- * (job, k) is written once and never replaced; a final state is written once. When the disk is
- * full or fails, an operation ends with CN_ESTORAGE and nothing of it stays; the store goes on with
- * the next one. A file without a row is removed after the next start.
+ * Promises. An operation whose end was told with CN_STORE_OK survives SIGKILL and power loss (as
+ * far as the disk keeps what fsync promised). A picture is seen only when file and row are there; a
+ * row (job, k) is written once and never replaced; a final state is written once. An operation that
+ * ended otherwise has left nothing. While the store is open, the end of a job is told with
+ * CN_STORE_OK, CN_STORE_WAS_FINAL or CN_STORE_UNKNOWN and nothing else: whatever the disk or
+ * another process does, it is tried again. A file without a row is removed after the next start.
  *
  * Times here are wall clock (microseconds since 1970), because they must mean something after a
  * restart. All functions: loop thread only.
  *
  *     if (cn_store_open(&options, &store, &err) < 0) ...
- *     -- options.on_open is called: cn_store_unfinished(store, queue_again, arg, &err);
- *     cn_store_add(store, &job, &spec, NULL, accepted, arg);       -- accepted(arg, &done)
- *     cn_store_start(store, id, 1);
+ *     -- options.on_open is called
+ *     cn_store_add(store, &job, &spec, NULL, accepted, arg, &err);     -- accepted(arg, &done)
+ *     cn_store_start(store, id, 1, 0, false, NULL, NULL);
  *     cn_store_result(store, id, &result, data, stored, arg);
  *     cn_store_end(store, id, &end, ended, arg);
+ *     read = cn_store_get(store, id, seen, arg);                       -- seen(arg, &answer)
  *     cn_store_close(store);       -- then run the loop until cn_store_gone(store): cn_store_free
  */
 #ifndef CN_STORE_STORE_H
 #define CN_STORE_STORE_H
 
 #include "base/base.h"
+#include "base/image_meta.h"
 #include "base/spec.h"
 
 #include <fcntl.h>
@@ -70,15 +75,17 @@ typedef void (*cn_store_open_fn)(void *arg, int rc, const struct cn_err *err);
 
 struct cn_store_options {
     uv_loop_t *loop;
-    const char *dir;      /* made when it is not there (its parent must exist) */
+    const char *dir;      /* made when it is not there, with its parents */
     int result_ttl_s;     /* from the end of a job until its results go */
     int tombstone_ttl_s;  /* from then until the job is forgotten */
     int key_ttl_s;        /* of idempotency keys, from the submission */
     int sweep_s;          /* between two sweeps */
     int min_free_percent; /* of the file system; below it nothing new is accepted. 0: not checked */
     uint64_t max_bytes;   /* of results and payloads together; 0: no bound */
-    size_t max_ops;       /* waiting for the thread; over it cn_store_add is refused */
-    size_t max_op_bytes;  /* of payloads and pictures waiting for the thread */
+    int result_patience_s; /* a picture that the disk does not take now is tried again so long */
+    int busy_ms;           /* so long another process is waited for in one go */
+    size_t max_ops;        /* given and not told; over it cn_store_add is refused */
+    size_t max_op_bytes;   /* of their payloads and pictures */
     cn_store_open_fn on_open;
     void *arg;
     const struct cn_store_io *io; /* NULL: the system's */
@@ -88,7 +95,8 @@ struct cn_store_options {
 #define CN_STORE_DEFAULTS                                                                          \
     {                                                                                              \
         .result_ttl_s = 86400, .tombstone_ttl_s = 7 * 86400, .key_ttl_s = 86400, .sweep_s = 10,    \
-        .min_free_percent = 5, .max_ops = 8192, .max_op_bytes = (size_t)512 << 20                  \
+        .min_free_percent = 5, .result_patience_s = 120, .busy_ms = 5000, .max_ops = 8192,         \
+        .max_op_bytes = (size_t)512 << 20                                                          \
     }
 
 /* One job as it is kept. */
@@ -103,6 +111,7 @@ struct cn_store_job {
     int64_t created_us, started_us, ended_us, deadline_us; /* wall clock; 0: not yet, or none */
     bool gone;           /* final, and its results were removed after their time */
     struct cn_err err;   /* why, unless it succeeded */
+    char *warnings;      /* what the worker remarked, a line each; NULL: nothing */
     bool readable;       /* false: the description below is of an unknown version, and empty */
     struct cn_spec spec; /* images have their length but no data: see cn_store_spec */
 };
@@ -117,10 +126,7 @@ struct cn_store_key {
 
 struct cn_store_result {
     int k;
-    uint64_t seed;
-    enum cn_format format;
-    int width, height;
-    size_t bytes;
+    struct cn_image_meta meta;
 };
 
 struct cn_store_end {
@@ -128,14 +134,28 @@ struct cn_store_end {
     int attempt, deaths;
     int64_t started_us, ended_us;
     struct cn_err err;
+    const char *warnings; /* a line each; NULL: none */
 };
 
-/* How an operation ended. */
+/* How an operation ended, or a question. */
+enum cn_store_outcome {
+    CN_STORE_OK,        /* committed, or read */
+    CN_STORE_WAS_FINAL, /* the job was over already; nothing was changed */
+    CN_STORE_UNKNOWN,   /* there is no such job, picture or key */
+    CN_STORE_RETRY,     /* not now: another process holds the database, the disk fails, no memory */
+    CN_STORE_NO_ROOM,   /* the file system is full, or the store's own bound is reached */
+    CN_STORE_NOT_OPEN,  /* the store opens, or could not be opened */
+    CN_STORE_CLOSED,    /* the store closed before it could be done */
+    CN_STORE_REFUSED,   /* never: the database is damaged, or does not hold what it should */
+    CN_STORE_OUTCOME_COUNT
+};
+
+extern const struct cn_enum cn_enum_store_outcome;
+
 struct cn_store_done {
-    int rc; /* CN_OK: committed. CN_ESTORAGE: the disk refused. CN_EBUSY: the job was final
-               already, or the store closes. CN_ENOTFOUND: no such job */
-    struct cn_err err;
-    enum cn_store_state state; /* cn_store_end: the state that is stored now */
+    enum cn_store_outcome outcome;
+    struct cn_err err;         /* unless OK; for a person */
+    enum cn_store_state state; /* cn_store_end, OK and WAS_FINAL: the state that is stored now */
     struct cn_err why;         /* cn_store_end: as stored */
 };
 
@@ -144,7 +164,8 @@ typedef void (*cn_store_done_fn)(void *arg, const struct cn_store_done *done);
 /* Opens at once when no other daemon holds the directory: then a failure is told here (a database
  * that is damaged or of a newer version, a directory that cannot be written). Otherwise the thread
  * waits for the directory, and on_open tells how that ended; meanwhile the other one's jobs can be
- * read. */
+ * read. A disk that is full or fails just now is no failure: the thread tries again every second,
+ * what is there can be read meanwhile, and facts.trouble says what it waits for. */
 int cn_store_open(const struct cn_store_options *o, struct cn_store **ret, struct cn_err *err);
 
 /* What was given is committed and told; nothing more is accepted. */
@@ -165,17 +186,24 @@ int cn_store_add(struct cn_store *s, const struct cn_store_job *job, const struc
                  const struct cn_store_key *key, cn_store_done_fn done, void *arg,
                  struct cn_err *err);
 
-/* The job is with a worker; or, queued true, waits again. Not told. */
-void cn_store_start(struct cn_store *s, const char *id, int attempt, int deaths, bool queued);
+/* The job is with a worker; or, queued true, waits again. Not tried again: what follows in the life
+ * of the job says as much. done may be NULL. */
+void cn_store_start(struct cn_store *s, const char *id, int attempt, int deaths, bool queued,
+                    cn_store_done_fn done, void *arg);
 
 /* Keeps one picture. Takes data (free()), also when the store is closed. When the picture is there
- * already (of an earlier attempt), the one there stays, and the end is CN_OK. */
+ * already (of an earlier attempt), the one there stays, and the end is CN_STORE_OK. Tried again for
+ * result_patience_s; operations of the same job that were given later wait for it. */
 void cn_store_result(struct cn_store *s, const char *id, const struct cn_store_result *result,
                      unsigned char *data, cn_store_done_fn done, void *arg);
 
 /* The job is final, its payload goes. Tried again until the disk takes it or the store closes. */
 void cn_store_end(struct cn_store *s, const char *id, const struct cn_store_end *end,
                   cn_store_done_fn done, void *arg);
+
+/* Removes the results of a job that is final, as if their time were over. WAS_FINAL: they had gone
+ * before. A job that is not final is left alone: CN_STORE_REFUSED. */
+void cn_store_drop(struct cn_store *s, const char *id, cn_store_done_fn done, void *arg);
 
 /* A sweep now, as the one every sweep_s seconds: results and jobs past their time, files without a
  * row. done may be NULL. */
@@ -184,46 +212,72 @@ void cn_store_sweep(struct cn_store *s, cn_store_done_fn done, void *arg);
 /* Lets times change without a restart. */
 void cn_store_set_ttl(struct cn_store *s, int result_ttl_s, int tombstone_ttl_s);
 
-/* ---- reading ----
- *
- * CN_ENOTFOUND when there is no such thing, CN_EBUSY while there is nothing to read yet,
- * CN_ESTORAGE when the database cannot be read. */
+/* ---- reading: asynchronous ---- */
 
-int cn_store_get(struct cn_store *s, const char *id, struct cn_store_job *ret, struct cn_err *err);
+/* One job with its results. */
+struct cn_store_row {
+    struct cn_store_job job;
+    int n_results;
+    struct cn_store_result *result; /* by k */
+};
+
+/* What it holds is freed after the callback, except what that takes: a description (job.spec: set
+ * job.readable to false; spec: memset it), a descriptor (set fd to -1), the results (set NULL). */
+struct cn_store_answer {
+    enum cn_store_outcome outcome;
+    struct cn_err err; /* unless OK */
+    int n;
+    struct cn_store_row *row; /* n of them: of get one */
+    int64_t next;             /* unfinished: pass it on for those that follow; 0: there are none */
+    struct cn_spec spec;      /* inputs */
+    int fd; /* picture: open for reading, good also when a sweep removes the file */
+    struct cn_store_result result;                   /* picture */
+    char id[CN_STORE_ID];                            /* key: of the job that came under it */
+    unsigned char fingerprint[CN_STORE_FINGERPRINT]; /* key: and of its request */
+};
+
+typedef void (*cn_store_answer_fn)(void *arg, struct cn_store_answer *a);
+
+/* A question that is not answered yet. */
+struct cn_store_read;
+
+/* done is not called any more. */
+void cn_store_forget(struct cn_store_read *read);
+
+struct cn_store_read *cn_store_get(struct cn_store *s, const char *id, cn_store_answer_fn done,
+                                   void *arg);
 
 /* The description with all images. */
-int cn_store_spec(struct cn_store *s, const char *id, struct cn_spec *ret, struct cn_err *err);
+struct cn_store_read *cn_store_inputs(struct cn_store *s, const char *id, cn_store_answer_fn done,
+                                      void *arg);
 
-/* At most max of the job's results, by k. */
-int cn_store_results(struct cn_store *s, const char *id, struct cn_store_result *ret, int max,
-                     int *ret_n, struct cn_err *err);
+struct cn_store_read *cn_store_picture(struct cn_store *s, const char *id, int k,
+                                       cn_store_answer_fn done, void *arg);
 
-/* A descriptor of the picture's file, open for reading; it stays good when a sweep removes it. */
-int cn_store_open_result(struct cn_store *s, const char *id, int k, struct cn_store_result *ret,
-                         int *ret_fd, struct cn_err *err);
+enum { CN_STORE_PAGE = 128 };
 
 struct cn_store_query {
     const char *tenant;    /* NULL: of all */
+    const char *model;     /* NULL: any */
     int state;             /* enum cn_store_state; -1: any */
+    int64_t since_us;      /* only those created then or later; 0: no bound */
     int64_t before_us;     /* only those created before; 0: no bound. Of the same moment: */
     const char *before_id; /* those whose id is smaller */
-    int limit;
+    int limit;             /* 1 .. CN_STORE_PAGE */
 };
 
-/* May take what job->spec owns, and then sets job->readable to false. */
-typedef void (*cn_store_visit_fn)(void *arg, struct cn_store_job *job);
-
 /* Newest first. */
-int cn_store_list(struct cn_store *s, const struct cn_store_query *q, cn_store_visit_fn visit,
-                  void *arg, struct cn_err *err);
+struct cn_store_read *cn_store_list(struct cn_store *s, const struct cn_store_query *q,
+                                    cn_store_answer_fn done, void *arg);
 
-/* All that are queued, oldest first: after an open these are the last life's queued and running
- * ones. */
-int cn_store_unfinished(struct cn_store *s, cn_store_visit_fn visit, void *arg, struct cn_err *err);
+/* CN_STORE_PAGE of those that are queued, oldest first, after `after` (0: from the first): after an
+ * open these are the last life's queued and running ones. */
+struct cn_store_read *cn_store_unfinished(struct cn_store *s, int64_t after,
+                                          cn_store_answer_fn done, void *arg);
 
 /* Which job came under this key, and with which request? Keys past their time are not found. */
-int cn_store_find_key(struct cn_store *s, const struct cn_store_key *key, char ret_id[CN_STORE_ID],
-                      unsigned char ret_fingerprint[CN_STORE_FINGERPRINT], struct cn_err *err);
+struct cn_store_read *cn_store_find_key(struct cn_store *s, const struct cn_store_key *key,
+                                        cn_store_answer_fn done, void *arg);
 
 /* ---- facts ---- */
 
@@ -231,12 +285,12 @@ enum cn_store_phase { CN_STORE_OPENING, CN_STORE_READY, CN_STORE_BROKEN, CN_STOR
 
 struct cn_store_facts {
     enum cn_store_phase phase;
-    bool failing;        /* the last write failed; reset by the next that succeeds */
+    bool failing;        /* the last write failed, or cannot be opened just now */
     bool low;            /* free space is under min_free_percent, or max_bytes is used up */
     char trouble[400];   /* of the above; "" when all is well */
     uint64_t used_bytes; /* results and payloads */
     uint64_t free_bytes, total_bytes;       /* of the file system */
-    size_t waiting;                         /* operations */
+    size_t waiting;                         /* operations given and not told */
     uint64_t commits, operations, failures; /* since the start */
     double commit_s; /* moving average of the time of one commit, files included */
 };

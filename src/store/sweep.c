@@ -1,6 +1,6 @@
 /* The database's life: its opening, commits, and what goes when its time is over. Thread only. */
 #include "base/base.h"
-#include "store/store_priv.h"
+#include "store/sqlite_priv.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -13,7 +13,7 @@ enum { OLD_JOBS = 100 };
 
 /* ---- opening ---- */
 
-static int read_used(struct cn_store *s, struct cn_err *err)
+static int read_used(struct cn_sqlite *s, struct cn_err *err)
 {
     sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_USED, err, "");
     int rc = st == NULL ? err->code : cn_db_step(&s->w_db, st, err);
@@ -26,28 +26,28 @@ static int read_used(struct cn_store *s, struct cn_err *err)
     return rc;
 }
 
-int cn_store_open_db(struct cn_store *s, struct cn_err *err)
+int cn_store_open_db(struct cn_sqlite *s, struct cn_err *err)
 {
-    char *path = cn_xprintf("%s/jobs.db", s->dir);
+    char *path = cn_xprintf("%s/jobs.db", s->base.dir);
     int rc;
 
     cn_store_clean_tmp(s);
-    if ((rc = cn_db_open(&s->w_db, path, s->vfs, true, err)) == CN_OK &&
+    if ((rc = cn_db_open(&s->w_db, path, s->base.vfs, CN_DB_WRITE, err)) == CN_OK &&
         ((rc = cn_db_run(&s->w_db, CN_SQL_REQUEUE, err, "")) < 0 || (rc = read_used(s, err)) < 0))
         cn_db_close(&s->w_db);
     free(path);
     if (rc < 0)
         return rc;
-    uv_mutex_lock(&s->lock);
-    s->facts.used_bytes = (uint64_t)s->w_used;
-    uv_mutex_unlock(&s->lock);
+    uv_mutex_lock(&s->base.lock);
+    s->base.facts.used_bytes = (uint64_t)s->w_used;
+    uv_mutex_unlock(&s->base.lock);
     cn_store_orphans_begin(s);
     cn_store_free_space(s);
     return CN_OK;
 }
 
 /* The last connection that closes writes the WAL back; then others may have the directory. */
-void cn_store_close_db(struct cn_store *s)
+void cn_store_close_db(struct cn_sqlite *s)
 {
     if (s->w_orphans != NULL)
         closedir(s->w_orphans);
@@ -58,10 +58,11 @@ void cn_store_close_db(struct cn_store *s)
     s->w_lock_fd = -1;
 }
 
-int cn_store_commit(struct cn_store *s, struct cn_err *err)
+int cn_store_commit(struct cn_sqlite *s, enum cn_store_outcome *ret, struct cn_err *err)
 {
     int rc = cn_db_run(&s->w_db, CN_SQL_COMMIT, err, "");
 
+    *ret = rc < 0 ? cn_db_outcome(&s->w_db) : CN_STORE_OK;
     if (rc < 0) {
         if (!sqlite3_get_autocommit(s->w_db.h))
             cn_db_run(&s->w_db, CN_SQL_ROLLBACK, NULL, "");
@@ -69,10 +70,10 @@ int cn_store_commit(struct cn_store *s, struct cn_err *err)
     }
     s->w_used += s->w_delta;
     s->w_delta = 0;
-    uv_mutex_lock(&s->lock);
-    s->facts.commits++;
-    s->facts.used_bytes = (uint64_t)s->w_used;
-    uv_mutex_unlock(&s->lock);
+    uv_mutex_lock(&s->base.lock);
+    s->base.facts.commits++;
+    s->base.facts.used_bytes = (uint64_t)s->w_used;
+    uv_mutex_unlock(&s->base.lock);
     cn_store_remove_doomed(s);
     return CN_OK;
 }
@@ -80,13 +81,13 @@ int cn_store_commit(struct cn_store *s, struct cn_err *err)
 /* ---- sweeping ---- */
 
 /* The rows go with the commit, the files after it. */
-static int drop_results(struct cn_store *s, const char *id, struct cn_err *err)
+int cn_store_drop_results(struct cn_sqlite *s, const char *id, struct cn_err *err)
 {
     sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_FILES, err, "t", id);
     int rc = st == NULL ? CN_ESTORAGE : 1;
 
     while (st != NULL && (rc = cn_db_step(&s->w_db, st, err)) > 0) {
-        char *path = cn_xprintf("%s/results/%s", s->dir, sqlite3_column_text(st, 0));
+        char *path = cn_xprintf("%s/results/%s", s->base.dir, sqlite3_column_text(st, 0));
 
         s->w_delta -= sqlite3_column_int64(st, 1);
         cn_store_doom(s, path);
@@ -97,7 +98,7 @@ static int drop_results(struct cn_store *s, const char *id, struct cn_err *err)
     return cn_db_run(&s->w_db, CN_SQL_GONE, err, "t", id);
 }
 
-static int old_jobs(struct cn_store *s, int64_t before_us, char id[OLD_JOBS][CN_STORE_ID],
+static int old_jobs(struct cn_sqlite *s, int64_t before_us, char id[OLD_JOBS][CN_STORE_ID],
                     struct cn_err *err)
 {
     sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_OLD_RESULTS, err, "i", before_us);
@@ -114,27 +115,27 @@ struct limits {
     int64_t results_us, tombs_us, keys_us; /* what ended (keys: began) before is over */
 };
 
-static struct limits limits_now(struct cn_store *s)
+static struct limits limits_now(struct cn_sqlite *s)
 {
     int64_t now = cn_wall_us();
     struct limits l;
 
-    uv_mutex_lock(&s->lock);
-    l.results_us = now - s->result_ttl_us;
-    l.tombs_us = l.results_us - s->tombstone_ttl_us;
-    uv_mutex_unlock(&s->lock);
-    l.keys_us = now - s->o.key_ttl_s * INT64_C(1000000);
+    uv_mutex_lock(&s->base.lock);
+    l.results_us = now - s->base.result_ttl_us;
+    l.tombs_us = l.results_us - s->base.tombstone_ttl_us;
+    uv_mutex_unlock(&s->base.lock);
+    l.keys_us = now - s->base.o.key_ttl_s * INT64_C(1000000);
     return l;
 }
 
 /* Inside a transaction: the number of rows it touched, or negative. */
-static int sweep_rows(struct cn_store *s, const struct limits *l, struct cn_err *err)
+static int sweep_rows(struct cn_sqlite *s, const struct limits *l, struct cn_err *err)
 {
     char id[OLD_JOBS][CN_STORE_ID];
     int n = old_jobs(s, l->results_us, id, err), rc = n;
 
     for (int i = 0; i < n && rc >= 0; i++)
-        rc = drop_results(s, id[i], err);
+        rc = cn_store_drop_results(s, id[i], err);
     if (rc < 0 || (rc = cn_db_run(&s->w_db, CN_SQL_FORGET, err, "i", l->tombs_us)) < 0)
         return rc;
     n += sqlite3_changes(s->w_db.h);
@@ -144,7 +145,7 @@ static int sweep_rows(struct cn_store *s, const struct limits *l, struct cn_err 
 }
 
 /* Gives some free pages back to the file system; the statement gives a row for each. */
-static void shrink(struct cn_store *s)
+static void shrink(struct cn_sqlite *s)
 {
     sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_VACUUM, NULL, "");
 
@@ -152,10 +153,11 @@ static void shrink(struct cn_store *s)
         ;
 }
 
-bool cn_store_sweep_some(struct cn_store *s, struct cn_err *err)
+bool cn_store_sweep_some(struct cn_sqlite *s, struct cn_err *err)
 {
     struct cn_err mine = CN_ERR_INIT;
     struct limits l = limits_now(s);
+    enum cn_store_outcome o;
     int n;
 
     cn_store_free_space(s);
@@ -164,7 +166,7 @@ bool cn_store_sweep_some(struct cn_store *s, struct cn_err *err)
         n = sweep_rows(s, &l, &mine);
         if (n < 0)
             cn_db_run(&s->w_db, CN_SQL_ROLLBACK, NULL, "");
-        else if (cn_store_commit(s, &mine) == CN_OK && n > 0)
+        else if (cn_store_commit(s, &o, &mine) == CN_OK && n > 0)
             return true;
     }
     shrink(s);

@@ -25,6 +25,21 @@ void cn_fault_plan(int at, int error, bool lasting)
     atomic_store(&plan_at, at);
 }
 
+static atomic_bool stall;
+static atomic_int stalled;
+
+void cn_fault_stall(bool on)
+{
+    atomic_store(&stall, on);
+    while (!on && atomic_load(&stalled) > 0)
+        usleep(1000);
+}
+
+int cn_fault_stalled(void)
+{
+    return atomic_load(&stalled);
+}
+
 int cn_fault_count(void)
 {
     return atomic_load(&counted);
@@ -38,7 +53,14 @@ int cn_fault_failed(void)
 /* Counts one operation; true: it is to fail, with errno set. */
 static bool fails(void)
 {
-    int now = atomic_fetch_add(&counted, 1) + 1, at = atomic_load(&plan_at);
+    int now, at;
+
+    atomic_fetch_add(&stalled, 1);
+    while (atomic_load(&stall))
+        usleep(1000);
+    atomic_fetch_sub(&stalled, 1);
+    now = atomic_fetch_add(&counted, 1) + 1;
+    at = atomic_load(&plan_at);
 
     if (at == 0 || (now != at && !(now > at && atomic_load(&plan_lasting))))
         return false;
@@ -51,7 +73,7 @@ static bool fails(void)
 
 static int fault_open(const char *path, int flags, mode_t mode)
 {
-    return fails() ? -1 : open(path, flags, mode);
+    return (flags & O_CREAT) != 0 && fails() ? -1 : open(path, flags, mode);
 }
 
 /* A disk that is full takes a part. */
@@ -186,6 +208,10 @@ static int v_device(sqlite3_file *f)
 
 static int v_shm_map(sqlite3_file *f, int region, int size, int extend, void volatile **ret)
 {
+    if (extend && fails()) {
+        *ret = NULL;
+        return SQLITE_IOERR_SHMSIZE;
+    }
     return real_of(f)->pMethods->xShmMap(real_of(f), region, size, extend, ret);
 }
 
@@ -231,7 +257,7 @@ static int v_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags
     file->base.pMethods = NULL;
     file->real = (sqlite3_file *)(file + 1);
     file->name = name;
-    if (fails())
+    if ((flags & SQLITE_OPEN_CREATE) != 0 && fails()) /* what is there can be opened */
         return SQLITE_CANTOPEN;
     rc = real->xOpen(real, name, file->real, flags, ret_flags);
     if (rc == SQLITE_OK)

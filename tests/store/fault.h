@@ -26,6 +26,11 @@ void cn_fault_watch(const struct cn_fault_watch *watch);
 /* at: 1 is the next operation; 0: none fails. lasting: all after it, too. */
 void cn_fault_plan(int at, int error, bool lasting);
 
+/* Stalls: while it is on, whoever comes to the disk (to write, flush, rename, make a file) stands
+ * still. Returns when it is off and nobody stands. */
+void cn_fault_stall(bool on);
+int cn_fault_stalled(void); /* how many stand now */
+
 /* How many operations were counted since the plan, and how many of them failed. */
 int cn_fault_count(void);
 int cn_fault_failed(void);

@@ -31,6 +31,7 @@ void rig_init_at(struct rig *r, const char *dir)
     r->o.dir = r->dir;
     r->o.sweep_s = 3600;
     r->o.min_free_percent = 0;
+    r->o.result_patience_s = 0;
     r->o.on_open = on_open;
     r->o.arg = r;
 }
@@ -57,11 +58,15 @@ bool rig_until(struct rig *r, const int *what, int n)
 
 int rig_open(struct rig *r, struct cn_err *err)
 {
+    struct cn_store_facts f;
     int rc;
 
     r->opened = 0;
     if ((rc = cn_store_open(&r->o, &r->s, err)) < 0)
         return rc;
+    cn_store_facts(r->s, &f);
+    if (f.phase == CN_STORE_OPENING && f.failing) /* it waits for a better disk */
+        return cn_fail(err, CN_ESTORAGE, "%s", f.trouble);
     CN_ASSERT(rig_until(r, &r->opened, 1));
     return r->open_rc;
 }
@@ -155,7 +160,7 @@ int rig_add(struct rig *r, int number, int n, size_t image_bytes)
     if (rc < 0)
         return rc;
     CN_ASSERT(rig_until(r, &h.n, 1));
-    return h.last.rc;
+    return (int)h.last.outcome;
 }
 
 unsigned char *rig_picture(const char *id, int k, size_t bytes)
@@ -170,12 +175,12 @@ unsigned char *rig_picture(const char *id, int k, size_t bytes)
 int rig_result(struct rig *r, const char *id, int k, size_t bytes)
 {
     struct cn_store_result result = {
-        .k = k, .seed = UINT64_MAX - 3, .width = 8, .height = 9, .bytes = bytes};
+        .k = k, .meta = {.seed = UINT64_MAX - 3, .width = 8, .height = 9, .bytes = bytes}};
     struct heard h = {.n = 0};
 
     cn_store_result(r->s, id, &result, rig_picture(id, k, bytes), rig_hear, &h);
     CN_ASSERT(rig_until(r, &h.n, 1));
-    return h.last.rc;
+    return (int)h.last.outcome;
 }
 
 int rig_finish(struct rig *r, const char *id, enum cn_store_state state, struct heard *h)
@@ -190,7 +195,131 @@ int rig_finish(struct rig *r, const char *id, enum cn_store_state state, struct 
         cn_fail(&end.err, CN_ECANCELED, "nobody waits");
     cn_store_end(r->s, id, &end, rig_hear, h);
     CN_ASSERT(rig_until(r, &h->n, 1));
-    return h->last.rc;
+    return (int)h->last.outcome;
+}
+
+/* ---- questions ---- */
+
+struct asked {
+    struct cn_store_answer a; /* what is in it is the rig's */
+    int n;
+};
+
+static void take_answer(void *arg, struct cn_store_answer *a)
+{
+    struct asked *q = arg;
+
+    q->a = *a;
+    q->n++;
+    a->n = 0;
+    a->row = NULL;
+    a->fd = -1;
+    memset(&a->spec, 0, sizeof(a->spec));
+}
+
+/* Frees what the answer has left. */
+static int waited(struct rig *r, struct asked *q)
+{
+    CN_ASSERT(rig_until(r, &q->n, 1));
+    return (int)q->a.outcome;
+}
+
+static void drop_rows(struct asked *q)
+{
+    for (int i = 0; i < q->a.n; i++) {
+        cn_store_job_release(&q->a.row[i].job);
+        free(q->a.row[i].result);
+    }
+    free(q->a.row);
+}
+
+int rig_get(struct rig *r, const char *id, struct cn_store_job *ret)
+{
+    struct asked q = {.n = 0};
+    int rc;
+
+    cn_store_get(r->s, id, take_answer, &q);
+    if ((rc = waited(r, &q)) == 0) {
+        *ret = q.a.row[0].job;
+        q.a.row[0].job.readable = false;
+        q.a.row[0].job.warnings = NULL;
+    }
+    drop_rows(&q);
+    return rc;
+}
+
+int rig_inputs(struct rig *r, const char *id, struct cn_spec *ret)
+{
+    struct asked q = {.n = 0};
+    int rc;
+
+    cn_store_inputs(r->s, id, take_answer, &q);
+    rc = waited(r, &q);
+    *ret = q.a.spec;
+    drop_rows(&q);
+    return rc;
+}
+
+int rig_results(struct rig *r, const char *id, struct cn_store_result *ret, int max, int *ret_n)
+{
+    struct asked q = {.n = 0};
+    int rc;
+
+    cn_store_get(r->s, id, take_answer, &q);
+    if ((rc = waited(r, &q)) == 0) {
+        *ret_n = CN_MIN(q.a.row[0].n_results, max);
+        for (int i = 0; i < *ret_n; i++)
+            ret[i] = q.a.row[0].result[i];
+    }
+    drop_rows(&q);
+    return rc;
+}
+
+int rig_open_result(struct rig *r, const char *id, int k, struct cn_store_result *ret, int *ret_fd)
+{
+    struct asked q = {.n = 0};
+    int rc;
+
+    cn_store_picture(r->s, id, k, take_answer, &q);
+    rc = waited(r, &q);
+    *ret = q.a.result;
+    *ret_fd = q.a.fd;
+    return rc;
+}
+
+int rig_find_key(struct rig *r, const struct cn_store_key *key, char ret_id[CN_STORE_ID],
+                 unsigned char ret_fingerprint[CN_STORE_FINGERPRINT])
+{
+    struct asked q = {.n = 0};
+    int rc;
+
+    cn_store_find_key(r->s, key, take_answer, &q);
+    rc = waited(r, &q);
+    memcpy(ret_id, q.a.id, CN_STORE_ID);
+    memcpy(ret_fingerprint, q.a.fingerprint, CN_STORE_FINGERPRINT);
+    return rc;
+}
+
+int rig_list(struct rig *r, const struct cn_store_query *query, char *text)
+{
+    int64_t after = 0;
+    int rc;
+
+    do {
+        struct asked q = {.n = 0};
+
+        if (query != NULL)
+            cn_store_list(r->s, query, take_answer, &q);
+        else
+            cn_store_unfinished(r->s, after, take_answer, &q);
+        rc = waited(r, &q);
+        for (int i = 0; i < q.a.n; i++)
+            snprintf(text + strlen(text), 400 - strlen(text), "%.2s:%s:%d ", q.a.row[i].job.id,
+                     cn_enum_store_state.name[q.a.row[i].job.state], q.a.row[i].job.attempt);
+        after = q.a.next;
+        drop_rows(&q);
+    } while (rc == 0 && after != 0);
+    return rc;
 }
 
 /* ---- database against files ---- */

@@ -43,10 +43,21 @@ void rig_hear(void *arg, const struct cn_store_done *done);
 void rig_job(struct cn_store_job *j, const char *tenant, int number, int n);
 void rig_spec(struct cn_spec *s, int n, size_t image_bytes);
 
-/* The whole way of one operation; its rc. */
+/* The whole way of one operation; how it ended (0: CN_STORE_OK), or the code of its refusal. */
 int rig_add(struct rig *r, int number, int n, size_t image_bytes);
 int rig_result(struct rig *r, const char *id, int k, size_t bytes);
 int rig_finish(struct rig *r, const char *id, enum cn_store_state state, struct heard *h);
+
+/* Questions, waited for: CN_OK (0) or how they ended (enum cn_store_outcome). */
+int rig_get(struct rig *r, const char *id, struct cn_store_job *ret);
+int rig_inputs(struct rig *r, const char *id, struct cn_spec *ret);
+int rig_results(struct rig *r, const char *id, struct cn_store_result *ret, int max, int *ret_n);
+int rig_open_result(struct rig *r, const char *id, int k, struct cn_store_result *ret, int *ret_fd);
+int rig_find_key(struct rig *r, const struct cn_store_key *key, char ret_id[CN_STORE_ID],
+                 unsigned char ret_fingerprint[CN_STORE_FINGERPRINT]);
+
+/* "id2:state:attempt " of each row is added to text (400 bytes). q NULL: the unfinished ones. */
+int rig_list(struct rig *r, const struct cn_store_query *q, char *text);
 
 /* The bytes that rig_result writes. */
 unsigned char *rig_picture(const char *id, int k, size_t bytes);

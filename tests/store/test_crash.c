@@ -58,7 +58,7 @@ static void on_ended(void *arg, const struct cn_store_done *done)
 {
     struct work *w = arg;
 
-    if (done->rc == CN_OK)
+    if (done->outcome == CN_STORE_OK)
         shared->job[w->number].ended = (unsigned char)done->state;
     in_flight--;
     free(w);
@@ -79,7 +79,7 @@ static void on_kept(void *arg, const struct cn_store_done *done)
 {
     struct work *w = arg;
 
-    if (done->rc == CN_OK)
+    if (done->outcome == CN_STORE_OK)
         shared->job[w->number].kept |= (unsigned char)(1 << w->k);
     w->k++;
     keep_next(w);
@@ -88,7 +88,7 @@ static void on_kept(void *arg, const struct cn_store_done *done)
 static void keep_next(struct work *w)
 {
     size_t bytes = 100 + roll(20000);
-    struct cn_store_result result = {.k = w->k, .width = 8, .height = 8, .bytes = bytes};
+    struct cn_store_result result = {.k = w->k, .meta = {.width = 8, .height = 8, .bytes = bytes}};
 
     if (w->k == w->n)
         end_it(w, CN_STORE_SUCCEEDED);
@@ -102,7 +102,7 @@ static void on_added(void *arg, const struct cn_store_done *done)
 {
     struct work *w = arg;
 
-    if (done->rc < 0)
+    if (done->outcome != CN_STORE_OK)
         _exit(3);
     shared->job[w->number].added = 1;
     if (roll(8) == 0) { /* is left waiting */
@@ -110,7 +110,7 @@ static void on_added(void *arg, const struct cn_store_done *done)
         free(w);
         return;
     }
-    cn_store_start(w->r->s, w->id, 1, 0, false);
+    cn_store_start(w->r->s, w->id, 1, 0, false, NULL, NULL);
     keep_next(w);
 }
 
@@ -165,9 +165,9 @@ static int check_one(struct rig *r, int number)
     int n = 0, bad = 0, have = 0;
 
     rig_job(&job, "", number, 1);
-    if (cn_store_get(r->s, job.id, &job, NULL) < 0)
+    if (rig_get(r, job.id, &job) != 0)
         return t->added ? wrong(number, "was accepted and is lost") : 0;
-    if (cn_store_results(r->s, job.id, result, MAX_N, &n, NULL) < 0)
+    if (rig_results(r, job.id, result, MAX_N, &n) != 0)
         return wrong(number, "its pictures cannot be read");
     for (int i = 0; i < n; i++)
         have |= 1 << result[i].k;

@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -56,13 +58,15 @@ static void script(struct rig *r, struct promises *p)
         p->added[i] = rig_add(r, i, 1, 3000) == CN_OK;
         if (!p->added[i])
             continue;
-        cn_store_start(r->s, id, 1, 0, false);
+        cn_store_start(r->s, id, 1, 0, false, NULL, NULL);
         p->kept[i] = rig_result(r, id, 0, 9000) == CN_OK;
         finish(r, i, &h[i]);
     }
     rig_close(r);
     for (int i = 0; i < JOBS; i++)
-        p->ended[i] = h[i].n > 0 && h[i].last.rc == CN_OK ? (int)h[i].last.state : -1;
+        assert_int_equal(h[i].n, p->added[i]); /* whatever was given is told, once */
+    for (int i = 0; i < JOBS; i++)
+        p->ended[i] = h[i].n > 0 && h[i].last.outcome == CN_STORE_OK ? (int)h[i].last.state : -1;
 }
 
 static void check_job(struct rig *r, const struct promises *p, int i)
@@ -73,11 +77,11 @@ static void check_job(struct rig *r, const struct promises *p, int i)
     int n = 0;
 
     id_of(id, i);
-    if (cn_store_get(r->s, id, &job, NULL) < 0) {
+    if (rig_get(r, id, &job) != 0) {
         assert_false(p->added[i]);
         return;
     }
-    assert_int_equal(cn_store_results(r->s, id, &result, 1, &n, NULL), CN_OK);
+    assert_int_equal(rig_results(r, id, &result, 1, &n), CN_OK);
     if (p->kept[i])
         assert_int_equal(n, 1);
     if (p->ended[i] >= 0)
@@ -183,14 +187,14 @@ static void room_again(void **state)
     assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
     assert_int_equal(rig_result(&r, id, 0, 100), CN_OK);
     cn_fault_plan(1, ENOSPC, true);
-    assert_int_equal(rig_add(&r, 2, 1, 0), CN_ESTORAGE);
+    assert_int_equal(rig_add(&r, 2, 1, 0), CN_STORE_NO_ROOM);
     finish(&r, 1, &h);
-    assert_int_equal(rig_add(&r, 3, 1, 0), CN_ESTORAGE);
+    assert_int_equal(rig_add(&r, 3, 1, 0), CN_STORE_NO_ROOM);
     cn_store_facts(r.s, &facts);
     assert_true(facts.failing && facts.trouble[0] != '\0' && h.n == 0);
     cn_fault_plan(0, 0, false);
     assert_true(rig_until(&r, &h.n, 1));
-    assert_int_equal(h.last.rc, CN_OK);
+    assert_int_equal(h.last.outcome, CN_STORE_OK);
     assert_int_equal(h.last.state, CN_STORE_SUCCEEDED);
     assert_int_equal(rig_add(&r, 4, 1, 0), CN_OK);
     cn_store_facts(r.s, &facts);
@@ -200,12 +204,253 @@ static void room_again(void **state)
     rig_end(&r);
 }
 
+/* ---- another process holds the database ---- */
+
+static sqlite3 *hold(const struct rig *r)
+{
+    char path[128];
+    sqlite3 *h;
+
+    snprintf(path, sizeof(path), "%s/jobs.db", r->dir);
+    assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(h, "begin immediate", NULL, NULL, NULL), SQLITE_OK);
+    return h;
+}
+
+static void let_go(sqlite3 *h)
+{
+    assert_int_equal(sqlite3_exec(h, "rollback", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(h);
+}
+
+static void until_failing(struct rig *r)
+{
+    struct cn_store_facts f = {.failing = false};
+
+    for (int i = 0; i < 6000 && !f.failing; i++) {
+        uv_run(&r->loop, UV_RUN_NOWAIT);
+        uv_sleep(10);
+        cn_store_facts(r->s, &f);
+    }
+    assert_true(f.failing);
+    assert_non_null(strstr(f.trouble, "another process"));
+}
+
+/* A backup, a shell in a transaction: an end waits for it, and so does what belongs before it. */
+static void a_foreign_lock_loses_nothing(void **state)
+{
+    struct cn_store_result result = {.k = 0, .meta = {.width = 8, .height = 9, .bytes = 100}};
+    struct heard ended = {.n = 0}, kept = {.n = 0}, added = {.n = 0};
+    struct cn_store_job j;
+    struct cn_spec spec;
+    char id[CN_STORE_ID];
+    sqlite3 *other;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    r.o.busy_ms = 20;
+    r.o.result_patience_s = 60;
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_STORE_OK);
+    other = hold(&r);
+    cn_store_result(r.s, id, &result, rig_picture(id, 0, 100), rig_hear, &kept);
+    finish(&r, 1, &ended);
+    until_failing(&r);
+    rig_job(&j, "anna", 2, 1);
+    rig_spec(&spec, 1, 0);
+    assert_int_equal(cn_store_add(r.s, &j, &spec, NULL, rig_hear, &added, NULL), CN_OK);
+    cn_spec_release(&spec);
+    assert_true(rig_until(&r, &added.n, 1)); /* a client waits for this one: it is told */
+    assert_int_equal(added.last.outcome, CN_STORE_RETRY);
+    assert_int_equal(kept.n + ended.n, 0);
+    let_go(other);
+    assert_true(rig_until(&r, &ended.n, 1));
+    assert_int_equal(kept.n, 1);
+    assert_int_equal(kept.last.outcome, CN_STORE_OK);
+    assert_int_equal(ended.last.outcome, CN_STORE_OK);
+    assert_int_equal(ended.last.state, CN_STORE_SUCCEEDED);
+    rig_close(&r);
+    assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
+/* A close does not wait for the other process, and tells everybody. */
+static void a_close_under_a_foreign_lock_tells(void **state)
+{
+    struct heard h = {.n = 0};
+    char id[CN_STORE_ID];
+    sqlite3 *other;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_STORE_OK);
+    other = hold(&r);
+    finish(&r, 1, &h);
+    rig_close(&r);
+    assert_int_equal(h.n, 1);
+    assert_int_equal(h.last.outcome, CN_STORE_CLOSED);
+    let_go(other);
+    rig_end(&r);
+}
+
+/* A picture that the disk does not take now is not the end of its job. */
+static void a_picture_is_tried_again(void **state)
+{
+    struct cn_store_result result = {.k = 0, .meta = {.width = 8, .height = 9, .bytes = 100}};
+    struct heard kept = {.n = 0}, ended = {.n = 0};
+    char id[CN_STORE_ID];
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    r.o.io = &cn_fault_io;
+    r.o.vfs = "fault";
+    r.o.result_patience_s = 60;
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_STORE_OK);
+    cn_fault_plan(1, EIO, true);
+    cn_store_result(r.s, id, &result, rig_picture(id, 0, 100), rig_hear, &kept);
+    finish(&r, 1, &ended);
+    while (cn_fault_failed() < 4)
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+    assert_int_equal(kept.n + ended.n, 0);
+    cn_fault_plan(0, 0, false);
+    assert_true(rig_until(&r, &ended.n, 1));
+    assert_int_equal(kept.last.outcome, CN_STORE_OK);
+    assert_int_equal(ended.last.state, CN_STORE_SUCCEEDED);
+    rig_close(&r);
+    assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
+static char *flush_log;
+
+static void note_flush(const char *path)
+{
+    if (flush_log != NULL && strlen(flush_log) + strlen(path) < 4000)
+        snprintf(flush_log + strlen(flush_log), 4000 - strlen(flush_log), "%s\n", path);
+}
+
+static void flushed_to(char *log)
+{
+    flush_log = log;
+    cn_fault_watch(&(struct cn_fault_watch){.flushed = note_flush});
+}
+
+/* The flush of results/ fails when a folder is made in it; who comes after flushes it again. */
+static void a_folder_is_flushed_until_it_is_on_the_disk(void **state)
+{
+    static char flushed[4096];
+    char a[CN_STORE_ID];
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    r.o.io = &cn_fault_io;
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    id_of(a, 1);
+    assert_int_equal(rig_add(&r, 1, 2, 0), CN_STORE_OK);
+    /* open, write, flush of the file: the fourth access is the flush of results/, in both tries */
+    cn_fault_plan(4, EIO, true);
+    assert_int_equal(rig_result(&r, a, 0, 100), CN_STORE_RETRY);
+    cn_fault_plan(0, 0, false);
+    flushed_to(flushed);
+    assert_int_equal(rig_result(&r, a, 0, 100), CN_STORE_OK);
+    flushed_to(NULL);
+    assert_non_null(strstr(flushed, "/results\n"));
+    rig_end(&r);
+}
+
+/* A disk that is full at the start: what is there can be read, nothing new is taken, and when there
+ * is room the store opens by itself. */
+static void a_full_disk_at_the_start(void **state)
+{
+    struct cn_store_facts f = {.failing = false};
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_store_job job;
+    char id[CN_STORE_ID];
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_STORE_OK);
+    rig_close(&r);
+    r.o.io = &cn_fault_io;
+    r.o.vfs = "fault";
+    cn_fault_plan(1, ENOSPC, true);
+    r.opened = 0;
+    assert_int_equal(cn_store_open(&r.o, &r.s, &err), CN_OK);
+    cn_store_facts(r.s, &f);
+    assert_true(f.phase == CN_STORE_OPENING && f.failing);
+    assert_non_null(strstr(f.trouble, "full"));
+    assert_int_equal(cn_store_room(r.s, 1, &err), CN_ESTORAGE);
+    assert_int_equal(rig_get(&r, id, &job), CN_STORE_OK);
+    assert_int_equal(job.state, CN_STORE_QUEUED);
+    cn_store_job_release(&job);
+    assert_int_equal(r.opened, 0);
+    cn_fault_plan(0, 0, false);
+    assert_true(rig_until(&r, &r.opened, 1));
+    assert_int_equal(r.open_rc, CN_OK);
+    assert_int_equal(rig_add(&r, 2, 1, 0), CN_STORE_OK);
+    assert_int_equal(rig_get(&r, id, &job), CN_STORE_OK);
+    cn_store_job_release(&job);
+    rig_close(&r);
+    assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
+/* A question is answered while the disk stands still under a write. */
+static void readers_wait_for_no_writer(void **state)
+{
+    struct heard h = {.n = 0};
+    struct cn_store_job job;
+    char id[CN_STORE_ID];
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    r.o.io = &cn_fault_io;
+    r.o.vfs = "fault";
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_STORE_OK);
+    assert_int_equal(rig_get(&r, id, &job), CN_STORE_OK); /* the reader is connected */
+    cn_store_job_release(&job);
+    cn_fault_stall(true);
+    finish(&r, 1, &h);
+    while (cn_fault_stalled() == 0)
+        uv_sleep(1);
+    assert_int_equal(rig_get(&r, id, &job), CN_STORE_OK);
+    assert_int_equal(job.state, CN_STORE_QUEUED);
+    cn_store_job_release(&job);
+    assert_int_equal(h.n, 0);
+    cn_fault_stall(false);
+    assert_true(rig_until(&r, &h.n, 1));
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_room_once),     cmocka_unit_test(no_room_from_there_on),
-        cmocka_unit_test(an_io_error_once), cmocka_unit_test(io_errors_from_there_on),
+        cmocka_unit_test(no_room_once),
+        cmocka_unit_test(no_room_from_there_on),
+        cmocka_unit_test(an_io_error_once),
+        cmocka_unit_test(io_errors_from_there_on),
         cmocka_unit_test(room_again),
+        cmocka_unit_test(a_foreign_lock_loses_nothing),
+        cmocka_unit_test(a_close_under_a_foreign_lock_tells),
+        cmocka_unit_test(a_picture_is_tried_again),
+        cmocka_unit_test(a_folder_is_flushed_until_it_is_on_the_disk),
+        cmocka_unit_test(a_full_disk_at_the_start),
+        cmocka_unit_test(readers_wait_for_no_writer),
     };
 
     cn_fault_register();

@@ -181,7 +181,7 @@ static void on_ended(void *arg, const struct cn_store_done *done)
 {
     int number = (int)(intptr_t)arg;
 
-    CN_ASSERT(done->rc == CN_OK);
+    CN_ASSERT(done->outcome == CN_STORE_OK);
     note(number, 0, 0, (unsigned char)done->state);
     power.open--;
 }
@@ -190,7 +190,7 @@ static void on_kept(void *arg, const struct cn_store_done *done)
 {
     int number = (int)(intptr_t)arg;
 
-    CN_ASSERT(done->rc == CN_OK);
+    CN_ASSERT(done->outcome == CN_STORE_OK);
     note(number, 0, (unsigned char)(1 << power.k[number]), 0);
     power.k[number]++;
     go_on(number);
@@ -200,7 +200,7 @@ static void on_added(void *arg, const struct cn_store_done *done)
 {
     int number = (int)(intptr_t)arg;
 
-    CN_ASSERT(done->rc == CN_OK);
+    CN_ASSERT(done->outcome == CN_STORE_OK);
     note(number, 1, 0, 0);
     go_on(number);
 }
@@ -208,7 +208,8 @@ static void on_added(void *arg, const struct cn_store_done *done)
 static void go_on(int number)
 {
     struct cn_store_end end = {.state = CN_STORE_SUCCEEDED, .ended_us = cn_wall_us()};
-    struct cn_store_result result = {.k = power.k[number], .width = 8, .height = 8, .bytes = 3000};
+    struct cn_store_result result = {.k = power.k[number],
+                                     .meta = {.width = 8, .height = 8, .bytes = 3000}};
     void *arg = (void *)(intptr_t)number;
     char id[CN_STORE_ID];
 
@@ -269,9 +270,9 @@ static int check_job(struct rig *r, int photo, int number)
     int n = 0, have = 0, bad = 0;
 
     id_of(id, number);
-    if (cn_store_get(r->s, id, &job, NULL) < 0)
+    if (rig_get(r, id, &job) != 0)
         return t->added ? wrong(photo, number, "was accepted and is lost") : 0;
-    if (cn_store_results(r->s, id, result, N, &n, NULL) < 0)
+    if (rig_results(r, id, result, N, &n) != 0)
         bad += wrong(photo, number, "its pictures cannot be read");
     for (int i = 0; i < n; i++)
         have |= 1 << result[i].k;
