@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 250, RETRY_MAX_S = 600, EXPIRE_MAX = 100 };
+enum { TICK_MS = 250, RETRY_MAX_S = 120, EXPIRE_MAX = 100 };
 
 #define SECOND INT64_C(1000000000)
 
@@ -69,6 +69,7 @@ static void on_tick(uv_timer_t *t)
         cn_dispatch_watch(&d->slot[i], now);
         cn_process_tick(d->slot[i].process);
     }
+    cn_dispatch_end_delays(d, now);
     d->pump_wanted = true;
 }
 
@@ -271,7 +272,7 @@ void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job)
     if (cn_job_final(job))
         return;
     job->err.code = 0;
-    cn_fail(&job->err, CN_ECANCELED, "its client does not want it any more");
+    cn_fail(&job->err, CN_ECANCELED, "cancelled by the client");
     if (cn_treap_has(&job->deadline)) {
         cn_dispatch_finish(d, job, CN_JOB_CANCELLED, false);
     } else { /* let go in the drain, or never here */
@@ -300,7 +301,7 @@ struct cn_job_place cn_dispatch_place(const struct cn_dispatch *d, const struct 
     if (job->state != CN_JOB_QUEUED || job->tenant == NULL || !cn_treap_has(&job->deadline))
         return place;
     place.position = 1;
-    if (cn_treap_has(&job->age))
+    if (cn_treap_has(&job->age) && !job->fetching)
         place.position = cn_queue_place(&d->queue, job, &ahead);
     if (farm > 0 && own > 0)
         place.eta_s = ahead * farm + job->cost * own;

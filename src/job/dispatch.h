@@ -42,9 +42,9 @@ struct cn_dispatch_observer {
     void (*on_progress)(void *arg, struct cn_job *job);
     void (*on_image)(void *arg, struct cn_job *job, int k); /* job->image[k] has come */
     void (*on_preview)(void *arg, struct cn_job *job, const struct cn_msg_preview *m);
-    /* Brings the images of a job with job->inputs_evicted into job->spec, which is about to go to a
-     * worker, and resets away. On failure the job fails with err. */
-    int (*fetch)(void *arg, struct cn_job *job, struct cn_err *err);
+    /* Begins to bring the images of a job with job->inputs_evicted into job->spec, for it is its
+     * turn; cn_dispatch_inputs_ready tells how that ended, now or later. */
+    void (*fetch)(void *arg, struct cn_job *job);
 };
 
 enum { CN_WORKERS_MAX = 64 };
@@ -98,7 +98,7 @@ void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_rule 
 
 struct cn_refused {
     enum cn_refusal kind;
-    int retry_after_s; /* 1 .. 600, with jitter; 0 when it is not refused */
+    int retry_after_s; /* 1 .. 120, with jitter; 0 when it is not refused */
 };
 
 /* Would a job of this tenant (NULL: anonymous) be accepted now? For refusing a request before its
@@ -116,6 +116,10 @@ void cn_dispatch_restore(struct cn_dispatch *d, struct cn_job *job, const char *
 
 /* A job that was submitted with held may be handed out from now on. */
 void cn_dispatch_release(struct cn_dispatch *d, struct cn_job *job);
+
+/* fetch has ended. err NULL: the images are there, and inputs_evicted is reset. CN_EBUSY: it is
+ * tried again after a while; anything else is the end of the job. */
+void cn_dispatch_inputs_ready(struct cn_dispatch *d, struct cn_job *job, const struct cn_err *err);
 
 /* The job becomes cancelled (unless it is final already); on_end is not called, on_state is. */
 void cn_dispatch_cancel(struct cn_dispatch *d, struct cn_job *job);
@@ -181,7 +185,7 @@ const char *cn_dispatch_backend(const struct cn_dispatch *d); /* "cpu"; "" befor
 int cn_dispatch_waiting(const struct cn_dispatch *d);
 int cn_dispatch_running(const struct cn_dispatch *d);
 
-/* When to come back, for answers that refuse: 1 .. 600, with jitter. tenant NULL: for anybody. */
+/* When to come back, for answers that refuse: 1 .. 120, with jitter. tenant NULL: for anybody. */
 int cn_dispatch_retry_after_s(const struct cn_dispatch *d, const char *tenant);
 
 /* Brings the gauges up to date; called before the metrics are rendered. */

@@ -64,6 +64,10 @@ static void take_out(struct cn_dispatch *d, struct cn_job *job)
 {
     if (cn_treap_has(&job->deadline))
         cn_treap_remove(&d->deadlines, &job->deadline);
+    if (cn_treap_has(&job->delay))
+        cn_treap_remove(&d->delayed, &job->delay);
+    d->fetching -= job->fetching;
+    job->fetching = false;
     if (cn_treap_has(&job->age))
         cn_queue_remove(&d->queue, job);
     else

@@ -35,6 +35,7 @@ static void on_progress(struct cn_slot *s, const struct cn_frame *f, struct cn_e
     if (a->job == NULL)
         return;
     a->job->progress = m;
+    a->job->busy = a->job->delays = 0;
     if (o->on_progress != NULL)
         o->on_progress(o->arg, a->job);
 }
@@ -90,7 +91,7 @@ static void on_failed(struct cn_slot *s, const struct cn_frame *f, struct cn_err
     if (m.err.code == CN_EDEVICE) {
         cn_dispatch_lost(s, job, m.err.msg);
     } else if (m.err.code == CN_EBUSY) {
-        cn_dispatch_requeue(d, job, m.err.msg, "worker_busy");
+        cn_dispatch_worker_busy(d, job);
     } else if (!requeue_alone(d, job, s->n)) {
         cn_queue_done(&d->queue, job, job->cost * cn_job_fraction(job));
         cn_dispatch_end(d, job, CN_JOB_FAILED, true);

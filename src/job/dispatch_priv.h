@@ -6,6 +6,7 @@
  *     dispatch_run.c       handing out
  *     dispatch_frames.c    what the workers say
  *     dispatch_loss.c      workers that are lost: suspects, poison, hangs, health
+ *     dispatch_wait.c      jobs that wait for their images, or for a while
  *     dispatch_end.c       where jobs in service are, and how they leave
  *     dispatch_models.c    which worker holds which model; loading and unloading
  *     dispatch_metrics.c   metrics, and what is learnt about speed
@@ -85,6 +86,8 @@ struct cn_dispatch {
     struct cn_queue queue;
     struct cn_treap suspects;  /* jobs that wait for a worker to themselves, by seq */
     struct cn_treap deadlines; /* of all jobs that are not final */
+    struct cn_treap delayed;   /* jobs that wait for a while, by its end */
+    int fetching;              /* jobs whose images are being read */
     struct cn_catalog catalog;
     struct cn_slot *slot;
     struct cn_dispatch_metrics m;
@@ -138,6 +141,18 @@ void cn_dispatch_requeue(struct cn_dispatch *d, struct cn_job *job, const char *
                          const char *reason);
 
 void cn_dispatch_notify(struct cn_dispatch *d, struct cn_job *job); /* calls on_state */
+
+/* ---- dispatch_wait.c ---- */
+
+/* May it be handed out? Begins to read its images when these are what it lacks. */
+bool cn_dispatch_is_due(struct cn_dispatch *d, struct cn_job *job);
+
+/* The worker had no room for a job that it was sent (it is in no slot any more): it waits for a
+ * while, each time longer, and at last fails. That is no attempt. */
+void cn_dispatch_worker_busy(struct cn_dispatch *d, struct cn_job *job);
+
+/* Every tick. */
+void cn_dispatch_end_delays(struct cn_dispatch *d, int64_t now);
 
 /* ---- dispatch_loss.c ---- */
 

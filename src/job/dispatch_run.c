@@ -9,21 +9,6 @@
 /* A JOB frame: at most eight control images, an init image and a mask, and the words. */
 #define JOB_FRAME_MAX (CN_FRAME_MAX + CN_FRAME_HEAD)
 
-/* The images of the job, or an end with the reason. */
-static bool fetch(struct cn_dispatch *d, struct cn_job *job)
-{
-    const struct cn_dispatch_observer *o = &d->o.observer;
-
-    if (!job->inputs_evicted)
-        return true;
-    job->err.code = 0;
-    if (o->fetch != NULL && o->fetch(o->arg, job, &job->err) == CN_OK)
-        return true;
-    cn_fail(&job->err, CN_ESTORAGE, "the images of the job cannot be read again");
-    cn_dispatch_finish(d, job, CN_JOB_FAILED, true);
-    return false;
-}
-
 /* The job is in service, and in no list. */
 static void assign(struct cn_slot *s, struct cn_job *job)
 {
@@ -36,8 +21,6 @@ static void assign(struct cn_slot *s, struct cn_job *job)
         cn_dispatch_finish(d, job, CN_JOB_EXPIRED, true);
         return;
     }
-    if (!fetch(d, job))
-        return;
     cn_buf_init(&b, JOB_FRAME_MAX);
     if (cn_msg_put_job(&b, job->id, &job->spec, &job->err) < 0) {
         cn_dispatch_finish(d, job, CN_JOB_FAILED, true);
@@ -73,12 +56,28 @@ static bool has_room(const struct cn_slot *s)
            s->n < CN_MIN(s->capacity, s->lanes);
 }
 
-static bool any_room(const struct cn_dispatch *d)
+/* Jobs that the workers take now. */
+static int count_room(const struct cn_dispatch *d)
 {
+    int n = 0;
+
     for (int i = 0; i < d->o.workers; i++)
         if (has_room(&d->slot[i]))
-            return true;
-    return false;
+            n += CN_MIN(d->slot[i].capacity, d->slot[i].lanes) - d->slot[i].n;
+    return n;
+}
+
+/* It is the turn of a job whose images have to be read first. Others may have its place meanwhile;
+ * no more are read than there are places. False: it stays where it was, and nobody overtakes it. */
+static bool read_inputs_first(struct cn_dispatch *d, struct cn_job *job)
+{
+    if (d->fetching >= count_room(d)) {
+        cn_queue_put_back(&d->queue, job);
+        return false;
+    }
+    cn_queue_put_aside(&d->queue, job);
+    cn_dispatch_is_due(d, job);
+    return true;
 }
 
 /* For a job that fairness has chosen; one of them has room. */
@@ -128,7 +127,7 @@ static void place_suspects(struct cn_dispatch *d)
         struct cn_job *job = CN_TREAP_OF(node, struct cn_job, order);
 
         next = cn_treap_next(node);
-        if ((s = slot_for_suspect(d, job)) == NULL)
+        if (cn_treap_has(&job->delay) || (s = slot_for_suspect(d, job)) == NULL)
             continue;
         cn_treap_remove(&d->suspects, node);
         s->reserved_for = job;
@@ -136,7 +135,7 @@ static void place_suspects(struct cn_dispatch *d)
     for (int i = 0; i < d->o.workers; i++) {
         struct cn_job *job = d->slot[i].reserved_for;
 
-        if (job == NULL || d->slot[i].n > 0 || !ready(&d->slot[i]))
+        if (job == NULL || d->slot[i].n > 0 || !ready(&d->slot[i]) || !cn_dispatch_is_due(d, job))
             continue;
         d->slot[i].reserved_for = NULL;
         assign(&d->slot[i], job);
@@ -150,6 +149,10 @@ void cn_dispatch_pump(struct cn_dispatch *d)
     if (d->stopping)
         return;
     place_suspects(d);
-    while (any_room(d) && (job = cn_queue_pop(&d->queue)) != NULL)
-        assign(best_slot(d, job), job);
+    while (count_room(d) > 0 && (job = cn_queue_pop(&d->queue)) != NULL) {
+        if (!job->inputs_evicted)
+            assign(best_slot(d, job), job);
+        else if (!read_inputs_first(d, job))
+            break;
+    }
 }

@@ -71,6 +71,10 @@ struct cn_job {
     struct cn_treap_node order;    /* among the waiting jobs of its tenant, or the suspects */
     struct cn_treap_node age;      /* among all waiting jobs */
     struct cn_treap_node deadline; /* among all jobs that are not final */
+    struct cn_treap_node delay;    /* among those that wait for a while before it is their turn */
+    bool fetching;                 /* its images are being read again */
+    int delays;                    /* in a row: each is longer than the one before */
+    int busy;                      /* workers that had no room for it after all, in a row */
     uint64_t seq;                  /* order of acceptance */
     int kills;                     /* workers killed from outside under it */
     int worker;                    /* the last that it was given to; -1: none */

@@ -7,58 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- later ---- */
-
-static void on_soon(uv_idle_t *h)
-{
-    struct cn_jobs *js = h->data;
-    struct cn_later *l = js->later, *last = NULL;
-
-    /* What is added meanwhile has its turn in the next iteration: nothing here starves the loop. */
-    for (struct cn_later *p = l; p != NULL; p = p->next)
-        last = p;
-    while ((l = js->later) != NULL) {
-        bool end = l == last;
-
-        js->later = l->next;
-        if (js->later == NULL)
-            js->later_tail = &js->later;
-        l->on = false;
-        l->call(l);
-        if (end)
-            break;
-    }
-    if (js->later == NULL)
-        uv_idle_stop(&js->soon);
-}
-
-void cn_jobs_later(struct cn_jobs *js, struct cn_later *l, void (*call)(struct cn_later *l))
-{
-    if (l->on)
-        return;
-    l->on = true;
-    l->call = call;
-    l->next = NULL;
-    *js->later_tail = l;
-    js->later_tail = &l->next;
-    if (!js->closed)
-        uv_idle_start(&js->soon, on_soon);
-}
-
-void cn_jobs_not_later(struct cn_jobs *js, struct cn_later *l)
-{
-    struct cn_later **at = &js->later;
-
-    if (!l->on)
-        return;
-    while (*at != l)
-        at = &(*at)->next;
-    *at = l->next;
-    if (js->later_tail == &l->next)
-        js->later_tail = at;
-    l->on = false;
-}
-
 /* ---- life ---- */
 
 static void init_metrics(struct cn_jobs *js)
@@ -92,10 +40,11 @@ struct cn_jobs *cn_jobs_new(const struct cn_jobs_options *o)
     struct cn_jobs *js = cn_xcalloc(1, sizeof(*js));
 
     js->o = *o;
-    js->later_tail = &js->later;
-    js->waiting_tail = &js->waiting;
-    uv_idle_init(o->loop, &js->soon);
-    js->soon.data = js;
+    STAILQ_INIT(&js->waiting);
+    TAILQ_INIT(&js->history);
+    TAILQ_INIT(&js->volatile_ones);
+    cn_deferred_init(&js->deferred, o->loop);
+    uv_timer_init(o->loop, &js->recover_again);
     init_metrics(js);
     cn_jobs_observe(js);
     return js;
@@ -105,6 +54,12 @@ void cn_jobs_set_store(struct cn_jobs *js, struct cn_store *store, int result_tt
 {
     js->store = store;
     js->result_ttl_s = result_ttl_s;
+}
+
+void cn_jobs_without_store(struct cn_jobs *js, const char *why)
+{
+    free(js->why_no_store);
+    js->why_no_store = cn_xstrdup(why);
 }
 
 void cn_jobs_set_times(struct cn_jobs *js, int timeout_s, int async_timeout_s, int result_ttl_s)
@@ -118,10 +73,12 @@ void cn_jobs_on_store(void *arg, int rc, const struct cn_err *err)
 {
     struct cn_jobs *js = arg;
 
+    if (rc == CN_OK) {
+        cn_jobs_recover(js); /* and then submissions */
+        return;
+    }
     js->opened = true;
-    if (rc == CN_OK)
-        cn_jobs_recover(js);
-    else if (rc != CN_ECANCELED)
+    if (rc != CN_ECANCELED)
         cn_log(CN_LOG_ERROR, "store.broken", err->msg, "code=%s", cn_code_name(rc));
     cn_submission_run_waiting(js);
 }
@@ -132,58 +89,66 @@ void cn_jobs_drain(struct cn_jobs *js)
     cn_submission_refuse_waiting(js);
 }
 
+static void leave_one(struct cn_table_node *node, void *arg)
+{
+    struct cn_record *r = CN_TABLE_OF(node, struct cn_record, by_id);
+
+    (void)arg;
+    r->job->may_be_deferred = r->durable;
+}
+
 void cn_jobs_leave(struct cn_jobs *js)
 {
-    for (size_t i = 0; i < CN_JOBS_BUCKETS; i++)
-        for (struct cn_record *r = js->bucket[i]; r != NULL; r = r->chain)
-            r->job->may_be_deferred = r->durable;
+    cn_table_visit(&js->records, leave_one, NULL);
 }
 
 bool cn_jobs_idle(const struct cn_jobs *js)
 {
-    return js->store_ops == 0 && js->later == NULL && js->waiting == NULL;
+    return js->store_ops == 0 && cn_deferred_none(&js->deferred) && STAILQ_EMPTY(&js->waiting);
 }
 
 void cn_jobs_close(struct cn_jobs *js)
 {
-    if (js->closed)
+    if (js->deferred.closed)
         return;
-    js->closed = true;
-    uv_close((uv_handle_t *)&js->soon, NULL);
+    cn_deferred_close(&js->deferred);
+    free(js->recover_again.data);
+    uv_close((uv_handle_t *)&js->recover_again, NULL);
+}
+
+/* Whoever still waits for its end is told nothing: the server that would answer has gone. */
+static void free_record(struct cn_record *r)
+{
+    struct cn_jobs_read *q;
+
+    while ((q = LIST_FIRST(&r->waiters)) != NULL)
+        cn_jobs_forget(q);
+    CN_ASSERT(LIST_EMPTY(&r->watches));
+    cn_record_forget(r);
 }
 
 void cn_jobs_free(struct cn_jobs *js)
 {
+    struct cn_table_node *node;
+
     if (js == NULL)
         return;
-    for (size_t i = 0; i < CN_JOBS_BUCKETS; i++)
-        while (js->bucket[i] != NULL)
-            cn_record_free(js->bucket[i]);
+    while ((node = cn_table_any(&js->records)) != NULL)
+        free_record(CN_TABLE_OF(node, struct cn_record, by_id));
+    cn_table_release(&js->records);
+    cn_table_release(&js->keys);
+    free(js->why_no_store);
     free(js);
 }
 
 /* ---- facts ---- */
-
-int cn_jobs_storage(const struct cn_jobs *js, struct cn_err *err)
-{
-    struct cn_store_facts f;
-
-    if (js->store == NULL)
-        return cn_fail(err, CN_ENOTFOUND, "there is no job store (store.dir is empty)");
-    cn_store_facts(js->store, &f);
-    if (f.phase == CN_STORE_OPENING)
-        return cn_fail(err, CN_EBUSY, "the job store is not open yet");
-    if (f.phase == CN_STORE_BROKEN || f.failing || f.low)
-        return cn_fail(err, CN_ESTORAGE, "%s", f.trouble);
-    return CN_OK;
-}
 
 void cn_jobs_collect(struct cn_jobs *js)
 {
     struct cn_store_facts f;
 
     cn_metric_set(js->m.watches, js->n_watches);
-    cn_metric_set(js->m.records, js->n_records);
+    cn_metric_set(js->m.records, (double)js->records.n);
     if (js->store == NULL)
         return;
     cn_store_facts(js->store, &f);

@@ -5,7 +5,8 @@
  * submission is answered, and its states are told only when they are committed: "succeeded" means
  * that all pictures are on the disk. A job that is not durable lives in memory, and after its end
  * only as one of the `recent` last ones. Nothing that a client sees changes inside of a call: all
- * callbacks come later, from the loop, in an iteration of their own.
+ * news come later, from the loop, in an iteration of their own; only questions that memory can
+ * answer are answered inside of the call (see there).
  *
  * Bounded: live jobs by the queue, finished ones by `recent`, the events of a job by its pictures
  * and attempts (progress and previews exist once, the newest replaces the one before it), the
@@ -18,11 +19,9 @@
  *     struct cn_submit_options o = {.durable = true};
  *     sub = cn_jobs_submit(js, &spec, "alice", &o, answer, request);
  *     -- answer(request, &submitted): NEW with an id, REPLAY, REFUSED with err and retry_after_s
- *     ...
- *     if (cn_jobs_view(js, "alice", id, &view, &err) == CN_OK) ...
- *     cn_job_view_release(&view);
- *     if (cn_jobs_watch(js, "alice", id, 0, wake, stream, &watch, &err) == CN_OK)
- *         while (cn_watch_next(watch, &event)) ...       -- again after each wake(stream)
+ *     read = cn_jobs_look(js, "alice", id, looked, request);   -- looked(request, &view, NULL)
+ *     read = cn_jobs_follow(js, "alice", id, 0, wake, followed, request);
+ *     while (cn_watch_next(watch, &event)) ...                 -- again after each wake(request)
  *     cn_watch_free(watch);
  */
 #ifndef CN_JOB_JOBS_H
@@ -63,6 +62,9 @@ struct cn_jobs *cn_jobs_new(const struct cn_jobs_options *o);
 void cn_jobs_set_store(struct cn_jobs *js, struct cn_store *store, int result_ttl_s);
 void cn_jobs_on_store(void *js, int rc, const struct cn_err *err);
 
+/* There is none, and this is why: for whoever wants a durable job. */
+void cn_jobs_without_store(struct cn_jobs *js, const char *why);
+
 /* After the configuration was read again (with cn_store_set_ttl). */
 void cn_jobs_set_times(struct cn_jobs *js, int timeout_s, int async_timeout_s, int result_ttl_s);
 
@@ -96,9 +98,6 @@ struct cn_submit_options {
     const char *route, *key; /* Idempotency-Key and what it belongs to; NULL: none. Durable only */
     unsigned char fingerprint[CN_STORE_FINGERPRINT]; /* of the request under the key: SHA-256 */
     const char *request_id;                          /* for the log; may be NULL */
-    /* When the job has ended (durable: when that is stored); may be NULL; with the arg of done, and
-     * after done. Not called for a REPLAY: watch that job. */
-    cn_job_end_fn on_end;
 };
 
 struct cn_submitted {
@@ -106,7 +105,7 @@ struct cn_submitted {
     const char *id;           /* NEW, REPLAY; lives until the callback returns */
     struct cn_job *job;       /* NEW: the caller may take a reference; else NULL */
     enum cn_refusal refusal;  /* REFUSED by the dispatcher: why; else CN_REFUSED_NOT */
-    int retry_after_s;        /* REFUSED: 1..600 */
+    int retry_after_s;        /* REFUSED: 1..120 */
     const struct cn_err *err; /* REFUSED; else NULL */
 };
 
@@ -115,13 +114,13 @@ typedef void (*cn_submitted_fn)(void *arg, const struct cn_submitted *submitted)
 struct cn_submission;
 
 /* Takes what *spec owns; it must be resolved and checked. tenant NULL: "anonymous". The handle is
- * the service's, and good until the last of the two callbacks was called. */
+ * the service's, and good until done was called. */
 struct cn_submission *cn_jobs_submit(struct cn_jobs *js, struct cn_spec *spec, const char *tenant,
                                      const struct cn_submit_options *o, cn_submitted_fn done,
                                      void *arg);
 
-/* Nobody waits any more: no callback comes. cancel: and the job, if it was accepted through this
- * submission and is not durable, is not wanted either. */
+/* Nobody waits for the answer any more: it does not come. cancel: and the job, if it is not
+ * durable, is not wanted either. */
 void cn_jobs_withdraw(struct cn_submission *sub, bool cancel);
 
 /* Would a submission be accepted now? For refusing a request before its body is read. CN_OK, or
@@ -164,18 +163,16 @@ struct cn_job_view {
     struct cn_store_job *record;
 };
 
-/* CN_ENOTFOUND; CN_EGONE for a job whose results were removed after their time; CN_EBUSY while the
- * store opens; CN_ESTORAGE. On CN_OK the view must be released. */
-int cn_jobs_view(struct cn_jobs *js, const char *tenant, const char *id, struct cn_job_view *ret,
-                 struct cn_err *err);
 void cn_job_view_release(struct cn_job_view *view);
 
 enum { CN_JOBS_PAGE = 100, CN_JOBS_CURSOR = 64 };
 
 struct cn_jobs_query {
-    int state;         /* enum cn_job_state; -1: any */
-    int limit;         /* 1..CN_JOBS_PAGE */
-    const char *after; /* the last page's next; NULL or "": from the newest */
+    int state;                   /* enum cn_job_state; -1: any */
+    const char *model;           /* NULL: any */
+    int64_t since_us, before_us; /* created at or after, created before; 0: no bound */
+    int limit;                   /* 1..CN_JOBS_PAGE */
+    const char *after;           /* the last page's next; NULL or "": from the newest */
 };
 
 struct cn_jobs_page {
@@ -183,11 +180,6 @@ struct cn_jobs_page {
     struct cn_job_view view[CN_JOBS_PAGE]; /* newest first */
     char next[CN_JOBS_CURSOR];             /* "": this was the last page */
 };
-
-/* CN_EINVAL for a cursor that is none. Durable jobs, and those in memory. */
-int cn_jobs_list(struct cn_jobs *js, const char *tenant, const struct cn_jobs_query *q,
-                 struct cn_jobs_page *ret, struct cn_err *err);
-void cn_jobs_page_release(struct cn_jobs_page *page);
 
 struct cn_image_file {
     int fd;                    /* open for reading, the caller's; -1: in memory: */
@@ -199,50 +191,50 @@ struct cn_image_file {
     int width, height;
 };
 
-/* Picture k, also while the job still draws others. CN_ENOTFOUND: no such job, or k is out of
- * range; CN_EBUSY: not yet; CN_EGONE: removed; a job that ended without it: CN_ENOTFOUND. */
-int cn_jobs_open_image(struct cn_jobs *js, const char *tenant, const char *id, int k,
-                       struct cn_image_file *ret, struct cn_err *err);
-
-/* ---- asking, through a callback ----
+/* ---- asking ----
  *
- * What is in memory is answered before the call returns, and then the handle is NULL. What only the
- * store knows is answered later, from the loop; until then the handle is good, and cn_jobs_forget
- * takes the question back: done is not called any more. On failure the first argument after arg is
- * NULL and err says why (codes as above). These replace the four functions that answer at once. */
+ * Everybody is answered through a callback. What is in memory is answered before the call returns,
+ * and then the handle is NULL. What only the store knows is answered later, from the loop; until
+ * then the handle is good, and cn_jobs_forget takes the question back: done is not called any more.
+ * On failure the argument after arg is NULL and err says why:
+ *
+ *     CN_ENOTFOUND  no such job for this tenant       CN_EGONE    its results were removed
+ *     CN_EBUSY      not now: the store opens          CN_ESTORAGE the store cannot be read */
 
 struct cn_jobs_read;
-void cn_jobs_forget(struct cn_jobs_read *read);
+void cn_jobs_forget(struct cn_jobs_read *read); /* NULL is fine */
 
 /* *view is the callee's, who copies the struct and releases that (cn_job_view_release). */
 typedef void (*cn_looked_fn)(void *arg, struct cn_job_view *view, const struct cn_err *err);
 struct cn_jobs_read *cn_jobs_look(struct cn_jobs *js, const char *tenant, const char *id,
                                   cn_looked_fn done, void *arg) CN_MUST_USE;
 
-/* The page lives until done returns. */
+/* Durable jobs, and those in memory. The page lives until done returns. CN_EINVAL for a cursor that
+ * is none. */
 typedef void (*cn_listed_fn)(void *arg, const struct cn_jobs_page *page, const struct cn_err *err);
 struct cn_jobs_read *cn_jobs_browse(struct cn_jobs *js, const char *tenant,
                                     const struct cn_jobs_query *q, cn_listed_fn done,
                                     void *arg) CN_MUST_USE;
 
-/* Descriptor and reference are the callee's. */
+/* Picture k, also while the job still draws others. Descriptor and reference are the callee's.
+ * CN_ENOTFOUND: no such job, k is out of range, or the job ended without it; CN_EBUSY: not yet. */
 typedef void (*cn_picture_fn)(void *arg, const struct cn_image_file *file,
                               const struct cn_err *err);
 struct cn_jobs_read *cn_jobs_picture(struct cn_jobs *js, const char *tenant, const char *id, int k,
                                      cn_picture_fn done, void *arg) CN_MUST_USE;
 
-/* ---- cancelling ---- */
+/* ---- ending ---- */
 
-typedef void (*cn_cancelled_fn)(void *arg, int rc);
+/* Somebody does not want it any more: a job that waits or runs is cancelled, nobody is told. */
+void cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id);
 
-/* Idempotent: a final job stays what it is, and that is CN_OK. CN_ENOTFOUND and CN_EGONE as
- * cn_jobs_view, at once. done (may be NULL) is called from the loop when the end is stored, with
- * CN_OK; or CN_ESTORAGE when the store is closed before. */
-int cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id, cn_cancelled_fn done,
-                   void *arg, struct cn_err *err);
-
-/* The caller of cn_jobs_cancel goes: done is not called any more. */
-void cn_jobs_forget_cancel(struct cn_jobs *js, const void *arg);
+/* A job that waits or runs is cancelled, and done is called when that is stored; one that is over
+ * loses its results, as if their time were over. err NULL: so it is, and removed says which. The
+ * handle is as above, never NULL but when there is no such job. CN_ESTORAGE: the store closed, or
+ * could not do it. */
+typedef void (*cn_deleted_fn)(void *arg, bool removed, const struct cn_err *err);
+struct cn_jobs_read *cn_jobs_delete(struct cn_jobs *js, const char *tenant, const char *id,
+                                    cn_deleted_fn done, void *arg) CN_MUST_USE;
 
 /* ---- following ---- */
 
@@ -276,15 +268,10 @@ struct cn_job_event {
 
 struct cn_watch;
 
-/* wake(arg) is called from the loop when events came after cn_watch_next said that there are none;
- * it may call anything here. The first events are there at once: what is kept after last_id (0: all
- * that is kept: states and pictures, the newest progress and preview). A job that is over gives
- * DONE in any case. Errors as cn_jobs_view. */
-int cn_jobs_watch(struct cn_jobs *js, const char *tenant, const char *id, uint64_t last_id,
-                  void (*wake)(void *arg), void *arg, struct cn_watch **ret, struct cn_err *err);
-
-/* The same through a callback, as above; the watch is the callee's. wake and done get the same arg.
- */
+/* As the questions above; the watch is the callee's. wake(arg) is called from the loop when events
+ * came after cn_watch_next said that there are none; it may call anything here. The first events
+ * are there at once: what is kept after last_id (0: all that is kept: states and pictures, the
+ * newest progress and preview). A job that is over gives DONE in any case. */
 typedef void (*cn_followed_fn)(void *arg, struct cn_watch *watch, const struct cn_err *err);
 struct cn_jobs_read *cn_jobs_follow(struct cn_jobs *js, const char *tenant, const char *id,
                                     uint64_t last_id, void (*wake)(void *arg), cn_followed_fn done,

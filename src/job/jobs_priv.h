@@ -1,50 +1,45 @@
-/* Shared by jobs*.c. Loop thread only.
+/* Shared by jobs*.c. Loop thread only. From the top down; a file calls only those below it:
  *
- * A record is what the service knows of one job. It lives while the job does, then as one of the
- * recent ones, and in any case as long as somebody watches it. */
+ *     jobs.c           life, facts
+ *     jobs_recover.c   what the last life left
+ *     jobs_submit.c    submissions, idempotency keys
+ *     jobs_delete.c    cancelling and removing
+ *     jobs_read.c      questions: one job, lists, pictures, following
+ *     jobs_keep.c      from the dispatcher's news to the store and to the events
+ *     jobs_end.c       the end of a job, and who waits for it
+ *     jobs_inputs.c    images of waiting jobs: kept in memory, or read again
+ *     jobs_events.c    events, and those who follow them
+ *     jobs_record.c    records: the one owner of what is known of a job
+ *
+ * A record is counted. References are held by the tables that it stands in (one for both), by every
+ * operation of the store that speaks of it, by each watch, by each submission that is not answered,
+ * and by whoever waits for its end. So no answer of the store can meet a record that is gone.
+ *
+ *     ADDING ──► LIVE ──► ENDING ──► OVER ──► FORGOTTEN
+ *        │         └───────────────────┘          ▲
+ *        └────────────────────────────────────────┘
+ *
+ * ADDING: the store does not have it yet, and nobody may see it; what the dispatcher says of it
+ * meanwhile is looked at when it is LIVE. ENDING: its job is final, and the store is being told;
+ * what clients see is not final yet. Jobs that are not durable skip both. A record that is read
+ * back from the store to be followed is OVER at once.
+ */
 #ifndef CN_JOB_JOBS_PRIV_H
 #define CN_JOB_JOBS_PRIV_H
 
+#include "base/table.h"
+#include "job/deferred.h"
 #include "job/jobs.h"
 
-enum { CN_JOBS_BUCKETS = 1 << 14, CN_JOBS_KEY_BUCKETS = 1 << 10 };
+#include <sys/queue.h>
 
-/* Something that is told in a later iteration of the loop. */
-struct cn_later {
-    struct cn_later *next;
-    void (*call)(struct cn_later *l);
-    bool on;
-};
-
-struct cn_submission {
-    struct cn_later later; /* first */
-    struct cn_jobs *js;
-    struct cn_record *record;
-    cn_submitted_fn done; /* NULL: was called, or nobody waits */
-    cn_job_end_fn on_end;
-    void *arg;
-    enum cn_submit_outcome outcome;
-    char id[CN_STORE_ID];
-    struct cn_refused refused;
-    struct cn_err err;
-    bool ended; /* the job is over: on_end is next */
-
-    struct cn_spec spec; /* until the store is open */
-    bool durable, waits;
-    char tenant[CN_TENANT_NAME];
-    char *route, *key, *request_id; /* key NULL: none */
-    unsigned char fingerprint[CN_STORE_FINGERPRINT];
-    struct cn_submission *next;               /* waiting for the store; or another one's follower */
-    struct cn_submission *followers;          /* with the same key: answered as this one */
-    struct cn_submission *key_next, **key_at; /* in the table of keys being accepted */
-};
-
-struct cn_cancel {
-    struct cn_later later; /* first */
-    struct cn_cancel *next;
-    cn_cancelled_fn done;
-    void *arg;
-    int rc;
+enum cn_record_phase {
+    CN_RECORD_ADDING,
+    CN_RECORD_LIVE,
+    CN_RECORD_ENDING,
+    CN_RECORD_OVER,
+    CN_RECORD_FORGOTTEN,
+    CN_RECORD_PHASE_COUNT
 };
 
 struct cn_kept_event {
@@ -56,24 +51,24 @@ struct cn_kept_event {
 
 struct cn_record {
     struct cn_jobs *js;
-    struct cn_record *chain;                   /* in the table */
-    struct cn_record *newer, *older;           /* recent ones: in the order of their ends */
-    struct cn_record *sync_newer, *sync_older; /* not durable ones: in the order of their starts */
-    struct cn_job *job;                        /* a reference */
+    int refs;
+    enum cn_record_phase phase;
+    struct cn_table_node by_id;
+    TAILQ_ENTRY(cn_record) in_history;  /* while OVER: in the order of their ends */
+    TAILQ_ENTRY(cn_record) in_volatile; /* not durable: in the order of their starts */
+    struct cn_job *job;                 /* a reference */
     char id[CN_STORE_ID];
     char tenant[CN_TENANT_NAME];
     bool durable;
-    bool accepted;   /* told to whoever submitted it, or about to be; else nobody may see it */
-    bool ending;     /* its end is on the way to the store */
-    bool cancelling; /* somebody asked for it */
-    bool recent;     /* over, and in the list of recent ones */
+    bool cancelling;         /* somebody asked for it */
     enum cn_job_state state; /* as clients see it */
     struct cn_err err;
     struct cn_err storage; /* why a picture could not be kept; then the job fails for that */
     int64_t created_us, started_us, ended_us;
     struct cn_job_view_image *image; /* job->spec.n of them */
-    size_t held_bytes; /* of its images, counted in the service's `held` while it waits */
-    size_t recent_bytes;
+    size_t cached_bytes;  /* of its inputs, counted in the service's cached_bytes while it waits */
+    size_t history_bytes; /* of pictures in memory, counted while OVER */
+    struct cn_store_read *fetch; /* its inputs are being read again */
 
     uint64_t last_id; /* of its events */
     struct cn_kept_event *event;
@@ -82,15 +77,14 @@ struct cn_record {
     struct cn_msg_preview preview;
     unsigned char *preview_data;
 
-    struct cn_watch *watches;
-    struct cn_submission *sub;
-    struct cn_cancel *cancels;
+    LIST_HEAD(, cn_watch) watches;
+    LIST_HEAD(, cn_jobs_read) waiters; /* for its end */
 };
 
 struct cn_watch {
-    struct cn_later later; /* first */
-    struct cn_record *record;
-    struct cn_watch *next, **at;
+    struct cn_deferred deferred; /* first */
+    struct cn_record *record;    /* a reference */
+    LIST_ENTRY(cn_watch) link;
     uint64_t cursor; /* id of the last event that was given */
     size_t index;    /* of the next kept event to look at */
     bool idle;       /* was told that there is nothing: wants to be woken */
@@ -99,75 +93,153 @@ struct cn_watch {
     void *arg;
 };
 
+/* A question that is not answered yet, or somebody who waits for the end of a job. */
+struct cn_jobs_read {
+    struct cn_deferred deferred; /* first */
+    struct cn_jobs *js;
+    struct cn_store_read *asked; /* the store; NULL: nothing */
+    struct cn_record *record;    /* a reference: waits for its end; or NULL */
+    LIST_ENTRY(cn_jobs_read) link;
+    char *tenant; /* NULL: may see all */
+    char id[CN_STORE_ID];
+    struct cn_err err;        /* of what is deferred */
+    bool dropping, forgotten; /* delete: the store has it, and will call back */
+    union {
+        cn_looked_fn looked;
+        cn_listed_fn listed;
+        cn_picture_fn opened;
+        cn_followed_fn followed;
+        cn_deleted_fn deleted;
+    } done;
+    void *arg;
+    int k;                   /* picture; n when the number of pictures is known */
+    bool over;               /* picture: the job is over */
+    uint64_t last_id;        /* follow */
+    void (*wake)(void *arg); /* follow */
+    struct cn_jobs_query q;  /* list; its strings are owned */
+    char *model;
+    int64_t before_us;
+    char before_id[CN_STORE_ID];
+};
+
+struct cn_submission {
+    struct cn_deferred deferred; /* first */
+    struct cn_jobs *js;
+    struct cn_record *record; /* a reference; NULL: none yet */
+    cn_submitted_fn done;     /* NULL: was called, or nobody waits */
+    void *arg;
+    enum cn_submit_outcome outcome;
+    char id[CN_STORE_ID];
+    struct cn_refused refused;
+    struct cn_err err;
+
+    struct cn_spec spec; /* until it is a job */
+    bool durable, waits;
+    char tenant[CN_TENANT_NAME];
+    char *route, *key, *request_id; /* key NULL: none */
+    unsigned char fingerprint[CN_STORE_FINGERPRINT];
+    STAILQ_ENTRY(cn_submission) link;       /* waiting for the store; or another one's follower */
+    STAILQ_HEAD(, cn_submission) followers; /* with the same key: answered as this one */
+    struct cn_table_node by_key;            /* among the keys that are being accepted */
+    bool has_key_place;
+};
+
 struct cn_jobs_metrics {
     struct cn_metric *operations, *failures, *commits, *bytes, *waiting, *up, *commit_s;
     struct cn_metric *watches, *records;
 };
 
+TAILQ_HEAD(cn_record_list, cn_record);
+
 struct cn_jobs {
     struct cn_jobs_options o;
     struct cn_store *store;
-    bool opened; /* the store has told how its opening ended */
-    bool draining, closed;
+    char *why_no_store; /* NULL: nobody wants one */
+    bool opened;        /* the store can take submissions, or never will */
+    bool draining;
     int store_ops; /* given to the store and not told yet */
-    uv_idle_t soon;
-    struct cn_later *later, **later_tail;
-    struct cn_submission *waiting, **waiting_tail;
+    struct cn_deferred_queue deferred;
+    uv_timer_t recover_again;
+    STAILQ_HEAD(, cn_submission) waiting; /* for the store */
     int n_waiting;
-    struct cn_record *bucket[CN_JOBS_BUCKETS];
-    struct cn_submission *key_bucket[CN_JOBS_KEY_BUCKETS];
-    struct cn_record *newest, *oldest; /* recent */
-    struct cn_record *sync_newest, *sync_oldest;
-    int n_records, n_recent, n_watches;
-    size_t recent_bytes, held;
+    struct cn_table records, keys;
+    struct cn_record_list history;       /* oldest first */
+    struct cn_record_list volatile_ones; /* newest first */
+    int n_history, n_watches;
+    size_t history_bytes, cached_bytes;
     int result_ttl_s;
     struct cn_jobs_metrics m;
 };
 
-/* jobs.c */
-void cn_jobs_later(struct cn_jobs *js, struct cn_later *l, void (*call)(struct cn_later *l));
-void cn_jobs_not_later(struct cn_jobs *js, struct cn_later *l);
+/* ---- jobs_record.c ---- */
 
-/* jobs_record.c */
+/* In phase ADDING, in the table, with one reference, which is the table's. */
 struct cn_record *cn_record_new(struct cn_jobs *js, struct cn_job *job_take, const char *tenant,
                                 bool durable);
-void cn_record_free(struct cn_record *r);
+struct cn_record *cn_record_ref(struct cn_record *r);
+void cn_record_unref(struct cn_record *r);
+void cn_record_set_phase(struct cn_record *r, enum cn_record_phase to); /* asserts */
+
+/* Out of all tables, whoever holds it still. */
+void cn_record_forget(struct cn_record *r);
+
+/* It is over, and from now on one of the history, which is bounded. */
+void cn_record_enter_history(struct cn_record *r);
+void cn_record_trim(struct cn_jobs *js);
+
+/* NULL: not in memory, or not to be seen by this tenant (NULL: by anybody). */
 struct cn_record *cn_record_find(struct cn_jobs *js, const char *tenant, const char *id);
 struct cn_record *cn_record_of(const struct cn_jobs *js, const struct cn_job *job);
-struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_job *row, struct cn_err *err);
-void cn_record_retire(struct cn_record *r); /* it is over: one of the recent ones, or gone */
-void cn_record_trim(struct cn_jobs *js);
+
+/* Takes the row's description and knows its pictures. ADDING. NULL: it cannot be read. */
+struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_row *row, struct cn_err *err);
 int64_t cn_record_expires_us(const struct cn_jobs *js, int64_t ended_us, bool durable);
-size_t cn_spec_image_bytes(const struct cn_spec *s);
-
-/* jobs_keep.c: from the dispatcher to the store and to the events */
-void cn_jobs_observe(struct cn_jobs *js);
-void cn_record_end(struct cn_record *r); /* its job is final */
-void cn_jobs_recover(struct cn_jobs *js);
-void cn_record_hold(struct cn_record *r);   /* waits: its images may go, they can be read again */
-void cn_record_unhold(struct cn_record *r); /* waits no more */
-
-/* Of what it asks for; their sizes stay. */
-void cn_record_drop_images(struct cn_record *r);
 struct cn_store_job cn_record_row(const struct cn_record *r);
+struct cn_job_view_image cn_view_image_of(const struct cn_store_result *result);
 
-/* jobs_view.c: a row of the store that this tenant may see; CN_EGONE when its time is over. */
-int cn_jobs_row(struct cn_jobs *js, const char *tenant, const char *id, struct cn_store_job *ret,
-                struct cn_err *err);
+/* ---- jobs_events.c ---- */
 
-/* jobs_watch.c */
 void cn_record_emit(struct cn_record *r, enum cn_event_kind kind, int index);
 void cn_record_progress(struct cn_record *r);
 void cn_record_preview(struct cn_record *r, const struct cn_msg_preview *m);
+struct cn_watch *cn_watch_new(struct cn_record *r, uint64_t last_id, void (*wake)(void *arg),
+                              void *arg);
 
-/* jobs_cancel.c */
-void cn_record_cancel(struct cn_record *r); /* with the dispatcher, or with nobody any more */
-void cn_record_tell_cancels(struct cn_record *r, int rc);
+/* ---- jobs_inputs.c ---- */
 
-/* jobs_submit.c */
-void cn_submission_end(struct cn_record *r);
-void cn_submission_free(struct cn_submission *sub);
+/* It waits: its images may go, for they can be read again. */
+void cn_record_cache_inputs(struct cn_record *r);
+void cn_record_uncache_inputs(struct cn_record *r);        /* it waits no more; they stay */
+void cn_record_drop_inputs(struct cn_record *r);           /* nobody draws it any more */
+void cn_jobs_fetch_inputs(void *jobs, struct cn_job *job); /* the dispatcher's observer */
+
+/* ---- jobs_end.c ---- */
+
+/* Its job is final. */
+void cn_record_end(struct cn_record *r);
+
+/* With the dispatcher, or with nobody any more. Only LIVE ones. */
+void cn_record_cancel(struct cn_record *r);
+
+/* ---- jobs_keep.c ---- */
+
+void cn_jobs_observe(struct cn_jobs *js);
+
+/* ---- jobs_read.c ---- */
+
+struct cn_jobs_read *cn_read_new(struct cn_jobs *js, const char *tenant, const char *id, void *arg);
+void cn_read_free(struct cn_jobs_read *q);
+
+/* May this tenant see the row, and is its time not over? CN_OK, or err is filled. */
+int cn_read_row(const struct cn_jobs_read *q, const struct cn_store_answer *a, struct cn_err *err);
+
+/* ---- jobs_submit.c ---- */
+
 void cn_submission_refuse_waiting(struct cn_jobs *js);
 void cn_submission_run_waiting(struct cn_jobs *js);
+
+/* ---- jobs_recover.c ---- */
+
+void cn_jobs_recover(struct cn_jobs *js);
 
 #endif

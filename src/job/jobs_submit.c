@@ -18,56 +18,46 @@
 
 /* ---- keys that are being accepted ---- */
 
-static struct cn_submission **key_bucket(struct cn_jobs *js, const struct cn_submission *sub)
+static uint64_t hash_of_key(const struct cn_submission *sub)
 {
-    const char *part[] = {sub->tenant, sub->route, sub->key};
-    size_t h = 5381;
+    uint64_t h = cn_hash_text(CN_HASH_INIT, sub->tenant);
 
-    for (size_t i = 0; i < CN_LEN(part); i++)
-        for (const char *p = part[i]; *p != '\0'; p++)
-            h = h * 33 + (unsigned char)*p;
-    return &js->key_bucket[h & (CN_JOBS_KEY_BUCKETS - 1)];
+    return cn_hash_text(cn_hash_text(h, sub->route), sub->key);
 }
 
-static struct cn_submission *find_key(struct cn_jobs *js, const struct cn_submission *sub)
+static struct cn_submission *find_key(const struct cn_submission *sub)
 {
-    struct cn_submission *p = *key_bucket(js, sub);
+    CN_TABLE_EACH(&sub->js->keys, hash_of_key(sub), node)
+    {
+        struct cn_submission *p = CN_TABLE_OF(node, struct cn_submission, by_key);
 
-    while (p != NULL && (strcmp(p->tenant, sub->tenant) != 0 || strcmp(p->route, sub->route) != 0 ||
-                         strcmp(p->key, sub->key) != 0))
-        p = p->key_next;
-    return p;
+        if (strcmp(p->tenant, sub->tenant) == 0 && strcmp(p->route, sub->route) == 0 &&
+            strcmp(p->key, sub->key) == 0)
+            return p;
+    }
+    return NULL;
 }
 
 static void add_key(struct cn_submission *sub)
 {
-    struct cn_submission **at = key_bucket(sub->js, sub);
-
-    sub->key_next = *at;
-    sub->key_at = at;
-    if (*at != NULL)
-        (*at)->key_at = &sub->key_next;
-    *at = sub;
+    cn_table_add(&sub->js->keys, &sub->by_key, hash_of_key(sub));
+    sub->has_key_place = true;
 }
 
 static void remove_key(struct cn_submission *sub)
 {
-    if (sub->key_at == NULL)
-        return;
-    *sub->key_at = sub->key_next;
-    if (sub->key_next != NULL)
-        sub->key_next->key_at = sub->key_at;
-    sub->key_at = NULL;
+    if (sub->has_key_place)
+        cn_table_remove(&sub->js->keys, &sub->by_key);
+    sub->has_key_place = false;
 }
 
 /* ---- the answer ---- */
 
-void cn_submission_free(struct cn_submission *sub)
+static void free_submission(struct cn_submission *sub)
 {
-    CN_ASSERT(sub->followers == NULL && sub->key_at == NULL);
-    cn_jobs_not_later(sub->js, &sub->later);
+    CN_ASSERT(STAILQ_EMPTY(&sub->followers) && !sub->has_key_place);
     if (sub->record != NULL)
-        sub->record->sub = NULL;
+        cn_record_unref(sub->record);
     cn_spec_release(&sub->spec);
     free(sub->route);
     free(sub->key);
@@ -75,8 +65,9 @@ void cn_submission_free(struct cn_submission *sub)
     free(sub);
 }
 
-static void tell(struct cn_submission *sub)
+static void on_deferred(struct cn_deferred *d)
 {
+    struct cn_submission *sub = (struct cn_submission *)d;
     bool accepted = sub->outcome == CN_SUBMIT_NEW || sub->outcome == CN_SUBMIT_REPLAY;
     struct cn_submitted s = {.outcome = sub->outcome,
                              .id = accepted ? sub->id : NULL,
@@ -84,41 +75,12 @@ static void tell(struct cn_submission *sub)
                              .refusal = sub->refused.kind,
                              .retry_after_s = sub->refused.retry_after_s,
                              .err = accepted ? NULL : &sub->err};
-    cn_submitted_fn done = sub->done;
-
-    sub->done = NULL;
-    if (done != NULL)
-        done(sub->arg, &s);
-}
-
-static void tell_end(struct cn_submission *sub)
-{
-    cn_job_end_fn on_end = sub->on_end;
-
-    sub->on_end = NULL;
-    if (on_end != NULL)
-        on_end(sub->record->job, sub->arg);
-}
-
-/* Called once when the submission is decided, and once more when its job is over. */
-static void on_later(struct cn_later *l)
-{
-    struct cn_submission *sub = (struct cn_submission *)l;
     struct cn_jobs *js = sub->js;
-    struct cn_record *r;
 
     if (sub->done != NULL)
-        tell(sub);
-    r = sub->record;
-    if (r != NULL && sub->ended) {
-        tell_end(sub);
-        r->sub = NULL;
-        sub->record = NULL;
-        cn_submission_free(sub);
-        cn_record_trim(js);
-    } else if (r == NULL || sub->on_end == NULL) {
-        cn_submission_free(sub);
-    }
+        sub->done(sub->arg, &s);
+    free_submission(sub);
+    cn_record_trim(js);
 }
 
 static void decide(struct cn_submission *sub, enum cn_submit_outcome outcome)
@@ -127,14 +89,14 @@ static void decide(struct cn_submission *sub, enum cn_submit_outcome outcome)
 
     remove_key(sub);
     sub->outcome = outcome;
-    while ((f = sub->followers) != NULL) {
-        sub->followers = f->next;
+    while ((f = STAILQ_FIRST(&sub->followers)) != NULL) {
+        STAILQ_REMOVE_HEAD(&sub->followers, link);
         memcpy(f->id, sub->id, sizeof(f->id));
         f->refused = sub->refused;
         f->err = sub->err;
         decide(f, outcome == CN_SUBMIT_NEW ? CN_SUBMIT_REPLAY : outcome);
     }
-    cn_jobs_later(sub->js, &sub->later, on_later);
+    cn_defer(&sub->js->deferred, &sub->deferred, on_deferred);
 }
 
 static void refuse(struct cn_submission *sub)
@@ -144,73 +106,66 @@ static void refuse(struct cn_submission *sub)
     decide(sub, CN_SUBMIT_REFUSED);
 }
 
-void cn_submission_end(struct cn_record *r)
-{
-    if (r->sub == NULL)
-        return;
-    r->sub->ended = true;
-    cn_jobs_later(r->js, &r->sub->later, on_later);
-}
-
 /* ---- acceptance ---- */
 
-static void log_accepted(const struct cn_submission *sub, const struct cn_record *r)
+static void accept_job(struct cn_submission *sub, struct cn_record *r)
 {
-    cn_log(CN_LOG_DEBUG, "job.accepted", "", "job_id=%s request_id=%s tenant=%s durable=%d", r->id,
-           sub->request_id == NULL ? "" : sub->request_id, r->tenant, r->durable);
-}
-
-static void accept_now(struct cn_submission *sub, struct cn_record *r)
-{
-    r->accepted = true;
+    cn_record_set_phase(r, CN_RECORD_LIVE);
     memcpy(sub->id, r->id, sizeof(sub->id));
     cn_record_emit(r, CN_EVENT_STATE, 0);
-    log_accepted(sub, r);
+    cn_log(CN_LOG_DEBUG, "job.accepted", "", "job_id=%s request_id=%s tenant=%s durable=%d", r->id,
+           sub->request_id == NULL ? "" : sub->request_id, r->tenant, r->durable);
     decide(sub, CN_SUBMIT_NEW);
 }
 
 /* A record that nobody was told of: as if it had never been. */
-static void forget(struct cn_record *r)
+static void withdraw_record(struct cn_submission *sub)
 {
-    struct cn_jobs *js = r->js;
-    struct cn_job *job = cn_job_ref(r->job);
+    struct cn_record *r = sub->record;
 
-    if (r->sub != NULL)
-        r->sub->record = NULL;
-    r->sub = NULL;
-    cn_record_free(r); /* from here on the dispatcher's news are nobody's */
-    cn_dispatch_cancel(js->o.dispatch, job);
-    cn_job_unref(job);
+    sub->record = NULL;
+    cn_record_forget(r); /* from here on the dispatcher's news are nobody's */
+    cn_dispatch_cancel(sub->js->o.dispatch, r->job);
+    cn_record_unref(r);
 }
 
+/* The job may be over by now (its time, or the daemon's): then that is what the store is told
+ * next. */
 static void on_added(void *arg, const struct cn_store_done *done)
 {
-    struct cn_record *r = arg;
-    struct cn_submission *sub = r->sub;
-    struct cn_jobs *js = r->js;
+    struct cn_submission *sub = arg;
+    struct cn_record *r = sub->record;
+    struct cn_jobs *js = sub->js;
 
     js->store_ops--;
-    if (done->rc < 0) {
+    if (done->outcome != CN_STORE_OK) {
         sub->err = done->err;
-        forget(r);
+        withdraw_record(sub);
         refuse(sub);
         return;
     }
-    accept_now(sub, r);
-    cn_record_hold(r);
-    if (!cn_job_final(r->job))
+    accept_job(sub, r);
+    if (cn_job_final(r->job)) {
+        cn_record_end(r);
+    } else {
+        cn_record_cache_inputs(r);
         cn_dispatch_release(js->o.dispatch, r->job);
+    }
 }
 
-static int add_to_store(struct cn_submission *sub, struct cn_record *r, int64_t deadline_us)
+static int add_to_store(struct cn_submission *sub, int64_t deadline_us)
 {
     struct cn_store_key key = {.tenant = sub->tenant, .route = sub->route, .key = sub->key};
-    struct cn_store_job row = cn_record_row(r);
+    struct cn_store_job row = cn_record_row(sub->record);
+    int rc;
 
     row.deadline_us = deadline_us;
     memcpy(key.fingerprint, sub->fingerprint, sizeof(key.fingerprint));
-    return cn_store_add(r->js->store, &row, &r->job->spec, sub->key != NULL ? &key : NULL, on_added,
-                        r, &sub->err);
+    rc = cn_store_add(sub->js->store, &row, &sub->record->job->spec, sub->key != NULL ? &key : NULL,
+                      on_added, sub, &sub->err);
+    if (rc == CN_OK)
+        sub->js->store_ops++;
+    return rc;
 }
 
 /* In the drain a durable job is kept, and left to the next life. */
@@ -232,81 +187,92 @@ static void make_job(struct cn_submission *sub)
     struct cn_record *r = cn_record_new(js, job, sub->tenant, sub->durable);
 
     job->uncommitted = sub->durable;
-    job->may_be_deferred = sub->durable && !sub->waits; /* may it be left waiting? */
+    job->may_be_deferred = sub->durable && !sub->waits;
     job->deadline_ns = job->queued_ns + seconds * INT64_C(1000000000);
     if (enter_queue(sub, job) < 0) {
-        cn_record_free(r);
+        cn_record_forget(r);
         refuse(sub);
         return;
     }
-    r->sub = sub;
-    sub->record = r;
+    sub->record = cn_record_ref(r);
     if (!sub->durable) {
-        accept_now(sub, r);
-    } else if (add_to_store(sub, r, r->created_us + seconds * SECOND_US) < 0) {
-        forget(r);
+        accept_job(sub, r);
+    } else if (add_to_store(sub, r->created_us + seconds * SECOND_US) < 0) {
+        withdraw_record(sub);
         refuse(sub);
-    } else {
-        js->store_ops++;
-        if (sub->key != NULL)
-            add_key(sub);
     }
 }
 
-/* True: the key has decided it. */
-static bool known_key(struct cn_submission *sub)
+/* ---- idempotency ---- */
+
+/* The store knows whether the key came before. */
+static void on_key(void *arg, struct cn_store_answer *a)
+{
+    struct cn_submission *sub = arg;
+
+    sub->js->store_ops--;
+    if (a->outcome == CN_STORE_UNKNOWN) {
+        make_job(sub);
+    } else if (a->outcome != CN_STORE_OK) {
+        cn_fail(&sub->err, a->outcome == CN_STORE_REFUSED ? CN_ESTORAGE : CN_EBUSY, "%s",
+                a->err.msg);
+        refuse(sub);
+    } else if (memcmp(a->fingerprint, sub->fingerprint, CN_STORE_FINGERPRINT) == 0) {
+        memcpy(sub->id, a->id, sizeof(sub->id));
+        decide(sub, CN_SUBMIT_REPLAY);
+    } else {
+        cn_fail(&sub->err, CN_EINVAL, "this key came before with another request");
+        decide(sub, CN_SUBMIT_MISMATCH);
+    }
+}
+
+/* Who comes first with a key asks the store; who comes meanwhile with the same request is answered
+ * as he is. */
+static void look_up_key(struct cn_submission *sub)
 {
     struct cn_store_key key = {.tenant = sub->tenant, .route = sub->route, .key = sub->key};
-    struct cn_submission *first = find_key(sub->js, sub);
-    unsigned char fingerprint[CN_STORE_FINGERPRINT];
-    int rc;
+    struct cn_submission *first = find_key(sub);
 
-    if (first != NULL && memcmp(first->fingerprint, sub->fingerprint, CN_STORE_FINGERPRINT) == 0) {
-        sub->next = first->followers;
-        first->followers = sub;
-        return true;
-    }
-    if (first != NULL) {
+    if (first == NULL) {
+        add_key(sub);
+        sub->js->store_ops++;
+        cn_store_find_key(sub->js->store, &key, on_key, sub);
+    } else if (memcmp(first->fingerprint, sub->fingerprint, CN_STORE_FINGERPRINT) == 0) {
+        STAILQ_INSERT_TAIL(&first->followers, sub, link);
+    } else {
         cn_fail(&sub->err, CN_EBUSY, "another request with this key is being accepted");
         sub->refused.retry_after_s = 1;
         decide(sub, CN_SUBMIT_IN_PROGRESS);
-        return true;
     }
-    rc = cn_store_find_key(sub->js->store, &key, sub->id, fingerprint, &sub->err);
-    if (rc == CN_ENOTFOUND)
-        return false;
-    if (rc < 0) {
-        refuse(sub);
-        return true;
-    }
-    if (memcmp(fingerprint, sub->fingerprint, CN_STORE_FINGERPRINT) == 0) {
-        decide(sub, CN_SUBMIT_REPLAY);
-        return true;
-    }
-    cn_fail(&sub->err, CN_EINVAL, "this key came before with another request");
-    decide(sub, CN_SUBMIT_MISMATCH);
-    return true;
+}
+
+static int check_storage(struct cn_submission *sub)
+{
+    struct cn_jobs *js = sub->js;
+
+    if (js->store == NULL)
+        return cn_jobs_storage(js, &sub->err);
+    return cn_store_room(js->store, 0, &sub->err);
 }
 
 static void run(struct cn_submission *sub)
 {
-    struct cn_jobs *js = sub->js;
-
-    if (sub->durable && js->store == NULL) {
-        cn_fail(&sub->err, CN_ENOTFOUND, "this server keeps no jobs (store.dir is empty)");
+    if (sub->durable && check_storage(sub) < 0)
         refuse(sub);
-    } else if (sub->durable && cn_store_room(js->store, 0, &sub->err) < 0) {
-        refuse(sub);
-    } else if (sub->key == NULL || !known_key(sub)) {
+    else if (sub->key != NULL)
+        look_up_key(sub);
+    else
         make_job(sub);
-    }
 }
 
 /* ---- while the store opens ---- */
 
+/* It opens soon: another daemon ends, or the last life's jobs are being read. Not when it waits for
+ * a disk that is full. */
 static bool must_wait(const struct cn_submission *sub)
 {
-    return sub->durable && sub->js->store != NULL && !sub->js->opened;
+    return sub->durable && sub->js->store != NULL && !sub->js->opened &&
+           cn_jobs_storage(sub->js, NULL) == CN_EBUSY;
 }
 
 static void wait_for_store(struct cn_submission *sub)
@@ -318,23 +284,18 @@ static void wait_for_store(struct cn_submission *sub)
         refuse(sub);
         return;
     }
-    sub->next = NULL;
-    *js->waiting_tail = sub;
-    js->waiting_tail = &sub->next;
+    STAILQ_INSERT_TAIL(&js->waiting, sub, link);
     js->n_waiting++;
 }
 
 static struct cn_submission *take_waiting(struct cn_jobs *js)
 {
-    struct cn_submission *sub = js->waiting;
+    struct cn_submission *sub = STAILQ_FIRST(&js->waiting);
 
     if (sub == NULL)
         return NULL;
-    js->waiting = sub->next;
-    if (js->waiting == NULL)
-        js->waiting_tail = &js->waiting;
+    STAILQ_REMOVE_HEAD(&js->waiting, link);
     js->n_waiting--;
-    sub->next = NULL;
     return sub;
 }
 
@@ -346,7 +307,7 @@ void cn_submission_run_waiting(struct cn_jobs *js)
         if (sub->done != NULL)
             run(sub);
         else
-            cn_submission_free(sub); /* its client has gone */
+            free_submission(sub); /* its client has gone */
     }
 }
 
@@ -371,7 +332,7 @@ struct cn_submission *cn_jobs_submit(struct cn_jobs *js, struct cn_spec *spec, c
 
     sub->js = js;
     sub->done = done;
-    sub->on_end = o->on_end;
+    STAILQ_INIT(&sub->followers);
     sub->arg = arg;
     sub->spec = *spec;
     memset(spec, 0, sizeof(*spec));
@@ -395,14 +356,9 @@ struct cn_submission *cn_jobs_submit(struct cn_jobs *js, struct cn_spec *spec, c
 
 void cn_jobs_withdraw(struct cn_submission *sub, bool cancel)
 {
-    struct cn_record *r = sub->record;
-
-    sub->done = NULL;
-    sub->on_end = NULL;
-    if (cancel && r != NULL && !r->durable)
-        cn_record_cancel(r);
-    if (r != NULL && r->accepted && !sub->later.on)
-        cn_jobs_later(sub->js, &sub->later, on_later); /* it frees itself there */
+    sub->done = NULL; /* it frees itself when it is decided */
+    if (cancel && sub->record != NULL && !sub->record->durable)
+        cn_record_cancel(sub->record);
 }
 
 int cn_jobs_admit(struct cn_jobs *js, const char *tenant, bool durable, struct cn_refused *ret,
@@ -411,10 +367,10 @@ int cn_jobs_admit(struct cn_jobs *js, const char *tenant, bool durable, struct c
     struct cn_refused why = {.kind = CN_REFUSED_NOT};
     int rc = CN_OK;
 
-    if (durable && js->store == NULL)
-        rc = cn_fail(err, CN_ENOTFOUND, "this server keeps no jobs (store.dir is empty)");
-    else if (durable && js->opened)
-        rc = cn_store_room(js->store, 0, err);
+    if (durable && (js->store == NULL || cn_jobs_storage(js, NULL) != CN_EBUSY)) {
+        if ((rc = cn_jobs_storage(js, err)) == CN_OK)
+            rc = cn_store_room(js->store, 0, err);
+    }
     if (rc == CN_OK && !(js->draining && durable)) {
         why = cn_dispatch_refuses(js->o.dispatch, tenant);
         if (why.kind != CN_REFUSED_NOT)

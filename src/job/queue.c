@@ -195,6 +195,14 @@ void cn_queue_put_back(struct cn_queue *q, struct cn_job *job)
     advance(q);
 }
 
+void cn_queue_put_aside(struct cn_queue *q, struct cn_job *job)
+{
+    leave(q, job, 0);
+    count_in(q, job);
+    settle(q, job->tenant);
+    advance(q);
+}
+
 void cn_queue_remove(struct cn_queue *q, struct cn_job *job)
 {
     count_out(q, job);

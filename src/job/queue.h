@@ -87,6 +87,9 @@ void cn_queue_done(struct cn_queue *q, struct cn_job *job, double cost);
  * limits, and its tenant pays nothing for the attempt. */
 void cn_queue_put_back(struct cn_queue *q, struct cn_job *job);
 
+/* The same, but it is not handed out before cn_queue_release. */
+void cn_queue_put_aside(struct cn_queue *q, struct cn_job *job);
+
 /* Takes a waiting job out. The reference moves to the caller. */
 void cn_queue_remove(struct cn_queue *q, struct cn_job *job);
 

@@ -120,6 +120,20 @@ static bool gone(void *arg)
     return cn_dispatch_gone(r->dispatch) && (r->store == NULL || cn_store_gone(r->store));
 }
 
+static void stop_following(struct answer *a)
+{
+    struct answer **at = &a->rig->following;
+
+    while (*at != NULL && *at != a)
+        at = &(*at)->next;
+    if (*at == a)
+        *at = a->next;
+    cn_watch_free(a->watch);
+    cn_job_unref(a->job);
+    a->watch = NULL;
+    a->job = NULL;
+}
+
 void rig_stop(struct rig *r)
 {
     cn_jobs_drain(r->jobs);
@@ -131,6 +145,8 @@ void rig_stop(struct rig *r)
     if (r->store != NULL)
         cn_store_close(r->store);
     rig_until(r, gone, r);
+    while (r->following != NULL)
+        stop_following(r->following);
     cn_jobs_close(r->jobs);
     uv_run(&r->loop, UV_RUN_DEFAULT);
     cn_jobs_free(r->jobs);
@@ -163,6 +179,28 @@ void rig_spec(struct rig *r, struct cn_spec *s, const char *prompt, int n, size_
     }
 }
 
+static void on_wake(void *arg)
+{
+    struct answer *a = arg;
+    struct cn_job_event e;
+
+    while (a->watch != NULL && cn_watch_next(a->watch, &e))
+        if (e.kind == CN_EVENT_DONE) {
+            a->ended++;
+            a->state = e.state;
+            a->image_len = a->job->image[0].data != NULL ? a->job->image[0].len : 0;
+            stop_following(a);
+        }
+}
+
+static void on_followed(void *arg, struct cn_watch *w, const struct cn_err *err)
+{
+    struct answer *a = arg;
+
+    (void)err;
+    a->watch = w;
+}
+
 static void on_submitted(void *arg, const struct cn_submitted *s)
 {
     struct answer *a = arg;
@@ -174,15 +212,13 @@ static void on_submitted(void *arg, const struct cn_submitted *s)
     snprintf(a->id, sizeof(a->id), "%s", s->id != NULL ? s->id : "");
     if (s->err != NULL)
         a->err = *s->err;
-}
-
-static void on_end(struct cn_job *job, void *arg)
-{
-    struct answer *a = arg;
-
-    a->ended++;
-    a->state = job->state;
-    a->image_len = job->image[0].data != NULL ? job->image[0].len : 0;
+    if (s->outcome != CN_SUBMIT_NEW)
+        return;
+    a->job = cn_job_ref(s->job);
+    CN_ASSERT(cn_jobs_follow(a->rig->jobs, NULL, a->id, 0, on_wake, on_followed, a) == NULL);
+    a->next = a->rig->following;
+    a->rig->following = a;
+    on_wake(a);
 }
 
 bool rig_told(void *answer)
@@ -197,11 +233,17 @@ bool rig_ended(void *answer)
 
 struct cn_submission *rig_submit(struct rig *r, const struct ask *ask, struct answer *a)
 {
-    struct cn_submit_options o = {.durable = !ask->sync, .waits = ask->waits, .on_end = on_end};
+    struct cn_submit_options o = {.durable = !ask->sync, .waits = ask->waits};
     struct cn_submission *sub;
     struct cn_spec s;
 
+    for (struct answer *p = r->following; p != NULL; p = p->next)
+        if (p == a) {
+            stop_following(a);
+            break;
+        }
     memset(a, 0, sizeof(*a));
+    a->rig = r;
     rig_spec(r, &s, ask->prompt == NULL ? "an apple" : ask->prompt, CN_MAX(ask->n, 1),
              ask->image_bytes);
     s.timeout_s = ask->timeout_s;
@@ -218,10 +260,111 @@ struct cn_submission *rig_submit(struct rig *r, const struct ask *ask, struct an
     return NULL;
 }
 
+/* ---- questions ---- */
+
+struct asked {
+    bool told;
+    int rc;
+    struct cn_job_view view;
+    struct cn_image_file file;
+    struct cn_jobs_page *page;
+    bool removed;
+};
+
+static void heard(struct asked *q, const struct cn_err *err)
+{
+    q->told = true;
+    q->rc = err != NULL ? err->code : CN_OK;
+}
+
+static void on_looked(void *arg, struct cn_job_view *v, const struct cn_err *err)
+{
+    struct asked *q = arg;
+
+    heard(q, err);
+    if (v != NULL)
+        q->view = *v;
+}
+
+static void on_picture(void *arg, const struct cn_image_file *f, const struct cn_err *err)
+{
+    struct asked *q = arg;
+
+    heard(q, err);
+    if (f != NULL)
+        q->file = *f;
+}
+
+static void on_deleted(void *arg, bool removed, const struct cn_err *err)
+{
+    struct asked *q = arg;
+
+    heard(q, err);
+    q->removed = removed;
+}
+
+static void on_listed(void *arg, const struct cn_jobs_page *page, const struct cn_err *err)
+{
+    struct asked *q = arg;
+
+    heard(q, err);
+    if (page == NULL)
+        return;
+    q->page->n = page->n;
+    for (int i = 0; i < page->n; i++)
+        memcpy(q->page->view[i].id, page->view[i].id, CN_STORE_ID);
+    memcpy(q->page->next, page->next, sizeof(page->next));
+}
+
+/* The handle is NULL when it was answered at once. */
+static int waited(struct rig *r, struct asked *q, const struct cn_jobs_read *read)
+{
+    CN_ASSERT((read == NULL) == q->told);
+    rig_until(r, is_true, &q->told);
+    return q->rc;
+}
+
+int rig_look(struct rig *r, const char *tenant, const char *id, struct cn_job_view *ret)
+{
+    struct asked q = {.told = false};
+    int rc = waited(r, &q, cn_jobs_look(r->jobs, tenant, id, on_looked, &q));
+
+    *ret = q.view;
+    return rc;
+}
+
+int rig_picture(struct rig *r, const char *tenant, const char *id, int k, struct cn_image_file *ret)
+{
+    struct asked q = {.told = false};
+    int rc = waited(r, &q, cn_jobs_picture(r->jobs, tenant, id, k, on_picture, &q));
+
+    *ret = q.file;
+    return rc;
+}
+
+int rig_delete(struct rig *r, const char *tenant, const char *id, bool *ret_removed)
+{
+    struct asked q = {.told = false};
+    const struct cn_jobs_read *read = cn_jobs_delete(r->jobs, tenant, id, on_deleted, &q);
+    int rc = waited(r, &q, read);
+
+    if (ret_removed != NULL)
+        *ret_removed = q.removed;
+    return rc;
+}
+
+int rig_list(struct rig *r, const char *tenant, const struct cn_jobs_query *query,
+             struct cn_jobs_page *page)
+{
+    struct asked q = {.page = page};
+
+    return waited(r, &q, cn_jobs_browse(r->jobs, tenant, query, on_listed, &q));
+}
+
 int rig_state(struct rig *r, const char *tenant, const char *id)
 {
     struct cn_job_view v;
-    int rc = cn_jobs_view(r->jobs, tenant, id, &v, NULL);
+    int rc = rig_look(r, tenant, id, &v);
 
     if (rc < 0)
         return rc;

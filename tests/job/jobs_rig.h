@@ -5,6 +5,8 @@
 
 #include "job/jobs.h"
 
+struct answer;
+
 struct rig {
     uv_loop_t loop;
     char dir[64]; /* of the store; kept between lives */
@@ -16,6 +18,7 @@ struct rig {
     struct cn_dispatch *dispatch;
     struct cn_store *store;
     struct cn_jobs *jobs;
+    struct answer *following; /* answers whose job is followed to its end */
 };
 
 /* A new directory; nothing runs yet. fake: CONTROLNET_FAKE of the workers. */
@@ -48,6 +51,11 @@ struct answer {
     struct cn_err err;
     enum cn_job_state state; /* at the end */
     size_t image_len;        /* of image 0 at the end, when it is in memory */
+
+    struct rig *rig; /* the rig's */
+    struct answer *next;
+    struct cn_watch *watch;
+    struct cn_job *job;
 };
 
 struct ask {
@@ -62,6 +70,16 @@ struct ask {
 struct cn_submission *rig_submit(struct rig *r, const struct ask *ask, struct answer *a);
 bool rig_told(void *answer);
 bool rig_ended(void *answer);
+
+/* Questions, waited for: CN_OK or the code. */
+int rig_look(struct rig *r, const char *tenant, const char *id, struct cn_job_view *ret);
+int rig_picture(struct rig *r, const char *tenant, const char *id, int k,
+                struct cn_image_file *ret);
+int rig_delete(struct rig *r, const char *tenant, const char *id, bool *ret_removed);
+
+/* One page: the ids in page->view[i].id, and page->next; nothing else of it stays. */
+int rig_list(struct rig *r, const char *tenant, const struct cn_jobs_query *q,
+             struct cn_jobs_page *page);
 
 /* The state of a job as its tenant sees it; the code when it cannot be seen. */
 int rig_state(struct rig *r, const char *tenant, const char *id);

@@ -54,15 +54,16 @@ static void on_preview(void *arg, struct cn_job *job, const struct cn_msg_previe
     r->previews++;
 }
 
-static int fetch(void *arg, struct cn_job *job, struct cn_err *err)
+static void fetch(void *arg, struct cn_job *job)
 {
     struct rig *r = arg;
+    struct cn_err err = CN_ERR_INIT;
 
     r->fetched++;
     if (r->fetch_fails < 0)
-        return cn_fail(err, r->fetch_fails, "the disk is gone");
-    job->inputs_evicted = false;
-    return CN_OK;
+        cn_fail(&err, r->fetch_fails, "the disk is gone");
+    job->inputs_evicted = err.code < 0;
+    cn_dispatch_inputs_ready(r->d, job, err.code < 0 ? &err : NULL);
 }
 
 void rig_open(struct rig *r, struct cn_dispatch_options *o, const char *mode)

@@ -592,6 +592,35 @@ static void images_are_fetched_for_each_attempt(void **state)
     rig_close(&r);
 }
 
+/* A disk that is busy, descriptors that have run out: the job waits for a while, and others go on.
+ */
+static void images_that_cannot_be_read_now_are_read_later(void **state)
+{
+    struct cn_dispatch_options o = with(1);
+    struct cn_job *job, *other, *quitter;
+
+    (void)state;
+    rig_open(&r, &o, "");
+    r.fetch_fails = CN_EBUSY;
+    job = rig_job(&r, "x", 1);
+    quitter = rig_job(&r, "x", 1);
+    job->inputs_evicted = job->may_be_deferred = true;
+    quitter->inputs_evicted = quitter->may_be_deferred = true;
+    cn_dispatch_restore(r.d, job, "anna");
+    cn_dispatch_restore(r.d, quitter, "anna");
+    other = rig_submit(&r, "anna", "x", 1);
+    rig_until(&r, cn_job_final(other) && r.fetched >= 4);
+    assert_int_equal(job->state, CN_JOB_QUEUED);
+    assert_int_equal(job->attempt, 1);
+    cn_dispatch_cancel(r.d, quitter);
+    r.fetch_fails = 0;
+    rig_until(&r, cn_job_final(job));
+    assert_int_equal(job->state, CN_JOB_SUCCEEDED);
+    assert_int_equal(quitter->state, CN_JOB_CANCELLED);
+    assert_int_equal(cn_dispatch_waiting(r.d), 0);
+    rig_close(&r);
+}
+
 /* ---- models ---- */
 
 static void on_managed(void *arg, int rc, const struct cn_err *err)
@@ -715,6 +744,7 @@ int main(void)
         cmocka_unit_test(the_drain_leaves_durable_jobs_to_the_store),
         cmocka_unit_test(the_end_gives_durable_jobs_back),
         cmocka_unit_test(images_are_fetched_for_each_attempt),
+        cmocka_unit_test(images_that_cannot_be_read_now_are_read_later),
         cmocka_unit_test(models_come_and_go),
         cmocka_unit_test(loading_is_nobodys_cost_and_slowness_is),
         cmocka_unit_test(a_lost_worker_answers_for_its_models),

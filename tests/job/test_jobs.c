@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "jobs_rig.h"
+#include "tests/store/fault.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -21,7 +22,8 @@ struct follower {
     char text[4000]; /* the events, as words */
     uint64_t last_id;
     int wakes, progress, previews;
-    bool over;
+    bool over, told;
+    int rc;
 };
 
 static void pull(struct follower *f)
@@ -58,10 +60,35 @@ static void wake_only(void *arg)
     ((struct follower *)arg)->wakes++;
 }
 
+static void on_followed(void *arg, struct cn_watch *w, const struct cn_err *err)
+{
+    struct follower *f = arg;
+
+    f->told = true;
+    f->watch = w;
+    f->rc = err != NULL ? err->code : CN_OK;
+}
+
+static bool is_told(void *arg)
+{
+    return ((struct follower *)arg)->told;
+}
+
+static int try_to_follow(struct rig *r, const char *tenant, const char *id, uint64_t last_id,
+                         void (*how)(void *arg), struct follower *f)
+{
+    const struct cn_jobs_read *read;
+
+    memset(f, 0, sizeof(*f));
+    read = cn_jobs_follow(r->jobs, tenant, id, last_id, how, on_followed, f);
+    assert_true((read == NULL) == f->told);
+    rig_until(r, is_told, f);
+    return f->rc;
+}
+
 static void follow(struct rig *r, const char *id, uint64_t last_id, struct follower *f)
 {
-    memset(f, 0, sizeof(*f));
-    assert_int_equal(cn_jobs_watch(r->jobs, NULL, id, last_id, wake, f, &f->watch, NULL), CN_OK);
+    assert_int_equal(try_to_follow(r, NULL, id, last_id, wake, f), CN_OK);
     pull(f);
 }
 
@@ -96,29 +123,29 @@ static void a_durable_job_is_kept_followed_and_read(void **state)
     assert_int_equal(a.state, CN_JOB_SUCCEEDED);
     assert_int_equal(a.image_len, 0); /* it is in the store, and nowhere else */
 
-    assert_int_equal(cn_jobs_view(r.jobs, "anna", a.id, &v, NULL), CN_OK);
+    assert_int_equal(rig_look(&r, "anna", a.id, &v), CN_OK);
     assert_true(v.durable && v.n == 2 && v.image[1].ready && v.fraction == 1 && v.attempt == 1);
     assert_true(v.image[0].width == 64 && v.image[0].bytes > 0 && v.expires_us > v.ended_us);
     assert_string_equal(v.spec->model, "emoji");
-    assert_int_equal(cn_jobs_open_image(r.jobs, "anna", a.id, 1, &file, NULL), CN_OK);
+    assert_int_equal(rig_picture(&r, "anna", a.id, 1, &file), CN_OK);
     assert_true(file.fd >= 0 && file.job == NULL);
     assert_int_equal(fstat(file.fd, &st), 0);
     assert_int_equal(st.st_size, v.image[1].bytes);
     close(file.fd);
     cn_job_view_release(&v);
-    assert_int_equal(cn_jobs_open_image(r.jobs, "anna", a.id, 2, &file, NULL), CN_ENOTFOUND);
+    assert_int_equal(rig_picture(&r, "anna", a.id, 2, &file), CN_ENOTFOUND);
     assert_int_equal(rig_state(&r, "bert", a.id), CN_ENOTFOUND);
-    assert_int_equal(cn_jobs_open_image(r.jobs, "bert", a.id, 0, &file, NULL), CN_ENOTFOUND);
-    assert_int_equal(cn_jobs_watch(r.jobs, "bert", a.id, 0, wake, &f, &f.watch, NULL),
-                     CN_ENOTFOUND);
-    assert_int_equal(cn_jobs_cancel(r.jobs, "bert", a.id, NULL, NULL, NULL), CN_ENOTFOUND);
+    assert_int_equal(rig_picture(&r, "bert", a.id, 0, &file), CN_ENOTFOUND);
+    assert_int_equal(try_to_follow(&r, "bert", a.id, 0, wake, &f), CN_ENOTFOUND);
+    assert_int_equal(rig_delete(&r, "bert", a.id, NULL), CN_ENOTFOUND);
+    cn_jobs_cancel(r.jobs, "bert", a.id); /* nor that */
     assert_int_equal(rig_state(&r, NULL, a.id), CN_JOB_SUCCEEDED);
     rig_stop(&r);
 
     /* The next life. */
     rig_start(&r);
     assert_int_equal(rig_state(&r, "anna", a.id), CN_JOB_SUCCEEDED);
-    assert_int_equal(cn_jobs_open_image(r.jobs, "anna", a.id, 0, &file, NULL), CN_OK);
+    assert_int_equal(rig_picture(&r, "anna", a.id, 0, &file), CN_OK);
     close(file.fd);
     follow(&r, a.id, f.last_id, &f); /* a late one: done comes in any case */
     assert_string_equal(f.text, "image0 image1 done:succeeded ");
@@ -139,9 +166,7 @@ static void a_slow_reader_misses_progress_only(void **state)
     rig_start(&r);
     rig_submit(&r, &(struct ask){.prompt = "step=10", .n = 6}, &a);
     follow(&r, a.id, 0, &f);
-    memset(&slow, 0, sizeof(slow));
-    assert_int_equal(cn_jobs_watch(r.jobs, NULL, a.id, 0, wake_only, &slow, &slow.watch, NULL),
-                     CN_OK);
+    assert_int_equal(try_to_follow(&r, NULL, a.id, 0, wake_only, &slow), CN_OK);
     pull(&slow);
     rig_until(&r, is_over, &f);
     assert_true(slow.wakes == 1); /* and not again before it reads */
@@ -175,7 +200,7 @@ static void a_restart_goes_on_where_it_was(void **state)
     for (int i = 1; i < 5; i++)
         rig_submit(&r, &(struct ask){.tenant = "anna", .image_bytes = 3000}, &a[i]);
     rig_until_state(&r, a[0].id, CN_JOB_RUNNING);
-    assert_int_equal(cn_jobs_cancel(r.jobs, "anna", a[4].id, NULL, NULL, NULL), CN_OK);
+    assert_int_equal(rig_delete(&r, "anna", a[4].id, NULL), CN_OK);
     follow(&r, a[0].id, 0, &f);
     cn_watch_free(f.watch);
     rig_stop(&r);
@@ -184,7 +209,7 @@ static void a_restart_goes_on_where_it_was(void **state)
     rig_start(&r);
     rig_until_state(&r, a[0].id, CN_JOB_RUNNING);
     assert_int_equal(rig_state(&r, "anna", a[4].id), CN_JOB_CANCELLED);
-    assert_int_equal(cn_jobs_cancel(r.jobs, "anna", a[0].id, NULL, NULL, NULL), CN_OK);
+    cn_jobs_cancel(r.jobs, "anna", a[0].id);
     for (int i = 1; i < 4; i++)
         rig_until_state(&r, a[i].id, CN_JOB_SUCCEEDED);
     rig_until_state(&r, a[0].id, CN_JOB_CANCELLED);
@@ -273,9 +298,9 @@ static void results_past_their_time_are_gone(void **state)
     sleep(1);
     assert_int_equal(rig_state(&r, "anna", a.id), CN_EGONE);
     assert_int_equal(rig_state(&r, "bert", a.id), CN_ENOTFOUND);
-    assert_int_equal(cn_jobs_open_image(r.jobs, "anna", a.id, 0, &file, NULL), CN_EGONE);
-    assert_int_equal(cn_jobs_watch(r.jobs, "anna", a.id, 0, wake, &f, &f.watch, NULL), CN_EGONE);
-    assert_int_equal(cn_jobs_cancel(r.jobs, "anna", a.id, NULL, NULL, NULL), CN_EGONE);
+    assert_int_equal(rig_picture(&r, "anna", a.id, 0, &file), CN_EGONE);
+    assert_int_equal(try_to_follow(&r, "anna", a.id, 0, wake, &f), CN_EGONE);
+    assert_int_equal(rig_delete(&r, "anna", a.id, NULL), CN_EGONE);
     rig_stop(&r);
     rig_end(&r);
 }
@@ -357,7 +382,7 @@ static void a_sync_job_lives_in_memory(void **state)
     assert_int_equal(a.state, CN_JOB_SUCCEEDED);
     assert_true(a.image_len > 0);
     assert_int_equal(rig_state(&r, "anna", a.id), CN_JOB_SUCCEEDED);
-    assert_int_equal(cn_jobs_open_image(r.jobs, "anna", a.id, 0, &file, NULL), CN_OK);
+    assert_int_equal(rig_picture(&r, "anna", a.id, 0, &file), CN_OK);
     assert_true(file.fd == -1 && file.size == a.image_len && file.data != NULL);
     cn_job_unref(file.job);
     follow(&r, a.id, 0, &f);
@@ -365,12 +390,10 @@ static void a_sync_job_lives_in_memory(void **state)
     cn_watch_free(f.watch);
 
     /* Who waits goes away. */
-    sub = rig_submit(&r, &(struct ask){.prompt = "step=10000", .sync = true, .fire = true}, &a);
-    rig_until(&r, rig_told, &a);
+    rig_submit(&r, &(struct ask){.prompt = "step=10000", .sync = true}, &a);
     rig_until_state(&r, a.id, CN_JOB_RUNNING);
-    cn_jobs_withdraw(sub, true);
+    cn_jobs_cancel(r.jobs, NULL, a.id);
     rig_until_state(&r, a.id, CN_JOB_CANCELLED);
-    assert_int_equal(a.ended, 0);
     /* Before the answer. */
     sub = rig_submit(&r, &(struct ask){.prompt = "step=10000", .sync = true, .fire = true}, &b);
     cn_jobs_withdraw(sub, true);
@@ -408,13 +431,13 @@ static void only_the_last_ones_stay(void **state)
     rig_end(&r);
 }
 
-/* ---- cancelling ---- */
+/* ---- cancelling and removing ---- */
 
-static void on_cancelled(void *arg, int rc)
+static void on_cancelled(void *arg, bool removed, const struct cn_err *err)
 {
     int *n = arg;
 
-    assert_int_equal(rc, CN_OK);
+    assert_true(err == NULL && !removed);
     ++*n;
 }
 
@@ -425,6 +448,7 @@ static bool two(void *arg)
 
 static void cancels_are_told_when_they_are_stored(void **state)
 {
+    struct cn_jobs_read *read;
     struct answer a, b;
     int n = 0, gone = 0;
     struct rig r;
@@ -435,23 +459,55 @@ static void cancels_are_told_when_they_are_stored(void **state)
     rig_submit(&r, &(struct ask){.prompt = "step=10000"}, &a);
     rig_submit(&r, &(struct ask){0}, &b);
     rig_until_state(&r, a.id, CN_JOB_RUNNING);
-    assert_int_equal(cn_jobs_cancel(r.jobs, NULL, a.id, on_cancelled, &n, NULL), CN_OK);
-    assert_int_equal(cn_jobs_cancel(r.jobs, NULL, a.id, on_cancelled, &n, NULL), CN_OK);
-    assert_int_equal(cn_jobs_cancel(r.jobs, NULL, a.id, on_cancelled, &gone, NULL), CN_OK);
-    cn_jobs_forget_cancel(r.jobs, &gone);
+    assert_non_null(cn_jobs_delete(r.jobs, NULL, a.id, on_cancelled, &n));
+    assert_non_null(cn_jobs_delete(r.jobs, NULL, a.id, on_cancelled, &n));
+    read = cn_jobs_delete(r.jobs, NULL, a.id, on_cancelled, &gone);
+    cn_jobs_forget(read);
     assert_int_equal(n, 0);
     rig_until(&r, two, &n);
     assert_int_equal(rig_state(&r, NULL, a.id), CN_JOB_CANCELLED);
     rig_until(&r, rig_ended, &a);
-    n = 1;
-    assert_int_equal(cn_jobs_cancel(r.jobs, NULL, a.id, on_cancelled, &n, NULL), CN_OK);
-    rig_until(&r, two, &n);
     assert_int_equal(gone, 0);
     rig_until_state(&r, b.id, CN_JOB_SUCCEEDED);
-    n = 1;
-    assert_int_equal(cn_jobs_cancel(r.jobs, NULL, b.id, on_cancelled, &n, NULL), CN_OK);
-    rig_until(&r, two, &n);
-    assert_int_equal(rig_state(&r, NULL, b.id), CN_JOB_SUCCEEDED);
+    rig_stop(&r);
+    rig_end(&r);
+}
+
+/* What is over loses its pictures, in memory and on the disk, and so it stays. */
+static void a_finished_job_is_removed(void **state)
+{
+    struct cn_image_file file;
+    struct answer kept, other, sync;
+    struct cn_jobs_read *read;
+    struct rig r;
+    bool removed;
+    int never = 0;
+
+    (void)state;
+    rig_init(&r, "");
+    rig_start(&r);
+    rig_submit(&r, &(struct ask){.tenant = "anna", .n = 2}, &kept);
+    rig_submit(&r, &(struct ask){.tenant = "anna"}, &other);
+    rig_submit(&r, &(struct ask){.tenant = "anna", .sync = true}, &sync);
+    rig_until(&r, rig_ended, &kept);
+    rig_until(&r, rig_ended, &other);
+    rig_until(&r, rig_ended, &sync);
+    assert_int_equal(rig_delete(&r, "bert", kept.id, NULL), CN_ENOTFOUND);
+    assert_int_equal(rig_delete(&r, "anna", kept.id, &removed), CN_OK);
+    assert_true(removed);
+    assert_int_equal(rig_state(&r, "anna", kept.id), CN_EGONE);
+    assert_int_equal(rig_picture(&r, "anna", kept.id, 0, &file), CN_EGONE);
+    assert_int_equal(rig_delete(&r, "anna", kept.id, NULL), CN_EGONE);
+    assert_int_equal(rig_delete(&r, "anna", sync.id, &removed), CN_OK);
+    assert_true(removed);
+    assert_int_equal(rig_state(&r, "anna", sync.id), CN_ENOTFOUND);
+    read = cn_jobs_delete(r.jobs, "anna", other.id, on_cancelled, &never);
+    cn_jobs_forget(read); /* the client goes: it is removed all the same */
+    rig_stop(&r);
+    assert_int_equal(never, 0);
+    rig_start(&r);
+    assert_int_equal(rig_state(&r, "anna", kept.id), CN_EGONE);
+    assert_int_equal(rig_state(&r, "anna", other.id), CN_EGONE);
     rig_stop(&r);
     rig_end(&r);
 }
@@ -476,7 +532,7 @@ static void the_queue_counts_what_is_being_stored(void **state)
         rig_until(&r, rig_told, &a[i]);
         accepted += a[i].outcome == CN_SUBMIT_NEW;
         full += a[i].outcome == CN_SUBMIT_REFUSED && a[i].refusal == CN_REFUSED_FULL &&
-                a[i].err.code == CN_EBUSY && a[i].retry_after_s >= 1 && a[i].retry_after_s <= 600;
+                a[i].err.code == CN_EBUSY && a[i].retry_after_s >= 1 && a[i].retry_after_s <= 120;
     }
     assert_int_equal(accepted, 10);
     assert_int_equal(full, 30);
@@ -512,13 +568,92 @@ static void a_picture_that_cannot_be_kept_fails_its_job(void **state)
     rig_start(&r);
     rig_submit(&r, &(struct ask){.n = 2, .prompt = "step=20"}, &a);
     rig_until_state(&r, a.id, CN_JOB_FAILED);
-    assert_int_equal(cn_jobs_view(r.jobs, NULL, a.id, &v, NULL), CN_OK);
+    assert_int_equal(rig_look(&r, NULL, a.id, &v), CN_OK);
     assert_int_equal(v.err.code, CN_ESTORAGE);
     assert_false(v.image[0].ready);
     cn_job_view_release(&v);
     rig_submit(&r, &(struct ask){.sync = true}, &b); /* needs no disk */
     rig_until(&r, rig_ended, &b);
     assert_int_equal(b.state, CN_JOB_SUCCEEDED);
+    rig_stop(&r);
+    rig_end(&r);
+}
+
+static bool nobody_waits(void *arg)
+{
+    return cn_dispatch_waiting(((struct rig *)arg)->dispatch) == 0;
+}
+
+/* The time of a job is over while the disk stands still under its submission; then the disk fails,
+ * or takes it after all. */
+static void a_job_expires_while_it_is_being_added(void **state)
+{
+    struct answer a;
+    struct rig r;
+
+    (void)state;
+    cn_fault_register();
+    rig_init(&r, "");
+    r.so.io = &cn_fault_io;
+    r.so.vfs = "fault";
+    for (int good = 0; good < 2; good++) {
+        rig_start(&r);
+        cn_fault_stall(true);
+        rig_submit(&r, &(struct ask){.tenant = "anna", .timeout_s = 1, .fire = true}, &a);
+        assert_int_equal(cn_dispatch_waiting(r.dispatch), 1);
+        rig_until(&r, nobody_waits, &r);
+        assert_int_equal(a.told, 0);
+        cn_fault_plan(good ? 0 : 1, ENOSPC, true);
+        cn_fault_stall(false);
+        rig_until(&r, rig_told, &a);
+        cn_fault_plan(0, 0, false);
+        if (good) {
+            assert_int_equal(a.outcome, CN_SUBMIT_NEW);
+            rig_until(&r, rig_ended, &a);
+            assert_int_equal(a.state, CN_JOB_EXPIRED);
+        } else {
+            assert_int_equal(a.outcome, CN_SUBMIT_REFUSED);
+            assert_int_equal(a.err.code, CN_ESTORAGE);
+        }
+        rig_stop(&r);
+    }
+    rig_end(&r);
+}
+
+/* The disk is full when the daemon starts: it runs, refuses what must be kept and draws the rest;
+ * when there is room, it is as if it had always been there. */
+static void a_start_with_a_full_disk(void **state)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct answer old, a, b;
+    struct rig r;
+
+    (void)state;
+    cn_fault_register();
+    rig_init(&r, "");
+    rig_start(&r);
+    rig_submit(&r, &(struct ask){.tenant = "anna"}, &old);
+    rig_until(&r, rig_ended, &old);
+    rig_stop(&r);
+    r.so.io = &cn_fault_io;
+    r.so.vfs = "fault";
+    cn_fault_plan(1, ENOSPC, true);
+    rig_start(&r);
+    assert_int_equal(cn_jobs_storage(r.jobs, &err), CN_ESTORAGE);
+    assert_non_null(strstr(err.msg, "full"));
+    assert_int_equal(rig_state(&r, "anna", old.id), CN_JOB_SUCCEEDED);
+    rig_submit(&r, &(struct ask){.tenant = "anna"}, &a);
+    assert_int_equal(a.outcome, CN_SUBMIT_REFUSED);
+    assert_int_equal(a.err.code, CN_ESTORAGE);
+    rig_submit(&r, &(struct ask){.sync = true}, &b);
+    rig_until(&r, rig_ended, &b);
+    assert_int_equal(b.state, CN_JOB_SUCCEEDED);
+    cn_fault_plan(0, 0, false);
+    while (cn_jobs_storage(r.jobs, NULL) != CN_OK)
+        rig_turn(&r, 20);
+    rig_submit(&r, &(struct ask){.tenant = "anna"}, &a);
+    assert_int_equal(a.outcome, CN_SUBMIT_NEW);
+    rig_until(&r, rig_ended, &a);
     rig_stop(&r);
     rig_end(&r);
 }
@@ -559,7 +694,7 @@ static void submissions_wait_for_the_store_to_open(void **state)
     rig_turn(&r, 100);
     assert_int_equal(a.told, 0);
     assert_true(rig_state(&r, NULL, b.id) <= CN_JOB_RUNNING); /* it may look on */
-    assert_int_equal(cn_jobs_cancel(r.jobs, NULL, b.id, NULL, NULL, NULL), CN_EBUSY);
+    assert_int_equal(rig_delete(&r, NULL, b.id, NULL), CN_EBUSY);
     /* While it ends it still keeps what it is given. */
     cn_jobs_drain(other.jobs);
     cn_dispatch_drain(other.dispatch, false);
@@ -569,7 +704,7 @@ static void submissions_wait_for_the_store_to_open(void **state)
     rig_until(&r, rig_told, &a);
     assert_int_equal(a.outcome, CN_SUBMIT_NEW);
     assert_int_equal(rig_state(&r, "late", b.id), CN_JOB_QUEUED);
-    assert_int_equal(cn_jobs_cancel(r.jobs, "late", b.id, NULL, NULL, NULL), CN_OK);
+    cn_jobs_cancel(r.jobs, "late", b.id);
     rig_until_state(&r, b.id, CN_JOB_CANCELLED);
     rig_stop(&r);
     rig_end(&r);
@@ -594,29 +729,27 @@ static void lists_hold_stored_and_other_jobs(void **state)
         rig_until(&r, rig_ended, &a[i]);
     }
     do {
-        assert_int_equal(cn_jobs_list(r.jobs, "anna", &q, page, NULL), CN_OK);
+        assert_int_equal(rig_list(&r, "anna", &q, page), CN_OK);
         for (int k = 0; k < page->n; k++)
             for (int i = 0; i < 5; i++)
                 if (strcmp(page->view[k].id, a[i].id) == 0)
                     snprintf(text + strlen(text), 10, "%d ", i);
         strcpy(next, page->next);
         q.after = next;
-        cn_jobs_page_release(page);
         pages++;
     } while (next[0] != '\0');
     assert_string_equal(text, "4 3 2 1 0 ");
     assert_int_equal(pages, 3);
     q = (struct cn_jobs_query){.state = CN_JOB_QUEUED, .limit = 100};
-    assert_int_equal(cn_jobs_list(r.jobs, "anna", &q, page, NULL), CN_OK);
+    assert_int_equal(rig_list(&r, "anna", &q, page), CN_OK);
     assert_int_equal(page->n, 0);
     q.state = -1;
-    assert_int_equal(cn_jobs_list(r.jobs, "bert", &q, page, NULL), CN_OK);
+    assert_int_equal(rig_list(&r, "bert", &q, page), CN_OK);
     assert_int_equal(page->n, 0);
-    assert_int_equal(cn_jobs_list(r.jobs, NULL, &q, page, NULL), CN_OK);
+    assert_int_equal(rig_list(&r, NULL, &q, page), CN_OK);
     assert_int_equal(page->n, 5);
-    cn_jobs_page_release(page);
     q.after = "nonsense";
-    assert_int_equal(cn_jobs_list(r.jobs, NULL, &q, page, NULL), CN_EINVAL);
+    assert_int_equal(rig_list(&r, NULL, &q, page), CN_EINVAL);
     free(page);
     rig_stop(&r);
     rig_end(&r);
@@ -635,9 +768,12 @@ int main(void)
         cmocka_unit_test(a_sync_job_lives_in_memory),
         cmocka_unit_test(only_the_last_ones_stay),
         cmocka_unit_test(cancels_are_told_when_they_are_stored),
+        cmocka_unit_test(a_finished_job_is_removed),
         cmocka_unit_test(the_queue_counts_what_is_being_stored),
         cmocka_unit_test(a_picture_that_cannot_be_kept_fails_its_job),
         cmocka_unit_test(a_full_store_refuses),
+        cmocka_unit_test(a_job_expires_while_it_is_being_added),
+        cmocka_unit_test(a_start_with_a_full_disk),
         cmocka_unit_test(submissions_wait_for_the_store_to_open),
         cmocka_unit_test(lists_hold_stored_and_other_jobs),
     };

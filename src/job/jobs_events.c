@@ -1,7 +1,6 @@
 /* Events: kept once per job, read by each watch at its own pace. */
 #include "base/base.h"
 #include "job/jobs_priv.h"
-#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -13,20 +12,23 @@ const struct cn_enum cn_enum_event = {"event", event_names, CN_EVENT_COUNT};
 
 /* ---- writing ---- */
 
-static void on_later(struct cn_later *l)
+static void on_deferred(struct cn_deferred *d)
 {
-    struct cn_watch *w = (struct cn_watch *)l;
+    struct cn_watch *w = (struct cn_watch *)d;
 
     w->wake(w->arg);
 }
 
 static void wake_all(struct cn_record *r)
 {
-    for (struct cn_watch *w = r->watches; w != NULL; w = w->next) {
+    struct cn_watch *w;
+
+    LIST_FOREACH(w, &r->watches, link)
+    {
         if (!w->idle)
             continue;
         w->idle = false;
-        cn_jobs_later(r->js, &w->later, on_later);
+        cn_defer(&r->js->deferred, &w->deferred, on_deferred);
     }
 }
 
@@ -146,60 +148,23 @@ bool cn_watch_over(const struct cn_watch *w)
     return w->over;
 }
 
-/* ---- life ---- */
+/* ---- watches ---- */
 
-/* A job that is not in memory: over, and only the store knows it. */
-static int from_store(struct cn_jobs *js, const char *tenant, const char *id,
-                      struct cn_record **ret, struct cn_err *err)
+/* last_id: the last event that its reader has seen. A job that is over is told in any case. */
+struct cn_watch *cn_watch_new(struct cn_record *r, uint64_t last_id, void (*wake)(void *arg),
+                              void *arg)
 {
-    struct cn_store_job row;
-    struct cn_record *r = NULL;
-    int rc = cn_jobs_row(js, tenant, id, &row, err);
+    struct cn_watch *w = cn_xcalloc(1, sizeof(*w));
 
-    if (rc < 0)
-        return rc;
-    if (row.state <= CN_STORE_RUNNING)
-        rc = cn_fail(err, CN_EBUSY, "the job waits for the next start of the server");
-    else if ((r = cn_record_load(js, &row, err)) == NULL)
-        rc = CN_EFORMAT;
-    cn_store_job_release(&row);
-    if (rc < 0)
-        return rc;
-    for (int k = 0; k < r->job->spec.n; k++)
-        if (r->image[k].ready)
-            cn_record_emit(r, CN_EVENT_IMAGE, k);
-    cn_record_emit(r, CN_EVENT_DONE, 0);
-    *ret = r;
-    return CN_OK;
-}
-
-int cn_jobs_watch(struct cn_jobs *js, const char *tenant, const char *id, uint64_t last_id,
-                  void (*wake)(void *arg), void *arg, struct cn_watch **ret, struct cn_err *err)
-{
-    struct cn_record *r = cn_record_find(js, tenant, id);
-    bool loaded = r == NULL;
-    struct cn_watch *w;
-    int rc;
-
-    if (loaded && (rc = from_store(js, tenant, id, &r, err)) < 0)
-        return rc;
-    w = cn_xcalloc(1, sizeof(*w));
-    w->record = r;
+    w->record = cn_record_ref(r);
     w->wake = wake;
     w->arg = arg;
     w->cursor = last_id > r->last_id ? 0 : last_id;
     if (r->n_events > 0 && r->event[r->n_events - 1].kind == CN_EVENT_DONE)
         w->cursor = CN_MIN(w->cursor, r->event[r->n_events - 1].id - 1);
-    w->next = r->watches;
-    w->at = &r->watches;
-    if (r->watches != NULL)
-        r->watches->at = &w->next;
-    r->watches = w;
-    js->n_watches++;
-    if (loaded)
-        cn_record_retire(r);
-    *ret = w;
-    return CN_OK;
+    LIST_INSERT_HEAD(&r->watches, w, link);
+    r->js->n_watches++;
+    return w;
 }
 
 void cn_watch_free(struct cn_watch *w)
@@ -209,11 +174,10 @@ void cn_watch_free(struct cn_watch *w)
     if (w == NULL)
         return;
     js = w->record->js;
-    *w->at = w->next;
-    if (w->next != NULL)
-        w->next->at = w->at;
-    cn_jobs_not_later(js, &w->later);
+    LIST_REMOVE(w, link);
+    cn_defer_cancel(&js->deferred, &w->deferred);
     js->n_watches--;
+    cn_record_unref(w->record);
     free(w);
     cn_record_trim(js);
 }
