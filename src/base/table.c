@@ -88,14 +88,6 @@ struct cn_table_node *cn_table_next(const struct cn_table_node *node)
     return with_hash(node->next, node->hash);
 }
 
-struct cn_table_node *cn_table_any(const struct cn_table *t)
-{
-    for (size_t i = 0; t->n > 0 && i < t->n_buckets; i++)
-        if (t->bucket[i] != NULL)
-            return t->bucket[i];
-    return NULL;
-}
-
 void cn_table_visit(const struct cn_table *t, void (*visit)(struct cn_table_node *node, void *arg),
                     void *arg)
 {

@@ -45,9 +45,6 @@ struct cn_table_node *cn_table_next(const struct cn_table_node *node);
     for (struct cn_table_node *node = cn_table_first(t, h); node != NULL;                          \
          node = cn_table_next(node))
 
-/* Any entry; NULL: the table is empty. */
-struct cn_table_node *cn_table_any(const struct cn_table *t);
-
 /* Calls visit for all entries. It may remove the one that it gets, and add or remove no other. */
 void cn_table_visit(const struct cn_table *t, void (*visit)(struct cn_table_node *node, void *arg),
                     void *arg);

@@ -117,10 +117,12 @@ void cn_jobs_close(struct cn_jobs *js)
 }
 
 /* Whoever still waits for its end is told nothing: the server that would answer has gone. */
-static void free_record(struct cn_record *r)
+static void free_record(struct cn_table_node *node, void *arg)
 {
+    struct cn_record *r = CN_TABLE_OF(node, struct cn_record, by_id);
     struct cn_jobs_read *q;
 
+    (void)arg;
     while ((q = LIST_FIRST(&r->waiters)) != NULL)
         cn_jobs_forget(q);
     CN_ASSERT(LIST_EMPTY(&r->watches));
@@ -129,12 +131,9 @@ static void free_record(struct cn_record *r)
 
 void cn_jobs_free(struct cn_jobs *js)
 {
-    struct cn_table_node *node;
-
     if (js == NULL)
         return;
-    while ((node = cn_table_any(&js->records)) != NULL)
-        free_record(CN_TABLE_OF(node, struct cn_record, by_id));
+    cn_table_visit(&js->records, free_record, NULL);
     cn_table_release(&js->records);
     cn_table_release(&js->keys);
     free(js->why_no_store);

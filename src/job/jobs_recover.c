@@ -7,13 +7,15 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { AGAIN_MS = 1000 };
 
 struct recovery {
     struct cn_jobs *js;
     int n, unreadable;
-    int64_t after, began_ns;
+    int64_t after_us, began_ns; /* after_us and after_id: the last one that was read */
+    char after_id[CN_STORE_ID];
 };
 
 static void on_unreadable_stored(void *arg, const struct cn_store_done *done)
@@ -75,7 +77,7 @@ static void on_page(void *arg, struct cn_store_answer *a);
 
 static void ask(struct recovery *v)
 {
-    cn_store_unfinished(v->js->store, v->after, on_page, v);
+    cn_store_unfinished(v->js->store, v->after_us, v->after_id, on_page, v);
 }
 
 static void on_again(uv_timer_t *t)
@@ -92,10 +94,13 @@ static void on_page(void *arg, struct cn_store_answer *a)
         uv_timer_start(&v->js->recover_again, on_again, AGAIN_MS, 0);
         return;
     }
+    if (a->n > 0) {
+        v->after_us = a->row[a->n - 1].job.created_us;
+        memcpy(v->after_id, a->row[a->n - 1].job.id, sizeof(v->after_id));
+    }
     for (int i = 0; i < a->n; i++)
         queue_again(v, &a->row[i]);
-    v->after = a->next;
-    if (a->outcome == CN_STORE_OK && a->next != 0) {
+    if (a->outcome == CN_STORE_OK && a->more) {
         ask(v);
         return;
     }

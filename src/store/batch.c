@@ -114,7 +114,6 @@ static void write_results(struct cn_sqlite *s, struct cn_op **op, size_t n)
 static void settle(struct cn_sqlite *s, struct cn_op *op)
 {
     op->pending = false;
-    op->answer.outcome = op->out.outcome;
     if (op->kind == CN_OP_RESULT && op->out.outcome != CN_STORE_OK && op->path != NULL)
         cn_store_doom(s, op->path); /* the job was over: the picture is nobody's */
 }

@@ -39,7 +39,7 @@ static const char *const migration[CN_STORE_VERSION] = {
 
 #define JOB_COLUMNS                                                                                \
     "id, tenant, state, attempt, deaths, priority, cost, n, created, started, ended, deadline,"    \
-    " gone, code, msg, place, spec, lens, warnings, seq"
+    " gone, code, msg, place, spec, lens, warnings"
 
 /* ?1 and ?2: the last one of the page before; ?3: state, ?5: tenant, where they are asked for; ?6:
  * model, '' for any; ?7: created then or later. */
@@ -97,8 +97,8 @@ static const char *const sql[CN_SQL_COUNT] = {
     [CN_SQL_LIST_STATE] = LIST("state = ?3 and ?5 = ''"),
     [CN_SQL_LIST_TENANT] = LIST("?3 = '' and tenant = ?5"),
     [CN_SQL_LIST_TENANT_STATE] = LIST("state = ?3 and tenant = ?5"),
-    [CN_SQL_UNFINISHED] = "select " JOB_COLUMNS " from jobs where state = 'queued' and seq > ?"
-                          " order by seq limit ?",
+    [CN_SQL_UNFINISHED] = "select " JOB_COLUMNS " from jobs where state = 'queued'"
+                          " and (created, id) > (?, ?) order by created, id limit ?",
     [CN_SQL_FIND_KEY] = "select job, fingerprint from keys"
                         " where tenant = ? and route = ? and key = ? and created >= ?",
 };

@@ -16,20 +16,22 @@ static const char *const outcome_names[CN_STORE_OUTCOME_COUNT] = {
     "ok", "was final", "unknown", "retry", "no room", "not open", "closed", "refused"};
 const struct cn_enum cn_enum_store_outcome = {"outcome", outcome_names, CN_STORE_OUTCOME_COUNT};
 
+bool cn_op_is_question(const struct cn_op *op)
+{
+    return op->kind >= CN_OP_GET;
+}
+
 struct cn_op *cn_op_new(enum cn_op_kind kind, const char *id)
 {
     struct cn_op *op = cn_xcalloc(1, sizeof(*op));
 
     op->kind = kind;
-    op->answer.fd = -1;
-    op->out = (struct cn_store_done){.err = CN_ERR_INIT, .why = CN_ERR_INIT};
+    if (cn_op_is_question(op)) {
+        op->answer = cn_xcalloc(1, sizeof(*op->answer));
+        op->answer->fd = -1;
+    }
     snprintf(op->id, sizeof(op->id), "%s", id);
     return op;
-}
-
-bool cn_op_is_question(const struct cn_op *op)
-{
-    return op->kind >= CN_OP_GET;
 }
 
 static void free_answer(struct cn_store_answer *a)
@@ -57,7 +59,9 @@ void cn_op_free(struct cn_op *op)
     free(op->data);
     free(op->path);
     free(op->warnings);
-    free_answer(&op->answer);
+    if (op->answer != NULL)
+        free_answer(op->answer);
+    free(op->answer);
     free(op);
 }
 
@@ -114,11 +118,16 @@ void cn_op_append(struct cn_op_list *to, struct cn_op_list *from)
 
 void cn_op_end(struct cn_op *op, enum cn_store_outcome outcome, const struct cn_err *err)
 {
-    static const struct cn_err none = CN_ERR_INIT;
-
     op->pending = false;
-    op->out.outcome = op->answer.outcome = outcome;
-    op->out.err = op->answer.err = err != NULL ? *err : none;
+    op->out.outcome = outcome;
+    if (err != NULL)
+        op->out.err = *err;
+    else if (op->out.err.code != 0)
+        op->out.err = (struct cn_err)CN_ERR_INIT;
+    if (op->answer == NULL)
+        return;
+    op->answer->outcome = outcome;
+    op->answer->err = op->out.err;
 }
 
 bool cn_op_try_again(const struct cn_op *op, int64_t now_ns, int64_t patience_ns)

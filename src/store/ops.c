@@ -160,7 +160,9 @@ static int drop(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
 
 int cn_store_do(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
 {
-    op->out = (struct cn_store_done){.err = CN_ERR_INIT, .why = CN_ERR_INIT};
+    cn_op_end(op, CN_STORE_OK, NULL);
+    op->pending = true;
+    op->out.why.code = 0;
     switch (op->kind) {
     case CN_OP_ADD:
         return add(s, op, err);

@@ -148,10 +148,10 @@ static enum cn_store_outcome read_results(struct cn_sqlite *s, struct cn_store_r
     return CN_STORE_OK;
 }
 
-/* All rows of a statement, and then the results of each. *ret_last: seq of the last. */
+/* All rows of a statement, and then the results of each that may have some: in lists not of those
+ * that were never begun, which at a start are nearly all. */
 static enum cn_store_outcome read_rows(struct cn_sqlite *s, sqlite3_stmt *st, int max,
-                                       struct cn_store_answer *a, int64_t *ret_last,
-                                       struct cn_err *err)
+                                       struct cn_store_answer *a, struct cn_err *err)
 {
     enum cn_store_outcome o = CN_STORE_OK;
     int rc = 1;
@@ -160,14 +160,14 @@ static enum cn_store_outcome read_rows(struct cn_sqlite *s, sqlite3_stmt *st, in
         return cn_db_outcome(&s->r_db);
     a->row = cn_xcalloc((size_t)max, sizeof(*a->row));
     while (a->n < max && (rc = cn_db_step(&s->r_db, st, err)) > 0) {
-        *ret_last = sqlite3_column_int64(st, 19);
         read_job(st, &a->row[a->n++].job);
     }
     if (rc < 0)
         return cn_db_outcome(&s->r_db);
     sqlite3_reset(st);
     for (int i = 0; i < a->n && o == CN_STORE_OK; i++)
-        if (!a->row[i].job.gone)
+        if (!a->row[i].job.gone &&
+            (a->row[i].job.state != CN_STORE_QUEUED || a->row[i].job.attempt > 1 || max == 1))
             o = read_results(s, &a->row[i], err);
     return o;
 }
@@ -175,11 +175,9 @@ static enum cn_store_outcome read_rows(struct cn_sqlite *s, sqlite3_stmt *st, in
 static enum cn_store_outcome get(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
 {
     enum cn_store_outcome o;
-    int64_t last;
 
-    o = read_rows(s, cn_db_bind(&s->r_db, CN_SQL_GET, err, "t", op->id), 1, &op->answer, &last,
-                  err);
-    return o == CN_STORE_OK && op->answer.n == 0 ? unknown_job(op->id, err) : o;
+    o = read_rows(s, cn_db_bind(&s->r_db, CN_SQL_GET, err, "t", op->id), 1, op->answer, err);
+    return o == CN_STORE_OK && op->answer->n == 0 ? unknown_job(op->id, err) : o;
 }
 
 static enum cn_store_outcome inputs(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
@@ -197,23 +195,23 @@ static enum cn_store_outcome inputs(struct cn_sqlite *s, struct cn_op *op, struc
             cn_fail(err, CN_ENOMEM, "no memory for the images of a job");
             return CN_STORE_RETRY;
         }
-        rc = cn_wire_get_spec(&u, &op->answer.spec);
+        rc = cn_wire_get_spec(&u, &op->answer->spec);
         sqlite3_reset(st);
         if (rc == CN_OK)
             return CN_STORE_OK;
-        memset(&op->answer.spec, 0, sizeof(op->answer.spec));
+        memset(&op->answer->spec, 0, sizeof(op->answer->spec));
         cn_fail(err, rc, "the stored job cannot be read: %s", u.why);
         return rc == CN_ENOMEM ? CN_STORE_RETRY : CN_STORE_REFUSED;
     }
     if (o != CN_STORE_UNKNOWN || (o = get(s, op, err)) != CN_STORE_OK)
         return o;
-    if (!op->answer.row[0].job.readable) {
+    if (!op->answer->row[0].job.readable) {
         cn_fail(err, CN_EFORMAT, "the stored job is of an unknown version");
         return CN_STORE_REFUSED;
     }
     /* It came without images: the row of the job says all. */
-    op->answer.spec = op->answer.row[0].job.spec;
-    op->answer.row[0].job.readable = false;
+    op->answer->spec = op->answer->row[0].job.spec;
+    op->answer->row[0].job.readable = false;
     return CN_STORE_OK;
 }
 
@@ -225,12 +223,12 @@ static enum cn_store_outcome picture(struct cn_sqlite *s, struct cn_op *op, stru
 
     if (o != CN_STORE_OK)
         return o;
-    read_result(st, &op->answer.result);
+    read_result(st, &op->answer->result);
     path = cn_xprintf("%s/results/%s", s->base.dir, sqlite3_column_text(st, 6));
     sqlite3_reset(st);
-    op->answer.fd = s->io.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    op->answer->fd = s->io.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
     free(path);
-    if (op->answer.fd >= 0)
+    if (op->answer->fd >= 0)
         return CN_STORE_OK;
     o = cn_store_outcome_of_errno(errno);
     cn_fail(err, o == CN_STORE_RETRY ? CN_EIO : CN_ESTORAGE, "a picture cannot be read: %s",
@@ -244,23 +242,22 @@ static enum cn_store_outcome list(struct cn_sqlite *s, struct cn_op *op, struct 
                                             {CN_SQL_LIST_TENANT, CN_SQL_LIST_TENANT_STATE}};
     const struct cn_store_query *q = &op->query;
     const char *state = q->state >= 0 ? cn_enum_store_state.name[q->state] : "";
-    int64_t before = q->before_us > 0 ? q->before_us : INT64_MAX, last;
+    int64_t before = q->before_us > 0 ? q->before_us : INT64_MAX;
     sqlite3_stmt *st =
         cn_db_bind(&s->r_db, which[op->tenant != NULL][q->state >= 0], err, "ittitti", before,
                    op->before_id, state, (int64_t)q->limit, op->tenant != NULL ? op->tenant : "",
                    op->model != NULL ? op->model : "", q->since_us);
 
-    return read_rows(s, st, q->limit, &op->answer, &last, err);
+    return read_rows(s, st, q->limit, op->answer, err);
 }
 
 static enum cn_store_outcome unfinished(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
 {
-    sqlite3_stmt *st =
-        cn_db_bind(&s->r_db, CN_SQL_UNFINISHED, err, "ii", op->after, (int64_t)CN_STORE_PAGE);
-    int64_t last = 0;
-    enum cn_store_outcome o = read_rows(s, st, CN_STORE_PAGE, &op->answer, &last, err);
+    sqlite3_stmt *st = cn_db_bind(&s->r_db, CN_SQL_UNFINISHED, err, "iti", op->after_us,
+                                  op->before_id, (int64_t)CN_STORE_UNFINISHED_PAGE);
+    enum cn_store_outcome o = read_rows(s, st, CN_STORE_UNFINISHED_PAGE, op->answer, err);
 
-    op->answer.next = op->answer.n == CN_STORE_PAGE ? last : 0;
+    op->answer->more = op->answer->n == CN_STORE_UNFINISHED_PAGE;
     return o;
 }
 
@@ -273,9 +270,9 @@ static enum cn_store_outcome find_key(struct cn_sqlite *s, struct cn_op *op, str
 
     if (o != CN_STORE_OK)
         return o;
-    cn_db_text(st, 0, op->answer.id, CN_STORE_ID);
+    cn_db_text(st, 0, op->answer->id, CN_STORE_ID);
     if (sqlite3_column_bytes(st, 1) == CN_STORE_FINGERPRINT)
-        memcpy(op->answer.fingerprint, sqlite3_column_blob(st, 1), CN_STORE_FINGERPRINT);
+        memcpy(op->answer->fingerprint, sqlite3_column_blob(st, 1), CN_STORE_FINGERPRINT);
     sqlite3_reset(st);
     return CN_STORE_OK;
 }

@@ -37,7 +37,7 @@ static void hear(struct cn_store *s, struct cn_op *op)
     } else {
         s->n_questions--;
         if (op->answered != NULL)
-            op->answered(op->arg, &op->answer);
+            op->answered(op->arg, op->answer);
     }
     cn_op_free(op);
 }
@@ -380,12 +380,13 @@ struct cn_store_read *cn_store_list(struct cn_store *s, const struct cn_store_qu
     return ask(s, op, done, arg);
 }
 
-struct cn_store_read *cn_store_unfinished(struct cn_store *s, int64_t after,
-                                          cn_store_answer_fn done, void *arg)
+struct cn_store_read *cn_store_unfinished(struct cn_store *s, int64_t after_us,
+                                          const char *after_id, cn_store_answer_fn done, void *arg)
 {
     struct cn_op *op = cn_op_new(CN_OP_UNFINISHED, "");
 
-    op->after = after;
+    op->after_us = after_us;
+    snprintf(op->before_id, sizeof(op->before_id), "%s", after_id);
     return ask(s, op, done, arg);
 }
 

@@ -228,7 +228,7 @@ struct cn_store_answer {
     struct cn_err err; /* unless OK */
     int n;
     struct cn_store_row *row; /* n of them: of get one */
-    int64_t next;             /* unfinished: pass it on for those that follow; 0: there are none */
+    bool more;                /* unfinished: there may be others behind the last */
     struct cn_spec spec;      /* inputs */
     int fd; /* picture: open for reading, good also when a sweep removes the file */
     struct cn_store_result result;                   /* picture */
@@ -254,7 +254,7 @@ struct cn_store_read *cn_store_inputs(struct cn_store *s, const char *id, cn_sto
 struct cn_store_read *cn_store_picture(struct cn_store *s, const char *id, int k,
                                        cn_store_answer_fn done, void *arg);
 
-enum { CN_STORE_PAGE = 128 };
+enum { CN_STORE_PAGE = 128, CN_STORE_UNFINISHED_PAGE = 1024 };
 
 struct cn_store_query {
     const char *tenant;    /* NULL: of all */
@@ -270,10 +270,11 @@ struct cn_store_query {
 struct cn_store_read *cn_store_list(struct cn_store *s, const struct cn_store_query *q,
                                     cn_store_answer_fn done, void *arg);
 
-/* CN_STORE_PAGE of those that are queued, oldest first, after `after` (0: from the first): after an
- * open these are the last life's queued and running ones. */
-struct cn_store_read *cn_store_unfinished(struct cn_store *s, int64_t after,
-                                          cn_store_answer_fn done, void *arg);
+/* CN_STORE_UNFINISHED_PAGE of those that are queued, oldest first, created after after_us (0: from
+ * the first) or then, with a larger id. After an open these are the last life's queued and running
+ * ones. */
+struct cn_store_read *cn_store_unfinished(struct cn_store *s, int64_t after_us,
+                                          const char *after_id, cn_store_answer_fn done, void *arg);
 
 /* Which job came under this key, and with which request? Keys past their time are not found. */
 struct cn_store_read *cn_store_find_key(struct cn_store *s, const struct cn_store_key *key,

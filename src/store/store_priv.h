@@ -65,8 +65,8 @@ struct cn_op {
     int k;                       /* PICTURE */
     struct cn_store_query query; /* LIST; its strings are not used */
     char before_id[CN_STORE_ID];
-    int64_t after; /* UNFINISHED */
-    struct cn_store_answer answer;
+    int64_t after_us;               /* UNFINISHED, with before_id for those of the same moment */
+    struct cn_store_answer *answer; /* of a question; else NULL */
 };
 
 struct cn_op_list {

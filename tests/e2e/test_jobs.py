@@ -107,14 +107,19 @@ class Jobs(Case):
         running = json.loads(self.d.jobs({"prompt": "step=50", "steps": 100}).body)["id"]
         queued = json.loads(self.d.jobs({"prompt": "step=50", "steps": 100}).body)["id"]
         self.d.until(lambda: self.d.job(running)["state"] == "running")
-        for id in (queued, running, running):
+        for id in (queued, running):
             r = self.d.request("DELETE", "/v1/jobs/" + id)
             self.assertEqual(r.status, 200, r.body)
             self.assertEqual(json.loads(r.body)["state"], "cancelled")
             self.assertEqual(self.d.job(id)["state"], "cancelled")
         done = self.d.wait_job(json.loads(self.d.jobs({"prompt": "x"}).body)["id"])
+        url = done["images"][0]["url"]
+        self.assertEqual(self.d.get(url).status, 200)
         r = self.d.request("DELETE", "/v1/jobs/" + done["id"])
-        self.assertEqual((r.status, json.loads(r.body)["state"]), (200, "succeeded"))
+        self.assertEqual((r.status, r.body), (204, b""))
+        for path in (url, "/v1/jobs/" + done["id"]):
+            self.problem(self.d.get(path), 410, "gone")
+        self.problem(self.d.request("DELETE", "/v1/jobs/" + done["id"]), 410, "gone")
         self.problem(self.d.request("DELETE", "/v1/jobs/nothing"), 404, "not-found")
 
     def test_hanging_up_cancels_who_waits(self):

@@ -302,7 +302,9 @@ int rig_find_key(struct rig *r, const struct cn_store_key *key, char ret_id[CN_S
 
 int rig_list(struct rig *r, const struct cn_store_query *query, char *text)
 {
-    int64_t after = 0;
+    char after_id[CN_STORE_ID] = "";
+    int64_t after_us = 0;
+    bool more;
     int rc;
 
     do {
@@ -311,14 +313,18 @@ int rig_list(struct rig *r, const struct cn_store_query *query, char *text)
         if (query != NULL)
             cn_store_list(r->s, query, take_answer, &q);
         else
-            cn_store_unfinished(r->s, after, take_answer, &q);
+            cn_store_unfinished(r->s, after_us, after_id, take_answer, &q);
         rc = waited(r, &q);
         for (int i = 0; i < q.a.n; i++)
             snprintf(text + strlen(text), 400 - strlen(text), "%.2s:%s:%d ", q.a.row[i].job.id,
                      cn_enum_store_state.name[q.a.row[i].job.state], q.a.row[i].job.attempt);
-        after = q.a.next;
+        more = q.a.more;
+        if (q.a.n > 0) {
+            after_us = q.a.row[q.a.n - 1].job.created_us;
+            memcpy(after_id, q.a.row[q.a.n - 1].job.id, CN_STORE_ID);
+        }
         drop_rows(&q);
-    } while (rc == 0 && after != 0);
+    } while (rc == 0 && more);
     return rc;
 }
 

@@ -1,4 +1,5 @@
-/* /v1/jobs as they are looked at: the list, one job, its end by DELETE, tickets for its events. */
+/* /v1/jobs as they are looked at: the list, one job, its end or removal by DELETE, tickets for its
+ * events. */
 #include "base/base.h"
 #include "api/result.h"
 #include "base/clock.h"
@@ -21,7 +22,8 @@ enum {
 struct look {
     struct cn_jobs_read *read; /* a question to the service; NULL: none */
     bool done;
-    bool cancelling; /* the job's end is with the store */
+    bool ending;  /* DELETE is not answered yet */
+    bool removed; /* it was over, and its results went */
     struct cn_err err;
     bool viewed;
     struct cn_job_view view;
@@ -32,10 +34,7 @@ static void dispose(struct cn_request *q)
 {
     struct look *l = q->ctx;
 
-    if (l->cancelling)
-        cn_jobs_forget_cancel(cn_jobs_of(q), q);
-    if (l->read != NULL)
-        cn_jobs_forget(l->read);
+    cn_jobs_forget(l->read);
     if (l->viewed)
         cn_job_view_release(&l->view);
     cn_buf_release(&l->page);
@@ -47,8 +46,8 @@ static void on_shutdown(struct cn_request *q)
 
     l->done = true;
     cn_fail(&l->err, CN_EBUSY,
-            l->cancelling ? "the job's end is not stored yet: ask again"
-                          : "the server is shutting down");
+            l->ending ? "the job's end is not stored yet: ask again"
+                      : "the server is shutting down");
     cn_request_resume(q);
 }
 
@@ -216,38 +215,43 @@ static void show(struct cn_request *q)
 
 /* ---- its end ---- */
 
-static void on_cancelled(void *arg, int rc)
+static void on_deleted(void *arg, bool removed, const struct cn_err *err)
 {
     struct cn_request *q = arg;
     struct look *l = q->ctx;
 
-    l->cancelling = false;
-    if (rc < 0) {
+    l->read = NULL;
+    l->ending = false;
+    l->removed = removed;
+    if (err != NULL) {
         l->done = true;
-        cn_fail(&l->err, rc, "the end of the job could not be stored");
+        l->err = *err;
     }
     cn_request_resume(q);
 }
 
-static void after_cancel(struct cn_request *q)
+static void after_delete(struct cn_request *q)
 {
     struct look *l = q->ctx;
 
-    if (!l->done && !l->cancelling && l->read == NULL)
-        look(q);
+    if (l->removed && !l->done) {
+        cn_answer_empty(q, 204);
+        return;
+    }
+    if (!l->done && !l->ending && l->read == NULL)
+        look(q); /* it was cancelled, or had ended: this is how */
     answer_view(q);
 }
 
-static void cancel(struct cn_request *q)
+static void delete (struct cn_request *q)
 {
     struct look *l = q->ctx;
+    struct cn_jobs_read *read;
 
-    l->cancelling = true;
-    if (cn_jobs_cancel(cn_jobs_of(q), cn_request_scope(q), q->arg[0], on_cancelled, q, &l->err) <
-        0) {
-        l->cancelling = false;
-        l->done = true;
-    }
+    l->ending = true;
+    read = cn_jobs_delete(cn_jobs_of(q), cn_request_scope(q), q->arg[0], on_deleted, q);
+    if (l->ending)
+        l->read = read;
     answer_view(q);
 }
 
@@ -290,5 +294,5 @@ static void make_ticket(struct cn_request *q)
 
 const struct cn_handler cn_list_jobs = LOOKS(list, answer_list);
 const struct cn_handler cn_show_job = LOOKS(show, answer_view);
-const struct cn_handler cn_cancel_job = LOOKS(cancel, after_cancel);
+const struct cn_handler cn_cancel_job = LOOKS(delete, after_delete);
 const struct cn_handler cn_make_ticket = LOOKS(make_ticket, answer_ticket);
