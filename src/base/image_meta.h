@@ -1,5 +1,4 @@
-/* What is known of a picture beside its bytes: one struct from the worker to the client. Plain data.
- */
+/* What is known of a picture beside its bytes: one struct from worker to client. Plain data. */
 #ifndef CN_BASE_IMAGE_META_H
 #define CN_BASE_IMAGE_META_H
 
