@@ -21,24 +21,6 @@ int cn_store_system_open(const char *path, int flags, mode_t mode)
     return open(path, flags, mode);
 }
 
-enum cn_store_outcome cn_store_outcome_of_errno(int error)
-{
-    switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-        return CN_STORE_NO_ROOM;
-    case EIO:
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-    case EAGAIN:
-    case EINTR:
-        return CN_STORE_RETRY;
-    default:
-        return CN_STORE_REFUSED;
-    }
-}
-
 /* Fills err with what could not be done and errno's reason. */
 static enum cn_store_outcome refused(struct cn_err *err, const char *what, const char *path)
 {

@@ -4,6 +4,7 @@
 #include "store/store_priv.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -141,5 +142,23 @@ bool cn_op_try_again(const struct cn_op *op, int64_t now_ns, int64_t patience_ns
         return o == CN_STORE_RETRY && now_ns - op->first_ns < patience_ns;
     default:
         return false;
+    }
+}
+
+enum cn_store_outcome cn_store_outcome_of_errno(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+        return CN_STORE_NO_ROOM;
+    case EIO:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EAGAIN:
+    case EINTR:
+        return CN_STORE_RETRY;
+    default:
+        return CN_STORE_REFUSED;
     }
 }

@@ -133,7 +133,6 @@ struct cn_sqlite {
 
 /* files.c: the directory. Thread (or the loop before it runs). */
 int cn_store_system_open(const char *path, int flags, mode_t mode);
-enum cn_store_outcome cn_store_outcome_of_errno(int error);
 enum cn_store_outcome cn_store_make_dirs(struct cn_sqlite *s, struct cn_err *err);
 enum cn_store_outcome cn_store_lock(struct cn_sqlite *s, bool *ret_busy, struct cn_err *err);
 void cn_store_clean_tmp(struct cn_sqlite *s);

@@ -90,6 +90,9 @@ void cn_op_end(struct cn_op *op, enum cn_store_outcome outcome, const struct cn_
  * for so long as `patience_ns` after it was tried first, unless there is no room. */
 bool cn_op_try_again(const struct cn_op *op, int64_t now_ns, int64_t patience_ns);
 
+/* What a failed system call means for who wanted something. */
+enum cn_store_outcome cn_store_outcome_of_errno(int error);
+
 /* ---- engines ---- */
 
 struct cn_store_engine {
