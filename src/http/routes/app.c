@@ -4,10 +4,14 @@
 #include "http/routes/routes_priv.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "inputs/inputs.h"
 
 #include <stdlib.h>
 
-enum { FULL_S = 30 /* a queue that is full so long makes the server unready */ };
+enum {
+    FULL_S = 30,     /* a queue that is full so long makes the server unready */
+    SWEEP_TICKS = 60 /* of about a second: between two sweeps of the inputs */
+};
 
 #define SECOND INT64_C(1000000000)
 
@@ -68,11 +72,34 @@ struct cn_jobs *cn_jobs_of(const struct cn_request *q)
     return cn_app_of(q)->o.jobs;
 }
 
+/* Inputs whose time is over are removed in the pool, now and then. */
+static void on_sweep(uv_work_t *work)
+{
+    cn_inputs_sweep(((struct cn_app *)work->data)->o.inputs);
+}
+
+static void on_swept(uv_work_t *work, int status)
+{
+    struct cn_app *app = work->data;
+
+    (void)status;
+    app->sweeping = false;
+}
+
+static void sweep_inputs(struct cn_app *app)
+{
+    if (app->o.inputs == NULL || app->sweeping || ++app->ticks < SWEEP_TICKS)
+        return;
+    app->ticks = 0;
+    app->sweep.data = app;
+    app->sweeping = uv_queue_work(app->core->o.loop, &app->sweep, on_sweep, on_swept) == 0;
+}
+
 /* A full queue is work; one that is full whenever it was looked at for FULL_S is a reason to ask
  * another node. */
 void cn_app_tick(struct cn_app *app)
 {
-    cn_app_sweep_inputs(app);
+    sweep_inputs(app);
     if (cn_dispatch_refuses(app->o.dispatch, NULL).kind != CN_REFUSED_FULL)
         app->full_ns = 0;
     else if (app->full_ns == 0)

@@ -16,8 +16,6 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SWEEP_TICKS = 60 /* of about a second */ };
-
 enum operation { PUT, STAT, REMOVE };
 
 struct task {
@@ -316,27 +314,3 @@ const struct cn_handler cn_delete_input = {.ctx_size = sizeof(struct input_ctx),
                                            .resume = resume,
                                            .shutdown = on_shutdown,
                                            .dispose = dispose};
-
-/* ---- sweeping ---- */
-
-static void on_sweep(uv_work_t *work)
-{
-    cn_inputs_sweep(((struct cn_app *)work->data)->o.inputs);
-}
-
-static void on_swept(uv_work_t *work, int status)
-{
-    struct cn_app *app = work->data;
-
-    (void)status;
-    app->sweeping = false;
-}
-
-void cn_app_sweep_inputs(struct cn_app *app)
-{
-    if (app->o.inputs == NULL || app->sweeping || ++app->ticks < SWEEP_TICKS)
-        return;
-    app->ticks = 0;
-    app->sweep.data = app;
-    app->sweeping = uv_queue_work(app->core->o.loop, &app->sweep, on_sweep, on_swept) == 0;
-}

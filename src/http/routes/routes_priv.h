@@ -31,7 +31,7 @@ struct cn_app {
     struct cn_metric *ready, *draining;
     struct cn_cached_text cache[CN_TEXT_CACHE]; /* of events.c */
     int cache_next;
-    uv_work_t sweep; /* of inputs.c */
+    uv_work_t sweep; /* of inputs */
     bool sweeping;
     int ticks; /* since the last sweep */
 };
@@ -40,9 +40,6 @@ struct cn_app {
 struct cn_app *cn_app_of(const struct cn_request *q);
 struct cn_jobs *cn_jobs_of(const struct cn_request *q);
 void cn_shared_text_unref(struct cn_shared_text *t);
-
-/* inputs.c: about once a second; removes inputs whose time is over, in the pool. */
-void cn_app_sweep_inputs(struct cn_app *app);
 
 /* dialect.c: problem documents, and a key in Authorization or X-Api-Key. */
 extern const struct cn_dialect cn_dialect_native;
