@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <cmocka.h>
 
 static void buffer_stops_at_its_maximum(void **state)
@@ -89,8 +91,8 @@ static void half_floats_round_trip(void **state)
     every_half_at_once();
     assert_int_equal(cn_f32_to_f16(65519.0f), 0x7bff);
     assert_int_equal(cn_f32_to_f16(65520.0f), 0x7c00);
-    assert_int_equal(cn_f32_to_f16(0x1p-25f), 0);       /* tie to even */
-    assert_int_equal(cn_f32_to_f16(0x1.8p-24f), 2);     /* tie to even */
+    assert_int_equal(cn_f32_to_f16(0x1p-25f), 0);   /* tie to even */
+    assert_int_equal(cn_f32_to_f16(0x1.8p-24f), 2); /* tie to even */
     assert_int_equal(cn_f32_to_f16(1.0f + 0x1p-11f), 0x3c00);
     assert_int_equal(cn_f32_to_f16(1.0f + 0x1.8p-10f), 0x3c02);
 }
@@ -211,6 +213,32 @@ static void names_are_found(void **state)
     assert_string_equal(list, "stretch, crop or pad");
 }
 
+static void folders_above_are_made(void **state)
+{
+    char dir[] = "/tmp/cn-dirs-XXXXXX", path[64];
+    struct stat st;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/a/b/c", dir);
+    for (int k = 0; k < 2; k++) { /* also when they are there */
+        assert_int_equal(cn_make_dirs(path, 0700), 0);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0700);
+    }
+    assert_int_equal(rmdir(path), 0);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    snprintf(path, sizeof(path), "%s/a/b/c/d", dir);
+    assert_int_equal(cn_make_dirs(path, 0700), -1);
+    *strrchr(path, '/') = '\0';
+    unlink(path);
+    for (int k = 0; k < 2; k++) {
+        *strrchr(path, '/') = '\0';
+        assert_int_equal(rmdir(path), 0);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +250,7 @@ int main(void)
         cmocka_unit_test(files_are_read_whole_or_refused),
         cmocka_unit_test(every_field_is_held_against_its_range),
         cmocka_unit_test(names_are_found),
+        cmocka_unit_test(folders_above_are_made),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,3 +43,10 @@ tests_fuzz_fuzz_conf_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/conf"'
 tests_fuzz_fuzz_conf_LDADD = libcnconf.a libcnbase.a
 TESTS += tests/fuzz/fuzz_conf
+
+check_PROGRAMS += tests/fuzz/fuzz_auth
+tests_fuzz_fuzz_auth_SOURCES = %reldir%/fuzz_auth.c %reldir%/driver.c
+tests_fuzz_fuzz_auth_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/auth"'
+tests_fuzz_fuzz_auth_LDADD = libcnhttpauth.a libcnbase.a
+TESTS += tests/fuzz/fuzz_auth
