@@ -49,46 +49,46 @@ def article(text):
     return ("an " if text[0] in "aeiou" else "a ") + text
 
 
-def caption(meta, cols, hue_changed, background, rng):
-    """One caption. cols: result of dominant(); hue_changed: then the words
-    for colours in name and keywords are wrong and are replaced."""
-    name = clean(meta["name"])
-    words = [clean(w) for w in meta["words"] if clean(w) != name]
+def caption(meta, cols, recoloured, background, rng):
+    """One caption. meta: a row of data.json; cols: result of dominant();
+    recoloured: then colours in name and keywords are wrong and are left out."""
+    words = [w for w in map(clean, meta["words"]) if len(w) < 24]
+    if meta["nouns"]:
+        nouns = meta["nouns"]
+        text = nouns[0] if len(nouns) == 1 or rng.rand() < 0.6 else str(rng.choice(nouns[1:]))
+    else:
+        text = clean(meta["name"])
+        if recoloured:
+            text = re.sub(r"\s+", " ", COLOUR_RE.sub("", text)).strip(" ,-") or "thing"
+        if words and rng.rand() < 0.15:
+            text = str(rng.choice(words))
+    if recoloured:
+        words = [w for w in words if not COLOUR_RE.search(w)]
     main = cols[0][0] if cols else None
-    if hue_changed:
-        name = COLOUR_RE.sub("", name).strip(" ,-") or "thing"
-        name = re.sub(r"\s+", " ", name)
-        words = [w for w in words if not COLOUR_RE.search(w) and "skin tone" not in w]
-        name = name.split(", ")[0] if "skin tone" in name else name
-    single = bool(cols) and cols[0][1] > 0.5
-    has = bool(COLOUR_RE.search(name))
-    want = 0.95 if hue_changed else 0.45 if single else 0.25
-    text = name
-    if words and rng.rand() < 0.15:
-        text = str(rng.choice(words))
-    coloured = False
-    if main and not has and rng.rand() < want:
-        if single or rng.rand() < 0.5 or len(cols) < 2:
-            text = main + " " + text
-        else:
-            text = "%s and %s %s" % (cols[0][0], cols[1][0], text)
-        coloured = True
+    single = bool(cols) and cols[0][1] > 0.4
+    want = 0.9 if recoloured else 0.5 if single else 0.2
+    coloured = bool(main) and not COLOUR_RE.search(text) and rng.rand() < want
+    if coloured:
+        two = not single and len(cols) > 1 and cols[1][1] > 0.15
+        text = ("%s and %s %s" % (main, cols[1][0], text)) if two else main + " " + text
     r = rng.rand()
-    if r < 0.3:
+    if r < 0.5:
         text = article(text)
-    elif r < 0.35:
-        text = "emoji of " + article(text)
-    elif r < 0.4:
-        text += " emoji"
-    if words and rng.rand() < 0.4:
+    elif r < 0.58:
+        text = "a drawing of " + article(text)
+    elif r < 0.64:
+        text = "a picture of " + article(text)
+    if rng.rand() < 0.12:
+        text += ", " + meta["style"]
+    if words and rng.rand() < 0.15:
         k = rng.permutation(len(words))[:rng.randint(1, 4)]
         text += ", " + ", ".join(words[i] for i in k)
-    if main and not coloured and not hue_changed and rng.rand() < 0.15:
+    if not coloured and not recoloured and rng.rand() < 0.1:
         shares = [c for c, s in cols[:3] if s > 0.12]
         if shares:
             text += ", " + ", ".join(shares)
     if background:
         text += rng.choice([", %s background", " on a %s background", " on %s"]) % background
-    elif rng.rand() < 0.08:
+    elif rng.rand() < 0.06:
         text += rng.choice([", white background", " on a white background"])
     return text

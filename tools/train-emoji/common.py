@@ -11,6 +11,23 @@ import torch.nn.functional as F
 SIZE = 128
 
 
+def fast_bf16():
+    """whether the processor multiplies bfloat16; emulated it is three times
+    slower than float32"""
+    try:
+        flags = open("/proc/cpuinfo").read()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+BF16 = fast_bf16()
+
+
+def autocast(device="cpu"):
+    return torch.autocast(device, torch.bfloat16, enabled=BF16 or device != "cpu")
+
+
 class Data:
     def __init__(self, folder):
         d = np.load(os.path.join(folder, "data.npz"))
@@ -19,6 +36,7 @@ class Data:
         self.heldout = d["heldout"]
         self.weight = d["weight"]
         self.base = d["base"]
+        self.thing = d["thing"]
 
     def train_indices(self):
         return np.nonzero(~self.heldout)[0]
@@ -151,7 +169,9 @@ def save_png(path, x, cols=8):
 class Muon(torch.optim.Optimizer):
     """Momentum with orthogonalised updates (Newton-Schulz) for the weight
     matrices and convolution kernels inside the networks, AdamW for the
-    rest. Updates of matrices are scaled to a root mean square of 0.2, so
+    rest. On a processor three rounds of Newton-Schulz instead of five: they
+    bring singular values from 0.02 up near 1, and five took 40 % of the time
+    of a step of 16 pictures. Updates of matrices are scaled to a root mean square of 0.2, so
     both kinds share the learning rate. A team shares out the matrices."""
 
     def __init__(self, matrices, others, lr, team, momentum=0.95, betas=(0.9, 0.99),
@@ -163,12 +183,12 @@ class Muon(torch.optim.Optimizer):
 
     @staticmethod
     def orthogonal(g):
-        x = g.bfloat16()
+        x = g.bfloat16() if BF16 or g.is_cuda else g.clone()
         flip = x.shape[0] > x.shape[1]
         if flip:
             x = x.T
         x = x / (x.norm() + 1e-7)
-        for _ in range(5):
+        for _ in range(5 if g.is_cuda else 3):
             a = x @ x.T
             x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
         return (x.T if flip else x).float()
@@ -179,7 +199,7 @@ class Muon(torch.optim.Optimizer):
         for g in self.param_groups:
             ps = [p for p in g["params"] if p.grad is not None]
             if g["kind"] == "m":
-                flat = torch.zeros(sum(p.numel() for p in ps))
+                flat = torch.zeros(sum(p.numel() for p in ps), device=ps[0].device)
                 at = 0
                 for k, p in enumerate(ps):
                     # the largest go round the team there and back

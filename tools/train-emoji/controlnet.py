@@ -13,7 +13,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 import annotate
 from captions import clean
-from common import Clock, Data, Ema, Log, lr_at, muon_for, on_white, save_png
+from common import Clock, Data, Ema, Log, autocast, lr_at, muon_for, on_white, save_png
 from team import Team
 from unet import sample, scheduler
 
@@ -97,7 +97,7 @@ def main():
 
     # a few held-out emoji, only to watch the moment of convergence
     data = Data(args.data)
-    held = [i for i in np.nonzero(data.heldout)[0] if not data.meta[i]["skin"]]
+    held = [i for i in np.nonzero(data.heldout)[0] if data.meta[i]["source"] == "noto"]
     held = np.random.RandomState(1).choice(held, 12, replace=False)
     real = (on_white(data.premultiplied(held)) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     make = ann.canny if args.kind == "canny" else ann.scribble
@@ -156,7 +156,7 @@ def main():
         v = a.sqrt() * e - (1 - a).sqrt() * z0
         for g in opt.param_groups:
             g["lr"] = lr_at(p, step, args.lr, warm=50, hold=0.5)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             with torch.no_grad():
                 ctx = text(i).last_hidden_state
             down, mid = net(zt, t, ctx, hint, return_dict=False)

@@ -1,32 +1,43 @@
 #!/usr/bin/env python3
-"""Builds the training set: pictures from the colour bitmaps of Noto Color
-Emoji, captions from the Unicode CLDR annotations.
+"""Stage 1: the pictures of all collections, with nouns and keywords.
 
-Writes DIR/data.npz:
-  rgba     uint8 [N,128,128,4]   the glyphs, straight alpha
-  base     int32 [N]             number of the base emoji (skin tones share it)
-  heldout  bool  [N]             kept out of every training stage
-  weight   float32 [N]           1/(variants of the base), flags less
-and DIR/data.json: for each picture its code points, name, keywords, group.
+SOURCES holds (see the script "sources", which fills it):
+  noto, noto-2017        png/128 of two versions of Google's noto-emoji (Apache-2.0)
+  twemoji.ttf            Twemoji as Firefox brings it (CC BY 4.0)
+  fxemoji.json           Firefox OS emoji (Apache-2.0)
+  emojione.json          Emoji One 2 (CC BY 4.0)
+  streamline.json        Streamline emojis (CC BY 4.0)
+  openclipart            Open Clip Art Library (public domain)
+Left out: OpenMoji and later Emoji One (CC BY-SA: a share-alike claim on the
+weights), Tux Paint's stamps (GPL-2 as a whole, no notice per file).
+
+Writes DIR/data.npz: rgba uint8 [N,128,128,4] straight alpha; heldout bool [N];
+weight float32 [N]; thing int32 [N], row of DIR/things.json or -1;
+base int32 [N], number of the name. DIR/data.json: for each picture source, key, name, other
+nouns, keywords.
 """
 import argparse
+import collections
 import hashlib
-import io
 import json
 import os
-import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
-from fontTools.ttLib import TTFont
-from PIL import Image
 
-SKIN = {0x1F3FB, 0x1F3FC, 0x1F3FD, 0x1F3FE, 0x1F3FF}
-HELDOUT_PERCENT = 5
+import sources
+from captions import clean
+from things import things
+
+CLIPS = 24      # drawings of one thing at most (there are a thousand stars)
+HELDOUT_NOTO, HELDOUT_OTHERS = 5, 10      # per cent
+STYLE = {"noto": "emoji", "noto-2017": "blob emoji", "twemoji": "flat emoji",
+         "fxemoji": "emoji", "emojione": "emoji", "streamline": "outlined emoji",
+         "openclipart": "clip art"}
 
 
 def read_cldr(folder):
-    """code point string -> (name, [keywords])"""
+    """emoji -> (name, [keywords]); skin tones and flags left out"""
     names, words = {}, {}
     for part in ("annotations", "annotationsDerived"):
         path = os.path.join(folder, "common", part, "en.xml")
@@ -36,127 +47,88 @@ def read_cldr(folder):
                 names.setdefault(cp, a.text.strip())
             else:
                 words.setdefault(cp, [w.strip() for w in a.text.split("|")])
-    return {cp: (n, words.get(cp, [])) for cp, n in names.items()}
+    skin = {chr(c) for c in range(0x1F3FB, 0x1F400)}
+    return {cp: (n, words.get(cp, [])) for cp, n in names.items()
+            if not set(cp) & skin and not n.startswith("flag:") and (len(cp) > 1 or ord(cp) > 0x80)}
 
 
-def ligatures(font):
-    """glyph name tuple -> glyph name, from the ligature lookups of GSUB"""
-    out = {}
-    for lookup in font["GSUB"].table.LookupList.Lookup:
-        if lookup.LookupType != 4:
-            continue
-        for sub in lookup.SubTable:
-            sub = getattr(sub, "ExtSubTable", sub)
-            for first, ligs in sub.ligatures.items():
-                for lig in ligs:
-                    out[(first, *lig.Component)] = lig.LigGlyph
-    return out
-
-
-def is_flag(cps):
-    return 0x1F3F4 in cps and len(cps) > 4 or \
-        all(0x1F1E6 <= c <= 0x1F1FF for c in cps)
-
-
-def picture(data):
-    """136x128 strike -> 128x128 RGBA (the strike has 4 empty-ish columns on
-    each side; a glyph that uses them is scaled down a little)"""
-    im = Image.open(io.BytesIO(data)).convert("RGBA")
-    a = np.asarray(im)[..., 3]
-    if a[:, :4].any() or a[:, -4:].any():
-        pad = Image.new("RGBA", (136, 136), (255, 255, 255, 0))
-        pad.paste(im, (0, 4))
-        p = np.asarray(pad).astype(np.float32)
-        p[..., :3] *= p[..., 3:] / 255
-        chans = [Image.fromarray(p[..., k]).resize((128, 128), Image.LANCZOS)
-                 for k in range(4)]
-        p = np.stack([np.asarray(c) for c in chans], -1)
-        alpha = np.clip(p[..., 3:], 0, 255)
-        rgb = np.where(alpha > 0, p[..., :3] * 255 / np.maximum(alpha, 1), 255)
-        return np.clip(np.rint(np.concatenate([rgb, alpha], -1)),
-                       0, 255).astype(np.uint8)
-    return np.asarray(im)[:, 4:132].copy()
+def held(source, name):
+    """Noto by name alone, as in the first model, so that its test pictures
+    stay unseen; the other collections by collection and name"""
+    text, share = (name, HELDOUT_NOTO) if source == "noto" else \
+        (source + "/" + name, HELDOUT_OTHERS)
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % 100 < share
 
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("--font", default="/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+    ap.add_argument("--sources", required=True)
     ap.add_argument("--cldr", default="/usr/share/unicode/cldr")
     ap.add_argument("--out", required=True)
-    ap.add_argument("--heldout-list", help="also write the list of held-out emoji here")
     args = ap.parse_args()
     os.makedirs(args.out, exist_ok=True)
-
-    font = TTFont(args.font)
-    cmap = {c: g for c, g in font.getBestCmap().items()}
-    ligs = ligatures(font)
-    strike = font["CBDT"].strikeData[0]
-    vs16 = cmap.get(0xFE0F)
+    at = lambda f: os.path.join(args.sources, f)
+    cldr = read_cldr(args.cldr)
+    table = things()
+    owner = {s: k for k, t in enumerate(table) for s in t[2]}
+    by_name = {}
+    for cp, (name, words) in cldr.items():
+        by_name.setdefault(sources.letters(name), cp)
+    for k, (noun, also, seqs) in enumerate(table):
+        for n in (noun, *also):
+            by_name.setdefault(sources.letters(n), seqs[0])
 
     rows = []
-    for cp, (name, words) in sorted(read_cldr(args.cldr).items()):
-        cps = [ord(c) for c in cp]
-        if any(c not in cmap for c in cps):
-            continue
-        if len(cps) == 1:
-            glyph = cmap[cps[0]]
-        else:
-            glyph = ligs.get(tuple(cmap[c] for c in cps))
-            if glyph is None and vs16:
-                # some ligatures keep the variation selector
-                for lig in ligs:
-                    if lig[0] == cmap[cps[0]] and \
-                       [g for g in lig if g != vs16] == [cmap[c] for c in cps]:
-                        glyph = ligs[lig]
-                        break
-        if glyph is None or glyph not in strike:
-            continue
-        if len(cps) == 1 and (cps[0] in SKIN or cps[0] < 0x80):
-            continue
-        rows.append((cps, name, words, picture(strike[glyph].imageData)))
 
-    bases, members = {}, {}
-    meta, base_of, held = [], [], []
-    for i, (cps, name, words, _) in enumerate(rows):
-        key = "-".join("%x" % c for c in cps if c not in SKIN)
-        # people whose two hands have unlike tones come as a join of two
-        # persons; their name before the colon is the same
-        if any(c in SKIN for c in cps):
-            m = re.match(r"(.*?)(:| with)? ", name)
-            key = next((k for k, n in ((k, rows[v][1]) for k, v in bases.items())
-                        if k == key or n == name.split(":")[0]), key)
-        bases.setdefault(key, i)
-        members.setdefault(key, []).append(i)
-        base_of.append(key)
-    keys = list(members)
-    for i, (cps, name, words, _) in enumerate(rows):
-        key = base_of[i]
-        root = rows[members[key][0]][1].split(":")[0]
-        h = int(hashlib.sha256(root.encode()).hexdigest()[:8], 16) % 100
-        flag = is_flag(cps)
-        held.append(h < HELDOUT_PERCENT)
-        meta.append({"cp": " ".join("U+%04X" % c for c in cps), "name": name,
-                     "words": words, "base": key, "flag": flag,
-                     "skin": any(c in SKIN for c in cps)})
-    weight = np.array([(0.25 if m["flag"] else 1.0) / len(members[m["base"]])
-                       for m in meta], np.float32)
-    held = np.array(held)
-    np.savez(os.path.join(args.out, "data.npz"),
-             rgba=np.stack([r[3] for r in rows]),
-             base=np.array([keys.index(k) for k in base_of], np.int32),
-             heldout=held, weight=weight)
-    with open(os.path.join(args.out, "data.json"), "w") as f:
-        json.dump(meta, f, ensure_ascii=False)
-    if args.heldout_list:
-        with open(args.heldout_list, "w") as f:
-            f.write("# emoji kept out of all training: code points, CLDR name\n")
-            for m, h in zip(meta, held):
-                if h:
-                    f.write("%s\t%s\n" % (m["cp"], m["name"]))
-    print("pictures %d, bases %d, skin-tone variants %d, flags %d, held out %d (%d bases)"
-          % (len(meta), len(keys), sum(m["skin"] for m in meta),
-             sum(m["flag"] for m in meta), held.sum(),
-             len({m["base"] for m, h in zip(meta, held) if h})))
+    def add(source, key, p, noun=None, words=None):
+        if p is None or (noun is None and key not in cldr):
+            return
+        name = noun or cldr[key][0]
+        thing = owner.get(key, -1) if noun is None else \
+            next(k for k, t in enumerate(table) if t[0] == noun)
+        if thing < 0 and source not in ("noto", "twemoji"):
+            return
+        nouns = [table[thing][0], *table[thing][1]] if thing >= 0 else []
+        rows.append(dict(source=source, style=STYLE[source], name=name, nouns=nouns,
+                         words=words if words is not None else cldr[key][1], thing=thing,
+                         cp=key if noun is None else "",
+                         heldout=held(source, name if noun is None else key), picture=p))
+
+    for name in ("noto", "noto-2017"):
+        for key, p in sources.noto(at(name)):
+            add(name, key, p)
+    for key, p in sources.twemoji(at("twemoji.ttf"), cldr):
+        add("twemoji", key, p)
+    for name in ("fxemoji", "emojione", "streamline"):
+        for key, p in sources.iconify(at(name + ".json"),
+                                      {n: c for n, c in by_name.items() if c in owner}):
+            add(name, key, p)
+    clips = collections.Counter()
+    for f, noun, words, p in sources.openclipart(at("openclipart"), [t[:2] for t in table]):
+        clips[noun] += 1
+        if clips[noun] <= CLIPS:
+            add("openclipart", f, p, noun, words)
+
+    count = np.bincount([r["thing"] + 1 for r in rows if not r["heldout"]],
+                        minlength=len(table) + 1)
+    # each thing the same share, whatever the number of its pictures
+    weight = [1 / max(1, count[r["thing"] + 1]) if r["thing"] >= 0 else 1.0 for r in rows]
+    names = sorted({r["name"] for r in rows})
+    np.savez(at_out(args, "data.npz"), rgba=np.stack([r.pop("picture") for r in rows]),
+             heldout=np.array([r["heldout"] for r in rows]), weight=np.array(weight, np.float32),
+             thing=np.array([r["thing"] for r in rows], np.int32),
+             base=np.array([names.index(r["name"]) for r in rows], np.int32))
+    json.dump(rows, open(at_out(args, "data.json"), "w"), ensure_ascii=False)
+    json.dump([t[0] for t in table], open(at_out(args, "things.json"), "w"))
+    for s in STYLE:
+        n = [r for r in rows if r["source"] == s]
+        print("%-12s pictures %4d, of things %4d, held out %d"
+              % (s, len(n), sum(r["thing"] >= 0 for r in n), sum(r["heldout"] for r in n)))
+    print("things %d, pictures of each: %s" % (len(table), np.percentile(count[1:], [0, 10, 50, 90, 100])))
+
+
+def at_out(args, name):
+    return os.path.join(args.out, name)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,12 @@ def main():
     ap.add_argument("--out", required=True)
     args = ap.parse_args()
     torch.set_num_threads(1)
-    parts = load(args.models)
+    parts, noise = load(args.models)
     net = ControlNetModel.from_pretrained(args.models + "/" + args.control).float().eval()
     maps = [np.asarray(ImageOps.invert(Image.open(d).convert("L"))) for d in args.drawing]
     hint = torch.from_numpy(np.stack(maps)).float()[:, None].repeat(1, 3, 1, 1) / 255
     rows = [hint] + [sample(*parts, args.prompt, steps=args.steps, scale=args.scale, seed=[s] * len(maps),
-                            control=net, hint=hint, control_scale=args.control_scale)
+                            noise=noise, control=net, hint=hint, control_scale=args.control_scale)
                      for s in range(1, args.seeds + 1)]
     save_png(args.out, torch.cat(rows), cols=len(maps))
 

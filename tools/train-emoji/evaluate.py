@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import annotate
@@ -21,7 +21,8 @@ def load(models):
     f = lambda c, n: c.from_pretrained(os.path.join(models, n)).float().eval()
     return (f(UNet2DConditionModel, "emoji/unet"), f(CLIPTextModel, "emoji/text_encoder"),
             CLIPTokenizer.from_pretrained(os.path.join(models, "emoji/tokenizer")),
-            f(AutoencoderKL, "emoji/vae"))
+            f(AutoencoderKL, "emoji/vae")), \
+        DDIMScheduler.from_pretrained(os.path.join(models, "emoji/scheduler"))
 
 
 def main():
@@ -42,15 +43,15 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     ann = annotate.Annotators(args.src)
-    parts = load(args.models)
+    parts, noise = load(args.models)
     vae = parts[3]
     data = Data(args.data)
-    held = np.array([i for i in np.nonzero(data.heldout)[0] if not data.meta[i]["skin"]])
+    held = np.array([i for i in np.nonzero(data.heldout)[0] if data.meta[i]["source"] == "noto"])
     byte = lambda t: (t.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
     everything = byte(on_white(data.premultiplied(held)))
     held = held[[min((ann.canny(r) > 0).sum(), (ann.scribble(r) > 0).sum()) >= args.least
                  for r in everything]]
-    print("%d held-out emoji without skin tones, %d with enough lines in both maps"
+    print("%d held-out emoji, %d with enough lines in both maps"
           % (len(everything), len(held)))
     held = np.sort(np.random.RandomState(4).permutation(held)[:args.count])
     x = on_white(data.premultiplied(held))
@@ -68,7 +69,8 @@ def main():
         out = []
         for i in range(0, len(prompts), args.batch):
             out.append(sample(*parts, prompts[i:i + args.batch], steps=args.steps,
-                              scale=args.scale if prompts[0] else 1, seed=1000 + i, control=control,
+                              scale=args.scale if prompts[0] else 1, seed=1000 + i, noise=noise,
+                              control=control,
                               hint=None if control is None else to_hint(maps[i:i + args.batch])))
         return torch.cat(out)
 

@@ -22,7 +22,7 @@ def main():
     ann = annotate.Annotators(args.src)
     data = Data(args.data)
     held = [i for i in np.nonzero(data.heldout)[0]
-            if not data.meta[i]["skin"] and not data.meta[i]["flag"]]
+            if data.meta[i]["source"] == "noto"]
     held = sorted(np.random.RandomState(9).choice(held, args.count, replace=False))
     os.makedirs(args.out, exist_ok=True)
     x = (on_white(data.premultiplied(np.array(held))) * 255).round().byte()

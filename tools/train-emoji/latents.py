@@ -1,23 +1,25 @@
 #!/usr/bin/env python3
-"""Stage 3: folds the normalisation of the latents into the autoencoder's
+"""Stage 4: folds the normalisation of the latents into the autoencoder's
 1x1 convolutions (zero mean, unit deviation per channel, so a scaling factor
 of 1 and no shift are right) and stores the latents of the variants."""
 import argparse
 import os
-import time
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+
+from common import autocast
 
 
 @torch.no_grad()
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--vae", required=True)
-    ap.add_argument("--out", required=True, help="normalised autoencoder")
+    ap.add_argument("--out", help="where the normalised autoencoder goes; without it --vae "
+                    "is taken as normalised already")
     ap.add_argument("--variants", required=True)
-    ap.add_argument("--no-fold", action="store_true")
+    ap.add_argument("--fold-only", action="store_true")
     ap.add_argument("--procs", type=int, default=2)
     args = ap.parse_args()
     torch.set_num_threads(1)
@@ -26,11 +28,11 @@ def main():
 
     def moments(a, b):
         x = torch.from_numpy(np.ascontiguousarray(pics[a:b])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             d = vae.encode(x).latent_dist
         return d.mean.float(), d.std.float()
 
-    if not args.no_fold:
+    if args.out:
         m = torch.cat([moments(a, a + 32)[0] for a in range(0, min(512, len(pics)), 32)])
         mu, sd = m.mean((0, 2, 3)), m.std((0, 2, 3))
         n = len(mu)
@@ -42,9 +44,13 @@ def main():
         p.weight *= sd[None, :, None, None]
         vae.register_to_config(scaling_factor=1.0)
         vae.save_pretrained(args.out)
-    t0 = time.time()
+    if args.fold_only:
+        return
+    # goes on where an earlier call was stopped: one mark per process
     path = os.path.join(args.variants, "latents.npy")
-    out = np.lib.format.open_memmap(path, "w+", np.float16, (len(pics), 16, 16, 16))
+    if not os.path.exists(path):
+        np.lib.format.open_memmap(path, "w+", np.float16, (len(pics), 16, 16, 16)).flush()
+    out = np.lib.format.open_memmap(path, "r+")
     rank, children = 0, []
     for r in range(1, args.procs):
         pid = os.fork()
@@ -52,13 +58,19 @@ def main():
             rank, children = r, []
             break
         children.append(pid)
-    for a in range(32 * rank, len(pics), 32 * args.procs):
-        mean, std = moments(a, min(a + 32, len(pics)))
-        out[a:a + len(mean)] = torch.cat([mean, std], 1).half().numpy()
-        if a % 1600 == 0:
-            print(a, round(time.time() - t0), "mean %.3f std %.3f posterior std %.3f"
+    mark = os.path.join(args.variants, "latents.%d-of-%d" % (rank, args.procs))
+    at = int(open(mark).read()) if os.path.exists(mark) else 32 * rank
+    while at < len(pics):
+        mean, std = moments(at, min(at + 32, len(pics)))
+        out[at:at + len(mean)] = torch.cat([mean, std], 1).half().numpy()
+        at += 32 * args.procs
+        if at // 32 % 20 < args.procs or at >= len(pics):
+            out.flush()
+            with open(mark + ".new", "w") as f:
+                f.write(str(at))
+            os.replace(mark + ".new", mark)
+            print(at, "mean %.3f std %.3f posterior std %.3f"
                   % (mean.mean(), mean.std(), std.mean()), flush=True)
-    out.flush()
     if rank:
         os._exit(0)
     for pid in children:

@@ -41,7 +41,7 @@ class Team:
     def mean_grads(self, params, extra=()):
         """averages the gradients; returns the means of the extra numbers"""
         ps = [p for p in params if p.grad is not None]
-        flat = torch.cat([p.grad.reshape(-1) for p in ps] + [torch.tensor(list(extra))])
+        flat = torch.cat([p.grad.reshape(-1) for p in ps] + [torch.tensor(list(extra), device=ps[0].device)])
         if self.size > 1:
             dist.all_reduce(flat)
             flat /= self.size
@@ -57,6 +57,10 @@ class Team:
         if self.size > 1:
             dist.all_reduce(t)
         return t
+
+    def same_number(self, x):
+        """the first process's"""
+        return int(self.share(torch.tensor([float(x if self.first else 0)])).item())
 
     def progress(self, clock, step):
         """the first process's clock counts"""

@@ -9,7 +9,7 @@ import re
 from captions import COLOURS, clean
 
 EXTRA = """a an the of on in with and at by for to from over under near emoji picture
-drawing icon background plain simple cute little big small happy sad old new made
+drawing icon clip art flat blob outlined background plain simple cute little big small happy sad old new made
 two three thing dark light bright pale deep skin tone smiling round""".split()
 
 
@@ -76,13 +76,14 @@ def main():
     args = ap.parse_args()
     meta = json.load(open(os.path.join(args.data, "data.json")))
     counts = collections.Counter()
-    seen = set()
+    names = {}
     for m in meta:
-        if m["base"] in seen:
-            continue
-        seen.add(m["base"])
+        names.setdefault(m["name"], m)
+    for m in names.values():
         for text in [m["name"]] * 2 + m["words"]:
             counts.update(PATTERN.findall(clean(text)))
+        for text in m["nouns"]:     # every noun of a thing becomes one entry
+            counts.update(PATTERN.findall(text) * 60)
     for w in EXTRA + COLOURS:
         counts[w] += 200
     vocab, merges = train(counts, args.merges)

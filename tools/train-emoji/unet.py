@@ -1,45 +1,57 @@
 #!/usr/bin/env python3
-"""Stage 4: the base model: UNet and text encoder, trained together."""
+"""Stage 5: the base model: UNet and text encoder, trained together. Resumable:
+everything is in OUT/state.pt, written every few minutes and at SIGTERM; the
+same command goes on from there, also with more --steps."""
 import argparse
 import json
 import os
+import signal
+import time
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from common import Clock, Ema, Log, lr_at, muon_for, save_png
+from common import Ema, Log, autocast, lr_at, muon_for, save_png
 from team import Team
+from things import SHOWN
 
-PROMPTS = ["a red apple", "a blue heart", "green frog face", "mushroom", "pizza",
-           "a yellow car", "grinning face with smiling eyes", "house with garden",
-           "tropical fish", "purple flower", "cat face", "airplane",
-           "a banana", "woman, medium skin tone", "tree", "a green apple"]
+# the sheet: every shown thing in a colour; some of them natural ones
+SHEET = list(zip(["red", "yellow", "red", "red", "yellow", "blue", "orange", "brown",
+                  "gray", "blue", "orange", "blue", "pink", "green", "red", "red",
+                  "white", "blue", "yellow", "yellow", "red", "purple", "black", "green"], SHOWN))
+PROMPTS = ["a %s %s" % p for p in SHEET]
 
 
 def scheduler():
-    return DDIMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.016,
+    """zero terminal SNR (arXiv 2305.08891): the first step sees noise alone,
+    so white grounds come out white"""
+    return DDIMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012,
                          beta_schedule="scaled_linear", clip_sample=False,
-                         set_alpha_to_one=False, steps_offset=1,
+                         set_alpha_to_one=False, steps_offset=1, rescale_betas_zero_snr=True,
                          prediction_type="v_prediction", timestep_spacing="trailing")
 
 
-def build_text(vocab, eos):
+def build_text(vocab, eos, width=192, layers=3):
     return CLIPTextModel(CLIPTextConfig(
-        vocab_size=vocab, hidden_size=128, intermediate_size=512, projection_dim=128,
-        num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=77,
+        vocab_size=vocab, hidden_size=width, intermediate_size=4 * width, projection_dim=width,
+        num_hidden_layers=layers, num_attention_heads=width // 32, max_position_embeddings=77,
         hidden_act="quick_gelu", bos_token_id=eos - 1, eos_token_id=eos, pad_token_id=eos))
 
 
-def build_unet():
+def build_unet(channels=(128, 256), layers=1, text=192, first_attention=False, head=32):
+    """levels at 16x16, 8x8, ...; attention on all but the first, unless asked"""
+    n = len(channels)
+    cross = [first_attention] + [True] * (n - 1)
     return UNet2DConditionModel(
         sample_size=16, in_channels=8, out_channels=8,
-        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
-        up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"],
-        block_out_channels=[128, 128], layers_per_block=1, norm_num_groups=16,
-        cross_attention_dim=128, attention_head_dim=4)
+        down_block_types=["CrossAttnDownBlock2D" if c else "DownBlock2D" for c in cross],
+        up_block_types=["CrossAttnUpBlock2D" if c else "UpBlock2D" for c in cross[::-1]],
+        block_out_channels=list(channels), layers_per_block=layers, norm_num_groups=16,
+        cross_attention_dim=text,
+        # diffusers takes the number of heads here, by an old mistake of names
+        attention_head_dim=[c // head for c in channels])
 
 
 @torch.no_grad()
@@ -52,13 +64,14 @@ def quiet_start(unet):
 
 
 @torch.no_grad()
-def sample(unet, text, tok, vae, prompts, steps=20, scale=5.0, seed=0, control=None,
-           hint=None, control_scale=1.0):
-    """DDIM with guidance; a batch of pictures in 0..1"""
-    sch = scheduler()
+def sample(unet, text, tok, vae, prompts, steps=20, scale=4.0, seed=0, control=None,
+           hint=None, control_scale=1.0, noise=None):
+    """DDIM with guidance; a batch of pictures in 0..1. noise: the model's own
+    DDIMScheduler, when it is not scheduler()"""
+    sch, dev = noise or scheduler(), unet.device
     sch.set_timesteps(steps)
     enc = lambda p: text(torch.tensor(tok(p, padding="max_length", truncation=True,
-                                          max_length=77).input_ids)).last_hidden_state
+                                          max_length=77).input_ids, device=dev)).last_hidden_state
     n = len(prompts)
     guided = scale != 1
     ctx = torch.cat([enc([""] * n), enc(list(prompts))]) if guided else enc(list(prompts))
@@ -69,10 +82,11 @@ def sample(unet, text, tok, vae, prompts, steps=20, scale=5.0, seed=0, control=N
     else:       # each picture its own, as a server does
         z = torch.cat([torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(q))
                        for q in seed])
+    z = z.to(dev)
     for t in sch.timesteps:
         x = torch.cat([z, z]) if guided else z
         kw = {}
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(dev.type):
             if control is not None:
                 down, mid = control(x, t, ctx, hint,
                                     conditioning_scale=control_scale, return_dict=False)
@@ -82,107 +96,221 @@ def sample(unet, text, tok, vae, prompts, steps=20, scale=5.0, seed=0, control=N
             u, c = v.chunk(2)
             v = u + scale * (c - u)
         z = sch.step(v, t, z).prev_sample
-    with torch.autocast("cpu", torch.bfloat16):
-        y = vae.decode(z / vae.config.scaling_factor).sample.float()
-    return (y / 2 + 0.5).clamp(0, 1)
+    with autocast(vae.device.type):
+        y = vae.decode(z.to(vae.device) / vae.config.scaling_factor).sample.float()
+    return (y.cpu() / 2 + 0.5).clamp(0, 1)
 
 
-def main():
+def weights(snr, kind, gamma=5.0):
+    """of the v loss: even, or min-SNR (arXiv 2303.09556) as it reads for v"""
+    return torch.ones_like(snr) if kind == "even" else snr.clamp(max=gamma) / (snr + 1) * 2
+
+
+def arguments():
     ap = argparse.ArgumentParser()
     ap.add_argument("--variants", required=True)
     ap.add_argument("--tokenizer", required=True)
     ap.add_argument("--vae", required=True)
     ap.add_argument("--out", required=True)
     ap.add_argument("--steps", type=int, default=0)
-    ap.add_argument("--minutes", type=float, default=55)
+    ap.add_argument("--cpu-minutes", type=float, default=0,
+                    help="instead of --steps: a budget of processor time, for experiments")
+    ap.add_argument("--hold", type=float, default=0.7,
+                    help="share of the run before the learning rate falls")
     ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--lr", type=float, default=1.5e-3)
-    ap.add_argument("--drop", type=float, default=0.12)
+    ap.add_argument("--drop", type=float, default=0.1)
+    ap.add_argument("--channels", default="128,256")
+    ap.add_argument("--layers", type=int, default=1)
+    ap.add_argument("--first-attention", action="store_true")
+    ap.add_argument("--text-width", type=int, default=192)
+    ap.add_argument("--text-layers", type=int, default=3)
+    ap.add_argument("--weighting", choices=["even", "min-snr"], default="even")
+    ap.add_argument("--ema", type=float, nargs="*", default=[0.998, 0.9995])
+    ap.add_argument("--focus", type=float, default=0.4,
+                    help="share of the pictures that are of the shown things")
+    ap.add_argument("--limit", type=int, default=0, help="only the first pictures")
+    ap.add_argument("--draws", type=int, default=2,
+                    help="noise levels per picture and caption in a step: the text encoder "
+                         "works once for all of them")
+    ap.add_argument("--device", default="cpu", help="cuda: one process, procs is ignored")
     ap.add_argument("--procs", type=int, default=2)
-    ap.add_argument("--sheet-every", type=float, default=0.12)
-    args = ap.parse_args()
-    team = Team(args.procs)
-    torch.manual_seed(3 + team.rank)
-    rng = np.random.RandomState(3 + team.rank)
+    ap.add_argument("--save-minutes", type=float, default=5)
+    ap.add_argument("--sheet-steps", type=int, default=1000)
+    ap.add_argument("--sheet", choices=["shown", "data"], default="shown")
+    return ap.parse_args()
+
+
+class Deck:
+    """deals every card once before any a second time"""
+
+    def __init__(self, cards):
+        self.cards, self.order = cards, []
+
+    def deal(self, rng):
+        if not self.order:
+            self.order = list(rng.permutation(self.cards))
+        return self.order.pop()
+
+
+class Run:
+    """the nets and all that a resumed run needs"""
+
+    def __init__(self, args, team, tok):
+        torch.manual_seed(3)
+        self.args, self.team = args, team
+        self.unet = build_unet([int(c) for c in args.channels.split(",")], args.layers,
+                               args.text_width, args.first_attention)
+        self.text = build_text(len(tok), tok.eos_token_id, args.text_width, args.text_layers)
+        quiet_start(self.unet)
+        self.unet.to(args.device)
+        self.text.to(args.device)
+        self.nets = [self.unet, self.text]
+        self.opt = muon_for(self.nets, args.lr, team)
+        self.ema = [Ema(self.nets, d) for d in args.ema]
+        self.step = self.seen = 0
+        self.path = os.path.join(args.out, "state%s.pt" % ("" if team.first else team.rank))
+        if os.path.exists(self.path):
+            self.load()
+        self.step = team.same_number(self.step)
+        team.same_start(self.nets)
+        torch.manual_seed(1000 * self.step + 3 + team.rank)
+        self.rng = np.random.RandomState((1000 * self.step + 3 + team.rank) % 2 ** 32)
+
+    def load(self):
+        s = torch.load(self.path, weights_only=True, map_location=self.args.device)
+        for m, w in zip(self.nets, s["nets"]):
+            m.load_state_dict(w)
+        for e, (n, shadow) in zip(self.ema, s["ema"]):
+            e.n, e.shadow = n, shadow
+        # each process has the momenta of its own matrices
+        order = [p for g in self.opt.param_groups for p in g["params"]]
+        for k, st in s["opt"].items():
+            self.opt.state[order[k]] = st
+        self.opt.n, self.step, self.seen = s["opt_n"], s["step"], s["seen"]
+
+    def save(self):
+        order = [p for g in self.opt.param_groups for p in g["params"]]
+        s = dict(nets=[m.state_dict() for m in self.nets],
+                 ema=[(e.n, e.shadow) for e in self.ema],
+                 opt={k: self.opt.state[p] for k, p in enumerate(order) if p in self.opt.state},
+                 opt_n=self.opt.n, step=self.step, seen=self.seen)
+        torch.save(s, self.path + ".new")
+        os.replace(self.path + ".new", self.path)
+
+    def export(self, ema, folder):
+        """16-bit weights come later; here the averaged ones as they are"""
+        ema.swap()
+        self.unet.save_pretrained(os.path.join(folder, "unet"))
+        self.text.save_pretrained(os.path.join(folder, "text_encoder"))
+        scheduler().save_pretrained(os.path.join(folder, "scheduler"))
+        ema.swap()
+
+    def sheet(self, tok, vae, prompts, name):
+        for m in self.nets:
+            m.eval()
+        for e in self.ema:
+            e.swap()
+            y = torch.cat([sample(self.unet, self.text, tok, vae, prompts, seed=q)
+                           for q in range(2)])
+            save_png(os.path.join(self.args.out, "%s-ema%g.png" % (name, e.decay)), y,
+                     cols=len(prompts) // 2)
+            e.swap()
+        for m in self.nets:
+            m.train()
+
+
+def main():
+    args = arguments()
+    team = Team(args.procs if args.device == "cpu" else 1)
     os.makedirs(args.out, exist_ok=True)
     log = Log(os.path.join(args.out, "log.jsonl"))
-    lat = torch.from_numpy(np.load(os.path.join(args.variants, "latents.npy")))
+    lat = np.load(os.path.join(args.variants, "latents.npy"), mmap_mode="r")
     ids = torch.from_numpy(np.load(os.path.join(args.variants, "ids.npy")))
+    if args.limit:
+        lat, ids = lat[:args.limit], ids[:args.limit]
     tok = CLIPTokenizer.from_pretrained(args.tokenizer)
     vae = AutoencoderKL.from_pretrained(args.vae).eval()
     empty = torch.tensor(tok("", padding="max_length", max_length=77).input_ids)
+    prompts = PROMPTS if args.sheet == "shown" else \
+        [c[0] for c in json.load(open(os.path.join(args.variants, "captions.json")))[:24]]
 
-    text, unet = build_text(len(tok), tok.eos_token_id), build_unet()
-    quiet_start(unet)
-    nets = [unet, text]
-    opt = muon_for(nets, args.lr, team)
-    team.same_start(nets)
-    ema = Ema(nets, 0.998)
+    run = Run(args, team, tok)
+    rng = run.rng
     ab = scheduler().alphas_cumprod
-    clock = Clock(args.steps, args.minutes)
-    print("unet %.3f M, text %.3f M" % tuple(sum(p.numel() for p in n.parameters()) / 1e6 for n in nets))
+    if team.first:
+        json.dump(vars(args), open(os.path.join(args.out, "args.json"), "w"), indent=1)
+        print("unet %.3f M, text %.3f M" % tuple(sum(p.numel() for p in n.parameters()) / 1e6
+                                                 for n in run.nets), flush=True)
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
     n, m, k = args.batch // team.size, len(lat), ids.shape[1]
-    order, step, last, acc = [], 0, 0.0, []
+    few = n // args.draws
+    shown = np.load(os.path.join(args.variants, "shown.npy"))[:m]
+    decks = Deck(np.nonzero(~shown)[0]), Deck(np.nonzero(shown)[0])
+    if not decks[0].cards.size:
+        decks = decks[1], decks[1]
+    acc, saved = [], time.time()
     buckets = [[] for _ in range(4)]
     while True:
-        p = team.progress(clock, step)
-        if p >= 1:
+        p = run.step / args.steps if args.steps else time.process_time() / 60 / args.cpu_minutes
+        p, done, save = team.share(torch.tensor(
+            [p, float(p >= 1 or bool(stop)), float(time.time() - saved > 60 * args.save_minutes)]
+            if team.first else [0.0, 0.0, 0.0])).tolist()
+        if save or done:
+            run.save()
+            saved = time.time()
+        if done:
             break
-        if len(order) < n:
-            order = list(rng.permutation(m))
-        j = torch.tensor([order.pop() for _ in range(n)])
-        l = lat[j].float()
+        j = [deck.deal(rng) for deck in
+             (decks[int(f)] for f in rng.rand(few) < args.focus)]
+        l = torch.from_numpy(lat[j].astype(np.float32)).repeat(args.draws, 1, 1, 1)
         z0 = l[:, :8] + l[:, 8:] * torch.randn(n, 8, 16, 16)
-        i = ids[j, torch.from_numpy(rng.randint(0, k, n))].long()
-        i[torch.from_numpy(rng.rand(n) < args.drop)] = empty
+        i = ids[j, torch.from_numpy(rng.randint(0, k, few))].long()
+        i[torch.from_numpy(rng.rand(few) < args.drop)] = empty
+        # noise levels evenly spread over the batch
         t = torch.from_numpy(((np.arange(n) + rng.rand()) / n * 1000).astype(np.int64))
         a = ab[t][:, None, None, None]
         e = torch.randn_like(z0)
         zt = a.sqrt() * z0 + (1 - a).sqrt() * e
         v = a.sqrt() * e - (1 - a).sqrt() * z0
-        for g in opt.param_groups:
-            g["lr"] = lr_at(p, step, args.lr, hold=0.3)
-        with torch.autocast("cpu", torch.bfloat16):
-            out = unet(zt, t, text(i).last_hidden_state).sample
+        i, zt, v, t = (q.to(args.device) for q in (i, zt, v, t))
+        for g in run.opt.param_groups:
+            g["lr"] = lr_at(p, run.step, args.lr, hold=args.hold)
+        with autocast(args.device):
+            ctx = run.text(i).last_hidden_state.repeat(args.draws, 1, 1)
+            out = run.unet(zt, t, ctx).sample
         err = (out.float() - v).square().mean((1, 2, 3))
-        loss = err.mean()
-        opt.zero_grad(set_to_none=True)
+        a = a.flatten().to(args.device)
+        loss = (err * weights(a / (1 - a).clamp(min=1e-6), args.weighting)).mean()
+        run.opt.zero_grad(set_to_none=True)
         loss.backward()
-        (mean,) = team.mean_grads(ema.params, (loss.item(),))
-        torch.nn.utils.clip_grad_norm_(ema.params, 1.0)
-        opt.step()
-        ema.update()
-        step += 1
+        params = run.ema[0].params
+        (mean,) = team.mean_grads(params, (err.mean().item(),))
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        run.opt.step()
+        for q in run.ema:
+            q.update()
+        run.step += 1
+        run.seen += args.batch
         acc.append(mean)
         for b, q in zip(err.detach().view(4, -1).mean(1).tolist(), buckets):
             q.append(b)
-        if step % 50 == 0 and team.first:
-            log(step=step, p=float(p), loss=float(np.mean(acc)),
-                quarters=[round(float(np.mean(q)), 4) for q in buckets])
+        if team.first and run.step % 50 == 0:
+            log(step=run.step, seen=run.seen, p=float(p), cpu=time.process_time(),
+                loss=float(np.mean(acc)), quarters=[round(float(np.mean(q)), 4) for q in buckets])
             acc, buckets = [], [[] for _ in range(4)]
-        if p - last > args.sheet_every:
-            last = p
-            if team.first:
-                save(args, nets, ema, tok, vae, step)
-    if not team.first:
-        return
-    save(args, nets, ema, tok, vae, step)
-    json.dump({"steps": step, "samples": step * args.batch}, open(os.path.join(args.out, "done.json"), "w"))
-
-
-def save(args, nets, ema, tok, vae, step):
-    unet, text = nets
-    ema.swap()
-    for m in nets:
-        m.eval()
-    unet.save_pretrained(os.path.join(args.out, "unet"))
-    text.save_pretrained(os.path.join(args.out, "text_encoder"))
-    scheduler().save_pretrained(os.path.join(args.out, "scheduler"))
-    save_png(os.path.join(args.out, "sheet-%05d.png" % step),
-             sample(unet, text, tok, vae, PROMPTS))
-    ema.swap()
-    for m in nets:
-        m.train()
+        if team.first and run.step % args.sheet_steps == 0:
+            run.sheet(tok, vae, prompts, "sheet-%06d" % run.step)
+    if team.first:
+        run.sheet(tok, vae, prompts, "sheet-%06d" % run.step)
+        for e in run.ema:
+            run.export(e, os.path.join(args.out, "ema%g" % e.decay))
+        run.export(run.ema[-1], os.path.join(args.out, "best"))
+        json.dump({"steps": run.step, "samples": run.seen, "finished": not stop},
+                  open(os.path.join(args.out, "done.json"), "w"))
+    if stop:
+        raise SystemExit(3)     # not done: the same command goes on
 
 
 if __name__ == "__main__":

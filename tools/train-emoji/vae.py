@@ -12,7 +12,7 @@ from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 
-from common import (Clock, Data, Ema, Log, affine, hsv_rgb, lr_at, muon_for, on_white,
+from common import (Clock, Data, Ema, Log, affine, autocast, hsv_rgb, lr_at, muon_for, on_white,
                     rgb_hsv, save_png)
 from team import Team
 
@@ -193,7 +193,7 @@ def main():
         x = augment(pm, rng, out, crop) * 2 - 1
         for g in opt.param_groups:
             g["lr"] = lr_at(p, step, args.lr, hold=0.35)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             dist = vae.encode(x).latent_dist
             z = dist.mean + dist.std * torch.randn_like(dist.mean)
             if args.noise:
