@@ -76,20 +76,22 @@ def main():
     ap.add_argument("--batch", type=int, default=16)
     ap.add_argument("--lr", type=float, default=1e-3)
     ap.add_argument("--drop", type=float, default=0.5)
+    ap.add_argument("--device", default="cpu", help="cuda: one process, procs is ignored")
     ap.add_argument("--procs", type=int, default=2)
     ap.add_argument("--check-every", type=float, default=0.09)
     args = ap.parse_args()
-    team = Team(args.procs)
+    team = Team(args.procs if args.device == "cpu" else 1)
     seed = 5 if args.kind == "canny" else 7
     torch.manual_seed(seed + team.rank)
     rng = np.random.RandomState(seed + team.rank)
     os.makedirs(args.out, exist_ok=True)
     log = Log(os.path.join(args.out, "log.jsonl")) if team.first else None
     ann = annotate.Annotators(args.src)
-    lat = torch.from_numpy(np.load(os.path.join(args.variants, "latents.npy")))
+    lat = np.load(os.path.join(args.variants, "latents.npy"), mmap_mode="r")
     ids = torch.from_numpy(np.load(os.path.join(args.variants, "ids.npy")))
     pics = np.load(os.path.join(args.variants, "pictures.npy"), mmap_mode="r")
-    sub = lambda c, n: c.from_pretrained(os.path.join(args.base, n)).eval().requires_grad_(False)
+    sub = lambda c, n: c.from_pretrained(os.path.join(args.base, n)).eval() \
+        .requires_grad_(False).to(args.device)
     tok = CLIPTokenizer.from_pretrained(os.path.join(args.base, "tokenizer"))
     text, unet = sub(CLIPTextModel, "text_encoder"), sub(UNet2DConditionModel, "unet")
     vae = sub(AutoencoderKL, "vae")
@@ -106,7 +108,7 @@ def main():
 
     net = ControlNetModel.from_pretrained(args.init) if args.init else \
         ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 16, 32, 96))
-    net.requires_grad_(True)
+    net.requires_grad_(True).to(args.device)
     net.train()
     opt = muon_for([net], args.lr, team)
     team.same_start([net])
@@ -120,7 +122,7 @@ def main():
         ema.swap()
         net.eval()
         y = sample(unet, text, tok, vae, names, steps=10, scale=1, control=net,
-                   hint=to_hint(maps))
+                   hint=to_hint(maps).to(args.device))
         out = (y * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
         f = [annotate.f1(make(o), m) for o, m in zip(out, maps)]
         log(step=step, f1=float(np.mean(f)))
@@ -144,7 +146,7 @@ def main():
             order = list(rng.permutation(m))
         pick = [order.pop() for _ in range(n)]
         j = torch.tensor(pick)
-        l = lat[j].float()
+        l = torch.from_numpy(lat[pick].astype(np.float32))
         z0 = l[:, :8] + l[:, 8:] * torch.randn(n, 8, 16, 16)
         hint = to_hint([control_map(args.kind, ann, np.ascontiguousarray(pics[q]), rng) for q in pick])
         i = ids[j, torch.from_numpy(rng.randint(0, k, n))].long()
@@ -156,7 +158,8 @@ def main():
         v = a.sqrt() * e - (1 - a).sqrt() * z0
         for g in opt.param_groups:
             g["lr"] = lr_at(p, step, args.lr, warm=50, hold=0.5)
-        with autocast():
+        zt, t, i, hint, v = (q.to(args.device) for q in (zt, t, i, hint, v))
+        with autocast(args.device):
             with torch.no_grad():
                 ctx = text(i).last_hidden_state
             down, mid = net(zt, t, ctx, hint, return_dict=False)

@@ -20,17 +20,20 @@ def main():
                     "is taken as normalised already")
     ap.add_argument("--variants", required=True)
     ap.add_argument("--fold-only", action="store_true")
+    ap.add_argument("--device", default="cpu", help="cuda: one process, procs is ignored")
     ap.add_argument("--procs", type=int, default=2)
     args = ap.parse_args()
     torch.set_num_threads(1)
+    procs = args.procs if args.device == "cpu" else 1
     vae = AutoencoderKL.from_pretrained(args.vae).eval()
+    net = vae
     pics = np.load(os.path.join(args.variants, "pictures.npy"), mmap_mode="r")
 
     def moments(a, b):
-        x = torch.from_numpy(np.ascontiguousarray(pics[a:b])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with autocast():
-            d = vae.encode(x).latent_dist
-        return d.mean.float(), d.std.float()
+        x = torch.from_numpy(pics[a:b].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with autocast(args.device):
+            d = net.encode(x.to(net.device)).latent_dist
+        return d.mean.float().cpu(), d.std.float().cpu()
 
     if args.out:
         m = torch.cat([moments(a, a + 32)[0] for a in range(0, min(512, len(pics)), 32)])
@@ -46,25 +49,26 @@ def main():
         vae.save_pretrained(args.out)
     if args.fold_only:
         return
+    net = vae.to(args.device)
     # goes on where an earlier call was stopped: one mark per process
     path = os.path.join(args.variants, "latents.npy")
     if not os.path.exists(path):
         np.lib.format.open_memmap(path, "w+", np.float16, (len(pics), 16, 16, 16)).flush()
     out = np.lib.format.open_memmap(path, "r+")
     rank, children = 0, []
-    for r in range(1, args.procs):
+    for r in range(1, procs):
         pid = os.fork()
         if pid == 0:
             rank, children = r, []
             break
         children.append(pid)
-    mark = os.path.join(args.variants, "latents.%d-of-%d" % (rank, args.procs))
+    mark = os.path.join(args.variants, "latents.%d-of-%d" % (rank, procs))
     at = int(open(mark).read()) if os.path.exists(mark) else 32 * rank
     while at < len(pics):
         mean, std = moments(at, min(at + 32, len(pics)))
         out[at:at + len(mean)] = torch.cat([mean, std], 1).half().numpy()
-        at += 32 * args.procs
-        if at // 32 % 20 < args.procs or at >= len(pics):
+        at += 32 * procs
+        if at // 32 % 20 < procs or at >= len(pics):
             out.flush()
             with open(mark + ".new", "w") as f:
                 f.write(str(at))

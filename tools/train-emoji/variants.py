@@ -55,6 +55,7 @@ def main():
     ap.add_argument("--only-shown", action="store_true")
     ap.add_argument("--plain", action="store_true", help="no augmentation at all")
     ap.add_argument("--seed", type=int, default=2)
+    ap.add_argument("--procs", type=int, default=2)
     args = ap.parse_args()
     torch.set_num_threads(1)
     os.makedirs(args.out, exist_ok=True)
@@ -86,9 +87,19 @@ def main():
 
     main_colour = {}
     seen = collections.defaultdict(collections.Counter)
-    pics = np.zeros((args.count, 128, 128, 3), np.uint8)
-    texts = []
-    for at in range(0, args.count, 64):
+    path = lambda f: os.path.join(args.out, f)
+    pics = np.lib.format.open_memmap(path("pictures.npy"), "w+", np.uint8,
+                                     (args.count, 128, 128, 3))
+    texts = {}
+    rank, children = 0, []
+    for r in range(1, args.procs):
+        pid = os.fork()
+        if pid == 0:
+            rank, children = r, []
+            break
+        children.append(pid)
+    rng = np.random.RandomState(args.seed + 1000 * rank)
+    for at in range(64 * rank, args.count, 64 * args.procs):
         sel = order[at:at + 64]
         pm = data.premultiplied(sel)
         n = len(sel)
@@ -128,21 +139,34 @@ def main():
                 bg = np.clip(np.array(BACKGROUNDS[background]) + rng.uniform(-12, 12, 3), 0, 255)
             p = straight * a + (1 - a) * torch.from_numpy(bg / 255).float()[:, None, None]
             pics[at + k] = (p.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-            texts.append([captions.caption(m, cols, bool(new), background, rng)
-                          for _ in range(args.captions)])
+            texts[at + k] = [captions.caption(m, cols, bool(new), background, rng)
+                             for _ in range(args.captions)]
         if at % 3200 == 0:
-            print(at, texts[-1], flush=True)
+            print(at, texts[at], flush=True)
+    pics.flush()
+    part = path("part-%d.json")
+    if rank:
+        json.dump([list(texts.items()), {q: dict(c) for q, c in seen.items()}],
+                  open(part % rank, "w"))
+        os._exit(0)
+    for r, pid in enumerate(children, 1):
+        assert os.waitpid(pid, 0)[1] == 0
+        more, colours = json.load(open(part % r))
+        texts.update(more)
+        for q, c in colours.items():
+            seen[q].update(c)
+        os.remove(part % r)
+    texts = [texts[k] for k in range(args.count)]
     ids = tok([t for ts in texts for t in ts], padding="max_length", truncation=True,
               max_length=77).input_ids
-    np.save(os.path.join(args.out, "ids.npy"),
+    np.save(path("ids.npy"),
             np.array(ids, np.int16).reshape(args.count, args.captions, 77))
-    np.save(os.path.join(args.out, "source.npy"), order.astype(np.int32))
-    np.save(os.path.join(args.out, "shown.npy"),
+    np.save(path("source.npy"), order.astype(np.int32))
+    np.save(path("shown.npy"),
             np.array([bool(set(data.meta[i]["nouns"]) & set(SHOWN)) for i in order]))
-    np.save(os.path.join(args.out, "pictures.npy"), pics)
-    json.dump(texts, open(os.path.join(args.out, "captions.json"), "w"), ensure_ascii=False)
+    json.dump(texts, open(path("captions.json"), "w"), ensure_ascii=False)
     json.dump({q: dict(c) for q, c in seen.items()},
-              open(os.path.join(args.out, "colours.json"), "w"), indent=1)
+              open(path("colours.json"), "w"), indent=1)
 
 
 if __name__ == "__main__":
