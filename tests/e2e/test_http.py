@@ -152,6 +152,16 @@ class Http(Case):
         for path in ("/", "/openapi.yaml"):
             self.assertEqual(self.d.get(path).getheader("Cache-Control"), "no-cache", path)
 
+    def test_a_model_in_use_stays(self):
+        id = json.loads(self.d.jobs({"prompt": "step=50", "steps": 150}).body)["id"]
+        self.d.until(lambda: self.d.job(id)["state"] == "running")
+        self.problem(self.d.request("POST", "/v1/models/emoji/unload"), 409, "in-use")
+        self.d.request("DELETE", "/v1/jobs/" + id)
+        self.d.until(lambda: self.d.request("POST", "/v1/models/emoji/unload").status == 204)
+
+    def test_empty_parameters(self):
+        self.problem(self.d.get("/v1/jobs?after="), 400, "invalid-request")
+
     def test_request_id(self):
         r = self.d.get("/healthz", {"X-Request-Id": "my-id.7"})
         self.assertEqual(r.getheader("X-Request-Id"), "my-id.7")

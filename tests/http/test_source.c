@@ -145,6 +145,7 @@ static void a_file_is_prepared_and_given(void **state)
 {
     unsigned char *data = pattern(100000);
     struct cn_source *s = cn_source_file(&loop, file_with(data, 100000), 5, 1000);
+    const void *whole;
     uint64_t offset;
     char back[1000];
     int fd;
@@ -153,6 +154,15 @@ static void a_file_is_prepared_and_given(void **state)
     s->wake = on_wake;
     while (!s->kind->prepare(s))
         uv_run(&loop, UV_RUN_DEFAULT);
+    whole = s->kind->bytes(s); /* NULL where a file system knows no reading without waiting */
+    if (whole != NULL)
+        assert_memory_equal(whole, data + 5, 1000);
+    cn_source_free(s);
+    s = cn_source_file(&loop, file_with(data, 100000), 5, 99000);
+    s->wake = on_wake;
+    while (!s->kind->prepare(s))
+        uv_run(&loop, UV_RUN_DEFAULT);
+    assert_null(s->kind->bytes(s));
     fd = s->kind->file(s, &offset);
     assert_int_equal(offset, 5);
     cn_source_free(s);

@@ -35,7 +35,8 @@ struct cn_source_kind {
     /* Writes up to max bytes (base64: at least 4): their number, or one of the above. */
     ssize_t (*pull)(struct cn_source *s, void *buf, size_t max);
     void (*dispose)(struct cn_source *s); /* with the struct itself */
-    /* All `length` bytes, as long as the source lives; NULL: they do not lie together. */
+    /* All `length` bytes, as long as the source lives; NULL: they do not lie together. May be NULL.
+     */
     const void *(*bytes)(struct cn_source *s);
     /* A descriptor with all of it from *ret_offset on, which becomes the caller's, and from then on
      * nothing can be pulled; -1: it is no file. May be NULL. */

@@ -2,9 +2,10 @@
  *
  * DESIGN. A block is first asked for with RWF_NOWAIT, which answers at once when its pages are in
  * memory. When they are not (or the file system does not know the flag) the block is read in
- * libuv's pool, and kept until it was pulled. A file that is sent by its descriptor (sendfile) is
- * brought into memory before: `prepare` looks whether its pages are there, and reads those that are
- * not in the pool. A source that ends while the pool still works for it is freed by the last.
+ * libuv's pool, and kept until it was pulled. A small file is read as a whole before it is sent. A
+ * larger one, which goes by its descriptor (sendfile), is brought into memory before: `prepare`
+ * looks whether its pages are there, and reads those that are not in the pool. A source that ends
+ * while the pool still works for it is freed by the last.
  */
 #include "base/base.h"
 #include "http/core/source.h"
@@ -25,6 +26,7 @@ struct file {
     uv_work_t work;
     int fd; /* -1: given away */
     uint64_t at, end;
+    unsigned char *whole; /* a small file, for `bytes`; NULL: it was not read */
     unsigned char *ahead; /* BLOCK bytes that the pool reads, or has read; NULL: none */
     size_t n_ahead, taken;
     int error;
@@ -36,6 +38,7 @@ static void end_file(struct file *f)
     if (f->fd >= 0)
         close(f->fd);
     free(f->ahead);
+    free(f->whole);
     free(f);
 }
 
@@ -175,21 +178,28 @@ static bool has_all_pages(const struct file *f)
     return !told || there == pages;
 }
 
-static bool has_byte(const struct file *f, uint64_t at)
+/* What is small is sent with its head, when it can be read without waiting. */
+static bool read_whole(struct file *f)
 {
-    char byte;
-    struct iovec v = {&byte, 1};
+    size_t len = (size_t)(f->end - f->at);
 
-    return preadv2(f->fd, &v, 1, (off_t)at, RWF_NOWAIT) == 1;
+    if (f->whole == NULL)
+        f->whole = malloc(len);
+    if (f->whole != NULL && read_now(f, f->whole, len) == (ssize_t)len)
+        return true;
+    free(f->whole);
+    f->whole = NULL;
+    return false;
 }
 
-/* True when all pages of the range are in memory, or nobody can tell. What is small comes and goes
- * as a whole: its ends tell. */
-static bool is_resident(const struct file *f)
+static bool is_near(struct file *f)
 {
-    if (f->end - f->at <= SMALL)
-        return has_byte(f, f->at) && has_byte(f, f->end - 1);
-    return has_all_pages(f);
+    return f->end - f->at <= SMALL ? read_whole(f) : has_all_pages(f);
+}
+
+static const void *file_bytes(struct cn_source *s)
+{
+    return ((struct file *)s)->whole;
 }
 
 static bool file_prepare(struct cn_source *s)
@@ -198,7 +208,7 @@ static bool file_prepare(struct cn_source *s)
 
     if (f->working)
         return false;
-    if (f->warm || f->at == f->end || is_resident(f))
+    if (f->at == f->end || is_near(f) || f->warm)
         return true;
     f->warm = true; /* once: what does not stay in memory cannot be held there */
     return !work(f, read_all);
@@ -206,8 +216,11 @@ static bool file_prepare(struct cn_source *s)
 
 struct cn_source *cn_source_file(uv_loop_t *loop, int fd, uint64_t offset, uint64_t len)
 {
-    static const struct cn_source_kind kind = {
-        .pull = file_pull, .dispose = file_dispose, .file = file_give, .prepare = file_prepare};
+    static const struct cn_source_kind kind = {.pull = file_pull,
+                                               .dispose = file_dispose,
+                                               .bytes = file_bytes,
+                                               .file = file_give,
+                                               .prepare = file_prepare};
     struct file *f = cn_xcalloc(1, sizeof(*f));
 
     f->base.kind = &kind;
