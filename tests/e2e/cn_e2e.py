@@ -344,7 +344,7 @@ class Case(unittest.TestCase):
         if pointer is not None:
             self.assertEqual(doc["errors"][0]["pointer"], pointer, doc)
         if status in (429, 503):
-            self.assertTrue(1 <= int(r.getheader("Retry-After")) <= 600)
+            self.assertTrue(1 <= int(r.getheader("Retry-After")) <= 120)
         return doc
 
 

@@ -3,6 +3,11 @@
 # it: "tools/install contract" puts it into .venv.
 set -eu
 src=${srcdir:-.}
+# Inside braces a comma ends the text, and the rest of a sentence becomes a key.
+if grep -nE "\\{([^{}]*[ ,])?(description|summary): [^'\"{}][^{}']*, [^:{}]*\\}" "$src/openapi.yaml"; then
+    echo "these need quotes"
+    exit 1
+fi
 for validator in "$src/.venv/bin/openapi-spec-validator" openapi-spec-validator; do
     command -v "$validator" >/dev/null || continue
     exec "$validator" "$src/openapi.yaml"
