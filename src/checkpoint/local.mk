@@ -3,9 +3,7 @@ libcncheckpoint_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 libcncheckpoint_a_SOURCES = \
     %reldir%/checkpoint.h %reldir%/checkpoint.c %reldir%/checkpoint_priv.h \
     %reldir%/config.h %reldir%/config_file.c %reldir%/config_net.c %reldir%/config_text.c \
-    %reldir%/expect.h %reldir%/expect.c \
     %reldir%/infer.c \
-    %reldir%/inspect.h %reldir%/inspect.c \
     %reldir%/names.h %reldir%/names.c \
     %reldir%/open_dir.c %reldir%/open_file.c \
     %reldir%/safetensors.h %reldir%/safetensors.c \

@@ -3,7 +3,7 @@
 #include "base/base.h"
 #include "cli/inspected.h"
 #include "base/mem.h"
-#include "checkpoint/expect.h"
+#include "model/expect.h"
 #include "text/tokenizer.h"
 
 #include <stdarg.h>

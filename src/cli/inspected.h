@@ -3,7 +3,7 @@
 #define CN_CLI_INSPECTED_H
 
 #include "base/base.h"
-#include "checkpoint/inspect.h"
+#include "runtime/inspect.h"
 
 #include <jansson.h>
 #include <stdio.h>

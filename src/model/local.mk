@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libcnmodel.a
 libcnmodel_a_SOURCES = \
+    %reldir%/expect.h %reldir%/expect.c \
     %reldir%/nn.h %reldir%/nn.c \
     %reldir%/text.h %reldir%/text.c \
     %reldir%/unet.h %reldir%/unet.c \

@@ -59,6 +59,15 @@ cn_val nn_linear(struct nn *nn, cn_val x, const char *name, int out)
     return cn_linear(nn->g, x, nn_name(nn, name, "weight"), nn_name(nn, name, "bias"), out);
 }
 
+cn_val nn_linear_of_conv1(struct nn *nn, cn_val x, const char *name, int out)
+{
+    const struct cn_shape *s = cn_shape_of(nn->g, x);
+    const char *weight = nn_name(nn, name, "weight");
+
+    cn_param(nn->g, weight, cn_shape4(out, s->dim[s->rank - 1], 1, 1));
+    return cn_linear(nn->g, x, weight, nn_name(nn, name, "bias"), out);
+}
+
 cn_val nn_linear_no_bias(struct nn *nn, cn_val x, const char *name, int out)
 {
     return cn_linear(nn->g, x, nn_name(nn, name, "weight"), NULL, out);

@@ -34,6 +34,8 @@ cn_val nn_conv3(struct nn *nn, cn_val x, const char *name, int out);        /* 3
 cn_val nn_conv3_stride2(struct nn *nn, cn_val x, const char *name, int out); /* 3x3, pad 1 */
 cn_val nn_conv1(struct nn *nn, cn_val x, const char *name, int out);        /* 1x1 */
 cn_val nn_linear(struct nn *nn, cn_val x, const char *name, int out);
+/* The same with a 1x1 convolution's weights, [out, k, 1, 1] in the file. */
+cn_val nn_linear_of_conv1(struct nn *nn, cn_val x, const char *name, int out);
 cn_val nn_linear_no_bias(struct nn *nn, cn_val x, const char *name, int out);
 cn_val nn_group_norm(struct nn *nn, cn_val x, const char *name, int groups, double eps);
 cn_val nn_layer_norm(struct nn *nn, cn_val x, const char *name, double eps);

@@ -1,8 +1,8 @@
 /* UNet and ControlNet.
  *
- * The walk over the blocks is written once, in encoder() and decoder(). It runs in two modes: with
- * a graph it emits the step network; without one it only records where time and context enter
- * (cn_sites_init). Both see the sites in the same order, which is what ties the graphs together.
+ * The walk over the blocks is written once, in encoder() and decoder(), and emits the step network.
+ * On its way it notes where time and context enter; the graphs of time and context are made of
+ * these notes, which ties them to the step's graph.
  */
 #include "base/base.h"
 #include "model/unet.h"
@@ -13,46 +13,55 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Where what is constant over the steps enters. */
+struct site {
+    char path[96]; /* of the residual block, or of the transformer block */
+    int width;     /* channels */
+};
+
+struct sites {
+    struct site *list;
+    int count;
+    size_t cap;
+};
+
 struct net {
     const struct cn_unet_config *c;
     struct nn nn;
-    struct cn_sites *record; /* not NULL: only record sites */
-    const struct cn_sites *sites;
-    int res, attn;           /* next site */
-    cn_val time;
-    cn_val *k, *v;           /* one for each attention site */
+    int tokens;          /* of the context */
+    struct sites res, attn;
+    cn_val time;         /* [n, time_width] */
+    int time_width;      /* columns that the blocks so far have taken */
     cn_val skip[CN_MAX_SKIPS];
     int skips;
 };
 
-static void record_site(struct cn_site **list, int *count, size_t *cap, const char *path, int width,
-                        int offset)
+static void note_site(struct sites *s, const char *path, int width)
 {
-    struct cn_site *s;
-
-    *list = cn_grow(*list, (size_t)*count, cap, sizeof(**list));
-    s = &(*list)[(*count)++];
-    snprintf(s->path, sizeof(s->path), "%s", path);
-    s->width = width;
-    s->offset = offset;
+    s->list = cn_grow(s->list, (size_t)s->count, &s->cap, sizeof(*s->list));
+    snprintf(s->list[s->count].path, sizeof(s->list->path), "%s", path);
+    s->list[s->count++].width = width;
 }
 
 static cn_val res_block(struct net *u, cn_val x, int index, int out)
 {
     nn_enter(&u->nn, "resnets.%d", index);
-    if (u->record != NULL) {
-        struct cn_sites *r = u->record;
-
-        record_site(&r->res, &r->n_res, &r->res_cap, u->nn.path, out, r->time_width);
-        r->time_width += out;
-    } else {
-        const struct cn_site *site = &u->sites->res[u->res++];
-
-        CN_ASSERT(strcmp(site->path, u->nn.path) == 0);
-        x = nn_res_block(&u->nn, x, out, u->c->norm_groups, u->c->norm_eps, u->time, site->offset);
-    }
+    note_site(&u->res, u->nn.path, out);
+    x = nn_res_block(&u->nn, x, out, u->c->norm_groups, u->c->norm_eps, u->time, u->time_width);
+    u->time_width += out;
     nn_leave(&u->nn);
     return x;
+}
+
+/* Keys or values of the next transformer block. */
+static cn_val context_input(struct net *u, cn_val x, const char *kind)
+{
+    const struct cn_shape *s = cn_shape_of(u->nn.g, x);
+    char name[16];
+
+    snprintf(name, sizeof(name), "%s%d", kind, u->attn.count);
+    return cn_graph_input(u->nn.g, name, cn_shape3(s->dim[0], u->tokens, s->dim[2]), CN_F32,
+                          CN_IO_NATIVE);
 }
 
 /* Attention.to_out of q over k and v, added to x. */
@@ -71,56 +80,46 @@ static cn_val transformer_block(struct net *u, cn_val x, int heads)
 {
     struct nn *nn = &u->nn;
     int d = (int)cn_shape_of(nn->g, x)->dim[2];
-    const struct cn_site *site = &u->sites->attn[u->attn];
-    cn_val h, q;
+    cn_val k = context_input(u, x, "k"), v = context_input(u, x, "v"), h, q;
 
-    CN_ASSERT(strcmp(site->path, nn->path) == 0);
+    note_site(&u->attn, nn->path, d);
     h = nn_layer_norm(nn, x, "norm1", 1e-5);
     q = nn_linear_no_bias(nn, h, "attn1.to_q", d);
     x = attend(u, x, q, nn_linear_no_bias(nn, h, "attn1.to_k", d),
                nn_linear_no_bias(nn, h, "attn1.to_v", d), heads, "attn1.to_out.0");
     h = nn_layer_norm(nn, x, "norm2", 1e-5);
-    q = nn_linear_no_bias(nn, h, "attn2.to_q", d);
-    x = attend(u, x, q, u->k[u->attn], u->v[u->attn], heads, "attn2.to_out.0");
+    x = attend(u, x, nn_linear_no_bias(nn, h, "attn2.to_q", d), k, v, heads, "attn2.to_out.0");
     h = nn_linear(nn, nn_layer_norm(nn, x, "norm3", 1e-5), "ff.net.0.proj", 8 * d);
     h = nn_linear(nn, cn_geglu(nn->g, h), "ff.net.2", d);
-    u->attn++;
     return cn_add(nn->g, x, h);
 }
 
-static cn_val transformer_blocks(struct net *u, cn_val x, int width, int heads, int layers)
+/* proj_in and proj_out: linear on tokens, which is what a 1x1 convolution in front of the reshape
+ * computes too; older files have the weights of one. */
+static cn_val project(struct net *u, cn_val x, const char *name, int out)
 {
-    for (int i = 0; i < layers; i++) {
-        nn_enter(&u->nn, "transformer_blocks.%d", i);
-        if (u->record != NULL)
-            record_site(&u->record->attn, &u->record->n_attn, &u->record->attn_cap, u->nn.path,
-                        width, 0);
-        else
-            x = transformer_block(u, x, heads);
-        nn_leave(&u->nn);
-    }
-    return x;
+    return u->c->linear_projection ? nn_linear(&u->nn, x, name, out)
+                                   : nn_linear_of_conv1(&u->nn, x, name, out);
 }
 
-/* Transformer2DModel. A linear proj_in on tokens is the 1x1 convolution in front of the reshape. */
+/* Transformer2DModel. */
 static cn_val transformer(struct net *u, cn_val x, int index, int level)
 {
-    int width = u->c->channels[level], heads = u->c->heads[level];
-    int layers = u->c->transformer_layers[level];
+    int width = u->c->channels[level];
     struct nn *nn = &u->nn;
+    const struct cn_shape s = *cn_shape_of(nn->g, x);
+    cn_val h;
 
     nn_enter(nn, "attentions.%d", index);
-    if (u->record != NULL) {
-        transformer_blocks(u, x, width, heads, layers);
-    } else {
-        const struct cn_shape s = *cn_shape_of(nn->g, x);
-        cn_val h = cn_to_tokens(nn->g, nn_group_norm(nn, x, "norm", u->c->norm_groups, 1e-6));
-
-        h = nn_linear(nn, h, "proj_in", width);
-        h = transformer_blocks(u, h, width, heads, layers);
-        h = nn_linear(nn, h, "proj_out", width);
-        x = cn_add(nn->g, cn_from_tokens(nn->g, h, (int)s.dim[2], (int)s.dim[3]), x);
+    h = cn_to_tokens(nn->g, nn_group_norm(nn, x, "norm", u->c->norm_groups, 1e-6));
+    h = project(u, h, "proj_in", width);
+    for (int i = 0; i < u->c->transformer_layers[level]; i++) {
+        nn_enter(nn, "transformer_blocks.%d", i);
+        h = transformer_block(u, h, u->c->heads[level]);
+        nn_leave(nn);
     }
+    h = project(u, h, "proj_out", width);
+    x = cn_add(nn->g, cn_from_tokens(nn->g, h, (int)s.dim[2], (int)s.dim[3]), x);
     nn_leave(nn);
     return x;
 }
@@ -143,8 +142,7 @@ static cn_val down_block(struct net *u, cn_val x, int level)
         push_skip(u, x);
     }
     if (level + 1 < c->blocks) {
-        if (u->record == NULL)
-            x = nn_conv3_stride2(&u->nn, x, "downsamplers.0.conv", c->channels[level]);
+        x = nn_conv3_stride2(&u->nn, x, "downsamplers.0.conv", c->channels[level]);
         push_skip(u, x);
     }
     nn_leave(&u->nn);
@@ -176,15 +174,12 @@ static cn_val up_block(struct net *u, cn_val x, int i)
 
     nn_enter(&u->nn, "up_blocks.%d", i);
     for (int j = 0; j < c->layers_per_block + 1; j++) {
-        cn_val skip = u->skip[--u->skips];
-
-        if (u->record == NULL)
-            x = cn_concat(u->nn.g, x, skip);
+        x = cn_concat(u->nn.g, x, u->skip[--u->skips]);
         x = res_block(u, x, j, c->channels[level]);
         if (c->up_attention[i])
             x = transformer(u, x, j, level);
     }
-    if (level > 0 && u->record == NULL) {
+    if (level > 0) {
         /* To the next skip's size, which is twice ours unless a side was odd. */
         const struct cn_shape s = *cn_shape_of(u->nn.g, u->skip[u->skips - 1]);
 
@@ -200,71 +195,6 @@ static cn_val decoder(struct net *u, cn_val x)
     for (int i = 0; i < u->c->blocks; i++)
         x = up_block(u, x, i);
     return x;
-}
-
-void cn_sites_init(struct cn_sites *s, const struct cn_unet_config *c, enum cn_net net)
-{
-    struct net u = {.c = c, .record = s};
-
-    memset(s, 0, sizeof(*s));
-    encoder(&u, 0);
-    if (net == CN_NET_UNET)
-        decoder(&u, 0);
-}
-
-void cn_sites_release(struct cn_sites *s)
-{
-    free(s->res);
-    free(s->attn);
-    memset(s, 0, sizeof(*s));
-}
-
-struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, int rows)
-{
-    struct nn nn = {.g = cn_graph_new("time")};
-    cn_val t = cn_graph_input(nn.g, "t", cn_shape1(rows), CN_F32, 0), out = -1;
-    int width = c->channels[0] * 4;
-    struct cn_sites sites;
-
-    cn_sites_init(&sites, c, net);
-    t = cn_timestep(nn.g, t, c->channels[0], c->flip_sin_to_cos, c->freq_shift);
-    t = cn_act(nn.g, nn_linear(&nn, t, "time_embedding.linear_1", width), CN_SILU);
-    t = nn_linear(&nn, t, "time_embedding.linear_2", width);
-    t = cn_act(nn.g, t, CN_SILU); /* every block applies it before its projection */
-    for (int i = 0; i < sites.n_res; i++) {
-        cn_val p;
-
-        nn_enter(&nn, "%s", sites.res[i].path);
-        p = nn_linear(&nn, t, "time_emb_proj", sites.res[i].width);
-        nn_leave(&nn);
-        out = i == 0 ? p : cn_concat(nn.g, out, p);
-    }
-    cn_graph_output(nn.g, "time", out, 0);
-    cn_sites_release(&sites);
-    return nn.g;
-}
-
-struct cn_graph *cn_context_graph(const struct cn_unet_config *c, enum cn_net net, int n, int s)
-{
-    struct nn nn = {.g = cn_graph_new("context")};
-    struct cn_shape shape = cn_shape3(n, s, c->cross_attention_dim);
-    cn_val x = cn_graph_input(nn.g, "context", shape, CN_F32, CN_IO_NATIVE);
-    struct cn_sites sites;
-    char name[16];
-
-    cn_sites_init(&sites, c, net);
-    for (int i = 0; i < sites.n_attn; i++) {
-        nn_enter(&nn, "%s", sites.attn[i].path);
-        snprintf(name, sizeof(name), "k%d", i);
-        cn_graph_output(nn.g, name, nn_linear_no_bias(&nn, x, "attn2.to_k", sites.attn[i].width),
-                        CN_IO_NATIVE);
-        snprintf(name, sizeof(name), "v%d", i);
-        cn_graph_output(nn.g, name, nn_linear_no_bias(&nn, x, "attn2.to_v", sites.attn[i].width),
-                        CN_IO_NATIVE);
-        nn_leave(&nn);
-    }
-    cn_sites_release(&sites);
-    return nn.g;
 }
 
 int cn_control_levels(const struct cn_unet_config *c)
@@ -293,34 +223,48 @@ struct cn_shape cn_control_shape(const struct cn_unet_config *c, const struct cn
     return cn_shape4(z->n, c->channels[i], h, w);
 }
 
-/* Declares the inputs that both step graphs share. */
-static cn_val begin(struct net *u, const struct cn_unet_config *c, const struct cn_sites *sites,
-                    const struct cn_step_size *z, const char *name)
+/* More columns than any network's blocks take together; end_step() says how many it were. */
+enum { MANY_COLUMNS = 1 << 30 };
+
+static cn_val begin_step(struct net *u, const struct cn_unet_config *c,
+                         const struct cn_step_size *z, const char *name)
 {
     struct cn_graph *g = cn_graph_new(name);
-    char text[16];
-    cn_val x;
+    cn_val x = cn_graph_input(g, "sample", cn_shape4(z->n, c->in_channels, z->h, z->w), CN_F32, 0);
 
-    *u = (struct net){.c = c, .nn = {.g = g}, .sites = sites};
-    x = cn_graph_input(g, "sample", cn_shape4(z->n, c->in_channels, z->h, z->w), CN_F32, 0);
-    u->time = cn_graph_input(g, "time", cn_shape2(z->n, sites->time_width), CN_F32, 0);
-    u->k = cn_xcalloc((size_t)sites->n_attn, sizeof(*u->k));
-    u->v = cn_xcalloc((size_t)sites->n_attn, sizeof(*u->v));
-    for (int i = 0; i < sites->n_attn; i++) {
-        struct cn_shape s = cn_shape3(z->n, z->s, sites->attn[i].width);
-
-        snprintf(text, sizeof(text), "k%d", i);
-        u->k[i] = cn_graph_input(g, text, s, CN_F32, CN_IO_NATIVE);
-        snprintf(text, sizeof(text), "v%d", i);
-        u->v[i] = cn_graph_input(g, text, s, CN_F32, CN_IO_NATIVE);
-    }
+    *u = (struct net){.c = c, .nn = {.g = g}, .tokens = z->s};
+    u->time = cn_graph_input(g, "time", cn_shape2(z->n, MANY_COLUMNS), CN_F32, 0);
     return x;
 }
 
-static void end(struct net *u)
+static bool is_context(const struct cn_io *io)
 {
-    free(u->k);
-    free(u->v);
+    return (io->name[0] == 'k' || io->name[0] == 'v') && io->name[1] >= '0' && io->name[1] <= '9';
+}
+
+/* Inputs in the promised order: sample, time, keys and values, the rest. They were declared where
+ * the walk met them. */
+static void order_inputs(struct cn_graph *g)
+{
+    struct cn_io *sorted = cn_xcalloc((size_t)g->n_inputs, sizeof(*sorted));
+    int n = 0;
+
+    for (int context = 1; context >= 0; context--)
+        for (int i = 0; i < g->n_inputs; i++)
+            if ((i < 2 || is_context(&g->input[i])) == (bool)context)
+                sorted[n++] = g->input[i];
+    memcpy(g->input, sorted, (size_t)n * sizeof(*sorted));
+    free(sorted);
+}
+
+/* The graph is the caller's, the notes are gone. */
+static struct cn_graph *end_step(struct net *u)
+{
+    u->nn.g->value[u->time].shape.dim[1] = u->time_width;
+    order_inputs(u->nn.g);
+    free(u->res.list);
+    free(u->attn.list);
+    return u->nn.g;
 }
 
 /* S_i + w_j[i] * c_j[i] for one ControlNet; the last level is the middle block's. */
@@ -348,12 +292,9 @@ static cn_val add_control(struct net *u, cn_val mid, const struct cn_step_size *
 
 struct cn_graph *cn_unet_graph(const struct cn_unet_config *c, const struct cn_step_size *z)
 {
-    struct cn_sites sites;
     struct net u;
-    cn_val x;
+    cn_val x = begin_step(&u, c, z, "unet");
 
-    cn_sites_init(&sites, c, CN_NET_UNET);
-    x = begin(&u, c, &sites, z, "unet");
     x = encoder(&u, nn_conv3(&u.nn, x, "conv_in", c->channels[0]));
     for (int j = 0; j < z->controls; j++)
         x = add_control(&u, x, z, j);
@@ -361,9 +302,7 @@ struct cn_graph *cn_unet_graph(const struct cn_unet_config *c, const struct cn_s
     x = nn_group_norm(&u.nn, x, "conv_norm_out", c->norm_groups, c->norm_eps);
     x = nn_conv3(&u.nn, cn_act(u.nn.g, x, CN_SILU), "conv_out", c->out_channels);
     cn_graph_output(u.nn.g, "out", x, 0);
-    end(&u);
-    cn_sites_release(&sites);
-    return u.nn.g;
+    return end_step(&u);
 }
 
 /* ControlNetConditioningEmbedding: pairs of convolutions, the second of stride 2 and wider. */
@@ -391,13 +330,10 @@ struct cn_graph *cn_hint_graph(const struct cn_control_config *c, int n, int hei
 struct cn_graph *cn_control_graph(const struct cn_control_config *cc, const struct cn_step_size *z)
 {
     const struct cn_unet_config *c = &cc->unet;
-    struct cn_sites sites;
     struct net u;
-    cn_val x, hint, mid;
+    cn_val x = begin_step(&u, c, z, "controlnet"), hint, mid;
     char name[32], out[32];
 
-    cn_sites_init(&sites, c, CN_NET_CONTROL);
-    x = begin(&u, c, &sites, z, "controlnet");
     hint = cn_graph_input(u.nn.g, "hint", cn_shape4(z->n, c->channels[0], z->h, z->w), CN_F32,
                           CN_IO_NATIVE);
     x = cn_add(u.nn.g, nn_conv3(&u.nn, x, "conv_in", c->channels[0]), hint);
@@ -414,7 +350,65 @@ struct cn_graph *cn_control_graph(const struct cn_control_config *cc, const stru
             x = cn_pool_hw(u.nn.g, x);
         cn_graph_output(u.nn.g, out, x, CN_IO_NATIVE);
     }
-    end(&u);
-    cn_sites_release(&sites);
-    return u.nn.g;
+    return end_step(&u);
+}
+
+/* The walk of one row of one pixel, for its notes. */
+static void walk(struct net *u, const struct cn_unet_config *c, enum cn_net net)
+{
+    cn_val x = begin_step(u, c, &(struct cn_step_size){1, 1, 1, 1, 0}, "walk");
+
+    x = encoder(u, nn_conv3(&u->nn, x, "conv_in", c->channels[0]));
+    if (net == CN_NET_UNET)
+        decoder(u, x);
+}
+
+struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, int rows)
+{
+    struct nn nn = {.g = cn_graph_new("time")};
+    cn_val t = cn_graph_input(nn.g, "t", cn_shape1(rows), CN_F32, 0), out = -1;
+    int width = c->channels[0] * 4;
+    struct net u;
+
+    walk(&u, c, net);
+    t = cn_timestep(nn.g, t, c->channels[0], c->flip_sin_to_cos, c->freq_shift);
+    t = cn_act(nn.g, nn_linear(&nn, t, "time_embedding.linear_1", width), CN_SILU);
+    t = nn_linear(&nn, t, "time_embedding.linear_2", width);
+    t = cn_act(nn.g, t, CN_SILU); /* every block applies it before its projection */
+    for (int i = 0; i < u.res.count; i++) {
+        cn_val p;
+
+        nn_enter(&nn, "%s", u.res.list[i].path);
+        p = nn_linear(&nn, t, "time_emb_proj", u.res.list[i].width);
+        nn_leave(&nn);
+        out = i == 0 ? p : cn_concat(nn.g, out, p);
+    }
+    cn_graph_output(nn.g, "time", out, 0);
+    cn_graph_free(end_step(&u));
+    return nn.g;
+}
+
+struct cn_graph *cn_context_graph(const struct cn_unet_config *c, enum cn_net net, int n, int s)
+{
+    struct nn nn = {.g = cn_graph_new("context")};
+    struct cn_shape shape = cn_shape3(n, s, c->cross_attention_dim);
+    cn_val x = cn_graph_input(nn.g, "context", shape, CN_F32, CN_IO_NATIVE);
+    struct net u;
+    char name[16];
+
+    walk(&u, c, net);
+    for (int i = 0; i < u.attn.count; i++) {
+        const struct site *site = &u.attn.list[i];
+
+        nn_enter(&nn, "%s", site->path);
+        snprintf(name, sizeof(name), "k%d", i);
+        cn_graph_output(nn.g, name, nn_linear_no_bias(&nn, x, "attn2.to_k", site->width),
+                        CN_IO_NATIVE);
+        snprintf(name, sizeof(name), "v%d", i);
+        cn_graph_output(nn.g, name, nn_linear_no_bias(&nn, x, "attn2.to_v", site->width),
+                        CN_IO_NATIVE);
+        nn_leave(&nn);
+    }
+    cn_graph_free(end_step(&u));
+    return nn.g;
 }

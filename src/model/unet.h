@@ -18,23 +18,8 @@ enum cn_net { CN_NET_UNET, CN_NET_CONTROL };
  * configuration has. */
 enum { CN_MAX_SKIPS = CN_MAX_BLOCKS * 8 };
 
-/* Where per-step and per-job inputs enter, in the order in which the network runs. */
-struct cn_sites {
-    struct cn_site {
-        char path[96]; /* of the residual block, or of the transformer block */
-        int width;     /* channels */
-        int offset;    /* residual blocks: first column in the time vector */
-    } *res, *attn;
-    int n_res, n_attn;
-    size_t res_cap, attn_cap;
-    int time_width; /* sum of the residual blocks' channels */
-};
-
-void cn_sites_init(struct cn_sites *s, const struct cn_unet_config *c, enum cn_net net);
-void cn_sites_release(struct cn_sites *s);
-
-/* input "t" [rows]; output "time" [rows, time_width]: every residual block's projection of the
- * time embedding, side by side. */
+/* input "t" [rows]; output "time" [rows, T]: every residual block's projection of the time
+ * embedding, side by side in the order in which the network runs. */
 struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net,
                                int rows) CN_MUST_USE;
 
@@ -57,7 +42,7 @@ int cn_control_levels(const struct cn_unet_config *c);
 struct cn_shape cn_control_shape(const struct cn_unet_config *c, const struct cn_step_size *z,
                                  int level);
 
-/* Inputs, in this order: "sample" [n, in_channels, h, w]; "time" [n, time_width]; "k0", "v0", ...;
+/* Inputs, in this order: "sample" [n, in_channels, h, w]; "time" [n, T]; "k0", "v0", ...;
  * then for each ControlNet j: "weights.j" [n, levels] and "control.j.0", "control.j.1", ... native.
  * Output "out" [n, out_channels, h, w]. Residuals are added to the skips and to the middle block's
  * result: S_i + sum_j w_j[i] * c_j[i]. */

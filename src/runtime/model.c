@@ -2,7 +2,7 @@
 #include "base/base.h"
 #include "runtime/model.h"
 #include "base/mem.h"
-#include "checkpoint/inspect.h"
+#include "runtime/inspect.h"
 
 #include <stdlib.h>
 #include <string.h>

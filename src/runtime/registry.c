@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/spec.h"
 #include "base/utf8.h"
-#include "checkpoint/inspect.h"
+#include "runtime/inspect.h"
 #include "model/vae.h"
 
 #include <dirent.h>

@@ -168,7 +168,7 @@ cn_val cn_param(struct cn_graph *g, const char *name, struct cn_shape shape)
 
     for (int i = 0; i < g->count; i++)
         if (g->value[i].name != NULL && strcmp(g->value[i].name, name) == 0 && is_param(g, i)) {
-            CN_ASSERT(cn_shape_equal(&g->value[i].shape, &shape));
+            CN_ASSERT(cn_shape_equivalent(&g->value[i].shape, &shape));
             return i;
         }
     return cn_graph_add(g, &n, shape, CN_F32, name);

@@ -171,7 +171,7 @@ void cn_graph_free(struct cn_graph *g);
 cn_val cn_graph_input(struct cn_graph *g, const char *name, struct cn_shape shape,
                       enum cn_dtype dtype, int flags);
 void cn_graph_output(struct cn_graph *g, const char *name, cn_val x, int flags);
-/* The same name gives the same value; the shape must then agree. */
+/* The same name gives the same value; the shape must then agree but for dimensions of size 1. */
 cn_val cn_param(struct cn_graph *g, const char *name, struct cn_shape shape);
 const struct cn_shape *cn_shape_of(const struct cn_graph *g, cn_val x);
 

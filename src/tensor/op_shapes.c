@@ -70,7 +70,8 @@ struct cn_shape cn_shape_linear(cn_shapes in, const struct cn_attr *a)
     struct cn_shape s = *in[0];
 
     (void)a;
-    CN_ASSERT((s.rank == 2 || s.rank == 3) && in[1]->rank == 2);
+    CN_ASSERT((s.rank == 2 || s.rank == 3) &&
+              cn_shape_elements(in[1]) == in[1]->dim[0] * in[1]->dim[1]);
     CN_ASSERT(in[1]->dim[1] == s.dim[s.rank - 1]);
     s.dim[s.rank - 1] = in[1]->dim[0];
     return s;

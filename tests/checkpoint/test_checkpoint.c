@@ -2,8 +2,8 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/expect.h"
-#include "checkpoint/inspect.h"
+#include "model/expect.h"
+#include "runtime/inspect.h"
 #include "make.h"
 
 #include <setjmp.h>

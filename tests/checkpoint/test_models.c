@@ -6,7 +6,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/inspect.h"
+#include "runtime/inspect.h"
 #include "make.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* checkpoint: names and sizes of the SD 1.5 networks, and the way to LDM names and back. */
 #include "base/base.h"
 #include "base/strmap.h"
-#include "checkpoint/expect.h"
+#include "model/expect.h"
 #include "checkpoint/names.h"
 #include "make.h"
 

@@ -8,10 +8,3 @@ EXTRA_DIST += %reldir%/run.sh %reldir%/cn_cli.py %reldir%/test_options.py \
     %reldir%/test_generate.py %reldir%/test_inspect.py %reldir%/test_forms.py
 TESTS += $(cli_tests)
 
-check_PROGRAMS += tests/cli/test_networks
-tests_cli_test_networks_SOURCES = %reldir%/test_networks.c tests/checkpoint/make.c
-tests_cli_test_networks_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/checkpoint \
-    -DCN_TEST_MODELS='"$(srcdir)/tests/data/models"'
-tests_cli_test_networks_LDADD = libcnmodel.a libcntensor.a libcncheckpoint.a libcnbase.a \
-    $(JANSSON_LIBS)
-TESTS += tests/cli/test_networks

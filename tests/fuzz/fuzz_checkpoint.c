@@ -1,7 +1,7 @@
 /* Single-file models: opening, inferring, inspecting. The input is written to a file first. */
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/inspect.h"
+#include "runtime/inspect.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -17,7 +17,8 @@ check_PROGRAMS += tests/fuzz/fuzz_checkpoint
 tests_fuzz_fuzz_checkpoint_SOURCES = %reldir%/fuzz_checkpoint.c %reldir%/driver.c
 tests_fuzz_fuzz_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/checkpoint"'
-tests_fuzz_fuzz_checkpoint_LDADD = libcncheckpoint.a libcnbase.a $(JANSSON_LIBS)
+tests_fuzz_fuzz_checkpoint_LDADD = libcnruntime.a libcnmodel.a libcntensor.a libcncheckpoint.a \
+    libcnbase.a $(JANSSON_LIBS)
 TESTS += tests/fuzz/fuzz_checkpoint
 
 check_PROGRAMS += tests/fuzz/fuzz_tokenizer

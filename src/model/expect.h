@@ -1,13 +1,14 @@
-/* What a network of a given configuration consists of: every tensor's name and shape.
+/* What a network of a given configuration consists of: every tensor's name and shape, as the graphs
+ * that model/ emits use them.
  *
  * The names are diffusers', the shapes those of its files (1x1 convolutions have rank 4). Used to
- * say what a file lacks, and to build models of random weights for tests.
+ * say what a file lacks, and to build models of random weights for tests. Any thread.
  *
  *     static void print(void *ctx, const char *name, int rank, const int64_t *dim) { ... }
  *     cn_expect_unet(cn_checkpoint_unet(c), print, NULL);
  */
-#ifndef CN_CHECKPOINT_EXPECT_H
-#define CN_CHECKPOINT_EXPECT_H
+#ifndef CN_MODEL_EXPECT_H
+#define CN_MODEL_EXPECT_H
 
 #include "base/base.h"
 #include "checkpoint/config.h"

@@ -1,9 +1,9 @@
 /* Holds the tensors of a checkpoint against those that its configuration needs, without reading
  * one: what is missing, has another shape or type, or is there for nothing. */
 #include "base/base.h"
+#include "runtime/inspect.h"
 #include "base/strmap.h"
-#include "checkpoint/expect.h"
-#include "checkpoint/inspect.h"
+#include "model/expect.h"
 
 #include <stdio.h>
 #include <string.h>

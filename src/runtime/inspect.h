@@ -6,8 +6,8 @@
  *     if (cn_checkpoint_inspect("model.safetensors", print_finding, NULL, &r, err) < 0) ...
  *     printf("%zu tensors\n", r.part[CN_COMP_UNET].tensors);
  */
-#ifndef CN_CHECKPOINT_INSPECT_H
-#define CN_CHECKPOINT_INSPECT_H
+#ifndef CN_RUNTIME_INSPECT_H
+#define CN_RUNTIME_INSPECT_H
 
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"

@@ -1,0 +1,116 @@
+/* The tensors of the published networks: how many, and how many parameters they have together. */
+#include "base/base.h"
+#include "model/expect.h"
+#include "model/unet.h"
+#include "tests/checkpoint/make.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+struct sum {
+    int tensors;
+    int64_t parameters;
+};
+
+static void count(void *ctx, const char *name, int rank, const int64_t *dim)
+{
+    struct sum *s = ctx;
+    int64_t n = 1;
+
+    assert_true(name[0] != '\0');
+    for (int i = 0; i < rank; i++)
+        n *= dim[i];
+    s->tensors++;
+    s->parameters += n;
+}
+
+static void check(const struct sum *s, int tensors, int64_t parameters)
+{
+    assert_int_equal(s->tensors, tensors);
+    assert_int_equal(s->parameters, parameters);
+}
+
+/* Of the files of stable-diffusion-v1-5 and of control_v11p_sd15. */
+static void sd15_has_its_published_size(void **state)
+{
+    struct sum text = {0}, unet = {0}, vae = {0}, control = {0};
+
+    (void)state;
+    cn_expect_text(&sd15_text, count, &text);
+    cn_expect_unet(&sd15_unet, count, &unet);
+    cn_expect_vae(&sd15_vae, count, &vae);
+    cn_expect_control(&sd15_control, count, &control);
+    check(&text, 196, 123060480);
+    check(&unet, 686, 859520964);
+    check(&vae, 248, 83653863);
+    check(&control, 340, 361279120);
+}
+
+struct found {
+    const char *name;
+    int rank;
+};
+
+static void find(void *ctx, const char *name, int rank, const int64_t *dim)
+{
+    struct found *f = ctx;
+
+    (void)dim;
+    if (strcmp(name, f->name) == 0)
+        f->rank = rank;
+}
+
+/* SD 1 has 1x1 convolutions around its transformers, SD 2 linear layers. */
+static void projections_have_the_ranks_of_the_files(void **state)
+{
+    struct found f = {"mid_block.attentions.0.proj_in.weight", 0};
+    struct cn_unet_config linear = sd15_unet;
+
+    (void)state;
+    cn_expect_unet(&sd15_unet, find, &f);
+    assert_int_equal(f.rank, 4);
+    linear.linear_projection = true;
+    cn_expect_unet(&linear, find, &f);
+    assert_int_equal(f.rank, 2);
+}
+
+/* The order that the engine relies on. */
+static void inputs_stand_in_the_promised_order(void **state)
+{
+    struct cn_step_size z = {2, 8, 8, 77, 1};
+    struct cn_graph *g = cn_unet_graph(&sd15_unet, &z), *t;
+
+    (void)state;
+    t = cn_time_graph(&sd15_unet, CN_NET_UNET, 1);
+    assert_string_equal(g->input[0].name, "sample");
+    assert_string_equal(g->input[1].name, "time");
+    assert_int_equal(cn_shape_of(g, g->input[1].val)->dim[1],
+                     cn_shape_of(t, t->output[0].val)->dim[1]);
+    for (int i = 0; i < 16; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "k%d", i);
+        assert_string_equal(g->input[2 + 2 * i].name, name);
+        snprintf(name, sizeof(name), "v%d", i);
+        assert_string_equal(g->input[3 + 2 * i].name, name);
+    }
+    assert_string_equal(g->input[34].name, "weights.0");
+    assert_string_equal(g->input[35].name, "control.0.0");
+    assert_int_equal(g->n_inputs, 35 + cn_control_levels(&sd15_unet));
+    cn_graph_free(g);
+    cn_graph_free(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sd15_has_its_published_size),
+        cmocka_unit_test(projections_have_the_ranks_of_the_files),
+        cmocka_unit_test(inputs_stand_in_the_promised_order),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
