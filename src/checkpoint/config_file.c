@@ -57,7 +57,7 @@ void cn_conf_bad(struct cn_conf *f, const char *key, const char *fmt, ...)
 }
 
 /* The value of key; NULL when absent or null. */
-static json_t *get(const struct cn_conf *f, const char *key)
+static json_t *get_key(const struct cn_conf *f, const char *key)
 {
     json_t *v = json_object_get(f->root, key);
 
@@ -75,12 +75,12 @@ static void show(const json_t *v, char *text, size_t size)
 
 bool cn_conf_has(const struct cn_conf *f, const char *key)
 {
-    return get(f, key) != NULL;
+    return get_key(f, key) != NULL;
 }
 
 bool cn_conf_part(struct cn_conf *f, const char *key, struct cn_conf *ret)
 {
-    json_t *v = get(f, key);
+    json_t *v = get_key(f, key);
 
     if (v != NULL && !json_is_object(v))
         cn_conf_bad(f, key, "not an object");
@@ -107,7 +107,7 @@ static bool whole(const json_t *v, long min, long max, int *ret)
 
 long cn_conf_int(struct cn_conf *f, const char *key, long otherwise, long min, long max)
 {
-    json_t *v = get(f, key);
+    json_t *v = get_key(f, key);
     char text[80];
     int i;
 
@@ -122,7 +122,7 @@ long cn_conf_int(struct cn_conf *f, const char *key, long otherwise, long min, l
 
 double cn_conf_real(struct cn_conf *f, const char *key, double otherwise, double min, double max)
 {
-    json_t *v = get(f, key);
+    json_t *v = get_key(f, key);
     char text[80];
 
     if (v == NULL)
@@ -136,7 +136,7 @@ double cn_conf_real(struct cn_conf *f, const char *key, double otherwise, double
 
 bool cn_conf_bool(struct cn_conf *f, const char *key, bool otherwise)
 {
-    json_t *v = get(f, key);
+    json_t *v = get_key(f, key);
 
     if (v == NULL)
         return otherwise;
@@ -147,7 +147,7 @@ bool cn_conf_bool(struct cn_conf *f, const char *key, bool otherwise)
 
 const char *cn_conf_string(struct cn_conf *f, const char *key, const char *otherwise)
 {
-    json_t *v = get(f, key);
+    json_t *v = get_key(f, key);
 
     if (v == NULL)
         return otherwise;
@@ -160,7 +160,7 @@ const char *cn_conf_string(struct cn_conf *f, const char *key, const char *other
 
 int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long limit)
 {
-    json_t *v = get(f, key);
+    json_t *v = get_key(f, key);
     char text[80];
 
     if (v == NULL)
@@ -178,7 +178,7 @@ int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long lim
 
 bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long limit)
 {
-    json_t *v = get(f, key);
+    json_t *v = get_key(f, key);
     int one;
 
     if (v == NULL)
@@ -198,7 +198,7 @@ bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long limi
 void cn_conf_kinds(struct cn_conf *f, const char *key, bool *ret, int n, const char *yes,
                    const char *no)
 {
-    json_t *v = get(f, key);
+    json_t *v = get_key(f, key);
 
     if (v == NULL)
         return;

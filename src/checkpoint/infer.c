@@ -65,7 +65,7 @@ static int dim(struct ask *a, int axis, const char *fmt, ...)
 }
 
 /* How many of a list there are; 0 to 64. */
-static int count(struct ask *a, const char *before, const char *after)
+static int count_tensors(struct ask *a, const char *before, const char *after)
 {
     int n = 0;
 
@@ -76,7 +76,7 @@ static int count(struct ask *a, const char *before, const char *after)
 
 static int count_blocks(struct ask *a, const char *before, const char *after)
 {
-    int n = count(a, before, after);
+    int n = count_tensors(a, before, after);
 
     if ((n < 1 || n > CN_MAX_BLOCKS) && a->rc == CN_OK)
         a->rc = cn_fail(a->err, CN_EFORMAT, "\"%s\": the %s has %d levels, 1 to %d are supported",
@@ -97,7 +97,7 @@ static void infer_attention(struct ask *a, struct cn_unet_config *u, int b)
         snprintf(text, sizeof(text), "down_blocks.%d.attentions.0.transformer_blocks.", b);
         where = text;
     }
-    u->transformer_layers[b] = CN_MAX(count(a, where, ".norm1.weight"), 1);
+    u->transformer_layers[b] = CN_MAX(count_tensors(a, where, ".norm1.weight"), 1);
     u->heads[b] = 8;
     if (u->cross_attention_dim == SD2_CONTEXT)
         u->heads[b] = CN_MAX(u->channels[b] / 64, 1);
@@ -112,7 +112,7 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
         a->c->difference && !has(a, "conv_in.weight") ? 4 : dim(a, 1, "conv_in.weight");
     u->out_channels = a->comp == CN_COMP_UNET ? dim(a, 0, "conv_out.weight") : u->in_channels;
     u->blocks = count_blocks(a, "down_blocks.", ".resnets.0.conv1.weight");
-    u->layers_per_block = count(a, "down_blocks.0.resnets.", ".conv1.weight");
+    u->layers_per_block = count_tensors(a, "down_blocks.0.resnets.", ".conv1.weight");
     u->cross_attention_dim =
         dim(a, 1, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight");
     for (int b = 0; b < u->blocks; b++)
@@ -139,7 +139,7 @@ static const char *base_name(const char *path)
 
 static void infer_hint(struct ask *a, struct cn_control_config *c)
 {
-    int n = count(a, "controlnet_cond_embedding.blocks.", ".weight");
+    int n = count_tensors(a, "controlnet_cond_embedding.blocks.", ".weight");
 
     c->hint_channels = dim(a, 1, "controlnet_cond_embedding.conv_in.weight");
     c->hint_out[0] = dim(a, 0, "controlnet_cond_embedding.conv_in.weight");
@@ -164,7 +164,7 @@ static void infer_vae(struct ask *a, struct cn_vae_config *v)
     v->blocks = count_blocks(a, "encoder.down_blocks.", ".resnets.0.conv1.weight");
     for (int b = 0; b < v->blocks; b++)
         v->channels[b] = dim(a, 0, "encoder.down_blocks.%d.resnets.0.conv1.weight", b);
-    v->layers_per_block = count(a, "encoder.down_blocks.0.resnets.", ".conv1.weight");
+    v->layers_per_block = count_tensors(a, "encoder.down_blocks.0.resnets.", ".conv1.weight");
     v->norm_groups = SD_GROUPS;
     v->mid_attention = has(a, "decoder.mid_block.attentions.0.to_q.weight");
     v->use_quant_conv = has(a, "quant_conv.weight");
@@ -180,7 +180,7 @@ static void infer_text(struct ask *a, struct cn_text_config *t)
     t->vocab_size = dim(a, 0, "%s", token);
     t->hidden_size = dim(a, 1, "%s", token);
     t->max_position = dim(a, 0, "%s", position);
-    t->layers = count(a, "text_model.encoder.layers.", ".layer_norm1.weight");
+    t->layers = count_tensors(a, "text_model.encoder.layers.", ".layer_norm1.weight");
     t->intermediate_size = dim(a, 0, "text_model.encoder.layers.0.mlp.fc1.weight");
     t->heads = CN_MAX(t->hidden_size / 64, 1);
     t->layer_norm_eps = 1e-5;

@@ -122,7 +122,7 @@ static bool eat_number(struct job *j, int *ret)
 }
 
 /* The rest of the name must begin with a word of one side: writes it with that of the other. */
-static bool finish(struct job *j, const struct row *rows, size_t n, enum side from)
+static bool finish_name(struct job *j, const struct row *rows, size_t n, enum side from)
 {
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(rows[i].word[from]);
@@ -135,12 +135,12 @@ static bool finish(struct job *j, const struct row *rows, size_t n, enum side fr
 
 static bool finish_res(struct job *j, enum side from)
 {
-    return finish(j, res_rows, CN_LEN(res_rows), from);
+    return finish_name(j, res_rows, CN_LEN(res_rows), from);
 }
 
 static bool finish_transformer(struct job *j, enum side from)
 {
-    return finish(j, transformer_rows, CN_LEN(transformer_rows), from);
+    return finish_name(j, transformer_rows, CN_LEN(transformer_rows), from);
 }
 
 /* input_blocks.i.k., i from 1 */
@@ -203,7 +203,7 @@ static bool unet_from_ldm(struct job *j)
 {
     int i;
 
-    if (finish(j, top_rows, CN_LEN(top_rows), LDM))
+    if (finish_name(j, top_rows, CN_LEN(top_rows), LDM))
         return true;
     if (eat(j, "input_blocks."))
         return input_from_ldm(j);
@@ -266,7 +266,7 @@ static bool unet_to_ldm(struct job *j)
 {
     int i;
 
-    if (finish(j, top_rows, CN_LEN(top_rows), DIFFUSERS))
+    if (finish_name(j, top_rows, CN_LEN(top_rows), DIFFUSERS))
         return true;
     if (eat(j, "down_blocks."))
         return down_to_ldm(j);
@@ -287,11 +287,11 @@ static bool vae_mid_from_ldm(struct job *j)
 {
     if (eat(j, "attn_1."))
         return emit(j, "mid_block.attentions.0.") &&
-               finish(j, vae_attention_rows, CN_LEN(vae_attention_rows), LDM);
+               finish_name(j, vae_attention_rows, CN_LEN(vae_attention_rows), LDM);
     if (!emit(j, "mid_block.resnets.%d.", strncmp(j->in, "block_2.", 8) == 0))
         return false;
     return (eat(j, "block_1.") || eat(j, "block_2.")) &&
-           finish(j, vae_res_rows, CN_LEN(vae_res_rows), LDM);
+           finish_name(j, vae_res_rows, CN_LEN(vae_res_rows), LDM);
 }
 
 static bool vae_half_from_ldm(struct job *j, bool decoder)
@@ -303,7 +303,7 @@ static bool vae_half_from_ldm(struct job *j, bool decoder)
     if (eat(j, "mid."))
         return vae_mid_from_ldm(j);
     if (!eat(j, decoder ? "up." : "down."))
-        return finish(j, vae_rows, CN_LEN(vae_rows), LDM);
+        return finish_name(j, vae_rows, CN_LEN(vae_rows), LDM);
     if (!eat_number(j, &b) || b >= j->l->levels)
         return false;
     if (!emit(j, "%s_blocks.%d.", decoder ? "up" : "down", decoder ? j->l->levels - 1 - b : b))
@@ -311,7 +311,7 @@ static bool vae_half_from_ldm(struct job *j, bool decoder)
     if (eat(j, decoder ? "upsample." : "downsample."))
         return emit(j, "%ssamplers.0.%s", decoder ? "up" : "down", j->in);
     return eat(j, "block.") && eat_number(j, &i) && emit(j, "resnets.%d.", i) &&
-           finish(j, vae_res_rows, CN_LEN(vae_res_rows), LDM);
+           finish_name(j, vae_res_rows, CN_LEN(vae_res_rows), LDM);
 }
 
 static bool vae_quant(struct job *j)
@@ -336,12 +336,12 @@ static bool vae_half_to_ldm(struct job *j, bool decoder)
         return false;
     if (eat(j, "mid_block.attentions.0."))
         return emit(j, "mid.attn_1.") &&
-               finish(j, vae_attention_rows, CN_LEN(vae_attention_rows), DIFFUSERS);
+               finish_name(j, vae_attention_rows, CN_LEN(vae_attention_rows), DIFFUSERS);
     if (eat(j, "mid_block.resnets."))
         return eat_number(j, &i) && i < 2 && emit(j, "mid.block_%d.", i + 1) &&
-               finish(j, vae_res_rows, CN_LEN(vae_res_rows), DIFFUSERS);
+               finish_name(j, vae_res_rows, CN_LEN(vae_res_rows), DIFFUSERS);
     if (!eat(j, decoder ? "up_blocks." : "down_blocks."))
-        return finish(j, vae_rows, CN_LEN(vae_rows), DIFFUSERS);
+        return finish_name(j, vae_rows, CN_LEN(vae_rows), DIFFUSERS);
     if (!eat_number(j, &b) || b >= j->l->levels)
         return false;
     if (!emit(j, "%s.%d.", decoder ? "up" : "down", decoder ? j->l->levels - 1 - b : b))
@@ -349,7 +349,7 @@ static bool vae_half_to_ldm(struct job *j, bool decoder)
     if (eat(j, decoder ? "upsamplers.0." : "downsamplers.0."))
         return emit(j, "%ssample.%s", decoder ? "up" : "down", j->in);
     return eat(j, "resnets.") && eat_number(j, &i) && emit(j, "block.%d.", i) &&
-           finish(j, vae_res_rows, CN_LEN(vae_res_rows), DIFFUSERS);
+           finish_name(j, vae_res_rows, CN_LEN(vae_res_rows), DIFFUSERS);
 }
 
 static bool vae_to_ldm(struct job *j)
@@ -397,5 +397,5 @@ bool cn_name_from_openclip(const char *name, char *ret, size_t size, bool *ret_s
     *ret_split = eat(&j, "attn.in_proj_");
     if (*ret_split)
         return emit(&j, "self_attn.q_proj.%s", j.in);
-    return finish(&j, openclip_rows, CN_LEN(openclip_rows), LDM);
+    return finish_name(&j, openclip_rows, CN_LEN(openclip_rows), LDM);
 }

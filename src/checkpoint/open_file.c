@@ -84,8 +84,8 @@ static bool has(const struct cn_safetensors *st, const char *prefix, const char 
 }
 
 /* How many i from 0 on have the name before-i-after. */
-static int count(const struct cn_safetensors *st, const char *prefix, const char *before,
-                 const char *after)
+static int count_tensors(const struct cn_safetensors *st, const char *prefix, const char *before,
+                         const char *after)
 {
     char name[MAX_NAME];
     int i = 0;
@@ -104,7 +104,7 @@ static void find_layout(const struct cn_safetensors *st, struct part *p)
     char name[64];
 
     if (p->comp == CN_COMP_VAE) {
-        l->levels = count(st, p->prefix, "decoder.up.", ".block.0.norm1.weight");
+        l->levels = count_tensors(st, p->prefix, "decoder.up.", ".block.0.norm1.weight");
         return;
     }
     l->levels = 1;

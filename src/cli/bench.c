@@ -92,7 +92,7 @@ struct run {
     int width, height;
 };
 
-static void add(struct run *r, enum row row, double ms)
+static void add_time(struct run *r, enum row row, double ms)
 {
     struct samples *s = &r->row[row];
 
@@ -152,10 +152,10 @@ static void progress(void *ctx, int image, int step, int steps)
 
     (void)image;
     if (step > 1) {
-        add(r, STEP, (now - r->step_end_s) * 1e3);
-        add(r, UNET, r->unet_ms);
+        add_time(r, STEP, (now - r->step_end_s) * 1e3);
+        add_time(r, UNET, r->unet_ms);
         if (r->o->spec.n_controls > 0)
-            add(r, CONTROL, r->control_ms);
+            add_time(r, CONTROL, r->control_ms);
     }
     cn_progress_step(&r->progress, steps);
     r->step_end_s = cn_now_s();
@@ -286,13 +286,13 @@ static int run_once(struct run *r, struct cn_engine *e, bool first, struct cn_er
         return rc;
     load = r->stage_ms[CN_ENGINE_LOAD];
     if (first)
-        add(r, LOAD, load);
-    add(r, TEXT, r->stage_ms[CN_ENGINE_TEXT]);
+        add_time(r, LOAD, load);
+    add_time(r, TEXT, r->stage_ms[CN_ENGINE_TEXT]);
     if (r->o->spec.n_controls > 0)
-        add(r, HINT, r->stage_ms[CN_ENGINE_HINT]);
-    add(r, VAE, r->stage_ms[CN_ENGINE_VAE]);
-    add(r, ENCODE, r->encode_ms);
-    add(r, TOTAL, (cn_now_s() - start) * 1e3 - load);
+        add_time(r, HINT, r->stage_ms[CN_ENGINE_HINT]);
+    add_time(r, VAE, r->stage_ms[CN_ENGINE_VAE]);
+    add_time(r, ENCODE, r->encode_ms);
+    add_time(r, TOTAL, (cn_now_s() - start) * 1e3 - load);
     return CN_OK;
 }
 

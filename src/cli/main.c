@@ -58,7 +58,7 @@ static int fail_unknown(const char *word)
     return CN_EXIT_USAGE;
 }
 
-static int run(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
     for (size_t i = 0; i < CN_LEN(commands); i++)
         if (strcmp(argv[0], commands[i].name) == 0)
@@ -71,7 +71,7 @@ static int help(int argc, char **argv)
     char option[] = "--help", *words[] = {argv[argc - 1], option, NULL};
 
     if (argc == 2)
-        return run(2, words);
+        return run_command(2, words);
     print_usage(stdout);
     return cn_cli_flush();
 }
@@ -89,5 +89,5 @@ int main(int argc, char **argv)
         return print_version();
     /* OpenMP reads it when the library is loaded: see worker.c. */
     cn_reexec_with("OMP_WAIT_POLICY", "passive", argv);
-    return run(argc - 1, argv + 1);
+    return run_command(argc - 1, argv + 1);
 }

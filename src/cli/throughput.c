@@ -40,7 +40,7 @@ static int make_file(void *ctx, const struct cn_engine_image *m, struct cn_err *
     return cn_png_encode(m->image, NULL, 0, CN_PNG_LEVEL, m->file, err);
 }
 
-static void end(void *ctx, int rc, const struct cn_err *err)
+static void job_ended(void *ctx, int rc, const struct cn_err *err)
 {
     struct round *r = ctx;
 
@@ -56,7 +56,8 @@ static int draw(struct cn_engine *e, const struct cn_spec *s, int jobs, bool tog
                 struct cn_err *err)
 {
     struct round r = {.rc = CN_OK};
-    struct cn_engine_cb cb = {.ctx = &r, .cancelled = cancelled, .encode = make_file, .end = end};
+    struct cn_engine_cb cb = {
+        .ctx = &r, .cancelled = cancelled, .encode = make_file, .end = job_ended};
     struct cn_spec *spec = cn_xcalloc((size_t)jobs, sizeof(*spec));
     int rc = CN_OK;
 

@@ -204,8 +204,8 @@ int cn_annotator_set(const struct cn_annotator *a, struct cn_annotator_params *p
 }
 
 /* Runs a with checked parameters on an RGB picture. */
-static int run(const struct cn_annotator *a, const struct cn_annotator_params *p,
-               const struct cn_image *rgb, struct cn_image *ret, struct cn_err *err)
+static int make_map(const struct cn_annotator *a, const struct cn_annotator_params *p,
+                    const struct cn_image *rgb, struct cn_image *ret, struct cn_err *err)
 {
     struct cn_image map;
     int rc = cn_image_init(&map, rgb->w, rgb->h, 3, err);
@@ -239,11 +239,11 @@ int cn_annotate(const char *name, const struct cn_annotator_params *params,
     for (int i = 0; rc == CN_OK && i < a->n_params; i++)
         rc = check_value(a, i, params->v[i], err);
     if (rc < 0 || src->c == 3)
-        return rc < 0 ? rc : run(a, params, src, ret, err);
+        return rc < 0 ? rc : make_map(a, params, src, ret, err);
     rc = cn_image_to_rgb(src, 255, &rgb, err);
     if (rc < 0)
         return rc;
-    rc = run(a, params, &rgb, ret, err);
+    rc = make_map(a, params, &rgb, ret, err);
     cn_image_release(&rgb);
     return rc;
 }

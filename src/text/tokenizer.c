@@ -182,7 +182,7 @@ static const struct cn_added *added_at(const struct cn_tokenizer *t, const char 
     return best;
 }
 
-static int run(struct work *w, const char *text, size_t len)
+static int encode_text(struct work *w, const char *text, size_t len)
 {
     int rc = CN_OK;
 
@@ -217,7 +217,7 @@ int cn_tokenize(const struct cn_tokenizer *t, const char *text, int32_t *ids, in
     if (bad < len)
         return cn_fail(err, CN_EINVAL, "the text is not UTF-8: byte %zu is 0x%02x", bad,
                        (unsigned char)text[bad]);
-    rc = run(&w, text, len);
+    rc = encode_text(&w, text, len);
     cn_cps_release(&w.word);
     cn_cps_release(&w.scratch);
     if (rc == CN_OK)
@@ -258,7 +258,7 @@ static struct cn_tokenizer *new_tokenizer(void)
     return t;
 }
 
-static int finish(struct cn_tokenizer *t, int rc, struct cn_tokenizer **ret)
+static int hand_over(struct cn_tokenizer *t, int rc, struct cn_tokenizer **ret)
 {
     if (rc < 0) {
         cn_tokenizer_close(t);
@@ -273,7 +273,7 @@ int cn_tokenizer_open(const char *dir, struct cn_tokenizer **ret, struct cn_err 
 {
     struct cn_tokenizer *t = new_tokenizer();
 
-    return finish(t, cn_tok_load_dir(t, dir, err), ret);
+    return hand_over(t, cn_tok_load_dir(t, dir, err), ret);
 }
 
 int cn_tokenizer_builtin(struct cn_tokenizer **ret, struct cn_err *err)
@@ -284,7 +284,7 @@ int cn_tokenizer_builtin(struct cn_tokenizer **ret, struct cn_err *err)
     int rc = cn_tok_load_clip(t, dir, err);
 
     free(dir);
-    return finish(t, rc, ret);
+    return hand_over(t, rc, ret);
 }
 
 void cn_tokenizer_close(struct cn_tokenizer *t)
