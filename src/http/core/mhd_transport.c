@@ -17,9 +17,10 @@
 #include <unistd.h>
 
 enum {
-    BLOCK = 32 * 1024,        /* of an answer that is pulled */
-    DIRECT_LOCAL = 64 * 1024, /* bytes that go directly on a local socket, see below */
-    CONNECTION_SLACK = 64,    /* MHD's own limit lies above ours: at its limit it goes deaf */
+    BLOCK = 32 * 1024,         /* of an answer that is pulled */
+    PULLED_AHEAD = 256 * 1024, /* of it, in the kernel, which doubles this */
+    DIRECT_LOCAL = 64 * 1024,  /* bytes that go directly on a local socket, see below */
+    CONNECTION_SLACK = 64,     /* MHD's own limit lies above ours: at its limit it goes deaf */
     CONNECTION_MEMORY = 32 * 1024
 };
 
@@ -150,6 +151,19 @@ static bool may_go_directly(const struct cn_request *q)
     return q->answer->length <= DIRECT_LOCAL || !q->conn->is_unix;
 }
 
+/* The kernel would take megabytes ahead of a slow reader, and they would be made for two hundred of
+ * them at once. */
+static struct MHD_Response *pulled_response(struct cn_request *q)
+{
+    int64_t length = q->answer->length;
+    int size = PULLED_AHEAD;
+
+    if (length > PULLED_AHEAD)
+        setsockopt(q->conn->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    return MHD_create_response_from_callback(length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)length,
+                                             BLOCK, on_pull, cn_request_ref(q), on_pulled);
+}
+
 static struct MHD_Response *response_of(struct cn_request *q)
 {
     struct cn_source *s = q->answer;
@@ -167,8 +181,7 @@ static struct MHD_Response *response_of(struct cn_request *q)
             return file_response(fd, offset, (uint64_t)s->length);
         q->bytes_out = 0;
     }
-    return MHD_create_response_from_callback(s->length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)s->length,
-                                             BLOCK, on_pull, cn_request_ref(q), on_pulled);
+    return pulled_response(q);
 }
 
 static enum MHD_Result answer(struct cn_request *q)
