@@ -604,6 +604,7 @@ static int open_store(struct front *f, struct cn_err *err)
         cn_jobs_set_store(f->jobs, f->store, c->result_ttl_s);
     } else if (strcmp(c->dir, CN_STORE_DIR) == 0 && access(c->dir, W_OK | X_OK) < 0) {
         cn_log(CN_LOG_WARNING, "store.none", err->msg, "dir=%s", c->dir);
+        cn_jobs_without_store(f->jobs, "its directory cannot be used, the log says why");
         *err = (struct cn_err)CN_ERR_INIT;
         rc = CN_OK;
     }

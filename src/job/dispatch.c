@@ -91,6 +91,7 @@ struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o)
     struct cn_dispatch *d = cn_xcalloc(1, sizeof(*d));
     struct cn_process_options po = {.loop = o->loop,
                                     .start_timeout_s = o->start_timeout_s,
+                                    .ping_ms = o->ping_ms,
                                     .on_hello = cn_dispatch_on_hello,
                                     .on_ready = cn_dispatch_on_ready,
                                     .on_frame = cn_dispatch_on_frame,
@@ -138,6 +139,7 @@ void cn_dispatch_set_observer(struct cn_dispatch *d, const struct cn_dispatch_ob
 void cn_dispatch_set_tenants(struct cn_dispatch *d, const struct cn_tenant_rule *rule, size_t n)
 {
     cn_tenants_set_rules(d->tenants, rule, n);
+    d->queue.many_tenants = n > 1;
     cn_queue_refresh(&d->queue, d->tenants);
     d->pump_wanted = true;
 }

@@ -66,7 +66,8 @@ struct cn_dispatch_options {
     int max_attempts;    /* of one job, when workers die under it: then it fails as poison */
     int timeout_s;       /* of a job that does not choose, from submission to end */
     int start_timeout_s; /* for a worker to become ready */
-    int hang_timeout_s;  /* without any sign of progress in a running job, or 20 of its steps */
+    int ping_ms;        /* between two PINGs; a worker that is silent for three of them is killed */
+    int hang_timeout_s; /* without any sign of progress in a running job, or 20 of its steps */
     struct cn_tenant_limits tenant; /* of tenants without limits of their own */
     struct cn_dispatch_observer observer;
 };
@@ -74,8 +75,8 @@ struct cn_dispatch_options {
 #define CN_DISPATCH_DEFAULTS                                                                       \
     {                                                                                              \
         .workers = 1, .queue_capacity = 10000, .priority_step_s = CN_PRIORITY_STEP_S,              \
-        .max_attempts = 2, .timeout_s = 300, .start_timeout_s = 600, .hang_timeout_s = 600,        \
-        .tenant = CN_TENANT_DEFAULTS                                                               \
+        .max_attempts = 2, .timeout_s = 300, .start_timeout_s = 600, .ping_ms = 5000,              \
+        .hang_timeout_s = 600, .tenant = CN_TENANT_DEFAULTS                                        \
     }
 
 struct cn_dispatch;

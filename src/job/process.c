@@ -17,16 +17,15 @@
 enum {
     READ_CHUNK = 64 * 1024,
     WORKER_FD = 3, /* number of the socket in the worker */
-    MAX_ARGS = 64,
     MAX_ENV = 64,
-    EXIT_DEVICE = 70 /* CN_WORKER_EXIT_DEVICE of worker_loop.h, which this layer cannot see */
+    SILENT_PINGS = 3, /* its reader answers also while it loads and draws: this one is gone */
+    EXIT_DEVICE = 70  /* CN_WORKER_EXIT_DEVICE of worker_loop.h, which this layer cannot see */
 };
 
 #define SECOND        INT64_C(1000000000)
 #define BACKOFF_FIRST (SECOND / 5)
 #define BACKOFF_MAX   (30 * SECOND)
 #define GOOD_LIFE     (60 * SECOND)
-#define PING_EVERY    (5 * SECOND)
 #define STOP_GRACE    (5 * SECOND)
 #define EOF_GRACE     (1 * SECOND)
 
@@ -54,6 +53,7 @@ struct cn_process {
     int64_t started_ns, ready_ns, restart_ns, ping_ns, end_ns;
     int64_t backoff_ns, heard_us;
     uint64_t pings;
+    int unanswered; /* pings since the last byte from it */
     bool stopping, cause_known, killed;
     enum cn_process_cause cause;
     char text[400]; /* why it ended or ends */
@@ -212,6 +212,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 
     if (n == 0 || p->inc != inc)
         return;
+    p->unanswered = 0;
     if (n < 0) {
         inc->eof = true;
         uv_read_stop(s);
@@ -273,22 +274,28 @@ static void fill_env(char **env)
     env[n] = NULL;
 }
 
-static void fill_args(const struct cn_process *p, char **argv)
+/* NULL-terminated; the list is the caller's, the texts are not. */
+static char **make_args(const struct cn_process *p)
 {
     static char fd_text[] = "3";
-    int n = 0;
+    size_t given = 0, n = 0;
+    char **argv;
 
+    while (p->o.args[given] != NULL)
+        given++;
+    argv = cn_xcalloc(given + 4, sizeof(*argv));
     argv[n++] = (char *)p->o.program;
     argv[n++] = (char *)"--fd";
     argv[n++] = fd_text;
-    for (const char *const *a = p->o.args; *a != NULL && n < MAX_ARGS; a++)
-        argv[n++] = (char *)*a;
-    argv[n] = NULL;
+    for (size_t i = 0; i < given; i++)
+        argv[n++] = (char *)p->o.args[i];
+    return argv;
 }
 
 static int spawn(struct cn_process *p, struct incarnation *inc, int fd)
 {
-    char *argv[MAX_ARGS + 1], *env[MAX_ENV + 1];
+    char **argv = make_args(p), *env[MAX_ENV + 1];
+    int rc;
     uv_stdio_container_t io[WORKER_FD + 1] = {
         [0] = {.flags = UV_IGNORE},
         [1] = {.flags = UV_IGNORE},
@@ -302,9 +309,10 @@ static int spawn(struct cn_process *p, struct incarnation *inc, int fd)
                               .stdio = io,
                               .stdio_count = WORKER_FD + 1};
 
-    fill_args(p, argv);
     fill_env(env);
-    return uv_spawn(p->o.loop, &inc->child, &o);
+    rc = uv_spawn(p->o.loop, &inc->child, &o);
+    free(argv);
+    return rc;
 }
 
 static int open_incarnation(struct cn_process *p, struct incarnation *inc)
@@ -334,6 +342,7 @@ void cn_process_start(struct cn_process *p)
 
     p->started_ns = cn_now_ns();
     p->ready_ns = p->ping_ns = p->end_ns = 0;
+    p->unanswered = 0;
     p->cause_known = p->killed = false;
     inc->owner = p;
     cn_frame_decoder_init(&inc->in);
@@ -488,10 +497,15 @@ void cn_process_tick(struct cn_process *p)
     }
     if (p->state != CN_PROCESS_READY && now - p->started_ns > p->o.start_timeout_s * SECOND)
         cn_process_kill(p, CN_CAUSE_START, "the worker was not ready in time");
-    if (p->state != CN_PROCESS_STARTING && now - p->ping_ns > PING_EVERY) {
-        p->ping_ns = now;
-        send_number(p, CN_FRAME_PING, ++p->pings);
+    if (p->state == CN_PROCESS_STARTING || now - p->ping_ns <= p->o.ping_ms * INT64_C(1000000))
+        return;
+    if (p->unanswered >= SILENT_PINGS) {
+        cn_process_kill(p, CN_CAUSE_HANG, "the worker answers no pings");
+        return;
     }
+    p->ping_ns = now;
+    p->unanswered++;
+    send_number(p, CN_FRAME_PING, ++p->pings);
 }
 
 void cn_process_stop(struct cn_process *p)

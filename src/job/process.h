@@ -49,6 +49,7 @@ struct cn_process_options {
     const char *const *args; /* NULL-terminated, without the program and --fd; must outlive it */
     int index;               /* for the log */
     int start_timeout_s;     /* HELLO and READY within this time */
+    int ping_ms;             /* between two PINGs; silence for three of them is a hang */
     void *arg;
     void (*on_hello)(void *arg, struct cn_msg_hello *hello); /* may take what it holds */
     void (*on_ready)(void *arg);
@@ -80,7 +81,7 @@ void cn_process_reset_backoff(struct cn_process *p);
 /* It does not start again before this time has passed. */
 void cn_process_delay_restart(struct cn_process *p, int64_t ns);
 
-/* Every 250 ms: pings, start deadline, restart. */
+/* Every 250 ms: pings and their deadline, start deadline, restart. */
 void cn_process_tick(struct cn_process *p);
 
 /* Asks the worker to end and stops starting it; killed when it is still there after 5 s. */

@@ -6,6 +6,8 @@
 
 #define SECOND INT64_C(1000000000)
 
+enum { RESERVE_PART = 10, RESERVE_SHARES = 8 };
+
 /* A new cost's part in the moving average. */
 #define MEAN_PART 0.05
 
@@ -97,9 +99,18 @@ static void count_out(struct cn_queue *q, struct cn_job *job)
     q->n--;
 }
 
+/* Places that a tenant with so many waiting jobs may not take, for they are kept for others. */
+static int reserved_from(const struct cn_queue *q, const struct cn_tenant *t)
+{
+    int reserve = q->capacity / RESERVE_PART, mine = t == NULL ? 0 : t->queued;
+    bool others = q->many_tenants || q->tenants > (mine > 0);
+
+    return others && mine > 0 && mine >= reserve / RESERVE_SHARES ? reserve : 0;
+}
+
 enum cn_refusal cn_queue_refuses(const struct cn_queue *q, const struct cn_tenant *t)
 {
-    if (q->n >= q->capacity)
+    if (q->n >= q->capacity - reserved_from(q, t))
         return CN_REFUSED_FULL;
     if (t != NULL && t->limits.max_queued > 0 && t->queued >= t->limits.max_queued)
         return CN_REFUSED_TENANT;

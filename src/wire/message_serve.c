@@ -5,6 +5,8 @@
 
 #include <limits.h>
 
+#define MAX_TURN_MS 86400e3 /* a day: what is computed from it stays in range */
+
 int cn_msg_put_preview(struct cn_buf *b, const struct cn_msg_preview *m, struct cn_err *err)
 {
     struct cn_writer w;
@@ -54,6 +56,8 @@ int cn_msg_get_beat(const struct cn_frame *f, struct cn_msg_beat *m, struct cn_e
     m->lanes = cn_get_range(&u, 0, 65536);
     m->images = cn_get_range(&u, 0, 65536);
     m->ms = cn_get_f64(&u);
+    if (u.rc == CN_OK && !(m->ms >= 0 && m->ms <= MAX_TURN_MS))
+        cn_unpack_fault(&u, CN_EFORMAT, "the time of a turn is out of range");
     return cn_unpack_end(&u, "a beat frame", err);
 }
 

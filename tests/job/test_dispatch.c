@@ -621,6 +621,26 @@ static void images_that_cannot_be_read_now_are_read_later(void **state)
     rig_close(&r);
 }
 
+/* An idle worker that stands still is found out by its silence, and its place is taken. */
+static void an_idle_worker_that_hangs_is_replaced(void **state)
+{
+    struct cn_dispatch_options o = with(1);
+    struct cn_job *job;
+    int pid;
+
+    (void)state;
+    o.ping_ms = 100;
+    rig_open(&r, &o, "");
+    pid = cn_dispatch_worker(r.d, 0).pid;
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    rig_until(&r, rig_restarts(&r, 0) == 1 && cn_dispatch_ready_workers(r.d) == 1);
+    assert_int_not_equal(cn_dispatch_worker(r.d, 0).pid, pid);
+    job = rig_submit(&r, NULL, "x", 1);
+    rig_until(&r, cn_job_final(job));
+    assert_int_equal(job->state, CN_JOB_SUCCEEDED);
+    rig_close(&r);
+}
+
 /* ---- models ---- */
 
 static void on_managed(void *arg, int rc, const struct cn_err *err)
@@ -720,6 +740,7 @@ static void a_lost_worker_answers_for_its_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_idle_worker_that_hangs_is_replaced),
         cmocka_unit_test(a_job_is_told_of),
         cmocka_unit_test(refusals_have_kinds),
         cmocka_unit_test(large_jobs_leave_room_for_others),

@@ -540,10 +540,69 @@ static void random_operations_follow_the_model(void **state)
     }
 }
 
+/* Two tenants flood the queue to the brim: there is room for the third, and for a few jobs of his. */
+static void floods_leave_room_for_others(void **state)
+{
+    struct cn_tenant_limits limits = CN_TENANT_DEFAULTS;
+    struct cn_tenants *table;
+    struct cn_tenant *flood[2], *third;
+    struct cn_queue full;
+    struct cn_job *job;
+    int accepted = 0;
+
+    (void)state;
+    table = cn_tenants_new(&limits);
+    cn_queue_init(&full, 400, 60);
+    flood[0] = cn_tenants_get(table, "a");
+    flood[1] = cn_tenants_get(table, "b");
+    third = cn_tenants_get(table, "c");
+    for (int i = 0; i < 1000; i++) {
+        struct cn_tenant *t = i < 900 ? flood[i % 2] : third;
+        struct cn_spec spec;
+
+        cn_spec_init(&spec);
+        job = cn_job_new(&spec);
+        job->tenant = cn_tenant_ref(t);
+        job->cost = 1;
+        if (cn_queue_push(&full, job, NULL, NULL) < 0)
+            cn_job_unref(job);
+        else
+            accepted += t == third;
+    }
+    assert_int_equal(flood[0]->queued + flood[1]->queued, 360);
+    assert_int_equal(accepted, 5); /* an eighth of the tenth */
+    assert_int_equal(cn_queue_refuses(&full, NULL), CN_REFUSED_NOT);
+    while ((job = cn_queue_oldest(&full)) != NULL) {
+        cn_queue_remove(&full, job);
+        cn_job_unref(job);
+    }
+    /* Who is alone has all of it. */
+    for (int i = 0; i < 400; i++) {
+        struct cn_spec spec;
+
+        cn_spec_init(&spec);
+        job = cn_job_new(&spec);
+        job->tenant = cn_tenant_ref(third);
+        job->cost = 1;
+        assert_int_equal(cn_queue_push(&full, job, NULL, NULL), CN_OK);
+    }
+    full.many_tenants = true;
+    assert_int_equal(cn_queue_refuses(&full, NULL), CN_REFUSED_FULL);
+    while ((job = cn_queue_oldest(&full)) != NULL) {
+        cn_queue_remove(&full, job);
+        cn_job_unref(job);
+    }
+    for (int i = 0; i < 2; i++)
+        cn_tenant_unref(flood[i]);
+    cn_tenant_unref(third);
+    cn_tenants_free(table);
+}
+
 int main(void)
 {
 #define WITH_QUEUE(f) cmocka_unit_test_setup_teardown(f, open_queue, close_queue)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(floods_leave_room_for_others),
         WITH_QUEUE(jobs_of_one_go_in_order),
         WITH_QUEUE(it_has_bounds),
         WITH_QUEUE(a_lost_attempt_keeps_its_place_and_costs_nothing),
