@@ -122,6 +122,27 @@ class Jobs(Case):
         self.problem(self.d.request("DELETE", "/v1/jobs/" + done["id"]), 410, "gone")
         self.problem(self.d.request("DELETE", "/v1/jobs/nothing"), 404, "not-found")
 
+    def test_filters_of_the_list(self):
+        ids = [self.d.wait_job(json.loads(self.d.jobs({"prompt": "x", "steps": 1}).body)["id"])
+               for _ in range(3)]
+        middle = ids[1]["created_at"]
+        def listed(query):
+            r = self.d.get("/v1/jobs?" + query)
+            self.assertEqual(r.status, 200, r.body)
+            return [j["id"] for j in json.loads(r.body)["jobs"]], r.getheader("Link")
+        mine = {j["id"] for j in ids}
+        self.assertEqual([i for i in listed("limit=100&since=" + middle)[0] if i in mine][-1],
+                         ids[1]["id"])
+        self.assertNotIn(ids[2]["id"], listed("limit=100&before=" + middle)[0])
+        self.assertEqual(listed("model=nothing"), ([], None))
+        self.assertTrue(mine <= set(listed("limit=100&model=" + ids[0]["model"])[0]))
+        first, link = listed("limit=1&state=succeeded&model=" + ids[0]["model"])
+        self.assertTrue(link.endswith('>; rel="next"'), link)
+        second = json.loads(self.d.get(link[1:link.index(">")]).body)["jobs"]
+        self.assertEqual([first[0], second[0]["id"]], [ids[2]["id"], ids[1]["id"]])
+        for bad in ("since=yesterday", "before=2026-13-01T00:00:00Z", "since=2026-01-01T00:00:00"):
+            self.problem(self.d.get("/v1/jobs?" + bad), 400, "invalid-request")
+
     def test_hanging_up_cancels_who_waits(self):
         before = self.d.metric("controlnetd_jobs_finished_total", outcome="cancelled")
         kept = json.loads(self.d.jobs({"prompt": "step=20", "steps": 20}).body)["id"]

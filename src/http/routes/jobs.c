@@ -8,14 +8,17 @@
 #include "http/core/fields.h"
 #include "http/routes/routes_priv.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     VIEW_MAX = 1 << 20, /* of one job: a prompt of 4 KiB, 1000 pictures */
     LIST_MAX = 16 << 20,
-    LIST_PRESET = 20
+    LIST_PRESET = 20,
+    LINK_MAX = 2048
 };
 
 /* Shared by the handlers below. */
@@ -69,6 +72,38 @@ static bool is_wrong(struct cn_request *q, const char *name, const char *detail)
     return false;
 }
 
+/* A moment as the daemon writes them ("2026-11-22T22:00:00.015Z"; the fraction may be missing) in
+ * microseconds; negative: it is none. */
+static int64_t read_time(const char *text)
+{
+    struct tm tm = {0};
+    int ms = 0, at = 0;
+
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+               &tm.tm_min, &tm.tm_sec, &at) != 6 ||
+        at != 19)
+        return -1;
+    if (text[at] == '.' &&
+        (strspn(text + at + 1, "0123456789") != 3 || sscanf(text + at + 1, "%3d", &ms) != 1))
+        return -1;
+    at += text[at] == '.' ? 4 : 0;
+    if (strcmp(text + at, "Z") != 0 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+        tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_year < 1970)
+        return -1;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    return ((int64_t)timegm(&tm) * 1000 + ms) * 1000;
+}
+
+/* *ret_us 0: it is not asked for. */
+static bool read_bound(struct cn_request *q, const char *name, int64_t *ret_us)
+{
+    const char *text = cn_request_argument(q, name);
+
+    *ret_us = text == NULL ? 0 : read_time(text);
+    return *ret_us >= 0 || is_wrong(q, name, "expected a time such as 2026-11-22T22:00:00Z");
+}
+
 /* The query; false: a parameter is wrong, and it is answered. */
 static bool read_query(struct cn_request *q, struct cn_jobs_query *ret, bool *ret_all)
 {
@@ -91,6 +126,9 @@ static bool read_query(struct cn_request *q, struct cn_jobs_query *ret, bool *re
     ret->limit = (int)n;
     if (all != NULL && strcmp(all, "true") != 0 && strcmp(all, "false") != 0)
         return is_wrong(q, "all", "expected true or false");
+    ret->model = cn_request_argument(q, "model");
+    if (!read_bound(q, "since", &ret->since_us) || !read_bound(q, "before", &ret->before_us))
+        return false;
     *ret_all = all != NULL && strcmp(all, "true") == 0;
     return !*ret_all || cn_access_is_admin(q);
 }
@@ -109,6 +147,29 @@ static int put_page(const struct cn_jobs_page *page, struct cn_buf *b, struct cn
     return rc == CN_OK ? cn_buf_adds(b, "}\n", err) : rc;
 }
 
+/* Link: the same question for what follows. */
+static void link_next(struct cn_request *q, const char *next)
+{
+    static const char *const kept[] = {"state", "model", "since", "before", "limit", "all"};
+    struct cn_buf b;
+
+    cn_buf_init(&b, LINK_MAX);
+    for (size_t i = 0; i < CN_LEN(kept); i++) {
+        const char *value = cn_request_argument(q, kept[i]);
+
+        if (value == NULL)
+            continue;
+        cn_buf_printf(&b, NULL, "&%s=", kept[i]);
+        for (const char *p = value; *p != '\0'; p++)
+            cn_buf_printf(&b, NULL,
+                          isalnum((unsigned char)*p) || strchr("-._~:", *p) ? "%c" : "%%%02X",
+                          (unsigned char)*p);
+    }
+    cn_answer_field(q, "Link", "</v1/jobs?after=%s%.*s>; rel=\"next\"", next, (int)b.len,
+                    b.len > 0 ? (const char *)b.data : "");
+    cn_buf_release(&b);
+}
+
 static void on_listed(void *arg, const struct cn_jobs_page *page, const struct cn_err *err)
 {
     struct cn_request *q = arg;
@@ -118,8 +179,8 @@ static void on_listed(void *arg, const struct cn_jobs_page *page, const struct c
     l->done = true;
     if (page == NULL)
         l->err = *err;
-    else
-        put_page(page, &l->page, &l->err);
+    else if (put_page(page, &l->page, &l->err) == CN_OK && page->next[0] != '\0')
+        link_next(q, page->next);
     cn_request_resume(q);
 }
 
