@@ -64,8 +64,9 @@ int cn_priority_band(int priority); /* 0: below 0; 1: 0; 2: above */
 
 void cn_queue_init(struct cn_queue *q, int capacity, int step_s);
 
-/* Would a job of t (NULL: of one who has none yet) be refused now? Where there are several tenants, the
- * last tenth of the queue is kept for those that have few jobs in it: an eighth of that tenth each. */
+/* Would a job of t (NULL: of one who has none yet) be refused now? Where there are several tenants,
+ * the last tenth of the queue is kept for those that have few jobs in it: an eighth of that tenth
+ * each. */
 enum cn_refusal cn_queue_refuses(const struct cn_queue *q, const struct cn_tenant *t);
 
 /* Takes over the caller's reference of the job (when it is accepted). The job has its tenant, its

@@ -540,7 +540,7 @@ static void random_operations_follow_the_model(void **state)
     }
 }
 
-/* Two tenants flood the queue to the brim: there is room for the third, and for a few jobs of his. */
+/* Two tenants flood the queue: there is room for a third, and for a few jobs of his. */
 static void floods_leave_room_for_others(void **state)
 {
     struct cn_tenant_limits limits = CN_TENANT_DEFAULTS;
