@@ -22,6 +22,19 @@ tests_backend_test_side_SOURCES = %reldir%/test_side.c $(op_table_sources)
 tests_backend_test_side_LDADD = $(op_table_libs)
 TESTS += tests/backend/test_side
 
+if HAVE_ONEDNN
+check_PROGRAMS += tests/backend/test_sgemm
+tests_backend_test_sgemm_SOURCES = %reldir%/test_sgemm.c $(op_table_sources)
+tests_backend_test_sgemm_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=dnnl_sgemm
+tests_backend_test_sgemm_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_sgemm
+endif
+
+check_PROGRAMS += tests/backend/test_rules
+tests_backend_test_rules_SOURCES = %reldir%/test_rules.c $(op_table_sources)
+tests_backend_test_rules_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_rules
+
 check_PROGRAMS += tests/backend/test_types
 tests_backend_test_types_SOURCES = %reldir%/test_types.c $(op_table_sources)
 tests_backend_test_types_LDADD = $(op_table_libs)

@@ -5,15 +5,6 @@
 
 #include <stdlib.h>
 
-int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err)
-{
-    if (status == dnnl_success)
-        return CN_OK;
-    if (status == dnnl_out_of_memory)
-        return cn_fail(err, CN_EDEVMEM, "no memory left to %s", what);
-    return cn_fail(err, CN_EDEVICE, "cannot %s: oneDNN status %d", what, (int)status);
-}
-
 static void backend_close(struct cn_backend *base)
 {
     struct onednn_backend *b = (struct onednn_backend *)base;

@@ -31,7 +31,7 @@ static struct onednn_plan *new_plan(struct onednn_weights *w, const struct cn_gr
 {
     struct onednn_plan *p = cn_xcalloc(1, sizeof(*p));
 
-    p->base.ops = &cn_backend_onednn;
+    p->base.ops = w->base.ops;
     p->backend = w->backend;
     p->arena = cpu_workspace_arena(&w->backend->ws, flags);
     p->stream = w->backend->stream[flags & CN_PLAN_CONCURRENT ? 1 : 0];

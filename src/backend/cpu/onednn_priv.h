@@ -100,7 +100,8 @@ struct onednn_plan {
     struct cn_buffer *const *in, *const *out; /* while running */
 };
 
-/* "what failed: status" as CN_EDEVICE, or CN_EDEVMEM when memory is short; 0 for success. */
+/* onednn_status.c: "what failed: status" as CN_EDEVICE, or CN_EDEVMEM when memory is short; 0 for
+ * success. */
 int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err);
 
 /* onednn_places.c: where values are. */

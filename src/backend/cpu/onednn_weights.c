@@ -17,7 +17,7 @@ int onednn_weights_new(struct cn_backend *b, const struct cn_param_source *sourc
     struct onednn_weights *w = cn_xcalloc(1, sizeof(*w));
 
     (void)err;
-    w->base.ops = &cn_backend_onednn;
+    w->base.ops = b->ops;
     w->backend = (struct onednn_backend *)b;
     w->source = *source;
     cn_strmap_init(&w->map);
