@@ -261,6 +261,49 @@ static void way_of_an_attention_is_told(void **state)
     }
 }
 
+/* ---- convolutions that cuDNN does not take ---- */
+
+static struct cn_graph *windows(void)
+{
+    struct cn_graph *g = cn_graph_new("windows");
+    cn_val x = cn_graph_input(g, "x", cn_shape4(2, 8, 7, 6), CN_F32, 0);
+    struct cn_conv depthwise = {.out = 8, .k = 3, .stride = 1, .pad = {1, 1, 1, 1}, .groups = 8};
+    struct cn_conv uneven = {
+        .out = 4, .k = 3, .stride = 1, .pad = {2, 1, 1, 2}, .dilation = 2, .groups = 2};
+
+    x = cn_add(g, cn_conv2d(g, x, "w1", "b1", &depthwise), x);
+    cn_graph_output(g, "y", cn_act(g, cn_conv2d(g, x, "w2", "b2", &uneven), CN_SIGMOID), 0);
+    return g;
+}
+
+static void what_cudnn_refuses_runs_by_a_kernel(void **state)
+{
+    struct cn_graph *g = windows();
+    struct op_result expect;
+
+    (void)state;
+    op_run("reference", g, &expect);
+    for (int refused = 0; refused < 2; refused++) {
+        struct op_session s;
+        struct op_result r;
+        struct cn_plan *p;
+
+        standin_reset();
+        standin_refuse_groups(refused == 1);
+        op_session_open(&s, "cuda", g, &op_opts);
+        p = op_compile(&s, g);
+        r = run_plan(&s, p, g);
+        assert_true(op_distance(&r, &expect) <= 1e-5);
+        assert_true((standin_calls("cudnnBackendExecute") == 0) == (refused == 1));
+        op_result_release(&r);
+        cn_plan_free(p);
+        op_session_close(&s);
+        check_clean();
+    }
+    op_result_release(&expect);
+    cn_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +312,7 @@ int main(void)
         cmocka_unit_test(other_sizes_are_not_timed),
         cmocka_unit_test(arenas_may_be_given_back_at_any_time),
         cmocka_unit_test(way_of_an_attention_is_told),
+        cmocka_unit_test(what_cudnn_refuses_runs_by_a_kernel),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
