@@ -92,17 +92,9 @@ int cnk_add_channel(enum cn_dtype dt, void *y, const void *x, const float *t,
 int cnk_add_rows(enum cn_dtype dt, void *y, const void *x, const void *z, const float *w,
                  const struct cnk_add_rows *a, struct CUstream_st *stream);
 
-/* y[i] = value. */
-int cnk_fill(enum cn_dtype dt, void *y, size_t count, float value, struct CUstream_st *stream);
-
 /* y[i] = x[i] in the other type. In place when the types are of one size. */
 int cnk_convert(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x, size_t count,
                 struct CUstream_st *stream);
-
-/* flag[r] becomes 1 when x[r,:] holds a NaN or an infinity, and stays what it was otherwise.
- * x [rows,count] · flag [rows] */
-int cnk_check_finite(enum cn_dtype dt, int32_t *flag, const void *x, int rows, size_t count,
-                     struct CUstream_st *stream);
 
 /* ---- moves (layout.cu, resample.cu) ---- */
 
@@ -119,12 +111,6 @@ int cnk_from_nhwc(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x,
 int cnk_concat(enum cn_dtype dt, void *y, const void *x, const void *z, size_t rows, size_t cx,
                size_t cz, struct CUstream_st *stream);
 
-/* y[to[r]] = x[from[r]] for r < rows, `bytes` each; an index array may be NULL: r itself; a
- * negative index: the row is left out. What a batch does when its members change. from, to [rows]
- * in device memory; no index twice in `to`; x and y do not overlap. */
-int cnk_copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, int rows,
-                  size_t bytes, struct CUstream_st *stream);
-
 /* Nearest: y[n,i,j,:] = x[n, floor(i h / oh), floor(j w / ow), :]. x [n,h,w,c] · y [n,oh,ow,c] */
 struct cnk_upsample_nhwc {
     int n, h, w, c, oh, ow;
@@ -136,11 +122,6 @@ int cnk_upsample(enum cn_dtype dt, void *y, const void *x, const struct cnk_upsa
 /* y[n,p,c] = mean over p of x[n,p,c]. x, y [n,hw,c]. In place. */
 int cnk_pool_hw(enum cn_dtype dt, void *y, const void *x, int n, int hw, int c,
                 struct CUstream_st *stream);
-
-/* [-1,1] to bytes, clamp(x / 2 + 0.5) 255 rounded half to even, NaN to 0: what cn_image_from_planar
- * of the host does, to the bit when x is binary32. y [n,hw,3] */
-int cnk_quantize(uint8_t *y, enum cn_dtype xdt, const void *x, const struct cnk_quantize *a,
-                 struct CUstream_st *stream);
 
 /* ---- places (strided.cu) ---- */
 
@@ -220,17 +201,6 @@ enum { CNK_MAX_HEAD = 512 };
 
 int cnk_attention(enum cn_dtype dt, void *y, const void *q, const void *k, const void *v,
                   const struct cnk_strided_attention *a, struct CUstream_st *stream);
-
-/* ---- guidance and sampler (sampler.cu) ---- */
-
-/* One call's update of all pictures in progress; lanes [a->lanes] of struct cnk_lane in device
- * memory. x, h and z are binary32; e, the network's answer, is of edt; in, the network's input of
- * the next call, of idt, gets x' in_scale at both rows of the lane; in may be NULL. z may be NULL
- * when no lane uses it, h when none uses or keeps history. x and h are updated in place. Lanes of
- * one launch have different rows. */
-int cnk_update(float *x, float *h, const float *z, enum cn_dtype edt, const void *e,
-               enum cn_dtype idt, void *in, const struct cnk_lane *lanes,
-               const struct cnk_update *a, struct CUstream_st *stream);
 
 #ifdef __cplusplus
 }

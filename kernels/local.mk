@@ -13,7 +13,6 @@ libcnkref_a_SOURCES = \
     %reldir%/ref/linear.c \
     %reldir%/ref/matmul.c \
     %reldir%/ref/norm.c \
-    %reldir%/ref/resample.c \
-    %reldir%/ref/sampler.c
+    %reldir%/ref/resample.c
 
 include %reldir%/cuda/local.mk

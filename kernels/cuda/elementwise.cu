@@ -233,33 +233,6 @@ int cnk_add_rows(enum cn_dtype dt, void *y, const void *x, const void *z, const 
     return CNK_DISPATCH(dt, add_rows, y, x, z, w, a, stream);
 }
 
-template <class T> struct fill_op {
-    T *y;
-    float value;
-
-    template <int V, class I> __device__ void at(I i) const
-    {
-        cnk_vec<T, V> out;
-#pragma unroll
-        for (int k = 0; k < V; k++)
-            out.v[k] = cnk_to<T>(value);
-        cnk_store<V>(y + i, out);
-    }
-};
-
-template <class T>
-static int fill(void *y, size_t count, float value, struct CUstream_st *stream)
-{
-    fill_op<T> op = {(T *)y, value};
-
-    return cnk_map<cnk_width<T>>(op, count, cnk_aligned(y), stream);
-}
-
-int cnk_fill(enum cn_dtype dt, void *y, size_t count, float value, struct CUstream_st *stream)
-{
-    return CNK_DISPATCH(dt, fill, y, count, value, stream);
-}
-
 template <class Y, class X> struct convert_op {
     Y *y;
     const X *x;
@@ -289,38 +262,4 @@ int cnk_convert(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x, si
                 struct CUstream_st *stream)
 {
     return CNK_DISPATCH2(ydt, xdt, convert, y, x, count, stream);
-}
-
-/* Threads that find something store the same value: no atomic is needed. */
-template <class T> struct check_op {
-    const T *x;
-    int32_t *flag;
-    size_t count;
-
-    template <int V, class I> __device__ void at(I i) const
-    {
-        cnk_vec<T, V> in = cnk_load<V>(x + i);
-        bool finite = true;
-#pragma unroll
-        for (int k = 0; k < V; k++)
-            finite = finite && isfinite(cnk_float(in.v[k]));
-        if (!finite)
-            flag[i / (I)count] = 1;
-    }
-};
-
-template <class T>
-static int check_finite(int32_t *flag, const void *x, int rows, size_t count,
-                        struct CUstream_st *stream)
-{
-    check_op<T> op = {(const T *)x, flag, count};
-    bool wide = cnk_aligned(x) && count % cnk_width<T> == 0;
-
-    return cnk_map<cnk_width<T>>(op, (uint64_t)rows * count, wide, stream);
-}
-
-int cnk_check_finite(enum cn_dtype dt, int32_t *flag, const void *x, int rows, size_t count,
-                     struct CUstream_st *stream)
-{
-    return CNK_DISPATCH(dt, check_finite, flag, x, rows, count, stream);
 }

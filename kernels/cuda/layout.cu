@@ -1,4 +1,4 @@
-/* Moves between layouts, concatenation, rows, pictures as bytes. Twins: layout.c.
+/* Moves between layouts, concatenation. Twins: layout.c.
  *
  * Transpositions go through a 32x32 tile in shared memory (one column more, so that a column lies
  * in 32 banks), blocks of 32x8, grid (tiles of positions, tiles of channels, n). With few channels
@@ -138,63 +138,6 @@ int concat(void *y, const void *x, const void *z, uint64_t rows, uint64_t cx, ui
     return cnk_map<width>(op, rows * (cx + cz), wide, stream);
 }
 
-/* ---- rows ---- */
-
-template <class T>
-__global__ void copy_rows_kernel(T *y, const int32_t *to, const T *x, const int32_t *from,
-                                 size_t count)
-{
-    size_t first = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    uint32_t r = blockIdx.y;
-    int64_t out = to != NULL ? to[r] : (int64_t)r, in = from != NULL ? from[r] : (int64_t)r;
-
-    if (out < 0 || in < 0)
-        return;
-    for (size_t i = first; i < count; i += (size_t)gridDim.x * blockDim.x)
-        y[(size_t)out * count + i] = x[(size_t)in * count + i];
-}
-
-template <class T>
-int copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, int rows,
-              size_t bytes, struct CUstream_st *stream)
-{
-    size_t count = bytes / sizeof(T);
-    dim3 grid(cnk_blocks(count, BLOCK), (unsigned)rows);
-
-    return cnk_launch(copy_rows_kernel<T>, grid, BLOCK, 0, stream, (T *)y, to, (const T *)x, from,
-                      count);
-}
-
-/* ---- bytes ---- */
-
-template <class T> struct quantize_op { /* element: one position of one row */
-    uint8_t *y;
-    const T *x;
-    uint32_t hw, stride;
-    bool planar;
-
-    template <int V, class I> __device__ void at(I i) const
-    {
-        size_t first = planar ? (size_t)(i / hw) * 3 * hw + i % hw : (size_t)i * stride;
-        size_t step = planar ? hw : 1;
-#pragma unroll
-        for (int k = 0; k < 3; k++) {
-            float v = cnk_float(x[first + k * step]) * 0.5f + 0.5f;
-
-            /* written so that NaN gives 0 */
-            y[(size_t)i * 3 + k] = v > 0.0f ? (uint8_t)rintf((v < 1.0f ? v : 1.0f) * 255.0f) : 0;
-        }
-    }
-};
-
-template <class T>
-int quantize(uint8_t *y, const void *x, const struct cnk_quantize *a, struct CUstream_st *stream)
-{
-    quantize_op<T> op = {y, (const T *)x, (uint32_t)a->hw, (uint32_t)a->stride, a->planar != 0};
-
-    return cnk_map<1>(op, (uint64_t)a->n * (uint64_t)a->hw, false, stream);
-}
-
 } /* namespace */
 
 int cnk_to_nhwc(enum cn_dtype ydt, void *y, enum cn_dtype xdt, const void *x,
@@ -220,30 +163,4 @@ int cnk_concat(enum cn_dtype dt, void *y, const void *x, const void *z, size_t r
         return 0;
     return dt == CN_F32 ? concat<uint32_t>(y, x, z, rows, cx, cz, stream)
                          : concat<uint16_t>(y, x, z, rows, cx, cz, stream);
-}
-
-int cnk_copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, int rows,
-                  size_t bytes, struct CUstream_st *stream)
-{
-    uintptr_t all = reinterpret_cast<uintptr_t>(y) | reinterpret_cast<uintptr_t>(x) | bytes;
-
-    if (rows <= 0 || bytes == 0)
-        return 0;
-    if (rows > 65535)
-        return cudaErrorInvalidValue;
-    if (all % 16 == 0)
-        return copy_rows<uint4>(y, to, x, from, rows, bytes, stream);
-    if (all % 4 == 0)
-        return copy_rows<uint32_t>(y, to, x, from, rows, bytes, stream);
-    return copy_rows<uint8_t>(y, to, x, from, rows, bytes, stream);
-}
-
-int cnk_quantize(uint8_t *y, enum cn_dtype xdt, const void *x, const struct cnk_quantize *a,
-                 struct CUstream_st *stream)
-{
-    if (!a->planar && a->stride < 3)
-        return cudaErrorInvalidValue;
-    if (a->n <= 0 || a->hw <= 0)
-        return 0;
-    return CNK_DISPATCH(xdt, quantize, y, x, a, stream);
 }

@@ -9,7 +9,6 @@ cnk_cuda_sources = \
     %reldir%/layout.cu \
     %reldir%/norm.cu \
     %reldir%/resample.cu \
-    %reldir%/sampler.cu \
     %reldir%/strided.cu \
     %reldir%/window.cu
 EXTRA_DIST += $(cnk_cuda_headers) $(cnk_cuda_sources)

@@ -139,21 +139,6 @@ void cnk_ref_from_tokens(float *y, const float *x, int n, int c, int hw);
 void cnk_ref_to_nhwc(float *y, const float *x, const struct cnk_layout *a);
 void cnk_ref_from_nhwc(float *y, const float *x, const struct cnk_layout *a);
 
-/* y[to[r]] = x[from[r]], `bytes` each; a NULL index array: r itself; a negative index: left out. */
-void cnk_ref_copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, int rows,
-                       size_t bytes);
-
-/* clamp(x / 2 + 0.5) 255 rounded half to even in binary32; NaN gives 0. */
-void cnk_ref_quantize(uint8_t *y, const float *x, const struct cnk_quantize *a);
-
-/* flag[r] = 1 where x[r,:] has a NaN or an infinity. x [rows,count] */
-void cnk_ref_check_finite(int32_t *flag, const float *x, int rows, size_t count);
-
-/* One call's update of the pictures in progress: cnk_types.h has the equation. in, z, h: may be
- * NULL where no lane needs them. */
-void cnk_ref_update(float *x, float *h, const float *z, const float *e, float *in,
-                    const struct cnk_lane *lanes, const struct cnk_update *a);
-
 /* Returns the number of ids outside [0, vocab). */
 int cnk_ref_embed(float *y, const int32_t *ids, const float *table, const float *position,
                   const struct cnk_embed *a);

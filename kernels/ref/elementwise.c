@@ -68,11 +68,3 @@ void cnk_ref_add_rows(float *y, const float *x, const float *z, const float *w,
             y[at + i] = (float)(x[at + i] + factor * z[at + i]);
     }
 }
-
-void cnk_ref_check_finite(int32_t *flag, const float *x, int rows, size_t count)
-{
-    for (int r = 0; r < rows; r++)
-        for (size_t i = 0; i < count; i++)
-            if (!isfinite(x[(size_t)r * count + i]))
-                flag[r] = 1;
-}

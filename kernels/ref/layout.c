@@ -90,27 +90,3 @@ void cnk_ref_from_nhwc(float *y, const float *x, const struct cnk_layout *a)
             for (int p = 0; p < a->hw; p++)
                 *y++ = x[((size_t)n * a->hw + p) * a->stride + c];
 }
-
-void cnk_ref_copy_rows(void *y, const int32_t *to, const void *x, const int32_t *from, int rows,
-                       size_t bytes)
-{
-    for (int r = 0; r < rows; r++) {
-        int out = to != NULL ? to[r] : r, in = from != NULL ? from[r] : r;
-
-        if (out >= 0 && in >= 0)
-            memcpy((char *)y + (size_t)out * bytes, (const char *)x + (size_t)in * bytes, bytes);
-    }
-}
-
-void cnk_ref_quantize(uint8_t *y, const float *x, const struct cnk_quantize *a)
-{
-    for (int n = 0; n < a->n; n++)
-        for (int p = 0; p < a->hw; p++)
-            for (int c = 0; c < 3; c++) {
-                size_t at = a->planar ? ((size_t)n * 3 + c) * a->hw + p
-                                      : ((size_t)n * a->hw + p) * a->stride + c;
-                float v = x[at] * 0.5f + 0.5f;
-
-                *y++ = !(v > 0) ? 0 : (uint8_t)lrintf((v < 1 ? v : 1) * 255);
-            }
-}

@@ -11,7 +11,6 @@ cnkemu_sources = \
     %reldir%/emu/k_layout.cc \
     %reldir%/emu/k_norm.cc \
     %reldir%/emu/k_resample.cc \
-    %reldir%/emu/k_sampler.cc \
     %reldir%/emu/k_strided.cc \
     %reldir%/emu/k_window.cc
 EXTRA_DIST += $(cnkemu_headers) $(cnkemu_sources)
@@ -67,15 +66,4 @@ check_PROGRAMS += tests/kernels/test_norms
 tests_kernels_test_norms_SOURCES = %reldir%/test_norms.c $(cnk_case_sources)
 tests_kernels_test_norms_LDADD = $(cnk_case_libs)
 TESTS += tests/kernels/test_norms
-
-check_PROGRAMS += tests/kernels/test_sampler
-tests_kernels_test_sampler_SOURCES = %reldir%/test_sampler.c $(cnk_case_sources)
-tests_kernels_test_sampler_LDADD = $(cnk_case_libs)
-TESTS += tests/kernels/test_sampler
-
-check_PROGRAMS += tests/kernels/test_lanes
-tests_kernels_test_lanes_SOURCES = %reldir%/test_lanes.c $(cnk_case_sources)
-tests_kernels_test_lanes_LDADD = $(cnkemu_libs) libcnkref.a libcndiffusion.a libcnbase.a \
-    $(CMOCKA_LIBS)
-TESTS += tests/kernels/test_lanes
 endif

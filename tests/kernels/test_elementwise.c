@@ -1,4 +1,4 @@
-/* Epilogues, GEGLU, additions, fill, convert and check of kernels/cuda against their twins. */
+/* Epilogues, GEGLU, additions and conversions of kernels/cuda against their twins. */
 #include "base/base.h"
 
 #include "tests/kernels/case.h"
@@ -232,36 +232,7 @@ static void test_add_rows(void **state)
                          (enum place)p);
 }
 
-/* ---- fill, convert, check ---- */
-
-static int launch_fill(struct test_case *t, void *arg)
-{
-    struct arg *a = arg;
-
-    return cnk_fill(t->dt, a->y, a->count, a->value, NULL);
-}
-
-static void test_fill(void **state)
-{
-    static const size_t counts[] = {1, 7, 8, 33, 1000};
-
-    (void)state;
-    for (int d = 0; d < 3; d++)
-        for (size_t i = 0; i < CN_LEN(counts); i++) {
-            struct arg arg = {.count = counts[i], .value = i % 2 == 0 ? 0.0f : 0.3f};
-            struct test_case t;
-            float *want;
-
-            case_begin(&t, case_types[d], i == 3);
-            arg.y = case_output(&t, counts[i]);
-            want = case_floats(&t, counts[i]);
-            for (size_t k = 0; k < counts[i]; k++)
-                want[k] = arg.value;
-            case_run(&t, launch_fill, &arg);
-            case_exact(&t, "fill", arg.y, want, counts[i]);
-            case_end(&t);
-        }
-}
+/* ---- convert ---- */
 
 static int launch_convert(struct test_case *t, void *arg)
 {
@@ -292,41 +263,6 @@ static void test_convert(void **state)
             }
 }
 
-static int launch_check(struct test_case *t, void *arg)
-{
-    struct arg *a = arg;
-
-    return cnk_check_finite(t->dt, a->flag, a->x, (int)a->rows, a->count, NULL);
-}
-
-static void test_check_finite(void **state)
-{
-    static const size_t counts[] = {1, 7, 8, 33, 1001};
-    static const int32_t before[5] = {0, 0, 0, 1, 0};
-
-    (void)state;
-    for (int d = 0; d < 3; d++)
-        for (size_t i = 0; i < CN_LEN(counts); i++) {
-            struct arg arg = {.rows = 5, .count = counts[i]};
-            struct test_case t;
-            int32_t want[5];
-            float *x;
-            void *dx;
-
-            case_begin(&t, case_types[d], i == 3);
-            arg.x = dx = case_input(&t, 5 * counts[i], &x);
-            x[counts[i] - 1] = NAN;
-            x[2 * counts[i]] = -INFINITY;
-            case_put(&t, dx, t.dt, x, 5 * counts[i]);
-            arg.flag = case_bytes(&t, before, sizeof(before));
-            memcpy(want, before, sizeof(want));
-            cnk_ref_check_finite(want, x, 5, counts[i]);
-            case_run(&t, launch_check, &arg);
-            assert_memory_equal(arg.flag, want, sizeof(want));
-            case_end(&t);
-        }
-}
-
 /* The same with indices of 64 bits. */
 static int set_wide(void **state)
 {
@@ -349,7 +285,6 @@ static void test_wide_indices(void **state)
     test_add_channel(state);
     test_add_rows(state);
     test_convert(state);
-    test_check_finite(state);
 }
 
 /* Enough for the grid to take more than one step. */
@@ -357,15 +292,16 @@ static void test_large(void **state)
 {
     enum { COUNT = 8192 * 256 * 8 + 12345 };
     struct test_case t;
-    float *y;
+    float *x, *y;
 
     (void)state;
     case_begin(&t, CN_F16, 0);
+    const void *dx = case_input(&t, COUNT, &x);
     void *dy = case_output(&t, COUNT);
-    assert_int_equal(cnk_fill(CN_F16, dy, COUNT, 0.5f, NULL), 0);
+
+    assert_int_equal(cnk_convert(CN_F16, dy, CN_F16, dx, COUNT, NULL), 0);
     y = case_get(&t, dy, CN_F16, COUNT);
-    for (size_t i = 0; i < COUNT; i++)
-        assert_true(y[i] == 0.5f);
+    assert_memory_equal(x, y, COUNT * sizeof(*x));
     case_end(&t);
 }
 
@@ -378,9 +314,9 @@ static void test_empty(void **state)
     (void)state;
     case_begin(&t, CN_F32, 0);
     case_refused(&t, launch_bias_act, &arg, 0);
-    case_refused(&t, launch_fill, &arg, 0);
+    case_refused(&t, launch_convert, &arg, 0);
     t.dt = CN_DTYPE_COUNT;
-    case_refused(&t, launch_fill, &arg, 1);
+    case_refused(&t, launch_convert, &arg, 1);
     case_end(&t);
 }
 
@@ -392,9 +328,7 @@ int main(void)
         cmocka_unit_test(test_geglu),
         cmocka_unit_test(test_add_channel),
         cmocka_unit_test(test_add_rows),
-        cmocka_unit_test(test_fill),
         cmocka_unit_test(test_convert),
-        cmocka_unit_test(test_check_finite),
         cmocka_unit_test_setup_teardown(test_wide_indices, set_wide, set_narrow),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_empty),

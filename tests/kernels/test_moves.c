@@ -1,4 +1,4 @@
-/* Layouts, concatenation, rows, upsampling, pooling, bytes and embeddings of kernels/cuda against
+/* Layouts, concatenation, upsampling, pooling and embeddings of kernels/cuda against
  * their twins. Where nothing is computed the result is exact. */
 #include "base/base.h"
 
@@ -7,7 +7,7 @@
 struct arg {
     void *y;
     const void *x, *z;
-    const int32_t *to, *from;
+    const int32_t *ids;
     int32_t *count;
     const float *f;
     enum cn_dtype other;
@@ -85,7 +85,7 @@ static void test_layouts_refused(void **state)
     case_end(&t);
 }
 
-/* ---- concatenation, rows ---- */
+/* ---- concatenation ---- */
 
 static int launch_concat(struct test_case *t, void *arg)
 {
@@ -119,47 +119,6 @@ static void test_concat(void **state)
             case_run(&t, launch_concat, &arg);
             case_exact(&t, "concat", arg.y, want, count);
             case_end(&t);
-        }
-}
-
-static int launch_copy_rows(struct test_case *t, void *arg)
-{
-    struct arg *a = arg;
-
-    (void)t;
-    return cnk_copy_rows(a->y, a->to, a->x, a->from, (int)a->rows, a->cx, NULL);
-}
-
-/* Rows of every alignment; with either index array, both, none. */
-static void test_copy_rows(void **state)
-{
-    enum { ROWS = 5, ROOM = 9 };
-    static const int32_t to[ROWS] = {8, 0, -1, 3, 4}, from[ROWS] = {2, 2, 1, -1, 6};
-    static const size_t bytes[] = {1, 3, 6, 28, 16, 4112};
-
-    (void)state;
-    for (size_t i = 0; i < CN_LEN(bytes); i++)
-        for (int how = 0; how < 4; how++) {
-            size_t all = ROOM * bytes[i];
-            uint8_t *x = malloc(all), *want = malloc(all);
-            struct arg arg = {.rows = ROWS, .cx = bytes[i]};
-            struct test_case t;
-
-            assert_true(x != NULL && want != NULL);
-            for (size_t k = 0; k < all; k++)
-                x[k] = (uint8_t)(case_uniform() * 256);
-            memset(want, 0xff, all);
-            case_begin(&t, CN_F32, 0);
-            arg.x = case_bytes(&t, x, all);
-            arg.y = case_bytes(&t, NULL, all);
-            arg.to = how & 1 ? case_bytes(&t, to, sizeof(to)) : NULL;
-            arg.from = how & 2 ? case_bytes(&t, from, sizeof(from)) : NULL;
-            cnk_ref_copy_rows(want, arg.to, x, arg.from, ROWS, bytes[i]);
-            case_run(&t, launch_copy_rows, &arg);
-            assert_memory_equal(arg.y, want, all);
-            case_end(&t);
-            free(x);
-            free(want);
         }
 }
 
@@ -255,62 +214,13 @@ static void test_pool_hw(void **state)
         }
 }
 
-/* ---- bytes ---- */
-
-static int launch_quantize(struct test_case *t, void *arg)
-{
-    struct arg *a = arg;
-
-    return cnk_quantize(a->y, t->dt, a->x, a->sizes, NULL);
-}
-
-/* Inside, outside, exactly between two bytes, not finite. */
-static void test_quantize(void **state)
-{
-    static const struct cnk_quantize cases[] = {
-        {1, 1, 3, 0}, {2, 341, 3, 0}, {1, 300, 8, 0}, {3, 65, 4, 0}, {2, 341, 0, 1}, {1, 33, 0, 1}};
-
-    (void)state;
-    for (int d = 0; d < 3; d++)
-        for (size_t i = 0; i < CN_LEN(cases); i++) {
-            struct cnk_quantize s = cases[i];
-            size_t bytes = (size_t)s.n * (size_t)s.hw * 3;
-            size_t count = s.planar ? bytes : bytes / 3 * (size_t)s.stride;
-            uint8_t *want = malloc(bytes);
-            struct arg arg = {.sizes = &s};
-            struct test_case t;
-            float *x;
-            void *dx;
-
-            assert_non_null(want);
-            case_begin(&t, case_types[d], i % 2 != 0 ? CASE_ALL_OFF : 0);
-            arg.x = dx = case_input(&t, count, &x);
-            for (size_t k = 0; k < count; k += 2)
-                x[k] = ((float)(k % 255) + 0.5f) / 127.5f - 1.0f;
-            for (size_t k = 0; k + 11 < count; k += 97) {
-                x[k] = NAN;
-                x[k + 1] = INFINITY;
-                x[k + 2] = -INFINITY;
-                x[k + 3] = -1.0f;
-                x[k + 4] = 1.0f;
-            }
-            case_put(&t, dx, t.dt, x, count);
-            arg.y = case_bytes(&t, NULL, bytes);
-            cnk_ref_quantize(want, x, &s);
-            case_run(&t, launch_quantize, &arg);
-            assert_memory_equal(arg.y, want, bytes);
-            case_end(&t);
-            free(want);
-        }
-}
-
 /* ---- embeddings ---- */
 
 static int launch_embed(struct test_case *t, void *arg)
 {
     struct arg *a = arg;
 
-    return cnk_embed(t->dt, a->y, a->to, a->x, a->z, a->count, a->sizes, NULL);
+    return cnk_embed(t->dt, a->y, a->ids, a->x, a->z, a->count, a->sizes, NULL);
 }
 
 static void embed(enum cn_dtype dt, struct cnk_embed s, unsigned off, bool counted)
@@ -328,7 +238,7 @@ static void embed(enum cn_dtype dt, struct cnk_embed s, unsigned off, bool count
     ids[tokens - 1] = s.vocab;
     ids[tokens / 2] = -1;
     case_begin(&t, dt, off);
-    arg.to = case_bytes(&t, ids, tokens * sizeof(*ids));
+    arg.ids = case_bytes(&t, ids, tokens * sizeof(*ids));
     arg.x = case_input(&t, (size_t)s.vocab * d, &table);
     arg.z = case_input(&t, (size_t)s.s * d, &position);
     arg.y = case_output(&t, tokens * d);
@@ -407,7 +317,6 @@ static void test_wide_indices(void **state)
     test_layouts(state);
     test_concat(state);
     test_upsample(state);
-    test_quantize(state);
     test_embed(state);
     test_timestep(state);
 }
@@ -418,11 +327,9 @@ int main(void)
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_layouts_refused),
         cmocka_unit_test(test_concat),
-        cmocka_unit_test(test_copy_rows),
         cmocka_unit_test(test_upsample),
         cmocka_unit_test(test_upsample_refused),
         cmocka_unit_test(test_pool_hw),
-        cmocka_unit_test(test_quantize),
         cmocka_unit_test(test_embed),
         cmocka_unit_test(test_timestep),
         cmocka_unit_test_setup_teardown(test_wide_indices, set_wide, set_narrow),

@@ -1,2 +1,0 @@
-/* kernels/cuda/sampler.cu for the emulator. */
-#include "kernels/cuda/sampler.cu"
