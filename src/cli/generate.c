@@ -228,6 +228,15 @@ static void stage(void *ctx, enum cn_engine_stage which, double ms)
     r->stage_ms[which] = ms;
 }
 
+static void warn(void *ctx, const char *field, const char *text)
+{
+    struct run *r = ctx;
+
+    cn_progress_pause(&r->progress);
+    fprintf(stderr, "controlnet: warning: %s is %s\n", field + 1, text);
+    cn_progress_go_on(&r->progress);
+}
+
 static void note(struct run *r, const struct cn_engine_image *m, const char *path, size_t bytes)
 {
     json_t *o = json_object();
@@ -319,6 +328,7 @@ static int draw(struct run *r, struct cn_cli_models *m, struct cn_err *err)
     struct cn_engine_cb cb = {.ctx = r,
                               .cancelled = cancelled,
                               .progress = progress,
+                              .warning = warn,
                               .image = write_image,
                               .stage = stage};
     double start = cn_now_s();

@@ -47,6 +47,18 @@ static int add_fixed(struct cn_job *j, struct cn_net_inputs *to, const struct cn
 
 /* ---- text ---- */
 
+/* Once, also when preparing is tried again. */
+static void warn_of_length(struct cn_job *j, const char *field)
+{
+    char text[128];
+
+    if (j->cb.warning == NULL || j->warned)
+        return;
+    snprintf(text, sizeof(text),
+             "longer than the %d tokens that the model reads: the rest is ignored", j->tokens);
+    j->cb.warning(j->cb.ctx, field, text);
+}
+
 /* Token ids of all rows: the negative prompt first, as diffusers orders the two. */
 static int tokenize(struct cn_job *j, int32_t *ids, struct cn_err *err)
 {
@@ -55,14 +67,17 @@ static int tokenize(struct cn_job *j, int32_t *ids, struct cn_err *err)
 
     for (int r = 0; r < j->rows; r++) {
         int which = j->rows == 2 ? r : 1;
+        bool truncated = false;
         int rc = cn_tokenizer_encode(j->base->tokenizer, text[which], ids + r * j->tokens,
-                                     j->tokens, NULL, err);
+                                     j->tokens, &truncated, err);
 
         if (rc < 0) {
             if (err != NULL)
                 snprintf(err->where, sizeof(err->where), "%s", where[which]);
             return rc;
         }
+        if (truncated)
+            warn_of_length(j, where[which]);
     }
     return CN_OK;
 }
@@ -302,8 +317,10 @@ int cn_job_prepare(struct cn_job *j, struct cn_err *err)
 
     start = cn_now_s();
     load = j->ms[CN_ENGINE_LOAD];
-    if (rc == CN_OK)
+    if (rc == CN_OK) {
         rc = prepare_text(j, err);
+        j->warned = true;
+    }
     start += (j->ms[CN_ENGINE_LOAD] - load) * 1e-3;
     cn_job_stage(j, CN_ENGINE_TEXT, &start);
     load = j->ms[CN_ENGINE_LOAD];

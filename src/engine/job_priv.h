@@ -68,6 +68,7 @@ struct cn_job {
     int callbacks;
     bool detached;
     bool pinned;
+    bool warned; /* conditioning has told its warnings */
     struct cn_batcher *batcher;
     struct cn_model *base;
     const struct cn_unet_config *unet;

@@ -120,7 +120,8 @@ static int fit_round(struct cn_job *j, const struct cn_plan_entry *p, struct cn_
     return rc;
 }
 
-/* Once for each model; a failure is remembered, previews are no reason to fail. */
+/* Once for each loading of the model. Previews are no reason to fail: a failure is remembered, but
+ * not a lack of memory, which may be over at the next preview. */
 static void make_map(struct cn_job *j)
 {
     struct cn_rgb_map *map = &j->base->rgb;
@@ -129,7 +130,6 @@ static void make_map(struct cn_job *j)
     struct cn_noise z;
     int rc;
 
-    map->made = true;
     map->channels = j->channels;
     f->n = j->channels + 1;
     cn_noise_init(&z, CN_RNG_CPU, 0);
@@ -143,6 +143,7 @@ static void make_map(struct cn_job *j)
                 map->weight[c][i] = (float)f->b[c][i];
         map->usable = true;
     }
+    map->made = rc != CN_ENOMEM && rc != CN_EDEVMEM;
     free(f);
 }
 

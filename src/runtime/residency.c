@@ -150,10 +150,22 @@ int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, i
     return CN_OK;
 }
 
+static bool has_users(const struct cn_runtime *rt)
+{
+    for (int i = 0; i < rt->n_models; i++)
+        if (rt->model[i]->users > 0)
+            return true;
+    return false;
+}
+
+/* While somebody works, working memory is worth more than a model that nobody uses; afterwards it
+ * is worth less, because it costs less to have it again. */
 void cn_runtime_trim(struct cn_runtime *rt)
 {
     struct cn_model *m;
 
+    if (rt->memory > 0 && bytes_held(rt) > rt->memory && !has_users(rt))
+        cn_backend_trim(rt->backend);
     while (rt->memory > 0 && bytes_held(rt) > rt->memory && (m = find_victim(rt, NULL, 0)) != NULL)
         unload_model(rt, m);
 }

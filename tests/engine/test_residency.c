@@ -37,6 +37,46 @@ static void buffers_are_used_again(void **state)
     crowd_free(c);
 }
 
+static void draw_side(struct crowd *c, int side)
+{
+    struct job *j;
+
+    c->n = 0;
+    j = add_job(c, 1);
+    j->spec.width = j->spec.height = side;
+    j->spec.steps = 1;
+    begin(j);
+    run_until_over(c);
+    expect_ok(j);
+    cn_image_release(&j->image[0]);
+    cn_spec_release(&j->spec);
+    c->n = 0;
+}
+
+/* What a large picture took is not kept: not when only small ones follow, nor when nothing does.
+ * The weights may have got another packed copy by it. */
+static void working_memory_goes_back(void **state)
+{
+    struct crowd *c = crowd_new();
+    size_t before, large;
+
+    (void)state;
+    draw_side(c, 48);
+    before = cn_engine_bytes(c->e);
+    draw_side(c, 384);
+    large = cn_engine_bytes(c->e);
+    assert_true(large > 4 * before); /* else nothing is shown here */
+    draw_side(c, 48);
+    assert_true(cn_engine_bytes(c->e) < large / 4);
+    draw_side(c, 384);
+    cn_engine_rest(c->e);
+    assert_true(cn_engine_bytes(c->e) < large / 4);
+    assert_int_equal(cn_engine_unload(c->e, "tiny", NULL), CN_OK);
+    assert_int_equal(cn_engine_bytes(c->e), 0);
+    draw_side(c, 48); /* and all is there again */
+    crowd_free(c);
+}
+
 static bool is_loaded(const struct cn_engine *e, const char *name, size_t *ret_bytes)
 {
     for (int i = 0; i < cn_engine_count(e); i++) {
@@ -164,7 +204,7 @@ static struct rlimit limit_memory(size_t more)
     fclose(f);
     assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
     new = old;
-    new.rlim_cur = pages * (rlim_t)sysconf(_SC_PAGESIZE) + more;
+    new.rlim_cur = pages *(rlim_t)sysconf(_SC_PAGESIZE) + more;
     assert_int_equal(setrlimit(RLIMIT_AS, &new), 0);
     return old;
 }
@@ -206,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffers_are_used_again),
+        cmocka_unit_test(working_memory_goes_back),
         cmocka_unit_test(models_are_loaded_and_unloaded),
         cmocka_unit_test(the_least_recently_used_model_goes),
         cmocka_unit_test(a_lack_of_memory_is_one_jobs_own),

@@ -2,8 +2,10 @@
 if HAVE_ONEDNN
 noinst_LIBRARIES += libcnonednn.a
 endif
+# Threading jumps through the clamp of cn_simd_exp() gives SiLU a second, masked division: a fifth of
+# all time of a small model's steps instead of a ninth.
 libcnonednn_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize -fvect-cost-model=dynamic \
-    -fno-math-errno -fno-trapping-math
+    -fno-math-errno -fno-trapping-math -fno-thread-jumps
 libcnonednn_a_SOURCES = \
     %reldir%/attention.c \
     %reldir%/kernels.h %reldir%/kernels.c %reldir%/kernels_flat.c \
