@@ -141,8 +141,8 @@ static void on_worked(uv_work_t *work, int status)
 /* It takes long, or reads files. */
 static bool wants_a_thread(const struct cn_parse *r)
 {
-    return r->body.len >= LARGE ||
-           (r->inputs != NULL && memmem(r->body.data, r->body.len, "input:", 6) != NULL);
+    return r->body.len >= LARGE || (r->inputs != NULL && r->body.len > 0 &&
+                                    memmem(r->body.data, r->body.len, "input:", 6) != NULL);
 }
 
 struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest)
