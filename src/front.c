@@ -53,11 +53,9 @@ enum {
     STOP_GRACE_MS = 6000,  /* for workers, which are killed after 5 s, and for the store */
     HURRY_CLOSE_MS = 500,  /* the same after a second signal */
     HURRY_STOP_MS = 1500,
-    ALARM_S = 9,           /* for all that after the drain */
-    HOLD_S = 30 /* clients of inherited sockets wait so long for the first worker */
+    ALARM_S = 9, /* for all that after the drain */
+    HOLD_S = 30  /* clients of inherited sockets wait so long for the first worker */
 };
-
-#define SECOND INT64_C(1000000000)
 
 static const double lag_bound[] = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1};
 
@@ -83,7 +81,7 @@ struct front {
     enum step step;
     int64_t step_ns, due_ns; /* start of the step; when the tick was expected */
     int64_t watchdog_ns, ping_ns;
-    int64_t keys_ns; /* when the file of keys was looked at */
+    int64_t keys_ns;            /* when the file of keys was looked at */
     bool closed, failed, hurry; /* a second signal came */
 };
 
@@ -324,7 +322,7 @@ static void refresh_keys(struct front *f, int64_t now)
     struct cn_server_options o;
     int rc;
 
-    if (now - f->keys_ns < SECOND)
+    if (now - f->keys_ns < CN_SECOND_NS)
         return;
     f->keys_ns = now;
     rc = cn_keyring_refresh(&f->ring, &err);
@@ -434,7 +432,7 @@ static bool may_accept(const struct front *f)
     if (f->store != NULL && cn_jobs_storage(f->jobs, NULL) == CN_EBUSY)
         return false;
     return cn_dispatch_known(f->dispatch) || cn_dispatch_trouble(f->dispatch)[0] != '\0' ||
-           cn_now_ns() - f->step_ns >= HOLD_S * SECOND;
+           cn_now_ns() - f->step_ns >= HOLD_S * CN_SECOND_NS;
 }
 
 static int begin_serving(struct front *f, struct cn_err *err)
@@ -463,7 +461,7 @@ static void advance(struct front *f)
         cn_log(CN_LOG_ERROR, "daemon.fail", err.msg, "step=%s", "hold");
         f->failed = true;
         close_now(f);
-    } else if (f->step == DRAIN && (drained(f) || spent >= f->conf.drain_s * SECOND)) {
+    } else if (f->step == DRAIN && (drained(f) || spent >= f->conf.drain_s * CN_SECOND_NS)) {
         close_now(f);
     } else if (f->step == CLOSE) {
         end_close(f, spent_ms);

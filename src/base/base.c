@@ -1,4 +1,4 @@
-/* Errors and assertions. */
+/* Fills in errors (the first one wins) and ends the program where an assertion does not hold. */
 #include "base/base.h"
 
 #include <stdarg.h>

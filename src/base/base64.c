@@ -1,4 +1,5 @@
-/* Base64. */
+/* Base64 as RFC 4648 has it, and nothing more lenient: what two readers could take differently is
+ * refused. */
 #include "base/base.h"
 #include "base/base64.h"
 #include "base/mem.h"

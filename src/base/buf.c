@@ -1,4 +1,4 @@
-/* Capped byte buffer. */
+/* A byte buffer that grows by doubling, up to the maximum it was born with. */
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/mem.h"

@@ -1,4 +1,5 @@
-/* Time. */
+/* The two clocks: one that only goes forward, for durations and deadlines, and that of the wall,
+ * for what people and other processes read. */
 #include "base/base.h"
 #include "base/clock.h"
 

@@ -4,6 +4,9 @@
 
 #include "base/base.h"
 
+#define CN_SECOND_NS INT64_C(1000000000)
+#define CN_SECOND_US INT64_C(1000000)
+
 int64_t cn_now_ns(void);  /* monotonic */
 double cn_now_s(void);    /* monotonic, seconds */
 int64_t cn_wall_us(void); /* since 1970, UTC */

@@ -1,4 +1,4 @@
-/* JSON strings and UTF-8. */
+/* Strings of strangers as JSON: what is not UTF-8 or would break a line is escaped or replaced. */
 #include "base/base.h"
 #include "base/escape.h"
 

@@ -1,4 +1,5 @@
-/* Memory helpers. */
+/* Allocation: for bookkeeping that may abort, for sizes that a request decides, and arenas for what
+ * ends together. */
 #include "base/base.h"
 #include "base/mem.h"
 

@@ -1,4 +1,4 @@
-/* Metrics registry. */
+/* Counters, gauges and histograms by name and labels, and the text that Prometheus reads. */
 #include "base/base.h"
 #include "base/metrics.h"
 #include "base/mem.h"

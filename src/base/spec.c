@@ -1,4 +1,5 @@
-/* Job description: defaults, names, range checks. */
+/* The description of a job: defaults, the names of its choices, and whether its numbers are within
+ * the limits. */
 #include "base/base.h"
 #include "base/spec.h"
 #include "base/mem.h"

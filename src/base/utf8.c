@@ -1,4 +1,4 @@
-/* UTF-8 (RFC 3629). */
+/* Decodes UTF-8 (RFC 3629) one character at a time, strictly. */
 #include "base/base.h"
 #include "base/utf8.h"
 

@@ -11,8 +11,6 @@
 
 enum { TICK_MS = 250, RETRY_MAX_S = 120, EXPIRE_MAX = 100 };
 
-#define SECOND INT64_C(1000000000)
-
 /* ---- time ---- */
 
 static struct cn_job *next_deadline(const struct cn_dispatch *d)
@@ -151,7 +149,7 @@ void cn_dispatch_configure(struct cn_dispatch *d, const struct cn_dispatch_optio
     d->o.timeout_s = o->timeout_s;
     d->o.hang_timeout_s = o->hang_timeout_s;
     d->o.tenant = o->tenant;
-    d->queue.step_ns = o->priority_step_s * SECOND;
+    d->queue.step_ns = o->priority_step_s * CN_SECOND_NS;
     cn_tenants_set_preset(d->tenants, &o->tenant);
     cn_queue_refresh(&d->queue, d->tenants);
     d->pump_wanted = true;
@@ -214,7 +212,7 @@ static void prepare(struct cn_dispatch *d, struct cn_job *job, const char *tenan
     if (job->cost <= 0)
         job->cost = cn_cost(&job->spec);
     if (job->deadline_ns == 0)
-        job->deadline_ns = job->queued_ns + seconds * SECOND;
+        job->deadline_ns = job->queued_ns + seconds * CN_SECOND_NS;
 }
 
 static void accepted(struct cn_dispatch *d, struct cn_job *job)

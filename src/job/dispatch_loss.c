@@ -14,12 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND             INT64_C(1000000000)
-#define DEATHS_WITHIN      (600 * SECOND)
-#define QUARANTINE         (300 * SECOND) /* of an unhealthy worker, while there are others */
-#define QUARANTINE_OF_LAST (5 * SECOND)   /* nobody else works: the next job may be a better one */
-#define DYING_GRACE        (2 * SECOND)
-#define TURNS_OF_HANG      20
+#define DEATHS_WITHIN (600 * CN_SECOND_NS)
+#define QUARANTINE    (300 * CN_SECOND_NS) /* of an unhealthy worker, while there are others */
+#define QUARANTINE_OF_LAST                                                                         \
+    (5 * CN_SECOND_NS) /* nobody else works: the next job may be a better one */
+#define DYING_GRACE   (2 * CN_SECOND_NS)
+#define TURNS_OF_HANG 20
 
 /* A worker that was killed from outside (by a person, or by the kernel without memory) says little
  * about its job: so many of these are one death. */
@@ -52,7 +52,7 @@ static void quarantine(struct cn_slot *s)
     ns = others ? QUARANTINE : QUARANTINE_OF_LAST;
     cn_process_delay_restart(s->process, ns);
     cn_log(CN_LOG_ERROR, "worker.unhealthy", cn_process_trouble(s->process),
-           "worker=%d device=%s quarantine_s=%d", s->index, s->device, (int)(ns / SECOND));
+           "worker=%d device=%s quarantine_s=%d", s->index, s->device, (int)(ns / CN_SECOND_NS));
 }
 
 void cn_dispatch_note_success(struct cn_slot *s)
@@ -197,9 +197,9 @@ static double median_turn_s(const struct cn_slot *s)
 
 void cn_dispatch_watch(struct cn_slot *s, int64_t now)
 {
-    int64_t limit = s->d->o.hang_timeout_s * SECOND;
+    int64_t limit = s->d->o.hang_timeout_s * CN_SECOND_NS;
 
-    limit = CN_MAX(limit, (int64_t)(TURNS_OF_HANG * median_turn_s(s) * (double)SECOND));
+    limit = CN_MAX(limit, (int64_t)(TURNS_OF_HANG * median_turn_s(s) * (double)CN_SECOND_NS));
     if (s->dying_ns != 0 && now - s->dying_ns > DYING_GRACE)
         cn_process_kill(s->process, CN_CAUSE_DEVICE, "the device failed and the worker stayed");
     for (int i = 0; i < s->n; i++)

@@ -8,9 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define SECOND      INT64_C(1000000000)
-#define DELAY_FIRST (SECOND / 4)
-#define DELAY_MAX   (30 * SECOND)
+#define DELAY_FIRST (CN_SECOND_NS / 4)
+#define DELAY_MAX   (30 * CN_SECOND_NS)
 #define BUSY_MAX    20 /* after that, somebody counts wrong: about eight minutes */
 
 static void delay(struct cn_dispatch *d, struct cn_job *job)

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND_US INT64_C(1000000)
-
 /* ---- keys that are being accepted ---- */
 
 static uint64_t hash_of_key(const struct cn_submission *sub)
@@ -197,7 +195,7 @@ static void make_job(struct cn_submission *sub)
     sub->record = cn_record_ref(r);
     if (!sub->durable) {
         accept_job(sub, r);
-    } else if (add_to_store(sub, r->created_us + seconds * SECOND_US) < 0) {
+    } else if (add_to_store(sub, r->created_us + seconds * CN_SECOND_US) < 0) {
         withdraw_record(sub);
         refuse(sub);
     }

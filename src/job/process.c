@@ -22,12 +22,11 @@ enum {
     EXIT_DEVICE = 70  /* CN_WORKER_EXIT_DEVICE of worker_loop.h, which this layer cannot see */
 };
 
-#define SECOND        INT64_C(1000000000)
-#define BACKOFF_FIRST (SECOND / 5)
-#define BACKOFF_MAX   (30 * SECOND)
-#define GOOD_LIFE     (60 * SECOND)
-#define STOP_GRACE    (5 * SECOND)
-#define EOF_GRACE     (1 * SECOND)
+#define BACKOFF_FIRST (CN_SECOND_NS / 5)
+#define BACKOFF_MAX   (30 * CN_SECOND_NS)
+#define GOOD_LIFE     (60 * CN_SECOND_NS)
+#define STOP_GRACE    (5 * CN_SECOND_NS)
+#define EOF_GRACE     (1 * CN_SECOND_NS)
 
 static const char *const cause_names[CN_CAUSE_COUNT] = {"exit", "signal",   "device",
                                                         "hang", "protocol", "start"};
@@ -495,7 +494,7 @@ void cn_process_tick(struct cn_process *p)
         tick_ending(p, now);
         return;
     }
-    if (p->state != CN_PROCESS_READY && now - p->started_ns > p->o.start_timeout_s * SECOND)
+    if (p->state != CN_PROCESS_READY && now - p->started_ns > p->o.start_timeout_s * CN_SECOND_NS)
         cn_process_kill(p, CN_CAUSE_START, "the worker was not ready in time");
     if (p->state == CN_PROCESS_STARTING || now - p->ping_ns <= p->o.ping_ms * INT64_C(1000000))
         return;

@@ -1,10 +1,10 @@
 /* Start-time fair queueing over tenants. */
 #include "base/base.h"
+#include "base/clock.h"
 #include "job/queue.h"
 
 #include <math.h>
 
-#define SECOND INT64_C(1000000000)
 
 enum { RESERVE_PART = 10, RESERVE_SHARES = 8 };
 
@@ -13,7 +13,7 @@ enum { RESERVE_PART = 10, RESERVE_SHARES = 8 };
 
 void cn_queue_init(struct cn_queue *q, int capacity, int step_s)
 {
-    *q = (struct cn_queue){.capacity = capacity, .step_ns = step_s * SECOND};
+    *q = (struct cn_queue){.capacity = capacity, .step_ns = step_s * CN_SECOND_NS};
 }
 
 static struct cn_job *job_of(struct cn_treap_node *node)

@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-#define SECOND INT64_C(1000000000)
-
 /* ---- pictures ---- */
 
 static bool is_there(struct cn_sqlite *s, const struct cn_op *op)
@@ -73,7 +71,7 @@ static void give_up(struct cn_sqlite *s, struct cn_op **op, size_t n, size_t i,
     cn_op_end(bad, outcome, err);
     if (bad->path != NULL)
         cn_store_doom(s, bad->path);
-    if (!cn_op_try_again(bad, cn_now_ns(), s->base.o.result_patience_s * SECOND))
+    if (!cn_op_try_again(bad, cn_now_ns(), s->base.o.result_patience_s * CN_SECOND_NS))
         return;
     for (size_t j = i + 1; j < n; j++)
         if (op[j]->pending && strcmp(op[j]->id, bad->id) == 0)

@@ -14,9 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SECOND          INT64_C(1000000000)
-#define RETRY_DELAY     (SECOND / 20)
-#define RETRY_DELAY_MAX SECOND
+#define RETRY_DELAY     (CN_SECOND_NS / 20)
+#define RETRY_DELAY_MAX CN_SECOND_NS
 
 enum { LOCK_POLL_MS = 50, OPEN_AGAIN_MS = 1000 };
 
@@ -157,7 +156,7 @@ static void tell_closing(struct cn_op *op)
 /* Tells the ends; what is tried again (and what waits for that: outcome RETRY) stays here. */
 static void tell_or_retry(struct cn_sqlite *s, struct cn_op **op, size_t n, bool stop)
 {
-    int64_t now = cn_now_ns(), patience = s->base.o.result_patience_s * SECOND;
+    int64_t now = cn_now_ns(), patience = s->base.o.result_patience_s * CN_SECOND_NS;
     struct cn_op_list done;
     bool failed = false;
 
@@ -230,7 +229,7 @@ static void housekeeping(struct cn_sqlite *s)
     if (s->w_orphans != NULL && s->w_doomed == NULL)
         cn_store_orphans_step(s);
     if (now >= s->w_sweep_ns && !cn_store_sweep_some(s, NULL))
-        s->w_sweep_ns = now + s->base.o.sweep_s * SECOND;
+        s->w_sweep_ns = now + s->base.o.sweep_s * CN_SECOND_NS;
 }
 
 static void write_thread(void *arg)

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND_US INT64_C(1000000)
-
 /* What is asked of the engine at a time; a client has one question at most. */
 enum { MAX_QUESTIONS = 8192 };
 
@@ -311,8 +309,8 @@ void cn_store_sweep(struct cn_store *s, cn_store_done_fn done, void *arg)
 void cn_store_set_ttl(struct cn_store *s, int result_ttl_s, int tombstone_ttl_s)
 {
     uv_mutex_lock(&s->lock);
-    s->result_ttl_us = result_ttl_s * SECOND_US;
-    s->tombstone_ttl_us = tombstone_ttl_s * SECOND_US;
+    s->result_ttl_us = result_ttl_s * CN_SECOND_US;
+    s->tombstone_ttl_us = tombstone_ttl_s * CN_SECOND_US;
     uv_mutex_unlock(&s->lock);
 }
 

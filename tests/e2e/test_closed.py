@@ -1,11 +1,12 @@
 """Closed by default: web pages, names, addresses beyond loopback, reloads that would open the door."""
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 
-from cn_e2e import DAEMON, WORKER, Case, Daemon, main
+from cn_e2e import DAEMON, DATA, ENGINE, WORKER, Case, Daemon, main
 
 KEY = "0123456789abcdef"
 SPEC = {"prompt": "x", "steps": 1}
@@ -159,6 +160,42 @@ class Addresses(Case):
             self.assertEqual(d.stop(), 0)
             self.assertFalse(os.path.exists(path))
             d.start(wait=False)
+
+
+class Errors(Case):
+    def test_no_paths(self):
+        """A model that cannot be opened: its file is named, and not where it lies."""
+        top = os.path.abspath(os.path.join(DATA, "..", ".."))
+        with Daemon(wait=False) as d:
+            models = os.path.join(d.dir, "secret-place")
+            shutil.copytree(os.path.join(top, "models", "emoji"), os.path.join(models, "bad"))
+            shutil.copytree(os.path.join(top, "models", "emoji"), os.path.join(models, "good"))
+            with open(os.path.join(models, "bad", "unet", "diffusion_pytorch_model.safetensors"), "wb") as f:
+                f.write(b"\xff" * 100)
+            d.command += ["--models", models, "--set", "worker.program=" + ENGINE, "--set",
+                          "worker.threads=1"]
+            d.stop()
+            d.start(wait=False)
+            d.until(lambda: d.get("/v1/models").status == 200, 60)
+            self.assertIn(b'"broken"', d.get("/v1/models").body)
+            # and one that is broken when it is used
+            path = os.path.join(models, "good", "vae", "diffusion_pytorch_model.safetensors")
+            os.truncate(path, 1000)
+            bodies = [d.get("/v1/models").body]
+            for name in ("bad", "good"):
+                r = d.images({"prompt": "x", "steps": 1, "model": name})
+                if name == "bad":  # the other one may be in memory already
+                    self.assertGreaterEqual(r.status, 400)
+                if r.status >= 400:
+                    self.problem(r, r.status, json.loads(r.body)["type"].rsplit(":", 1)[1])
+                    bodies.append(r.body)
+                r = d.jobs({"prompt": "x", "steps": 1, "model": name})
+                bodies.append(r.body)
+                if r.status == 202:
+                    bodies.append(json.dumps(d.wait_job(json.loads(r.body)["id"], 60)).encode())
+            for body in bodies:
+                self.assertNotIn(b"secret-place", body)
+                self.assertNotIn(d.dir.encode(), body)
 
 
 class Reloads(Case):

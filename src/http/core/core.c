@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-#define SECOND INT64_C(1000000000)
-
 static const double duration_bound[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
                                         1,     2.5,  5,     10,   30,  60,   120};
 
@@ -96,7 +94,7 @@ void cn_core_drain(struct cn_core *core)
 
 bool cn_core_drained(const struct cn_core *core)
 {
-    int64_t past = cn_now_ns() - CN_DRAIN_PATIENCE_S * SECOND;
+    int64_t past = cn_now_ns() - CN_DRAIN_PATIENCE_S * CN_SECOND_NS;
 
     for (const struct cn_conn *c = core->conns; c != NULL; c = c->next)
         if (c->phase != CN_PHASE_STREAM && (c->phase != CN_PHASE_IDLE || c->since_ns > past))
@@ -108,7 +106,7 @@ bool cn_core_drained(const struct cn_core *core)
  * "Connection: close"), or was silent for a while after the drain began. */
 void cn_core_cut_idle(struct cn_core *core)
 {
-    int64_t past = cn_now_ns() - CN_DRAIN_PATIENCE_S * SECOND;
+    int64_t past = cn_now_ns() - CN_DRAIN_PATIENCE_S * CN_SECOND_NS;
 
     for (struct cn_conn *c = core->conns; c != NULL; c = c->next) {
         int unread = 0;

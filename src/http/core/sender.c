@@ -31,8 +31,6 @@ enum {
     COUNTED_FROM = 64 * 1024 /* bytes of an answer whose progress is worth a look at its start */
 };
 
-#define SECOND INT64_C(1000000000)
-
 static bool is_stream(const struct cn_request *q)
 {
     return q->conn->phase == CN_PHASE_STREAM;
@@ -74,7 +72,7 @@ static void cut(struct cn_request *q)
 
 static bool too_slow(const struct cn_request *q, uint64_t taken, int64_t now)
 {
-    int64_t s = (now - q->conn->since_ns) / SECOND - 60;
+    int64_t s = (now - q->conn->since_ns) / CN_SECOND_NS - 60;
 
     return !is_stream(q) && s > 0 && q->conn->is_counted &&
            taken - CN_MIN(taken, q->conn->acked_base) < (uint64_t)s * MIN_RATE;
@@ -96,10 +94,10 @@ static void look(uv_timer_t *t)
     conn->taken = taken;
     if (q->gone) {
         cn_conn_cut(conn);
-    } else if (now - conn->taken_ns >= q->core->o.stall_timeout_s * SECOND ||
+    } else if (now - conn->taken_ns >= q->core->o.stall_timeout_s * CN_SECOND_NS ||
                too_slow(q, taken, now)) {
         cut(q);
-    } else if (q->beat != NULL && now - q->given_ns >= HEARTBEAT_S * SECOND) {
+    } else if (q->beat != NULL && now - q->given_ns >= HEARTBEAT_S * CN_SECOND_NS) {
         q->beat_due = true;
         cn_request_resume(q);
     }

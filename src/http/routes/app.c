@@ -13,8 +13,6 @@ enum {
     SWEEP_TICKS = 60 /* of about a second: between two sweeps of the inputs */
 };
 
-#define SECOND INT64_C(1000000000)
-
 void cn_shared_text_unref(struct cn_shared_text *t)
 {
     if (t != NULL && --t->refs == 0)
@@ -128,7 +126,7 @@ bool cn_app_ready(const struct cn_app *app, const char **ret_why)
     else if (cn_dispatch_ready_workers(d) == 0)
         why = cn_dispatch_trouble(d)[0] != '\0' ? "no worker is ready: it failed to start"
                                                 : "no worker is ready";
-    else if (why == NULL && app->full_ns != 0 && cn_now_ns() - app->full_ns > FULL_S * SECOND)
+    else if (why == NULL && app->full_ns != 0 && cn_now_ns() - app->full_ns > FULL_S * CN_SECOND_NS)
         why = "the queue stays full";
     if (ret_why != NULL)
         *ret_why = why == NULL ? "" : why;
