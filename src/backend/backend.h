@@ -97,9 +97,9 @@ const struct cn_backend_caps *cn_backend_caps(const struct cn_backend *b);
 /* Device and versions of libraries, for people: "NVIDIA H200 sm_90, CUDA 13000, ..."; "" when there
  * is nothing to say. */
 const char *cn_backend_about(const struct cn_backend *b);
-/* Reports, and forgets, the first failure of a call that cannot return one: writing, reading,
- * copying rows. What such a read left behind is NaN. CN_EDEVICE once a device is lost. Any
- * thread. */
+/* Reports, and forgets, the calling thread's first failure of a call that cannot return one:
+ * writing, reading, copying rows. What such a read left behind is NaN. CN_EDEVICE once a device is
+ * lost. Any thread. */
 int cn_backend_check(struct cn_backend *b, struct cn_err *err);
 size_t cn_backend_bytes(const struct cn_backend *b); /* working memory that its plans share */
 /* Gives working memory back to the system; what a running concurrent plan uses stays. A plan takes
