@@ -49,7 +49,7 @@ libcnhttproutes_a_SOURCES = \
     %reldir%/routes/parse_body.h %reldir%/routes/parse_body.c \
     %reldir%/routes/parts.c \
     %reldir%/routes/picture.h %reldir%/routes/picture.c \
-    %reldir%/routes/problems.c %reldir%/routes/results.c %reldir%/routes/routes_priv.h \
+    %reldir%/routes/problems.c %reldir%/routes/queue.c %reldir%/routes/results.c %reldir%/routes/routes_priv.h \
     %reldir%/routes/submit_priv.h %reldir%/routes/submit.c %reldir%/routes/table.c
 nodist_libcnhttproutes_a_SOURCES = %reldir%/routes/assets.c
 

@@ -186,6 +186,15 @@ const char *cn_dispatch_backend(const struct cn_dispatch *d); /* "cpu"; "" befor
 int cn_dispatch_waiting(const struct cn_dispatch *d);
 int cn_dispatch_running(const struct cn_dispatch *d);
 
+/* What waits and runs, of all tenants and of one (NULL: "anonymous"). */
+struct cn_queue_view {
+    int waiting, running, capacity; /* jobs; capacity: that may wait */
+    int own_waiting, own_running;
+    struct cn_tenant_limits own; /* what the tenant may have */
+};
+
+struct cn_queue_view cn_dispatch_queue(const struct cn_dispatch *d, const char *tenant);
+
 /* When to come back, for answers that refuse: 1 .. 120, with jitter. tenant NULL: for anybody. */
 int cn_dispatch_retry_after_s(const struct cn_dispatch *d, const char *tenant);
 

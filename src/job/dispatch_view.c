@@ -77,3 +77,16 @@ int cn_dispatch_running(const struct cn_dispatch *d)
         n += d->slot[i].n;
     return n;
 }
+
+struct cn_queue_view cn_dispatch_queue(const struct cn_dispatch *d, const char *tenant)
+{
+    const char *name = tenant == NULL ? CN_TENANT_ANONYMOUS : tenant;
+    const struct cn_tenant *t = cn_tenants_find(d->tenants, name);
+
+    return (struct cn_queue_view){.waiting = cn_dispatch_waiting(d),
+                                  .running = cn_dispatch_running(d),
+                                  .capacity = d->queue.capacity,
+                                  .own_waiting = t == NULL ? 0 : t->queued,
+                                  .own_running = t == NULL ? 0 : t->running,
+                                  .own = cn_tenants_limits(d->tenants, name)};
+}

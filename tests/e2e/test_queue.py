@@ -140,6 +140,11 @@ class Shares(Case):
             ends = ends()[:100]
             self.assertAlmostEqual(ends.count("bert") / 100, 0.75, delta=0.04)
 
+    def queue(self, f, name):
+        r = f.ask(name, "GET", "/v1/queue")
+        self.assertEqual(r.status, 200, r.body)
+        return json.loads(r.body)
+
     def test_quota_and_full(self):
         with Farm("--set", "queue.capacity=6", fake="step=50",
                   options={"anna": "max_queued=2", "bert": "max_running=1"}) as f:
@@ -149,8 +154,18 @@ class Shares(Case):
             f.submit("anna")
             r = f.ask("anna", "POST", "/v1/jobs", {"prompt": "x"})
             self.problem(r, 429, "quota-exceeded")
+            seen = self.queue(f, "anna")
+            self.assertEqual((seen["waiting"], seen["running"], seen["capacity"]), (2, 1, 6))
+            self.assertEqual((seen["own"]["waiting"], seen["own"]["running"],
+                              seen["own"]["max_waiting"]), (2, 1, 2))
+            self.assertEqual((seen["accepts"], seen["workers"]["ready"]), (False, 1))
+            self.assertTrue(1 <= seen["retry_after_s"] <= 120)
+            seen = self.queue(f, "bert")
+            self.assertEqual((seen["own"]["waiting"], seen["accepts"]), (0, True))
+            self.assertNotIn("retry_after_s", seen)
             for _ in range(4):
                 f.submit("bert")
+            self.assertFalse(self.queue(f, "cleo")["accepts"])
             self.problem(f.ask("cleo", "POST", "/v1/jobs", {"prompt": "x"}), 429, "queue-full")
             self.assertEqual(f.metric("controlnetd_queue_users"), 2)
             self.assertEqual(f.metric("controlnetd_queue_jobs"), 6)

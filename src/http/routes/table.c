@@ -14,6 +14,7 @@ static const struct cn_route table[] = {
     {"/v1/jobs/{id}/events", CN_GET, &cn_follow_events, NATIVE, .takes_ticket = true},
     {"/v1/jobs/{id}/ticket", CN_POST, &cn_make_ticket, NATIVE, .scope = CN_SCOPE_READ},
     {"/v1/jobs/{id}/images/{index}", READS, &cn_get_image, NATIVE},
+    {"/v1/queue", READS, &cn_get_queue, NATIVE},
     {"/v1/inputs", CN_POST, &cn_post_input, NATIVE, .takes_body = true},
     {"/v1/inputs/{id}", READS, &cn_show_input, NATIVE},
     {"/v1/inputs/{id}", CN_DELETE, &cn_delete_input, NATIVE},
