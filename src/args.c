@@ -20,6 +20,7 @@ static const char usage[] =
     "  -c, --config FILE        read FILE instead of " DEFAULT_CONF "\n"
     "                           (and *.conf in the directory conf.d beside it)\n"
     "      --check-config       say whether the configuration is good, and leave\n"
+    "      --check-store        say whether the job store is whole, and leave\n"
     "      --print-config       write the configuration in force, and leave\n"
     "      --listen ADDRESS     host:port or unix:/path (http.listen)\n"
     "      --admin-listen ADDRESS\n"
@@ -34,11 +35,21 @@ static const char usage[] =
     "SIGTERM and SIGINT finish the accepted work and end the daemon; again: at once.\n"
     "SIGHUP reads the configuration again.\n";
 
-enum { OPT_CHECK = 256, OPT_PRINT, OPT_LISTEN, OPT_ADMIN, OPT_MODELS, OPT_SET, OPT_PORT_FILE };
+enum {
+    OPT_CHECK = 256,
+    OPT_CHECK_STORE,
+    OPT_PRINT,
+    OPT_LISTEN,
+    OPT_ADMIN,
+    OPT_MODELS,
+    OPT_SET,
+    OPT_PORT_FILE
+};
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
     {"check-config", no_argument, NULL, OPT_CHECK},
+    {"check-store", no_argument, NULL, OPT_CHECK_STORE},
     {"print-config", no_argument, NULL, OPT_PRINT},
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"admin-listen", required_argument, NULL, OPT_ADMIN},
@@ -63,6 +74,9 @@ void cn_args_parse(struct cn_args *ret, int argc, char **argv)
             break;
         case OPT_CHECK:
             ret->check = true;
+            break;
+        case OPT_CHECK_STORE:
+            ret->check_store = true;
             break;
         case OPT_PRINT:
             ret->print = true;

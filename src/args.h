@@ -16,7 +16,7 @@ struct cn_args {
     char **argv;
     const char *conf;      /* NULL: the default file, if there is one */
     const char *port_file; /* NULL: none */
-    bool check, print;
+    bool check, check_store, print;
 };
 
 /* Ends the program for --help, --version and mistakes. argv must outlive *ret. */

@@ -25,6 +25,7 @@
 #include "keys_cli.h"
 #include "notify.h"
 #include "selfstat.h"
+#include "store_cli.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -752,6 +753,8 @@ static int run_daemon(int argc, char **argv)
         cn_conf_print(&f->conf, stdout);
     } else if (rc == CN_OK && f->args.check) {
         puts("the configuration is good");
+    } else if (rc == CN_OK && f->args.check_store) {
+        rc = cn_store_cli_check(f->conf.dir, &err);
     } else if (rc == CN_OK) {
         apply_log(&f->conf);
         rc = cn_keyring_open(&f->ring, f->conf.keys_file, cn_conf_state_dir(&f->conf), &err);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "rig.h"
+#include "store/check.h"
 #include "store/store.h"
 
 #include <setjmp.h>
@@ -514,9 +515,67 @@ static void a_second_daemon_waits(void **state)
     rig_end(&a);
 }
 
+struct said {
+    int troubles, lines;
+    char last[512]; /* trouble */
+};
+
+static void on_said(void *arg, bool trouble, const char *text)
+{
+    struct said *s = arg;
+
+    s->lines++;
+    s->troubles += trouble;
+    if (trouble)
+        snprintf(s->last, sizeof(s->last), "%s", text);
+}
+
+static void a_check_finds_what_is_lost(void **state)
+{
+    struct said said = {0};
+    struct cn_err err = CN_ERR_INIT;
+    char id[CN_STORE_ID], path[200];
+    struct heard h;
+    struct rig r;
+    FILE *f;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, &err), CN_ENOTFOUND);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    id_of(id, 1);
+    rig_add(&r, 1, 2, 100);
+    rig_add(&r, 2, 1, 100);
+    rig_result(&r, id, 0, 1000);
+    rig_result(&r, id, 1, 2000);
+    rig_finish(&r, id, CN_STORE_SUCCEEDED, &h);
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 0); /* while it is open */
+    rig_close(&r);
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 0);
+    assert_int_equal(said.troubles, 0);
+
+    snprintf(path, sizeof(path), "%s/results/%.2s/%s-1.png", r.dir, id, id);
+    assert_int_equal(truncate(path, 5), 0);
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 1);
+    assert_non_null(strstr(said.last, "5 bytes instead of 2000"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 1);
+    sql(&r, "delete from results where k = 1; delete from payload");
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 2);
+    sql(&r, "pragma user_version = 999");
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, &err), CN_EFORMAT);
+    snprintf(path, sizeof(path), "%s/jobs.db", r.dir);
+    f = fopen(path, "w");
+    fputs("this is no database, and long enough to be looked at: 0123456789", f);
+    fclose(f);
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), CN_EFORMAT);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_check_finds_what_is_lost),
         cmocka_unit_test(the_life_of_a_job),
         cmocka_unit_test(succeeded_needs_all_pictures),
         cmocka_unit_test(the_next_life_queues_again),
