@@ -2,6 +2,8 @@
 # The driver of all tests: statuses pass through it, a test that does not end is ended at its deadline,
 # and nothing that a test started outlives it, whatever group or session it went into.
 set -u
+CN_TEST_SLOW=1 # a sanitizer multiplies deadlines
+export CN_TEST_SLOW
 dir=$(mktemp -d) || exit 99
 trap 'rm -rf "$dir"' EXIT
 run=$PWD/tests/run-one
