@@ -1,4 +1,4 @@
-/* Models on offer. */
+/* Which models and annotators the workers said they have, and what the names of a request mean. */
 #include "base/base.h"
 #include "job/catalog.h"
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* Job record. */
+/* A job while it is with the dispatcher: counted, with transitions that are checked. */
 #include "base/base.h"
 #include "job/job.h"
 #include "base/clock.h"

@@ -1,4 +1,5 @@
-/* Worker processes. */
+/* Supervision of one worker process: spawns it, frames what is said to it, notices that it died or
+ * hangs, and starts it again after a delay that grows. */
 #include "base/base.h"
 #include "job/process.h"
 #include "base/clock.h"

@@ -1,4 +1,5 @@
-/* Treap. */
+/* A balanced tree by random priorities whose nodes know the number and the sum of what is below
+ * them: the queue asks for ranks and for the cost of all that comes before. */
 #include "base/base.h"
 #include "job/treap.h"
 

@@ -1,4 +1,4 @@
-/* CLIP text encoder. */
+/* Emits the graph of CLIP's text encoder: embeddings, causal transformer layers, final norm. */
 #include "base/base.h"
 #include "model/text.h"
 #include "model/nn.h"

@@ -1,4 +1,5 @@
-/* AutoencoderKL. */
+/* Emits the graphs of the autoencoder: pixels to the parameters of latents, and latents to pixels
+ * (AutoencoderKL of latent diffusion, arXiv:2112.10752). */
 #include "base/base.h"
 #include "model/vae.h"
 #include "model/nn.h"
@@ -105,8 +106,8 @@ static cn_val downsample(struct nn *nn, cn_val x, int out)
 struct cn_graph *cn_vae_encoder_graph(const struct cn_vae_config *c, int n, int height, int width)
 {
     struct nn nn = {.g = cn_graph_new("vae encoder")};
-    cn_val x = cn_graph_input(nn.g, "image", cn_shape4(n, c->in_channels, height, width), CN_F32,
-                              0);
+    cn_val x =
+        cn_graph_input(nn.g, "image", cn_shape4(n, c->in_channels, height, width), CN_F32, 0);
 
     nn_enter(&nn, "encoder");
     x = nn_conv3(&nn, x, "conv_in", c->channels[0]);

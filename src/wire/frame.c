@@ -1,4 +1,4 @@
-/* Frame cutter. */
+/* Collects bytes until a frame is whole; refuses types, flags and lengths that cannot be. */
 #include "base/base.h"
 #include "wire/frame.h"
 

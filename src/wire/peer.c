@@ -1,4 +1,4 @@
-/* Blocking frame stream. */
+/* The worker's side of the socket: blocking reads, and writes of whole frames by any thread. */
 #include "base/base.h"
 #include "wire/peer.h"
 

@@ -1,4 +1,4 @@
-/* Content negotiation. */
+/* Reads an Accept header: the most specific range that matches a media type decides its quality. */
 #include "base/base.h"
 #include "http/core/accept.h"
 

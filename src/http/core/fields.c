@@ -1,4 +1,5 @@
-/* Header fields. */
+/* Parsers of header fields with a grammar of their own: Prefer, Idempotency-Key, Range, entity
+ * tags. Each takes what its RFC allows and nothing else. */
 #include "base/base.h"
 #include "http/core/fields.h"
 #include "base/text.h"

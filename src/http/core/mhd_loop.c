@@ -1,4 +1,5 @@
-/* MHD in libuv. */
+/* Runs libmicrohttpd inside of libuv's loop: its epoll descriptor is one of ours, and its timeout a
+ * timer, so that one thread serves requests and everything else. */
 #include "base/base.h"
 #include "http/core/mhd_loop.h"
 

@@ -1,4 +1,4 @@
-/* Multipart parser. */
+/* Cuts a multipart/form-data body into its parts, in one pass over bytes that stay in place. */
 #include "base/base.h"
 #include "http/core/multipart.h"
 #include "base/text.h"
