@@ -436,7 +436,7 @@ int cn_keys_cli(int argc, char **argv)
 {
     struct command c = {.lock = -1};
     struct cn_err err = CN_ERR_INIT;
-    int rc;
+    int rc, status;
 
     cn_conf_init(&c.conf);
     cn_buf_init(&c.line, 4096);
@@ -444,12 +444,14 @@ int cn_keys_cli(int argc, char **argv)
     rc = read_options(&c, argc, argv, &err);
     if (rc == CN_OK && (optind == argc || !is_command(argv[optind], argc - optind - 1))) {
         fputs("Try \"controlnetd keys --help\".\n", stderr);
-        return 2;
+        status = 2;
+    } else {
+        if (rc == CN_OK)
+            rc = run(&c, argv[optind], argv[optind + 1], &err);
+        if (rc < 0)
+            fprintf(stderr, "controlnetd: %s\n", err.msg);
+        status = rc < 0 ? 1 : 0;
     }
-    if (rc == CN_OK)
-        rc = run(&c, argv[optind], argv[optind + 1], &err);
-    if (rc < 0)
-        fprintf(stderr, "controlnetd: %s\n", err.msg);
     if (c.lock >= 0)
         close(c.lock);
     cn_keys_release(&c.keys);
@@ -457,5 +459,5 @@ int cn_keys_cli(int argc, char **argv)
     cn_buf_release(&c.line);
     cn_conf_release(&c.conf);
     free(c.path);
-    return rc < 0 ? 1 : 0;
+    return status;
 }
