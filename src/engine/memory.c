@@ -68,10 +68,15 @@ enum { SHRINK = 4 };
 void cn_engine_shrink(struct cn_engine *e)
 {
     int64_t largest = 0;
+    bool decoding = false;
 
-    for (const struct cn_job *j = e->jobs; j != NULL; j = j->next)
+    for (const struct cn_job *j = e->jobs; j != NULL; j = j->next) {
         largest = CN_MAX(largest, (int64_t)j->width * j->height);
+        decoding = decoding || j->finishing > 0;
+    }
     if (largest > 0 && largest < e->largest / SHRINK) {
+        if (decoding) /* its memory is in use: tried again in the next turn */
+            return;
         cn_batchers_drop_idle(e, 0);
         give_back(e);
         e->largest = 0;

@@ -605,11 +605,11 @@ static int turn(struct cn_engine *e, struct cn_err *err)
     end_jobs(e);
     if ((rc = prepare_newcomers(e, err)) < 0)
         return rc;
+    cn_engine_shrink(e);
     start_lanes(e);
     if (e->n_lanes > 0 && (rc = step(e, err)) < 0)
         return rc;
     end_jobs(e);
-    cn_engine_shrink(e);
     cn_engine_trim(e); /* steps and decoders load what they need when they run first */
     return CN_OK;
 }

@@ -103,6 +103,7 @@ static int keep(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
     struct job *j = ctx;
 
     j->pictures++;
+    cn_image_release(&j->picture); /* the last one is kept */
     if (cn_image_init(&j->picture, m->image->w, m->image->h, m->image->c, err) < 0)
         return CN_ENOMEM;
     memcpy(j->picture.px, m->image->px, cn_image_bytes(m->image));
