@@ -135,27 +135,6 @@ static int storage_error(const char *what, struct cn_err *err)
     return cn_fail(err, CN_ESTORAGE, "cannot %s an input: %s", what, strerror(errno));
 }
 
-static int make_dirs(const char *path, struct cn_err *err)
-{
-    char *part = cn_xstrdup(path);
-    int rc = CN_OK;
-
-    for (char *p = part + 1; rc == CN_OK; p++) {
-        char c = *p;
-
-        if (c != '/' && c != '\0')
-            continue;
-        *p = '\0';
-        if (mkdir(part, 0700) < 0 && errno != EEXIST)
-            rc = cn_fail(err, CN_ESTORAGE, "cannot make \"%s\": %s", part, strerror(errno));
-        *p = c;
-        if (c == '\0')
-            break;
-    }
-    free(part);
-    return rc;
-}
-
 static int flush_dir(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
@@ -492,8 +471,10 @@ void cn_inputs_set_limits(struct cn_inputs *in, const struct cn_inputs_limits *l
 int cn_inputs_open(const struct cn_inputs_options *o, struct cn_inputs **ret, struct cn_err *err)
 {
     struct cn_inputs *in = cn_xcalloc(1, sizeof(*in));
-    int rc = make_dirs(o->dir, err);
+    int rc = CN_OK;
 
+    if (cn_make_dirs(o->dir, 0700) < 0)
+        rc = cn_fail(err, CN_ESTORAGE, "cannot make \"%s\": %s", o->dir, strerror(errno));
     in->dir = cn_xstrdup(o->dir);
     in->limits = o->limits;
     pthread_mutex_init(&in->lock, NULL);
