@@ -1,7 +1,7 @@
 noinst_LIBRARIES += libcnapi.a
 libcnapi_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS)
 libcnapi_a_SOURCES = \
-    %reldir%/problem.h %reldir%/problem.c \
+    %reldir%/problem.h %reldir%/problem.c %reldir%/problem_kind.h %reldir%/problem_kind.c \
     %reldir%/request.h %reldir%/request.c \
     %reldir%/json_priv.h \
     %reldir%/result.h %reldir%/result.c \

@@ -21,7 +21,6 @@ libcnhttpcore_a_SOURCES = \
     %reldir%/core/mhd_transport.h %reldir%/core/mhd_transport.c \
     %reldir%/core/multipart.h %reldir%/core/multipart.c \
     %reldir%/core/outflight.h %reldir%/core/outflight.c \
-    %reldir%/core/problem_kind.h %reldir%/core/problem_kind.c \
     %reldir%/core/request.h %reldir%/core/request.c \
     %reldir%/core/route.c \
     %reldir%/core/sender.h %reldir%/core/sender.c \

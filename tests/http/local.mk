@@ -1,7 +1,7 @@
 check_PROGRAMS += tests/http/test_http tests/http/test_conf
 tests_http_test_http_SOURCES = %reldir%/test_http.c
 tests_http_test_http_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS)
-tests_http_test_http_LDADD = libcnhttpserver.a libcnhttpauth.a libcnhttpcore.a libcnbase.a $(MHD_LIBS) $(CMOCKA_LIBS)
+tests_http_test_http_LDADD = libcnhttpserver.a libcnhttpauth.a libcnhttpcore.a libcnapi.a libcnbase.a $(MHD_LIBS) $(CMOCKA_LIBS)
 tests_http_test_conf_SOURCES = %reldir%/test_conf.c
 tests_http_test_conf_LDADD = libcnconf.a libcnhttpserver.a libcnhttpauth.a libcnbase.a $(CMOCKA_LIBS)
 TESTS += tests/http/test_http tests/http/test_conf
@@ -10,14 +10,14 @@ check_PROGRAMS += tests/fuzz/fuzz_multipart
 tests_fuzz_fuzz_multipart_SOURCES = tests/fuzz/fuzz_multipart.c tests/fuzz/driver.c
 tests_fuzz_fuzz_multipart_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/multipart"'
-tests_fuzz_fuzz_multipart_LDADD = libcnhttpcore.a libcnbase.a
+tests_fuzz_fuzz_multipart_LDADD = libcnhttpcore.a libcnapi.a libcnbase.a
 TESTS += tests/fuzz/fuzz_multipart
 
 check_PROGRAMS += tests/fuzz/fuzz_fields
 tests_fuzz_fuzz_fields_SOURCES = tests/fuzz/fuzz_fields.c tests/fuzz/driver.c
 tests_fuzz_fuzz_fields_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/fields"'
-tests_fuzz_fuzz_fields_LDADD = libcnhttpcore.a libcnbase.a
+tests_fuzz_fuzz_fields_LDADD = libcnhttpcore.a libcnapi.a libcnbase.a
 TESTS += tests/fuzz/fuzz_fields
 EXTRA_DIST += tests/data/fuzz/fields
 
@@ -41,22 +41,22 @@ TESTS += tests/http/test_guard
 
 check_PROGRAMS += tests/http/test_scan
 tests_http_test_scan_SOURCES = %reldir%/test_scan.c
-tests_http_test_scan_LDADD = libcnhttpcore.a libcnbase.a $(CMOCKA_LIBS)
+tests_http_test_scan_LDADD = libcnhttpcore.a libcnapi.a libcnbase.a $(CMOCKA_LIBS)
 TESTS += tests/http/test_scan
 
 check_PROGRAMS += tests/http/test_source tests/http/test_exchange
 tests_http_test_source_SOURCES = %reldir%/test_source.c
 tests_http_test_source_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
-tests_http_test_source_LDADD = libcnhttpcore.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
+tests_http_test_source_LDADD = libcnhttpcore.a libcnapi.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
 tests_http_test_exchange_SOURCES = %reldir%/test_exchange.c
 tests_http_test_exchange_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
-tests_http_test_exchange_LDADD = libcnhttpcore.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
+tests_http_test_exchange_LDADD = libcnhttpcore.a libcnapi.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/http/test_source tests/http/test_exchange
 
 check_PROGRAMS += tests/fuzz/fuzz_scan
 tests_fuzz_fuzz_scan_SOURCES = tests/fuzz/fuzz_scan.c tests/fuzz/driver.c
 tests_fuzz_fuzz_scan_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/scan"'
-tests_fuzz_fuzz_scan_LDADD = libcnhttpcore.a libcnbase.a
+tests_fuzz_fuzz_scan_LDADD = libcnhttpcore.a libcnapi.a libcnbase.a
 TESTS += tests/fuzz/fuzz_scan
 EXTRA_DIST += tests/data/fuzz/scan

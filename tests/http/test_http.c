@@ -5,7 +5,7 @@
 #include "http/core/fields.h"
 #include "http/server/listen.h"
 #include "http/core/multipart.h"
-#include "http/core/problem_kind.h"
+#include "api/problem_kind.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

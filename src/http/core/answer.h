@@ -13,7 +13,7 @@
 
 #include "base/base.h"
 #include "base/buf.h"
-#include "http/core/problem_kind.h"
+#include "api/problem_kind.h"
 #include "http/core/request.h"
 #include "http/core/source.h"
 

@@ -22,7 +22,7 @@
 
 #include "base/base.h"
 #include "http/core/head_check.h"
-#include "http/core/problem_kind.h"
+#include "api/problem_kind.h"
 
 enum {
     CN_SCAN_MAX_HEAD = 24 * 1024, /* with the lines' ends: what fits into a connection's memory */

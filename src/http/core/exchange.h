@@ -12,7 +12,7 @@
 
 #include "base/base.h"
 #include "http/core/conn.h"
-#include "http/core/problem_kind.h"
+#include "api/problem_kind.h"
 #include "http/core/request.h"
 
 enum cn_exchange {

@@ -11,7 +11,7 @@
 #include "base/base.h"
 #include "base/sha256.h"
 #include "base/spec.h"
-#include "http/core/problem_kind.h"
+#include "api/problem_kind.h"
 #include "http/core/request.h"
 
 struct cn_parse;

@@ -1,6 +1,6 @@
 /* The one table of problems: type, title, status, and how refusals are counted. */
 #include "base/base.h"
-#include "http/core/problem_kind.h"
+#include "api/problem_kind.h"
 
 static const struct cn_problem_kind_info table[CN_PROBLEM_KIND_COUNT] = {
     [CN_PROBLEM_BAD_REQUEST] = {"invalid-request", "The request is malformed", 400, "bad_request"},

@@ -1,6 +1,6 @@
 /* The one table from what went wrong to an HTTP status. Any thread. */
-#ifndef CN_HTTP_CORE_PROBLEM_KIND_H
-#define CN_HTTP_CORE_PROBLEM_KIND_H
+#ifndef CN_API_PROBLEM_KIND_H
+#define CN_API_PROBLEM_KIND_H
 
 #include "base/base.h"
 
