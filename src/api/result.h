@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "api/problem.h"
+#include "api/problem_kind.h"
 #include "job/catalog.h"
 #include "job/job.h"
 #include "job/jobs.h"
@@ -38,10 +39,15 @@ int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *
 /* What a submission is answered with: {id, state, position, eta_s, url, events}. */
 int cn_result_accepted(const struct cn_job_view *v, struct cn_buf *out);
 
-/* A job. error: what its end is for a client, NULL when it has none. full: with its parameters and
- * the times of its stages. */
-int cn_result_view(const struct cn_job_view *v, const struct cn_problem *error, bool full,
-                   struct cn_buf *out, struct cn_err *err);
+/* The problem that a job's end is, for a state other than succeeded. */
+enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_err *err);
+
+/* The same as a document, for events, parts and views. The texts are err's. */
+struct cn_problem cn_problem_document(enum cn_job_state state, const struct cn_err *err);
+
+/* A job, with what its end is for a client. full: with its parameters and the times of its stages.
+ */
+int cn_result_view(const struct cn_job_view *v, bool full, struct cn_buf *out, struct cn_err *err);
 
 /* One event as text/event-stream has it: id, event, data (one line of JSON) and an empty line. */
 int cn_result_event(const struct cn_job_event *e, const char *job_id,

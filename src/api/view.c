@@ -132,10 +132,37 @@ static int put_with_error(struct cn_buf *out, json_t *o, const struct cn_problem
     return rc;
 }
 
-int cn_result_view(const struct cn_job_view *v, const struct cn_problem *error, bool full,
-                   struct cn_buf *out, struct cn_err *err)
+enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_err *err)
 {
-    return put_with_error(out, view_json(v, full), error, err);
+    switch (state) {
+    case CN_JOB_EXPIRED:
+        return CN_PROBLEM_DEADLINE;
+    case CN_JOB_CANCELLED:
+        return CN_PROBLEM_CANCELLED;
+    default:
+        return cn_problem_kind_of(err);
+    }
+}
+
+struct cn_problem cn_problem_document(enum cn_job_state state, const struct cn_err *err)
+{
+    const struct cn_problem_kind_info *f = cn_problem_kind_info(cn_problem_of_end(state, err));
+
+    return (struct cn_problem){.type = f->type,
+                               .title = f->title,
+                               .status = f->status,
+                               .detail = err->msg,
+                               .pointer = err->where};
+}
+
+int cn_result_view(const struct cn_job_view *v, bool full, struct cn_buf *out, struct cn_err *err)
+{
+    struct cn_problem p;
+
+    if (v->state <= CN_JOB_SUCCEEDED)
+        return put_with_error(out, view_json(v, full), NULL, err);
+    p = cn_problem_document(v->state, &v->err);
+    return put_with_error(out, view_json(v, full), &p, err);
 }
 
 /* ---- events ---- */

@@ -54,16 +54,6 @@ static void on_shutdown(struct cn_request *q)
     cn_request_resume(q);
 }
 
-static int put_view(const struct cn_job_view *v, bool full, struct cn_buf *b, struct cn_err *err)
-{
-    struct cn_problem p;
-
-    if (v->state <= CN_JOB_SUCCEEDED)
-        return cn_result_view(v, NULL, full, b, err);
-    p = cn_problem_document(v->state, &v->err);
-    return cn_result_view(v, &p, full, b, err);
-}
-
 /* ---- the list ---- */
 
 static bool is_wrong(struct cn_request *q, const char *name, const char *detail)
@@ -139,7 +129,7 @@ static int put_page(const struct cn_jobs_page *page, struct cn_buf *b, struct cn
 
     for (int i = 0; rc == CN_OK && i < page->n; i++)
         if (i == 0 || (rc = cn_buf_adds(b, ",", err)) == CN_OK)
-            rc = put_view(&page->view[i], false, b, err);
+            rc = cn_result_view(&page->view[i], false, b, err);
     if (rc == CN_OK)
         rc = cn_buf_adds(b, "]", err);
     if (rc == CN_OK && page->next[0] != '\0')
@@ -258,7 +248,7 @@ static void answer_view(struct cn_request *q)
         return;
     }
     cn_buf_init(&b, VIEW_MAX);
-    if (put_view(&l->view, true, &b, &err) < 0 || cn_buf_adds(&b, "\n", &err) < 0) {
+    if (cn_result_view(&l->view, true, &b, &err) < 0 || cn_buf_adds(&b, "\n", &err) < 0) {
         cn_answer_err(q, &err);
     } else {
         if (l->view.state <= CN_JOB_RUNNING)

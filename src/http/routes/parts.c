@@ -1,6 +1,7 @@
 /* POST /v1/images with Accept: multipart/mixed: each picture is a part, sent when it is drawn while
  * others still are. What went wrong comes as the last part, because the status is long sent. */
 #include "base/base.h"
+#include "api/result.h"
 #include "base/mem.h"
 #include "http/routes/submit_priv.h"
 

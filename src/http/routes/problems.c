@@ -1,4 +1,4 @@
-/* From what the service says to problems: refusals, and the ends of jobs. */
+/* From what the service says to problems: what is refused, and when to come again. */
 #include "base/base.h"
 #include "http/routes/routes_priv.h"
 
@@ -36,29 +36,6 @@ void cn_answer_no_picture(struct cn_request *q, const struct cn_err *err)
         cn_answer_problem(q, CN_PROBLEM_OVERLOADED, err->msg, NULL);
     else
         cn_answer_err(q, err);
-}
-
-enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_err *err)
-{
-    switch (state) {
-    case CN_JOB_EXPIRED:
-        return CN_PROBLEM_DEADLINE;
-    case CN_JOB_CANCELLED:
-        return CN_PROBLEM_CANCELLED;
-    default:
-        return cn_problem_kind_of(err);
-    }
-}
-
-struct cn_problem cn_problem_document(enum cn_job_state state, const struct cn_err *err)
-{
-    const struct cn_problem_kind_info *f = cn_problem_kind_info(cn_problem_of_end(state, err));
-
-    return (struct cn_problem){.type = f->type,
-                               .title = f->title,
-                               .status = f->status,
-                               .detail = err->msg,
-                               .pointer = err->where};
 }
 
 /* Not before the end that is expected, but now and then. */

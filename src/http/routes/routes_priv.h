@@ -53,12 +53,6 @@ void cn_answer_refusal(struct cn_request *q, enum cn_refusal why, const struct c
 /* A picture that cannot be had: one that cannot be opened now (no descriptor is left) is 503. */
 void cn_answer_no_picture(struct cn_request *q, const struct cn_err *err);
 
-/* The problem that a job's end is, for a state other than succeeded. */
-enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_err *err);
-
-/* The same as a document, for events, parts and views. The texts are err's. */
-struct cn_problem cn_problem_document(enum cn_job_state state, const struct cn_err *err);
-
 /* Seconds until it makes sense to look at the job again. */
 int cn_look_again_s(const struct cn_job_view *v);
 
