@@ -37,7 +37,8 @@ void cn_checkpoint_close(struct cn_checkpoint *c)
         cn_safetensors_close(c->file[i]);
     free(c->file);
     cn_arena_release(&c->arena);
-    free(c->tokenizer);
+    for (int i = 0; i < CN_MAX_TEXTS; i++)
+        free(c->tokenizer[i]);
     free(c->path);
     free(c);
 }
@@ -96,9 +97,9 @@ void cn_checkpoint_at(const struct cn_checkpoint *c, enum cn_component comp, siz
     *ret = c->comp[comp].view[i];
 }
 
-const struct cn_text_config *cn_checkpoint_text(const struct cn_checkpoint *c)
+const struct cn_text_config *cn_checkpoint_text(const struct cn_checkpoint *c, int i)
 {
-    return c->comp[CN_COMP_TEXT].present ? &c->text : NULL;
+    return i < CN_MAX_TEXTS && c->comp[CN_COMP_TEXT + i].present ? &c->text[i] : NULL;
 }
 
 const struct cn_unet_config *cn_checkpoint_unet(const struct cn_checkpoint *c)
@@ -126,9 +127,14 @@ double cn_checkpoint_guidance(const struct cn_checkpoint *c)
     return c->guidance;
 }
 
-const char *cn_checkpoint_tokenizer(const struct cn_checkpoint *c)
+const char *cn_checkpoint_tokenizer(const struct cn_checkpoint *c, int i)
 {
-    return c->tokenizer;
+    return c->tokenizer[i];
+}
+
+bool cn_checkpoint_zeroes_empty(const struct cn_checkpoint *c)
+{
+    return c->zeroes_empty;
 }
 
 bool cn_checkpoint_is_difference(const struct cn_checkpoint *c)

@@ -23,7 +23,16 @@
 #include "checkpoint/config.h"
 #include "checkpoint/safetensors.h"
 
-enum cn_component { CN_COMP_TEXT, CN_COMP_UNET, CN_COMP_VAE, CN_COMP_CONTROL, CN_COMP_COUNT };
+enum cn_component {
+    CN_COMP_TEXT,
+    CN_COMP_TEXT_2, /* a second text encoder, whose context stands beside the first one's */
+    CN_COMP_UNET,
+    CN_COMP_VAE,
+    CN_COMP_CONTROL,
+    CN_COMP_COUNT
+};
+
+enum { CN_MAX_TEXTS = 2 }; /* text encoders of a model: CN_COMP_TEXT + i */
 
 enum cn_checkpoint_kind {
     CN_CKPT_PIPELINE,    /* diffusers directory with model_index.json */
@@ -51,8 +60,9 @@ size_t cn_checkpoint_count(const struct cn_checkpoint *c, enum cn_component comp
 void cn_checkpoint_at(const struct cn_checkpoint *c, enum cn_component comp, size_t i,
                       struct cn_tensor_view *ret);
 
-/* Configurations; NULL when the component is not there. The schedule comes with the UNet. */
-const struct cn_text_config *cn_checkpoint_text(const struct cn_checkpoint *c);
+/* Configurations; NULL when the component is not there. The schedule comes with the UNet. Text
+ * encoder i is the i-th of CN_MAX_TEXTS; the first that is NULL ends them. */
+const struct cn_text_config *cn_checkpoint_text(const struct cn_checkpoint *c, int i);
 const struct cn_unet_config *cn_checkpoint_unet(const struct cn_checkpoint *c);
 const struct cn_vae_config *cn_checkpoint_vae(const struct cn_checkpoint *c);
 const struct cn_control_config *cn_checkpoint_control(const struct cn_checkpoint *c);
@@ -62,8 +72,13 @@ const struct cn_schedule_config *cn_checkpoint_schedule(const struct cn_checkpoi
  * that diffusers passes over. 0: not said. */
 double cn_checkpoint_guidance(const struct cn_checkpoint *c);
 
-/* The directory with vocab.json and merges.txt, or NULL: the standard CLIP vocabulary. */
-const char *cn_checkpoint_tokenizer(const struct cn_checkpoint *c);
+/* Text encoder i's directory with vocab.json and merges.txt, or NULL: the standard CLIP vocabulary.
+ */
+const char *cn_checkpoint_tokenizer(const struct cn_checkpoint *c, int i);
+
+/* An empty negative prompt is a context of zeros and is not encoded ("force_zeros_for_empty_prompt"
+ * of pipelines with two text encoders). */
+bool cn_checkpoint_zeroes_empty(const struct cn_checkpoint *c);
 
 /* The ControlNet's tensors are differences to the UNet it is used with: every tensor that the UNet
  * has under the same name must be added to it, and one that the file lacks is the UNet's own. */
@@ -73,7 +88,7 @@ bool cn_checkpoint_is_difference(const struct cn_checkpoint *c);
 int cn_control_matches(const struct cn_control_config *control, const struct cn_unet_config *unet,
                        struct cn_err *err);
 
-/* "text encoder", "unet", "vae", "controlnet" */
+/* "text encoder", "text encoder 2", "unet", "vae", "controlnet" */
 const char *cn_component_name(enum cn_component comp);
 
 #endif

@@ -65,13 +65,14 @@ struct cn_checkpoint {
     size_t files, file_cap;
     struct cn_arena arena; /* names that no file has as they are */
     struct cn_component_tensors comp[CN_COMP_COUNT];
-    struct cn_text_config text;
+    struct cn_text_config text[CN_MAX_TEXTS];
     struct cn_unet_config unet;
     struct cn_vae_config vae;
     struct cn_control_config control;
     struct cn_schedule_config schedule;
     double guidance; /* 0: not said */
-    char *tokenizer; /* directory or NULL */
+    char *tokenizer[CN_MAX_TEXTS]; /* directories or NULL */
+    bool zeroes_empty;
     bool difference;
     bool openclip; /* the text encoder came in OpenCLIP's layout */
 };
@@ -170,7 +171,8 @@ void cn_conf_rules(struct cn_conf *f, const struct cn_rule *rules, size_t n, boo
 int cn_conf_unet(const char *path, struct cn_unet_config *ret, struct cn_err *err);
 int cn_conf_control(const char *path, struct cn_control_config *ret, struct cn_err *err);
 int cn_conf_vae(const char *path, struct cn_vae_config *ret, struct cn_err *err);
-int cn_conf_text(const char *path, struct cn_text_config *ret, struct cn_err *err);
+/* projects: it is a CLIPTextModelWithProjection */
+int cn_conf_text(const char *path, bool projects, struct cn_text_config *ret, struct cn_err *err);
 int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn_err *err);
 
 /* The keys of a sidecar file: what is not there stays as it was inferred. */

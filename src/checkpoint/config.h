@@ -14,12 +14,15 @@ enum { CN_MAX_BLOCKS = 6, CN_MAX_HINT = 8 };
 
 enum cn_prediction { CN_PREDICT_EPSILON, CN_PREDICT_V };
 
-/* CLIPTextModel */
+/* CLIPTextModel, CLIPTextModelWithProjection */
 struct cn_text_config {
     int vocab_size, hidden_size, layers, heads, intermediate_size, max_position;
     enum cn_activation act; /* CN_QUICK_GELU or CN_GELU */
     double layer_norm_eps;
     int eos_token, bos_token, pad_token;
+    int projection;   /* rows of text_projection, which makes the pooled vector; 0: none */
+    bool penultimate; /* the UNet reads the layer before the last, without the final norm; else the
+                         last one through it */
 };
 
 /* UNet2DConditionModel; the encoder half also describes a ControlNetModel */
@@ -40,6 +43,7 @@ struct cn_unet_config {
     bool flip_sin_to_cos;
     int freq_shift;
     int time_cond_proj_dim; /* LCM guidance embedding; 0: none */
+    int add_dim; /* width of what add_embedding adds to the time embedding (text_time); 0: none */
 };
 
 /* ControlNetModel: the encoder of unet, and the hint encoder */

@@ -52,7 +52,7 @@ int cn_check_text(const char *path, const struct cn_text_config *t, struct cn_er
     return CN_OK;
 }
 
-int cn_conf_text(const char *path, struct cn_text_config *ret, struct cn_err *err)
+int cn_conf_text(const char *path, bool projects, struct cn_text_config *ret, struct cn_err *err)
 {
     struct cn_text_config t = {0};
     struct cn_conf f;
@@ -61,6 +61,8 @@ int cn_conf_text(const char *path, struct cn_text_config *ret, struct cn_err *er
     if (rc < 0)
         return rc;
     read_text(&f, &t);
+    if (projects)
+        t.projection = (int)cn_conf_int(&f, "projection_dim", 512, 1, 1 << 14);
     rc = f.rc;
     cn_conf_close(&f);
     if (rc == CN_OK)

@@ -203,7 +203,7 @@ static void drop_layers(struct cn_checkpoint *c)
     char prefix[64];
     size_t n = 0;
 
-    snprintf(prefix, sizeof(prefix), "text_model.encoder.layers.%d.", c->text.layers);
+    snprintf(prefix, sizeof(prefix), "text_model.encoder.layers.%d.", c->text[0].layers);
     for (size_t i = 0; i < k->count; i++)
         if (strncmp(k->view[i].name, prefix, strlen(prefix)) != 0)
             k->view[n++] = k->view[i];
@@ -256,7 +256,7 @@ static int infer_component(struct cn_checkpoint *c, enum cn_component comp, stru
         return CN_OK;
     switch (comp) {
     case CN_COMP_TEXT:
-        infer_text(&a, &c->text);
+        infer_text(&a, &c->text[0]);
         if (a.rc == CN_OK && c->openclip)
             drop_layers(c);
         break;
@@ -284,7 +284,7 @@ static int check(const struct cn_checkpoint *c, struct cn_err *err)
     if (rc == CN_OK && c->comp[CN_COMP_VAE].present)
         rc = cn_check_vae(c->path, &c->vae, err);
     if (rc == CN_OK && c->comp[CN_COMP_TEXT].present)
-        rc = cn_check_text(c->path, &c->text, err);
+        rc = cn_check_text(c->path, &c->text[0], err);
     return rc;
 }
 

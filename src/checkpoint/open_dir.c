@@ -15,7 +15,7 @@ enum { MAX_INDEX = 4 * 1024 * 1024, MAX_SHARDS = 256 };
 static void add_one(struct cn_checkpoint *c, enum cn_component comp, const struct cn_tensor_view *v)
 {
     /* A buffer of consecutive numbers that old transformers saved with the weights. */
-    if (comp == CN_COMP_TEXT && cn_ends_with(v->name, "embeddings.position_ids"))
+    if (comp <= CN_COMP_TEXT_2 && cn_ends_with(v->name, "embeddings.position_ids"))
         return;
     cn_checkpoint_add(c, comp, cn_checkpoint_canonical(c, comp, v->name), v);
 }
@@ -189,20 +189,40 @@ static const char *part_class(const struct cn_conf *index, const char *part)
     return s ? s : "";
 }
 
+static const char second[] = "text_encoder_2";
+
 static void check_index(struct cn_conf *index)
 {
     static const char *const need[][2] = {{"unet", "UNet2DConditionModel"},
                                           {"vae", "AutoencoderKL"},
                                           {"text_encoder", "CLIPTextModel"}};
 
-    if (part_class(index, "text_encoder_2")[0] != '\0')
-        cn_conf_bad(index, "text_encoder_2", "SDXL models are not supported");
     if (part_class(index, "transformer")[0] != '\0')
         cn_conf_bad(index, "transformer", "the model is not built on a UNet");
     for (size_t i = 0; i < CN_LEN(need); i++)
         if (strcmp(part_class(index, need[i][0]), need[i][1]) != 0)
             cn_conf_bad(index, need[i][0], "\"%.60s\" instead of \"%s\"",
                         part_class(index, need[i][0]), need[i][1]);
+    if (part_class(index, second)[0] != '\0' &&
+        strcmp(part_class(index, second), "CLIPTextModelWithProjection") != 0)
+        cn_conf_bad(index, second, "\"%.60s\" instead of \"CLIPTextModelWithProjection\"",
+                    part_class(index, second));
+}
+
+/* Which parts there are. */
+static void read_index(struct cn_checkpoint *c, struct cn_conf *index)
+{
+    static const enum cn_component always[] = {CN_COMP_TEXT, CN_COMP_UNET, CN_COMP_VAE};
+    bool two = part_class(index, second)[0] != '\0';
+
+    check_index(index);
+    for (size_t i = 0; i < CN_LEN(always); i++)
+        c->comp[always[i]].present = true;
+    c->comp[CN_COMP_TEXT_2].present = two;
+    c->comp[CN_COMP_CONTROL].present =
+        strcmp(part_class(index, "controlnet"), "ControlNetModel") == 0;
+    c->zeroes_empty = two && cn_conf_bool(index, "force_zeros_for_empty_prompt", true);
+    c->guidance = cn_conf_real(index, "_guidance_scale", 0, 0, 100);
 }
 
 static int read_config(struct cn_checkpoint *c, enum cn_component comp, const char *path,
@@ -210,7 +230,9 @@ static int read_config(struct cn_checkpoint *c, enum cn_component comp, const ch
 {
     switch (comp) {
     case CN_COMP_TEXT:
-        return cn_conf_text(path, &c->text, err);
+        return cn_conf_text(path, false, &c->text[0], err);
+    case CN_COMP_TEXT_2:
+        return cn_conf_text(path, true, &c->text[1], err);
     case CN_COMP_UNET:
         return cn_conf_unet(path, &c->unet, err);
     case CN_COMP_VAE:
@@ -232,15 +254,17 @@ static int add_component(struct cn_checkpoint *c, enum cn_component comp, const 
     return rc;
 }
 
-static int add_parts(struct cn_checkpoint *c, bool control, struct cn_err *err)
+/* Those that model_index.json marked as present, in the folders of their names. */
+static int add_parts(struct cn_checkpoint *c, struct cn_err *err)
 {
-    static const char *const dirs[CN_COMP_COUNT] = {"text_encoder", "unet", "vae", "controlnet"};
+    static const char *const dirs[CN_COMP_COUNT] = {"text_encoder", second, "unet", "vae",
+                                                    "controlnet"};
     int rc = CN_OK;
 
     for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++) {
         char *dir = cn_xprintf("%s/%s", c->path, dirs[i]);
 
-        if (i != CN_COMP_CONTROL || control)
+        if (c->comp[i].present)
             rc = add_component(c, (enum cn_component)i, dir, err);
         free(dir);
     }
@@ -250,25 +274,28 @@ static int add_parts(struct cn_checkpoint *c, bool control, struct cn_err *err)
 static int open_pipeline(struct cn_checkpoint *c, const char *index_path, struct cn_err *err)
 {
     char *schedule = cn_xprintf("%s/scheduler/scheduler_config.json", c->path);
+    static const char *const tokenizers[CN_MAX_TEXTS] = {"tokenizer", "tokenizer_2"};
     struct cn_conf index;
-    bool control = false;
     int rc = cn_conf_open(&index, index_path, err);
 
     if (rc == CN_OK) {
-        check_index(&index);
-        control = strcmp(part_class(&index, "controlnet"), "ControlNetModel") == 0;
-        c->guidance = cn_conf_real(&index, "_guidance_scale", 0, 0, 100);
+        read_index(c, &index);
         rc = index.rc;
         cn_conf_close(&index);
     }
     if (rc == CN_OK)
-        rc = add_parts(c, control, err);
+        rc = add_parts(c, err);
     if (rc == CN_OK)
         rc = cn_conf_schedule(schedule, &c->schedule, err);
-    c->tokenizer = cn_xprintf("%s/tokenizer", c->path);
-    if (!cn_dir_exists(c->tokenizer)) {
-        free(c->tokenizer);
-        c->tokenizer = NULL;
+    /* With two text encoders it is SDXL's pipeline, which takes both before their last layers. */
+    for (int i = 0; i < CN_MAX_TEXTS; i++)
+        c->text[i].penultimate = c->comp[CN_COMP_TEXT_2].present;
+    for (int i = 0; i < CN_MAX_TEXTS; i++) {
+        c->tokenizer[i] = cn_xprintf("%s/%s", c->path, tokenizers[i]);
+        if (!cn_dir_exists(c->tokenizer[i])) {
+            free(c->tokenizer[i]);
+            c->tokenizer[i] = NULL;
+        }
     }
     free(schedule);
     return rc;

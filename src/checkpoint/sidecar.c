@@ -25,7 +25,7 @@ static void amend_vae(struct cn_conf *f, struct cn_checkpoint *c)
 
 static void amend_text(struct cn_conf *f, struct cn_checkpoint *c)
 {
-    cn_conf_amend_text(f, &c->text);
+    cn_conf_amend_text(f, &c->text[0]);
 }
 
 static void amend_schedule(struct cn_conf *f, struct cn_checkpoint *c)

@@ -11,6 +11,7 @@ const char *cn_component_name(enum cn_component comp)
 {
     static const char *const names[CN_COMP_COUNT] = {
         [CN_COMP_TEXT] = "text encoder",
+        [CN_COMP_TEXT_2] = "text encoder 2",
         [CN_COMP_UNET] = "unet",
         [CN_COMP_VAE] = "vae",
         [CN_COMP_CONTROL] = "controlnet",

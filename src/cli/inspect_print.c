@@ -72,8 +72,8 @@ static void print_part(const struct cn_inspected *m, enum cn_component comp, FIL
     fprintf(out, "%s parameters in %zu tensors, %s, %s", cn_cli_count(p->elements, count, 32),
             p->tensors, p->type, cn_cli_bytes(p->bytes, bytes, sizeof(bytes)));
     fprintf(out, "%s%s\n", known[0] ? ": " : "", known);
-    if (comp == CN_COMP_TEXT)
-        print_text(&m->r.text, out);
+    if (comp == CN_COMP_TEXT || comp == CN_COMP_TEXT_2)
+        print_text(&m->r.text[comp - CN_COMP_TEXT], out);
     else if (comp == CN_COMP_UNET)
         print_unet(&m->r.unet, out);
     else if (comp == CN_COMP_VAE)
@@ -197,11 +197,14 @@ static json_t *unet_json(const struct cn_unet_config *u)
 
 static json_t *config_json(const struct cn_inspected *m, enum cn_component comp)
 {
-    const struct cn_text_config *t = &m->r.text;
+    const struct cn_text_config *t = m->r.text;
     const struct cn_vae_config *v = &m->r.vae;
     const struct cn_control_config *c = &m->r.control;
 
     switch (comp) {
+    case CN_COMP_TEXT_2:
+        t++;
+        /* fall through */
     case CN_COMP_TEXT:
         return json_pack("{si si si si si}", "vocab_size", t->vocab_size, "hidden_size",
                          t->hidden_size, "layers", t->layers, "heads", t->heads,

@@ -55,17 +55,19 @@ static void check_parts(struct cn_inspected *m)
             complain(m, "there is no %s", cn_component_name(needed[i]));
 }
 
-static void check_tokenizer(struct cn_inspected *m)
+/* Of text encoder i; the first one's is told. */
+static void check_tokenizer(struct cn_inspected *m, int i)
 {
-    const char *dir = cn_checkpoint_tokenizer(m->c);
+    const char *dir = cn_checkpoint_tokenizer(m->c, i);
+    const char *part = cn_component_name((enum cn_component)(CN_COMP_TEXT + i));
     struct cn_err err = CN_ERR_INIT;
     struct cn_tokenizer *t;
-    int rc;
+    int rc, tokens;
 
-    if (!m->r.part[CN_COMP_TEXT].present)
+    if (!m->r.part[CN_COMP_TEXT + i].present)
         return;
     if (dir == NULL && m->r.kind == CN_CKPT_PIPELINE) {
-        complain(m, "there is no tokenizer/vocab.json");
+        complain(m, "there is no tokenizer%s/vocab.json", i == 0 ? "" : "_2");
         return;
     }
     rc = dir ? cn_tokenizer_open(dir, &t, &err) : cn_tokenizer_builtin(&t, &err);
@@ -73,11 +75,14 @@ static void check_tokenizer(struct cn_inspected *m)
         complain(m, "tokenizer: %s", err.msg);
         return;
     }
-    m->tokens = cn_tokenizer_size(t);
-    snprintf(m->tokenizer, sizeof(m->tokenizer), "%s", dir ? dir : "standard CLIP vocabulary");
-    if (m->tokens > m->r.text.vocab_size)
-        complain(m, "the tokenizer has %d tokens, the text encoder knows %d", m->tokens,
-                 m->r.text.vocab_size);
+    tokens = cn_tokenizer_size(t);
+    if (i == 0) {
+        m->tokens = tokens;
+        snprintf(m->tokenizer, sizeof(m->tokenizer), "%s", dir ? dir : "standard CLIP vocabulary");
+    }
+    if (tokens > m->r.text[i].vocab_size)
+        complain(m, "the tokenizer has %d tokens, the %s knows %d", tokens, part,
+                 m->r.text[i].vocab_size);
     cn_tokenizer_close(t);
 }
 
@@ -100,7 +105,8 @@ void cn_inspected_gather(struct cn_inspected *m)
     }
     cn_inspect_checkpoint(m->c, keep_finding, m, &m->r);
     check_parts(m);
-    check_tokenizer(m);
+    for (int i = 0; i < CN_MAX_TEXTS; i++)
+        check_tokenizer(m, i);
     find_family(m);
 }
 
@@ -148,8 +154,8 @@ static uint64_t expected(const struct cn_inspected *m, enum cn_component comp)
 {
     uint64_t sum = 0;
 
-    if (comp == CN_COMP_TEXT)
-        cn_expect_text(&m->r.text, add_elements, &sum);
+    if (comp == CN_COMP_TEXT || comp == CN_COMP_TEXT_2)
+        cn_expect_text(&m->r.text[comp - CN_COMP_TEXT], add_elements, &sum);
     else if (comp == CN_COMP_UNET)
         cn_expect_unet(&m->r.unet, add_elements, &sum);
     else if (comp == CN_COMP_VAE)

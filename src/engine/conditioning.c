@@ -47,20 +47,21 @@ static int add_fixed(struct cn_job *j, struct cn_net_inputs *to, const struct cn
 
 /* ---- text ---- */
 
-/* Once, also when preparing is tried again. */
-static void warn_of_length(struct cn_job *j, const char *field)
+/* Once, also when preparing is tried again, and when several encoders read the text. */
+static void warn_of_length(struct cn_job *j, int i, const char *field)
 {
     char text[128];
 
-    if (j->cb.warning == NULL || j->warned)
+    if (j->cb.warning == NULL || j->warned || i > 0)
         return;
     snprintf(text, sizeof(text),
              "longer than the %d tokens that the model reads: the rest is ignored", j->tokens);
     j->cb.warning(j->cb.ctx, field, text);
 }
 
-/* Token ids of all rows: the negative prompt first, as diffusers orders the two. */
-static int tokenize(struct cn_job *j, int32_t *ids, struct cn_err *err)
+/* Token ids of all rows for text encoder i: the negative prompt first, as diffusers orders the two.
+ */
+static int tokenize(struct cn_job *j, int i, int32_t *ids, struct cn_err *err)
 {
     const char *text[2] = {j->spec->negative_prompt, j->spec->prompt};
     const char *where[2] = {"/negative_prompt", "/prompt"};
@@ -68,7 +69,7 @@ static int tokenize(struct cn_job *j, int32_t *ids, struct cn_err *err)
     for (int r = 0; r < j->rows; r++) {
         int which = j->rows == 2 ? r : 1;
         bool truncated = false;
-        int rc = cn_tokenizer_encode(j->base->tokenizer, text[which], ids + r * j->tokens,
+        int rc = cn_tokenizer_encode(j->base->text[i].tokenizer, text[which], ids + r * j->tokens,
                                      j->tokens, &truncated, err);
 
         if (rc < 0) {
@@ -77,53 +78,81 @@ static int tokenize(struct cn_job *j, int32_t *ids, struct cn_err *err)
             return rc;
         }
         if (truncated)
-            warn_of_length(j, where[which]);
+            warn_of_length(j, i, where[which]);
     }
     return CN_OK;
 }
 
-/* The context of n rows of ids, made by the text encoder without its last `skip` layers. */
-static int encode_rows(struct cn_job *j, const int32_t *ids, int n, int skip, float *ret,
+/* The context of n rows of ids, made by text encoder i without its last `skip` layers. */
+static int encode_rows(struct cn_job *j, int i, const int32_t *ids, int n, int skip, float *ret,
                        struct cn_err *err)
 {
+    struct cn_text_use use = cn_text_usual(cn_checkpoint_text(j->base->checkpoint, i), skip);
     struct cn_plan_entry *p;
     double start = cn_now_s();
     int rc = go_on(j, "the text encoder", err);
 
     if (rc == CN_OK)
-        rc = planned(j, cn_plan_for_text(j->base, n, j->tokens, skip, &p, err), &j->base->text,
-                     start, err);
+        rc = planned(j, cn_plan_for_text(j->base, i, n, j->tokens, &use, &p, err),
+                     &j->base->text[i].net, start, err);
     return rc < 0 ? rc : cn_plan_run_host(p, ids, ret, err);
 }
 
-/* As in diffusers, only the prompt skips layers: the negative prompt goes through all of them. */
-static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err)
+/* What text encoder i makes of all rows: [rows, tokens, hidden]. As in diffusers, only the prompt
+ * skips layers: the negative prompt goes through all of them. */
+static int encode_with(struct cn_job *j, int i, float *ret, struct cn_err *err)
 {
-    const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint);
+    const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint, i);
     int32_t *ids = cn_arena_alloc(&j->arena, (size_t)(j->rows * j->tokens) * sizeof(*ids));
     size_t row = (size_t)j->tokens * (size_t)c->hidden_size;
-    struct cn_value v = {.dtype = CN_F32};
     int rc, skip = j->spec->clip_skip, last = j->rows - 1;
-    float *rows;
 
-    if (skip >= c->layers)
+    if (cn_text_usual(c, skip).skip >= c->layers)
         return cn_fail_at(err, CN_EINVAL, "/clip_skip",
                           "%d is too many: the text encoder of \"%s\" has %d layers", skip,
                           j->base->name, c->layers);
-    v.shape = cn_shape3(j->rows, j->tokens, c->hidden_size);
-    if ((rc = tokenize(j, ids, err)) < 0 ||
-        (rc = cn_job_buffer(j, &v, CN_IO_NATIVE, ret, err)) < 0 ||
-        (rc = cn_job_floats(j, (size_t)j->rows * row, &rows, err)) < 0)
+    if ((rc = tokenize(j, i, ids, err)) < 0)
         return rc;
-    if (skip == 0 || j->rows == 1) {
-        rc = encode_rows(j, ids, j->rows, skip, rows, err);
-    } else {
-        rc = encode_rows(j, ids, 1, 0, rows, err);
-        if (rc == CN_OK)
-            rc = encode_rows(j, ids + last * j->tokens, 1, skip, rows + row, err);
+    if (skip == 0 || j->rows == 1)
+        return encode_rows(j, i, ids, j->rows, skip, ret, err);
+    rc = encode_rows(j, i, ids, 1, 0, ret, err);
+    return rc < 0 ? rc : encode_rows(j, i, ids + last * j->tokens, 1, skip, ret + row, err);
+}
+
+/* Columns [at, at + width) of the context [rows * tokens, context] become part. */
+static void place_columns(const struct cn_job *j, float *context, size_t at, const float *part,
+                          size_t width)
+{
+    for (size_t k = 0; k < (size_t)j->rows * (size_t)j->tokens; k++)
+        memcpy(context + k * (size_t)j->context + at, part + k * width, width * sizeof(*part));
+}
+
+/* The context of all rows: [rows, tokens, context] native. */
+static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err)
+{
+    struct cn_value v = {.dtype = CN_F32,
+                         .shape = cn_shape3(j->rows, j->tokens, j->context)};
+    size_t row = (size_t)j->tokens * (size_t)j->context, at = 0;
+    float *all, *part;
+    int rc;
+
+    if ((rc = cn_job_buffer(j, &v, CN_IO_NATIVE, ret, err)) < 0 ||
+        (rc = cn_job_floats(j, (size_t)j->rows * row, &all, err)) < 0 ||
+        (rc = cn_job_floats(j, (size_t)j->rows * row, &part, err)) < 0)
+        return rc;
+    for (int i = 0; i < j->base->n_texts; i++) {
+        size_t width = (size_t)cn_checkpoint_text(j->base->checkpoint, i)->hidden_size;
+
+        if ((rc = encode_with(j, i, part, err)) < 0)
+            return rc;
+        place_columns(j, all, at, part, width);
+        at += width;
     }
-    cn_buffer_write(*ret, rows);
-    return rc;
+    if (j->rows == 2 && j->spec->negative_prompt[0] == '\0' &&
+        cn_checkpoint_zeroes_empty(j->base->checkpoint))
+        memset(all, 0, row * sizeof(*all));
+    cn_buffer_write(*ret, all);
+    return CN_OK;
 }
 
 /* ---- what every step of a network needs ---- */

@@ -178,15 +178,14 @@ static void order_controls(struct cn_job *j)
  * agree with each other. */
 static int check_parts(const struct cn_job *j, struct cn_err *err)
 {
-    const struct cn_text_config *t = cn_checkpoint_text(j->base->checkpoint);
     const char *name = j->base->name;
 
-    if (t->hidden_size != j->unet->cross_attention_dim)
+    if (j->context != j->unet->cross_attention_dim)
         return cn_fail_at(err, CN_EFORMAT, "/model",
                           "model \"%s\": the text encoder's hidden_size is %d, the UNet's "
                           "cross_attention_dim %d",
-                          name, t->hidden_size, j->unet->cross_attention_dim);
-    if (t->max_position < 2)
+                          name, j->context, j->unet->cross_attention_dim);
+    if (j->tokens < 2)
         return cn_fail_at(err, CN_EFORMAT, "/model",
                           "model \"%s\": the text encoder has no room for a prompt", name);
     if (j->vae->in_channels != 3 || j->vae->out_channels != 3)
@@ -223,6 +222,18 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
     return CN_OK;
 }
 
+/* The contexts of the text encoders stand side by side. */
+static void choose_context(struct cn_job *j)
+{
+    const struct cn_text_config *c;
+
+    j->tokens = CN_CLIP_LENGTH;
+    for (int i = 0; (c = cn_checkpoint_text(j->base->checkpoint, i)) != NULL; i++) {
+        j->tokens = CN_MIN(j->tokens, c->max_position);
+        j->context += c->hidden_size;
+    }
+}
+
 static int choose_sizes(struct cn_job *j, struct cn_err *err)
 {
     int factor = cn_vae_factor(j->vae), native = j->unet->sample_size * factor, rc;
@@ -244,7 +255,7 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
     j->h = j->height / factor;
     j->latent = (size_t)j->channels * (size_t)j->h * (size_t)j->w;
     j->rows = j->spec->guidance_scale > 1 ? 2 : 1;
-    j->tokens = CN_MIN(CN_CLIP_LENGTH, cn_checkpoint_text(j->base->checkpoint)->max_position);
+    choose_context(j);
     rc = check_parts(j, err);
     return rc < 0 ? rc : check_kind(j, err);
 }

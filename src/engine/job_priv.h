@@ -76,7 +76,7 @@ struct cn_job {
     int width, height;  /* pixels */
     int rows;           /* 2 with guidance: unconditional first */
     int channels, h, w; /* of the latent */
-    int tokens;
+    int tokens, context; /* the text's: [rows, tokens, context] */
     int calls;
     size_t latent; /* elements of one image's latent */
     struct cn_net_inputs main;

@@ -26,7 +26,9 @@ static void tell_inputs(const struct cn_unet_config *c, enum cn_net net, cn_expe
 
 void cn_expect_text(const struct cn_text_config *t, cn_expect_fn fn, void *ctx)
 {
-    tell(cn_text_graph(t, 1, 1, 0), fn, ctx);
+    const struct cn_text_use all = {.final_norm = true, .pooled = t->projection > 0};
+
+    tell(cn_text_graph(t, 1, 1, &all), fn, ctx);
 }
 
 void cn_expect_unet(const struct cn_unet_config *u, cn_expect_fn fn, void *ctx)

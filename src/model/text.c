@@ -1,4 +1,5 @@
-/* Emits the graph of CLIP's text encoder: embeddings, causal transformer layers, final norm. */
+/* Emits the graph of CLIP's text encoder: embeddings, causal transformer layers, final norm; the
+ * projection of the end token. */
 #include "base/base.h"
 #include "model/text.h"
 #include "model/nn.h"
@@ -36,22 +37,50 @@ static cn_val layer(struct nn *nn, cn_val x, const struct cn_text_config *c)
     return cn_add(nn->g, x, h);
 }
 
-struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s, int clip_skip)
+struct cn_text_use cn_text_usual(const struct cn_text_config *c, int skip)
+{
+    return (struct cn_text_use){.skip = skip + (c->penultimate ? 1 : 0),
+                                .final_norm = !c->penultimate};
+}
+
+/* x through layers [from, to). */
+static cn_val encoder_layers(struct nn *nn, cn_val x, const struct cn_text_config *c, int from,
+                             int to)
+{
+    for (int i = from; i < to; i++) {
+        nn_enter(nn, "encoder.layers.%d", i);
+        x = layer(nn, x, c);
+        nn_leave(nn);
+    }
+    return x;
+}
+
+static cn_val final_norm(struct nn *nn, cn_val x, const struct cn_text_config *c)
+{
+    return nn_layer_norm(nn, x, "final_layer_norm", c->layer_norm_eps);
+}
+
+struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s,
+                               const struct cn_text_use *use)
 {
     struct nn nn = {.g = cn_graph_new("text")};
-    cn_val x = cn_graph_input(nn.g, "ids", cn_shape2(n, s), CN_I32, 0);
+    cn_val x = cn_graph_input(nn.g, "ids", cn_shape2(n, s), CN_I32, 0), end = -1;
+    int used = c->layers - use->skip;
 
-    CN_ASSERT(clip_skip >= 0 && clip_skip < c->layers);
+    CN_ASSERT(use->skip >= 0 && used > 0 && (!use->pooled || c->projection > 0));
+    if (use->pooled)
+        end = cn_graph_input(nn.g, "end", cn_shape2(n, 1), CN_I32, 0);
     nn_enter(&nn, "text_model");
     x = cn_embed(nn.g, x, nn_name(&nn, "embeddings.token_embedding", "weight"), c->vocab_size,
                  c->hidden_size, nn_name(&nn, "embeddings.position_embedding", "weight"),
                  c->max_position);
-    for (int i = 0; i < c->layers - clip_skip; i++) {
-        nn_enter(&nn, "encoder.layers.%d", i);
-        x = layer(&nn, x, c);
-        nn_leave(&nn);
-    }
-    x = nn_layer_norm(&nn, x, "final_layer_norm", c->layer_norm_eps);
-    cn_graph_output(nn.g, "context", x, CN_IO_NATIVE);
+    x = encoder_layers(&nn, x, c, 0, used);
+    cn_graph_output(nn.g, "context", use->final_norm ? final_norm(&nn, x, c) : x, CN_IO_NATIVE);
+    if (use->pooled)
+        x = cn_gather(nn.g, final_norm(&nn, encoder_layers(&nn, x, c, used, c->layers), c), end);
+    nn_leave(&nn);
+    if (use->pooled)
+        cn_graph_output(nn.g, "pooled",
+                        nn_linear_no_bias(&nn, x, "text_projection", c->projection), 0);
     return nn.g;
 }

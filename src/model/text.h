@@ -6,9 +6,20 @@
 #include "tensor/graph.h"
 #include "checkpoint/config.h"
 
-/* input "ids" I32 [n, s]; output "context" [n, s, hidden], native: the layer clip_skip before the
- * last, through the final layer norm. clip_skip < layers. */
+/* What is wanted of an encoder. */
+struct cn_text_use {
+    int skip;        /* the context is the result of the layer so many before the last, < layers */
+    bool final_norm; /* through the final layer norm */
+    bool pooled;     /* "pooled" too: c->projection > 0 */
+};
+
+/* What c's UNet was trained on, with `skip` layers fewer. */
+struct cn_text_use cn_text_usual(const struct cn_text_config *c, int skip);
+
+/* input "ids" I32 [n, s]; output "context" [n, s, hidden], native. With pooled also an input "end"
+ * I32 [n, 1], the place of the end token in each row, and an output "pooled" [n, 1, projection]:
+ * text_projection of the last layer through the final norm, there. */
 struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s,
-                               int clip_skip) CN_MUST_USE;
+                               const struct cn_text_use *use) CN_MUST_USE;
 
 #endif

@@ -363,6 +363,16 @@ static void walk(struct net *u, const struct cn_unet_config *c, enum cn_net net)
         decoder(u, x);
 }
 
+/* What a row is told beside the time: TimestepEmbedding of the pooled text and the sizes (SDXL). */
+static cn_val added_embedding(struct nn *nn, const struct cn_unet_config *c, int rows)
+{
+    cn_val x = cn_graph_input(nn->g, "add", cn_shape2(rows, c->add_dim), CN_F32, 0);
+    int width = c->channels[0] * 4;
+
+    x = cn_act(nn->g, nn_linear(nn, x, "add_embedding.linear_1", width), CN_SILU);
+    return nn_linear(nn, x, "add_embedding.linear_2", width);
+}
+
 struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, int rows)
 {
     struct nn nn = {.g = cn_graph_new("time")};
@@ -374,6 +384,8 @@ struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, 
     t = cn_timestep(nn.g, t, c->channels[0], c->flip_sin_to_cos, c->freq_shift);
     t = cn_act(nn.g, nn_linear(&nn, t, "time_embedding.linear_1", width), CN_SILU);
     t = nn_linear(&nn, t, "time_embedding.linear_2", width);
+    if (c->add_dim > 0)
+        t = cn_add(nn.g, t, added_embedding(&nn, c, rows));
     t = cn_act(nn.g, t, CN_SILU); /* every block applies it before its projection */
     for (int i = 0; i < u.res.count; i++) {
         cn_val p;

@@ -19,7 +19,8 @@ enum cn_net { CN_NET_UNET, CN_NET_CONTROL };
 enum { CN_MAX_SKIPS = CN_MAX_BLOCKS * 8 };
 
 /* input "t" [rows]; output "time" [rows, T]: every residual block's projection of the time
- * embedding, side by side in the order in which the network runs. */
+ * embedding, side by side in the order in which the network runs. Where c->add_dim is not 0 there
+ * is an input "add" [rows, add_dim] too, whose embedding is added to the time's. */
 struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net,
                                int rows) CN_MUST_USE;
 

@@ -77,12 +77,16 @@ static void check_actual(struct run *r)
 
 static void inspect_part(struct run *r)
 {
+    struct cn_text_config *text;
+
     r->ret->part[r->comp].present = true;
     cn_strmap_init(&r->expected);
     switch (r->comp) {
     case CN_COMP_TEXT:
-        r->ret->text = *cn_checkpoint_text(r->c);
-        cn_expect_text(&r->ret->text, check_expected, r);
+    case CN_COMP_TEXT_2:
+        text = &r->ret->text[r->comp - CN_COMP_TEXT];
+        *text = *cn_checkpoint_text(r->c, (int)(r->comp - CN_COMP_TEXT));
+        cn_expect_text(text, check_expected, r);
         break;
     case CN_COMP_UNET:
         r->ret->unet = *cn_checkpoint_unet(r->c);

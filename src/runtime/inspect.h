@@ -42,7 +42,7 @@ struct cn_inspect {
     enum cn_checkpoint_kind kind;
     bool difference; /* then missing tensors of a ControlNet are no fault and not counted */
     struct cn_inspect_part part[CN_COMP_COUNT];
-    struct cn_text_config text; /* of the parts that are present */
+    struct cn_text_config text[CN_MAX_TEXTS]; /* of the parts that are present */
     struct cn_unet_config unet;
     struct cn_vae_config vae;
     struct cn_control_config control;

@@ -34,6 +34,8 @@ int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_
                      !cn_checkpoint_has(m->checkpoint, CN_COMP_UNET);
         if (!m->control)
             rc = check_complete(m, &why);
+        while (cn_checkpoint_text(m->checkpoint, m->n_texts) != NULL)
+            m->n_texts++;
     }
     if (rc < 0) {
         m->broken = cn_xstrdup(why.msg);
@@ -44,39 +46,54 @@ int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_
     return rc;
 }
 
-static int open_tokenizer(struct cn_model *m, struct cn_err *err)
+/* Of text encoder i. On failure *ret may be set: it is closed by the caller. */
+static int open_tokenizer(const struct cn_model *m, int i, struct cn_tokenizer **ret,
+                          struct cn_err *err)
 {
-    const char *dir = cn_checkpoint_tokenizer(m->checkpoint);
-    const struct cn_text_config *c = cn_checkpoint_text(m->checkpoint);
+    const char *dir = cn_checkpoint_tokenizer(m->checkpoint, i);
+    const struct cn_text_config *c = cn_checkpoint_text(m->checkpoint, i);
     int rc;
 
     if (dir == NULL && cn_checkpoint_kind(m->checkpoint) == CN_CKPT_PIPELINE)
         return cn_fail(err, CN_ENOTFOUND,
-                       "the tokenizer is missing: no \"%s/tokenizer/vocab.json\"", m->path);
-    rc =
-        dir ? cn_tokenizer_open(dir, &m->tokenizer, err) : cn_tokenizer_builtin(&m->tokenizer, err);
+                       "the tokenizer is missing: no \"%s/tokenizer%s/vocab.json\"", m->path,
+                       i == 0 ? "" : "_2");
+    rc = dir ? cn_tokenizer_open(dir, ret, err) : cn_tokenizer_builtin(ret, err);
     if (rc < 0)
         return rc;
     if (dir == NULL)
-        cn_tokenizer_set_pad(m->tokenizer, c->pad_token);
-    if (cn_tokenizer_size(m->tokenizer) > c->vocab_size)
-        return cn_fail(err, CN_EFORMAT,
-                       "the tokenizer has %d tokens, the text encoder of \"%s\" knows %d",
-                       cn_tokenizer_size(m->tokenizer), m->path, c->vocab_size);
+        cn_tokenizer_set_pad(*ret, c->pad_token);
+    if (cn_tokenizer_size(*ret) > c->vocab_size)
+        return cn_fail(err, CN_EFORMAT, "the tokenizer has %d tokens, the %s of \"%s\" knows %d",
+                       cn_tokenizer_size(*ret),
+                       cn_component_name((enum cn_component)(CN_COMP_TEXT + i)), m->path,
+                       c->vocab_size);
     return CN_OK;
+}
+
+static int open_text(struct cn_model *m, struct cn_backend *backend, int i, struct cn_err *err)
+{
+    struct cn_text_encoder *t = &m->text[i];
+    enum cn_component part = (enum cn_component)(CN_COMP_TEXT + i);
+    int rc;
+
+    if (t->tokenizer == NULL && (rc = open_tokenizer(m, i, &t->tokenizer, err)) < 0) {
+        cn_tokenizer_close(t->tokenizer);
+        t->tokenizer = NULL;
+        return rc;
+    }
+    return cn_network_open(&t->net, backend, m->checkpoint, part, NULL, err);
 }
 
 int cn_model_open(struct cn_model *m, struct cn_backend *backend, struct cn_err *err)
 {
     int rc;
 
-    if (m->tokenizer == NULL && (rc = open_tokenizer(m, err)) < 0) {
-        cn_tokenizer_close(m->tokenizer);
-        m->tokenizer = NULL;
-        return rc;
-    }
-    if ((rc = cn_network_open(&m->text, backend, m->checkpoint, CN_COMP_TEXT, NULL, err)) < 0 ||
-        (rc = cn_network_open(&m->unet, backend, m->checkpoint, CN_COMP_UNET, NULL, err)) < 0)
+    for (int i = 0; i < m->n_texts; i++)
+        if ((rc = open_text(m, backend, i, err)) < 0)
+            return rc;
+    rc = cn_network_open(&m->unet, backend, m->checkpoint, CN_COMP_UNET, NULL, err);
+    if (rc < 0)
         return rc;
     rc = cn_network_open(&m->vae, backend, m->checkpoint, CN_COMP_VAE, NULL, err);
     m->vae.dtype = m->vae_dtype;
@@ -119,11 +136,13 @@ void cn_model_close(struct cn_model *m)
 {
     for (size_t i = 0; i < m->n_nets; i++)
         cn_network_close(&m->nets[i]->net);
-    cn_network_close(&m->text);
+    for (int i = 0; i < m->n_texts; i++) {
+        cn_network_close(&m->text[i].net);
+        cn_tokenizer_close(m->text[i].tokenizer);
+        m->text[i].tokenizer = NULL;
+    }
     cn_network_close(&m->unet);
     cn_network_close(&m->vae);
-    cn_tokenizer_close(m->tokenizer);
-    m->tokenizer = NULL;
     m->rgb = (struct cn_rgb_map){.made = false};
 }
 
@@ -166,8 +185,11 @@ bool cn_model_widen_vae(struct cn_model *m, const struct cn_backend *backend)
 
 const struct cn_network *cn_model_network(const struct cn_model *m, size_t i)
 {
-    const struct cn_network *own[] = {&m->text, &m->unet, &m->vae};
+    const struct cn_network *own[] = {&m->unet, &m->vae};
 
+    if (i < (size_t)m->n_texts)
+        return &m->text[i].net;
+    i -= (size_t)m->n_texts;
     if (i < CN_LEN(own))
         return own[i];
     i -= CN_LEN(own);
@@ -194,7 +216,8 @@ size_t cn_model_bytes(const struct cn_model *m)
 
 void cn_model_evict_plans(struct cn_model *m)
 {
-    cn_network_evict_plans(&m->text);
+    for (int i = 0; i < m->n_texts; i++)
+        cn_network_evict_plans(&m->text[i].net);
     cn_network_evict_plans(&m->unet);
     cn_network_evict_plans(&m->vae);
     for (size_t i = 0; i < m->n_nets; i++)

@@ -27,8 +27,13 @@ struct cn_model {
     char *name, *path, *broken;
     struct cn_checkpoint *checkpoint;
     bool control;
-    struct cn_tokenizer *tokenizer;
-    struct cn_network text, unet, vae; /* of a base model */
+    /* Of a base model. */
+    struct cn_text_encoder {
+        struct cn_tokenizer *tokenizer;
+        struct cn_network net;
+    } text[CN_MAX_TEXTS];
+    int n_texts; /* that the checkpoint has */
+    struct cn_network unet, vae;
     enum cn_dtype vae_dtype; /* of the autoencoder's plans; CN_DTYPE_COUNT: the backend's own */
     struct cn_rgb_map rgb;
     /* Of a ControlNet; a difference net has one for each base it is loaded with. Weights point into
@@ -45,7 +50,7 @@ struct cn_model {
 int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_err *err);
 void cn_model_free(struct cn_model *m);
 
-/* Tokenizer and weight stores of a base model; nothing is read from the weights yet. */
+/* Tokenizers and weight stores of a base model; nothing is read from the weights yet. */
 int cn_model_open(struct cn_model *m, struct cn_backend *backend, struct cn_err *err);
 /* The network of a ControlNet for work with this base model. */
 int cn_model_control(struct cn_model *m, struct cn_backend *backend, const struct cn_model *base,

@@ -1,7 +1,6 @@
 /* The plans of a model's networks: their keys, and the graphs behind them. */
 #include "base/base.h"
 #include "runtime/plans.h"
-#include "model/text.h"
 #include "model/vae.h"
 
 #include <stdio.h>
@@ -10,14 +9,15 @@
 
 struct text_arg {
     const struct cn_text_config *c;
-    int n, s, skip;
+    int n, s;
+    struct cn_text_use use;
 };
 
 static struct cn_graph *build_text(const void *arg)
 {
     const struct text_arg *a = arg;
 
-    return cn_text_graph(a->c, a->n, a->s, a->skip);
+    return cn_text_graph(a->c, a->n, a->s, &a->use);
 }
 
 struct unet_arg {
@@ -88,14 +88,15 @@ static struct cn_graph *build_encoder(const void *arg)
 
 /* ---- plans ---- */
 
-int cn_plan_for_text(struct cn_model *base, int n, int tokens, int skip, struct cn_plan_entry **ret,
-                     struct cn_err *err)
+int cn_plan_for_text(struct cn_model *base, int i, int n, int tokens, const struct cn_text_use *use,
+                     struct cn_plan_entry **ret, struct cn_err *err)
 {
-    struct text_arg a = {cn_checkpoint_text(base->checkpoint), n, tokens, skip};
+    struct text_arg a = {cn_checkpoint_text(base->checkpoint, i), n, tokens, *use};
     char key[64];
 
-    snprintf(key, sizeof(key), "text n%d s%d skip%d", n, tokens, skip);
-    return cn_network_plan(&base->text, key, 0, build_text, &a, ret, err);
+    snprintf(key, sizeof(key), "text n%d s%d skip%d%s%s", n, tokens, use->skip,
+             use->final_norm ? "" : " raw", use->pooled ? " pooled" : "");
+    return cn_network_plan(&base->text[i].net, key, 0, build_text, &a, ret, err);
 }
 
 int cn_plan_for_context(const struct cn_denoiser *d, int n, int tokens, struct cn_plan_entry **ret,
@@ -183,13 +184,17 @@ void cn_plans_fix_layouts(struct cn_model *base, int tokens)
     struct unet_arg u = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET, own_size(base, tokens)};
     struct vae_arg decoder = {cn_checkpoint_vae(base->checkpoint), u.z.h, u.z.w};
     struct vae_arg encoder = decoder;
-    struct text_arg text = {cn_checkpoint_text(base->checkpoint), 2, tokens, 0};
 
     if (base->unet.layouts_fixed)
         return;
     encoder.h *= cn_vae_factor(decoder.c);
     encoder.w *= cn_vae_factor(decoder.c);
-    cn_network_fix_layouts(&base->text, build_text, &text);
+    for (int i = 0; i < base->n_texts; i++) {
+        const struct cn_text_config *c = cn_checkpoint_text(base->checkpoint, i);
+        struct text_arg text = {c, 2, tokens, cn_text_usual(c, 0)};
+
+        cn_network_fix_layouts(&base->text[i].net, build_text, &text);
+    }
     cn_network_fix_layouts(&base->unet, build_unet, &u);
     cn_network_fix_layouts(&base->unet, build_context, &u);
     cn_network_fix_layouts(&base->vae, build_decoder, &decoder);

@@ -3,11 +3,12 @@
  * Owning worker. The results belong to the caches (network.h says how long they stay).
  *
  *     const struct cn_plan_entry *p;
- *     cn_plan_for_text(base, 2, 77, 0, &p, err);
+ *     cn_plan_for_text(base, 0, 2, 77, &use, &p, err);
  */
 #ifndef CN_RUNTIME_PLANS_H
 #define CN_RUNTIME_PLANS_H
 
+#include "model/text.h"
 #include "model/unet.h"
 #include "runtime/model.h"
 
@@ -21,8 +22,9 @@ struct cn_denoiser {
     enum cn_net kind;
 };
 
-int cn_plan_for_text(struct cn_model *base, int n, int tokens, int skip, struct cn_plan_entry **ret,
-                     struct cn_err *err);
+/* Of text encoder i. */
+int cn_plan_for_text(struct cn_model *base, int i, int n, int tokens, const struct cn_text_use *use,
+                     struct cn_plan_entry **ret, struct cn_err *err);
 int cn_plan_for_context(const struct cn_denoiser *d, int n, int tokens, struct cn_plan_entry **ret,
                         struct cn_err *err);
 int cn_plan_for_time(const struct cn_denoiser *d, struct cn_plan_entry **ret, struct cn_err *err);

@@ -41,6 +41,12 @@ static const char index_json[] = "{\"_class_name\":\"StableDiffusionPipeline\",\
                                  "\"transformers\",\"CLIPTextModel\"],"
                                  "\"safety_checker\":[null,null]}";
 
+static const char two_index_json[] = "{\"unet\":[\"a\",\"UNet2DConditionModel\"],"
+                                     "\"vae\":[\"a\",\"AutoencoderKL\"],"
+                                     "\"text_encoder\":[\"a\",\"CLIPTextModel\"],"
+                                     "\"text_encoder_2\":[\"a\",\"CLIPTextModelWithProjection\"],"
+                                     "\"tokenizer_2\":[\"a\",\"CLIPTokenizer\"]}";
+
 /* Writes the tensors that `expect` names to a file. */
 static void write_net(const char *path, void (*expect)(struct make *m))
 {
@@ -183,10 +189,10 @@ static void is_the_tiny_model(const struct cn_checkpoint *c)
     assert_int_equal(cn_checkpoint_vae(c)->latent_channels, 4);
     assert_int_equal(cn_checkpoint_vae(c)->layers_per_block, 1);
     assert_true(cn_checkpoint_vae(c)->mid_attention && cn_checkpoint_vae(c)->use_quant_conv);
-    assert_int_equal(cn_checkpoint_text(c)->hidden_size, 48);
-    assert_int_equal(cn_checkpoint_text(c)->layers, 2);
-    assert_int_equal(cn_checkpoint_text(c)->heads, 1);
-    assert_int_equal(cn_checkpoint_text(c)->eos_token, 99);
+    assert_int_equal(cn_checkpoint_text(c, 0)->hidden_size, 48);
+    assert_int_equal(cn_checkpoint_text(c, 0)->layers, 2);
+    assert_int_equal(cn_checkpoint_text(c, 0)->heads, 1);
+    assert_int_equal(cn_checkpoint_text(c, 0)->eos_token, 99);
     assert_int_equal(cn_checkpoint_schedule(c)->beta_schedule, CN_BETA_SCALED_LINEAR);
     assert_int_equal(cn_checkpoint_schedule(c)->steps_offset, 1);
     assert_int_equal(cn_checkpoint_schedule(c)->prediction, CN_PREDICT_EPSILON);
@@ -204,7 +210,7 @@ static void pipelines_are_opened(void **state)
     c = open_ok(dir);
     assert_int_equal(cn_checkpoint_kind(c), CN_CKPT_PIPELINE);
     is_the_tiny_model(c);
-    assert_non_null(strstr(cn_checkpoint_tokenizer(c), "/model/tokenizer"));
+    assert_non_null(strstr(cn_checkpoint_tokenizer(c, 0), "/model/tokenizer"));
     assert_int_equal(cn_checkpoint_find(c, CN_COMP_UNET, "conv_in.weight", &v, &err), CN_OK);
     assert_int_equal(v.rank, 4);
     assert_int_equal(v.dim[0], 32);
@@ -278,13 +284,48 @@ static void missing_things_are_named(void **state)
     open_fails(dir, CN_EFORMAT, "convert it to safetensors");
     make_text("{\"unet\":[\"diffusers\",\"UNet2DConditionModel\"]}", "%s/model_index.json", dir);
     open_fails(dir, CN_EINVAL, "\"vae\"");
-    make_text("{\"text_encoder_2\":[\"a\",\"b\"]}", "%s/model_index.json", dir);
-    open_fails(dir, CN_EINVAL, "SDXL");
     snprintf(path, sizeof(path), "%s/nothing.safetensors", folder);
     open_fails(path, CN_ENOTFOUND, "nothing.safetensors");
     make_text("pickle", "%s/old.ckpt", folder);
     snprintf(path, sizeof(path), "%s/old.ckpt", folder);
     open_fails(path, CN_EFORMAT, "convert it to safetensors");
+    free(dir);
+    make_remove(folder);
+}
+
+/* A second text encoder is a part like others; the networks of SDXL are refused by name. */
+static void a_second_text_encoder_is_read(void **state)
+{
+    char *folder = make_folder(), *dir = cn_xprintf("%s/model", folder);
+    char *path = cn_xprintf("%s/text_encoder_2/model.safetensors", dir);
+    struct cn_checkpoint *c;
+
+    (void)state;
+    write_pipeline(dir);
+    make_text(two_index_json, "%s/model_index.json", dir);
+    open_fails(dir, CN_ENOTFOUND, "text_encoder_2/config.json");
+    make_dir("%s/text_encoder_2", dir);
+    make_text(text_json, "%s/text_encoder_2/config.json", dir);
+    write_net(path, text_tensors);
+    make_dir("%s/tokenizer_2", dir);
+    c = open_ok(dir);
+    assert_true(cn_checkpoint_has(c, CN_COMP_TEXT_2));
+    assert_int_equal(cn_checkpoint_count(c, CN_COMP_TEXT_2), cn_checkpoint_count(c, CN_COMP_TEXT));
+    assert_non_null(strstr(cn_checkpoint_tokenizer(c, 1), "/model/tokenizer_2"));
+    for (int i = 0; i < CN_MAX_TEXTS; i++)
+        assert_true(cn_checkpoint_text(c, i)->penultimate);
+    assert_int_equal(cn_checkpoint_text(c, 0)->projection, 0);
+    assert_int_equal(cn_checkpoint_text(c, 1)->projection, 512);
+    assert_null(cn_checkpoint_text(c, 2));
+    assert_true(cn_checkpoint_zeroes_empty(c));
+    cn_checkpoint_close(c);
+    make_text("{\"addition_embed_type\":\"text_time\"}", "%s/unet/config.json", dir);
+    open_fails(dir, CN_EINVAL, "SDXL models are not supported");
+    make_text("{\"unet\":[\"a\",\"UNet2DConditionModel\"],\"vae\":[\"a\",\"AutoencoderKL\"],"
+              "\"text_encoder\":[\"a\",\"CLIPTextModel\"],\"text_encoder_2\":[\"a\",\"T5\"]}",
+              "%s/model_index.json", dir);
+    open_fails(dir, CN_EINVAL, "\"T5\" instead of \"CLIPTextModelWithProjection\"");
+    free(path);
     free(dir);
     make_remove(folder);
 }
@@ -298,7 +339,7 @@ static void single_files_are_understood(void **state)
     write_net(path, ldm_tensors);
     c = open_ok(path);
     assert_int_equal(cn_checkpoint_kind(c), CN_CKPT_FILE);
-    assert_null(cn_checkpoint_tokenizer(c));
+    assert_null(cn_checkpoint_tokenizer(c, 0));
     is_the_tiny_model(c);
     assert_int_equal(cn_checkpoint_schedule(c)->spacing, 0); /* CN_SPACING_MODEL */
     cn_checkpoint_close(c);
@@ -313,7 +354,7 @@ static void single_files_are_understood(void **state)
     assert_int_equal(cn_checkpoint_unet(c)->norm_groups, 16);
     assert_int_equal(cn_checkpoint_schedule(c)->prediction, CN_PREDICT_V);
     assert_true(cn_checkpoint_vae(c)->scaling_factor == 0.5);
-    assert_int_equal(cn_checkpoint_text(c)->heads, 2);
+    assert_int_equal(cn_checkpoint_text(c, 0)->heads, 2);
     cn_checkpoint_close(c);
     make_text("{\"unet\":{\"block_out_channels\":[1]}}", "%s.json", path);
     open_fails(path, CN_EINVAL, "\"block_out_channels\": an unknown setting");
@@ -520,10 +561,10 @@ static void sd2_files_are_understood(void **state)
     assert_true(cn_checkpoint_unet(c)->linear_projection);
     assert_int_equal(cn_checkpoint_unet(c)->heads[1], 1); /* 64 channels: one head of 64 */
     assert_int_equal(cn_checkpoint_schedule(c)->prediction, CN_PREDICT_V);
-    assert_int_equal(cn_checkpoint_text(c)->layers, 1); /* the last is never run */
-    assert_int_equal(cn_checkpoint_text(c)->heads, 16);
-    assert_int_equal(cn_checkpoint_text(c)->act, CN_GELU);
-    assert_int_equal(cn_checkpoint_text(c)->pad_token, 0);
+    assert_int_equal(cn_checkpoint_text(c, 0)->layers, 1); /* the last is never run */
+    assert_int_equal(cn_checkpoint_text(c, 0)->heads, 16);
+    assert_int_equal(cn_checkpoint_text(c, 0)->act, CN_GELU);
+    assert_int_equal(cn_checkpoint_text(c, 0)->pad_token, 0);
     assert_int_equal(cn_safetensors_open(path, &st, NULL), CN_OK);
     assert_int_equal(
         cn_safetensors_find(
@@ -665,6 +706,7 @@ int main(void)
         cmocka_unit_test(pipelines_are_opened),
         cmocka_unit_test(shards_are_put_together),
         cmocka_unit_test(missing_things_are_named),
+        cmocka_unit_test(a_second_text_encoder_is_read),
         cmocka_unit_test(single_files_are_understood),
         cmocka_unit_test(controlnets_come_in_four_forms),
         cmocka_unit_test(the_files_own_name_says_shuffle),

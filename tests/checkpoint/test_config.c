@@ -190,15 +190,15 @@ static void autoencoders_and_text_encoders_are_read(void **state)
     put("{\"latents_mean\":[0,0,0,0]}");
     assert_int_equal(cn_conf_vae(path, &v, NULL), CN_EINVAL);
     put("{\"hidden_size\":768,\"num_attention_heads\":12,\"hidden_act\":\"gelu\",\"top_k\":50}");
-    assert_int_equal(cn_conf_text(path, &t, &err), CN_OK);
+    assert_int_equal(cn_conf_text(path, false, &t, &err), CN_OK);
     assert_int_equal(t.act, CN_GELU);
     assert_int_equal(t.max_position, 77);
     put("{\"hidden_act\":\"relu\"}");
-    assert_int_equal(cn_conf_text(path, &t, NULL), CN_EINVAL);
+    assert_int_equal(cn_conf_text(path, false, &t, NULL), CN_EINVAL);
     put("{\"model_type\":\"t5\"}");
-    assert_int_equal(cn_conf_text(path, &t, NULL), CN_EINVAL);
+    assert_int_equal(cn_conf_text(path, false, &t, NULL), CN_EINVAL);
     put("{\"num_attention_heads\":7}");
-    assert_int_equal(cn_conf_text(path, &t, NULL), CN_EINVAL);
+    assert_int_equal(cn_conf_text(path, false, &t, NULL), CN_EINVAL);
     unlink(path);
 }
 

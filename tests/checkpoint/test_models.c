@@ -121,13 +121,13 @@ static void same_configs(const struct cn_checkpoint *a, const struct cn_checkpoi
     if (cn_checkpoint_vae(a) != NULL)
         assert_memory_equal(cn_checkpoint_vae(a), cn_checkpoint_vae(b),
                             sizeof(struct cn_vae_config));
-    if (cn_checkpoint_text(a) != NULL) {
-        struct cn_text_config t = *cn_checkpoint_text(b);
+    if (cn_checkpoint_text(a, 0) != NULL) {
+        struct cn_text_config t = *cn_checkpoint_text(b, 0);
         struct cn_schedule_config s = *cn_checkpoint_schedule(b);
 
         s.spacing = cn_checkpoint_schedule(a)->spacing; /* files leave it to the sampler */
-        t.pad_token = cn_checkpoint_text(a)->pad_token; /* the tokenizer's files say it */
-        assert_memory_equal(cn_checkpoint_text(a), &t, sizeof(t));
+        t.pad_token = cn_checkpoint_text(a, 0)->pad_token; /* the tokenizer's files say it */
+        assert_memory_equal(cn_checkpoint_text(a, 0), &t, sizeof(t));
         assert_memory_equal(cn_checkpoint_schedule(a), &s, sizeof(s));
     }
 }

@@ -39,3 +39,10 @@ check_PROGRAMS += tests/engine/test_numbers
 tests_engine_test_numbers_SOURCES = %reldir%/test_numbers.c
 tests_engine_test_numbers_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_numbers
+
+check_PROGRAMS += tests/engine/test_text
+tests_engine_test_text_SOURCES = %reldir%/test_text.c tests/checkpoint/make.c
+tests_engine_test_text_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/checkpoint
+tests_engine_test_text_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_text
+

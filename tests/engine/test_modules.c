@@ -175,12 +175,14 @@ static void check_text(const struct cn_checkpoint *c, const char *dir)
         return;
     cn_param_reader_init(&s, c, CN_COMP_TEXT, NULL);
     w = weights(&s);
-    for (int skip = 0; skip <= 1 && skip < cn_checkpoint_text(c)->layers; skip++) {
+    for (int skip = 0; skip <= 1 && skip < cn_checkpoint_text(c, 0)->layers; skip++) {
         struct cn_tensor_view ids = tensor(&f, "ids");
         struct cn_tensor_view out = tensor(&f, skip ? "out_skip1" : "out");
+        struct cn_text_use use = cn_text_usual(cn_checkpoint_text(c, 0), skip);
         struct run r;
 
-        run_open(&r, cn_text_graph(cn_checkpoint_text(c), (int)ids.dim[0], (int)ids.dim[1], skip),
+        run_open(&r,
+                 cn_text_graph(cn_checkpoint_text(c, 0), (int)ids.dim[0], (int)ids.dim[1], &use),
                  w);
         cn_buffer_write(r.in[0], ids.data);
         execute(&r);
