@@ -84,16 +84,19 @@ static void describe_model(const struct worker *w, const struct cn_model_facts *
     ret->is_default = !m->control && chosen != NULL && strcmp(chosen, m->name) == 0;
 }
 
-static void describe_annotators(struct cn_msg_hello *ret)
+static void describe_annotators(const struct cn_engine *e, struct cn_msg_hello *ret)
 {
-    ret->annotator = cn_xcalloc((size_t)cn_n_annotators, sizeof(*ret->annotator));
-    for (int i = 0; i < cn_n_annotators; i++) {
+    int n = cn_engine_annotators(e);
+
+    ret->annotator = cn_xcalloc((size_t)n, sizeof(*ret->annotator));
+    for (int i = 0; i < n; i++) {
+        const struct cn_engine_annotator *from = cn_engine_annotator_at(e, i);
         struct cn_annotator_info *a = &ret->annotator[ret->n_annotators];
 
-        if (strcmp(cn_annotators[i].name, "none") == 0)
+        if (strcmp(from->name, "none") == 0)
             continue;
-        snprintf(a->name, sizeof(a->name), "%s", cn_annotators[i].name);
-        snprintf(a->title, sizeof(a->title), "%s", cn_annotators[i].help);
+        snprintf(a->name, sizeof(a->name), "%s", from->name);
+        snprintf(a->title, sizeof(a->title), "%s", from->help);
         ret->n_annotators++;
     }
 }
@@ -122,7 +125,7 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
             cn_log(CN_LOG_WARNING, "worker.model_broken", m.broken, "model=%s", m.name);
         describe_model(w, &m, &ret->model[ret->n_models++]);
     }
-    describe_annotators(ret);
+    describe_annotators(w->engine, ret);
     return CN_OK;
 }
 

@@ -233,6 +233,25 @@ static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
 
 /* ---- pictures ---- */
 
+/* The control map, made of the picture by the annotator's network. */
+static int run_annotator(struct cn_job *j, struct cn_job_control *c, struct cn_err *err)
+{
+    struct cn_plan_entry *p;
+    double start = cn_now_s();
+    int rc = go_on(j, "an annotator", err);
+
+    if (rc == CN_OK)
+        rc = planned(j, cn_annotator_plan(j->e, c->annotator, j->height, j->width, &p, err),
+                     &c->annotator->net, start, err);
+    if (rc == CN_OK)
+        rc = cn_job_floats(j, (size_t)3 * (size_t)j->width * (size_t)j->height, &c->pixels, err);
+    start = cn_now_s();
+    if (rc == CN_OK)
+        rc = cn_plan_run_host(p, c->picture, c->pixels, err);
+    cn_job_stage(j, CN_ENGINE_PREPARE, &start);
+    return rc;
+}
+
 static int encode_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err *err)
 {
     size_t plane = (size_t)j->width * (size_t)j->height;
@@ -258,6 +277,13 @@ static int encode_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err
         cn_buffer_write(in, c->pixels);
     }
     return cn_plan_run(p->plan, &in, &hint, err);
+}
+
+static int make_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err *err)
+{
+    int rc = c->picture != NULL ? run_annotator(j, c, err) : CN_OK;
+
+    return rc < 0 ? rc : encode_hint(j, c, err);
 }
 
 /* Mean and log variance of pixels [3, H, W], from which each image draws its own latent. */
@@ -352,10 +378,10 @@ int cn_job_prepare(struct cn_job *j, struct cn_err *err)
     }
     start += (j->ms[CN_ENGINE_LOAD] - load) * 1e-3;
     cn_job_stage(j, CN_ENGINE_TEXT, &start);
-    load = j->ms[CN_ENGINE_LOAD];
+    load = j->ms[CN_ENGINE_LOAD] + j->ms[CN_ENGINE_PREPARE];
     for (int i = 0; i < j->n_controls && rc == CN_OK; i++)
-        rc = encode_hint(j, &j->control[i], err);
-    start += (j->ms[CN_ENGINE_LOAD] - load) * 1e-3;
+        rc = make_hint(j, &j->control[i], err);
+    start += (j->ms[CN_ENGINE_LOAD] + j->ms[CN_ENGINE_PREPARE] - load) * 1e-3;
     cn_job_stage(j, CN_ENGINE_HINT, &start);
     if (rc == CN_OK)
         rc = encode_images(j, err);

@@ -14,6 +14,19 @@ const char *cn_engine_stage_name(enum cn_engine_stage stage)
     return stage_names[stage];
 }
 
+/* The annotators that need no network. */
+static void add_functions(struct cn_engine *e)
+{
+    for (int i = 0; i < cn_n_annotators; i++) {
+        const struct cn_annotator *a = &cn_annotators[i];
+        int rc = cn_engine_add_annotator(
+            e, &(struct cn_engine_annotator){.name = a->name, .help = a->help, .function = a},
+            NULL);
+
+        CN_ASSERT(rc == CN_OK);
+    }
+}
+
 int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, struct cn_err *err)
 {
     struct cn_backend_opts b = CN_BACKEND_DEFAULTS;
@@ -37,6 +50,7 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
     e->rt.model_hook = opts->hooks.model;
     e->rt.hook_ctx = opts->hooks.ctx;
     cn_engine_set_max_batch(e, opts->max_batch);
+    add_functions(e);
     *ret = e;
     return CN_OK;
 }
@@ -47,6 +61,7 @@ void cn_engine_free(struct cn_engine *e)
         return;
     cn_engine_drop_jobs(e);
     cn_batchers_drop_idle(e, 0);
+    cn_annotators_free(e);
     cn_runtime_release(&e->rt);
     free(e->work);
     cn_backend_close(e->rt.backend);

@@ -20,7 +20,7 @@
 #include "base/buf.h"
 #include "base/dtype.h"
 #include "base/spec.h"
-#include "image/image.h"
+#include "image/annotate.h"
 #include "runtime/runtime.h"
 
 /* What happens in the engine as a whole. All may be NULL. */
@@ -61,6 +61,15 @@ struct cn_engine_opts {
         .backend = "auto", .threads = 0, .winograd_ratio = 0.35, .profile = false, .max_batch = 0, \
         .mix_controls = false, .lanes = 8, .memory = 0, .dtype = CN_DTYPE_COUNT                    \
     }
+
+/* What makes a control's hint of its picture: one of function and graph. */
+struct cn_engine_annotator {
+    const char *name, *help;             /* these and what is below live as long as the engine */
+    const struct cn_annotator *function; /* of pixels */
+    /* A network: one input [1, 3, height, width] in [0,1], and one output like it. */
+    struct cn_graph *(*graph)(int height, int width);
+    const struct cn_param_source *params;
+};
 
 enum cn_engine_stage {
     CN_ENGINE_LOAD,    /* weights from disk, plans compiled */
@@ -121,6 +130,12 @@ const struct cn_engine_opts *cn_engine_options(const struct cn_engine *e); /* as
 int cn_engine_scan(struct cn_engine *e, const char *dir, struct cn_err *err);
 /* Adds one model by its path, under its file name. */
 int cn_engine_add(struct cn_engine *e, const char *path, struct cn_err *err);
+/* What "annotator" of a control may name: those of image/annotate.h are there from the beginning;
+ * more are added before the first job. CN_EINVAL when there is one of that name. */
+int cn_engine_add_annotator(struct cn_engine *e, const struct cn_engine_annotator *a,
+                            struct cn_err *err);
+int cn_engine_annotators(const struct cn_engine *e);
+const struct cn_engine_annotator *cn_engine_annotator_at(const struct cn_engine *e, int i);
 
 int cn_engine_count(const struct cn_engine *e);
 void cn_engine_at(const struct cn_engine *e, int i, struct cn_model_facts *ret);

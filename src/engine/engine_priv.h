@@ -1,9 +1,9 @@
 /* What the files of src/engine share about the engine as a whole.
  *
- * Files, each above those before it: job (what a request means), inputs (its pictures), lane (an
- * image in progress), decode_task (a finished one), preview, conditioning (what is computed once
- * for a job), batcher (a step for several images), helper_threads, memory, batch_policy, step_loop,
- * warmup, engine.
+ * Files, each above those before it: annotators, job (what a request means), inputs (its
+ * pictures), lane (an image in progress), decode_task (a finished one), preview, conditioning (what
+ * is computed once for a job), batcher (a step for several images), helper_threads, memory,
+ * batch_policy, step_loop, warmup, engine.
  */
 #ifndef CN_ENGINE_ENGINE_PRIV_H
 #define CN_ENGINE_ENGINE_PRIV_H
@@ -14,6 +14,12 @@ struct cn_job;
 struct cn_lane;
 struct cn_batcher;
 struct cn_helpers;
+
+/* Of the list of annotators. */
+struct cn_annotator_entry {
+    struct cn_engine_annotator is;
+    struct cn_network net; /* of one that is a network */
+};
 
 struct cn_engine {
     struct cn_runtime rt;
@@ -27,6 +33,9 @@ struct cn_engine {
     bool work_pending;  /* a step may find something to do */
     bool batch_by_size; /* the size of batches goes by that of the images */
     struct cn_batcher *batchers;
+    struct cn_annotator_entry **annotator;
+    int n_annotators;
+    size_t annotators_cap;
     double now;     /* virtual time: step_loop.c */
     double step_ms; /* what the last step took */
     int64_t largest;           /* pixels of the largest picture since memory was given back */

@@ -39,10 +39,39 @@ static int load_rgb(const struct cn_blob *blob, const struct cn_job *j, enum cn_
     return rc;
 }
 
+/* *ret = the picture [3, H, W] in [0,1] */
+static int to_floats(struct cn_job *j, const struct cn_image *img, float **ret, struct cn_err *err)
+{
+    int rc = cn_job_floats(j, (size_t)3 * (size_t)j->width * (size_t)j->height, ret, err);
+
+    if (rc == CN_OK)
+        cn_image_to_planar(img, *ret, 1.0f / 255, 0);
+    return rc;
+}
+
+/* The control map of a picture, unless a network makes it: that is the owner's to run. */
+static int make_map(struct cn_job *j, struct cn_job_control *c, const struct cn_image *picture,
+                    struct cn_err *err)
+{
+    struct cn_image map = CN_IMAGE_NONE;
+    int rc;
+
+    c->annotator = cn_annotator_named(j->e, c->spec->annotator);
+    if (c->annotator == NULL)
+        return cn_fail(err, CN_ENOTFOUND, "there is no annotator \"%s\"", c->spec->annotator);
+    if (c->annotator->is.graph != NULL)
+        return to_floats(j, picture, &c->picture, err);
+    rc = cn_annotate(c->annotator->is.name, NULL, picture, &map, err);
+    if (rc == CN_OK)
+        rc = to_floats(j, &map, &c->pixels, err);
+    cn_image_release(&map);
+    return rc;
+}
+
 static int read_control(struct cn_job *j, int i, struct cn_err *err)
 {
     struct cn_job_control *c = &j->control[i];
-    struct cn_image fitted = CN_IMAGE_NONE, map = CN_IMAGE_NONE;
+    struct cn_image fitted = CN_IMAGE_NONE;
     bool ready = strcmp(c->spec->annotator, "none") == 0;
     double start = cn_now_s();
     char where[48];
@@ -54,16 +83,12 @@ static int read_control(struct cn_job *j, int i, struct cn_err *err)
     if (rc < 0)
         return blame(err, where);
     cn_job_stage(j, CN_ENGINE_DECODE, &start);
-    rc = cn_annotate(c->spec->annotator, NULL, &fitted, &map, err);
+    rc = make_map(j, c, &fitted, err);
     cn_image_release(&fitted);
     if (rc < 0) {
         snprintf(where, sizeof(where), "/controls/%d/annotator", i);
         return blame(err, where);
     }
-    rc = cn_job_floats(j, (size_t)3 * (size_t)j->width * (size_t)j->height, &c->pixels, err);
-    if (rc == CN_OK)
-        cn_image_to_planar(&map, c->pixels, 1.0f / 255, 0);
-    cn_image_release(&map);
     cn_job_stage(j, CN_ENGINE_PREPARE, &start);
     return rc;
 }

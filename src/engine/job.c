@@ -70,11 +70,14 @@ int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, str
         return CN_EFORMAT;
     err->code = CN_EFORMAT;
     snprintf(err->where, sizeof(err->where), "/model");
-    for (int i = 0; i < j->n_controls; i++)
-        if (j->control[i].net.of.net == net) {
+    for (int i = j->n_controls - 1; i >= 0; i--) {
+        const struct cn_job_control *c = &j->control[i];
+
+        if (c->net.of.net == net)
             snprintf(err->where, sizeof(err->where), "/controls/%d/model", i);
-            break;
-        }
+        else if (c->annotator != NULL && &c->annotator->net == net)
+            snprintf(err->where, sizeof(err->where), "/controls/%d/annotator", i);
+    }
     return CN_EFORMAT;
 }
 

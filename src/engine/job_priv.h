@@ -30,7 +30,9 @@ struct cn_job_control {
     struct cn_model *model;
     const struct cn_control_config *config;
     struct cn_net_inputs net;
-    float *pixels; /* [3, H, W] in [0,1] until the hint is encoded */
+    struct cn_annotator_entry *annotator; /* set when the picture was read */
+    float *picture; /* [3, H, W] in [0,1], of an annotator that is a network; else NULL */
+    float *pixels;  /* [3, H, W] in [0,1]: the map of which the hint is encoded */
     int levels;
     int side[CN_MAX_LEVELS]; /* height of each level's residual */
 };
@@ -126,6 +128,15 @@ struct cn_decode_task {
     int rc;
     struct cn_err err;
 };
+
+/* annotators.c */
+struct cn_annotator_entry *cn_annotator_named(const struct cn_engine *e, const char *name);
+/* Of one that is a network, which is loaded when it is not. */
+int cn_annotator_plan(struct cn_engine *e, struct cn_annotator_entry *a, int height, int width,
+                      struct cn_plan_entry **ret, struct cn_err *err);
+void cn_annotators_unload(struct cn_engine *e); /* weights and plans */
+void cn_annotators_free(struct cn_engine *e);
+size_t cn_annotators_bytes(const struct cn_engine *e);
 
 /* inputs.c: files to floats. On the reading thread. */
 int cn_job_read_inputs(struct cn_job *j, struct cn_err *err);

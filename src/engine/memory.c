@@ -49,6 +49,8 @@ static void give_back(struct cn_engine *e)
 
 void cn_engine_trim(struct cn_engine *e)
 {
+    if (e->rt.memory > 0 && cn_engine_bytes(e) > e->rt.memory)
+        cn_annotators_unload(e);
     cn_runtime_trim(&e->rt);
     cn_batchers_drop_unloaded(e);
     cn_runtime_tell_models(&e->rt);
@@ -58,6 +60,7 @@ void cn_engine_drop_caches(struct cn_engine *e)
 {
     cn_batchers_drop_idle(e, 0);
     cn_batchers_clear(e);
+    cn_annotators_unload(e);
     cn_runtime_drop_caches(&e->rt);
     give_back(e);
 }
@@ -107,5 +110,6 @@ int cn_engine_unload(struct cn_engine *e, const char *name, struct cn_err *err)
 
 size_t cn_engine_bytes(const struct cn_engine *e)
 {
-    return cn_backend_bytes(e->rt.backend) + cn_batchers_bytes(e) + cn_runtime_bytes(&e->rt);
+    return cn_backend_bytes(e->rt.backend) + cn_batchers_bytes(e) + cn_annotators_bytes(e) +
+           cn_runtime_bytes(&e->rt);
 }

@@ -6,16 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+int cn_network_open_params(struct cn_network *n, struct cn_backend *backend,
+                           const struct cn_param_source *params, struct cn_err *err)
+{
+    if (n->weights != NULL)
+        return CN_OK;
+    n->backend = backend;
+    n->dtype = CN_DTYPE_COUNT;
+    return cn_weights_new(backend, params, &n->weights, err);
+}
+
 int cn_network_open(struct cn_network *n, struct cn_backend *backend,
                     const struct cn_checkpoint *checkpoint, enum cn_component component,
                     const struct cn_checkpoint *base, struct cn_err *err)
 {
     if (n->weights != NULL)
         return CN_OK;
-    n->backend = backend;
-    n->dtype = CN_DTYPE_COUNT;
     cn_param_reader_init(&n->params, checkpoint, component, base);
-    return cn_weights_new(backend, &n->params.param, &n->weights, err);
+    return cn_network_open_params(n, backend, &n->params.param, err);
 }
 
 static void slot_clear(struct cn_plan_slot *s)

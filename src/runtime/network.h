@@ -38,6 +38,9 @@ struct cn_network {
 int cn_network_open(struct cn_network *n, struct cn_backend *backend,
                     const struct cn_checkpoint *checkpoint, enum cn_component component,
                     const struct cn_checkpoint *base, struct cn_err *err);
+/* The same with parameters from anywhere; they outlive the network. */
+int cn_network_open_params(struct cn_network *n, struct cn_backend *backend,
+                           const struct cn_param_source *params, struct cn_err *err);
 void cn_network_close(struct cn_network *n);
 /* Drops the plans that are not pinned; weights stay. */
 void cn_network_evict_plans(struct cn_network *n);

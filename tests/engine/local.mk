@@ -46,3 +46,8 @@ tests_engine_test_text_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/checkpoin
 tests_engine_test_text_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_text
 
+check_PROGRAMS += tests/engine/test_annotators
+tests_engine_test_annotators_SOURCES = \
+    %reldir%/test_annotators.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_annotators_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_annotators
