@@ -19,7 +19,7 @@ struct check {
     sqlite3 *db;
     cn_store_say_fn say;
     void *arg;
-    int troubles, pictures, files, strays;
+    int version, troubles, pictures, files, strays;
 };
 
 static void tell(struct check *c, bool trouble, const char *fmt, ...) CN_PRINTF(3, 4);
@@ -81,13 +81,24 @@ static void on_state(struct check *c, sqlite3_stmt *st)
 
 static void on_payload(struct check *c, sqlite3_stmt *st)
 {
-    tell(c, true, "job %s waits or runs, and its description is not there", text_of(st, 0));
+    tell(c, true, "job %s waits or runs, and its images are not there", text_of(st, 0));
 }
 
 static void on_missing(struct check *c, sqlite3_stmt *st)
 {
     tell(c, true, "job %s succeeded with %d of its %d pictures", text_of(st, 0),
          sqlite3_column_int(st, 2), sqlite3_column_int(st, 1));
+}
+
+static void on_webhooks(struct check *c, sqlite3_stmt *st)
+{
+    tell(c, false, "%d webhooks %s", sqlite3_column_int(st, 1), text_of(st, 0));
+}
+
+static void on_untold(struct check *c, sqlite3_stmt *st)
+{
+    tell(c, true, "job %s is %s, and its webhook %s", text_of(st, 0), text_of(st, 1),
+         text_of(st, 2));
 }
 
 static void on_picture(struct check *c, sqlite3_stmt *st)
@@ -179,29 +190,40 @@ static int check_version(struct check *c, struct cn_err *err)
                        "the store was written by a newer release (its version is %d, this program "
                        "knows %d)",
                        version, CN_STORE_VERSION);
+    c->version = version;
     return CN_OK;
 }
 
 static int check_all(struct check *c, struct cn_err *err)
 {
     static const struct {
+        int since; /* the version of the store that has it */
         const char *sql;
         void (*row)(struct check *, sqlite3_stmt *);
     } part[] = {
-        {"pragma integrity_check", on_integrity},
-        {"select state, count(*) from jobs group by state order by state", on_state},
-        {"select id from jobs where state in ('queued', 'running') and not exists"
-         " (select 1 from payload where payload.job = jobs.seq)",
+        {1, "pragma integrity_check", on_integrity},
+        {1, "select state, count(*) from jobs group by state order by state", on_state},
+        {1,
+         "select id from jobs where state in ('queued', 'running') and lens <>"
+         " zeroblob(length(lens)) and not exists (select 1 from payload where job = seq)",
          on_payload},
-        {"select id, n, (select count(*) from results where results.job = jobs.id) as kept"
+        {1,
+         "select id, n, (select count(*) from results where results.job = jobs.id) as kept"
          " from jobs where state = 'succeeded' and gone = 0 and kept <> n",
          on_missing},
-        {"select job, k, file, bytes from results", on_picture},
+        {1, "select job, k, file, bytes from results", on_picture},
+        {3, "select state, count(*) from webhooks group by state order by state", on_webhooks},
+        {3,
+         "select coalesce(jobs.id, 'nobody'), coalesce(jobs.state, 'gone'), webhooks.state"
+         " from webhooks left join jobs on jobs.seq = webhooks.job where jobs.id is null or"
+         " (webhooks.state = 'waiting') <> (jobs.state in ('queued', 'running'))",
+         on_untold},
     };
     int rc = check_version(c, err);
 
     for (size_t i = 0; i < CN_LEN(part) && rc == CN_OK; i++)
-        rc = query(c, part[i].sql, part[i].row, err);
+        if (c->version >= part[i].since)
+            rc = query(c, part[i].sql, part[i].row, err);
     if (rc == CN_OK)
         rc = check_files(c, err);
     if (rc < 0)

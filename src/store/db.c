@@ -35,11 +35,21 @@ static const char *const migration[CN_STORE_VERSION] = {
     " job text not null, created integer not null, primary key (tenant, route, key)) without rowid;"
     "create index keys_created on keys(created);",
 
-    "alter table jobs add column warnings text not null default '';"};
+    "alter table jobs add column warnings text not null default '';",
+
+    /* host and next: of what is pending. Rows stay as long as their job, for who looks at it. */
+    "create table webhooks ("
+    " job integer primary key, state text not null, url text not null, host text not null,"
+    " context text not null, attempts integer not null default 0, next integer not null default 0,"
+    " why text not null default '');"
+    "create index webhooks_pending on webhooks(host, next, job) where state = 'pending';"
+    "create trigger webhooks_go after delete on jobs begin"
+    " delete from webhooks where job = old.seq; end;"};
 
 #define JOB_COLUMNS                                                                                \
     "id, tenant, state, attempt, deaths, priority, cost, n, created, started, ended, deadline,"    \
-    " gone, code, msg, place, spec, lens, warnings"
+    " gone, code, msg, place, spec, lens, warnings,"                                               \
+    " exists (select 1 from webhooks where job = seq)"
 
 /* ?1 and ?2: the last one of the page before; ?3: state, ?5: tenant, where they are asked for; ?6:
  * model, '' for any; ?7: created then or later. */
@@ -59,6 +69,8 @@ static const char *const sql[CN_SQL_COUNT] = {
         "insert into payload (job, spec) values ((select seq from jobs where id = ?), ?)",
     [CN_SQL_ADD_KEY] = "insert or replace into keys (tenant, route, key, fingerprint, job, created)"
                        " values (?, ?, ?, ?, ?, ?)",
+    [CN_SQL_ADD_WEBHOOK] = "insert into webhooks (job, state, url, host, context)"
+                           " values ((select seq from jobs where id = ?), 'waiting', ?, ?, ?)",
     [CN_SQL_START] = "update jobs set state = ?, attempt = ?, deaths = ?, started = ?"
                      " where id = ? and state in ('queued', 'running')",
     [CN_SQL_STATE] = "select state, code, msg, place, n, (select count(*) from results"
@@ -70,6 +82,17 @@ static const char *const sql[CN_SQL_COUNT] = {
     [CN_SQL_END] = "update jobs set state = ?, attempt = ?, deaths = ?, started = ?, ended = ?,"
                    " code = ?, msg = ?, place = ?, warnings = ?"
                    " where id = ? and state in ('queued', 'running')",
+    [CN_SQL_WEBHOOK_DUE] = "update webhooks set state = 'pending', next = ?"
+                           " where job = (select seq from jobs where id = ?) and state = 'waiting'",
+    /* What is over keeps no address: it may be a secret. */
+    [CN_SQL_DELIVERY] = "update webhooks set state = ?1, attempts = ?2, next = ?3, why = ?4,"
+                        " url = iif(?1 = 'pending', url, ''),"
+                        " context = iif(?1 = 'pending', context, '')"
+                        " where job = (select seq from jobs where id = ?5) and state = 'pending'",
+    [CN_SQL_DROP_WEBHOOK] = "update webhooks set state = 'failed', url = '', context = '',"
+                            " why = 'the job was removed'"
+                            " where job = (select seq from jobs where id = ?)"
+                            " and state = 'pending'",
     [CN_SQL_PAYLOAD_BYTES] =
         "select length(spec) from payload where job = (select seq from jobs where id = ?)",
     [CN_SQL_DROP_PAYLOAD] = "delete from payload where job = (select seq from jobs where id = ?)",
@@ -99,6 +122,15 @@ static const char *const sql[CN_SQL_COUNT] = {
     [CN_SQL_LIST_TENANT_STATE] = LIST("state = ?3 and tenant = ?5"),
     [CN_SQL_UNFINISHED] = "select " JOB_COLUMNS " from jobs where state = 'queued'"
                           " and (created, id) > (?, ?) order by created, id limit ?",
+    [CN_SQL_WEBHOOK] = "select state, attempts, next, why from webhooks"
+                       " where job = (select seq from jobs where id = ?)",
+    [CN_SQL_WEBHOOKS] =
+        "select jobs.id, w.url, w.context, w.attempts, jobs.ended from"
+        " (select *, row_number() over (partition by host order by next, job) as place"
+        "  from webhooks where state = 'pending' and next <= ?1) w"
+        " join jobs on jobs.seq = w.job where w.place <= ?2 order by w.next, w.job limit ?3",
+    [CN_SQL_PENDING] = "select count(*), coalesce(min(iif(next > ?1, next, null)), 0)"
+                       " from webhooks where state = 'pending'",
     [CN_SQL_FIND_KEY] = "select job, fingerprint from keys"
                         " where tenant = ? and route = ? and key = ? and created >= ?",
 };

@@ -13,6 +13,11 @@ static const char *const state_names[CN_STORE_STATE_COUNT] = {"queued", "running
                                                               "failed", "cancelled", "expired"};
 const struct cn_enum cn_enum_store_state = {"state", state_names, CN_STORE_STATE_COUNT};
 
+static const char *const webhook_names[CN_STORE_WEBHOOK_STATE_COUNT] = {
+    "none", "waiting", "pending", "delivered", "failed"};
+const struct cn_enum cn_enum_store_webhook_state = {"state of a webhook", webhook_names,
+                                                    CN_STORE_WEBHOOK_STATE_COUNT};
+
 static const char *const outcome_names[CN_STORE_OUTCOME_COUNT] = {
     "ok", "was final", "unknown", "retry", "no room", "not open", "closed", "refused"};
 const struct cn_enum cn_enum_store_outcome = {"outcome", outcome_names, CN_STORE_OUTCOME_COUNT};
@@ -42,6 +47,11 @@ static void free_answer(struct cn_store_answer *a)
         free(a->row[i].result);
     }
     free(a->row);
+    for (int i = 0; i < a->n_due; i++) {
+        free(a->due[i].url);
+        free(a->due[i].context);
+    }
+    free(a->due);
     cn_spec_release(&a->spec);
     if (a->fd >= 0)
         close(a->fd);
@@ -60,6 +70,9 @@ void cn_op_free(struct cn_op *op)
     free(op->data);
     free(op->path);
     free(op->warnings);
+    free(op->url);
+    free(op->host);
+    free(op->context);
     if (op->answer != NULL)
         free_answer(op->answer);
     free(op->answer);
@@ -137,6 +150,7 @@ bool cn_op_try_again(const struct cn_op *op, int64_t now_ns, int64_t patience_ns
 
     switch (op->kind) {
     case CN_OP_END:
+    case CN_OP_DELIVERY:
         return o != CN_STORE_OK && o != CN_STORE_WAS_FINAL && o != CN_STORE_UNKNOWN;
     case CN_OP_RESULT:
         return o == CN_STORE_RETRY && now_ns - op->first_ns < patience_ns;

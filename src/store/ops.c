@@ -25,6 +25,8 @@ static int add(struct cn_sqlite *s, const struct cn_op *op, struct cn_err *err)
     if (rc == CN_OK && op->key != NULL)
         rc = cn_db_run(db, CN_SQL_ADD_KEY, err, "tttbti", op->tenant, op->route, op->key,
                        op->fingerprint, sizeof(op->fingerprint), op->id, j->created_us);
+    if (rc == CN_OK && op->url != NULL)
+        rc = cn_db_run(db, CN_SQL_ADD_WEBHOOK, err, "tttt", op->id, op->url, op->host, op->context);
     return rc;
 }
 
@@ -134,7 +136,24 @@ static int end(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
                    e.err.msg, e.err.where, op->warnings != NULL ? op->warnings : "", op->id);
     op->out.state = e.state;
     op->out.why = e.err;
+    if (rc == CN_OK)
+        rc = cn_db_run(&s->w_db, CN_SQL_WEBHOOK_DUE, err, "it", e.ended_us, op->id);
+    op->out.webhook_due = rc == CN_OK && sqlite3_changes(s->w_db.h) > 0;
     return rc == CN_OK ? drop_payload(s, op->id, err) : rc;
+}
+
+static int delivery(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
+{
+    const struct cn_store_delivery *d = &op->delivery;
+    int rc = cn_db_run(&s->w_db, CN_SQL_DELIVERY, err, "tiitt",
+                       cn_enum_store_webhook_state.name[d->state], (i64)d->attempts, d->next_us,
+                       d->why, op->id);
+
+    if (rc == CN_OK && sqlite3_changes(s->w_db.h) == 0) {
+        op->out.outcome = CN_STORE_WAS_FINAL;
+        cn_fail(&op->out.err, CN_ENOTFOUND, "there is nothing to be told");
+    }
+    return rc;
 }
 
 static int drop(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
@@ -163,6 +182,7 @@ int cn_store_do(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
     cn_op_end(op, CN_STORE_OK, NULL);
     op->pending = true;
     op->out.why.code = 0;
+    op->out.webhook_due = false;
     switch (op->kind) {
     case CN_OP_ADD:
         return add(s, op, err);
@@ -174,6 +194,8 @@ int cn_store_do(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
         return end(s, op, err);
     case CN_OP_DROP:
         return drop(s, op, err);
+    case CN_OP_DELIVERY:
+        return delivery(s, op, err);
     default:
         break;
     }

@@ -40,6 +40,8 @@ static void read_job(sqlite3_stmt *st, struct cn_store_job *j)
     j->err.code = sqlite3_column_int(st, 13);
     cn_db_text(st, 14, j->err.msg, sizeof(j->err.msg));
     cn_db_text(st, 15, j->err.where, sizeof(j->err.where));
+    if (sqlite3_column_int(st, 19) != 0) /* its columns are read_delivery's */
+        j->delivery.state = CN_STORE_WEBHOOK_WAITING;
     if (sqlite3_column_bytes(st, 18) > 0)
         j->warnings = cn_xstrdup((const char *)sqlite3_column_text(st, 18));
     j->readable = cn_store_unpack(sqlite3_column_blob(st, 16), (size_t)sqlite3_column_bytes(st, 16),
@@ -148,6 +150,25 @@ static enum cn_store_outcome read_results(struct cn_sqlite *s, struct cn_store_r
     return CN_STORE_OK;
 }
 
+static enum cn_store_outcome read_delivery(struct cn_sqlite *s, struct cn_store_job *j,
+                                           struct cn_err *err)
+{
+    sqlite3_stmt *st = cn_db_bind(&s->r_db, CN_SQL_WEBHOOK, err, "t", j->id);
+    char state[16];
+    int rc = st == NULL ? -1 : cn_db_step(&s->r_db, st, err);
+
+    if (rc <= 0)
+        return rc < 0 ? cn_db_outcome(&s->r_db) : CN_STORE_OK;
+    cn_db_text(st, 0, state, sizeof(state));
+    j->delivery.state = (enum cn_store_webhook_state)CN_MAX(
+        cn_enum_find(&cn_enum_store_webhook_state, state), CN_STORE_WEBHOOK_NONE);
+    j->delivery.attempts = sqlite3_column_int(st, 1);
+    j->delivery.next_us = sqlite3_column_int64(st, 2);
+    cn_db_text(st, 3, j->delivery.why, sizeof(j->delivery.why));
+    sqlite3_reset(st);
+    return CN_STORE_OK;
+}
+
 /* All rows of a statement, and then the results of each that may have some: in lists not of those
  * that were never begun, which at a start are nearly all. */
 static enum cn_store_outcome read_rows(struct cn_sqlite *s, sqlite3_stmt *st, int max,
@@ -169,6 +190,9 @@ static enum cn_store_outcome read_rows(struct cn_sqlite *s, sqlite3_stmt *st, in
         if (!a->row[i].job.gone &&
             (a->row[i].job.state != CN_STORE_QUEUED || a->row[i].job.attempt > 1 || max == 1))
             o = read_results(s, &a->row[i], err);
+    for (int i = 0; i < a->n && o == CN_STORE_OK; i++)
+        if (a->row[i].job.delivery.state != CN_STORE_WEBHOOK_NONE)
+            o = read_delivery(s, &a->row[i].job, err);
     return o;
 }
 
@@ -277,6 +301,45 @@ static enum cn_store_outcome find_key(struct cn_sqlite *s, struct cn_op *op, str
     return CN_STORE_OK;
 }
 
+static enum cn_store_outcome read_pending(struct cn_sqlite *s, const struct cn_op *op,
+                                          struct cn_err *err)
+{
+    sqlite3_stmt *st = cn_db_bind(&s->r_db, CN_SQL_PENDING, err, "i", op->now_us);
+    enum cn_store_outcome o = first_row(s, st, "", err);
+
+    if (o != CN_STORE_OK)
+        return o;
+    op->answer->n_pending = sqlite3_column_int(st, 0);
+    op->answer->next_us = sqlite3_column_int64(st, 1);
+    sqlite3_reset(st);
+    return CN_STORE_OK;
+}
+
+static enum cn_store_outcome webhooks(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
+{
+    struct cn_store_answer *a = op->answer;
+    sqlite3_stmt *st = cn_db_bind(&s->r_db, CN_SQL_WEBHOOKS, err, "iii", op->now_us, (int64_t)op->k,
+                                  (int64_t)op->limit);
+    int rc = 1;
+
+    if (st == NULL)
+        return cn_db_outcome(&s->r_db);
+    a->due = cn_xcalloc((size_t)op->limit, sizeof(*a->due));
+    while (a->n_due < op->limit && (rc = cn_db_step(&s->r_db, st, err)) > 0) {
+        struct cn_store_due *d = &a->due[a->n_due++];
+
+        cn_db_text(st, 0, d->id, sizeof(d->id));
+        d->url = cn_xstrdup((const char *)sqlite3_column_text(st, 1));
+        d->context = cn_xstrdup((const char *)sqlite3_column_text(st, 2));
+        d->attempts = sqlite3_column_int(st, 3);
+        d->ended_us = sqlite3_column_int64(st, 4);
+    }
+    if (rc < 0)
+        return cn_db_outcome(&s->r_db);
+    sqlite3_reset(st);
+    return read_pending(s, op, err);
+}
+
 /* ---- the thread ---- */
 
 static void answer(struct cn_sqlite *s, struct cn_op *op)
@@ -293,8 +356,9 @@ static void answer(struct cn_sqlite *s, struct cn_op *op)
     if (o == CN_STORE_OK) {
         static enum cn_store_outcome (*const how[])(struct cn_sqlite *, struct cn_op *,
                                                     struct cn_err *) = {
-            [CN_OP_GET] = get,   [CN_OP_INPUTS] = inputs,         [CN_OP_PICTURE] = picture,
-            [CN_OP_LIST] = list, [CN_OP_UNFINISHED] = unfinished, [CN_OP_KEY] = find_key};
+            [CN_OP_GET] = get,          [CN_OP_INPUTS] = inputs,         [CN_OP_PICTURE] = picture,
+            [CN_OP_LIST] = list,        [CN_OP_UNFINISHED] = unfinished, [CN_OP_KEY] = find_key,
+            [CN_OP_WEBHOOKS] = webhooks};
 
         o = how[op->kind](s, op, &err);
     }

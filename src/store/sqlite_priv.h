@@ -19,7 +19,7 @@
 #include <dirent.h>
 #include <sqlite3.h>
 
-enum { CN_STORE_VERSION = 2, CN_STORE_BATCH = 512 };
+enum { CN_STORE_VERSION = 3, CN_STORE_BATCH = 512 };
 
 /* ---- database ---- */
 
@@ -30,11 +30,15 @@ enum cn_sql {
     CN_SQL_ADD,
     CN_SQL_ADD_PAYLOAD,
     CN_SQL_ADD_KEY,
+    CN_SQL_ADD_WEBHOOK,
     CN_SQL_START,
     CN_SQL_STATE,
     CN_SQL_HAS_RESULT,
     CN_SQL_ADD_RESULT,
     CN_SQL_END,
+    CN_SQL_WEBHOOK_DUE,
+    CN_SQL_DELIVERY,
+    CN_SQL_DROP_WEBHOOK,
     CN_SQL_PAYLOAD_BYTES,
     CN_SQL_DROP_PAYLOAD,
     CN_SQL_REQUEUE,
@@ -56,6 +60,9 @@ enum cn_sql {
     CN_SQL_LIST_TENANT_STATE,
     CN_SQL_UNFINISHED,
     CN_SQL_FIND_KEY,
+    CN_SQL_WEBHOOK,
+    CN_SQL_WEBHOOKS,
+    CN_SQL_PENDING,
     CN_SQL_COUNT
 };
 

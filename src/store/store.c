@@ -255,7 +255,13 @@ int cn_store_add(struct cn_store *s, const struct cn_store_job *job, const struc
     *op->job = *job;
     op->job->warnings = NULL;
     memset(&op->job->spec, 0, sizeof(op->job->spec));
+    op->job->webhook = NULL;
     op->model = cn_xstrdup(spec->model == NULL ? "" : spec->model);
+    if (job->webhook != NULL) {
+        op->url = cn_xstrdup(job->webhook->url);
+        op->host = cn_xstrdup(job->webhook->host);
+        op->context = cn_xstrdup(job->webhook->context);
+    }
     if (key != NULL)
         keep_key(op, key);
     give(s, op);
@@ -299,6 +305,16 @@ void cn_store_end(struct cn_store *s, const char *id, const struct cn_store_end 
 void cn_store_drop(struct cn_store *s, const char *id, cn_store_done_fn done, void *arg)
 {
     give(s, new_op(CN_OP_DROP, id, done, arg));
+}
+
+void cn_store_delivery(struct cn_store *s, const char *id, const struct cn_store_delivery *delivery,
+                       cn_store_done_fn done, void *arg)
+{
+    struct cn_op *op = new_op(CN_OP_DELIVERY, id, done, arg);
+
+    CN_ASSERT(delivery->state >= CN_STORE_WEBHOOK_PENDING);
+    op->delivery = *delivery;
+    give(s, op);
 }
 
 void cn_store_sweep(struct cn_store *s, cn_store_done_fn done, void *arg)
@@ -394,6 +410,17 @@ struct cn_store_read *cn_store_find_key(struct cn_store *s, const struct cn_stor
     struct cn_op *op = cn_op_new(CN_OP_KEY, "");
 
     keep_key(op, key);
+    return ask(s, op, done, arg);
+}
+
+struct cn_store_read *cn_store_webhooks(struct cn_store *s, int64_t now_us, int per_host, int limit,
+                                        cn_store_answer_fn done, void *arg)
+{
+    struct cn_op *op = cn_op_new(CN_OP_WEBHOOKS, "");
+
+    op->now_us = now_us;
+    op->k = per_host;
+    op->limit = limit;
     return ask(s, op, done, arg);
 }
 

@@ -59,6 +59,34 @@ enum cn_store_state {
 
 extern const struct cn_enum cn_enum_store_state;
 
+/* Where the end of a job is told, if anywhere: kept with the job, and due from the moment in which
+ * its end is committed, in the same transaction. */
+struct cn_store_webhook {
+    const char *url, *host; /* host: of the URL, by which deliveries are shared out */
+    const char *context;    /* what the client wants to have said with it; "" */
+};
+
+enum cn_store_webhook_state {
+    CN_STORE_WEBHOOK_NONE,
+    CN_STORE_WEBHOOK_WAITING,   /* the job is not over */
+    CN_STORE_WEBHOOK_PENDING,   /* it is, and nobody was told yet */
+    CN_STORE_WEBHOOK_DELIVERED, /* from here on nothing but this is kept of it */
+    CN_STORE_WEBHOOK_FAILED,
+    CN_STORE_WEBHOOK_STATE_COUNT
+};
+
+extern const struct cn_enum cn_enum_store_webhook_state;
+
+enum { CN_STORE_WHY = 160 };
+
+/* How far the telling is. */
+struct cn_store_delivery {
+    enum cn_store_webhook_state state;
+    int attempts;
+    int64_t next_us;        /* PENDING: not before; wall clock */
+    char why[CN_STORE_WHY]; /* the last attempt failed, for a person; "" */
+};
+
 /* How the pictures' files are touched; tests put failures here. Each is as the system call. */
 struct cn_store_io {
     int (*open)(const char *path, int flags, mode_t mode);
@@ -111,6 +139,8 @@ struct cn_store_job {
     int64_t created_us, started_us, ended_us, deadline_us; /* wall clock; 0: not yet, or none */
     bool gone;           /* final, and its results were removed after their time */
     struct cn_err err;   /* why, unless it succeeded */
+    const struct cn_store_webhook *webhook; /* of cn_store_add; NULL: nobody is told */
+    struct cn_store_delivery delivery;      /* of what was read */
     char *warnings;      /* what the worker remarked, a line each; NULL: nothing */
     bool readable;       /* false: the description below is of an unknown version, and empty */
     struct cn_spec spec; /* images have their length but no data: see cn_store_spec */
@@ -157,6 +187,7 @@ struct cn_store_done {
     struct cn_err err;         /* unless OK; for a person */
     enum cn_store_state state; /* cn_store_end, OK and WAS_FINAL: the state that is stored now */
     struct cn_err why;         /* cn_store_end: as stored */
+    bool webhook_due;          /* cn_store_end, OK: somebody is to be told */
 };
 
 typedef void (*cn_store_done_fn)(void *arg, const struct cn_store_done *done);
@@ -205,6 +236,11 @@ void cn_store_end(struct cn_store *s, const char *id, const struct cn_store_end 
  * before. A job that is not final is left alone: CN_STORE_REFUSED. */
 void cn_store_drop(struct cn_store *s, const char *id, cn_store_done_fn done, void *arg);
 
+/* An attempt to tell the end of a job is over, one way or the other; state PENDING: there will be
+ * another. WAS_FINAL: there is nothing to be told any more. Tried again as cn_store_end. */
+void cn_store_delivery(struct cn_store *s, const char *id, const struct cn_store_delivery *delivery,
+                       cn_store_done_fn done, void *arg);
+
 /* A sweep now, as the one every sweep_s seconds: results and jobs past their time, files without a
  * row. done may be NULL. */
 void cn_store_sweep(struct cn_store *s, cn_store_done_fn done, void *arg);
@@ -221,6 +257,14 @@ struct cn_store_row {
     struct cn_store_result *result; /* by k */
 };
 
+/* An end that is to be told. */
+struct cn_store_due {
+    char id[CN_STORE_ID];
+    char *url, *context;
+    int attempts; /* that failed */
+    int64_t ended_us;
+};
+
 /* What it holds is freed after the callback, except what that takes: a description (job.spec: set
  * job.readable to false; spec: memset it), a descriptor (set fd to -1), the results (set NULL). */
 struct cn_store_answer {
@@ -234,6 +278,10 @@ struct cn_store_answer {
     struct cn_store_result result;                   /* picture */
     char id[CN_STORE_ID];                            /* key: of the job that came under it */
     unsigned char fingerprint[CN_STORE_FINGERPRINT]; /* key: and of its request */
+    int n_due;
+    struct cn_store_due *due; /* webhooks: n_due of them */
+    int n_pending;            /* webhooks: all that nobody was told of, also later ones */
+    int64_t next_us;          /* webhooks: when the first that is not due becomes it; 0: none */
 };
 
 typedef void (*cn_store_answer_fn)(void *arg, struct cn_store_answer *a);
@@ -278,6 +326,11 @@ struct cn_store_read *cn_store_unfinished(struct cn_store *s, int64_t after_us,
 
 /* Which job came under this key, and with which request? Keys past their time are not found. */
 struct cn_store_read *cn_store_find_key(struct cn_store *s, const struct cn_store_key *key,
+                                        cn_store_answer_fn done, void *arg);
+
+/* The ends that are to be told by now_us: at most `limit`, and per_host of them to one host, so
+ * that one that does not answer does not hide the others. The oldest first. */
+struct cn_store_read *cn_store_webhooks(struct cn_store *s, int64_t now_us, int per_host, int limit,
                                         cn_store_answer_fn done, void *arg);
 
 /* ---- facts ---- */

@@ -24,13 +24,15 @@ enum cn_op_kind {
     CN_OP_RESULT,
     CN_OP_END,
     CN_OP_DROP,
+    CN_OP_DELIVERY,
     CN_OP_SWEEP,
     CN_OP_GET, /* from here on: questions */
     CN_OP_INPUTS,
     CN_OP_PICTURE,
     CN_OP_LIST,
     CN_OP_UNFINISHED,
-    CN_OP_KEY
+    CN_OP_KEY,
+    CN_OP_WEBHOOKS
 };
 
 /* Given by the loop, then the engine's, and the loop's again when its end is told. */
@@ -60,12 +62,16 @@ struct cn_op {
 
     struct cn_store_end end; /* END; attempt and deaths also START */
     char *warnings;          /* END */
+    struct cn_store_delivery delivery; /* DELIVERY */
+    char *url, *host, *context;        /* ADD; NULL: no webhook */
     bool queued;             /* START */
 
-    int k;                       /* PICTURE */
+    int k;                       /* PICTURE; WEBHOOKS: so many of one host */
+    int limit;                   /* WEBHOOKS */
     struct cn_store_query query; /* LIST; its strings are not used */
     char before_id[CN_STORE_ID];
     int64_t after_us;               /* UNFINISHED, with before_id for those of the same moment */
+    int64_t now_us;                 /* WEBHOOKS */
     struct cn_store_answer *answer; /* of a question; else NULL */
 };
 
@@ -86,8 +92,9 @@ void cn_op_free(struct cn_op *op);
 /* Decides how it ended. */
 void cn_op_end(struct cn_op *op, enum cn_store_outcome outcome, const struct cn_err *err);
 
-/* The policy of what is tried again, in one place: an end always, until the store closes; a picture
- * for so long as `patience_ns` after it was tried first, unless there is no room. */
+/* The policy of what is tried again, in one place: an end, and how the telling of it went, always,
+ * until the store closes; a picture for so long as `patience_ns` after it was tried first, unless
+ * there is no room. */
 bool cn_op_try_again(const struct cn_op *op, int64_t now_ns, int64_t patience_ns);
 
 /* What a failed system call means for who wanted something. */

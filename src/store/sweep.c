@@ -95,6 +95,8 @@ int cn_store_drop_results(struct cn_sqlite *s, const char *id, struct cn_err *er
     }
     if (rc < 0 || (rc = cn_db_run(&s->w_db, CN_SQL_DROP_RESULTS, err, "t", id)) < 0)
         return rc;
+    if ((rc = cn_db_run(&s->w_db, CN_SQL_DROP_WEBHOOK, err, "t", id)) < 0)
+        return rc;
     return cn_db_run(&s->w_db, CN_SQL_GONE, err, "t", id);
 }
 

@@ -6,6 +6,13 @@ tests_store_test_store_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS
 tests_store_test_store_LDADD = $(CNSTORE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/store/test_store
 
+check_PROGRAMS += tests/store/test_webhooks
+tests_store_test_webhooks_SOURCES = %reldir%/test_webhooks.c %reldir%/fault.h %reldir%/fault.c \
+    %reldir%/rig.h %reldir%/rig.c
+tests_store_test_webhooks_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS)
+tests_store_test_webhooks_LDADD = $(CNSTORE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/store/test_webhooks
+
 check_PROGRAMS += tests/store/test_faults
 tests_store_test_faults_SOURCES = %reldir%/test_faults.c %reldir%/fault.h %reldir%/fault.c \
     %reldir%/rig.h %reldir%/rig.c

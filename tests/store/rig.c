@@ -120,6 +120,9 @@ void rig_hear(void *arg, const struct cn_store_done *done)
 
 void rig_job(struct cn_store_job *j, const char *tenant, int number, int n)
 {
+    static const struct cn_store_webhook webhook = {"https://a.example/hook?x", "a.example",
+                                                    "mine"};
+
     memset(j, 0, sizeof(*j));
     snprintf(j->id, sizeof(j->id), "%02djob%021d", number % 100, number);
     snprintf(j->tenant, sizeof(j->tenant), "%s", tenant);
@@ -128,6 +131,7 @@ void rig_job(struct cn_store_job *j, const char *tenant, int number, int n)
     j->cost = 7.5;
     j->created_us = cn_wall_us() + number;
     j->deadline_us = j->created_us + 1000;
+    j->webhook = number % 2 == 1 ? &webhook : NULL;
 }
 
 void rig_spec(struct cn_spec *s, int n, size_t image_bytes)
@@ -415,6 +419,14 @@ int rig_check(const char *dir)
                         "select id from jobs where state in ('queued', 'running')"
                         " and (ended <> 0 or gone <> 0)",
                         "a job that is over and is not", must_not_be);
+        bad += each_row(h,
+                        "select id from jobs where (substr(id, 2, 1) % 2 = 1) <>"
+                        " exists (select 1 from webhooks where job = seq)",
+                        "a webhook that is not kept", must_not_be);
+        bad += each_row(h,
+                        "select url from webhooks left join jobs on seq = job where id is null"
+                        " or (webhooks.state = 'waiting') <> (jobs.state in ('queued', 'running'))",
+                        "a webhook that does not belong to its job", must_not_be);
     }
     sqlite3_close(h);
     free(path);

@@ -39,7 +39,8 @@ struct heard {
 
 void rig_hear(void *arg, const struct cn_store_done *done);
 
-/* A job with this number in its id, n pictures; image_bytes > 0: and an init image of so many. */
+/* A job with this number in its id (odd: and a webhook), n pictures; image_bytes > 0: and an init
+ * image of so many. */
 void rig_job(struct cn_store_job *j, const char *tenant, int number, int n);
 void rig_spec(struct cn_spec *s, int n, size_t image_bytes);
 

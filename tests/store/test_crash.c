@@ -175,6 +175,8 @@ static int check_one(struct rig *r, int number)
         bad += wrong(number, "a picture that was kept is lost");
     if (t->ended && job.state != (enum cn_store_state)t->ended)
         bad += wrong(number, "its final state is another one than was told");
+    if (t->ended && number % 2 == 1 && job.delivery.state != CN_STORE_WEBHOOK_PENDING)
+        bad += wrong(number, "nobody will be told of its end");
     if (t->seen && job.state != (enum cn_store_state)t->seen)
         bad += wrong(number, "its final state has changed");
     if (job.state == CN_STORE_RUNNING)

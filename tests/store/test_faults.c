@@ -22,7 +22,7 @@ enum { JOBS = 3 };
 
 /* What the store said. */
 struct promises {
-    bool open, added[JOBS], kept[JOBS];
+    bool open, added[JOBS], kept[JOBS], told[JOBS];
     int ended[JOBS]; /* enum cn_store_state, -1: was not told */
 };
 
@@ -45,13 +45,24 @@ static void finish(struct rig *r, int number, struct heard *h)
     cn_store_end(r->s, id, &end, rig_hear, h);
 }
 
+/* Somebody was told of it: the same. */
+static void tell(struct rig *r, int number, struct heard *h)
+{
+    struct cn_store_delivery d = {.state = CN_STORE_WEBHOOK_DELIVERED, .attempts = 1};
+    char id[CN_STORE_ID];
+
+    id_of(id, number);
+    cn_store_delivery(r->s, id, &d, rig_hear, h);
+}
+
 static void script(struct rig *r, struct promises *p)
 {
-    struct heard h[JOBS];
+    struct heard h[JOBS], told[JOBS];
     char id[CN_STORE_ID];
 
     memset(p, 0, sizeof(*p));
     memset(h, 0, sizeof(h));
+    memset(told, 0, sizeof(told));
     p->open = rig_open(r, NULL) == CN_OK;
     for (int i = 0; i < JOBS && p->open; i++) {
         id_of(id, i);
@@ -61,10 +72,13 @@ static void script(struct rig *r, struct promises *p)
         cn_store_start(r->s, id, 1, 0, false, NULL, NULL);
         p->kept[i] = rig_result(r, id, 0, 9000) == CN_OK;
         finish(r, i, &h[i]);
+        tell(r, i, &told[i]);
     }
     rig_close(r);
+    for (int i = 0; i < JOBS; i++) /* whatever was given is told, once */
+        assert_true(h[i].n == p->added[i] && told[i].n == p->added[i]);
     for (int i = 0; i < JOBS; i++)
-        assert_int_equal(h[i].n, p->added[i]); /* whatever was given is told, once */
+        p->told[i] = told[i].n > 0 && told[i].last.outcome == CN_STORE_OK;
     for (int i = 0; i < JOBS; i++)
         p->ended[i] = h[i].n > 0 && h[i].last.outcome == CN_STORE_OK ? (int)h[i].last.state : -1;
 }
@@ -88,6 +102,9 @@ static void check_job(struct rig *r, const struct promises *p, int i)
         assert_int_equal(job.state, p->ended[i]);
     if (p->ended[i] == CN_STORE_SUCCEEDED)
         assert_int_equal(n, 1);
+    if (p->ended[i] >= 0 && i % 2 == 1)
+        assert_int_equal(job.delivery.state,
+                         p->told[i] ? CN_STORE_WEBHOOK_DELIVERED : CN_STORE_WEBHOOK_PENDING);
     cn_store_job_release(&job);
 }
 

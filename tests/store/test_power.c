@@ -280,6 +280,8 @@ static int check_job(struct rig *r, int photo, int number)
         bad += wrong(photo, number, "a picture that was kept is lost");
     if (t->ended && job.state != (enum cn_store_state)t->ended)
         bad += wrong(photo, number, "its final state is lost");
+    if (t->ended && number % 2 == 1 && job.delivery.state != CN_STORE_WEBHOOK_PENDING)
+        bad += wrong(photo, number, "nobody will be told of its end");
     cn_store_job_release(&job);
     return bad;
 }

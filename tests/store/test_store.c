@@ -431,6 +431,10 @@ static void an_older_database_is_migrated(void **state)
     sql(&r, "pragma user_version = 0"); /* an empty one is version 0 */
     assert_int_equal(rig_open(&r, NULL), CN_OK);
     assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
+    rig_close(&r);
+    sql(&r, "drop trigger webhooks_go; drop table webhooks; pragma user_version = 2");
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 3, 1, 0), CN_OK);
     rig_end(&r);
 }
 
@@ -546,6 +550,7 @@ static void a_check_finds_what_is_lost(void **state)
     id_of(id, 1);
     rig_add(&r, 1, 2, 100);
     rig_add(&r, 2, 1, 100);
+    rig_add(&r, 4, 1, 0);
     rig_result(&r, id, 0, 1000);
     rig_result(&r, id, 1, 2000);
     rig_finish(&r, id, CN_STORE_SUCCEEDED, &h);
@@ -561,6 +566,11 @@ static void a_check_finds_what_is_lost(void **state)
     assert_int_equal(unlink(path), 0);
     assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 1);
     sql(&r, "delete from results where k = 1; delete from payload");
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 2);
+    sql(&r, "update webhooks set state = 'waiting'");
+    assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 3);
+    assert_non_null(strstr(said.last, "webhook waiting"));
+    sql(&r, "drop table webhooks; pragma user_version = 2"); /* of an older release */
     assert_int_equal(cn_store_check(r.dir, on_said, &said, NULL), 2);
     sql(&r, "pragma user_version = 999");
     assert_int_equal(cn_store_check(r.dir, on_said, &said, &err), CN_EFORMAT);
