@@ -29,6 +29,10 @@ dist_check_SCRIPTS += %reldir%/shutdown.sh
 EXTRA_DIST += %reldir%/test_shutdown.py
 TESTS += tests/e2e/shutdown.sh
 
+dist_check_SCRIPTS += %reldir%/locked.sh
+EXTRA_DIST += %reldir%/test_locked.py
+TESTS += tests/e2e/locked.sh
+
 dist_check_SCRIPTS += %reldir%/readers.sh
 EXTRA_DIST += %reldir%/test_readers.py
 TESTS += tests/e2e/readers.sh
