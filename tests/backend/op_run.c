@@ -398,3 +398,37 @@ void op_expose_all(struct cn_graph *g)
         if (g->node[i].op != CN_OP_INPUT && g->node[i].op != CN_OP_PARAM)
             cn_graph_output(g, "exposed", i, 0);
 }
+
+const struct cn_backend_opts op_plan_opts = {
+    .winograd_ratio = 0.35, .cache_dir = "", .first_choice = true};
+
+void op_run_once(struct op_session *s, struct cn_plan *p, const struct cn_graph *g,
+                 struct op_result *ret)
+{
+    struct cn_buffer *in = op_buffer(s, g, &g->input[0]), *out = op_buffer(s, g, &g->output[0]);
+    float *x = op_data(g, g->input[0].val);
+    struct cn_err err = CN_ERR_INIT;
+
+    cn_buffer_write(in, x);
+    must(cn_plan_run(p, &in, &out, &err), &err, cn_backend_name(s->b), g);
+    *ret = op_read(out, cn_shape_of(g, g->output[0].val));
+    free(x);
+    cn_buffer_free(in);
+    cn_buffer_free(out);
+}
+
+cn_val op_conv3(struct cn_graph *g, cn_val x, const char *weight, int out)
+{
+    return cn_conv2d(g, x, weight, NULL,
+                     &(struct cn_conv){.out = out, .k = 3, .stride = 1, .pad = {1, 1, 1, 1}});
+}
+
+struct cn_graph *op_sized_graph(int size)
+{
+    struct cn_graph *g = cn_graph_new("sized");
+    cn_val x = cn_graph_input(g, "x", cn_shape4(1, 16, size, size), CN_F32, 0);
+
+    x = op_conv3(g, cn_act(g, op_conv3(g, x, "w1", 16), CN_SILU), "w2", 16);
+    cn_graph_output(g, "y", cn_scale(g, cn_pool_hw(g, x), 2.0f), 0);
+    return g;
+}

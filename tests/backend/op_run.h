@@ -56,9 +56,18 @@ void op_session_close(struct op_session *s);
 struct cn_plan *op_compile(struct op_session *s, const struct cn_graph *g) CN_MUST_USE;
 struct cn_buffer *op_buffer(struct op_session *s, const struct cn_graph *g,
                             const struct cn_io *io) CN_MUST_USE;
+/* Runs a plan of one input and one output of g. */
+void op_run_once(struct op_session *s, struct cn_plan *p, const struct cn_graph *g,
+                 struct op_result *ret);
+/* How tests that make plans themselves open a backend. */
+extern const struct cn_backend_opts op_plan_opts;
 struct op_result op_read(const struct cn_buffer *buf, const struct cn_shape *shape);
 /* Calls check once per backend that the program is about. */
 void op_each_backend(void (*check)(const char *backend));
+
+/* A convolution of 3x3 with padding, and a small network on [1, 16, size, size]. */
+cn_val op_conv3(struct cn_graph *g, cn_val x, const char *weight, int out);
+struct cn_graph *op_sized_graph(int size) CN_MUST_USE;
 
 /* ||x - y|| / ||y|| */
 double op_distance(const struct op_result *x, const struct op_result *y);

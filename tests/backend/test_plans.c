@@ -22,18 +22,9 @@ static void check_near(const char *backend, const char *what, struct op_result *
     op_result_release(r);
 }
 
-static const struct cn_backend_opts defaults = {
-    .winograd_ratio = 0.35, .cache_dir = "", .first_choice = true};
-
-static cn_val conv3(struct cn_graph *g, cn_val x, const char *weight, int out)
-{
-    return cn_conv2d(g, x, weight, NULL,
-                     &(struct cn_conv){.out = out, .k = 3, .stride = 1, .pad = {1, 1, 1, 1}});
-}
-
 static cn_val first_half(struct cn_graph *g, int channels)
 {
-    return conv3(g, cn_graph_input(g, "x", cn_shape4(2, 4, 6, 5), CN_F32, 0), "w1", channels);
+    return op_conv3(g, cn_graph_input(g, "x", cn_shape4(2, 4, 6, 5), CN_F32, 0), "w1", channels);
 }
 
 static cn_val second_half(struct cn_graph *g, cn_val x)
@@ -42,7 +33,7 @@ static cn_val second_half(struct cn_graph *g, cn_val x)
     cn_val y = cn_act(g, cn_group_norm(g, x, "gamma", "beta", 1, 1e-5f), CN_SILU);
 
     y = cn_from_tokens(g, cn_linear(g, cn_to_tokens(g, y), "wl", NULL, channels), 6, 5);
-    return conv3(g, cn_concat(g, cn_add(g, y, x), x), "w2", 7);
+    return op_conv3(g, cn_concat(g, cn_add(g, y, x), x), "w2", 7);
 }
 
 struct halves {
@@ -71,7 +62,7 @@ static void run_halves(const char *backend, const struct halves *h, const struct
     struct op_result r, e = *expect;
     float *host = op_data(h->first, h->first->input[0].val);
 
-    op_session_open(&s, backend, h->whole, &defaults);
+    op_session_open(&s, backend, h->whole, &op_plan_opts);
     first = op_compile(&s, h->first);
     second = op_compile(&s, h->second);
     x = op_buffer(&s, h->first, &h->first->input[0]);
@@ -152,7 +143,7 @@ static void check_round_trips(const char *backend)
     struct cn_graph *g = cn_graph_new("none");
     struct op_session s;
 
-    op_session_open(&s, backend, g, &defaults);
+    op_session_open(&s, backend, g, &op_plan_opts);
     for (size_t i = 0; i < CN_LEN(shapes); i++) {
         check_round_trip(&s, &shapes[i], 0);
         check_round_trip(&s, &shapes[i], CN_IO_NATIVE);
@@ -174,14 +165,14 @@ static struct cn_graph *unusual_outputs(int flags)
     cn_val x = cn_graph_input(g, "x", cn_shape4(2, 12, 5, 6), CN_F32, flags), y, z;
 
     cn_graph_input(g, "nobody reads this", cn_shape2(2, 3), CN_F32, 0);
-    y = conv3(g, x, "w1", 12);
+    y = op_conv3(g, x, "w1", 12);
     z = cn_act(g, y, CN_SILU);
     cn_graph_output(g, "x", x, 0);
     cn_graph_output(g, "x again", x, CN_IO_NATIVE);
     cn_graph_output(g, "y", y, flags);
     cn_graph_output(g, "y again", y, 0);
     cn_graph_output(g, "z", z, CN_IO_NATIVE);
-    cn_graph_output(g, "end", conv3(g, cn_add(g, z, x), "w2", 12), 0);
+    cn_graph_output(g, "end", op_conv3(g, cn_add(g, z, x), "w2", 12), 0);
     return g;
 }
 
@@ -212,32 +203,6 @@ static void outputs_may_be_inputs_and_may_repeat(void **state)
     op_each_backend(check_unusual_outputs);
 }
 
-static struct cn_graph *sized_graph(int size)
-{
-    struct cn_graph *g = cn_graph_new("sized");
-    cn_val x = cn_graph_input(g, "x", cn_shape4(1, 16, size, size), CN_F32, 0);
-
-    x = conv3(g, cn_act(g, conv3(g, x, "w1", 16), CN_SILU), "w2", 16);
-    cn_graph_output(g, "y", cn_scale(g, cn_pool_hw(g, x), 2.0f), 0);
-    return g;
-}
-
-static void run_once(struct op_session *s, struct cn_plan *p, const struct cn_graph *g,
-                     struct op_result *ret)
-{
-    struct cn_buffer *in = op_buffer(s, g, &g->input[0]), *out = op_buffer(s, g, &g->output[0]);
-    float *x = op_data(g, g->input[0].val);
-    struct cn_err err = CN_ERR_INIT;
-
-    cn_buffer_write(in, x);
-    if (cn_plan_run(p, &in, &out, &err) < 0)
-        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
-    *ret = op_read(out, cn_shape_of(g, g->output[0].val));
-    free(x);
-    cn_buffer_free(in);
-    cn_buffer_free(out);
-}
-
 /* Plans of growing and shrinking size take turns. */
 static void check_shared_memory(const char *backend)
 {
@@ -248,13 +213,13 @@ static void check_shared_memory(const char *backend)
     struct op_result r, expect;
 
     for (size_t i = 0; i < CN_LEN(sizes); i++)
-        g[i] = sized_graph(sizes[i]);
-    op_session_open(&s, backend, g[0], &defaults);
+        g[i] = op_sized_graph(sizes[i]);
+    op_session_open(&s, backend, g[0], &op_plan_opts);
     for (size_t i = 0; i < CN_LEN(sizes); i++) {
         p[i] = op_compile(&s, g[i]);
         assert_true(cn_plan_arena_bytes(p[i]) > 0);
         for (size_t k = 0; k <= i; k++) {
-            run_once(&s, p[k], g[k], &r);
+            op_run_once(&s, p[k], g[k], &r);
             op_run("reference", g[k], &expect);
             check_near(backend, "plans taking turns", &r, &expect, 1e-5);
             op_result_release(&expect);
@@ -292,7 +257,7 @@ static cn_val random_node(struct cn_graph *g, cn_val x, cn_val y, cn_val t, int 
     snprintf(gamma, sizeof(gamma), "gamma%d", i);
     switch (below(9)) {
     case 0:
-        return conv3(g, x, w, c);
+        return op_conv3(g, x, w, c);
     case 1:
         return cn_group_norm(g, x, gamma, w, c / 4, 1e-5f);
     case 2:
@@ -303,7 +268,7 @@ static cn_val random_node(struct cn_graph *g, cn_val x, cn_val y, cn_val t, int 
     case 5:
         return cn_add_channel(g, x, t, below(40 - c));
     case 6:
-        return conv3(g, cn_concat(g, x, y), w, c);
+        return op_conv3(g, cn_concat(g, x, y), w, c);
     case 7:
         return cn_add_rows(g, x, y, t, below(40));
     default:
@@ -370,7 +335,7 @@ static void threads_do_not_change_the_reference(void **state)
     struct op_result r[2];
 
     (void)state;
-    x = cn_act(g, cn_group_norm(g, conv3(g, x, "w", 64), "gamma", "beta", 32, 1e-5f), CN_SILU);
+    x = cn_act(g, cn_group_norm(g, op_conv3(g, x, "w", 64), "gamma", "beta", 32, 1e-5f), CN_SILU);
     x = cn_to_tokens(g, x);
     x = cn_attention(g, cn_linear(g, x, "q", NULL, 64), x, x, 8, 0.35f, false);
     cn_graph_output(g, "y", x, 0);
@@ -381,7 +346,7 @@ static void threads_do_not_change_the_reference(void **state)
 
         op_session_open(&s, "reference", g, &opts);
         p = op_compile(&s, g);
-        run_once(&s, p, g, &r[i]);
+        op_run_once(&s, p, g, &r[i]);
         cn_plan_free(p);
         op_session_close(&s);
     }
@@ -407,9 +372,9 @@ static void check_own_threads(const char *backend)
     cn_graph_output(g, "y", cn_attention(g, x, x, x, 8, 0.35f, false), 0);
     op_session_open(&s, backend, g, &few);
     p = op_compile(&s, g);
-    run_once(&s, p, g, &before);
+    op_run_once(&s, p, g, &before);
     op_session_open(&other, backend, g, &many);
-    run_once(&s, p, g, &after);
+    op_run_once(&s, p, g, &after);
     assert_memory_equal(before.data, after.data, before.count * sizeof(float));
     op_result_release(&before);
     op_result_release(&after);
@@ -431,7 +396,7 @@ static struct cn_graph *products(int n, int side)
     struct cn_graph *g = cn_graph_new("products");
     cn_val x = cn_graph_input(g, "x", cn_shape4(n, 64, side, side), CN_F32, 0);
 
-    x = conv3(g, conv3(g, x, "a", 128), "b", 64);
+    x = op_conv3(g, op_conv3(g, x, "a", 128), "b", 64);
     x = cn_linear(g, cn_to_tokens(g, x), "c", NULL, 96);
     x = cn_linear(g, x, "d", NULL, 64);
     x = cn_conv2d(g, cn_from_tokens(g, x, side, side), "e", NULL,
@@ -459,7 +424,7 @@ static void run_after(const char *backend, bool settle, const int *sides, int si
         cn_graph_free(before);
     }
     p = op_compile(&s, g);
-    run_once(&s, p, g, ret);
+    op_run_once(&s, p, g, ret);
     cn_plan_free(p);
     op_session_close(&s);
     cn_graph_free(g);
@@ -498,7 +463,7 @@ static void check_profile(const char *backend)
 {
     for (int on = 0; on < 2; on++) {
         struct cn_backend_opts opts = op_opts;
-        struct cn_graph *g = sized_graph(6);
+        struct cn_graph *g = op_sized_graph(6);
         struct op_session s;
         struct cn_plan *p;
         struct op_result r;
@@ -507,7 +472,7 @@ static void check_profile(const char *backend)
         opts.profile = on;
         op_session_open(&s, backend, g, &opts);
         p = op_compile(&s, g);
-        run_once(&s, p, g, &r);
+        op_run_once(&s, p, g, &r);
         text = cn_plan_profile(p);
         assert_int_equal(strstr(text, "conv") != NULL, on);
         assert_true(on || *text == '\0');
@@ -531,7 +496,7 @@ static void check_huge_buffer(const char *backend)
     struct cn_graph *g = cn_graph_new("none");
     struct op_session s;
 
-    op_session_open(&s, backend, g, &defaults);
+    op_session_open(&s, backend, g, &op_plan_opts);
     for (size_t i = 0; i < CN_LEN(side); i++) {
         struct cn_value value = {.shape = cn_shape4(1, 64, side[i], side[i]), .dtype = CN_F32};
         struct cn_err err = CN_ERR_INIT;
@@ -553,7 +518,7 @@ static void buffer_that_does_not_fit_is_refused(void **state)
 /* An arena that no machine has, while the input and the output are small. Older plans still run. */
 static void plan_that_does_not_fit_is_refused(void **state)
 {
-    struct cn_graph *small = sized_graph(6), *g = cn_graph_new("huge");
+    struct cn_graph *small = op_sized_graph(6), *g = cn_graph_new("huge");
     cn_val x = cn_graph_input(g, "x", cn_shape4(1, 4, 2, 2), CN_F32, 0);
     struct cn_err err = CN_ERR_INIT;
     struct cn_plan *p, *older;
@@ -566,11 +531,11 @@ static void plan_that_does_not_fit_is_refused(void **state)
                   &(struct cn_conv){.out = 4, .k = 1, .stride = 1 << 21});
     cn_graph_output(g, "y", x, 0);
     cn_param(small, "w3", cn_shape4(4, 4, 1, 1));
-    op_session_open(&s, "reference", small, &defaults);
+    op_session_open(&s, "reference", small, &op_plan_opts);
     older = op_compile(&s, small);
     assert_int_equal(cn_plan_compile(s.b, g, s.w, CN_DTYPE_COUNT, 0, &p, &err), CN_EDEVMEM);
     assert_non_null(strstr(err.msg, "working space"));
-    run_once(&s, older, small, &r);
+    op_run_once(&s, older, small, &r);
     op_run("reference", small, &expect);
     check_near("reference", "a plan after a refused one", &r, &expect, 0.0);
     op_result_release(&expect);
@@ -586,9 +551,9 @@ static void unknown_backend_is_not_found(void **state)
     struct cn_backend *b;
 
     (void)state;
-    assert_int_equal(cn_backend_open("abacus", &defaults, &b, &err), CN_ENOTFOUND);
+    assert_int_equal(cn_backend_open("abacus", &op_plan_opts, &b, &err), CN_ENOTFOUND);
     assert_non_null(strstr(err.msg, "abacus"));
-    assert_int_equal(cn_backend_open("auto", &defaults, &b, NULL), CN_OK);
+    assert_int_equal(cn_backend_open("auto", &op_plan_opts, &b, NULL), CN_OK);
     assert_string_equal(cn_backend_name(b), cn_backend_list()[0]);
     cn_backend_close(b);
 }
@@ -605,7 +570,7 @@ static void token_id_outside_the_table_is_refused(void **state)
 
     (void)state;
     cn_graph_output(g, "y", cn_embed(g, x, "table", 8, 4, "position", 5), 0);
-    op_session_open(&s, "reference", g, &defaults);
+    op_session_open(&s, "reference", g, &op_plan_opts);
     p = op_compile(&s, g);
     in = op_buffer(&s, g, &g->input[0]);
     out = op_buffer(&s, g, &g->output[0]);

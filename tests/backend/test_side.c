@@ -12,41 +12,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const struct cn_backend_opts defaults = {
-    .winograd_ratio = 0.35, .cache_dir = "", .first_choice = true};
-
-static cn_val conv3(struct cn_graph *g, cn_val x, const char *weight, int out)
-{
-    return cn_conv2d(g, x, weight, NULL,
-                     &(struct cn_conv){.out = out, .k = 3, .stride = 1, .pad = {1, 1, 1, 1}});
-}
-
-static struct cn_graph *sized_graph(int size)
-{
-    struct cn_graph *g = cn_graph_new("sized");
-    cn_val x = cn_graph_input(g, "x", cn_shape4(1, 16, size, size), CN_F32, 0);
-
-    x = conv3(g, cn_act(g, conv3(g, x, "w1", 16), CN_SILU), "w2", 16);
-    cn_graph_output(g, "y", cn_scale(g, cn_pool_hw(g, x), 2.0f), 0);
-    return g;
-}
-
-static void run_once(struct op_session *s, struct cn_plan *p, const struct cn_graph *g,
-                     struct op_result *ret)
-{
-    struct cn_buffer *in = op_buffer(s, g, &g->input[0]), *out = op_buffer(s, g, &g->output[0]);
-    float *x = op_data(g, g->input[0].val);
-    struct cn_err err = CN_ERR_INIT;
-
-    cn_buffer_write(in, x);
-    if (cn_plan_run(p, &in, &out, &err) < 0)
-        fail_msg("%s: %s", cn_backend_name(s->b), err.msg);
-    *ret = op_read(out, cn_shape_of(g, g->output[0].val));
-    free(x);
-    cn_buffer_free(in);
-    cn_buffer_free(out);
-}
-
 /* Rows of src, which hold their own number, go to other places of dst. */
 static void check_copies(struct op_session *s, struct cn_shape shape, enum cn_dtype dtype, int from,
                          int to)
@@ -112,7 +77,7 @@ static void check_row_copies(const char *backend)
     struct cn_graph *g = cn_graph_new("none");
     struct op_session s;
 
-    op_session_open(&s, backend, g, &defaults);
+    op_session_open(&s, backend, g, &op_plan_opts);
     for (size_t i = 0; i < CN_LEN(shapes); i++)
         for (int k = 0; k < 4; k++)
             check_copies(&s, shapes[i], CN_F32, k & 1 ? CN_IO_NATIVE : 0,
@@ -161,7 +126,7 @@ static struct repeat prepare_repeat(struct op_session *s, int flags, struct cn_g
     struct repeat r = {.times = 60};
 
     assert_int_equal(cn_plan_compile(s->b, g, s->w, CN_DTYPE_COUNT, flags, &r.p, NULL), CN_OK);
-    run_once(s, r.p, g, expect);
+    op_run_once(s, r.p, g, expect);
     r.in = op_buffer(s, g, &g->input[0]);
     r.out = op_buffer(s, g, &g->output[0]);
     r.x = op_data(g, g->input[0].val);
@@ -185,7 +150,7 @@ static void release_repeat(struct repeat *r)
 static void check_side_plans(const char *backend)
 {
     static const int size[] = {37, 30, 43};
-    struct cn_backend_opts opts = defaults;
+    struct cn_backend_opts opts = op_plan_opts;
     struct op_result expect[CN_LEN(size)];
     struct cn_graph *g[CN_LEN(size)];
     struct repeat r[CN_LEN(size)];
@@ -195,7 +160,7 @@ static void check_side_plans(const char *backend)
     opts.threads = 2;
     opts.side_threads = 1;
     for (size_t i = 0; i < CN_LEN(size); i++)
-        g[i] = sized_graph(size[i]);
+        g[i] = op_sized_graph(size[i]);
     op_session_open(&s, backend, g[0], &opts);
     for (size_t i = 0; i < CN_LEN(size); i++)
         r[i] = prepare_repeat(&s, i > 0 ? CN_PLAN_CONCURRENT : 0, g[i], &expect[i]);

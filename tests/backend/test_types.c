@@ -12,19 +12,13 @@
 
 static const enum cn_dtype types[] = {CN_F32, CN_F16, CN_BF16};
 
-static cn_val conv3(struct cn_graph *g, cn_val x, const char *weight, int out)
-{
-    return cn_conv2d(g, x, weight, NULL,
-                     &(struct cn_conv){.out = out, .k = 3, .stride = 1, .pad = {1, 1, 1, 1}});
-}
-
 static struct cn_graph *small_graph(int size, int flags)
 {
     struct cn_graph *g = cn_graph_new("small");
     cn_val x = cn_graph_input(g, "x", cn_shape4(1, 16, size, size), CN_F32, flags);
 
-    x = cn_act(g, conv3(g, x, "w1", 32), CN_SILU);
-    x = conv3(g, cn_add(g, x, cn_scale(g, x, 0.5f)), "w2", 16);
+    x = cn_act(g, op_conv3(g, x, "w1", 32), CN_SILU);
+    x = op_conv3(g, cn_add(g, x, cn_scale(g, x, 0.5f)), "w2", 16);
     cn_graph_output(g, "y", x, flags);
     return g;
 }
