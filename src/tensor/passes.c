@@ -206,6 +206,24 @@ int *cn_graph_last_use(const struct cn_graph *g)
     return last;
 }
 
+int64_t cn_graph_view(const struct cn_graph *g, cn_val v)
+{
+    const struct cn_node *n = &g->node[v];
+    const struct cn_shape *s = n->op == CN_OP_SLICE ? &g->value[n->in[0]].shape : NULL;
+    int64_t row = 1;
+
+    if (n->op == CN_OP_RESHAPE)
+        return 0;
+    if (s == NULL)
+        return -1;
+    for (int i = 0; i < n->attr.axis; i++)
+        if (s->dim[i] != 1)
+            return -1;
+    for (int i = n->attr.axis + 1; i < s->rank; i++)
+        row *= s->dim[i];
+    return n->attr.offset * row;
+}
+
 struct placed {
     int index;
     size_t bytes;

@@ -19,6 +19,11 @@ struct cn_graph *cn_graph_fuse(const struct cn_graph *g) CN_MUST_USE;
  * (count for outputs; -1: never). The array has g->count entries and is the caller's. */
 int *cn_graph_last_use(const struct cn_graph *g) CN_MUST_USE;
 
+/* Where v's elements begin among its input's, when they are a run of them in row-major order: of a
+ * reshape, and of a slice of whole rows. A backend need not copy them; it must keep the input's
+ * memory as long as v is read. -1: they are none. */
+int64_t cn_graph_view(const struct cn_graph *g, cn_val v);
+
 /* Packs buffers of bytes[i] that live in [from[i], to[i]] (inclusive, steps) into one arena so that
  * buffers alive together never overlap. Writes offsets (multiples of 64), returns the arena's
  * size. bytes 0: no buffer. Greedy by size (Pisarchyk and Lee 2020, arXiv:2001.03288). */

@@ -22,6 +22,11 @@ tests_backend_test_side_SOURCES = %reldir%/test_side.c $(op_table_sources)
 tests_backend_test_side_LDADD = $(op_table_libs)
 TESTS += tests/backend/test_side
 
+check_PROGRAMS += tests/backend/test_views
+tests_backend_test_views_SOURCES = %reldir%/test_views.c $(op_table_sources)
+tests_backend_test_views_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_views
+
 if HAVE_ONEDNN
 check_PROGRAMS += tests/backend/test_sgemm
 tests_backend_test_sgemm_SOURCES = %reldir%/test_sgemm.c $(op_table_sources)

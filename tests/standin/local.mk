@@ -36,7 +36,7 @@ tests_standin_controlnet_worker_cuda_SOURCES = src/worker.c
 tests_standin_controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a $(standin_engine_libs)
 
 standin_tests = tests/standin/test_ops tests/standin/test_plans tests/standin/test_weights \
-    tests/standin/test_side tests/standin/test_cuda tests/standin/test_devices \
+    tests/standin/test_side tests/standin/test_views tests/standin/test_cuda tests/standin/test_devices \
     tests/standin/test_types tests/standin/test_bounds
 check_PROGRAMS += $(standin_tests)
 TESTS += $(standin_tests)
@@ -52,6 +52,9 @@ tests_standin_test_weights_LDADD = $(standin_test_libs)
 tests_standin_test_side_SOURCES = tests/backend/test_side.c $(standin_op_table)
 tests_standin_test_side_CPPFLAGS = $(standin_test_cppflags)
 tests_standin_test_side_LDADD = $(standin_test_libs)
+tests_standin_test_views_SOURCES = tests/backend/test_views.c $(standin_op_table)
+tests_standin_test_views_CPPFLAGS = $(standin_test_cppflags)
+tests_standin_test_views_LDADD = $(standin_test_libs)
 tests_standin_test_cuda_SOURCES = %reldir%/test_cuda.c $(standin_op_table)
 tests_standin_test_cuda_CPPFLAGS = $(standin_test_cppflags)
 tests_standin_test_cuda_LDADD = $(standin_test_libs)

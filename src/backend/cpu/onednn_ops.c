@@ -315,24 +315,6 @@ static int run_plain(struct onednn_plan *p, struct onednn_step *s)
     return cn_reference_step(p->g, s->out, data, onednn_address(p, s->out), NULL);
 }
 
-/* Nothing, where the plan gave both one place. */
-static int run_reshape(struct onednn_plan *p, struct onednn_step *s)
-{
-    cn_val v = s->node.in[0];
-    float *d = onednn_address(p, s->out), *x = onednn_address(p, v);
-
-    if (is_blocked(p, v)) {
-        struct cn_fmap from = onednn_fmap(p, v), to = from;
-
-        to.data = d;
-        to.block = 1;
-        cn_cpu_copy(&to, &from);
-    } else if (d != x) {
-        memcpy(d, x, (size_t)count_of(p, v) * sizeof(*d));
-    }
-    return CN_OK;
-}
-
 static const onednn_run_fn run_table[CN_OP_COUNT] = {
     [CN_OP_GROUP_NORM] = run_group_norm,
     [CN_OP_LAYER_NORM] = run_layer_norm,
@@ -350,7 +332,6 @@ static const onednn_run_fn run_table[CN_OP_COUNT] = {
     [CN_OP_EMBED] = run_embed,
     [CN_OP_TIMESTEP] = run_timestep,
     [CN_OP_POOL_HW] = run_pool,
-    [CN_OP_RESHAPE] = run_reshape,
 };
 
 /* Fetches the constant ones of in[1] and following, row-major. */
@@ -374,7 +355,7 @@ static int fetch_params(struct onednn_plan *p, struct onednn_step *s, struct cn_
 
 int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
 {
-    bool plain = onednn_is_plain(&s->node) && s->op != CN_OP_RESHAPE;
+    bool plain = onednn_is_plain(&s->node);
 
     s->run = plain ? run_plain : run_table[s->op];
     snprintf(s->label, sizeof(s->label), "%s", cn_op_name(s->op));

@@ -75,19 +75,35 @@ static int64_t choose_block(const struct cn_graph *g, int v)
     return onednn_native_block(s);
 }
 
-/* Values that share memory: each class has a root, and lives from its root to its last reader. */
+/* Values that share memory: each class has a root, and lives from its root to its last reader. A
+ * value begins `shift` bytes behind its root. */
 struct classes {
     int *root, *last;
+    size_t *shift;
 };
 
-static void join(struct classes *c, int v, int with)
+static void join(struct classes *c, int v, int with, size_t shift)
 {
     c->root[v] = c->root[with];
+    c->shift[v] = c->shift[with] + shift;
     c->last[c->root[v]] = CN_MAX(c->last[c->root[v]], c->last[v]);
 }
 
-/* Which earlier value's memory node i's result can take: another shape of the same bytes, or
- * a residual that nobody reads afterwards. Negative: none. */
+/* Where node i's result lies in its input, when it need not be copied: bytes from there; -1: it
+ * must. Kernels want the alignment that all values have. */
+static int64_t view_of(const struct onednn_plan *p, int i)
+{
+    int64_t from = cn_graph_view(p->g, i) * (int64_t)sizeof(float);
+    cn_val x = p->g->node[i].in[0];
+
+    if (from < 0 || from % 64 != 0 || p->place[x].kind == AT_PARAM ||
+        (p->g->value[x].shape.rank == 4 && p->place[x].block != 1))
+        return -1;
+    return from;
+}
+
+/* Which earlier value's memory node i's result can take: a view of it, another shape of the same
+ * bytes, or a residual that nobody reads afterwards. Negative: none. */
 static int reuse(const struct onednn_plan *p, const struct classes *c, int i)
 {
     const struct cn_node *n = &p->g->node[i];
@@ -97,8 +113,7 @@ static int reuse(const struct onednn_plan *p, const struct classes *c, int i)
         v = n->in[0];
     else if (n->op == CN_OP_FROM_TOKENS)
         v = n->in[0];
-    else if (n->op == CN_OP_RESHAPE &&
-             (p->g->value[n->in[0]].shape.rank != 4 || p->place[n->in[0]].block == 1))
+    else if (view_of(p, i) >= 0)
         v = n->in[0];
     else if ((n->op == CN_OP_CONV2D || n->op == CN_OP_LINEAR) && n->in[3] >= 0 &&
              c->last[c->root[n->in[3]]] == i && p->place[n->in[3]].block == p->place[i].block)
@@ -113,44 +128,74 @@ static int reuse(const struct onednn_plan *p, const struct classes *c, int i)
     return v;
 }
 
+/* What the caller's buffers hold. */
+static void place_inputs(struct onednn_plan *p)
+{
+    const struct cn_graph *g = p->g;
+
+    for (int i = 0; i < g->n_inputs; i++) {
+        cn_val v = g->input[i].val;
+        bool native = g->input[i].flags & CN_IO_NATIVE;
+
+        p->place[v] = (struct onednn_place){
+            .kind = AT_INPUT, .index = i, .block = native ? choose_block(g, v) : 1};
+    }
+}
+
+/* Everything else, but the offsets in the arena. */
+static void place_value(struct onednn_plan *p, struct classes *c, int i, size_t *bytes)
+{
+    const struct cn_node *n = &p->g->node[i];
+    struct onednn_place *at = &p->place[i];
+    int64_t view;
+    int shared;
+
+    c->root[i] = i;
+    if (n->op == CN_OP_INPUT)
+        return;
+    at->block = choose_block(p->g, i);
+    at->kind = n->op == CN_OP_PARAM ? AT_PARAM : AT_ARENA;
+    if (at->kind == AT_PARAM)
+        return;
+    view = view_of(p, i);
+    if (view >= 0 && p->place[n->in[0]].kind == AT_INPUT) {
+        *at = p->place[n->in[0]];
+        at->offset += (size_t)view;
+        at->view = true;
+        return;
+    }
+    shared = reuse(p, c, i);
+    at->view = view >= 0 && shared >= 0;
+    if (shared >= 0)
+        join(c, i, shared, view > 0 ? (size_t)view : 0);
+    else
+        *bytes = (size_t)cn_shape_elements(&p->g->value[i].shape) * sizeof(float);
+}
+
 void onednn_choose_places(struct onednn_plan *p)
 {
     struct cn_graph *g = p->g;
     int n = g->count, *from = cn_xcalloc((size_t)n, sizeof(*from));
     size_t *bytes = cn_xcalloc((size_t)n, sizeof(*bytes));
     size_t *offset = cn_xcalloc((size_t)n, sizeof(*offset));
-    struct classes c = {cn_xcalloc((size_t)n, sizeof(int)), cn_graph_last_use(g)};
+    struct classes c = {cn_xcalloc((size_t)n, sizeof(int)), cn_graph_last_use(g),
+                        cn_xcalloc((size_t)n, sizeof(size_t))};
 
+    place_inputs(p);
     for (int i = 0; i < n; i++) {
-        struct onednn_place *at = &p->place[i];
-        int shared;
-
-        c.root[i] = from[i] = i;
-        at->block = choose_block(g, i);
-        at->kind = g->node[i].op == CN_OP_INPUT   ? AT_INPUT
-                   : g->node[i].op == CN_OP_PARAM ? AT_PARAM
-                                                  : AT_ARENA;
-        if (at->kind != AT_ARENA)
-            continue;
-        shared = reuse(p, &c, i);
-        if (shared >= 0)
-            join(&c, i, shared);
-        else
-            bytes[i] = (size_t)cn_shape_elements(&g->value[i].shape) * sizeof(float);
-    }
-    for (int i = 0; i < g->n_inputs; i++) {
-        p->place[g->input[i].val].index = i;
-        if (!(g->input[i].flags & CN_IO_NATIVE))
-            p->place[g->input[i].val].block = 1;
+        from[i] = i;
+        place_value(p, &c, i, &bytes[i]);
     }
     p->values_bytes = (cn_pack_buffers(n, bytes, from, c.last, offset) + 63) & ~(size_t)63;
     for (int i = 0; i < n; i++)
-        p->place[i].offset = offset[c.root[i]];
+        if (p->place[i].kind == AT_ARENA)
+            p->place[i].offset = offset[c.root[i]] + c.shift[i];
     free(from);
     free(bytes);
     free(offset);
     free(c.root);
     free(c.last);
+    free(c.shift);
 }
 
 float *onednn_address(const struct onednn_plan *p, cn_val v)
@@ -158,7 +203,8 @@ float *onednn_address(const struct onednn_plan *p, cn_val v)
     const struct onednn_place *at = &p->place[v];
 
     if (at->kind == AT_INPUT)
-        return ((struct cpu_buffer *)p->in[at->index])->data;
+        return (float *)(void *)((unsigned char *)((struct cpu_buffer *)p->in[at->index])->data +
+                                 at->offset);
     CN_DASSERT(at->kind == AT_ARENA);
     return (float *)(p->arena->data + at->offset);
 }

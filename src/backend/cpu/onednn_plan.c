@@ -70,7 +70,7 @@ int onednn_compile(struct cn_backend *base, const struct cn_graph *g, struct cn_
 
     CN_ASSERT(dtype == CN_F32);
     for (int i = 0; i < p->g->count && rc == CN_OK; i++)
-        if (p->place[i].kind == AT_ARENA)
+        if (p->place[i].kind == AT_ARENA && !p->place[i].view)
             rc = add_step(p, i, err);
     if (rc == CN_OK)
         rc = cpu_workspace_reserve(ws, p->arena, p->values_bytes + p->scratch_bytes, err);

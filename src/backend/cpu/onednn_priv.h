@@ -53,8 +53,9 @@ struct onednn_weights {
 struct onednn_place {
     enum { AT_ARENA, AT_INPUT, AT_PARAM } kind;
     int index;     /* AT_INPUT: which buffer */
-    size_t offset; /* AT_ARENA */
+    size_t offset; /* bytes from the arena's begin, or from the buffer's */
     int64_t block; /* feature maps: channels that lie together (kernels.h) */
+    bool view;     /* its bytes are its input's: there is no step */
 };
 
 struct onednn_step;

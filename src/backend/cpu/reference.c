@@ -3,7 +3,8 @@
  * Layouts are the logical ones, also in native buffers. Values of a plan live in an arena that all
  * plans of the backend (and another that all concurrent plans) share, packed by lifetime; inputs
  * and outputs are the caller's buffers. A value of 16 bits is widened before a kernel reads it, and
- * the result rounded after: the kernels know F32 only. */
+ * the result rounded after: the kernels know F32 only. Reshapes and slices of whole rows are views:
+ * the place is their input's, and no step is theirs. */
 #include "base/base.h"
 #include "backend/cpu/cpu_common.h"
 #include "backend/cpu/reference_priv.h"
@@ -36,12 +37,14 @@ struct param {
 enum place_kind { IN_ARENA, IN_INPUT, IN_OUTPUT, IN_WEIGHTS };
 
 /* Where a value's data is: at an offset of the arena, in the caller's n-th input or output, or
- * among the weights. */
+ * among the weights; `shift` bytes behind that, when it is a view. */
 struct place {
     enum place_kind kind;
     int n;
     size_t offset;
     float *param;
+    size_t shift;
+    cn_val root;         /* whose memory it is: its own, or another's if it is a view */
     enum cn_dtype dtype; /* what it is stored in */
     size_t bytes;
 };
@@ -180,6 +183,19 @@ static int find_param(struct weights *w, const struct cn_graph *g, cn_val v, flo
     return CN_OK;
 }
 
+/* A view takes its input's place, unless it is an output or stored in another type. */
+static void place_view(struct plan *p, cn_val v)
+{
+    struct place *at = &p->place[v];
+    int64_t from = cn_graph_view(p->g, v);
+    cn_val x = p->g->node[v].in[0];
+
+    if (from < 0 || at->kind != IN_ARENA || p->place[x].dtype != at->dtype)
+        return;
+    *at = p->place[x];
+    at->shift += (size_t)from * cn_dtype_size(at->dtype);
+}
+
 /* Outputs first: a value that is an output is computed in the caller's buffer. An input or a
  * parameter that is an output too is copied after the run. */
 static int place_values(struct plan *p, struct weights *w, struct cn_err *err)
@@ -208,12 +224,14 @@ static int place_values(struct plan *p, struct weights *w, struct cn_err *err)
     for (int i = 0; i < g->count; i++) {
         int rc = CN_OK;
 
+        p->place[i].root = i;
         if (g->node[i].op == CN_OP_PARAM) {
-            p->place[i] = (struct place){.kind = IN_WEIGHTS, .dtype = CN_F32};
+            p->place[i] = (struct place){.kind = IN_WEIGHTS, .root = i, .dtype = CN_F32};
             rc = find_param(w, g, i, &p->place[i].param, err);
         }
         if (rc < 0)
             return rc;
+        place_view(p, i);
         if (!cpu_value_bytes(&g->value[i].shape, p->place[i].dtype, &p->place[i].bytes))
             return out_of_memory(err, cn_op_name(g->node[i].op), SIZE_MAX);
     }
@@ -252,16 +270,19 @@ static bool pack_arena(struct plan *p)
     bool fits = true;
 
     for (size_t i = 0; i < n; i++) {
+        size_t root = (size_t)p->place[i].root;
+
         first[i] = (int)i;
         last[i] = CN_MAX(last[i], (int)i);
-        bytes[i] = p->place[i].kind == IN_ARENA ? p->place[i].bytes : 0;
+        last[root] = CN_MAX(last[root], last[i]);
+        bytes[i] = p->place[i].kind == IN_ARENA && root == i ? p->place[i].bytes : 0;
         fits = fits && bytes[i] <= SIZE_MAX / 4 && cn_add_size(sum, 4 * bytes[i] + 64, &sum);
     }
     if (fits)
         p->values_bytes = cn_pack_buffers((int)n, bytes, first, last, offset);
     p->values_bytes = (p->values_bytes + 63) & ~(size_t)63;
     for (size_t i = 0; i < n && fits; i++) {
-        p->place[i].offset = offset[i];
+        p->place[i].offset = offset[p->place[i].root];
         p->wide_bytes = CN_MAX(p->wide_bytes, wide_bytes(p, (int)i));
     }
     free(last);
@@ -323,17 +344,22 @@ struct run {
 static void *data_of(const struct run *r, cn_val v)
 {
     const struct place *at = &r->p->place[v];
+    void *base;
 
     switch (at->kind) {
     case IN_INPUT:
-        return ((struct cpu_buffer *)r->in[at->n])->data;
+        base = ((struct cpu_buffer *)r->in[at->n])->data;
+        break;
     case IN_OUTPUT:
-        return ((struct cpu_buffer *)r->out[at->n])->data;
+        base = ((struct cpu_buffer *)r->out[at->n])->data;
+        break;
     case IN_WEIGHTS:
-        return at->param;
+        base = at->param;
+        break;
     default:
-        return r->p->arena->data + at->offset;
+        base = r->p->arena->data + at->offset;
     }
+    return (unsigned char *)base + at->shift;
 }
 
 static int run_node(const struct run *r, int i, struct cn_err *err)
@@ -374,7 +400,7 @@ static int run_nodes(const struct run *r, struct cn_err *err)
         int64_t start = p->b->opts.profile ? cn_now_ns() : 0;
         int rc;
 
-        if (op == CN_OP_INPUT || op == CN_OP_PARAM)
+        if (op == CN_OP_INPUT || op == CN_OP_PARAM || p->place[i].root != i)
             continue;
         rc = run_node(r, i, err);
         if (rc < 0)

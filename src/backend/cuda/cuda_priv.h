@@ -274,12 +274,13 @@ void cuda_dnn_unref(struct cuda_backend *b, struct cuda_dnn *p); /* NULL is fine
 
 /* ---- plans: lower.c makes them, run.c runs them ---- */
 
-enum cuda_place { CUDA_ARENA, CUDA_INPUT, CUDA_OUTPUT, CUDA_CONSTANT };
+enum cuda_place { CUDA_ARENA, CUDA_INPUT, CUDA_OUTPUT, CUDA_CONSTANT, CUDA_VIEW };
 
 struct cuda_tensor {
     enum cuda_place place;
     int index;        /* INPUT, OUTPUT: which buffer */
-    size_t offset;    /* ARENA */
+    int base;         /* VIEW: the tensor that it is a part of, */
+    size_t offset;    /* from there; ARENA: from the arena's begin */
     const void *data; /* CONSTANT: a parameter in the weight store */
     size_t bytes;
     int from, to; /* steps that write it first and read it last */

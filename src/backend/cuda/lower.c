@@ -3,8 +3,9 @@
  * A value is computed in its own type, the plan's unless the graph declares another. Operations
  * read their operands in the type of their result, but factors beside them, which are F32. Maps lie
  * channels last; what sees rows or matrices wants them flat, and some operations take either
- * (forms.c makes what is asked for). Reshapes are no steps, nor is the way between maps and tokens:
- * the bytes are the same. A value that is an output is computed where the caller wants it. */
+ * (forms.c makes what is asked for). Reshapes are no steps, nor is the way between maps and tokens,
+ * nor are slices of whole rows: the bytes are there already. A value that is an output is computed
+ * where the caller wants it. */
 #include "base/base.h"
 #include "backend/cuda/cuda_priv.h"
 #include "base/mem.h"
@@ -121,6 +122,34 @@ static bool is_alias(enum cn_op op)
     return op == CN_OP_TO_TOKENS || op == CN_OP_FROM_TOKENS || op == CN_OP_RESHAPE;
 }
 
+/* Where a slice begins in its input's tensor of this layout, in bytes; -1: it must be copied.
+ * Libraries want the alignment that all tensors have. */
+static int64_t view_offset(struct cuda_plan *p, int i, enum cn_dtype t, enum cuda_layout layout)
+{
+    const struct cn_node *n = &p->g->node[i];
+    bool rows = layout == CUDA_FLAT || n->attr.axis == 0 || p->g->value[i].shape.rank < 4;
+    int64_t from = n->op == CN_OP_SLICE && rows ? cn_graph_view(p->g, i) : -1;
+
+    from = from < 0 ? -1 : from * (int64_t)cn_dtype_size(t);
+    return from % CUDA_ALIGN == 0 ? from : -1;
+}
+
+static int lower_view(struct cuda_plan *p, int i, int64_t offset, enum cuda_layout layout,
+                      struct cn_err *err)
+{
+    enum cn_dtype t = cuda_own_type(p, i);
+    int base, view, rc = cuda_value_tensor(p, p->g->node[i].in[0], t, layout, &base, err);
+
+    if (rc < 0)
+        return rc;
+    view = cuda_tensor_new(p, cuda_value_bytes(p, i, t));
+    p->tensor[view].place = CUDA_VIEW;
+    p->tensor[view].base = base;
+    p->tensor[view].offset = (size_t)offset;
+    *cuda_form(p, i, t, layout) = view;
+    return CN_OK;
+}
+
 static int lower_node(struct cuda_plan *p, int i, struct cn_err *err)
 {
     const struct cn_node *n = &p->g->node[i];
@@ -128,10 +157,14 @@ static int lower_node(struct cuda_plan *p, int i, struct cn_err *err)
     enum cuda_layout layout;
     struct cuda_step *s;
     int in[CN_MAX_IN], rc;
+    int64_t view;
 
     if (is_alias(n->op))
         return lower_alias(p, i, err);
     layout = layout_of(p, n);
+    view = view_offset(p, i, t, layout);
+    if (view >= 0)
+        return lower_view(p, i, view, layout, err);
     for (int k = 0; k < CN_MAX_IN; k++)
         if ((rc = operand_tensor(p, n, k, t, layout, &in[k], err)) < 0)
             return rc;
@@ -245,7 +278,8 @@ static void pack_arena(struct cuda_plan *p)
     }
     p->arena_bytes = cn_pack_buffers(p->n_tensors, bytes, from, to, offset);
     for (int i = 0; i < p->n_tensors; i++)
-        p->tensor[i].offset = offset[i];
+        if (p->tensor[i].place == CUDA_ARENA)
+            p->tensor[i].offset = offset[i];
     free(bytes);
     free(offset);
     free(from);

@@ -36,6 +36,7 @@ int cuda_constant_new(struct cuda_plan *p, const void *data)
     return t;
 }
 
+/* A view's memory is its base's. */
 static void extend_life(struct cuda_plan *p, int tensor, int step)
 {
     struct cuda_tensor *t;
@@ -43,6 +44,8 @@ static void extend_life(struct cuda_plan *p, int tensor, int step)
     if (tensor < 0)
         return;
     t = &p->tensor[tensor];
+    if (t->place == CUDA_VIEW)
+        extend_life(p, t->base, step);
     t->from = t->from < 0 ? step : t->from;
     t->to = CN_MAX(t->to, step);
 }
@@ -73,6 +76,8 @@ void *cuda_address(const struct cuda_plan *p, int tensor)
         return p->address[p->g->n_inputs + t->index];
     case CUDA_CONSTANT:
         return (void *)(uintptr_t)t->data;
+    case CUDA_VIEW:
+        return (unsigned char *)cuda_address(p, t->base) + t->offset;
     default:
         return p->q->arena + t->offset;
     }
