@@ -94,7 +94,8 @@ class Start(Case):
 
     def test_port_in_use(self):
         with Daemon() as d:
-            r = subprocess.run([DAEMON, "-c", "/dev/null", "--listen", "127.0.0.1:%d" % d.port],
+            r = subprocess.run([DAEMON, "-c", "/dev/null", "--listen", "127.0.0.1:%d" % d.port,
+                                "--set", "store.dir=" + os.path.join(d.dir, "other")],
                                capture_output=True, text=True, timeout=60)
             self.assertEqual(r.returncode, 1)
             self.assertIn("cannot listen", r.stderr)
@@ -193,7 +194,7 @@ class Start(Case):
         os.set_inheritable(s.fileno(), True)
         log = open(os.devnull, "w")
         script = ('exec 3<&%d; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http exec "$0" '
-                  '-c /dev/null --set worker.program=/nonexistent' % s.fileno())
+                  '-c /dev/null --set worker.program=/nonexistent --set store.dir=' % s.fileno())
         p = subprocess.Popen(["/bin/sh", "-c", script, DAEMON], pass_fds=[s.fileno()], stderr=log)
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as c:
