@@ -103,7 +103,7 @@ class Proxy:
 
 
 class Behind(Case):
-    """One daemon and one proxy for all: the test that kills the daemon is the last."""
+    """One daemon and one proxy for all: the last test ends them."""
     kind = None
 
     @classmethod
@@ -167,25 +167,12 @@ class Behind(Case):
         self.assertEqual(self.d.job(url.rsplit("/", 1)[1], {"X-Api-Key": KEY})["state"], "running")
         self.d.request("DELETE", url, None, {"X-Api-Key": KEY})
 
-    def test_3_chunks_are_written_anew(self):
-        """Lines of chunks that end in LF alone, and extensions: what the daemon gets, it reads as the
-        proxy did, and no request comes out of the middle of a body."""
-        head = (b"POST /v1/images HTTP/1.1\r\nHost: a\r\nX-Api-Key: %s\r\nContent-Type: application/json\r\n"
-                b"Transfer-Encoding: chunked\r\n\r\n" % KEY.encode())
-        inner = b"GET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-        for body in (b"e\n{\"prompt\":\"x\"}\n0\n\n", b"e;a\n{\"prompt\":\"x\"}\r\n0\r\n\r\n",
-                     b"2;\n\r\n{}\r\n0\r\n\r\n", b"e\r\n{\"prompt\":\"x\"}\r\n0\r\n\r\n"):
-            before = len(self.d.events("http.request"))
-            answers = self.p.raw(head + body + inner, 2).count(b"HTTP/1.1 ")
-            # as many requests reach the daemon as the proxy has answered, or fewer
-            self.assertLessEqual(len(self.d.events("http.request")) - before, answers)
-
-    def test_4_leaving_cancels(self):
+    def test_3_leaving_cancels(self):
         with self.p.tls() as s:
             self.post_slow(s)
         self.d.until(lambda: self.d.events("job.end")[-1]["outcome"] == "cancelled" and self.busy() == 0, 10)
 
-    def test_5_nothing_is_sent_twice(self):
+    def test_4_nothing_is_sent_twice(self):
         """The daemon dies in the middle: the proxy says so, and does not ask the next one."""
         with self.p.tls() as s:
             self.post_slow(s)
@@ -197,6 +184,29 @@ class Behind(Case):
             self.assertIn(b" 502 ", s.recv(4096).split(b"\r\n")[0])
         self.assertEqual(self.p.request("GET", "/v1/samplers").status, 200)
         self.assertEqual(len(self.d.events("job.accepted")), accepted)
+
+    def test_5_chunks_are_written_anew(self):
+        """Lines of chunks that end in LF alone, and extensions: what the daemon gets, it reads as the
+        proxy did, and no request comes out of the middle of a body. The log is looked at when both
+        have ended: a request that the proxy has broken off is logged some time after its answer."""
+        bodies = (b"e\n{\"prompt\":\"x\"}\n0\n\n", b"e;a\n{\"prompt\":\"x\"}\r\n0\r\n\r\n",
+                  b"2;\n\r\n{}\r\n0\r\n\r\n", b"e\r\n{\"prompt\":\"x\"}\r\n0\r\n\r\n")
+        answers = []
+        for n, body in enumerate(bodies):
+            head = (b"POST /v1/images HTTP/1.1\r\nHost: a\r\nX-Api-Key: %s\r\nX-Request-Id: outer-%d\r\n"
+                    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % (KEY.encode(), n))
+            inner = (b"GET /smuggled HTTP/1.1\r\nHost: a\r\nX-Request-Id: inner-%d\r\n"
+                     b"Connection: close\r\n\r\n" % n)
+            answers.append(self.p.raw(head + body + inner, 60).count(b"HTTP/1.1 "))
+        self.assertEqual(answers[-1], 2)  # that one is right, and so is what comes behind it
+        self.p.stop()
+        self.assertEqual(self.d.stop(), 0)
+        ids = [e["request_id"] for e in self.d.events("http.request")]
+        for n, most in enumerate(answers):
+            # as many requests have reached the daemon as the proxy has answered, or fewer
+            reached = ids.count("outer-%d" % n) + ids.count("inner-%d" % n)
+            self.assertLessEqual(reached, most, (n, answers))
+        self.assertEqual(ids.count("outer-3") + ids.count("inner-3"), 2)
 
 
 class Haproxy(Behind):
