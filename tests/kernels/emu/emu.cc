@@ -219,6 +219,12 @@ const char *name_of(enum state s)
     return name[s];
 }
 
+/* Names of a file are mostly the same pointer: strcmp(), intercepted, costs more than the rest. */
+bool same_place(const thread *t, const char *file, int line)
+{
+    return t->line == line && (t->file == file || strcmp(t->file, file) == 0);
+}
+
 /* No thread can go on: two that do not fit together tell why. */
 void report_divergence()
 {
@@ -230,7 +236,7 @@ void report_divergence()
     for (unsigned i = 0; i < E.count; i++) {
         const thread *b = &E.threads[i];
 
-        if (b->state != a->state || b->line != a->line || strcmp(b->file, a->file) != 0) {
+        if (b->state != a->state || !same_place(b, a->file, a->line)) {
             fail("divergence: thread %d waits %s at %s:%d, thread %u is %s (%s:%d)",
                  (int)(a - E.threads), name_of(a->state), a->file, a->line, i, name_of(b->state),
                  b->file, b->line);
@@ -407,7 +413,7 @@ void emu_barrier(const char *file, int line)
         for (unsigned i = 0; i < E.count; i++) {
             const thread *t = &E.threads[i];
 
-            if (t->line != line || strcmp(t->file, file) != 0)
+            if (!same_place(t, file, line))
                 fail("threads %u and %u meet at different barriers, %s:%d and %s:%d", E.current, i,
                      file, line, t->file, t->line);
         }
@@ -437,19 +443,33 @@ static int source_of(const thread *t, int lane)
     }
 }
 
-/* Do all lanes of the mask wait in the same operation? */
+/* Do all lanes of the mask wait in the same operation? The last lanes come last, mostly: whoever
+ * asks before them is answered by the first look. */
 static bool complete(const thread *warp, const thread *t)
 {
+    for (int lane = WARP - 1; lane >= 0; lane--)
+        if ((t->mask >> lane & 1) != 0 && warp[lane].state != IN_WARP_OP)
+            return false;
     for (int lane = 0; lane < WARP; lane++) {
         const thread *o = warp + lane;
 
         if ((t->mask >> lane & 1) == 0)
             continue;
-        if (o->state != IN_WARP_OP || o->op != t->op || o->mask != t->mask || o->line != t->line ||
-            strcmp(o->file, t->file) != 0)
+        if (o->op != t->op || o->mask != t->mask || !same_place(o, t->file, t->line))
             return false;
     }
     return true;
+}
+
+/* All lanes of a mask must be there. */
+static void check_lanes(unsigned first, unsigned mask, const char *file, int line)
+{
+    if (E.done == 0 && first + WARP <= E.count)
+        return;
+    for (unsigned lane = 0; lane < WARP; lane++)
+        if ((mask >> lane & 1) != 0 &&
+            (first + lane >= E.count || E.threads[first + lane].state == DONE))
+            fail("lane %u of the mask does not exist or has ended, at %s:%d", lane, file, line);
 }
 
 static void bring(thread *warp, unsigned first, unsigned mask)
@@ -482,9 +502,7 @@ void emu_warp(enum emu_warp_op op, unsigned mask, void *value, int operand, cons
 
     if ((mask >> (me - first) & 1) == 0)
         fail("thread %u is not in its own mask at %s:%d", me, file, line);
-    for (unsigned lane = 0; lane < WARP; lane++)
-        if ((mask >> lane & 1) != 0 && (first + lane >= E.count || warp[lane].state == DONE))
-            fail("lane %u of the mask does not exist or has ended, at %s:%d", lane, file, line);
+    check_lanes(first, mask, file, line);
     t->op = op;
     t->mask = mask;
     t->operand = operand;
