@@ -11,7 +11,10 @@
  * A line "NAME SECONDS" of TABLE is the deadline of the test whose path ends in NAME, "*" of all
  * others; CN_TEST_SLOW multiplies them (a memory checker; sanitizers do without). The deadline is
  * no measure of how fast a test should be: it is far above what the slowest machine needs, and only
- * ends what would never end. */
+ * ends what would never end.
+ *
+ * The last line on standard error is "run-one: took WALL s, CPU s of processors", of the test with
+ * all that it started: tools/check lists the tests that take longest by it. */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -20,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,6 +45,16 @@ static double now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* What all processes that have been waited for have used, here and in them. */
+static double processors(void)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_CHILDREN, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
 }
 
 static bool ends_with(const char *s, const char *end)
@@ -197,7 +211,7 @@ int main(int argc, char **argv)
 {
     const char *table = NULL;
     int status = 0, why, left;
-    double seconds;
+    double seconds, begin = now();
     sigset_t set, old;
     pid_t test;
 
@@ -221,7 +235,7 @@ int main(int argc, char **argv)
         perror("run-one: fork");
         return 99;
     }
-    why = watch(test, now() + seconds, &status);
+    why = watch(test, begin + seconds, &status);
     if (why != 0) {
         fprintf(stderr, "run-one: %s: %s after %g s: it is ended with all that it started\n",
                 argv[1], why < 0 ? "not finished" : strsignal(why), seconds);
@@ -232,5 +246,7 @@ int main(int argc, char **argv)
     left = clear(test, &status);
     if (why == 0 && left > 0)
         fprintf(stderr, "run-one: %s left %d processes behind\n", argv[1], left);
-    return why != 0 ? 1 : status_of(status);
+    status = why != 0 ? 1 : status_of(status);
+    fprintf(stderr, "run-one: took %.1f s, %.1f s of processors\n", now() - begin, processors());
+    return status;
 }

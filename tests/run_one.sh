@@ -24,7 +24,7 @@ expect() {
 }
 
 said() { grep -q "$1" "$dir/said" || fail "nothing said of \"$1\""; }
-silent() { [ ! -s "$dir/said" ] || fail "said: $(cat "$dir/said")"; }
+silent() { ! grep -v '^run-one: took ' "$dir/said" || fail "it should have said nothing"; }
 
 # gone FILE: the process whose number is in FILE has ended.
 gone() {
@@ -36,6 +36,8 @@ printf '%s\n' '# comment' '* 60' 'hangs.sh 1' >"$dir/table"
 for status in 0 1 77 99; do
     expect $status sh -c "exit $status"
     silent
+    [ "$(tail -n 1 "$dir/said" | grep -cE '^run-one: took [0-9.]+ s, [0-9.]+ s of processors$')" -eq 1 ] ||
+        fail "its time is not told: $(cat "$dir/said")"
 done
 expect 1 sh -c 'kill -SEGV $$'
 said 'signal 11'
