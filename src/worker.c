@@ -240,13 +240,13 @@ static int encode_image(void *ctx, const struct cn_engine_image *m, struct cn_er
 static int send_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
 {
     struct cn_msg_image msg = {
-        .seed = m->seed,
         .index = m->index,
-        .format = cn_worker_spec(ctx)->format,
-        .width = m->image->w,
-        .height = m->image->h,
+        .meta = {.seed = m->seed,
+                 .format = cn_worker_spec(ctx)->format,
+                 .width = m->image->w,
+                 .height = m->image->h,
+                 .bytes = m->file->len},
         .data = m->file->data,
-        .len = m->file->len,
     };
 
     return cn_worker_image(ctx, &msg, err);

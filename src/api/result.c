@@ -119,7 +119,7 @@ int cn_result_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err
     return rc == CN_OK ? cn_buf_adds(out, ",\"images\":[", err) : rc;
 }
 
-int cn_result_image(const struct cn_job_view_image *m, int index, struct cn_buf *out,
+int cn_result_image(const struct cn_image_meta *m, int index, struct cn_buf *out,
                     struct cn_err *err)
 {
     return cn_buf_printf(out, err,

@@ -31,7 +31,7 @@ struct cn_result cn_result_of_job(const struct cn_job *job);
 
 /* {id, model, images: [{…, data}], parameters, timings_ms}, without the contents of data. */
 int cn_result_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
-int cn_result_image(const struct cn_job_view_image *m, int index, struct cn_buf *out,
+int cn_result_image(const struct cn_image_meta *m, int index, struct cn_buf *out,
                     struct cn_err *err);
 int cn_result_image_end(struct cn_buf *out, struct cn_err *err);
 int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);

@@ -40,10 +40,10 @@ static json_t *images_json(const struct cn_job_view *v)
     json_t *list = json_array();
 
     for (int k = 0; k < v->n; k++) {
-        const struct cn_job_view_image *m = &v->image[k];
-        json_t *o = json_pack("{si sb}", "index", k, "ready", m->ready);
+        const struct cn_image_meta *m = &v->image[k].meta;
+        json_t *o = json_pack("{si sb}", "index", k, "ready", v->image[k].ready);
 
-        if (m->ready) {
+        if (v->image[k].ready) {
             cn_json_set(&o, "url", url_json(v->id, k));
             cn_json_set(&o, "seed", json_integer((json_int_t)m->seed));
             cn_json_set(&o, "format", json_string(cn_enum_format.name[m->format]));

@@ -135,28 +135,24 @@ int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn
 {
     struct cn_job_image *image;
 
-    if (m->index >= job->spec.n || job->image[m->index].len > 0)
+    if (m->index >= job->spec.n || job->image[m->index].meta.bytes > 0)
         return cn_fail(err, CN_EFORMAT, "the worker sent image %d of %d twice or too many",
                        m->index, job->spec.n);
-    if (m->len == 0)
+    if (m->meta.bytes == 0)
         return cn_fail(err, CN_EFORMAT, "the worker sent image %d empty", m->index);
     image = &job->image[m->index];
-    image->data = cn_try_alloc(m->len);
+    image->data = cn_try_alloc(m->meta.bytes);
     if (image->data == NULL)
-        return cn_fail(err, CN_ENOMEM, "no memory for an image of %zu bytes", m->len);
-    memcpy(image->data, m->data, m->len);
-    image->len = m->len;
-    image->seed = m->seed;
-    image->format = m->format;
-    image->width = m->width;
-    image->height = m->height;
+        return cn_fail(err, CN_ENOMEM, "no memory for an image of %zu bytes", m->meta.bytes);
+    memcpy(image->data, m->data, m->meta.bytes);
+    image->meta = m->meta;
     return CN_OK;
 }
 
 int cn_job_complete(const struct cn_job *job, struct cn_err *err)
 {
     for (int i = 0; i < job->spec.n; i++)
-        if (job->image[i].len == 0)
+        if (job->image[i].meta.bytes == 0)
             return cn_fail(err, CN_EINTERNAL, "the worker finished without image %d", i);
     return CN_OK;
 }

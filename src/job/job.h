@@ -16,6 +16,7 @@
 #define CN_JOB_JOB_H
 
 #include "base/base.h"
+#include "base/image_meta.h"
 #include "base/spec.h"
 #include "job/tenant.h"
 #include "job/treap.h"
@@ -34,11 +35,8 @@ enum cn_job_state {
 extern const struct cn_enum cn_enum_job_state;
 
 struct cn_job_image {
-    unsigned char *data; /* encoded file */
-    size_t len;          /* 0: not there yet; else, with data NULL: kept elsewhere */
-    uint64_t seed;
-    enum cn_format format;
-    int width, height;
+    unsigned char *data;       /* encoded file */
+    struct cn_image_meta meta; /* bytes 0: not there yet; else, with data NULL: kept elsewhere */
 };
 
 struct cn_job;

@@ -132,10 +132,7 @@ int cn_jobs_admit(struct cn_jobs *js, const char *tenant, bool durable, struct c
 
 struct cn_job_view_image {
     bool ready; /* can be opened now */
-    uint64_t seed;
-    enum cn_format format;
-    int width, height;
-    size_t bytes;
+    struct cn_image_meta meta;
 };
 
 /* A snapshot. */
@@ -185,10 +182,7 @@ struct cn_image_file {
     int fd;                    /* open for reading, the caller's; -1: in memory: */
     const unsigned char *data; /* lives as long as job */
     struct cn_job *job; /* a reference for the caller (cn_job_unref); NULL with a descriptor */
-    size_t size;
-    enum cn_format format;
-    uint64_t seed;
-    int width, height;
+    struct cn_image_meta meta;
 };
 
 /* ---- asking ----

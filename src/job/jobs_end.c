@@ -96,13 +96,8 @@ static void end_volatile(struct cn_record *r)
     struct cn_job *job = r->job;
 
     for (int i = 0; i < job->spec.n; i++)
-        if (job->image[i].len > 0)
-            r->image[i] = (struct cn_job_view_image){true,
-                                                     job->image[i].seed,
-                                                     job->image[i].format,
-                                                     job->image[i].width,
-                                                     job->image[i].height,
-                                                     job->image[i].len};
+        if (job->image[i].meta.bytes > 0)
+            r->image[i] = (struct cn_job_view_image){true, job->image[i].meta};
     conclude(r, job->state, &job->err, cn_wall_us());
 }
 

@@ -100,10 +100,8 @@ static void on_image(void *arg, struct cn_job *job, int k)
 {
     struct cn_job_image *image = &job->image[k];
     struct cn_record *r = live(arg, job);
-    struct cn_job_view_image view = {true,         image->seed,   image->format,
-                                     image->width, image->height, image->len};
-    struct cn_store_result result = {
-        k, {image->seed, image->format, image->width, image->height, image->len}};
+    struct cn_job_view_image view = {true, image->meta};
+    struct cn_store_result result = {k, image->meta};
     struct keeping *keep;
 
     if (r == NULL)
@@ -119,7 +117,7 @@ static void on_image(void *arg, struct cn_job *job, int k)
     keep->image = view;
     r->js->store_ops++;
     cn_store_result(r->js->store, r->id, &result, image->data, on_result_stored, keep);
-    image->data = NULL; /* the store's; len says that it came */
+    image->data = NULL; /* the store's; meta says that it came */
 }
 
 void cn_jobs_observe(struct cn_jobs *js)

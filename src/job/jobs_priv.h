@@ -195,7 +195,6 @@ struct cn_record *cn_record_of(const struct cn_jobs *js, const struct cn_job *jo
 struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_row *row, struct cn_err *err);
 int64_t cn_record_expires_us(const struct cn_jobs *js, int64_t ended_us, bool durable);
 struct cn_store_job cn_record_row(const struct cn_record *r);
-struct cn_job_view_image cn_view_image_of(const struct cn_store_result *result);
 
 /* ---- jobs_events.c ---- */
 

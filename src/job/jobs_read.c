@@ -152,7 +152,7 @@ static void view_row(const struct cn_jobs *js, struct cn_store_row *row, struct 
     view_images(v, NULL, n);
     for (int i = 0; i < row->n_results; i++)
         if (row->result[i].k >= 0 && row->result[i].k < n)
-            v->image[row->result[i].k] = cn_view_image_of(&row->result[i]);
+            v->image[row->result[i].k] = (struct cn_job_view_image){true, row->result[i].meta};
     v->record = cn_xmalloc(sizeof(*v->record));
     *v->record = *j;
     j->readable = false;
@@ -384,14 +384,8 @@ static bool picture_in_memory(struct cn_record *r, int k, struct cn_image_file *
         no_picture(k, over, err);
         return true;
     }
-    *f = (struct cn_image_file){.fd = -1,
-                                .data = image->data,
-                                .job = cn_job_ref(r->job),
-                                .size = image->len,
-                                .format = image->format,
-                                .seed = image->seed,
-                                .width = image->width,
-                                .height = image->height};
+    *f = (struct cn_image_file){
+        .fd = -1, .data = image->data, .job = cn_job_ref(r->job), .meta = image->meta};
     return true;
 }
 
@@ -399,12 +393,7 @@ static void on_picture(void *arg, struct cn_store_answer *a)
 {
     struct cn_jobs_read *q = arg;
     struct cn_err err = CN_ERR_INIT;
-    struct cn_image_file f = {.fd = a->fd,
-                              .size = a->result.meta.bytes,
-                              .format = a->result.meta.format,
-                              .seed = a->result.meta.seed,
-                              .width = a->result.meta.width,
-                              .height = a->result.meta.height};
+    struct cn_image_file f = {.fd = a->fd, .meta = a->result.meta};
 
     if (a->outcome == CN_STORE_UNKNOWN)
         no_picture(q->k, q->over, &err);

@@ -105,7 +105,7 @@ static size_t picture_bytes(const struct cn_record *r)
 
     for (int i = 0; i < r->job->spec.n; i++)
         if (r->job->image[i].data != NULL)
-            bytes += r->job->image[i].len;
+            bytes += r->job->image[i].meta.bytes;
     return bytes;
 }
 
@@ -190,16 +190,6 @@ struct cn_store_job cn_record_row(const struct cn_record *r)
     return row;
 }
 
-struct cn_job_view_image cn_view_image_of(const struct cn_store_result *result)
-{
-    return (struct cn_job_view_image){true,
-                                      result->meta.seed,
-                                      result->meta.format,
-                                      result->meta.width,
-                                      result->meta.height,
-                                      result->meta.bytes};
-}
-
 /* Its events' ids go on from the present. */
 struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_row *row, struct cn_err *err)
 {
@@ -228,6 +218,6 @@ struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_row *row, s
     r->last_id = (uint64_t)(CN_MAX(cn_wall_us(), j->ended_us) / 1000);
     for (int i = 0; i < row->n_results; i++)
         if (row->result[i].k >= 0 && row->result[i].k < job->spec.n)
-            r->image[row->result[i].k] = cn_view_image_of(&row->result[i]);
+            r->image[row->result[i].k] = (struct cn_job_view_image){true, row->result[i].meta};
     return r;
 }

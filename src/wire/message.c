@@ -196,12 +196,12 @@ int cn_msg_put_image(struct cn_buf *b, const struct cn_msg_image *m, struct cn_e
     struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_IMAGE, err);
 
     cn_put_u64(p, m->id);
-    cn_put_u64(p, m->seed);
+    cn_put_u64(p, m->meta.seed);
     cn_put_i32(p, m->index);
-    cn_put_u8(p, m->format);
-    cn_put_i32(p, m->width);
-    cn_put_i32(p, m->height);
-    cn_put_bytes(p, m->data, m->len);
+    cn_put_u8(p, m->meta.format);
+    cn_put_i32(p, m->meta.width);
+    cn_put_i32(p, m->meta.height);
+    cn_put_bytes(p, m->data, m->meta.bytes);
     return cn_writer_end(&w, err);
 }
 
@@ -210,13 +210,13 @@ int cn_msg_get_image(const struct cn_frame *f, struct cn_msg_image *m, struct cn
     struct cn_unpack u = cn_reader(f);
 
     m->id = cn_get_u64(&u);
-    m->seed = cn_get_u64(&u);
+    m->meta.seed = cn_get_u64(&u);
     m->index = cn_get_range(&u, 0, INT_MAX);
-    m->format = (enum cn_format)cn_get_enum(&u, CN_FORMAT_COUNT);
-    m->width = cn_get_range(&u, 1, 65536);
-    m->height = cn_get_range(&u, 1, 65536);
-    m->data = cn_get_borrow(&u, CN_FRAME_MAX, &m->len);
-    if (u.rc == CN_OK && m->len == 0)
+    m->meta.format = (enum cn_format)cn_get_enum(&u, CN_FORMAT_COUNT);
+    m->meta.width = cn_get_range(&u, 1, 65536);
+    m->meta.height = cn_get_range(&u, 1, 65536);
+    m->data = cn_get_borrow(&u, CN_FRAME_MAX, &m->meta.bytes);
+    if (u.rc == CN_OK && m->meta.bytes == 0)
         cn_unpack_fault(&u, CN_EFORMAT, "an image without bytes");
     return cn_unpack_end(&u, "an image frame", err);
 }

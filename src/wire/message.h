@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/image_meta.h"
 #include "base/spec.h"
 #include "wire/frame.h"
 
@@ -150,12 +151,10 @@ struct cn_msg_managed {
 };
 
 struct cn_msg_image {
-    uint64_t id, seed;
+    uint64_t id;
     int index; /* 0 .. n-1 */
-    enum cn_format format;
-    int width, height;
-    const unsigned char *data; /* the encoded file; borrowed from the frame when read */
-    size_t len;
+    struct cn_image_meta meta;
+    const unsigned char *data; /* meta.bytes of them; borrowed from the frame when read */
 };
 
 struct cn_msg_done {

@@ -303,11 +303,9 @@ static int write_result(const struct cn_job *job, struct cn_buf *out, struct cn_
 
     for (int i = 0; rc == CN_OK && i < job->spec.n; i++) {
         const struct cn_job_image *m = &job->image[i];
-        const struct cn_job_view_image meta = {
-            .seed = m->seed, .format = m->format, .width = m->width, .height = m->height};
 
-        if ((rc = cn_result_image(&meta, i, out, err)) == CN_OK &&
-            (rc = cn_base64_encode(out, m->data, m->len, err)) == CN_OK)
+        if ((rc = cn_result_image(&m->meta, i, out, err)) == CN_OK &&
+            (rc = cn_base64_encode(out, m->data, m->meta.bytes, err)) == CN_OK)
             rc = cn_result_image_end(out, err);
     }
     return rc == CN_OK ? cn_result_end(&r, out, err) : rc;
@@ -329,14 +327,13 @@ static void a_result_can_be_read_again(void **state)
                      CN_OK);
     job = cn_job_new(&s);
     for (int i = 0; i < 2; i++)
-        cn_job_put_image(job,
-                         &(struct cn_msg_image){.index = i,
-                                                .seed = 5 + (uint64_t)i,
-                                                .width = 8,
-                                                .height = 16,
-                                                .data = (const unsigned char *)"abc",
-                                                .len = 3},
-                         NULL);
+        cn_job_put_image(
+            job,
+            &(struct cn_msg_image){
+                .index = i,
+                .meta = {.seed = 5 + (uint64_t)i, .width = 8, .height = 16, .bytes = 3},
+                .data = (const unsigned char *)"abc"},
+            NULL);
     cn_job_move(job, CN_JOB_RUNNING);
     job->stage_ms[CN_STAGE_UNET] = 12.5;
     cn_job_move(job, CN_JOB_SUCCEEDED);

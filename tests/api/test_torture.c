@@ -58,7 +58,7 @@ static void reading(void **state)
 
 static int write_result(const struct cn_job *job, struct cn_buf *out)
 {
-    const struct cn_job_view_image meta = {.width = 8, .height = 8};
+    const struct cn_image_meta meta = {.width = 8, .height = 8};
     struct cn_result r = cn_result_of_job(job);
     int rc = cn_result_begin(&r, out, NULL);
 
@@ -82,8 +82,8 @@ static void writing(void **state)
     assert_int_equal(read_request(&s, &err), CN_OK);
     job = cn_job_new(&s);
     cn_job_put_image(job,
-                     &(struct cn_msg_image){
-                         .width = 8, .height = 8, .data = (const unsigned char *)"abc", .len = 3},
+                     &(struct cn_msg_image){.meta = {.width = 8, .height = 8, .bytes = 3},
+                                            .data = (const unsigned char *)"abc"},
                      NULL);
     cn_job_move(job, CN_JOB_RUNNING);
     job->stage_ms[CN_STAGE_UNET] = 1;

@@ -324,8 +324,8 @@ static void note(const struct fake *f, const char *what, const struct cn_spec *s
 
     if (word(f->mode, "log", path, sizeof(path))[0] == '\0')
         return;
-    line = cn_xprintf("%s %d %llu %s\n", what, (int)getpid(), (unsigned long long)s->seed,
-                      s->prompt);
+    line =
+        cn_xprintf("%s %d %llu %s\n", what, (int)getpid(), (unsigned long long)s->seed, s->prompt);
     fd = open(path, O_CREAT | O_WRONLY | O_APPEND, 0600);
     if (fd < 0 || write(fd, line, strlen(line)) < 0)
         fprintf(stderr, "fake-worker: cannot write to %s\n", path);
@@ -378,10 +378,10 @@ static int send_image(struct task *t, int index, struct cn_err *err)
 {
     const struct cn_spec *s = t->spec;
     struct cn_msg_image m = {.index = index,
-                             .seed = s->seed + (uint64_t)index,
-                             .format = s->format,
-                             .width = s->width,
-                             .height = s->height};
+                             .meta = {.seed = s->seed + (uint64_t)index,
+                                      .format = s->format,
+                                      .width = s->width,
+                                      .height = s->height}};
     struct cn_buf png;
     int rc;
 
@@ -390,9 +390,9 @@ static int send_image(struct task *t, int index, struct cn_err *err)
     if (has(s->prompt, "short"))
         return CN_OK;
     cn_buf_init(&png, SIZE_MAX / 4);
-    paint(&png, s->width, s->height, m.seed);
+    paint(&png, s->width, s->height, m.meta.seed);
     m.data = png.data;
-    m.len = png.len;
+    m.meta.bytes = png.len;
     rc = cn_worker_image(t->job, &m, err);
     cn_buf_release(&png);
     return rc;

@@ -188,7 +188,7 @@ static void on_wake(void *arg)
         if (e.kind == CN_EVENT_DONE) {
             a->ended++;
             a->state = e.state;
-            a->image_len = a->job->image[0].data != NULL ? a->job->image[0].len : 0;
+            a->image_len = a->job->image[0].data != NULL ? a->job->image[0].meta.bytes : 0;
             stop_following(a);
         }
 }

@@ -38,11 +38,8 @@ static void only_the_drawn_transitions_exist(void **state)
 static void a_job_collects_its_images(void **state)
 {
     struct cn_msg_image m = {.index = 1,
-                             .seed = 9,
-                             .width = 8,
-                             .height = 8,
-                             .data = (const unsigned char *)"PNG",
-                             .len = 3};
+                             .meta = {.seed = 9, .width = 8, .height = 8, .bytes = 3},
+                             .data = (const unsigned char *)"PNG"};
     struct cn_job *a = new_job(2), *b = new_job(1);
 
     (void)state;

@@ -125,12 +125,13 @@ static void a_durable_job_is_kept_followed_and_read(void **state)
 
     assert_int_equal(rig_look(&r, "anna", a.id, &v), CN_OK);
     assert_true(v.durable && v.n == 2 && v.image[1].ready && v.fraction == 1 && v.attempt == 1);
-    assert_true(v.image[0].width == 64 && v.image[0].bytes > 0 && v.expires_us > v.ended_us);
+    assert_true(v.image[0].meta.width == 64 && v.image[0].meta.bytes > 0 &&
+                v.expires_us > v.ended_us);
     assert_string_equal(v.spec->model, "emoji");
     assert_int_equal(rig_picture(&r, "anna", a.id, 1, &file), CN_OK);
     assert_true(file.fd >= 0 && file.job == NULL);
     assert_int_equal(fstat(file.fd, &st), 0);
-    assert_int_equal(st.st_size, v.image[1].bytes);
+    assert_int_equal(st.st_size, v.image[1].meta.bytes);
     close(file.fd);
     cn_job_view_release(&v);
     assert_int_equal(rig_picture(&r, "anna", a.id, 2, &file), CN_ENOTFOUND);
@@ -383,7 +384,7 @@ static void a_sync_job_lives_in_memory(void **state)
     assert_true(a.image_len > 0);
     assert_int_equal(rig_state(&r, "anna", a.id), CN_JOB_SUCCEEDED);
     assert_int_equal(rig_picture(&r, "anna", a.id, 0, &file), CN_OK);
-    assert_true(file.fd == -1 && file.size == a.image_len && file.data != NULL);
+    assert_true(file.fd == -1 && file.meta.bytes == a.image_len && file.data != NULL);
     cn_job_unref(file.job);
     follow(&r, a.id, 0, &f);
     assert_string_equal(f.text, "state:queued state:running image0 done:succeeded ");

@@ -208,7 +208,8 @@ static void hello_keeps_the_models(void **state)
          .bytes = UINT64_C(5) << 32},
         {.name = "emoji-canny", .kind = CN_MODEL_CONTROLNET, .annotator = "canny"}};
     struct cn_msg_hello in = {.pid = 42,
-                              .capacity = 4, .lanes = 2,
+                              .capacity = 4,
+                              .lanes = 2,
                               .backend = "cpu",
                               .device = "2 cores",
                               .build = "0.1.0",
@@ -246,7 +247,7 @@ static void hello_keeps_the_models(void **state)
 static void small_messages_survive(void **state)
 {
     struct cn_msg_progress progress = {9, CN_STAGE_UNET, 1, 3, 20, 23, 40};
-    struct cn_msg_image image = {9, 5, 2, CN_JPEG, 64, 32, (const unsigned char *)"JPEG", 4};
+    struct cn_msg_image image = {9, 2, {5, CN_JPEG, 64, 32, 4}, (const unsigned char *)"JPEG"};
     struct cn_msg_done done = {.id = 9, .ms = {1, 2, 3}};
     struct cn_msg_failed failed = {.id = 9};
     struct cn_msg_gauges gauges = {.n = 1, .gauge = {{"resident_bytes", 1e9}}};
@@ -274,7 +275,7 @@ static void small_messages_survive(void **state)
     assert_int_equal(cn_msg_get_progress(&f, &progress, NULL), CN_OK);
     assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
     assert_int_equal(cn_msg_get_image(&f, &image, NULL), CN_OK);
-    assert_int_equal(image.len, 4);
+    assert_int_equal(image.meta.bytes, 4);
     assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
     assert_int_equal(cn_msg_get_done(&f, &done, NULL), CN_OK);
     assert_int_equal(cn_frame_next(&d, &f, NULL), 1);
@@ -288,7 +289,7 @@ static void small_messages_survive(void **state)
     assert_int_equal(progress.steps, 20);
     assert_int_equal(progress.done, 23);
     assert_int_equal(progress.total, 40);
-    assert_int_equal(image.format, CN_JPEG);
+    assert_int_equal(image.meta.format, CN_JPEG);
     assert_true(done.ms[2] == 3);
     assert_int_equal(failed.err.code, CN_EFORMAT);
     assert_string_equal(failed.err.where, "/controls/0/image");

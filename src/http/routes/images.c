@@ -41,10 +41,10 @@ static void send_picture(struct cn_request *q, const char *etag)
     struct image *m = q->ctx;
     const struct cn_image_file f = m->picture.file;
     uint64_t first, len;
-    enum cn_range range = range_of(q, etag, f.size, &first, &len);
+    enum cn_range range = range_of(q, etag, f.meta.bytes, &first, &len);
 
     if (range == CN_RANGE_OUTSIDE) {
-        cn_answer_field(q, "Content-Range", "bytes */%zu", f.size);
+        cn_answer_field(q, "Content-Range", "bytes */%zu", f.meta.bytes);
         cn_answer_problem(q, CN_PROBLEM_RANGE, NULL, NULL);
         return;
     }
@@ -55,11 +55,11 @@ static void send_picture(struct cn_request *q, const char *etag)
     }
     if (range == CN_RANGE_PART)
         cn_answer_field(q, "Content-Range", "bytes %lu-%lu/%zu", (unsigned long)first,
-                        (unsigned long)(first + len - 1), f.size);
+                        (unsigned long)(first + len - 1), f.meta.bytes);
     add_validators(q, etag);
     cn_answer_field(q, "Accept-Ranges", "bytes");
-    cn_answer_field(q, "Controlnetd-Seed", "%lu", (unsigned long)f.seed);
-    cn_answer(q, range == CN_RANGE_PART ? 206 : 200, cn_media_of(f.format),
+    cn_answer_field(q, "Controlnetd-Seed", "%lu", (unsigned long)f.meta.seed);
+    cn_answer(q, range == CN_RANGE_PART ? 206 : 200, cn_media_of(f.meta.format),
               cn_picture_source(&m->picture, q, first, len));
 }
 

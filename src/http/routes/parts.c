@@ -71,7 +71,8 @@ static int put_head(struct parts *p, struct cn_source **ret)
     cn_buf_printf(&b, NULL,
                   "--%s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nControlnetd-Index: %d\r\n"
                   "Controlnetd-Seed: %lu\r\n\r\n",
-                  c->id, cn_media_of(f->format), f->size, p->k, (unsigned long)f->seed);
+                  c->id, cn_media_of(f->meta.format), f->meta.bytes, p->k,
+                  (unsigned long)f->meta.seed);
     p->has_head = true;
     return text(&b, ret);
 }
@@ -108,7 +109,7 @@ static int next_of_part(struct parts *p, struct cn_source **ret)
     if (!p->has_head)
         return put_head(p, ret);
     if (!p->has_body) {
-        *ret = cn_picture_source(&p->picture, p->q, 0, p->picture.file.size);
+        *ret = cn_picture_source(&p->picture, p->q, 0, p->picture.file.meta.bytes);
         p->has_body = true;
         return 1;
     }

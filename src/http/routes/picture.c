@@ -40,14 +40,8 @@ void cn_picture_ask(struct cn_picture *p, struct cn_request *q, struct cn_job *j
         const struct cn_job_image *m = &job->image[k];
 
         p->done = true;
-        p->file = (struct cn_image_file){.fd = -1,
-                                         .data = m->data,
-                                         .job = cn_job_ref(job),
-                                         .size = m->len,
-                                         .format = m->format,
-                                         .seed = m->seed,
-                                         .width = m->width,
-                                         .height = m->height};
+        p->file = (struct cn_image_file){
+            .fd = -1, .data = m->data, .job = cn_job_ref(job), .meta = m->meta};
         return;
     }
     read = cn_jobs_picture(cn_jobs_of(q), cn_request_scope(q), id, k, on_picture, p);

@@ -20,9 +20,10 @@ void cn_answer_result_picture(struct cn_request *q)
     struct cn_submit_ctx *c = q->ctx;
     const struct cn_image_file f = c->picture.file;
 
-    cn_answer_field(q, "Controlnetd-Seed", "%lu", (unsigned long)f.seed);
+    cn_answer_field(q, "Controlnetd-Seed", "%lu", (unsigned long)f.meta.seed);
     cn_answer_field(q, "Vary", "Accept");
-    cn_answer(q, 200, cn_media_of(f.format), cn_picture_source(&c->picture, q, 0, f.size));
+    cn_answer(q, 200, cn_media_of(f.meta.format),
+              cn_picture_source(&c->picture, q, 0, f.meta.bytes));
 }
 
 /* ---- JSON ---- */
@@ -67,7 +68,7 @@ static int next_picture(struct document *d, int k, struct cn_source **ret)
     }
     if (!d->picture.done)
         return 0;
-    if (d->picture.err.code != 0 || d->picture.file.size != d->bytes[k])
+    if (d->picture.err.code != 0 || d->picture.file.meta.bytes != d->bytes[k])
         return CN_SOURCE_BROKEN; /* removed meanwhile: the length was told, so the client sees it */
     *ret = cn_source_base64(cn_picture_source(&d->picture, d->q, 0, d->bytes[k]));
     d->asked = false;
@@ -93,19 +94,9 @@ static int next_piece(void *arg, struct cn_source **ret)
     return rc;
 }
 
-static struct cn_job_view_image meta_of(const struct cn_submit_ctx *c, int k)
+static const struct cn_image_meta *meta_of(const struct cn_submit_ctx *c, int k)
 {
-    const struct cn_job_image *m;
-
-    if (c->viewed)
-        return c->view.image[k];
-    m = &c->job->image[k];
-    return (struct cn_job_view_image){.ready = true,
-                                      .seed = m->seed,
-                                      .format = m->format,
-                                      .width = m->width,
-                                      .height = m->height,
-                                      .bytes = m->len};
+    return c->viewed ? &c->view.image[k].meta : &c->job->image[k].meta;
 }
 
 /* All but the pictures; the length of the whole with them in *ret. */
@@ -117,15 +108,15 @@ static int write_text(struct document *d, const struct cn_result *r, int64_t *re
     int rc = cn_result_begin(r, &d->text, err);
 
     for (int k = 0; rc == CN_OK && k < d->n; k++) {
-        struct cn_job_view_image m = meta_of(c, k);
+        const struct cn_image_meta *m = meta_of(c, k);
 
         if (k > 0)
             rc = cn_result_image_end(&d->text, err);
         if (rc == CN_OK)
-            rc = cn_result_image(&m, k, &d->text, err);
-        d->bytes[k] = m.bytes;
+            rc = cn_result_image(m, k, &d->text, err);
+        d->bytes[k] = m->bytes;
         d->end[k] = d->text.len;
-        pictures += cn_source_base64_length(m.bytes);
+        pictures += cn_source_base64_length(m->bytes);
     }
     if (rc == CN_OK)
         rc = cn_result_image_end(&d->text, err);
