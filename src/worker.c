@@ -203,6 +203,11 @@ static void progress(void *ctx, int image, int step, int steps)
     cn_worker_progress(ctx, CN_STAGE_UNET, image, step, steps);
 }
 
+static void warning(void *ctx, enum cn_warning_code code, const char *field, const char *text)
+{
+    cn_worker_warn(ctx, code, field, text);
+}
+
 static void stage(void *ctx, enum cn_engine_stage s, double ms)
 {
     static const enum cn_stage map[CN_ENGINE_STAGE_COUNT] = {
@@ -293,6 +298,7 @@ static int begin(void *ctx, struct cn_worker_job *job, struct cn_err *err)
     struct cn_engine_cb cb = {.ctx = job,
                               .cancelled = cancelled,
                               .progress = progress,
+                              .warning = warning,
                               .preview = send_preview,
                               .encode = encode_image,
                               .image = send_image,

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -151,8 +152,12 @@ void cn_worker_progress(struct cn_worker_job *job, enum cn_stage stage, int imag
                         int steps)
 {
     struct cn_worker *w = job->w;
-    struct cn_msg_progress m = {.id = job->id, .stage = stage, .image = image, .step = step,
-                                .steps = steps, .total = steps * CN_MAX(job->spec.n, 1)};
+    struct cn_msg_progress m = {.id = job->id,
+                                .stage = stage,
+                                .image = image,
+                                .step = step,
+                                .steps = steps,
+                                .total = steps * CN_MAX(job->spec.n, 1)};
     struct cn_buf b;
 
     pthread_mutex_lock(&w->lock);
@@ -163,6 +168,18 @@ void cn_worker_progress(struct cn_worker_job *job, enum cn_stage stage, int imag
     pthread_mutex_unlock(&w->lock);
     cn_buf_init(&b, OUT_MAX);
     send_frames(w, &b, cn_msg_put_progress(&b, &m, NULL));
+}
+
+void cn_worker_warn(struct cn_worker_job *job, enum cn_warning_code code, const char *where,
+                    const char *text)
+{
+    struct cn_msg_warning m = {.id = job->id, .warning = {.code = code}};
+    struct cn_buf b;
+
+    snprintf(m.warning.where, sizeof(m.warning.where), "%s", where);
+    snprintf(m.warning.text, sizeof(m.warning.text), "%s", text);
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(job->w, &b, cn_msg_put_warning(&b, &m, NULL));
 }
 
 void cn_worker_preview(struct cn_worker_job *job, const struct cn_msg_preview *m)

@@ -19,9 +19,9 @@
 #include "wire/message.h"
 
 enum {
-    CN_WORKER_JOBS = 64,         /* that may be with a worker, at most */
-    CN_WORKER_EXIT_BROKEN = 69,  /* process exit status: describe or load failed */
-    CN_WORKER_EXIT_DEVICE = 70   /* the device failed for good; the front starts a new process */
+    CN_WORKER_JOBS = 64,        /* that may be with a worker, at most */
+    CN_WORKER_EXIT_BROKEN = 69, /* process exit status: describe or load failed */
+    CN_WORKER_EXIT_DEVICE = 70  /* the device failed for good; the front starts a new process */
 };
 
 struct cn_worker;     /* the loop */
@@ -59,6 +59,10 @@ bool cn_worker_cancelled(const struct cn_worker_job *job);
  * beat, for worker.hang_timeout_s the front kills the process, so a long load calls it too. */
 void cn_worker_progress(struct cn_worker_job *job, enum cn_stage stage, int image, int step,
                         int steps);
+/* Something of the request has less effect than was asked for. Before the images that it is about,
+ * so that an answer which is sent meanwhile has it. */
+void cn_worker_warn(struct cn_worker_job *job, enum cn_warning_code code, const char *where,
+                    const char *text);
 /* A rough picture; one that is over CN_WIRE_MAX_PREVIEW is dropped. m->id is filled in. */
 void cn_worker_preview(struct cn_worker_job *job, const struct cn_msg_preview *m);
 /* One finished file; m->id is filled in here. The bytes may be freed afterwards. */

@@ -9,12 +9,16 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/spec.h"
+#include "base/warnings.h"
 
 #include <jansson.h>
 
 void cn_json_set(json_t **object, const char *name, json_t *v);
 void cn_json_add(json_t **list, json_t *v);
 int cn_json_put_take(struct cn_buf *out, json_t *v, struct cn_err *err);
+
+/* A list of {code, pointer, detail}. */
+json_t *cn_json_warnings(const struct cn_warnings *w);
 
 /* The parameters in force. Images are not repeated: only how many bytes they had. */
 json_t *cn_json_spec(const struct cn_spec *s);

@@ -436,6 +436,7 @@ static int read_controls(struct reader *r, const json_t *v, const char *where, v
 #define IN_SPEC(field) offsetof(struct cn_spec, field)
 
 static const struct member spec_members[] = {
+    {"kind", read_enum, IN_SPEC(kind), &cn_enum_job_kind},
     {"model", read_text, IN_SPEC(model), NULL},
     {"prompt", read_text, IN_SPEC(prompt), NULL},
     {"negative_prompt", read_text, IN_SPEC(negative_prompt), NULL},

@@ -61,16 +61,30 @@ static json_t *control_json(const struct cn_spec_control *c)
                      "weights", weights_json(c), "resize", cn_enum_resize.name[c->resize]);
 }
 
+json_t *cn_json_warnings(const struct cn_warnings *w)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < w->n; i++) {
+        const struct cn_warning *v = &w->item[i];
+
+        cn_json_add(&list, json_pack("{ss ss ss}", "code", cn_enum_warning.name[v->code], "pointer",
+                                     v->where, "detail", v->text));
+    }
+    return list;
+}
+
 json_t *cn_json_spec(const struct cn_spec *s)
 {
     json_t *o = json_pack(
-        "{ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "model", s->model, "prompt",
-        s->prompt, "negative_prompt", s->negative_prompt, "width", s->width, "height", s->height,
-        "steps", s->steps, "guidance_scale", s->guidance_scale, "sampler",
-        cn_enum_sampler.name[s->sampler], "schedule", cn_enum_schedule.name[s->schedule], "spacing",
-        cn_enum_spacing.name[s->spacing], "rng", cn_enum_rng.name[s->rng], "eta", s->eta, "seed",
-        (json_int_t)s->seed, "n", s->n, "clip_skip", s->clip_skip, "denoise", s->denoise, "format",
-        cn_enum_format.name[s->format], "quality", s->quality);
+        "{ss ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "kind",
+        cn_enum_job_kind.name[s->kind], "model", s->model, "prompt", s->prompt, "negative_prompt",
+        s->negative_prompt, "width", s->width, "height", s->height, "steps", s->steps,
+        "guidance_scale", s->guidance_scale, "sampler", cn_enum_sampler.name[s->sampler],
+        "schedule", cn_enum_schedule.name[s->schedule], "spacing", cn_enum_spacing.name[s->spacing],
+        "rng", cn_enum_rng.name[s->rng], "eta", s->eta, "seed", (json_int_t)s->seed, "n", s->n,
+        "clip_skip", s->clip_skip, "denoise", s->denoise, "format", cn_enum_format.name[s->format],
+        "quality", s->quality);
     json_t *controls = json_array();
 
     for (int i = 0; i < s->n_controls; i++)
@@ -141,16 +155,58 @@ int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *
     if (rc == CN_OK)
         rc = cn_json_put_take(out, cn_json_spec(r->spec), err);
     if (rc == CN_OK)
+        rc = cn_buf_adds(out, ",\"warnings\":", err);
+    if (rc == CN_OK)
+        rc = cn_json_put_take(out, cn_json_warnings(r->warnings), err);
+    if (rc == CN_OK)
         rc = cn_buf_adds(out, ",\"timings_ms\":", err);
     if (rc == CN_OK)
         rc = cn_json_put_take(out, timings_json(r), err);
     return rc == CN_OK ? cn_buf_adds(out, "}\n", err) : rc;
 }
 
+int cn_result_warnings(const char *id, const struct cn_warnings *w, struct cn_buf *out,
+                       struct cn_err *err)
+{
+    int rc =
+        cn_json_put_take(out, json_pack("{ss so}", "id", id, "warnings", cn_json_warnings(w)), err);
+
+    return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
+}
+
+/* May it stand in a string of RFC 9651 as it is? */
+static bool is_plain(const char *s)
+{
+    while (*s >= ' ' && *s < 0x7f && *s != '"' && *s != '\\')
+        s++;
+    return *s == '\0';
+}
+
+void cn_warnings_field(const struct cn_warnings *w, char *text, size_t size)
+{
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < w->n; i++) {
+        const struct cn_warning *v = &w->item[i];
+        const char *where = is_plain(v->where) ? v->where : "";
+        int n = snprintf(text + at, size - at, "%s%s%s%s%s", at > 0 ? ", " : "",
+                         cn_enum_warning.name[v->code], where[0] != '\0' ? ";pointer=\"" : "",
+                         where, where[0] != '\0' ? "\"" : "");
+
+        if (n < 0 || (size_t)n >= size - at) {
+            text[at] = '\0';
+            return;
+        }
+        at += (size_t)n;
+    }
+}
+
 struct cn_result cn_result_of_job(const struct cn_job *job)
 {
     return (struct cn_result){.id = job->name,
                               .spec = &job->spec,
+                              .warnings = &job->warnings,
                               .queue_ms = ms_of(job->queued_ns, job->started_ns),
                               .run_ms = ms_of(job->started_ns, job->ended_ns),
                               .total_ms = ms_of(job->queued_ns, job->ended_ns),

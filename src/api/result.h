@@ -23,21 +23,32 @@
 struct cn_result {
     const char *id;
     const struct cn_spec *spec;
+    const struct cn_warnings *warnings;
     double queue_ms, run_ms, total_ms;
     const double *stage_ms; /* CN_STAGE_COUNT of them; 0: not measured */
 };
 
 struct cn_result cn_result_of_job(const struct cn_job *job);
 
-/* {id, model, images: [{…, data}], parameters, timings_ms}, without the contents of data. */
+/* {id, model, images: [{…, data}], parameters, warnings, timings_ms}, but what data has. */
 int cn_result_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
 int cn_result_image(const struct cn_image_meta *m, int index, struct cn_buf *out,
                     struct cn_err *err);
 int cn_result_image_end(struct cn_buf *out, struct cn_err *err);
 int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
 
-/* What a submission is answered with: {id, state, position, eta_s, url, events}. */
-int cn_result_accepted(const struct cn_job_view *v, struct cn_buf *out);
+/* {id, warnings}, for who gets the pictures themselves. */
+int cn_result_warnings(const char *id, const struct cn_warnings *w, struct cn_buf *out,
+                       struct cn_err *err);
+
+enum { CN_WARNINGS_FIELD = 512 };
+
+/* The same as a header field, a list of RFC 9651: prompt-truncated;pointer="/prompt", ... As many
+ * as fit. */
+void cn_warnings_field(const struct cn_warnings *w, char *text, size_t size);
+
+/* What a submission is answered with: {id, state, position, eta_s, warnings, url, events}. */
+int cn_result_accepted(const struct cn_job_view *v, struct cn_buf *out, struct cn_err *err);
 
 /* The problem that a job's end is, for a state other than succeeded. */
 enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_err *err);

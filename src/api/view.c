@@ -82,9 +82,9 @@ static void set_full(json_t **o, const struct cn_job_view *v)
 static json_t *view_json(const struct cn_job_view *v, bool full)
 {
     char events[64];
-    json_t *o =
-        json_pack("{ss ss sb si si}", "id", v->id, "state", cn_enum_job_state.name[v->state],
-                  "durable", v->durable, "attempt", v->attempt, "n", v->n);
+    json_t *o = json_pack("{ss ss ss sb si si}", "id", v->id, "kind",
+                          cn_enum_job_kind.name[v->kind], "state", cn_enum_job_state.name[v->state],
+                          "durable", v->durable, "attempt", v->attempt, "n", v->n);
 
     snprintf(events, sizeof(events), "/v1/jobs/%s/events", v->id);
     if (v->spec != NULL)
@@ -99,21 +99,27 @@ static json_t *view_json(const struct cn_job_view *v, bool full)
     set_time(&o, "expires_at", v->expires_us);
     set_progress(&o, v);
     cn_json_set(&o, "images", images_json(v));
+    cn_json_set(&o, "warnings", cn_json_warnings(&v->warnings));
     cn_json_set(&o, "events", json_string(events));
     if (full)
         set_full(&o, v);
     return o;
 }
 
-int cn_result_accepted(const struct cn_job_view *v, struct cn_buf *out)
+int cn_result_accepted(const struct cn_job_view *v, struct cn_buf *out, struct cn_err *err)
 {
+    int rc;
+
     cn_buf_printf(out, NULL, "{\"id\":\"%s\",\"state\":\"%s\"", v->id,
                   cn_enum_job_state.name[v->state]);
     if (v->position > 0)
         cn_buf_printf(out, NULL, ",\"position\":%d", v->position);
     if (v->eta_s >= 0)
         cn_buf_printf(out, NULL, ",\"eta_s\":%.3f", v->eta_s);
-    return cn_buf_printf(out, NULL, ",\"url\":\"/v1/jobs/%s\",\"events\":\"/v1/jobs/%s/events\"}\n",
+    cn_buf_adds(out, ",\"warnings\":", NULL);
+    if ((rc = cn_json_put_take(out, cn_json_warnings(&v->warnings), err)) < 0)
+        return rc;
+    return cn_buf_printf(out, err, ",\"url\":\"/v1/jobs/%s\",\"events\":\"/v1/jobs/%s/events\"}\n",
                          v->id, v->id);
 }
 
@@ -194,6 +200,14 @@ static json_t *image_event(const struct cn_job_event *e, const char *job_id)
     return json_pack("{si so}", "index", e->index, "url", url_json(job_id, e->index));
 }
 
+static json_t *done_event(const struct cn_job_event *e)
+{
+    json_t *o = json_pack("{ss}", "state", cn_enum_job_state.name[e->state]);
+
+    cn_json_set(&o, "warnings", cn_json_warnings(e->warnings));
+    return o;
+}
+
 /* The only large one: written without a copy of the picture in between. */
 static int put_preview(struct cn_buf *out, const struct cn_job_event *e, struct cn_err *err)
 {
@@ -227,8 +241,7 @@ int cn_result_event(const struct cn_job_event *e, const char *job_id,
         rc = cn_json_put_take(out, image_event(e, job_id), err);
         break;
     default:
-        rc = put_with_error(out, json_pack("{ss}", "state", cn_enum_job_state.name[e->state]),
-                            error, err);
+        rc = put_with_error(out, done_event(e), error, err);
     }
     return rc < 0 ? rc : cn_buf_adds(out, "\n\n", err);
 }

@@ -19,4 +19,5 @@ libcnbase_a_SOURCES = \
     %reldir%/spec_digest.h %reldir%/spec_digest.c \
     %reldir%/strmap.h %reldir%/strmap.c %reldir%/table.h %reldir%/table.c \
     %reldir%/text.h %reldir%/text.c \
-    %reldir%/utf8.h %reldir%/utf8.c
+    %reldir%/utf8.h %reldir%/utf8.c \
+    %reldir%/warnings.h %reldir%/warnings.c %reldir%/spec_warn.c

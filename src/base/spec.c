@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+static const char *const job_kind_names[CN_JOB_KIND_COUNT] = {"draw"};
 static const char *const sampler_names[CN_SAMPLER_COUNT] = {
     "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "pndm"};
 static const char *const schedule_names[CN_SCHEDULE_COUNT] = {"default", "karras", "exponential"};
@@ -22,6 +23,7 @@ static const char *const weights_names[CN_WEIGHTS_COUNT] = {"uniform", "soft", "
 static const char *const resize_names[CN_RESIZE_COUNT] = {"stretch", "crop", "pad"};
 static const char *const format_names[CN_FORMAT_COUNT] = {"png", "jpeg", "webp"};
 
+const struct cn_enum cn_enum_job_kind = {"kind", job_kind_names, CN_JOB_KIND_COUNT};
 const struct cn_enum cn_enum_sampler = {"sampler", sampler_names, CN_SAMPLER_COUNT};
 const struct cn_enum cn_enum_schedule = {"schedule", schedule_names, CN_SCHEDULE_COUNT};
 const struct cn_enum cn_enum_spacing = {"spacing", spacing_names, CN_SPACING_COUNT};
@@ -200,6 +202,9 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
 {
     int rc;
 
+    if ((unsigned)s->kind >= CN_JOB_KIND_COUNT)
+        return cn_fail_at(err, CN_EINVAL, "/kind", "there is no kind of job with the number %d",
+                          (int)s->kind);
     if ((rc = check_text("/prompt", s->prompt, l, err)) < 0 ||
         (rc = check_text("/negative_prompt", s->negative_prompt, l, err)) < 0 ||
         (rc = check_side("/width", s->width, l, err)) < 0 ||

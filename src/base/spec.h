@@ -1,4 +1,4 @@
-/* What one job asks for: the only description of a generation request in the project.
+/* What one job asks for: the only description of a request in the project.
  *
  * The HTTP dialects and the command line fill one, cn_spec_check() holds it against the limits, the
  * wire carries it to a worker, and the engine draws it. Plain data, owned by whoever holds the
@@ -21,6 +21,9 @@ enum {
     CN_MODEL_NAME = 256, /* bytes of a model's name, with the NUL: it is a file's name */
     CN_MAX_STEPS = 1000
 };
+
+/* What is to be done. Workers refuse kinds that they do not know. */
+enum cn_job_kind { CN_KIND_DRAW, CN_JOB_KIND_COUNT };
 
 enum cn_sampler {
     CN_DDIM,
@@ -75,6 +78,7 @@ struct cn_spec_control {
 };
 
 struct cn_spec {
+    enum cn_job_kind kind;
     char *model;                    /* "" means the server's default model */
     char *prompt, *negative_prompt; /* UTF-8 */
     int width, height;              /* pixels; 0 means the model's own size */
@@ -138,8 +142,8 @@ struct cn_enum {
     int count;
 };
 
-extern const struct cn_enum cn_enum_sampler, cn_enum_schedule, cn_enum_spacing, cn_enum_rng,
-    cn_enum_branch, cn_enum_weights, cn_enum_resize, cn_enum_format;
+extern const struct cn_enum cn_enum_job_kind, cn_enum_sampler, cn_enum_schedule, cn_enum_spacing,
+    cn_enum_rng, cn_enum_branch, cn_enum_weights, cn_enum_resize, cn_enum_format;
 
 int cn_enum_find(const struct cn_enum *e, const char *name);
 

@@ -64,5 +64,7 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
     add_bytes(&h, s->mask.data, s->mask.len);
     for (int i = 0; i < s->n_controls; i++)
         add_control(&h, &s->control[i]);
+    if (s->kind != CN_KIND_DRAW) /* digests that are stored were made without it */
+        add_number(&h, (int64_t)s->kind);
     cn_sha256_end(&h, digest);
 }

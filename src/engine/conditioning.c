@@ -56,7 +56,7 @@ static void warn_of_length(struct cn_job *j, int i, const char *field)
         return;
     snprintf(text, sizeof(text),
              "longer than the %d tokens that the model reads: the rest is ignored", j->tokens);
-    j->cb.warning(j->cb.ctx, field, text);
+    j->cb.warning(j->cb.ctx, CN_WARN_PROMPT_TRUNCATED, field, text);
 }
 
 /* Token ids of all rows for text encoder i: the negative prompt first, as diffusers orders the two.

@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "base/dtype.h"
 #include "base/spec.h"
+#include "base/warnings.h"
 #include "image/annotate.h"
 #include "runtime/runtime.h"
 
@@ -100,7 +101,7 @@ struct cn_engine_cb {
     bool (*cancelled)(void *ctx); /* any thread */
     void (*progress)(void *ctx, int image, int step, int steps);
     /* Something of the request has less effect than was asked for. field: a JSON pointer. */
-    void (*warning)(void *ctx, const char *field, const char *text);
+    void (*warning)(void *ctx, enum cn_warning_code code, const char *field, const char *text);
     /* A small, rough picture of what an image becomes; only when spec->preview_every asks. */
     void (*preview)(void *ctx, const struct cn_engine_image *m, int step);
     /* On any of a few threads, several images at a time, beside all other callbacks: makes m->file.

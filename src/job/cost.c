@@ -17,12 +17,20 @@ static double calls_of(const struct cn_spec *s)
     return s->sampler == CN_HEUN ? 2 * calls : calls;
 }
 
-double cn_cost(const struct cn_spec *s)
+static double cost_of_drawing(const struct cn_spec *s)
 {
     double pixels = (double)s->width * s->height * 1e-6, nets = 1;
     double rows = s->guidance_scale > 1 ? 2 : 1;
 
     for (int i = 0; i < s->n_controls; i++)
         nets += CN_MIN(CN_MAX(s->control[i].end - s->control[i].start, 0), 1);
-    return CN_MAX(s->n * pixels * (rows * calls_of(s) * nets + OVERHEAD), 1e-6);
+    return s->n * pixels * (rows * calls_of(s) * nets + OVERHEAD);
+}
+
+double cn_cost(const struct cn_spec *s)
+{
+    static double (*const cost_of[CN_JOB_KIND_COUNT])(const struct cn_spec *) = {
+        [CN_KIND_DRAW] = cost_of_drawing};
+
+    return CN_MAX(cost_of[s->kind](s), 1e-6);
 }

@@ -9,10 +9,10 @@
 #include "base/base.h"
 #include "base/spec.h"
 
-/* Predicted: rows x calls x pixels x (1 + ControlNets) x n. Rows are 2 under guidance; calls are
- * the steps (twice for samplers that ask twice; the denoised part of them for img2img); a
- * ControlNet counts for its window only. The spec is resolved: its model and size are known.
- * Positive. */
+/* Predicted, by the kind of job. Drawing: rows x calls x pixels x (1 + ControlNets) x n. Rows are 2
+ * under guidance; calls are the steps (twice for samplers that ask twice; the denoised part of them
+ * for img2img); a ControlNet counts for its window only. The spec is resolved: its model and size
+ * are known. Positive. */
 double cn_cost(const struct cn_spec *s);
 
 #endif

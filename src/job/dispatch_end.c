@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- places ---- */
@@ -77,17 +78,31 @@ static void take_out(struct cn_dispatch *d, struct cn_job *job)
 
 /* ---- the end of a job ---- */
 
+/* "code:pointer,code:pointer" */
+static void list_warnings(const struct cn_warnings *w, char *text, size_t size)
+{
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < w->n && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%s:%s", i > 0 ? "," : "",
+                               cn_enum_warning.name[w->item[i].code], w->item[i].where);
+}
+
 static void log_end(const struct cn_job *job)
 {
+    char warnings[256];
     double waited = (double)((job->started_ns ? job->started_ns : job->ended_ns) - job->queued_ns);
     double ran = job->started_ns ? (double)(job->ended_ns - job->started_ns) : 0;
 
+    list_warnings(&job->warnings, warnings, sizeof(warnings));
     cn_log(job->state == CN_JOB_FAILED ? CN_LOG_WARNING : CN_LOG_INFO, "job.end", job->err.msg,
-           "job_id=%s outcome=%s model=%s tenant=%s priority=%d attempt=%d worker=%d images=%d "
-           "steps=%d queue_ms=%.1f run_ms=%.1f",
-           job->name, job->poison ? "poison" : cn_enum_job_state.name[job->state], job->spec.model,
-           job->tenant->name, job->priority, job->attempt, job->worker, job->spec.n,
-           job->spec.steps, waited * 1e-6, ran * 1e-6);
+           "job_id=%s outcome=%s kind=%s model=%s tenant=%s priority=%d attempt=%d worker=%d "
+           "images=%d steps=%d queue_ms=%.1f run_ms=%.1f warnings=%s",
+           job->name, job->poison ? "poison" : cn_enum_job_state.name[job->state],
+           cn_enum_job_kind.name[job->spec.kind], job->spec.model, job->tenant->name, job->priority,
+           job->attempt, job->worker, job->spec.n, job->spec.steps, waited * 1e-6, ran * 1e-6,
+           warnings);
     if (cn_log_prompts())
         cn_log(CN_LOG_INFO, "job.prompt", "", "job_id=%s prompt=%s negative_prompt=%s", job->name,
                job->spec.prompt, job->spec.negative_prompt);

@@ -40,6 +40,17 @@ static void on_progress(struct cn_slot *s, const struct cn_frame *f, struct cn_e
         o->on_progress(o->arg, a->job);
 }
 
+/* The same one comes again with another attempt, and is there once. */
+static void on_warning(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
+{
+    struct cn_msg_warning m;
+    const struct cn_assigned *a;
+
+    if (cn_msg_get_warning(f, &m, err) == CN_OK && (a = cn_dispatch_find(s, m.id)) != NULL &&
+        a->job != NULL)
+        cn_warnings_add(&a->job->warnings, m.warning.code, m.warning.where, "%s", m.warning.text);
+}
+
 static void on_done(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
 {
     struct cn_dispatch *d = s->d;
@@ -140,6 +151,8 @@ void cn_dispatch_on_frame(void *slot, const struct cn_frame *f)
         cn_msg_get_gauges(f, &s->gauges, &err);
     else if (f->type == CN_FRAME_PREVIEW)
         on_preview(s, f, &err);
+    else if (f->type == CN_FRAME_WARNING)
+        on_warning(s, f, &err);
     else if (f->type == CN_FRAME_BEAT)
         on_beat(s, f, &err);
     else if (f->type == CN_FRAME_MODEL)

@@ -49,6 +49,7 @@ struct cn_job *cn_job_new(struct cn_spec *spec)
     }
     job->image = cn_xcalloc((size_t)job->spec.n, sizeof(*job->image));
     job->queued_ns = cn_now_ns();
+    cn_spec_warn(&job->spec, &job->warnings);
     draw_name(job->name);
     return job;
 }
@@ -75,6 +76,7 @@ void cn_job_unref(struct cn_job *job)
     free(job->image);
     cn_tenant_unref(job->tenant);
     cn_spec_release(&job->spec);
+    cn_warnings_release(&job->warnings);
     free(job);
 }
 

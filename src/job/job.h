@@ -18,6 +18,7 @@
 #include "base/base.h"
 #include "base/image_meta.h"
 #include "base/spec.h"
+#include "base/warnings.h"
 #include "job/tenant.h"
 #include "job/treap.h"
 #include "wire/message.h"
@@ -52,7 +53,8 @@ struct cn_job {
     struct cn_job_image *image;                           /* spec.n of them */
     struct cn_msg_progress progress;                      /* the last */
     double stage_ms[CN_STAGE_COUNT];
-    struct cn_err err; /* failed, cancelled and expired say why */
+    struct cn_err err;           /* failed, cancelled and expired say why */
+    struct cn_warnings warnings; /* of the description, the queue and the worker, in this order */
 
     /* Set by who submits it, before. */
     bool may_be_deferred; /* it may be left waiting when the daemon ends: the next life draws it */
@@ -82,7 +84,7 @@ struct cn_job {
     int refs;
 };
 
-/* Takes what *spec owns and leaves *spec empty. */
+/* Takes what *spec owns and leaves *spec empty. What the description itself warns of is noted. */
 struct cn_job *cn_job_new(struct cn_spec *spec);
 struct cn_job *cn_job_ref(struct cn_job *job);
 void cn_job_unref(struct cn_job *job);

@@ -140,6 +140,7 @@ struct cn_job_view {
     char id[CN_STORE_ID];
     char tenant[CN_STORE_TENANT];
     bool durable;
+    enum cn_job_kind kind;
     enum cn_job_state state;
     bool gone;       /* in lists: its results were removed after their time */
     bool cancelling; /* a cancel was asked for; the state follows when it is stored */
@@ -155,6 +156,7 @@ struct cn_job_view {
     struct cn_job_view_image *image; /* n of them */
     double stage_ms[CN_STAGE_COUNT]; /* 0: not measured, or no longer known */
     struct cn_err err;               /* failed, cancelled, expired */
+    struct cn_warnings warnings;
 
     struct cn_job *job; /* private: what spec lives in */
     struct cn_store_job *record;
@@ -257,7 +259,8 @@ struct cn_job_event {
     enum cn_format format;     /* PREVIEW */
     const unsigned char *data; /* PREVIEW; lives until the next call into the service */
     size_t len;
-    struct cn_err err; /* DONE, unless succeeded */
+    struct cn_err err;                  /* DONE, unless succeeded */
+    const struct cn_warnings *warnings; /* DONE; lives as long as the watch. Else NULL */
 };
 
 struct cn_watch;

@@ -79,6 +79,7 @@ static void end_durable(struct cn_record *r)
                                .started_us = r->started_us,
                                .ended_us = cn_wall_us(),
                                .err = r->job->err};
+    char *warnings;
 
     if (r->storage.code != 0) {
         end.state = CN_STORE_FAILED;
@@ -86,9 +87,11 @@ static void end_durable(struct cn_record *r)
     }
     if (end.state == CN_STORE_SUCCEEDED)
         end.err = (struct cn_err)CN_ERR_INIT;
+    end.warnings = warnings = cn_warnings_write(&r->job->warnings);
     cn_record_set_phase(r, CN_RECORD_ENDING);
     r->js->store_ops++;
     cn_store_end(r->js->store, r->id, &end, on_end_stored, cn_record_ref(r));
+    free(warnings);
 }
 
 static void end_volatile(struct cn_record *r)

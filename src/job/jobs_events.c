@@ -88,8 +88,10 @@ static void give_kept(const struct cn_record *r, const struct cn_kept_event *e,
     ret->index = e->index;
     if (e->kind == CN_EVENT_STATE && e->state == CN_JOB_QUEUED && r->state == CN_JOB_QUEUED)
         ret->position = cn_dispatch_place(r->js->o.dispatch, r->job).position;
-    if (e->kind == CN_EVENT_DONE)
+    if (e->kind == CN_EVENT_DONE) {
         ret->err = r->err;
+        ret->warnings = &r->job->warnings;
+    }
 }
 
 static void give_progress(const struct cn_record *r, struct cn_job_event *ret)

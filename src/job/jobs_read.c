@@ -108,6 +108,7 @@ static void view_record(const struct cn_record *r, struct cn_job_view *v)
     bool over = r->phase >= CN_RECORD_OVER;
 
     *v = (struct cn_job_view){.durable = r->durable,
+                              .kind = job->spec.kind,
                               .state = r->state,
                               .cancelling = r->cancelling && !over,
                               .attempt = job->attempt,
@@ -127,6 +128,7 @@ static void view_record(const struct cn_record *r, struct cn_job_view *v)
     v->fraction = r->state == CN_JOB_SUCCEEDED ? 1 : cn_job_fraction(job);
     v->expires_us = cn_record_expires_us(r->js, r->ended_us, r->durable);
     memcpy(v->stage_ms, job->stage_ms, sizeof(v->stage_ms));
+    cn_warnings_add_all(&v->warnings, &job->warnings);
     view_images(v, r->image, job->spec.n);
 }
 
@@ -137,6 +139,7 @@ static void view_row(const struct cn_jobs *js, struct cn_store_row *row, struct 
     int n = CN_MAX(j->n, 0);
 
     *v = (struct cn_job_view){.durable = true,
+                              .kind = j->kind,
                               .state = (enum cn_job_state)j->state,
                               .attempt = j->attempt,
                               .eta_s = -1,
@@ -158,11 +161,15 @@ static void view_row(const struct cn_jobs *js, struct cn_store_row *row, struct 
     j->readable = false;
     j->warnings = NULL;
     v->spec = v->record->readable ? &v->record->spec : NULL;
+    cn_warnings_read(&v->warnings, v->record->warnings);
+    if (v->spec != NULL && v->record->state <= CN_STORE_RUNNING)
+        cn_spec_warn(v->spec, &v->warnings);
 }
 
 void cn_job_view_release(struct cn_job_view *v)
 {
     free(v->image);
+    cn_warnings_release(&v->warnings);
     cn_job_unref(v->job);
     if (v->record != NULL)
         cn_store_job_release(v->record);

@@ -180,6 +180,7 @@ struct cn_store_job cn_record_row(const struct cn_record *r)
 {
     struct cn_store_job row = {.attempt = r->job->attempt,
                                .deaths = r->job->deaths,
+                               .kind = r->job->spec.kind,
                                .priority = r->job->spec.priority,
                                .n = r->job->spec.n,
                                .cost = r->job->cost,
@@ -209,6 +210,7 @@ struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_row *row, s
     job->deaths = j->deaths;
     job->cost = j->cost;
     job->inputs_evicted = cn_spec_image_bytes(&job->spec) > 0;
+    cn_warnings_read(&job->warnings, j->warnings);
     r = cn_record_new(js, job, j->tenant, true);
     r->state = (enum cn_job_state)j->state;
     r->err = j->err;

@@ -5,7 +5,6 @@
 
 #include <math.h>
 
-
 enum { RESERVE_PART = 10, RESERVE_SHARES = 8 };
 
 /* A new cost's part in the moving average. */
@@ -122,6 +121,9 @@ void cn_queue_restore(struct cn_queue *q, struct cn_job *job)
     struct cn_tenant *t = job->tenant;
 
     job->priority = CN_MIN(job->spec.priority, t->limits.max_priority);
+    if (job->priority < job->spec.priority)
+        cn_warnings_add(&job->warnings, CN_WARN_REDUCED, "/priority", "%d is the most for this key",
+                        t->limits.max_priority);
     job->seq = ++q->seq;
     q->mean_cost += q->mean_cost == 0 ? job->cost : MEAN_PART * (job->cost - q->mean_cost);
     count_in(q, job);

@@ -44,11 +44,13 @@ static const char *const migration[CN_STORE_VERSION] = {
     " why text not null default '');"
     "create index webhooks_pending on webhooks(host, next, job) where state = 'pending';"
     "create trigger webhooks_go after delete on jobs begin"
-    " delete from webhooks where job = old.seq; end;"};
+    " delete from webhooks where job = old.seq; end;",
+
+    "alter table jobs add column kind text not null default 'draw';"};
 
 #define JOB_COLUMNS                                                                                \
     "id, tenant, state, attempt, deaths, priority, cost, n, created, started, ended, deadline,"    \
-    " gone, code, msg, place, spec, lens, warnings,"                                               \
+    " gone, code, msg, place, spec, lens, warnings, kind,"                                         \
     " exists (select 1 from webhooks where job = seq)"
 
 /* ?1 and ?2: the last one of the page before; ?3: state, ?5: tenant, where they are asked for; ?6:
@@ -62,9 +64,10 @@ static const char *const sql[CN_SQL_COUNT] = {
     [CN_SQL_BEGIN] = "begin immediate",
     [CN_SQL_COMMIT] = "commit",
     [CN_SQL_ROLLBACK] = "rollback",
-    [CN_SQL_ADD] = "insert into jobs (id, tenant, state, attempt, deaths, priority, cost, n, model,"
-                   " created, deadline, spec, lens)"
-                   " values (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [CN_SQL_ADD] =
+        "insert into jobs (id, tenant, kind, state, attempt, deaths, priority, cost, n, model,"
+        " created, deadline, spec, lens)"
+        " values (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [CN_SQL_ADD_PAYLOAD] =
         "insert into payload (job, spec) values ((select seq from jobs where id = ?), ?)",
     [CN_SQL_ADD_KEY] = "insert or replace into keys (tenant, route, key, fingerprint, job, created)"

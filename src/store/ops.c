@@ -12,10 +12,10 @@ static int add(struct cn_sqlite *s, const struct cn_op *op, struct cn_err *err)
 {
     const struct cn_store_job *j = op->job;
     struct cn_db *db = &s->w_db;
-    int rc =
-        cn_db_run(db, CN_SQL_ADD, err, "ttiiiditiibb", op->id, j->tenant, (i64)j->attempt,
-                  (i64)j->deaths, (i64)j->priority, j->cost, (i64)j->n, op->model, j->created_us,
-                  j->deadline_us, op->light.data, op->light.len, op->lens.data, op->lens.len);
+    int rc = cn_db_run(db, CN_SQL_ADD, err, "tttiiiditiibb", op->id, j->tenant,
+                       cn_enum_job_kind.name[j->kind], (i64)j->attempt, (i64)j->deaths,
+                       (i64)j->priority, j->cost, (i64)j->n, op->model, j->created_us,
+                       j->deadline_us, op->light.data, op->light.len, op->lens.data, op->lens.len);
 
     if (rc == CN_OK && op->payload.len > 0) {
         rc =

@@ -20,7 +20,7 @@
 
 static void read_job(sqlite3_stmt *st, struct cn_store_job *j)
 {
-    char state[16];
+    char state[16], kind[16];
 
     memset(j, 0, sizeof(*j));
     cn_db_text(st, 0, j->id, sizeof(j->id));
@@ -40,10 +40,12 @@ static void read_job(sqlite3_stmt *st, struct cn_store_job *j)
     j->err.code = sqlite3_column_int(st, 13);
     cn_db_text(st, 14, j->err.msg, sizeof(j->err.msg));
     cn_db_text(st, 15, j->err.where, sizeof(j->err.where));
-    if (sqlite3_column_int(st, 19) != 0) /* its columns are read_delivery's */
+    if (sqlite3_column_int(st, 20) != 0) /* its columns are read_delivery's */
         j->delivery.state = CN_STORE_WEBHOOK_WAITING;
     if (sqlite3_column_bytes(st, 18) > 0)
         j->warnings = cn_xstrdup((const char *)sqlite3_column_text(st, 18));
+    cn_db_text(st, 19, kind, sizeof(kind));
+    j->kind = (enum cn_job_kind)CN_MAX(cn_enum_find(&cn_enum_job_kind, kind), 0);
     j->readable = cn_store_unpack(sqlite3_column_blob(st, 16), (size_t)sqlite3_column_bytes(st, 16),
                                   sqlite3_column_blob(st, 17), (size_t)sqlite3_column_bytes(st, 17),
                                   &j->spec);

@@ -19,7 +19,7 @@
 #include <dirent.h>
 #include <sqlite3.h>
 
-enum { CN_STORE_VERSION = 3, CN_STORE_BATCH = 512 };
+enum { CN_STORE_VERSION = 4, CN_STORE_BATCH = 512 };
 
 /* ---- database ---- */
 

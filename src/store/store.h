@@ -131,6 +131,7 @@ struct cn_store_options {
 struct cn_store_job {
     char id[CN_STORE_ID];
     char tenant[CN_STORE_TENANT];
+    enum cn_job_kind kind;
     enum cn_store_state state;
     int attempt; /* 1 at first; + 1 when it was running as the daemon ended */
     int deaths;  /* of workers under it */

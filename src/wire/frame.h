@@ -37,6 +37,7 @@ enum cn_frame_type {
     CN_FRAME_BEAT = 10,
     CN_FRAME_MODEL = 11,
     CN_FRAME_MANAGED = 12,
+    CN_FRAME_WARNING = 13,
     /* front to worker */
     CN_FRAME_JOB = 32,
     CN_FRAME_CANCEL = 33,

@@ -221,6 +221,29 @@ int cn_msg_get_image(const struct cn_frame *f, struct cn_msg_image *m, struct cn
     return cn_unpack_end(&u, "an image frame", err);
 }
 
+int cn_msg_put_warning(struct cn_buf *b, const struct cn_msg_warning *m, struct cn_err *err)
+{
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_WARNING, err);
+
+    cn_put_u64(p, m->id);
+    cn_put_u8(p, m->warning.code);
+    cn_put_str(p, m->warning.where);
+    cn_put_str(p, m->warning.text);
+    return cn_writer_end(&w, err);
+}
+
+int cn_msg_get_warning(const struct cn_frame *f, struct cn_msg_warning *m, struct cn_err *err)
+{
+    struct cn_unpack u = cn_reader(f);
+
+    m->id = cn_get_u64(&u);
+    m->warning.code = (enum cn_warning_code)cn_get_enum(&u, CN_WARNING_COUNT);
+    cn_get_text(&u, m->warning.where, sizeof(m->warning.where));
+    cn_get_text(&u, m->warning.text, sizeof(m->warning.text));
+    return cn_unpack_end(&u, "a warning frame", err);
+}
+
 int cn_msg_put_done(struct cn_buf *b, const struct cn_msg_done *m, struct cn_err *err)
 {
     struct cn_writer w;
@@ -308,7 +331,10 @@ int cn_msg_get_job(const struct cn_frame *f, uint64_t *ret_id, struct cn_spec *s
     int rc;
 
     *ret_id = cn_get_u64(&u);
-    if (cn_wire_get_spec(&u, s) < 0)
+    rc = cn_wire_get_spec(&u, s);
+    if (rc == CN_EINVAL)
+        return cn_fail_at(err, rc, "/kind", "the worker does not know this kind of job");
+    if (rc < 0)
         return cn_unpack_end(&u, "a job frame", err);
     rc = cn_unpack_end(&u, "a job frame", err);
     if (rc < 0)

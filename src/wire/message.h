@@ -1,11 +1,11 @@
 /* What each frame says. Any thread.
  *
  * Life of a connection: the worker sends HELLO, then STATE until it is ready; the front sends JOB
- * (at most hello.capacity at a time) and gets PROGRESS, PREVIEW and IMAGE frames, then exactly one
- * DONE or FAILED per job, also for a job it cancelled. The first PROGRESS of a job says that it was
- * begun. BEAT follows every step of the device, MODEL every change of what is resident. MANAGE is
- * answered by MANAGED, PING by PONG at any time. SHUTDOWN, or the end of the stream, ends the
- * worker.
+ * (at most hello.capacity at a time) and gets PROGRESS, WARNING, PREVIEW and IMAGE frames, then
+ * exactly one DONE or FAILED per job, also for a job it cancelled. The first PROGRESS of a job says
+ * that it was begun. BEAT follows every step of the device, MODEL every change of what is resident.
+ * MANAGE is answered by MANAGED, PING by PONG at any time. SHUTDOWN, or the end of the stream, ends
+ * the worker.
  *
  * cn_msg_put_* append one whole frame to b; cn_msg_get_* read the payload of a frame of that type.
  *
@@ -19,10 +19,11 @@
 #include "base/buf.h"
 #include "base/image_meta.h"
 #include "base/spec.h"
+#include "base/warnings.h"
 #include "wire/frame.h"
 
 enum {
-    CN_WIRE_VERSION = 2,
+    CN_WIRE_VERSION = 3,
     CN_WIRE_MAX_MODELS = 512,
     CN_WIRE_MAX_ANNOTATORS = 64,
     CN_WIRE_MAX_GAUGES = 64,
@@ -157,6 +158,12 @@ struct cn_msg_image {
     const unsigned char *data; /* meta.bytes of them; borrowed from the frame when read */
 };
 
+/* Something of the request has less effect than was asked for; the job goes on. */
+struct cn_msg_warning {
+    uint64_t id;
+    struct cn_warning warning;
+};
+
 struct cn_msg_done {
     uint64_t id;
     double ms[CN_STAGE_COUNT]; /* time spent in each stage; 0: not measured */
@@ -181,6 +188,7 @@ int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_e
 int cn_msg_put_state(struct cn_buf *b, const struct cn_msg_state *m, struct cn_err *err);
 int cn_msg_put_progress(struct cn_buf *b, const struct cn_msg_progress *m, struct cn_err *err);
 int cn_msg_put_image(struct cn_buf *b, const struct cn_msg_image *m, struct cn_err *err);
+int cn_msg_put_warning(struct cn_buf *b, const struct cn_msg_warning *m, struct cn_err *err);
 int cn_msg_put_done(struct cn_buf *b, const struct cn_msg_done *m, struct cn_err *err);
 int cn_msg_put_failed(struct cn_buf *b, const struct cn_msg_failed *m, struct cn_err *err);
 int cn_msg_put_gauges(struct cn_buf *b, const struct cn_msg_gauges *m, struct cn_err *err);
@@ -199,6 +207,7 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *ret, struct 
 int cn_msg_get_state(const struct cn_frame *f, struct cn_msg_state *ret, struct cn_err *err);
 int cn_msg_get_progress(const struct cn_frame *f, struct cn_msg_progress *ret, struct cn_err *err);
 int cn_msg_get_image(const struct cn_frame *f, struct cn_msg_image *ret, struct cn_err *err);
+int cn_msg_get_warning(const struct cn_frame *f, struct cn_msg_warning *ret, struct cn_err *err);
 int cn_msg_get_done(const struct cn_frame *f, struct cn_msg_done *ret, struct cn_err *err);
 int cn_msg_get_failed(const struct cn_frame *f, struct cn_msg_failed *ret, struct cn_err *err);
 int cn_msg_get_gauges(const struct cn_frame *f, struct cn_msg_gauges *ret, struct cn_err *err);
@@ -209,7 +218,8 @@ int cn_msg_get_manage(const struct cn_frame *f, struct cn_msg_manage *ret, struc
 int cn_msg_get_managed(const struct cn_frame *f, struct cn_msg_managed *ret, struct cn_err *err);
 int cn_msg_get_number(const struct cn_frame *f, uint64_t *ret, struct cn_err *err);
 
-/* *ret_id is set as soon as it could be read, also on failure (0 otherwise). */
+/* *ret_id is set as soon as it could be read, also on failure (0 otherwise). CN_EINVAL at "/kind":
+ * a kind of job that this program does not know. */
 int cn_msg_get_job(const struct cn_frame *f, uint64_t *ret_id, struct cn_spec *ret,
                    struct cn_err *err);
 

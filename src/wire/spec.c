@@ -24,6 +24,7 @@ static void put_control(struct cn_pack *p, const struct cn_spec_control *c)
 void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
 {
     cn_put_u8(p, CN_WIRE_SPEC_VERSION);
+    cn_put_u8(p, s->kind);
     cn_put_str(p, s->model);
     cn_put_str(p, s->prompt);
     cn_put_str(p, s->negative_prompt);
@@ -70,13 +71,26 @@ static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
     c->resize = (enum cn_resize)cn_get_enum(u, CN_RESIZE_COUNT);
 }
 
+static enum cn_job_kind get_kind(struct cn_unpack *u)
+{
+    unsigned version = cn_get_u8(u), kind = 0;
+
+    if (version == CN_WIRE_SPEC_VERSION)
+        kind = cn_get_u8(u);
+    else if (version != 1)
+        cn_unpack_fault(u, CN_EFORMAT, "unknown version of a job description");
+    if (kind < CN_JOB_KIND_COUNT)
+        return (enum cn_job_kind)kind;
+    cn_unpack_fault(u, CN_EINVAL, "unknown kind of job");
+    return CN_KIND_DRAW;
+}
+
 int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
 {
     int n;
 
     memset(s, 0, sizeof(*s));
-    if (cn_get_u8(u) != CN_WIRE_SPEC_VERSION)
-        cn_unpack_fault(u, CN_EFORMAT, "unknown version of a job description");
+    s->kind = get_kind(u);
     s->model = cn_get_str(u, CN_WIRE_MAX_NAME);
     s->prompt = cn_get_str(u, CN_WIRE_MAX_TEXT);
     s->negative_prompt = cn_get_str(u, CN_WIRE_MAX_TEXT);

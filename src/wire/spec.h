@@ -16,7 +16,7 @@
 #include "base/spec.h"
 #include "wire/pack.h"
 
-enum { CN_WIRE_SPEC_VERSION = 1 };
+enum { CN_WIRE_SPEC_VERSION = 2 /* 1: without the kind of job; is read as one that draws */ };
 
 /* Longest name and text, largest image file; larger is CN_ETOOBIG on the reading side. */
 #define CN_WIRE_MAX_NAME  ((size_t)1024)
@@ -25,7 +25,8 @@ enum { CN_WIRE_SPEC_VERSION = 1 };
 
 void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s);
 
-/* Fills *s (not initialised before) or returns the fault, which sticks in u as well. */
+/* Fills *s (not initialised before) or returns the fault, which sticks in u as well. CN_EINVAL: a
+ * kind of job that is not known here, and nothing else. */
 int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s) CN_MUST_USE;
 
 #endif

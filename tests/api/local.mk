@@ -1,8 +1,7 @@
 check_PROGRAMS += tests/api/test_api
 tests_api_test_api_SOURCES = %reldir%/test_api.c
 tests_api_test_api_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS)
-tests_api_test_api_LDADD = libcnapi.a libcnjob.a libcnwire.a libcnbase.a $(JANSSON_LIBS) \
-    $(LIBUV_LIBS) $(CMOCKA_LIBS)
+tests_api_test_api_LDADD = libcnapi.a libcnjob.a $(CNSTORE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/api/test_api
 
 check_PROGRAMS += tests/fuzz/fuzz_request

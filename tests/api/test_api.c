@@ -357,6 +357,87 @@ static void a_result_can_be_read_again(void **state)
     cn_job_unref(job);
 }
 
+/* What a warning looks like, wherever there are some. */
+static void check_warnings(const json_t *o)
+{
+    const json_t *list = json_object_get(o, "warnings");
+    const json_t *first = json_array_get(list, 0);
+
+    assert_int_equal(json_array_size(list), 2);
+    assert_string_equal(json_string_value(json_object_get(first, "code")), "no-effect");
+    assert_string_equal(json_string_value(json_object_get(first, "pointer")), "/eta");
+    assert_non_null(strstr(json_string_value(json_object_get(first, "detail")), "ddim"));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 1), "code")),
+                        "prompt-truncated");
+}
+
+static json_t *written(struct cn_buf *b, size_t skip)
+{
+    json_t *root = json_loadb((char *)b->data + skip, b->len - skip,
+                              JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, NULL);
+
+    assert_non_null(root);
+    cn_buf_clear(b);
+    return root;
+}
+
+static void every_answer_has_warnings(void **state)
+{
+    struct cn_job_event e = {.kind = CN_EVENT_DONE, .id = 7, .state = CN_JOB_SUCCEEDED};
+    struct cn_job_view v = {.id = "0evz88rp3613eqzzf8tq2w46dc"};
+    const struct cn_warnings none = {0};
+    char field[CN_WARNINGS_FIELD], small[40];
+    struct cn_job *job;
+    struct cn_err err;
+    struct cn_spec s;
+    struct cn_buf b;
+    json_t *root;
+
+    (void)state;
+    assert_int_equal(read_text("{\"kind\":\"draw\",\"eta\":1}", &s, &err), CN_OK);
+    assert_int_equal(s.kind, CN_KIND_DRAW);
+    job = cn_job_new(&s);
+    cn_warnings_add(&job->warnings, CN_WARN_PROMPT_TRUNCATED, "/prompt", "long");
+    cn_job_move(job, CN_JOB_RUNNING);
+    cn_job_move(job, CN_JOB_SUCCEEDED);
+    cn_buf_init(&b, 1 << 20);
+
+    v.warnings = job->warnings;
+    assert_int_equal(cn_result_view(&v, false, &b, &err), CN_OK);
+    root = written(&b, 0);
+    assert_string_equal(json_string_value(json_object_get(root, "kind")), "draw");
+    check_warnings(root);
+    json_decref(root);
+    assert_int_equal(cn_result_accepted(&v, &b, &err), CN_OK);
+    check_warnings(root = written(&b, 0));
+    json_decref(root);
+    assert_int_equal(cn_result_warnings(v.id, &v.warnings, &b, &err), CN_OK);
+    check_warnings(root = written(&b, 0));
+    json_decref(root);
+    e.warnings = &job->warnings;
+    assert_int_equal(cn_result_event(&e, v.id, NULL, &b, &err), CN_OK);
+    check_warnings(root = written(&b, (size_t)(strchr((char *)b.data, '{') - (char *)b.data)));
+    json_decref(root);
+    assert_int_equal(write_result(job, &b, &err), CN_OK);
+    check_warnings(root = written(&b, 0));
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(root, "parameters"), "kind")), "draw");
+    json_decref(root);
+
+    cn_warnings_field(&job->warnings, field, sizeof(field));
+    assert_string_equal(field, "no-effect;pointer=\"/eta\", prompt-truncated;pointer=\"/prompt\"");
+    cn_warnings_field(&job->warnings, small, sizeof(small)); /* as many as fit */
+    assert_string_equal(small, "no-effect;pointer=\"/eta\"");
+    cn_warnings_add(&job->warnings, CN_WARN_REDUCED, "/a\"b", "no string of a header");
+    cn_warnings_field(&job->warnings, field, sizeof(field));
+    assert_non_null(strstr(field, ", reduced"));
+    assert_null(strstr(field, "a\"b"));
+    cn_warnings_field(&none, field, sizeof(field));
+    assert_string_equal(field, "");
+    cn_buf_release(&b);
+    cn_job_unref(job);
+}
+
 static void a_problem_is_json(void **state)
 {
     struct cn_problem p = {.type = "validation",
@@ -395,6 +476,7 @@ int main(void)
         cmocka_unit_test(bombs_are_cut),
         cmocka_unit_test(parts_are_found_by_name),
         cmocka_unit_test(a_result_can_be_read_again),
+        cmocka_unit_test(every_answer_has_warnings),
         cmocka_unit_test(a_problem_is_json),
     };
 

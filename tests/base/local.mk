@@ -7,3 +7,8 @@ check_PROGRAMS += tests/base/test_text
 tests_base_test_text_SOURCES = %reldir%/test_text.c
 tests_base_test_text_LDADD = libcnbase.a $(CMOCKA_LIBS)
 TESTS += tests/base/test_text
+
+check_PROGRAMS += tests/base/test_warnings
+tests_base_test_warnings_SOURCES = %reldir%/test_warnings.c
+tests_base_test_warnings_LDADD = libcnbase.a $(CMOCKA_LIBS)
+TESTS += tests/base/test_warnings

@@ -10,6 +10,7 @@
  *                      crash-once=F   the same, but only while file F does not exist (it is made)
  *                      device         the device fails for good
  *                      hang           does nothing, and does not listen
+ *                      warn=WORD      tells the warning of that name (of cn_enum_warning)
  *                      short          finishes without the images
  *                      garbage        writes bytes that are no frame
  *     CONTROLNET_FAKE  load=MS        of each model, when it is first needed
@@ -334,6 +335,15 @@ static void note(const struct fake *f, const char *what, const struct cn_spec *s
     free(line);
 }
 
+static void warn_as_told(struct cn_worker_job *job, const char *prompt)
+{
+    char name[32];
+    int code = cn_enum_find(&cn_enum_warning, word(prompt, "warn", name, sizeof(name)));
+
+    if (code >= 0)
+        cn_worker_warn(job, (enum cn_warning_code)code, "/prompt", "the prompt says so");
+}
+
 static int begin(void *ctx, struct cn_worker_job *job, struct cn_err *err)
 {
     const struct cn_spec *s = cn_worker_spec(job);
@@ -342,6 +352,7 @@ static int begin(void *ctx, struct cn_worker_job *job, struct cn_err *err)
     int rc = fail_as_told(s->prompt, err);
 
     note(f, "begin", s);
+    warn_as_told(job, s->prompt);
     if (rc < 0)
         return rc;
     need_model(f, find_model(s->model));

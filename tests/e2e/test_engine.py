@@ -120,6 +120,40 @@ class Pictures(Case):
         large.result()
         self.assertEqual(done[1], ("large", 200, 6))
 
+    # ---- warnings ----
+
+    def test_a_prompt_that_is_cut_is_told_in_every_answer(self):
+        spec = dict(SIZE, prompt="a red apple " * 40, eta=0.5)
+        codes = [("no-effect", "/eta"), ("prompt-truncated", "/prompt")]
+        field = 'no-effect;pointer="/eta", prompt-truncated;pointer="/prompt"'
+
+        def told(doc):
+            return [(w["code"], w["pointer"]) for w in doc["warnings"]]
+
+        r = self.d.images(spec)
+        self.assertEqual((r.status, r.getheader("Controlnetd-Warnings")), (200, field))
+        r = self.d.images(spec, "application/json")
+        self.assertEqual(told(json.loads(r.body)), codes)
+        self.assertIn("77 tokens", json.loads(r.body)["warnings"][1]["detail"])
+        r = self.d.images(dict(spec, n=2), "multipart/mixed")
+        parts = r.body.split(b"--" + r.getheader("Content-Type").split("=")[1].encode())[1:-1]
+        self.assertEqual([p.count(b"image/png") for p in parts], [1, 1, 0])
+        self.assertEqual(told(json.loads(parts[2].split(b"\r\n\r\n", 1)[1])), codes)
+
+        accepted = self.d.jobs(spec)
+        self.assertEqual(told(json.loads(accepted.body))[:1], codes[:1])  # what is known by then
+        id = json.loads(accepted.body)["id"]
+        self.assertEqual(told(self.d.wait_job(id)), codes)
+        done = [data for name, _, data in self.d.stream("/v1/jobs/%s/events" % id)
+                if name == "done"]
+        self.assertEqual(told(done[0]), codes)
+        ends = [e for e in self.d.events("job.end") if e["job_id"] == id]
+        self.assertEqual(ends[0]["warnings"], "no-effect:/eta,prompt-truncated:/prompt")
+        self.assertEqual(ends[0]["kind"], "draw")
+
+        r = self.d.images(dict(SIZE, prompt="a red apple"))
+        self.assertEqual((r.status, r.getheader("Controlnetd-Warnings")), (200, None))
+
     def refused(self, pointer, **spec):
         r = self.d.images(dict(SIZE, prompt="x", **spec))
         self.assertIn(r.status, (400, 413, 422), r.body)

@@ -196,6 +196,37 @@ class Jobs(Case):
         self.problem(r, 409, "cancelled")
         self.assertEqual(r.getheader("X-Job-Id"), id)
 
+    # ---- warnings ----
+
+    def test_warnings_of_replays_failures_and_after_a_restart(self):
+        def told(doc):
+            return [(w["code"], w["pointer"]) for w in doc["warnings"]]
+
+        codes = [("no-effect", "/eta"), ("prompt-truncated", "/prompt")]
+        field = 'no-effect;pointer="/eta", prompt-truncated;pointer="/prompt"'
+        spec = {"prompt": "warn=prompt-truncated", "eta": 1, "steps": 2}
+        with Daemon() as d:
+            for _ in range(2):  # drawn; and told once more, by the next life
+                for accept in ("image/png", "application/json", "multipart/mixed"):
+                    r = d.images(spec, accept, {"Idempotency-Key": "warned"})
+                    self.assertEqual(r.status, 200, r.body)
+                    if accept == "image/png":
+                        self.assertEqual(r.getheader("Controlnetd-Warnings"), field)
+                    elif accept == "application/json":
+                        self.assertEqual(told(json.loads(r.body)), codes)
+                    else:
+                        part = r.body.split(b"Content-Type: application/json\r\n\r\n")[1]
+                        self.assertEqual(told(json.loads(part.split(b"\r\n--")[0])), codes)
+                d.restart()
+            id = r.getheader("X-Job-Id")
+            self.assertEqual(told(d.job(id)), codes)
+            self.assertEqual(told(d.list()[0]), codes)
+            r = d.images(dict(spec, prompt="warn=prompt-truncated fail=invalid where=/prompt"))
+            self.problem(r, 422, "validation", "/prompt")
+            self.assertEqual(r.getheader("Controlnetd-Warnings"), field)
+            self.problem(d.jobs({"prompt": "x", "kind": "dance"}), 422, "validation", "/kind")
+            self.assertEqual(d.job(id)["kind"], "draw")
+
     # ---- preferences ----
 
     def test_prefer(self):

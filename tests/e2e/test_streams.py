@@ -54,7 +54,7 @@ class Streams(Case):
         self.assertEqual(ids, sorted(set(ids)))
         names = [e[0] for e in events]
         self.assertEqual(names[-1], "done")
-        self.assertEqual(events[-1][2], {"state": "succeeded"})
+        self.assertEqual(events[-1][2], {"state": "succeeded", "warnings": []})
         self.assertEqual([e[2]["index"] for e in events if e[0] == "image"], [0, 1])
         self.assertEqual([e[2]["state"] for e in events if e[0] == "state"][-1], "running")
         fractions = [e[2]["fraction"] for e in events if e[0] == "progress"]

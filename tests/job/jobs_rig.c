@@ -247,6 +247,7 @@ struct cn_submission *rig_submit(struct rig *r, const struct ask *ask, struct an
     rig_spec(r, &s, ask->prompt == NULL ? "an apple" : ask->prompt, CN_MAX(ask->n, 1),
              ask->image_bytes);
     s.timeout_s = ask->timeout_s;
+    s.eta = ask->eta;
     if (ask->key != NULL) {
         o.route = "POST /v1/jobs";
         o.key = ask->key;

@@ -65,6 +65,7 @@ struct ask {
     unsigned char print;    /* first byte of the fingerprint */
     size_t image_bytes;
     int timeout_s;
+    double eta;
 };
 
 struct cn_submission *rig_submit(struct rig *r, const struct ask *ask, struct answer *a);

@@ -24,6 +24,12 @@ tests_job_test_jobs_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS) -
 tests_job_test_jobs_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/job/test_jobs
 
+check_PROGRAMS += tests/job/test_warnings
+tests_job_test_warnings_SOURCES = %reldir%/test_warnings.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c
+tests_job_test_warnings_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_job_test_warnings_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/job/test_warnings
+
 # Built and run by hand: make bench.
 EXTRA_PROGRAMS += tests/job/bench_queue
 tests_job_bench_queue_SOURCES = %reldir%/bench_queue.c

@@ -35,6 +35,25 @@ static void only_the_drawn_transitions_exist(void **state)
     }
 }
 
+/* What the description tells, once, in front of what the worker tells; an attempt that is lost does
+ * not take it away. */
+static void a_job_collects_its_warnings(void **state)
+{
+    struct cn_job *job;
+    struct cn_spec s;
+
+    (void)state;
+    cn_spec_init(&s);
+    s.eta = 1;
+    job = cn_job_new(&s);
+    cn_warnings_add(&job->warnings, CN_WARN_PROMPT_TRUNCATED, "/prompt", "cut");
+    cn_job_forget_attempt(job);
+    cn_warnings_add(&job->warnings, CN_WARN_PROMPT_TRUNCATED, "/prompt", "cut");
+    assert_int_equal(job->warnings.n, 2);
+    assert_string_equal(job->warnings.item[0].where, "/eta");
+    cn_job_unref(job);
+}
+
 static void a_job_collects_its_images(void **state)
 {
     struct cn_msg_image m = {.index = 1,
@@ -168,6 +187,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_drawn_transitions_exist),
         cmocka_unit_test(a_job_collects_its_images),
+        cmocka_unit_test(a_job_collects_its_warnings),
         cmocka_unit_test(the_catalog_fills_in_and_refuses),
         cmocka_unit_test(without_a_worker_nothing_is_accepted),
     };

@@ -282,6 +282,12 @@ static void costs_follow_the_work(void **state)
     s.control[0].end = 0.5;
     assert_true(cn_cost(&s) / base > 1.4 && cn_cost(&s) / base < 1.5);
     cn_spec_release(&s);
+    for (int kind = 0; kind < CN_JOB_KIND_COUNT; kind++) { /* each has one */
+        cn_spec_init(&s);
+        s.kind = (enum cn_job_kind)kind;
+        assert_true(cn_cost(&s) > 0);
+        cn_spec_release(&s);
+    }
 }
 
 /* ---- at random ---- */

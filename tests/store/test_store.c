@@ -432,9 +432,69 @@ static void an_older_database_is_migrated(void **state)
     assert_int_equal(rig_open(&r, NULL), CN_OK);
     assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
     rig_close(&r);
-    sql(&r, "drop trigger webhooks_go; drop table webhooks; pragma user_version = 2");
+    sql(&r, "drop trigger webhooks_go; drop table webhooks; alter table jobs drop column kind;"
+            "pragma user_version = 2");
     assert_int_equal(rig_open(&r, NULL), CN_OK);
     assert_int_equal(rig_add(&r, 3, 1, 0), CN_OK);
+    rig_end(&r);
+}
+
+/* What the release before wrote: no kind in the table, none in the description. */
+static void jobs_of_the_version_before_draw(void **state)
+{
+    char id[CN_STORE_ID];
+    struct cn_store_job job;
+    struct cn_spec spec;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 100), CN_OK);
+    rig_close(&r);
+    sql(&r, "alter table jobs drop column kind; pragma user_version = 3;"
+            "update jobs set spec = cast(x'01' || substr(spec, 3) as blob);"
+            "update payload set spec = cast(x'01' || substr(spec, 3) as blob)");
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_get(&r, id, &job), CN_OK);
+    assert_true(job.readable && job.kind == CN_KIND_DRAW && job.spec.kind == CN_KIND_DRAW);
+    assert_string_equal(job.spec.prompt, "a red apple");
+    cn_store_job_release(&job);
+    assert_int_equal(rig_inputs(&r, id, &spec), CN_OK);
+    assert_int_equal(spec.init_image.len, 100);
+    cn_spec_release(&spec);
+    rig_end(&r);
+}
+
+static void warnings_and_kind_stay(void **state)
+{
+    struct cn_store_end end = {.state = CN_STORE_FAILED,
+                               .attempt = 1,
+                               .ended_us = 5,
+                               .warnings = "no-effect\t/eta\tonly ddim\n"};
+    struct heard h = {.n = 0};
+    char id[CN_STORE_ID];
+    struct cn_store_job job;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_OK);
+    assert_int_equal(rig_get(&r, id, &job), CN_OK);
+    assert_null(job.warnings);
+    cn_store_job_release(&job);
+    end.ended_us = cn_wall_us();
+    cn_store_end(r.s, id, &end, rig_hear, &h);
+    assert_true(rig_until(&r, &h.n, 1));
+    rig_close(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_get(&r, id, &job), CN_OK);
+    assert_string_equal(job.warnings, end.warnings);
+    assert_int_equal(job.kind, CN_KIND_DRAW);
+    cn_store_job_release(&job);
     rig_end(&r);
 }
 
@@ -599,6 +659,8 @@ int main(void)
         cmocka_unit_test(files_without_a_row_are_removed),
         cmocka_unit_test(a_newer_database_is_refused),
         cmocka_unit_test(an_older_database_is_migrated),
+        cmocka_unit_test(jobs_of_the_version_before_draw),
+        cmocka_unit_test(warnings_and_kind_stay),
         cmocka_unit_test(what_is_no_database_is_refused),
         cmocka_unit_test(a_description_of_another_version_is_told),
         cmocka_unit_test(a_second_daemon_waits),

@@ -123,6 +123,72 @@ static void a_job_survives_the_wire(void **state)
     cn_buf_release(&b);
 }
 
+/* What the version before wrote is read as it was meant; what a later one may write is refused, and
+ * the job can still be named. */
+static void kinds_and_versions_of_jobs(void **state)
+{
+    struct cn_err err = CN_ERR_INIT;
+    unsigned char *old;
+    struct cn_spec s;
+    struct cn_frame f;
+    struct cn_buf b;
+    uint64_t id = 0;
+
+    (void)state;
+    job_bytes(&b, 77);
+    old = cn_xmalloc(b.len);
+    memcpy(old, b.data + CN_FRAME_HEAD, 9);
+    memcpy(old + 9, b.data + CN_FRAME_HEAD + 10, b.len - CN_FRAME_HEAD - 10);
+    old[8] = 1;
+    f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_int_equal(s.kind, CN_KIND_DRAW);
+    assert_string_equal(s.model, "emoji");
+    assert_int_equal(s.control[1].resize, CN_PAD);
+    cn_spec_release(&s);
+    free(old);
+
+    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
+    b.data[CN_FRAME_HEAD + 9] = CN_JOB_KIND_COUNT;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EINVAL);
+    assert_int_equal(id, 77);
+    assert_string_equal(err.where, "/kind");
+    assert_non_null(strstr(err.msg, "does not know this kind"));
+    err.code = 0;
+    b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION + 1;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EFORMAT);
+    assert_non_null(strstr(err.msg, "unknown version"));
+    cn_buf_release(&b);
+}
+
+static void a_warning_survives_the_wire(void **state)
+{
+    struct cn_msg_warning in = {7, {CN_WARN_NO_EFFECT, "/eta", "only \xc3\xbc"}}, out;
+    struct cn_frame_decoder d;
+    struct cn_frame f;
+    struct cn_buf b;
+
+    (void)state;
+    cn_buf_init(&b, 1 << 16);
+    assert_int_equal(cn_msg_put_warning(&b, &in, NULL), CN_OK);
+    f = only_frame(&d, &b);
+    assert_int_equal(f.type, CN_FRAME_WARNING);
+    assert_int_equal(cn_msg_get_warning(&f, &out, NULL), CN_OK);
+    assert_true(out.id == 7 && out.warning.code == CN_WARN_NO_EFFECT);
+    assert_string_equal(out.warning.where, "/eta");
+    assert_string_equal(out.warning.text, in.warning.text);
+    for (size_t len = 0; len < f.len; len++) {
+        struct cn_frame cut = {f.type, f.data, len};
+
+        assert_int_equal(cn_msg_get_warning(&cut, &out, NULL), CN_EFORMAT);
+    }
+    b.data[CN_FRAME_HEAD + 8] = CN_WARNING_COUNT;
+    f = (struct cn_frame){CN_FRAME_WARNING, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
+    assert_int_equal(cn_msg_get_warning(&f, &out, NULL), CN_EFORMAT);
+    cn_frame_decoder_release(&d);
+    cn_buf_release(&b);
+}
+
 static void a_cut_job_is_refused_everywhere(void **state)
 {
     struct cn_buf b;
@@ -403,6 +469,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_survives_the_wire),
+        cmocka_unit_test(kinds_and_versions_of_jobs),
+        cmocka_unit_test(a_warning_survives_the_wire),
         cmocka_unit_test(a_cut_job_is_refused_everywhere),
         cmocka_unit_test(frames_come_out_of_any_cut),
         cmocka_unit_test(bad_heads_are_refused),

@@ -164,8 +164,8 @@ static void add_cors(struct cn_request *q)
         return;
     cn_answer_field(q, "Access-Control-Allow-Origin", "%s", cn_request_header(q, "Origin"));
     add(q, "Access-Control-Expose-Headers",
-        "Content-Range, Controlnetd-Seed, ETag, Location, Preference-Applied, RateLimit, "
-        "RateLimit-Policy, Retry-After, X-Job-Id, X-Request-Id",
+        "Content-Range, Controlnetd-Seed, Controlnetd-Warnings, ETag, Location, "
+        "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Job-Id, X-Request-Id",
         false);
     if (q->method != CN_OPTIONS)
         return;

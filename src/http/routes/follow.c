@@ -16,6 +16,7 @@ bool cn_submit_next_event(struct cn_submit_ctx *c, int *ret_image)
         c->ended = true;
         c->state = e.state;
         c->err = e.err;
+        cn_warnings_add_all(&c->warnings, e.warnings);
     }
     return c->ended;
 }

@@ -1,5 +1,6 @@
 /* POST /v1/images with Accept: multipart/mixed: each picture is a part, sent when it is drawn while
- * others still are. What went wrong comes as the last part, because the status is long sent. */
+ * others still are. What the job warned of, and what went wrong, come as last parts, because the
+ * head is long sent. */
 #include "base/base.h"
 #include "api/result.h"
 #include "base/mem.h"
@@ -8,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HEAD_MAX = 4096, PROBLEM_MAX = 1 << 16 };
+enum { HEAD_MAX = 4096, END_MAX = 1 << 16 };
 
 struct parts {
     struct cn_request *q;
@@ -82,7 +83,12 @@ static int put_end(struct parts *p, struct cn_source **ret)
     const struct cn_submit_ctx *c = p->q->ctx;
     struct cn_buf b;
 
-    cn_buf_init(&b, PROBLEM_MAX);
+    cn_buf_init(&b, END_MAX);
+    if (c->warnings.n > 0) {
+        cn_buf_printf(&b, NULL, "--%s\r\nContent-Type: application/json\r\n\r\n", c->id);
+        cn_result_warnings(c->id, &c->warnings, &b, NULL);
+        cn_buf_adds(&b, "\r\n", NULL);
+    }
     if (c->state != CN_JOB_SUCCEEDED) {
         struct cn_problem problem = cn_problem_document(c->state, &c->err);
 

@@ -15,6 +15,17 @@
 
 enum { TEXT_MAX = 1 << 20 };
 
+void cn_answer_warnings(struct cn_request *q)
+{
+    const struct cn_submit_ctx *c = q->ctx;
+    char text[CN_WARNINGS_FIELD];
+
+    if (c->warnings.n == 0)
+        return;
+    cn_warnings_field(&c->warnings, text, sizeof(text));
+    cn_answer_field(q, "Controlnetd-Warnings", "%s", text);
+}
+
 void cn_answer_result_picture(struct cn_request *q)
 {
     struct cn_submit_ctx *c = q->ctx;
@@ -22,6 +33,7 @@ void cn_answer_result_picture(struct cn_request *q)
 
     cn_answer_field(q, "Controlnetd-Seed", "%lu", (unsigned long)f.meta.seed);
     cn_answer_field(q, "Vary", "Accept");
+    cn_answer_warnings(q);
     cn_answer(q, 200, cn_media_of(f.meta.format),
               cn_picture_source(&c->picture, q, 0, f.meta.bytes));
 }
@@ -140,6 +152,7 @@ static struct cn_result result_of(const struct cn_submit_ctx *c)
         return cn_result_of_job(c->job);
     return (struct cn_result){.id = c->id,
                               .spec = v->spec,
+                              .warnings = &v->warnings,
                               .queue_ms = ms_between(v->created_us, v->started_us),
                               .run_ms = ms_between(v->started_us, v->ended_us),
                               .total_ms = ms_between(v->created_us, v->ended_us),

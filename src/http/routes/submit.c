@@ -21,6 +21,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { ACCEPTED_MAX = 16384 };
+
 /* ---- the head ---- */
 
 static bool is_json(const char *type)
@@ -215,6 +217,7 @@ static void dispose(struct cn_request *q)
         cn_picture_drop(&c->picture);
     stop_timer(c);
     q->core->inflight -= c->bytes;
+    cn_warnings_release(&c->warnings);
     cn_job_unref(c->job);
 }
 
@@ -318,10 +321,15 @@ static void answer_not_accepted(struct cn_request *q)
 static void answer_accepted(struct cn_request *q)
 {
     const struct cn_submit_ctx *c = q->ctx;
+    struct cn_err err = CN_ERR_INIT;
     struct cn_buf b;
 
-    cn_buf_init(&b, 4096);
-    cn_result_accepted(&c->view, &b);
+    cn_buf_init(&b, ACCEPTED_MAX);
+    if (cn_result_accepted(&c->view, &b, &err) < 0) {
+        cn_buf_release(&b);
+        cn_answer_err(q, &err);
+        return;
+    }
     cn_answer_field(q, "Location", "/v1/jobs/%s", c->id);
     cn_answer_field(q, "Retry-After", "%d", cn_look_again_s(&c->view));
     if (c->may_wait_s >= 0)
@@ -451,6 +459,7 @@ static bool answer_end(struct cn_request *q)
 
     stop_timer(c);
     if (c->state != CN_JOB_SUCCEEDED) {
+        cn_answer_warnings(q);
         cn_answer_problem(q, cn_problem_of_end(c->state, &c->err), c->err.msg, c->err.where);
         return false;
     }

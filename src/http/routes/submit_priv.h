@@ -42,10 +42,11 @@ struct cn_submit_ctx {
     bool ended; /* with: */
     enum cn_job_state state;
     struct cn_err err;
-    int n;                     /* pictures */
-    int first_image;           /* of parts: is there, and not yet sent; -1: none */
-    struct cn_picture picture; /* the only one that is answered */
-    bool asked;                /* for it */
+    struct cn_warnings warnings; /* once it ended */
+    int n;                       /* pictures */
+    int first_image;             /* of parts: is there, and not yet sent; -1: none */
+    struct cn_picture picture;   /* the only one that is answered */
+    bool asked;                  /* for it */
 };
 
 /* Answers the end of a job that succeeded, from c->view, as JSON with its pictures: written
@@ -54,6 +55,9 @@ void cn_answer_result_json(struct cn_request *q);
 
 /* The picture itself, c->picture. */
 void cn_answer_result_picture(struct cn_request *q);
+
+/* What the job warned of, for answers that cannot say so in their body. */
+void cn_answer_warnings(struct cn_request *q);
 
 /* Picture after picture as parts of multipart/mixed, while the others are drawn. */
 void cn_answer_parts(struct cn_request *q);

@@ -1,0 +1,57 @@
+/* Which fields of a description have no effect: told, because whoever set one expects something of
+ * it. What is the default cannot be told from what was asked for, and needs no warning. */
+#include "base/base.h"
+#include "base/warnings.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NONE CN_WARN_NO_EFFECT
+
+/* Step i of N is controlled when start <= i/N and (i/N < end or end == 1). */
+static bool has_a_step(const struct cn_spec_control *c, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        double at = (double)i / steps;
+
+        if (c->start <= at && (at < c->end || c->end >= 1))
+            return true;
+    }
+    return false;
+}
+
+static void check_control(const struct cn_spec *s, int i, struct cn_warnings *w)
+{
+    const struct cn_spec_control *c = &s->control[i];
+    char where[CN_WARNING_WHERE];
+
+    if (c->strength == 0) {
+        snprintf(where, sizeof(where), "/controls/%d/strength", i);
+        cn_warnings_add(w, NONE, where, "0: this control does nothing");
+    } else if (!has_a_step(c, s->steps)) {
+        snprintf(where, sizeof(where), "/controls/%d/start", i);
+        cn_warnings_add(w, NONE, where, "none of the %d steps lies between start and end",
+                        s->steps);
+    }
+}
+
+void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
+{
+    struct cn_spec preset;
+
+    cn_spec_init(&preset);
+    if (s->negative_prompt[0] != '\0' && s->guidance_scale <= 1)
+        cn_warnings_add(w, NONE, "/negative_prompt",
+                        "guidance is off (guidance_scale is %g, not above 1)", s->guidance_scale);
+    if (s->eta > 0 && s->sampler != CN_DDIM)
+        cn_warnings_add(w, NONE, "/eta", "only the sampler ddim has it, not %s",
+                        cn_enum_sampler.name[s->sampler]);
+    if (s->denoise != preset.denoise && s->init_image.len == 0)
+        cn_warnings_add(w, NONE, "/denoise", "there is no init_image");
+    if (s->quality != preset.quality && s->format == CN_PNG)
+        cn_warnings_add(w, NONE, "/quality", "png keeps every pixel: it is for jpeg and webp");
+    for (int i = 0; i < s->n_controls; i++)
+        check_control(s, i, w);
+    cn_spec_release(&preset);
+}
