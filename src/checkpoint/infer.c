@@ -302,7 +302,11 @@ int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_safetensors *st
     if (rc < 0)
         return rc;
     rc = check(c, err);
-    if (rc < 0)
-        cn_err_prefix(err, "the shapes do not say everything, \"%s.json\" can", c->path);
+    if (rc < 0) {
+        char *beside = cn_sidecar_path(c->path);
+
+        cn_err_prefix(err, "the shapes do not say everything, \"%s\" can", beside);
+        free(beside);
+    }
     return rc;
 }

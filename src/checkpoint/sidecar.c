@@ -1,12 +1,19 @@
-/* "<model>.json" next to a single file: corrections of what its shapes do not say, with the keys of
+/* "NAME.json" next to NAME.safetensors: corrections of what its shapes do not say, with the keys of
  * diffusers' files in one object per component:
  *
  *     {"unet": {"attention_head_dim": 10}, "scheduler": {"prediction_type": "v_prediction"}}
+ *
+ * Programs of the field keep notes about a model in a file of the same name, texts and numbers under
+ * keys of their own; those are none of ours. An object under a key that is no component is refused.
+ * "NAME.safetensors.json" is read as well, and after it.
  */
 #include "base/base.h"
+#include "base/mem.h"
 #include "checkpoint/checkpoint_priv.h"
 
+#include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void amend_unet(struct cn_conf *f, struct cn_checkpoint *c)
 {
@@ -45,17 +52,39 @@ static const struct {
     {"scheduler", CN_COMP_UNET, amend_schedule},
 };
 
+static bool is_part(const char *key)
+{
+    for (size_t i = 0; i < CN_LEN(parts); i++)
+        if (strcmp(parts[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+static void refuse_unknown(struct cn_conf *f)
+{
+    const char *key;
+    json_t *v;
+
+    json_object_foreach(f->root, key, v)
+    {
+        if (json_is_object(v) && key[0] != '_' && !is_part(key))
+            cn_conf_bad(f, key, "not one of unet, controlnet, vae, text_encoder and scheduler");
+    }
+}
+
+/* AUTOMATIC1111's notes name the VAE to be used with a model. */
+static bool is_note(const struct cn_conf *f, const char *key)
+{
+    return strcmp(key, "vae") == 0 && json_is_string(json_object_get(f->root, key));
+}
+
 static int amend(struct cn_conf *f, struct cn_checkpoint *c)
 {
-    struct cn_rule rules[CN_LEN(parts)];
-
-    for (size_t i = 0; i < CN_LEN(parts); i++)
-        rules[i] = (struct cn_rule){.key = parts[i].key};
-    cn_conf_rules(f, rules, CN_LEN(rules), true);
+    refuse_unknown(f);
     for (size_t i = 0; f->rc == CN_OK && i < CN_LEN(parts); i++) {
         struct cn_conf part;
 
-        if (!cn_conf_part(f, parts[i].key, &part))
+        if (is_note(f, parts[i].key) || !cn_conf_part(f, parts[i].key, &part))
             continue;
         if (!c->comp[parts[i].comp].present)
             cn_conf_bad(f, parts[i].key, "the model has no such component");
@@ -67,19 +96,39 @@ static int amend(struct cn_conf *f, struct cn_checkpoint *c)
     return f->rc;
 }
 
-int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err)
+static int read_file(struct cn_checkpoint *c, const char *path, struct cn_err *err)
 {
-    char *path = cn_xprintf("%s.json", c->path);
     struct cn_conf f;
     int rc = CN_OK;
 
-    if (cn_file_exists(path)) {
-        rc = cn_conf_open(&f, path, err);
-        if (rc == CN_OK) {
-            rc = amend(&f, c);
-            cn_conf_close(&f);
-        }
+    if (!cn_file_exists(path))
+        return CN_OK;
+    rc = cn_conf_open(&f, path, err);
+    if (rc == CN_OK) {
+        rc = amend(&f, c);
+        cn_conf_close(&f);
     }
-    free(path);
+    return rc;
+}
+
+char *cn_sidecar_path(const char *path)
+{
+    static const char ending[] = ".safetensors";
+    size_t len = strlen(path);
+
+    if (cn_ends_with(path, ending))
+        len -= strlen(ending);
+    return cn_xprintf("%.*s.json", (int)len, path);
+}
+
+int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err)
+{
+    char *beside = cn_sidecar_path(c->path), *older = cn_xprintf("%s.json", c->path);
+    int rc = read_file(c, beside, err);
+
+    if (rc == CN_OK && strcmp(beside, older) != 0)
+        rc = read_file(c, older, err);
+    free(beside);
+    free(older);
     return rc;
 }

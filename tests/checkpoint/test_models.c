@@ -152,7 +152,9 @@ static void models_are_the_same_as_single_files(void **state)
             if (cn_checkpoint_has(a, (enum cn_component)k))
                 add_component(&m, a, (enum cn_component)k);
         make_write(&m, path);
-        make_text(models[i].sidecar, "%s.json", path);
+        /* NAME.json, and what an earlier version read: NAME.safetensors.json */
+        make_text(models[i].sidecar, i % 2 ? "%s/%s.safetensors.json" : "%s/%s.json", folder,
+                  models[i].name);
         b = open_ok(path);
         is_complete(b);
         same_tensors(a, b);
@@ -163,6 +165,92 @@ static void models_are_the_same_as_single_files(void **state)
         free(path);
         free(dir);
     }
+    make_remove(folder);
+}
+
+/* A file with every component, and what stands beside it. */
+static void a_file_beside_the_model_is_read_or_refused_by_key(void **state)
+{
+    static const struct {
+        const char *more, *says; /* one more member of tiny's, and the refusal; NULL: none */
+    } beside[] = {
+        {"\"scheduler\":{\"prediction_type\":\"v_prediction\"}", NULL},
+        {"\"scheduler\":{\"prediction_typ\":\"v_prediction\"}", "prediction_typ"},
+        {"\"scheduler\":7", "scheduler"},
+        {"\"schedule\":{\"prediction_type\":\"v_prediction\"}", "schedule"},
+        {"\"controlnet\":{\"attention_head_dim\":4}", "controlnet"},
+        /* notes of other programs: texts and numbers under their own keys */
+        {"\"description\":\"red\",\"sd version\":\"SD1\",\"preferred weight\":0", NULL},
+    };
+    char *folder = make_folder(), *dir = model_path("tiny");
+    char *path = cn_xprintf("%s/tiny.v1.safetensors", folder);
+    struct cn_checkpoint *a;
+    struct make m;
+
+    (void)state;
+    if (!cn_dir_exists(dir))
+        skip();
+    a = open_ok(dir);
+    make_init(&m);
+    for (int k = 0; k < CN_COMP_COUNT; k++)
+        if (cn_checkpoint_has(a, (enum cn_component)k))
+            add_component(&m, a, (enum cn_component)k);
+    make_write(&m, path);
+    for (size_t i = 0; i < CN_LEN(beside); i++) {
+        char *text = cn_xprintf("%.*s,%s}", (int)strlen(models[0].sidecar) - 1, models[0].sidecar,
+                                beside[i].more);
+        struct cn_checkpoint *c = NULL;
+        struct cn_err err = CN_ERR_INIT;
+        int rc;
+
+        make_text(text, "%s/tiny.v1.json", folder);
+        rc = cn_checkpoint_open(path, &c, &err);
+        assert_int_equal(rc, beside[i].says == NULL ? CN_OK : CN_EINVAL);
+        if (beside[i].says != NULL) {
+            char *named = cn_xprintf("tiny.v1.json\": \"%s\": ", beside[i].says);
+
+            if (strstr(err.msg, named) == NULL)
+                fail_msg("%s", err.msg);
+            free(named);
+        } else if (i == 0) {
+            assert_int_equal(cn_checkpoint_schedule(c)->prediction, CN_PREDICT_V);
+        }
+        if (c != NULL)
+            cn_checkpoint_close(c);
+        free(text);
+    }
+    make_release(&m);
+    cn_checkpoint_close(a);
+    free(path);
+    free(dir);
+    make_remove(folder);
+}
+
+/* A1111's notes have a text "vae"; only without our own "vae" beside it. */
+static void notes_may_name_a_vae(void **state)
+{
+    char *folder = make_folder();
+    char *path = cn_xprintf("%s/control.safetensors", folder), *dir = model_path("tiny-control-a");
+    struct cn_checkpoint *a, *c;
+    struct make m;
+
+    (void)state;
+    if (!cn_dir_exists(dir))
+        skip();
+    a = open_ok(dir);
+    make_init(&m);
+    add_component(&m, a, CN_COMP_CONTROL);
+    make_write(&m, path);
+    make_text("{\"controlnet\":{\"attention_head_dim\":[2,4,4],\"norm_num_groups\":4},"
+              "\"vae\":\"Automatic\"}",
+              "%s/control.json", folder);
+    c = open_ok(path);
+    is_complete(c);
+    cn_checkpoint_close(c);
+    cn_checkpoint_close(a);
+    make_release(&m);
+    free(path);
+    free(dir);
     make_remove(folder);
 }
 
@@ -195,6 +283,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models_are_the_same_as_single_files),
+        cmocka_unit_test(a_file_beside_the_model_is_read_or_refused_by_key),
+        cmocka_unit_test(notes_may_name_a_vae),
         cmocka_unit_test(controlnets_know_their_models),
     };
 
