@@ -100,7 +100,7 @@ static int read_guidance(struct reader *r, const json_t *v, const char *where, v
 static int read_enum(struct reader *r, const json_t *v, const char *where, void *target,
                      const struct cn_enum *e)
 {
-    char list[200];
+    char list[320];
     int i;
 
     cn_enum_list(e, list, sizeof(list));

@@ -16,6 +16,11 @@ static const char *const sampler_titles[CN_SAMPLER_COUNT] = {
     "DDIM",  "Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ 2M SDE",
     "UniPC", "LCM",   "PLMS"};
 
+/* beta_timesteps is the form that later programs call Beta. */
+static const char *const schedule_titles[CN_SCHEDULE_COUNT] = {
+    NULL,     "Karras", "Exponential", "Polyexponential", "SGM Uniform", "Normal",
+    "Simple", "Beta",   "Beta",        "KL Optimal",      "Align Your Steps"};
+
 static const char *const resize_titles[CN_RESIZE_COUNT] = {"Just Resize", "Crop and Resize",
                                                            "Resize and Fill"};
 
@@ -74,10 +79,8 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
                            const struct cn_infotext_facts *f)
 {
     cn_buf_printf(b, NULL, "Steps: %d, Sampler: %s", s->steps, sampler_titles[s->sampler]);
-    if (s->schedule == CN_KARRAS)
-        put(b, "Schedule type", "Karras");
-    if (s->schedule == CN_EXPONENTIAL)
-        put(b, "Schedule type", "Exponential");
+    if (schedule_titles[s->schedule] != NULL)
+        put(b, "Schedule type", schedule_titles[s->schedule]);
     put_real(b, "CFG scale", s->guidance_scale);
     cn_buf_printf(b, NULL, ", Seed: %" PRIu64 ", Size: %dx%d", f->seed, f->width, f->height);
     put(b, "Model", f->model);

@@ -13,7 +13,9 @@
 static const char *const job_kind_names[CN_JOB_KIND_COUNT] = {"draw"};
 static const char *const sampler_names[CN_SAMPLER_COUNT] = {
     "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "pndm"};
-static const char *const schedule_names[CN_SCHEDULE_COUNT] = {"default", "karras", "exponential"};
+static const char *const schedule_names[CN_SCHEDULE_COUNT] = {
+    "default", "karras", "exponential",    "polyexponential", "sgm_uniform", "normal",
+    "simple",  "beta",   "beta_timesteps", "kl_optimal",      "ays"};
 static const char *const spacing_names[CN_SPACING_COUNT] = {"model", "leading", "trailing",
                                                             "linspace"};
 static const char *const rng_names[CN_RNG_COUNT] = {"cpu", "cuda"};

@@ -38,7 +38,21 @@ enum cn_sampler {
     CN_SAMPLER_COUNT
 };
 
-enum cn_schedule { CN_SCHEDULE_DEFAULT, CN_KARRAS, CN_EXPONENTIAL, CN_SCHEDULE_COUNT };
+/* CN_SCHEDULE_DEFAULT: what the model's scheduler_config.json says, else its timesteps. */
+enum cn_schedule {
+    CN_SCHEDULE_DEFAULT,
+    CN_KARRAS,
+    CN_EXPONENTIAL,
+    CN_SCHEDULE_POLYEXPONENTIAL,
+    CN_SCHEDULE_SGM_UNIFORM,
+    CN_SCHEDULE_NORMAL,
+    CN_SCHEDULE_SIMPLE,
+    CN_SCHEDULE_BETA,
+    CN_SCHEDULE_BETA_TIMESTEPS,
+    CN_SCHEDULE_KL_OPTIMAL,
+    CN_SCHEDULE_AYS,
+    CN_SCHEDULE_COUNT
+};
 
 /* CN_SPACING_MODEL: what the model's scheduler_config.json says, else the sampler's own default. */
 enum cn_spacing { CN_SPACING_MODEL, CN_LEADING, CN_TRAILING, CN_LINSPACE, CN_SPACING_COUNT };

@@ -103,8 +103,8 @@ const struct cn_tensor_view *cn_checkpoint_get(const struct cn_checkpoint *c,
 int cn_checkpoint_open_dir(struct cn_checkpoint *c, struct cn_err *err);
 int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err);
 
-/* Fills the configurations of a single file whose components are finished; then a file beside it may
- * correct them. */
+/* Fills the configurations of a single file whose components are finished; then a file beside it
+ * may correct them. */
 int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_safetensors *st,
                         struct cn_err *err);
 int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err);

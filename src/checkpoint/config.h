@@ -67,6 +67,60 @@ struct cn_vae_config {
     double scaling_factor, shift_factor;
 };
 
+/* Keys of scheduler_config.json for which diffusers' classes have different defaults: where the
+ * file does not hold one, the class of the sampler in use decides, as from_config() does. */
+enum cn_schedule_key {
+    CN_KEY_BETA_START = 1 << 0,
+    CN_KEY_BETA_END = 1 << 1,
+    CN_KEY_BETA_SCHEDULE = 1 << 2,
+    CN_KEY_ALPHA_TO_ONE = 1 << 3,
+    CN_KEY_CLIP_SAMPLE = 1 << 4,
+    CN_KEY_SKIP_PRK = 1 << 5
+};
+
+/* Settings that some classes have and nothing here does: samplers of those classes refuse to draw
+ * with a model that asks for one. */
+enum cn_undone {
+    CN_UNDONE_ALGORITHM,     /* algorithm_type: dpmsolver, sde-dpmsolver */
+    CN_UNDONE_FLOW,          /* use_flow_sigmas */
+    CN_UNDONE_INTERPOLATION, /* interpolation_type: log_linear */
+    CN_UNDONE_CONTINUOUS,    /* timestep_type: continuous */
+    CN_UNDONE_CORRECTOR,     /* disable_corrector */
+    CN_UNDONE_PREDICT_X0,    /* predict_x0: false */
+    CN_UNDONE_SOLVER_P,      /* solver_p */
+    CN_UNDONE_VARIANCE,      /* variance_type */
+    CN_UNDONE_THIRD_ORDER,   /* solver_order: 3, which UniPC has not here */
+    CN_UNDONE_FULL_ORDER,    /* lower_order_final: false, which UniPC has not here */
+    CN_UNDONE_COUNT
+};
+
+/* The settings of the sampler itself; all zeros are diffusers' defaults. */
+struct cn_solver_config {
+    enum cn_file_sigmas {
+        CN_SIGMAS_OF_TIMESTEPS,
+        CN_SIGMAS_KARRAS,
+        CN_SIGMAS_EXPONENTIAL,
+        CN_SIGMAS_BETA
+    } sigmas;                    /* use_karras_sigmas and its like */
+    bool lu_lambdas;             /* use_lu_lambdas */
+    int order;                   /* solver_order; 0: 2 */
+    enum cn_solver_type {
+        CN_SOLVER_USUAL,         /* midpoint, bh2, logrho: each class takes its own */
+        CN_SOLVER_HEUN,
+        CN_SOLVER_BH1
+    } type;                      /* solver_type */
+    bool ends_at_sigma_min;      /* final_sigmas_type: sigma_min rather than zero */
+    bool full_order_final;       /* lower_order_final: false */
+    bool euler_at_final;
+    bool clips_lambda;           /* lambda_min_clipped is there: */
+    double lambda_min;
+    double sigma_min, sigma_max; /* 0: not given */
+    int original_steps;          /* original_inference_steps; 0: 50 */
+    double timestep_scaling;     /* 0: 10 */
+    double clip_range;           /* clip_sample_range; 0: 1 */
+    unsigned undone;             /* 1 << enum cn_undone */
+};
+
 /* scheduler_config.json */
 struct cn_schedule_config {
     int train_steps;          /* num_train_timesteps */
@@ -77,6 +131,10 @@ struct cn_schedule_config {
     int steps_offset;
     bool set_alpha_to_one;
     bool rescale_zero_snr;    /* rescale_betas_zero_snr */
+    bool clip_sample;
+    bool prk_steps;           /* skip_prk_steps: false */
+    unsigned absent;          /* enum cn_schedule_key: what the file does not hold */
+    struct cn_solver_config solver;
 };
 
 #endif

@@ -11,6 +11,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Python writes infinity as no JSON does ("lambda_min_clipped": -Infinity, in every file of
+ * diffusers' DPMSolverMultistepScheduler): outside strings it becomes 1e308, in place. */
+static void write_infinity_out(unsigned char *text, size_t len)
+{
+    static const char word[] = "Infinity", number[] = "1.0e+308";
+    const size_t n = sizeof(word) - 1;
+    bool quoted = false;
+
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '"')
+            quoted = !quoted;
+        else if (quoted && text[i] == '\\')
+            i++;
+        else if (!quoted && len - i >= n && memcmp(text + i, word, n) == 0)
+            memcpy(text + i, number, n);
+    }
+}
+
 int cn_conf_open(struct cn_conf *f, const char *path, struct cn_err *err)
 {
     struct cn_buf b;
@@ -21,6 +39,7 @@ int cn_conf_open(struct cn_conf *f, const char *path, struct cn_err *err)
     cn_buf_init(&b, CN_MAX_CONF);
     rc = cn_file_read(path, &b, err);
     if (rc == CN_OK) {
+        write_infinity_out(b.data, b.len);
         f->root = json_loadb((const char *)b.data, b.len, JSON_REJECT_DUPLICATES, &je);
         if (f->root == NULL)
             rc = cn_fail(err, CN_EFORMAT, "\"%s\": line %d: %s", path, je.line, je.text);

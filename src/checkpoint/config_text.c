@@ -1,7 +1,5 @@
-/* config.json of text encoders (transformers' names and defaults), and scheduler_config.json, the
- * noise schedule that a model was trained with. */
+/* config.json of text encoders (transformers' names and defaults). */
 #include "base/base.h"
-#include "base/spec.h"
 #include "checkpoint/config.h"
 #include "checkpoint/checkpoint_priv.h"
 
@@ -70,99 +68,6 @@ int cn_conf_text(const char *path, bool projects, struct cn_text_config *ret, st
     if (rc == CN_OK)
         *ret = t;
     return rc;
-}
-
-static void read_prediction(struct cn_conf *f, struct cn_schedule_config *s)
-{
-    const char *p = cn_conf_string(f, "prediction_type", NULL);
-
-    if (p == NULL)
-        return;
-    s->prediction = strcmp(p, "v_prediction") == 0 ? CN_PREDICT_V : CN_PREDICT_EPSILON;
-    if (s->prediction == CN_PREDICT_EPSILON && strcmp(p, "epsilon") != 0)
-        cn_conf_bad(f, "prediction_type", "\"%.40s\" is neither epsilon nor v_prediction", p);
-}
-
-static void read_beta(struct cn_conf *f, struct cn_schedule_config *s)
-{
-    const char *b = cn_conf_string(f, "beta_schedule", NULL);
-
-    s->beta_start = cn_conf_real(f, "beta_start", s->beta_start, 0, 1);
-    s->beta_end = cn_conf_real(f, "beta_end", s->beta_end, 0, 1);
-    if (b == NULL)
-        return;
-    if (strcmp(b, "linear") == 0)
-        s->beta_schedule = CN_BETA_LINEAR;
-    else if (strcmp(b, "scaled_linear") == 0)
-        s->beta_schedule = CN_BETA_SCALED_LINEAR;
-    else if (strcmp(b, "squaredcos_cap_v2") == 0)
-        s->beta_schedule = CN_BETA_COSINE;
-    else
-        cn_conf_bad(f, "beta_schedule", "\"%.40s\" is not supported", b);
-}
-
-static void read_schedule(struct cn_conf *f, struct cn_schedule_config *s)
-{
-    static const struct cn_rule rules[] = {
-        {.key = "trained_betas", .kind = CN_RULE_NONE},
-        {.key = "thresholding", .kind = CN_RULE_NONE},
-        {.key = "clip_sample", .kind = CN_RULE_NONE},
-        {.key = "skip_prk_steps", .kind = CN_RULE_TRUE},
-    };
-    const char *spacing = cn_conf_string(f, "timestep_spacing", NULL);
-
-    s->train_steps = (int)cn_conf_int(f, "num_train_timesteps", s->train_steps, 2, 100000);
-    read_beta(f, s);
-    read_prediction(f, s);
-    s->spacing = spacing ? cn_enum_find(&cn_enum_spacing, spacing) : s->spacing;
-    if (spacing != NULL && s->spacing <= CN_SPACING_MODEL)
-        cn_conf_bad(f, "timestep_spacing", "\"%.40s\" is not leading, trailing or linspace",
-                    spacing);
-    s->steps_offset = (int)cn_conf_int(f, "steps_offset", s->steps_offset, 0, 1000);
-    s->set_alpha_to_one = cn_conf_bool(f, "set_alpha_to_one", s->set_alpha_to_one);
-    s->rescale_zero_snr = cn_conf_bool(f, "rescale_betas_zero_snr", s->rescale_zero_snr);
-    cn_conf_rules(f, rules, CN_LEN(rules), false);
-}
-
-int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn_err *err)
-{
-    /* The defaults that all the classes share. */
-    struct cn_schedule_config s = {.train_steps = 1000,
-                                   .beta_start = 0.0001,
-                                   .beta_end = 0.02,
-                                   .beta_schedule = CN_BETA_LINEAR,
-                                   .spacing = CN_SPACING_MODEL};
-    struct cn_conf f;
-    int rc = cn_conf_open(&f, path, err);
-
-    if (rc < 0)
-        return rc;
-    /* Absent, the DDIM class means true and all others false. */
-    s.set_alpha_to_one = strcmp(cn_conf_string(&f, "_class_name", ""), "DDIMScheduler") == 0;
-    read_schedule(&f, &s);
-    rc = f.rc;
-    cn_conf_close(&f);
-    if (rc == CN_OK)
-        *ret = s;
-    return rc;
-}
-
-void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s)
-{
-    static const struct cn_rule rules[] = {
-        {.key = "num_train_timesteps"},
-        {.key = "beta_start"},
-        {.key = "beta_end"},
-        {.key = "beta_schedule"},
-        {.key = "prediction_type"},
-        {.key = "timestep_spacing"},
-        {.key = "steps_offset"},
-        {.key = "set_alpha_to_one"},
-        {.key = "rescale_betas_zero_snr"},
-    };
-
-    read_schedule(f, s);
-    cn_conf_rules(f, rules, CN_LEN(rules), true);
 }
 
 void cn_conf_amend_text(struct cn_conf *f, struct cn_text_config *t)

@@ -3,9 +3,9 @@
  *
  *     {"unet": {"attention_head_dim": 10}, "scheduler": {"prediction_type": "v_prediction"}}
  *
- * Programs of the field keep notes about a model in a file of the same name, texts and numbers under
- * keys of their own; those are none of ours. An object under a key that is no component is refused.
- * "NAME.safetensors.json" is read as well, and after it.
+ * Programs of the field keep notes about a model in a file of the same name, texts and numbers
+ * under keys of their own; those are none of ours. An object under a key that is no component is
+ * refused. "NAME.safetensors.json" is read as well, and after it.
  */
 #include "base/base.h"
 #include "base/mem.h"
@@ -68,7 +68,7 @@ static void refuse_unknown(struct cn_conf *f)
     json_object_foreach(f->root, key, v)
     {
         if (json_is_object(v) && key[0] != '_' && !is_part(key))
-            cn_conf_bad(f, key, "not one of unet, controlnet, vae, text_encoder and scheduler");
+            cn_conf_bad(f, key, "not the name of a component");
     }
 }
 

@@ -87,7 +87,7 @@ const char *cn_closest(const char *text, const char *const *words, int n)
 int cn_fail_word(struct cn_err *err, const char *what, const char *text, const struct cn_enum *e)
 {
     const char *near = cn_closest(text, e->name, e->count);
-    char all[200];
+    char all[320];
 
     if (near != NULL)
         return cn_fail(err, CN_EINVAL, "%s: there is no \"%.60s\": did you mean \"%s\"?", what,
@@ -314,7 +314,7 @@ static void print_wrapped(const char *text, int at, FILE *out)
 
 static void print_option(const struct cn_option *o, FILE *out)
 {
-    char left[80], text[512], words[200] = "";
+    char left[80], text[512], words[320] = "";
     int n;
 
     if (o->letter != 0)

@@ -17,11 +17,11 @@ static const struct cn_sampler_method methods[CN_SAMPLER_COUNT] = {
     [CN_EULER] = {cn_sampler_advance_euler, cn_sampler_mix_ve, 0},
     [CN_EULER_A] = {cn_sampler_advance_euler_a, cn_sampler_mix_ve, 0},
     [CN_HEUN] = {cn_sampler_advance_heun, cn_sampler_mix_ve, 2},
-    [CN_DPMPP_2M] = {cn_sampler_advance_dpmpp, cn_sampler_mix_dpm, 2},
-    [CN_DPMPP_2M_SDE] = {cn_sampler_advance_dpmpp_sde, cn_sampler_mix_dpm, 2},
+    [CN_DPMPP_2M] = {cn_sampler_advance_dpmpp, cn_sampler_mix_dpm, 3},
+    [CN_DPMPP_2M_SDE] = {cn_sampler_advance_dpmpp_sde, cn_sampler_mix_dpm, 3},
     [CN_UNIPC] = {cn_sampler_advance_unipc, cn_sampler_mix_dpm, 4},
     [CN_LCM] = {cn_sampler_advance_lcm, cn_sampler_mix_vp, 0},
-    [CN_PNDM] = {cn_sampler_advance_pndm, cn_sampler_mix_vp, 5},
+    [CN_PNDM] = {cn_sampler_advance_pndm, cn_sampler_mix_vp, 6},
 };
 
 static bool is_ve(const struct cn_sampler_state *s)
@@ -46,21 +46,21 @@ static bool draws(const struct cn_sampler_state *s, int at)
     }
 }
 
-/* Where img2img enters (StableDiffusionControlNetImg2ImgPipeline.get_timesteps): the last
- * int(steps x denoise) steps are run. Heun makes two calls per step; PNDM's list has one entry more
- * than steps, and diffusers cuts it as if it had not. */
+/* Where img2img enters (StableDiffusionControlNetImg2ImgPipeline.get_timesteps): the last int(steps
+ * x denoise) steps are run. PNDM's list has more entries than steps, and diffusers cuts it as if it
+ * had not. */
 static int find_start(struct cn_sampler_state *s, const struct cn_sampler_opts *o,
                       struct cn_err *err)
 {
     if (!(o->denoise > 0 && o->denoise <= 1))
         return cn_fail_at(err, CN_EINVAL, "/denoise",
                           "%g is out of range: above 0 and up to 1 is accepted", o->denoise);
-    int run = (int)((double)o->steps * o->denoise);
+    int steps = s->t.steps, run = (int)((double)steps * o->denoise);
     if (run < 1)
         return cn_fail_at(err, CN_EINVAL, "/denoise",
                           "%g of %d steps is less than one step: use at least %d steps", o->denoise,
-                          o->steps, (int)ceil(fmin(1 / o->denoise, 1e9)));
-    s->first = (o->steps - run) * (o->kind == CN_HEUN ? 2 : 1);
+                          steps, (int)ceil(fmin(1 / o->denoise, 1e9)));
+    s->first = cn_timetable_call_of_step(&s->t, o->kind, steps - run);
     s->at = s->first;
     return CN_OK;
 }
@@ -111,6 +111,8 @@ int cn_sampler_new(const struct cn_schedule_config *config, const struct cn_samp
         cn_sampler_free(s);
         return rc;
     }
+    if (s->t.config.clip_sample)
+        s->clip = (float)s->t.config.solver.clip_range;
     *ret = s;
     return CN_OK;
 }

@@ -51,83 +51,146 @@ struct cn_mix cn_sampler_mix_dpm(const struct cn_sampler_state *s, int at)
     return (struct cn_mix){v.alpha, v.s};
 }
 
-/* Moves the newest output to buf[1] and writes this call's x0 to buf[0]. */
+/* Moves the outputs one on and writes this call's x0 to buf[0]. */
 static void push_x0(struct cn_sampler_state *s, const float *x, const float *out)
 {
     struct cn_mix m = cn_sampler_mix_dpm(s, s->at);
-    float *oldest = s->buf[1];
+    float *oldest = s->buf[2];
 
-    s->buf[1] = s->buf[0];
+    memmove(&s->buf[1], &s->buf[0], 2 * sizeof(s->buf[0]));
     s->buf[0] = oldest;
     for (size_t i = 0; i < s->n; i++)
         oldest[i] = cn_sampler_x0_vp(s->prediction, m, x[i], out[i]);
 }
 
-/* 1 / r0 = h / h0 of the second order step, or 0 when a step of first order is due: at the start,
- * for the last step (final sigma 0), and between equal noise levels, where r0 is 0. */
-static float inverse_ratio(const struct cn_sampler_state *s, float h, float lambda)
-{
-    bool last = s->at + 1 == s->t.calls;
+/* A step of a multistep solver: how many outputs it uses, and its differences
+ * D1 and D2 from m0 (newest), m1 and m2. */
+struct multistep {
+    int order;
+    float h;
+    float r0, r1; /* h0 / h, h1 / h: lengths of the steps before; only those that order uses */
+};
 
-    if (s->at == s->first || last)
-        return 0;
-    float h0 = lambda - level_at(s, s->at - 1).lambda;
-    return h0 > 0 && h > 0 ? 1.0f / (h0 / h) : 0;
+/* DPMSolverMultistepScheduler.step: lower orders at the start and at the end of few steps. Between
+ * equal noise levels, where a ratio would be 0, the order is lower too. */
+static struct multistep multistep(const struct cn_sampler_state *s)
+{
+    const struct cn_solver_config *c = &s->t.config.solver;
+    int left = s->t.calls - s->at, known = s->at - s->first;
+    bool lower = !c->full_order_final && s->t.calls < 15;
+    float lambda = level_at(s, s->at).lambda;
+    struct multistep m = {.order = CN_MIN(c->order, known + 1),
+                          .h = level_at(s, s->at + 1).lambda - lambda};
+
+    if (left == 1 && (lower || c->euler_at_final || s->t.sigma[s->at + 1] == 0))
+        m.order = 1;
+    if (left == 2 && lower)
+        m.order = CN_MIN(m.order, 2);
+    if (m.order > 1) {
+        float before = level_at(s, s->at - 1).lambda;
+
+        m.r0 = (lambda - before) / m.h;
+        if (!(lambda > before && m.h > 0))
+            m.order = 1;
+        else if (m.order > 2) {
+            m.r1 = (before - level_at(s, s->at - 2).lambda) / m.h;
+            if (!(m.r1 > 0))
+                m.order = 2;
+        }
+    }
+    return m;
 }
 
-/* DPM-Solver++(2M) (arXiv:2211.01095 algorithm 2, midpoint); DPMSolverMultistepScheduler:
- * x_t = s_t/s_s x - alpha_t (e^-h - 1) (m0 + D/2), D = (m0 - m1) / r0. */
+/* D1 and D2 of element i. */
+static void differences(const struct cn_sampler_state *s, const struct multistep *m, size_t i,
+                        float ret[2])
+{
+    float d0 = 1.0f / m->r0 * (s->buf[0][i] - s->buf[1][i]), d1;
+
+    ret[0] = d0;
+    if (m->order < 3)
+        return;
+    d1 = 1.0f / m->r1 * (s->buf[1][i] - s->buf[2][i]);
+    ret[0] = d0 + m->r0 / (m->r0 + m->r1) * (d0 - d1);
+    ret[1] = 1.0f / (m->r0 + m->r1) * (d0 - d1);
+}
+
+/* x = keep x + c0 m0 + c1 D1 + c2 D2 */
+static void combine(const struct cn_sampler_state *s, const struct multistep *m, float keep,
+                    const float c[3], float *x)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        float d[2] = {0, 0};
+
+        x[i] = keep * x[i] + c[0] * s->buf[0][i];
+        if (m->order < 2)
+            continue;
+        differences(s, m, i, d);
+        x[i] = x[i] + c[1] * d[0];
+        if (m->order > 2)
+            x[i] = x[i] + c[2] * d[1];
+    }
+}
+
+static bool is_heun(const struct cn_sampler_state *s, const struct multistep *m)
+{
+    return m->order > 2 || s->t.config.solver.type == CN_SOLVER_HEUN;
+}
+
+/* DPM-Solver++ multistep (arXiv:2211.01095 algorithm 2), DPMSolverMultistepScheduler:
+ *     x_t = s_t/s_s x - alpha_t (e^-h - 1) m0 + c1 D1 + c2 D2
+ *     midpoint: c1 = -alpha_t (e^-h - 1) / 2
+ *     heun and order 3: c1 = alpha_t ((e^-h - 1)/h + 1), c2 = -alpha_t ((e^-h - 1 + h)/h^2 - 1/2)
+ */
 void cn_sampler_advance_dpmpp(struct cn_sampler_state *s, float *x, const float *out,
                               const float *z)
 {
     struct level from = level_at(s, s->at), to = level_at(s, s->at + 1);
-    float h = to.lambda - from.lambda, inverse = inverse_ratio(s, h, from.lambda);
-    float keep = to.s / from.s, c = to.alpha * (exp_float(-h) - 1.0f);
+    struct multistep m = multistep(s);
+    float h = m.h, fall = exp_float(-h) - 1.0f, c = to.alpha * fall;
+    float by[3] = {-c, -0.5f * c, 0};
 
     (void)z;
+    if (m.order > 1 && is_heun(s, &m)) {
+        by[1] = to.alpha * (fall / h + 1.0f);
+        by[2] = -(to.alpha * ((fall + h) / (h * h) - 0.5f));
+    }
     push_x0(s, x, out);
-    const float *m0 = s->buf[0], *m1 = s->buf[1];
-    if (inverse == 0) {
-        for (size_t i = 0; i < s->n; i++)
-            x[i] = keep * x[i] - c * m0[i];
-        return;
-    }
-    for (size_t i = 0; i < s->n; i++) {
-        float d = inverse * (m0[i] - m1[i]);
-
-        x[i] = keep * x[i] - c * m0[i] - 0.5f * c * d;
-    }
+    combine(s, &m, to.s / from.s, by, x);
 }
 
-/* SDE-DPM-Solver++(2M), midpoint; DPMSolverMultistepScheduler, algorithm_type sde-dpmsolver++:
- * x_t = s_t/s_s e^-h x + alpha_t (1 - e^-2h) (m0 + D/2) + s_t sqrt(1 - e^-2h) z. */
+/* SDE-DPM-Solver++ multistep, the same class with algorithm_type sde-dpmsolver++:
+ *     x_t = s_t/s_s e^-h x + alpha_t (1 - e^-2h) m0 + c1 D1 + c2 D2 + s_t sqrt(1 - e^-2h) z
+ *     midpoint: c1 = alpha_t (1 - e^-2h) / 2
+ *     heun and order 3: c1 = alpha_t ((1 - e^-2h)/(-2h) + 1),
+ *                       c2 = alpha_t ((1 - e^-2h - 2h)/(2h)^2 - 1/2)
+ * where the expansion of c2 has + 1/2: the sign is diffusers'. */
 void cn_sampler_advance_dpmpp_sde(struct cn_sampler_state *s, float *x, const float *out,
                                   const float *z)
 {
     struct level from = level_at(s, s->at), to = level_at(s, s->at + 1);
-    float h = to.lambda - from.lambda, inverse = inverse_ratio(s, h, from.lambda);
-    float keep = to.s / from.s * exp_float(-h), fade = 1.0f - exp_float(-2.0f * h);
-    float c = to.alpha * fade, spread = to.s * sqrtf(fade);
+    struct multistep m = multistep(s);
+    float h = m.h, fade = 1.0f - exp_float(-2.0f * h), c = to.alpha * fade;
+    float by[3] = {c, 0.5f * c, 0};
+    float spread = to.s * sqrtf(fade);
 
+    if (m.order > 1 && is_heun(s, &m)) {
+        by[1] = to.alpha * (fade / (-2.0f * h) + 1.0f);
+        by[2] = to.alpha * ((fade - 2.0f * h) / (4.0f * h * h) - 0.5f);
+    }
     push_x0(s, x, out);
-    const float *m0 = s->buf[0], *m1 = s->buf[1];
-    if (inverse == 0) {
-        for (size_t i = 0; i < s->n; i++)
-            x[i] = keep * x[i] + c * m0[i] + spread * z[i];
-        return;
-    }
-    for (size_t i = 0; i < s->n; i++) {
-        float d = inverse * (m0[i] - m1[i]);
-
-        x[i] = keep * x[i] + c * m0[i] + 0.5f * c * d + spread * z[i];
-    }
+    combine(s, &m, to.s / from.s * exp_float(-h), by, x);
+    for (size_t i = 0; i < s->n; i++)
+        x[i] = x[i] + spread * z[i];
 }
 
-/* UniPC (arXiv:2302.04867), B(h) = e^-h - 1 ("bh2"): what both halves need for a step from level
- * "from" to "to". rk = (lambda_older - lambda_from) / h, 0 when there is no older output. */
+/* UniPC (arXiv:2302.04867), B(h) = e^-h - 1 ("bh2") or -h ("bh1"): what both halves need for a step
+ * from level "from" to "to". rk = (lambda_older - lambda_from) / h, 0 when there is no older
+ * output. */
 struct unipc {
     float keep; /* s_to / s_from */
     float c;    /* alpha_to (e^-h - 1) */
+    float b;    /* alpha_to B(h) */
     float rk;
     float rho[2]; /* corrector: weights of the older difference and of the new one */
 };
@@ -144,14 +207,16 @@ static struct unipc unipc_coefficients(const struct cn_sampler_state *s, int fro
     struct level from = level_at(s, from_at), to = level_at(s, from_at + 1);
     float h = to.lambda - from.lambda, hh = -h;
     float phi1 = expm1_float(hh), phi = phi1 / hh - 1.0f;
+    float span = s->t.config.solver.type == CN_SOLVER_BH1 ? hh : phi1;
     float b[2];
-    struct unipc u = {.keep = to.s / from.s, .c = to.alpha * phi1, .rho = {0, 0.5f}};
+    struct unipc u = {
+        .keep = to.s / from.s, .c = to.alpha * phi1, .b = to.alpha * span, .rho = {0, 0.5f}};
 
     if (order < 2)
         return u;
     u.rk = (level_at(s, from_at - 1).lambda - from.lambda) / h;
-    b[0] = phi / phi1;
-    b[1] = (phi / hh - 0.5f) * 2.0f / phi1;
+    b[0] = phi / span;
+    b[1] = (phi / hh - 0.5f) * 2.0f / span;
     unipc_solve(u.rk, b, u.rho);
     return u;
 }
@@ -175,7 +240,7 @@ static void unipc_correct(struct cn_sampler_state *s, float *x)
 
         if (s->order == 2)
             residual = u.rho[0] * ((m1[i] - m0[i]) / u.rk) + residual;
-        x[i] = base - u.c * residual;
+        x[i] = base - u.b * residual;
     }
 }
 
@@ -189,12 +254,12 @@ static void unipc_predict(struct cn_sampler_state *s, float *x)
         float base = u.keep * x[i] - u.c * m0[i];
 
         if (s->order == 2)
-            base = base - u.c * (0.5f * ((m1[i] - m0[i]) / u.rk));
+            base = base - u.b * (0.5f * ((m1[i] - m0[i]) / u.rk));
         x[i] = base;
     }
 }
 
-/* UniPCMultistepScheduler.step, solver_order 2, bh2, predict_x0. buf[0..2]: x0, newest first;
+/* UniPCMultistepScheduler.step, solver_order 1 or 2, predict_x0. buf[0..2]: x0, newest first;
  * buf[3]: the corrected sample of the call before. */
 void cn_sampler_advance_unipc(struct cn_sampler_state *s, float *x, const float *out,
                               const float *z)
@@ -210,7 +275,7 @@ void cn_sampler_advance_unipc(struct cn_sampler_state *s, float *x, const float 
         oldest[i] = cn_sampler_x0_vp(s->prediction, m, x[i], out[i]);
     if (known > 0 && !still(s, s->at - 1))
         unipc_correct(s, x);
-    s->order = CN_MIN(CN_MIN(2, left), known + 1);
+    s->order = CN_MIN(CN_MIN(s->t.config.solver.order, left), known + 1);
     if (s->order == 2 && still(s, s->at - 1))
         s->order = 1;
     memcpy(s->buf[3], x, s->n * sizeof(*x));

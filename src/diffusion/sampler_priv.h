@@ -6,7 +6,7 @@
 
 #include "diffusion/sampler.h"
 
-enum { CN_SAMPLER_BUFFERS = 5 };
+enum { CN_SAMPLER_BUFFERS = 6 };
 
 /* How x mixes signal and noise: x = signal x0 + noise e. */
 struct cn_mix {
@@ -30,6 +30,7 @@ struct cn_sampler_state {
     enum cn_prediction prediction;
     struct cn_timetable t;
     float eta;
+    float clip; /* clip_sample: x0 is kept within; 0: as it is */
     size_t n;
     int first;    /* call (index into t) where the trajectory starts: not 0 when denoise < 1 */
     int at;       /* the next call, first .. t.calls */
@@ -61,6 +62,14 @@ void cn_sampler_advance_unipc(struct cn_sampler_state *s, float *x, const float 
 struct cn_mix cn_sampler_mix_vp(const struct cn_sampler_state *s, int at);
 struct cn_mix cn_sampler_mix_ve(const struct cn_sampler_state *s, int at);
 struct cn_mix cn_sampler_mix_dpm(const struct cn_sampler_state *s, int at);
+
+/* x0 within clip_sample_range, where the model's configuration says clip_sample. */
+static inline float cn_sampler_clip(const struct cn_sampler_state *s, float x0)
+{
+    if (s->clip <= 0)
+        return x0;
+    return x0 < -s->clip ? -s->clip : x0 > s->clip ? s->clip : x0;
+}
 
 /* x0 from the network's answer, one element; see sampler_predict.c for their coordinates. */
 float cn_sampler_x0_vp(enum cn_prediction p, struct cn_mix m, float x, float out);

@@ -17,7 +17,9 @@ struct cn_mix cn_sampler_mix_ve(const struct cn_sampler_state *s, int at)
 /* dX/dsigma = (X - x0) / sigma (arXiv:2206.00364 eq. 3) */
 static float slope(const struct cn_sampler_state *s, float sigma, float x, float out)
 {
-    return (x - cn_sampler_x0_ve(s->prediction, sigma, x, out)) / sigma;
+    float x0 = cn_sampler_clip(s, cn_sampler_x0_ve(s->prediction, sigma, x, out));
+
+    return (x - x0) / sigma;
 }
 
 /* EulerDiscreteScheduler.step without churn. */
@@ -50,7 +52,7 @@ void cn_sampler_advance_euler_a(struct cn_sampler_state *s, float *x, const floa
 }
 
 /* HeunDiscreteScheduler.step (arXiv:2206.00364 algorithm 1, no churn): calls alternate between a
- * tentative Euler step and its correction from the saved sample; the step to sigma 0 is not
+ * tentative Euler step and its correction from the saved sample; a step to sigma 0 is not
  * corrected. buf[0]: the sample before the step; buf[1]: its slope. */
 void cn_sampler_advance_heun(struct cn_sampler_state *s, float *x, const float *out, const float *z)
 {

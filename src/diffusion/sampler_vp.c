@@ -19,6 +19,8 @@ static float abar_at(const struct cn_timetable *t, int timestep)
     return t->abar[CN_MIN(timestep, t->train_steps - 1)];
 }
 
+enum { CN_PRK_CALLS = 12 /* of PNDM's warm-up */ };
+
 static int timestep_at(const struct cn_sampler_state *s, int at)
 {
     return (int)s->t.timestep[at];
@@ -52,7 +54,7 @@ void cn_sampler_advance_ddim(struct cn_sampler_state *s, float *x, const float *
     float signal = sqrtf(abar_p);
 
     for (size_t i = 0; i < s->n; i++) {
-        float x0 = cn_sampler_x0_vp(s->prediction, m, x[i], out[i]);
+        float x0 = cn_sampler_clip(s, cn_sampler_x0_vp(s->prediction, m, x[i], out[i]));
         float eps = out[i];
 
         if (s->prediction == CN_PREDICT_V)
@@ -102,26 +104,31 @@ static void pndm_combine(size_t n, int known, float *const e[4], float *ret)
         }
 }
 
-/* PNDMScheduler.step_plms (skip_prk_steps). The first two calls are a pseudo improved Euler step:
- * a plain step, then the same step again from the saved sample with the mean of both answers.
- * buf[0] .. buf[3]: outputs, newest first; buf[4]: the saved sample, and scratch afterwards. */
-void cn_sampler_advance_pndm(struct cn_sampler_state *s, float *x, const float *out, const float *z)
+/* The newest output first; buf[0] .. buf[3]. */
+static void pndm_push(struct cn_sampler_state *s, const float *out)
 {
-    int counter = s->at - s->first;
+    float *oldest = s->buf[3];
+
+    memmove(&s->buf[1], &s->buf[0], 3 * sizeof(s->buf[0]));
+    s->buf[0] = oldest;
+    memcpy(s->buf[0], out, s->n * sizeof(*out));
+}
+
+/* PNDMScheduler.step_plms. With skip_prk_steps the first two calls are a pseudo improved Euler
+ * step: a plain step, then the same step again from the saved sample with the mean of both answers.
+ * buf[4]: the saved sample, and scratch afterwards. */
+static void pndm_plms(struct cn_sampler_state *s, float *x, const float *out, int counter)
+{
     int t = timestep_at(s, s->at);
     float *scratch = s->buf[4];
 
-    (void)z;
     if (counter == 1) {
         for (size_t i = 0; i < s->n; i++)
             x[i] = (out[i] + s->buf[0][i]) / 2.0f;
         pndm_transfer(s, t + stride(s), t, scratch, x, x);
         return;
     }
-    float *oldest = s->buf[3];
-    memmove(&s->buf[1], &s->buf[0], 3 * sizeof(s->buf[0]));
-    s->buf[0] = oldest;
-    memcpy(s->buf[0], out, s->n * sizeof(*out));
+    pndm_push(s, out);
     if (counter == 0) {
         memcpy(scratch, x, s->n * sizeof(*x));
         pndm_transfer(s, t, t - stride(s), x, out, x);
@@ -131,12 +138,44 @@ void cn_sampler_advance_pndm(struct cn_sampler_state *s, float *x, const float *
     pndm_transfer(s, t, t - stride(s), x, scratch, x);
 }
 
-/* Latent consistency models (arXiv:2310.04378); LCMScheduler.step: denoise by the boundary
- * scalings c_skip and c_out of 10 t (sigma_data 1/2), then add fresh noise of the next timestep. */
+/* PNDMScheduler.step_prk: Runge-Kutta of fourth order (arXiv:2202.09778 eq. 13), four calls for a
+ * step. buf[4]: the sample before the step; buf[5]: the sum of its answers so far. From an image
+ * diffusers counts calls from the start of the cut list, timesteps from that of the whole one. */
+static void pndm_prk(struct cn_sampler_state *s, float *x, const float *out, int counter)
+{
+    static const float weight[] = {(float)(1.0 / 6), (float)(1.0 / 3), (float)(1.0 / 3),
+                                   (float)(1.0 / 6)};
+    int stage = counter % 4, from = timestep_at(s, counter - stage);
+    int to = timestep_at(s, s->at) - (counter % 2 ? 0 : stride(s) / 2);
+    float *saved = s->buf[4], *sum = s->buf[5];
+
+    if (stage == 0) {
+        pndm_push(s, out);
+        memcpy(saved, x, s->n * sizeof(*x));
+    }
+    for (size_t i = 0; i < s->n; i++)
+        sum[i] = stage == 0 ? weight[0] * out[i] : sum[i] + weight[stage] * out[i];
+    pndm_transfer(s, from, to, saved, stage == 3 ? sum : out, x);
+}
+
+void cn_sampler_advance_pndm(struct cn_sampler_state *s, float *x, const float *out, const float *z)
+{
+    int counter = s->at - s->first;
+
+    (void)z;
+    if (s->t.config.prk_steps && counter < CN_PRK_CALLS)
+        pndm_prk(s, x, out, counter);
+    else
+        pndm_plms(s, x, out, counter);
+}
+
+/* Latent consistency models (arXiv:2310.04378); LCMScheduler.step: denoise by the boundary scalings
+ * c_skip and c_out of 10 t (timestep_scaling; sigma_data 1/2), then add fresh noise of the next
+ * timestep. */
 void cn_sampler_advance_lcm(struct cn_sampler_state *s, float *x, const float *out, const float *z)
 {
     struct cn_mix m = cn_sampler_mix_vp(s, s->at), next = {1, 0};
-    float scaled = s->t.timestep[s->at] * 10.0f;
+    float scaled = s->t.timestep[s->at] * (float)s->t.config.solver.timestep_scaling;
     float denominator = scaled * scaled + 0.25f;
     float c_skip = 1.0f / denominator * 0.25f;
     float c_out = scaled / sqrtf(denominator);
@@ -145,7 +184,7 @@ void cn_sampler_advance_lcm(struct cn_sampler_state *s, float *x, const float *o
     if (!last)
         next = cn_sampler_mix_vp(s, s->at + 1);
     for (size_t i = 0; i < s->n; i++) {
-        float x0 = cn_sampler_x0_vp(s->prediction, m, x[i], out[i]);
+        float x0 = cn_sampler_clip(s, cn_sampler_x0_vp(s->prediction, m, x[i], out[i]));
 
         x[i] = c_out * x0 + c_skip * x[i];
         if (!last)

@@ -9,43 +9,12 @@
 #include "diffusion/schedule.h"
 
 #include "base/mem.h"
+#include "diffusion/curve.h"
 #include "diffusion/schedule_priv.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { LCM_STEPS = 50 /* LCMScheduler: original_inference_steps */ };
-
-/* What the classes do with a rescale to zero terminal SNR: honour it (abar ends in 0), honour it
- * but end in 2^-24 so that sigma stays finite, or not know the option. */
-enum zero_snr { ZERO_EXACT, ZERO_CLAMPED, ZERO_UNKNOWN };
-
-/* How timesteps are chosen. GRID_OPEN divides the range into one part more than there are steps
- * (linspace and leading), so that the last timestep is not 0. */
-enum grid { GRID_INTEGER, GRID_REAL, GRID_OPEN, GRID_LCM };
-
-struct rule {
-    enum cn_spacing spacing; /* the class's default */
-    enum grid grid;
-    enum zero_snr zero;
-    bool sigmas;    /* noise levels are a list of sigmas */
-    bool choosable; /* ... which may be Karras or exponential */
-    bool scaled;    /* starts at sigma, in VE coordinates */
-};
-
-static const struct rule rules[CN_SAMPLER_COUNT] = {
-    [CN_DDIM] = {CN_LEADING, GRID_INTEGER, ZERO_EXACT, false, false, false},
-    [CN_EULER] = {CN_LINSPACE, GRID_REAL, ZERO_CLAMPED, true, true, true},
-    /* diffusers has no Karras option here; k-diffusion, and so every web user, has it */
-    [CN_EULER_A] = {CN_LINSPACE, GRID_REAL, ZERO_CLAMPED, true, true, true},
-    [CN_HEUN] = {CN_LINSPACE, GRID_REAL, ZERO_UNKNOWN, true, true, true},
-    [CN_DPMPP_2M] = {CN_LINSPACE, GRID_OPEN, ZERO_CLAMPED, true, true, false},
-    [CN_DPMPP_2M_SDE] = {CN_LINSPACE, GRID_OPEN, ZERO_CLAMPED, true, true, false},
-    [CN_UNIPC] = {CN_LINSPACE, GRID_OPEN, ZERO_CLAMPED, true, true, false},
-    [CN_LCM] = {CN_LEADING, GRID_LCM, ZERO_EXACT, false, false, false},
-    [CN_PNDM] = {CN_LEADING, GRID_INTEGER, ZERO_UNKNOWN, false, false, false},
-};
 
 /* numpy.linspace, double. */
 static double linspace_numpy(double start, double end, int n, int i)
@@ -57,11 +26,11 @@ static double linspace_numpy(double start, double end, int n, int i)
     return (double)i * ((end - start) / (double)(n - 1)) + start;
 }
 
-/* numpy.arange(total, 0, -total/n)[i] (it adds i times the difference of its first two values),
+/* numpy.arange(last, 0, -total/n)[i] (it adds i times the difference of its first two values),
  * rounded half to even. */
-static double trailing(int total, int n, int i)
+static double trailing(int total, int last, int n, int i)
 {
-    double start = (double)total, second = start - (double)total / (double)n;
+    double start = (double)last, second = start - (double)total / (double)n;
 
     return rint(start + (double)i * (second - start)) - 1.0;
 }
@@ -73,40 +42,12 @@ enum cn_spacing cn_schedule_spacing(const struct cn_schedule_config *c, enum cn_
         return requested;
     if (c->spacing != CN_SPACING_MODEL)
         return (enum cn_spacing)c->spacing;
-    return rules[kind].spacing;
+    return cn_class_rule(kind)->spacing;
 }
 
 bool cn_schedule_fits(enum cn_sampler kind, enum cn_schedule schedule)
 {
-    return schedule == CN_SCHEDULE_DEFAULT || rules[kind].choosable;
-}
-
-/* numpy's float32 logarithm, here rounded correctly (numpy's may be one bit off). */
-static float log_float(float x)
-{
-    return (float)log((double)x);
-}
-
-double cn_schedule_sigma_to_t(double sigma, const float *table, int n)
-{
-    double target = log(fmax(sigma, 1e-10));
-    int low = 0, above = n; /* the last entry that is not above the target lies in [low, above) */
-
-    while (above - low > 1) {
-        int mid = low + (above - low) / 2;
-
-        if (target >= (double)log_float(table[mid]))
-            low = mid;
-        else
-            above = mid;
-    }
-    low = CN_MIN(low, n - 2);
-    float a = log_float(table[low]), b = log_float(table[low + 1]);
-    if (a == b)
-        return low + 1;
-    double w = ((double)a - target) / (double)(a - b); /* a - b rounds to float in numpy too */
-    w = fmin(fmax(w, 0), 1);
-    return (1 - w) * low + w * (low + 1);
+    return schedule == CN_SCHEDULE_DEFAULT || cn_class_rule(kind)->choosable;
 }
 
 /* numpy.interp of the table at a fractional timestep; clamped at both ends. */
@@ -121,63 +62,124 @@ static double sigma_at(const float *table, int n, double t)
     return (b - a) * (t - j) + a;
 }
 
-/* Timestep i of n, descending. */
-static double grid_at(enum grid grid, enum cn_spacing spacing, int total, int n, int offset, int i)
+/* What the steps of a trajectory are chosen from. */
+struct grid {
+    enum cn_grid kind;
+    enum cn_spacing spacing;
+    int total; /* training timesteps */
+    int last;  /* so many of them may be visited: lambda_min_clipped leaves some out */
+    int n, offset, original;
+};
+
+/* LCMScheduler: n of the timesteps that the model was distilled on, evenly by index. */
+static double distilled_at(const struct grid *g, int i)
 {
-    bool open = grid == GRID_OPEN;
-    int parts = open ? n + 1 : n;
+    int skipped = (int)((double)i * ((double)g->original / (double)g->n));
+
+    return (double)((g->original - skipped) * (g->total / g->original) - 1);
+}
+
+/* Timestep i of n, descending. */
+static double grid_at(const struct grid *g, int i)
+{
+    int parts = g->kind == CN_GRID_OPEN ? g->n + 1 : g->n;
     int up = parts - 1 - i; /* index in ascending order */
     double t;
 
-    switch (spacing) {
+    if (g->kind == CN_GRID_DISTILLED)
+        return distilled_at(g, i);
+    switch (g->spacing) {
     case CN_TRAILING:
-        return trailing(total, n, i);
+        return trailing(g->total, g->last, g->n, i);
     case CN_LINSPACE:
-        t = linspace_numpy(0, total - 1, parts, up);
-        return grid == GRID_REAL ? (double)(float)t : rint(t);
+        t = linspace_numpy(0, g->last - 1, parts, up);
+        return g->kind == CN_GRID_REAL ? (double)(float)t : rint(t);
     default:
-        return (double)((long)(total / parts) * up + offset);
+        return (double)((long)(g->last / parts) * up + g->offset);
     }
 }
 
-/* LCMScheduler: n of the 50 timesteps that the model was distilled on, evenly by index. */
-static double lcm_at(int total, int n, int i)
+/* DPMSolverMultistep: how many timesteps have a lambda = ln(alpha / s) that is not below the least
+ * one; lambda falls with the timestep. */
+static int visitable(const struct cn_timetable *t)
 {
-    int skipped = (int)((double)i * ((double)LCM_STEPS / (double)n));
+    int n = 0;
 
-    return (double)((LCM_STEPS - skipped) * (total / LCM_STEPS) - 1);
+    if (!t->config.solver.clips_lambda)
+        return t->train_steps;
+    while (n < t->train_steps) {
+        float abar = t->abar[n];
+        float lambda = logf(sqrtf(abar)) - logf(sqrtf(1.0f - abar));
+
+        if (!(lambda >= (float)t->config.solver.lambda_min))
+            break;
+        n++;
+    }
+    return n;
 }
 
-/* Karras et al. (arXiv:2206.00364) eq. 5 with rho = 7, or evenly in log sigma. */
-static double chosen_sigma(enum cn_schedule schedule, double max, double min, int n, int i)
+/* The DPM family tells the network whole timesteps where diffusers knows the curve: Karras and Lu
+ * round, the rest is cut off (DPMSolverMultistep does not round with cosine betas; UniPC always
+ * does). Where an exponential schedule meets a timestep exactly, at its ends, the cut hangs on the
+ * last bit of a logarithm: with SD 1.5's betas it falls as in diffusers for every number of steps,
+ * with others it may be one off. */
+static double whole_timestep(const struct cn_timetable *t, enum cn_sampler kind, double at)
 {
-    if (schedule == CN_EXPONENTIAL)
-        return exp(linspace_numpy(log(max), log(min), n, i));
-    double ramp = linspace_numpy(0, 1, n, i);
-    double a = pow(max, 1.0 / 7), b = pow(min, 1.0 / 7);
-    return pow(a + ramp * (b - a), 7);
+    bool cosine = t->config.beta_schedule == CN_BETA_COSINE && kind != CN_UNIPC;
+
+    if (t->schedule > CN_EXPONENTIAL && t->schedule != CN_SCHEDULE_BETA)
+        return at;
+    if ((t->schedule == CN_KARRAS || t->config.solver.lu_lambdas) && !cosine)
+        return rint(at);
+    return trunc(at);
 }
 
-/* The DPM family tells the network whole timesteps: Karras rounds, the rest is cut off
- * (DPMSolverMultistep does not round with cosine betas; UniPC always does). Where an exponential
- * schedule meets a timestep exactly, at its ends, the cut hangs on the last bit of a logarithm:
- * with SD 1.5's betas it falls as in diffusers for every number of steps, with others it may be one
- * off. */
-static double whole_timestep(double t, const struct cn_sampler_opts *o,
-                             const struct cn_schedule_config *c)
+/* The curve in force. The request's, whatever the file says; else the file's, if the class knows
+ * such keys. Lu's lambdas are even, as an exponential curve is. */
+static enum cn_schedule curve_of(const struct cn_solver_config *s, enum cn_schedule requested)
 {
-    bool rounds =
-        o->schedule == CN_KARRAS && (c->beta_schedule != CN_BETA_COSINE || o->kind == CN_UNIPC);
-
-    return rounds ? rint(t) : trunc(t);
+    if (requested != CN_SCHEDULE_DEFAULT)
+        return requested;
+    switch (s->sigmas) {
+    case CN_SIGMAS_KARRAS:
+        return CN_KARRAS;
+    case CN_SIGMAS_EXPONENTIAL:
+        return CN_EXPONENTIAL;
+    case CN_SIGMAS_BETA:
+        return s->lu_lambdas ? CN_EXPONENTIAL : CN_SCHEDULE_BETA;
+    case CN_SIGMAS_OF_TIMESTEPS:
+        break;
+    }
+    return s->lu_lambdas ? CN_EXPONENTIAL : CN_SCHEDULE_DEFAULT;
 }
 
-static int check(const struct cn_schedule_config *c, const struct cn_sampler_opts *o,
-                 enum cn_spacing spacing, struct cn_err *err)
+/* Only where the file chooses: a request's exponential curve is diffusers' exponential. */
+static bool follows_lu(const struct cn_solver_config *s, enum cn_schedule requested)
+{
+    return requested == CN_SCHEDULE_DEFAULT && s->lu_lambdas && s->sigmas != CN_SIGMAS_KARRAS;
+}
+
+static int check_distilled(const struct cn_timetable *t, const struct cn_sampler_opts *o,
+                           struct cn_err *err)
 {
     const char *name = cn_enum_sampler.name[o->kind];
-    const struct rule *r = &rules[o->kind];
-    int rc = cn_schedule_check_total(c->train_steps, err);
+    int most = t->config.solver.original_steps;
+
+    if (t->train_steps < most)
+        return cn_fail_at(err, CN_EINVAL, "/sampler",
+                          "\"%s\" needs a model with at least %d timesteps, not %d", name, most,
+                          t->train_steps);
+    if (o->steps > most)
+        return cn_fail_at(err, CN_EINVAL, "/steps", "%d is too much: \"%s\" takes 1 to %d",
+                          o->steps, name, most);
+    return CN_OK;
+}
+
+static int check(const struct cn_timetable *t, const struct cn_sampler_opts *o, struct cn_err *err)
+{
+    const char *name = cn_enum_sampler.name[o->kind];
+    const struct cn_class_rule *r = cn_class_rule(o->kind);
+    int rc = cn_schedule_check_total(t->train_steps, err);
 
     if (rc < 0)
         return rc;
@@ -185,35 +187,34 @@ static int check(const struct cn_schedule_config *c, const struct cn_sampler_opt
         return cn_fail_at(err, CN_EINVAL, "/schedule",
                           "\"%s\" follows timesteps and cannot use \"%s\" sigmas", name,
                           cn_enum_schedule.name[o->schedule]);
-    if (o->steps < 1 || o->steps > c->train_steps)
+    if (o->steps < 1 || o->steps > t->train_steps)
         return cn_fail_at(err, CN_EINVAL, "/steps", "%d is out of range: 1 to %d are accepted",
-                          o->steps, c->train_steps);
-    if (r->grid == GRID_LCM && c->train_steps < LCM_STEPS)
-        return cn_fail_at(err, CN_EINVAL, "/sampler",
-                          "\"%s\" needs a model with at least %d timesteps, not %d", name,
-                          LCM_STEPS, c->train_steps);
-    if (r->grid == GRID_LCM && o->steps > LCM_STEPS)
-        return cn_fail_at(err, CN_EINVAL, "/steps", "%d is too much: \"%s\" takes 1 to %d",
-                          o->steps, name, LCM_STEPS);
+                          o->steps, t->train_steps);
+    if (r->grid == CN_GRID_DISTILLED)
+        return check_distilled(t, o, err);
+    if (t->config.prk_steps && o->steps < CN_PRK_STEPS)
+        return cn_fail_at(err, CN_EINVAL, "/steps",
+                          "%d is too few: \"%s\" needs %d where the model's scheduler_config.json "
+                          "does not say \"skip_prk_steps\": true",
+                          o->steps, name, CN_PRK_STEPS);
     /* total / (n + 1) would be 0, and every timestep the same */
-    if (r->grid == GRID_OPEN && spacing == CN_LEADING && o->schedule == CN_SCHEDULE_DEFAULT &&
-        o->steps >= c->train_steps)
+    if (r->grid == CN_GRID_OPEN && t->spacing == CN_LEADING && t->schedule == CN_SCHEDULE_DEFAULT &&
+        o->steps >= t->train_steps)
         return cn_fail_at(err, CN_EINVAL, "/steps",
                           "%d is too much: \"%s\" takes 1 to %d with leading spacing", o->steps,
-                          name, c->train_steps - 1);
+                          name, t->train_steps - 1);
     return CN_OK;
 }
 
-static int fill_abar(struct cn_timetable *t, const struct cn_schedule_config *c, enum zero_snr zero,
-                     struct cn_err *err)
+static int fill_abar(struct cn_timetable *t, enum cn_zero_snr zero, struct cn_err *err)
 {
-    int rc = cn_schedule_abar(c, zero != ZERO_UNKNOWN, t->abar, err);
+    int rc = cn_schedule_abar(&t->config, zero != CN_ZERO_UNKNOWN, t->abar, err);
 
     if (rc < 0)
         return rc;
-    if (zero == ZERO_CLAMPED && c->rescale_zero_snr)
+    if (zero == CN_ZERO_CLAMPED && t->config.rescale_zero_snr)
         t->abar[t->train_steps - 1] = 0x1p-24f;
-    t->final_abar = c->set_alpha_to_one ? 1.0f : t->abar[0];
+    t->final_abar = t->config.set_alpha_to_one ? 1.0f : t->abar[0];
     return CN_OK;
 }
 
@@ -224,61 +225,137 @@ static void fill_table(const struct cn_timetable *t, float *table)
         table[i] = sqrtf((1.0f - t->abar[i]) / t->abar[i]);
 }
 
-/* Step i of n is one call, two (Heun's corrector looks at the next level) or, for PNDM's second
- * timestep, two. */
-static int repeats(enum cn_sampler kind, int i)
+/* ---- steps ---- */
+
+/* The visits of a curve; Euler's and Heun's ends are those of the chosen timesteps. */
+static int follow_curve(const struct cn_timetable *t, const struct cn_sampler_opts *o,
+                        const struct grid *g, const float *table, struct cn_visit *ret)
 {
-    return (kind == CN_HEUN && i > 0) || (kind == CN_PNDM && i == 1) ? 2 : 1;
+    const struct cn_solver_config *s = &t->config.solver;
+    struct cn_curve c = {.kind = t->schedule,
+                         .table = table,
+                         .total = t->train_steps,
+                         .max = (double)table[t->train_steps - 1],
+                         .min = (double)table[0],
+                         .float_logs = follows_lu(s, o->schedule)};
+
+    if (g->kind == CN_GRID_REAL) {
+        c.max = sigma_at(table, g->total, grid_at(g, 0));
+        c.min = sigma_at(table, g->total, grid_at(g, g->n - 1));
+    }
+    if (s->sigma_max > 0)
+        c.max = s->sigma_max;
+    if (s->sigma_min > 0)
+        c.min = s->sigma_min;
+    return cn_curve_fill(&c, g->n, ret);
 }
 
-static int count_calls(enum cn_sampler kind, int steps)
+/* Where the last step ends: UniPC repeats the least level of a curve. */
+static double final_sigma(const struct cn_timetable *t, enum cn_sampler kind, const float *table,
+                          const struct cn_visit *v, int n)
 {
-    if (kind == CN_HEUN)
-        return 2 * steps - 1;
-    return kind == CN_PNDM && steps > 1 ? steps + 1 : steps;
+    if (!t->config.solver.ends_at_sigma_min || t->schedule == CN_SCHEDULE_KL_OPTIMAL)
+        return v[n].sigma;
+    if (kind == CN_UNIPC && t->schedule != CN_SCHEDULE_DEFAULT)
+        return v[n - 1].sigma;
+    return (double)table[0];
 }
 
-static void fill_steps(struct cn_timetable *t, const struct cn_schedule_config *c,
-                       const struct cn_sampler_opts *o, const float *table)
+/* The steps of the trajectory, v[0 .. n-1], and where it ends, v[n]; returns n. */
+static int choose_steps(const struct cn_timetable *t, const struct cn_sampler_opts *o,
+                        const float *table, struct cn_visit *v)
 {
-    const struct rule *r = &rules[o->kind];
-    int total = t->train_steps, n = o->steps, offset = c->steps_offset, at = 0;
-    double max = (double)table[total - 1], min = (double)table[0];
+    struct grid g = {.kind = cn_class_rule(o->kind)->grid,
+                     .spacing = t->spacing,
+                     .total = t->train_steps,
+                     .last = visitable(t),
+                     .n = o->steps,
+                     .offset = t->config.steps_offset,
+                     .original = t->config.solver.original_steps};
+    int n = g.n;
 
-    if (r->grid == GRID_REAL) { /* Euler's and Heun's ends are those of the chosen timesteps */
-        max = sigma_at(table, total, grid_at(r->grid, t->spacing, total, n, offset, 0));
-        min = sigma_at(table, total, grid_at(r->grid, t->spacing, total, n, offset, n - 1));
+    if (t->schedule != CN_SCHEDULE_DEFAULT) {
+        n = follow_curve(t, o, &g, table, v);
+        for (int i = 0; i < n && g.kind == CN_GRID_OPEN; i++)
+            v[i].t = whole_timestep(t, o->kind, v[i].t);
+    } else {
+        for (int i = 0; i < g.n; i++) {
+            v[i].t = grid_at(&g, i);
+            v[i].sigma = sigma_at(table, g.total, v[i].t);
+            if (v[i].t < 0) { /* trailing from a lower start: fewer steps */
+                n = i;
+                break;
+            }
+        }
+        v[n] = (struct cn_visit){0, 0};
+    }
+    v[n].sigma = final_sigma(t, o->kind, table, v, n);
+    v[n].t = v[n].sigma > 0 ? cn_curve_sigma_to_t(v[n].sigma, table, g.total) : 0;
+    return n;
+}
+
+/* ---- calls ---- */
+
+static void call(struct cn_timetable *t, struct cn_visit v)
+{
+    t->timestep[t->calls] = (float)v.t;
+    if (t->sigma != NULL)
+        t->sigma[t->calls] = (float)v.sigma;
+    t->calls++;
+}
+
+/* PNDMScheduler without skip_prk_steps: three steps of Runge-Kutta, four calls each, from the first
+ * timestep to the fourth; from there on one call for each. */
+static void call_prk(struct cn_timetable *t, const struct cn_visit *v, int n)
+{
+    int half = t->train_steps / n / 2;
+
+    for (int k = 0; k < CN_PRK_STEPS - 1; k++) {
+        double from = v[k].t, to = v[k + 1].t;
+        const double at[] = {from, to + half, to + half, to};
+
+        for (size_t i = 0; i < CN_LEN(at); i++)
+            call(t, (struct cn_visit){0, at[i]});
+    }
+    for (int i = CN_PRK_STEPS - 1; i < n; i++)
+        call(t, v[i]);
+}
+
+/* Network calls from steps. */
+static void fill_calls(struct cn_timetable *t, enum cn_calls pattern, const struct cn_visit *v,
+                       int n)
+{
+    if (t->config.prk_steps) {
+        call_prk(t, v, n);
+        return;
     }
     for (int i = 0; i < n; i++) {
-        double step = r->grid == GRID_LCM ? lcm_at(total, n, i)
-                                          : grid_at(r->grid, t->spacing, total, n, offset, i);
-        double sigma = 0;
-
-        if (o->schedule != CN_SCHEDULE_DEFAULT) {
-            sigma = chosen_sigma(o->schedule, max, min, n, i);
-            step = cn_schedule_sigma_to_t(sigma, table, total);
-            if (r->grid == GRID_OPEN)
-                step = whole_timestep(step, o, c);
-        } else if (r->sigmas) {
-            sigma = sigma_at(table, total, step);
-        }
-        for (int k = repeats(o->kind, i); k > 0; k--, at++) {
-            t->timestep[at] = (float)step;
-            if (r->sigmas)
-                t->sigma[at] = (float)sigma;
-        }
+        call(t, v[i]);
+        if ((pattern == CN_CALLS_HEUN && i > 0) || (pattern == CN_CALLS_PNDM && i == 1))
+            call(t, v[i]);
     }
-    CN_ASSERT(at == t->calls);
-    if (r->sigmas)
-        t->sigma[at] = 0;
+    if (pattern == CN_CALLS_HEUN && v[n].sigma > 0)
+        call(t, v[n]);
+    if (t->sigma != NULL)
+        t->sigma[t->calls] = (float)v[n].sigma;
 }
 
-/* EulerDiscreteScheduler.init_noise_sigma */
+int cn_timetable_call_of_step(const struct cn_timetable *t, enum cn_sampler kind, int step)
+{
+    CN_ASSERT(step >= 0 && step < t->steps);
+    return cn_class_rule(kind)->calls == CN_CALLS_HEUN ? 2 * step : step;
+}
+
+/* EulerDiscreteScheduler.init_noise_sigma; its sigmas are not in order where zero SNR bends them.
+ * Curves that leave no room for a spacing start at their first level, as in k-diffusion. */
 static float first_sigma(const struct cn_timetable *t)
 {
-    float max = t->sigma[0];
+    bool spaced = t->schedule <= CN_EXPONENTIAL || t->schedule == CN_SCHEDULE_BETA;
+    float max = 0;
 
-    return t->spacing == CN_LEADING ? sqrtf(max * max + 1.0f) : max;
+    for (int i = 0; i <= t->calls; i++)
+        max = fmaxf(max, t->sigma[i]);
+    return t->spacing == CN_LEADING && spaced ? sqrtf(max * max + 1.0f) : max;
 }
 
 static void *floats(int n)
@@ -286,40 +363,58 @@ static void *floats(int n)
     return cn_try_alloc((size_t)n * sizeof(float));
 }
 
+static int allocate(struct cn_timetable *t, bool sigmas, struct cn_err *err)
+{
+    /* up to two calls for a step, and the warm-up of PNDM */
+    int calls = 2 * t->steps + 3 * CN_PRK_STEPS;
+
+    t->abar = floats(t->train_steps);
+    t->timestep = floats(calls);
+    t->sigma = sigmas ? floats(calls + 1) : NULL;
+    if (t->abar == NULL || t->timestep == NULL || (sigmas && t->sigma == NULL))
+        return cn_fail(err, CN_ENOMEM, "no memory for a schedule of %d steps", t->steps);
+    return CN_OK;
+}
+
+static int fill(struct cn_timetable *t, const struct cn_sampler_opts *o, struct cn_err *err)
+{
+    const struct cn_class_rule *r = cn_class_rule(o->kind);
+    struct cn_visit *steps = cn_try_alloc(((size_t)o->steps + 1) * sizeof(*steps));
+    float *table = floats(t->train_steps);
+    int rc = allocate(t, r->sigmas, err);
+
+    if (rc == CN_OK && (steps == NULL || table == NULL))
+        rc = cn_fail(err, CN_ENOMEM, "no memory for a schedule of %d steps", o->steps);
+    if (rc == CN_OK)
+        rc = fill_abar(t, r->zero, err);
+    if (rc == CN_OK) {
+        fill_table(t, table);
+        t->steps = choose_steps(t, o, table, steps);
+        fill_calls(t, r->calls, steps, t->steps);
+        if (r->scaled)
+            t->init_sigma = first_sigma(t);
+    }
+    free(steps);
+    free(table);
+    return rc;
+}
+
 int cn_timetable_init(struct cn_timetable *t, const struct cn_schedule_config *c,
                       const struct cn_sampler_opts *o, struct cn_err *err)
 {
-    const struct rule *r = &rules[o->kind];
-    float *table = NULL;
     int rc;
 
     memset(t, 0, sizeof(*t));
+    if ((rc = cn_class_config(o->kind, c, &t->config, err)) < 0)
+        return rc;
     t->train_steps = c->train_steps;
     t->spacing = cn_schedule_spacing(c, o->kind, o->spacing);
+    t->schedule = curve_of(&t->config.solver, o->schedule);
     t->steps = o->steps;
     t->init_sigma = 1;
-    if ((rc = check(c, o, t->spacing, err)) < 0)
+    if ((rc = check(t, o, err)) < 0)
         return rc;
-    t->calls = count_calls(o->kind, o->steps);
-
-    t->abar = floats(c->train_steps);
-    t->timestep = floats(t->calls);
-    t->sigma = r->sigmas ? floats(t->calls + 1) : NULL;
-    table = floats(c->train_steps);
-    rc = CN_ENOMEM;
-    if (table == NULL || t->abar == NULL || t->timestep == NULL ||
-        (r->sigmas && t->sigma == NULL)) {
-        cn_fail(err, CN_ENOMEM, "no memory for a schedule of %d steps", o->steps);
-        goto out;
-    }
-    if ((rc = fill_abar(t, c, r->zero, err)) < 0)
-        goto out;
-    fill_table(t, table);
-    fill_steps(t, c, o, table);
-    if (r->scaled)
-        t->init_sigma = first_sigma(t);
-out:
-    free(table);
+    rc = fill(t, o, err);
     if (rc < 0)
         cn_timetable_release(t);
     return rc;

@@ -38,15 +38,18 @@ struct cn_sampler_opts {
 
 /* What diffusers' set_timesteps() computes for one class of sampler. */
 struct cn_timetable {
+    struct cn_schedule_config config; /* as the class reads it: schedule_class.c */
     int train_steps;
     float *abar;      /* [train_steps] alphas_cumprod, with this class's zero-SNR rule */
     float final_abar; /* abar "before" timestep 0 */
-    int steps;        /* as requested */
-    int calls;        /* network calls: steps, 2 steps - 1 (Heun) or steps + 1 (PNDM) */
+    int steps;        /* as requested; beta_timesteps may leave some out */
+    int calls;        /* network calls: steps, or more for Heun and PNDM */
     float *timestep;  /* [calls] given to the network, descending */
-    float *sigma;     /* [calls + 1], last 0; NULL where the sampler reads abar at timesteps */
+    float *sigma;     /* [calls + 1]; NULL where the sampler reads abar at timesteps. The last is 0,
+                         or the least level where the schedule ends there */
     float init_sigma; /* an image from noise starts as N(0,1) times this */
-    enum cn_spacing spacing; /* the one in force, never CN_SPACING_MODEL */
+    enum cn_spacing spacing;   /* the one in force, never CN_SPACING_MODEL */
+    enum cn_schedule schedule; /* the curve in force: the request's, else the model file's */
 };
 
 int cn_timetable_init(struct cn_timetable *t, const struct cn_schedule_config *config,
@@ -63,11 +66,10 @@ int cn_schedule_abar(const struct cn_schedule_config *config, bool zero_snr, flo
 enum cn_spacing cn_schedule_spacing(const struct cn_schedule_config *config, enum cn_sampler kind,
                                     enum cn_spacing requested);
 
-/* Whether the sampler can follow this schedule of sigmas (Karras, exponential). */
+/* Whether the sampler can follow this schedule of sigmas (Karras, exponential ...). */
 bool cn_schedule_fits(enum cn_sampler kind, enum cn_schedule schedule);
 
-/* The (fractional) timestep whose noise level is sigma, by interpolation in log sigma;
- * table: [n] sigma of every training timestep, ascending. */
-double cn_schedule_sigma_to_t(double sigma, const float *table, int n);
+/* First call of step number 0 <= step < t->steps. */
+int cn_timetable_call_of_step(const struct cn_timetable *t, enum cn_sampler kind, int step);
 
 #endif

@@ -121,7 +121,7 @@ static void wrong_fields_are_named(void **state)
         {"{\"guidance_scale\":101}", "/guidance_scale", "0 to 100"},
         {"{\"sampler\":\"dmp\"}", "/sampler", "there is no sampler \"dmp\": expected ddim, euler"},
         {"{\"sampler\":3}", "/sampler", "expected a string (ddim"},
-        {"{\"schedule\":\"x\"}", "/schedule", "default, karras or exponential"},
+        {"{\"schedule\":\"x\"}", "/schedule", "kl_optimal or ays"},
         {"{\"spacing\":\"x\"}", "/spacing", "linspace"},
         {"{\"rng\":\"x\"}", "/rng", "cpu or cuda"},
         {"{\"eta\":2}", "/eta", "0 to 1"},

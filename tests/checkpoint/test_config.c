@@ -154,12 +154,15 @@ static void schedules_are_read(void **state)
         "\"prediction_type\":\"v_prediction\",\"timestep_spacing\":\"trailing\","
         "\"rescale_betas_zero_snr\":true,\"clip_sample\":false}");
     assert_int_equal(cn_conf_schedule(path, &s, &err), CN_OK);
-    assert_true(s.set_alpha_to_one && s.rescale_zero_snr);
+    assert_true(s.rescale_zero_snr && !s.clip_sample);
+    assert_int_equal(s.absent, CN_KEY_BETA_START | CN_KEY_BETA_END | CN_KEY_ALPHA_TO_ONE |
+                                   CN_KEY_SKIP_PRK); /* the sampler's class decides */
     assert_int_equal(s.prediction, CN_PREDICT_V);
     assert_int_equal(s.spacing, CN_TRAILING);
     put("{}");
     assert_int_equal(cn_conf_schedule(path, &s, &err), CN_OK);
-    assert_true(!s.set_alpha_to_one && s.spacing == CN_SPACING_MODEL && s.train_steps == 1000);
+    assert_true(s.spacing == CN_SPACING_MODEL && s.train_steps == 1000);
+    assert_true(s.absent & CN_KEY_ALPHA_TO_ONE && s.absent & CN_KEY_CLIP_SAMPLE);
     put("{\"prediction_type\":\"sample\"}");
     assert_int_equal(cn_conf_schedule(path, &s, NULL), CN_EINVAL);
     put("{\"beta_schedule\":\"sigmoid\"}");
@@ -168,6 +171,85 @@ static void schedules_are_read(void **state)
     assert_int_equal(cn_conf_schedule(path, &s, NULL), CN_EINVAL);
     put("{\"thresholding\":true}");
     assert_int_equal(cn_conf_schedule(path, &s, NULL), CN_EINVAL);
+    unlink(path);
+}
+
+static struct cn_solver_config solver_of(const char *json)
+{
+    struct cn_schedule_config s;
+    struct cn_err err = CN_ERR_INIT;
+
+    put(json);
+    if (cn_conf_schedule(path, &s, &err) < 0)
+        fail_msg("%s: %s", json, err.msg);
+    return s.solver;
+}
+
+/* scheduler_config.json as diffusers saves a DPMSolverMultistepScheduler: with an infinity that is
+ * no JSON. */
+static void settings_of_samplers_are_read(void **state)
+{
+    struct cn_solver_config s = solver_of(
+        "{\"_class_name\":\"DPMSolverMultistepScheduler\",\"algorithm_type\":"
+        "\"sde-dpmsolver++\",\"disable_corrector\":[],\"dynamic_thresholding_ratio\":0.995,"
+        "\"euler_at_final\":true,\"final_sigmas_type\":\"sigma_min\",\"flow_shift\":1.0,"
+        "\"lambda_min_clipped\":-Infinity,\"lower_order_final\":true,\"note\":\"to "
+        "-Infinity \\\" -Infinity\",\"solver_order\":3,\"solver_p\":null,\"solver_type\":"
+        "\"heun\",\"time_shift_type\":\"exponential\",\"use_karras_sigmas\":true,"
+        "\"use_lu_lambdas\":false,\"variance_type\":null}");
+
+    (void)state;
+    assert_int_equal(s.sigmas, CN_SIGMAS_KARRAS);
+    assert_int_equal(s.order, 3);
+    assert_int_equal(s.type, CN_SOLVER_HEUN);
+    assert_true(s.ends_at_sigma_min && s.euler_at_final && !s.full_order_final);
+    assert_true(s.clips_lambda && s.lambda_min < -1e307 && !s.lu_lambdas);
+    assert_int_equal(s.undone, 1u << CN_UNDONE_THIRD_ORDER); /* which is UniPC's */
+    assert_int_equal(solver_of("{\"use_exponential_sigmas\":true}").sigmas, CN_SIGMAS_EXPONENTIAL);
+    assert_int_equal(solver_of("{\"use_beta_sigmas\":true}").sigmas, CN_SIGMAS_BETA);
+    assert_int_equal(solver_of("{\"solver_type\":\"bh1\"}").type, CN_SOLVER_BH1);
+    s = solver_of("{\"original_inference_steps\":100,\"timestep_scaling\":5,\"sigma_min\":0.1,"
+                  "\"clip_sample\":true,\"clip_sample_range\":2,\"solver_type\":\"bh2\"}");
+    assert_true(s.original_steps == 100 && s.timestep_scaling == 5 && s.sigma_min == 0.1);
+    assert_true(s.clip_range == 2 && s.type == CN_SOLVER_USUAL);
+    unlink(path);
+}
+
+static void what_only_some_samplers_refuse_is_kept(void **state)
+{
+    static const struct {
+        const char *json;
+        enum cn_undone what;
+    } row[] = {
+        {"{\"algorithm_type\":\"dpmsolver\"}", CN_UNDONE_ALGORITHM},
+        {"{\"use_flow_sigmas\":true}", CN_UNDONE_FLOW},
+        {"{\"interpolation_type\":\"log_linear\"}", CN_UNDONE_INTERPOLATION},
+        {"{\"timestep_type\":\"continuous\",\"prediction_type\":\"v_prediction\"}",
+         CN_UNDONE_CONTINUOUS},
+        {"{\"disable_corrector\":[0]}", CN_UNDONE_CORRECTOR},
+        {"{\"predict_x0\":false}", CN_UNDONE_PREDICT_X0},
+        {"{\"solver_p\":{}}", CN_UNDONE_SOLVER_P},
+        {"{\"variance_type\":\"learned\"}", CN_UNDONE_VARIANCE},
+        {"{\"lower_order_final\":false}", CN_UNDONE_FULL_ORDER},
+    };
+    static const char *const bad[] = {
+        "{\"use_karras_sigmas\":true,\"use_beta_sigmas\":true}",
+        "{\"solver_order\":4}",
+        "{\"solver_type\":\"rk4\"}",
+        "{\"final_sigmas_type\":\"one\"}",
+        "{\"algorithm_type\":\"other\"}",
+        "{\"clip_sample\":1}",
+    };
+    struct cn_schedule_config s;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++)
+        assert_int_equal(solver_of(row[i].json).undone, 1u << row[i].what);
+    assert_int_equal(solver_of("{\"timestep_type\":\"continuous\"}").undone, 0); /* as there */
+    for (size_t i = 0; i < CN_LEN(bad); i++) {
+        put(bad[i]);
+        assert_int_equal(cn_conf_schedule(path, &s, NULL), CN_EINVAL);
+    }
     unlink(path);
 }
 
@@ -228,6 +310,8 @@ int main(void)
         cmocka_unit_test(what_we_cannot_do_is_refused_by_name),
         cmocka_unit_test(broken_json_is_refused),
         cmocka_unit_test(schedules_are_read),
+        cmocka_unit_test(settings_of_samplers_are_read),
+        cmocka_unit_test(what_only_some_samplers_refuse_is_kept),
         cmocka_unit_test(autoencoders_and_text_encoders_are_read),
         cmocka_unit_test(controlnets_are_read),
     };

@@ -2,6 +2,7 @@
  * linear, 1000 timesteps, steps_offset 1), and what must hold for every legal combination. */
 #include "base/base.h"
 
+#include "diffusion/curve.h"
 #include "diffusion/schedule.h"
 
 #include <math.h>
@@ -108,6 +109,92 @@ static void test_sigmas(void **state)
     check_sigmas(make(CN_UNIPC, CN_KARRAS, CN_TRAILING, 20), karras, 21);
 }
 
+/* Values of the programs that users compare with (k-diffusion, AUTOMATIC1111, ComfyUI), SD 1.5. */
+static void test_curves(void **state)
+{
+    static const float sgm[] = {14.6146f, 10.9073f, 8.3072f, 6.4477f, 5.0924f};
+    static const float sgm_end[] = {.3437f, .2255f, 0};
+    static const float simple[] = {14.6146f, 10.9042f, 8.3028f, 6.4430f};
+    static const float simple_end[] = {.3417f, .2230f, 0};
+    static const float normal[] = {14.6146f, 10.7468f, 8.0815f};
+    static const float polyexponential[] = {14.6146f, 7.3249f, 3.6712f, 1.84f,  .9222f, .4622f,
+                                            .2317f,   .1161f,  .0582f,  .0292f, 0};
+    static const float kl[] = {14.6146f, 6.9957f, 4.5650f, 3.3594f};
+    static const float kl_end[] = {.1032f, .0292f};
+    static const float timesteps[] = {14.6146f, 11.5428f, 7.3718f, 4.3728f, 2.6152f, 1.6183f,
+                                      1.0273f,  .6549f,   .3955f,  .1991f,  0};
+    static const float beta[] = {14.6146f, 13.9278f, 12.491f, 10.5976f, 8.4424f, 6.2014f,
+                                 4.0462f,  2.1528f,  .716f,   .0292f,   0};
+    static const float ays[] = {14.615f, 9.5217f, 6.3012f, 4.8f,   3.7179f, 3.0781f, 2.5489f,
+                                2.1115f, 1.7703f, 1.511f,  1.266f, 1.0413f, .8514f,  .6934f,
+                                .5441f,  .4202f,  .2658f,  .1599f, .0694f,  .029f,   0};
+    static const float ays11[] = {14.615f, 6.475f, 3.861f, 2.697f, 1.886f, 1.396f,
+                                  .963f,   .652f,  .399f,  .152f,  .029f,  0};
+    static const struct {
+        enum cn_schedule schedule;
+        int steps, from, n;
+        const float *sigma;
+    } row[] = {
+#define ROW(schedule, steps, from, list) {schedule, steps, from, (int)CN_LEN(list), list}
+        ROW(CN_SCHEDULE_SGM_UNIFORM, 20, 0, sgm),
+        ROW(CN_SCHEDULE_SGM_UNIFORM, 20, 18, sgm_end),
+        ROW(CN_SCHEDULE_SIMPLE, 20, 0, simple),
+        ROW(CN_SCHEDULE_SIMPLE, 20, 18, simple_end),
+        ROW(CN_SCHEDULE_NORMAL, 20, 0, normal),
+        ROW(CN_SCHEDULE_POLYEXPONENTIAL, 10, 0, polyexponential),
+        ROW(CN_EXPONENTIAL, 10, 0, polyexponential),
+        ROW(CN_SCHEDULE_KL_OPTIMAL, 20, 0, kl),
+        ROW(CN_SCHEDULE_KL_OPTIMAL, 20, 19, kl_end),
+        ROW(CN_SCHEDULE_BETA_TIMESTEPS, 10, 0, timesteps),
+        ROW(CN_SCHEDULE_BETA, 10, 0, beta),
+        ROW(CN_SCHEDULE_AYS, 20, 0, ays),
+        ROW(CN_SCHEDULE_AYS, 11, 0, ays11),
+#undef ROW
+    };
+
+    (void)state;
+    for (size_t k = 0; k < CN_LEN(row); k++) {
+        struct cn_timetable t = make(CN_EULER, row[k].schedule, CN_LINSPACE, row[k].steps);
+
+        for (int i = 0; i < row[k].n; i++)
+            if (fabsf(t.sigma[row[k].from + i] - row[k].sigma[i]) > 6e-5f)
+                fail_msg("%s: sigma %d is %.5f, not %.5f", cn_enum_schedule.name[row[k].schedule],
+                         row[k].from + i, (double)t.sigma[row[k].from + i],
+                         (double)row[k].sigma[i]);
+        assert_int_equal(t.calls, row[k].steps);
+        cn_timetable_release(&t);
+    }
+    CHECK_TIMESTEPS(CN_DPMPP_2M, CN_SCHEDULE_BETA_TIMESTEPS, CN_LEADING, 10, 999, 959, 876, 765,
+                    637, 500, 362, 234, 123, 40);
+    CHECK_TIMESTEPS(CN_EULER, CN_SCHEDULE_SGM_UNIFORM, CN_LEADING, 4, 999, 749.25f, 499.5f,
+                    249.75f);
+    CHECK_TIMESTEPS(CN_EULER_A, CN_SCHEDULE_SIMPLE, CN_LEADING, 4, 999, 749, 499, 249);
+}
+
+/* scipy.stats.beta.ppf(p, 0.6, 0.6) */
+static void test_beta_quantile(void **state)
+{
+    static const double row[][2] = {{.05, .01255446}, {.1, .03958441},  {.25, .17568038},
+                                    {.5, .5},         {.75, .82431962}, {.9, .96041559},
+                                    {.95, .98744554}, {0, 0},           {1, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++)
+        assert_true(fabs(cn_curve_beta_quantile(row[i][0]) - row[i][1]) < 5e-9);
+}
+
+/* Near its ends the beta curve stands still: a timestep met twice is one step. */
+static void test_beta_steps_are_distinct(void **state)
+{
+    struct cn_timetable t = make(CN_EULER, CN_SCHEDULE_BETA_TIMESTEPS, CN_LINSPACE, 300);
+
+    (void)state;
+    assert_true(t.steps < 300 && t.calls == t.steps);
+    for (int i = 0; i < t.calls; i++)
+        assert_true(t.sigma[i + 1] < t.sigma[i]);
+    cn_timetable_release(&t);
+}
+
 static void test_initial_noise(void **state)
 {
     struct cn_timetable t = make(CN_EULER, CN_SCHEDULE_DEFAULT, CN_LEADING, 20);
@@ -208,10 +295,23 @@ static void test_sigma_to_t(void **state)
     static const float table[4] = {0.1f, 0.2f, 0.4f, 0.8f};
 
     (void)state;
-    assert_true(fabs(cn_schedule_sigma_to_t(0.4, table, 4) - 2) < 1e-6);
-    assert_true(fabs(cn_schedule_sigma_to_t(sqrt(0.4 * 0.8), table, 4) - 2.5) < 1e-6);
-    assert_true(cn_schedule_sigma_to_t(0.01, table, 4) == 0);
-    assert_true(cn_schedule_sigma_to_t(9, table, 4) == 3);
+    assert_true(fabs(cn_curve_sigma_to_t(0.4, table, 4) - 2) < 1e-6);
+    assert_true(fabs(cn_curve_sigma_to_t(sqrt(0.4 * 0.8), table, 4) - 2.5) < 1e-6);
+    assert_true(cn_curve_sigma_to_t(0.01, table, 4) == 0);
+    assert_true(cn_curve_sigma_to_t(9, table, 4) == 3);
+}
+
+/* Calls of n steps; with kl_optimal the last one ends above 0. */
+static int calls_of(const struct cn_timetable *t, enum cn_sampler kind)
+{
+    switch (kind) {
+    case CN_HEUN:
+        return 2 * t->steps - (t->schedule != CN_SCHEDULE_KL_OPTIMAL);
+    case CN_PNDM:
+        return t->steps + (t->steps > 1);
+    default:
+        return t->steps;
+    }
 }
 
 static void check_shape(const struct cn_timetable *t, enum cn_sampler kind)
@@ -222,9 +322,9 @@ static void check_shape(const struct cn_timetable *t, enum cn_sampler kind)
         if (t->sigma != NULL)
             assert_true(t->sigma[i] > 0 && (i == 0 || t->sigma[i] <= t->sigma[i - 1]));
     }
-    assert_true(t->sigma == NULL || t->sigma[t->calls] == 0);
-    assert_true(kind == CN_HEUN ? t->calls == 2 * t->steps - 1
-                                : t->calls == t->steps + (kind == CN_PNDM && t->steps > 1));
+    assert_true(t->sigma == NULL ||
+                (t->sigma[t->calls] > 0) == (t->schedule == CN_SCHEDULE_KL_OPTIMAL));
+    assert_int_equal(t->calls, calls_of(t, kind));
 }
 
 /* Every sampler, schedule, spacing and number of steps: a descending table, or an error that names
@@ -303,11 +403,19 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_timesteps),    cmocka_unit_test(test_karras_timesteps),
-        cmocka_unit_test(test_sigmas),       cmocka_unit_test(test_initial_noise),
-        cmocka_unit_test(test_abar),         cmocka_unit_test(test_zero_snr),
-        cmocka_unit_test(test_spacing_rule), cmocka_unit_test(test_trailing_61),
-        cmocka_unit_test(test_sigma_to_t),   cmocka_unit_test(test_all),
+        cmocka_unit_test(test_timesteps),
+        cmocka_unit_test(test_karras_timesteps),
+        cmocka_unit_test(test_sigmas),
+        cmocka_unit_test(test_initial_noise),
+        cmocka_unit_test(test_curves),
+        cmocka_unit_test(test_beta_quantile),
+        cmocka_unit_test(test_beta_steps_are_distinct),
+        cmocka_unit_test(test_abar),
+        cmocka_unit_test(test_zero_snr),
+        cmocka_unit_test(test_spacing_rule),
+        cmocka_unit_test(test_trailing_61),
+        cmocka_unit_test(test_sigma_to_t),
+        cmocka_unit_test(test_all),
         cmocka_unit_test(test_refusals),
     };
 

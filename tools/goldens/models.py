@@ -200,7 +200,9 @@ def write_index(path):
 
 
 def write_schedule(path, prediction, **more):
-    PNDMScheduler(**SCHEDULE, prediction_type=prediction, **more).save_pretrained(path)
+    schedule = PNDMScheduler(**SCHEDULE, prediction_type=prediction, **more)
+    schedule.register_to_config(clip_sample=False)  # as SD 1.5's file has it; DDIM's default is true
+    schedule.save_pretrained(path)
 
 
 def build_unet(name, seed):
