@@ -227,9 +227,10 @@ static json_t *part_json(const struct cn_inspected *m, enum cn_component comp)
 {
     const struct cn_inspect_part *p = &m->r.part[comp];
     const char *known = cn_inspected_known(m, comp);
-    json_t *o = json_pack("{sI sI sI ss so}", "parameters", (json_int_t)p->elements, "tensors",
+    json_t *o = json_pack("{sI sI sI ss si so}", "parameters", (json_int_t)p->elements, "tensors",
                           (json_int_t)p->tensors, "bytes", (json_int_t)p->bytes, "type", p->type,
-                          "config", config_json(m, comp));
+                          "adapter_sites", cn_inspected_sites(m, comp), "config",
+                          config_json(m, comp));
 
     json_object_set_new(o, "known_as", known[0] ? json_string(known) : json_null());
     for (int k = 0; k < CN_FINDING_COUNT; k++)

@@ -165,6 +165,23 @@ static uint64_t expected(const struct cn_inspected *m, enum cn_component comp)
     return sum;
 }
 
+static void count_site(void *ctx, const struct cn_site *s)
+{
+    (void)s;
+    (*(int *)ctx)++;
+}
+
+int cn_inspected_sites(const struct cn_inspected *m, enum cn_component comp)
+{
+    int n = 0;
+
+    if (comp == CN_COMP_TEXT || comp == CN_COMP_TEXT_2)
+        cn_sites_text(&m->r.text[comp - CN_COMP_TEXT], count_site, &n);
+    else if (comp == CN_COMP_UNET)
+        cn_sites_unet(&m->r.unet, count_site, &n);
+    return n;
+}
+
 const char *cn_inspected_known(const struct cn_inspected *m, enum cn_component comp)
 {
     static const struct {

@@ -37,6 +37,9 @@ bool cn_inspected_bad(const struct cn_inspected *m);
 /* The published model that a component's size belongs to ("SD 1.5 UNet"), or "". */
 const char *cn_inspected_known(const struct cn_inspected *m, enum cn_component comp);
 
+/* Layers to which an adapter may attach; 0 for components that have none. */
+int cn_inspected_sites(const struct cn_inspected *m, enum cn_component comp);
+
 /* all: every finding, not only the first of each component. */
 void cn_inspected_print(const struct cn_inspected *m, bool all, FILE *out);
 json_t *cn_inspected_json(const struct cn_inspected *m) CN_MUST_USE;

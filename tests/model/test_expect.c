@@ -49,6 +49,55 @@ static void sd15_has_its_published_size(void **state)
     check(&control, 340, 361279120);
 }
 
+struct sites {
+    int all, attention, resnet, sampling;
+    int64_t weights, rank_1; /* of those in attentions and of all texts: parameters, and of an
+                                adapter of rank 1 */
+    int64_t rest_rank_1;     /* of all others */
+};
+
+static void count_site(void *ctx, const struct cn_site *s)
+{
+    bool attention = strstr(s->name, ".attentions.") != NULL;
+    bool resnet = strstr(s->name, ".resnets.") != NULL;
+    bool sampling = strstr(s->name, "samplers.0.conv") != NULL;
+    struct sites *n = ctx;
+
+    assert_null(strstr(s->name, ".weight"));
+    assert_true(s->k == 1 || (s->k == 3 && s->conv));
+    n->all++;
+    n->attention += attention;
+    n->resnet += resnet;
+    n->sampling += sampling;
+    if (attention || strncmp(s->name, "text_model", 10) == 0) {
+        n->weights += (int64_t)s->in * s->out;
+        n->rank_1 += s->in + s->out;
+    } else {
+        n->rest_rank_1 += s->in * s->k * s->k + s->out;
+    }
+}
+
+/* What kohya's scripts count: 192 modules in the UNet's transformers (267.0 M weights; 13.6 M
+ * parameters at rank 32) and 72 in the text encoder; and what else LoCon adds: conv1, conv2 and
+ * time_emb_proj of 22 residual blocks, 14 shortcuts, 3 downsamplers and 3 upsamplers, and the ends
+ * (20.3 M at rank 32). */
+static void adapters_attach_where_published_ones_do(void **state)
+{
+    struct sites unet = {0}, text = {0};
+
+    (void)state;
+    cn_sites_unet(&sd15_unet, count_site, &unet);
+    assert_int_equal(unet.attention, 192);
+    assert_int_equal(unet.resnet, 3 * 22 + 14);
+    assert_int_equal(unet.sampling, 3 + 3);
+    assert_int_equal(unet.all, 192 + 80 + 6 + 2 + 2); /* time_embedding, conv_in, conv_out */
+    assert_int_equal(unet.weights, 266977280);
+    assert_int_equal(32 * unet.rank_1, 13565952);
+    assert_int_equal(32 * unet.rest_rank_1, 20296960);
+    cn_sites_text(&sd15_text, count_site, &text);
+    assert_int_equal(text.all, 72);
+}
+
 struct found {
     const char *name;
     int rank;
@@ -107,6 +156,7 @@ static void inputs_stand_in_the_promised_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adapters_attach_where_published_ones_do),
         cmocka_unit_test(sd15_has_its_published_size),
         cmocka_unit_test(projections_have_the_ranks_of_the_files),
         cmocka_unit_test(inputs_stand_in_the_promised_order),
