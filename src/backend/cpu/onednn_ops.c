@@ -276,7 +276,7 @@ static size_t align64(size_t n)
     return (n + 63) & ~(size_t)63;
 }
 
-/* Whether input v must be brought into the logical layout first. */
+/* Whether v lies in another layout than the logical one. */
 static bool is_blocked(const struct onednn_plan *p, cn_val v)
 {
     return p->g->node[v].op != CN_OP_PARAM && p->g->value[v].shape.rank == 4 &&
@@ -288,10 +288,13 @@ static size_t copy_bytes(const struct onednn_plan *p, cn_val v)
     return v >= 0 && is_blocked(p, v) ? align64((size_t)count_of(p, v) * sizeof(float)) : 0;
 }
 
+/* What lies in another layout is copied, there and back. */
 static int run_plain(struct onednn_plan *p, struct onednn_step *s)
 {
     unsigned char *at = onednn_scratch(p);
     const void *data[CN_MAX_IN] = {NULL};
+    float *out = onednn_address(p, s->out);
+    int rc;
 
     for (int k = 0; k < CN_MAX_IN; k++) {
         cn_val v = s->node.in[k];
@@ -312,7 +315,17 @@ static int run_plain(struct onednn_plan *p, struct onednn_step *s)
             data[k] = onednn_address(p, v);
         }
     }
-    return cn_reference_step(p->g, s->out, data, onednn_address(p, s->out), NULL);
+    if (is_blocked(p, s->out))
+        out = (float *)(void *)at;
+    rc = cn_reference_step(p->g, s->out, data, out, NULL);
+    if (rc == CN_OK && is_blocked(p, s->out)) {
+        struct cn_fmap to = onednn_fmap(p, s->out), copy = to;
+
+        copy.data = out;
+        copy.block = 1;
+        cn_cpu_copy(&to, &copy);
+    }
+    return rc;
 }
 
 static const onednn_run_fn run_table[CN_OP_COUNT] = {
@@ -357,10 +370,19 @@ int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *
 {
     bool plain = onednn_is_plain(&s->node);
 
+    if (s->op == CN_OP_POOL || s->op == CN_OP_RESIZE || s->op == CN_OP_MATMUL) {
+        int rc = onednn_values_init(p, s, err);
+
+        snprintf(s->label, sizeof(s->label), "%s", cn_op_name(s->op));
+        if (rc != CN_ENOTFOUND)
+            return rc;
+    }
     s->run = plain ? run_plain : run_table[s->op];
     snprintf(s->label, sizeof(s->label), "%s", cn_op_name(s->op));
     for (int k = 0; k < CN_MAX_IN && plain; k++)
         s->scratch_bytes += copy_bytes(p, s->node.in[k]);
+    if (plain)
+        s->scratch_bytes += copy_bytes(p, s->out);
     if (s->op == CN_OP_GROUP_NORM) {
         const struct cn_shape *x = &p->g->value[s->out].shape;
 

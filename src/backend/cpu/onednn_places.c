@@ -142,6 +142,12 @@ static void place_inputs(struct onednn_plan *p)
     }
 }
 
+/* Operations whose kernels take any layout, the same for source and result. */
+static bool keeps_layout(enum cn_op op)
+{
+    return op == CN_OP_POOL || op == CN_OP_RESIZE;
+}
+
 /* Everything else, but the offsets in the arena. */
 static void place_value(struct onednn_plan *p, struct classes *c, int i, size_t *bytes)
 {
@@ -153,7 +159,9 @@ static void place_value(struct onednn_plan *p, struct classes *c, int i, size_t 
     c->root[i] = i;
     if (n->op == CN_OP_INPUT)
         return;
-    at->block = choose_block(p->g, i);
+    at->block = keeps_layout(n->op) && p->place[n->in[0]].kind != AT_PARAM
+                    ? p->place[n->in[0]].block
+                    : choose_block(p->g, i);
     at->kind = n->op == CN_OP_PARAM ? AT_PARAM : AT_ARENA;
     if (at->kind == AT_PARAM)
         return;

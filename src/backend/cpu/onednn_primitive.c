@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void describe(dnnl_memory_desc_t *md, const struct cn_shape *s, int64_t b)
+void onednn_describe(dnnl_memory_desc_t *md, const struct cn_shape *s, int64_t b)
 {
     dnnl_format_tag_t tag = b == 0    ? dnnl_format_tag_any
                             : b == 1  ? dnnl_nchw
@@ -60,7 +60,7 @@ static dnnl_primitive_attr_t attributes(bool sum, const struct cn_attr *act)
     return attr;
 }
 
-static bool implemented_by(dnnl_primitive_desc_t pd, const char *word)
+bool onednn_implemented_by(dnnl_primitive_desc_t pd, const char *word)
 {
     const char *info = "";
 
@@ -106,8 +106,8 @@ static int conv_pd(struct onednn_backend *b, const struct cn_graph *g, const str
     dnnl_convolution_desc_t cd;
     dnnl_status_t s;
 
-    describe(&src, &g->value[n->in[0]].shape, ask->src_block);
-    describe(&dst, &g->value[out].shape, ask->dst_block);
+    onednn_describe(&src, &g->value[n->in[0]].shape, ask->src_block);
+    onednn_describe(&dst, &g->value[out].shape, ask->dst_block);
     if (ask->weights != NULL)
         weights = *ask->weights;
     else
@@ -146,7 +146,7 @@ int onednn_winograd_pd(struct onednn_backend *b, const struct cn_graph *g, int i
 
     if (rc < 0)
         return rc;
-    if (!implemented_by(*ret, "wino"))
+    if (!onednn_implemented_by(*ret, "wino"))
         rc = CN_ENOTFOUND;
     else if (!winograd_is_small(*ret))
         rc = CN_ETOOBIG;
@@ -159,7 +159,7 @@ int onednn_winograd_pd(struct onednn_backend *b, const struct cn_graph *g, int i
  * was decided on, and its working memory, which grows with the picture, bounded. */
 static bool accept_primitive(dnnl_primitive_desc_t pd, bool winograd)
 {
-    if (!implemented_by(pd, "ref") && implemented_by(pd, "wino") == winograd &&
+    if (!onednn_implemented_by(pd, "ref") && onednn_implemented_by(pd, "wino") == winograd &&
         (!winograd || winograd_is_small(pd)))
         return true;
     dnnl_primitive_desc_destroy(pd);
@@ -206,8 +206,8 @@ static size_t align64(size_t n)
     return (n + 63) & ~(size_t)63;
 }
 
-static int make_memory(struct onednn_backend *b, const dnnl_memory_desc_t *md, dnnl_memory_t *ret,
-                       struct cn_err *err)
+int onednn_memory(struct onednn_backend *b, const dnnl_memory_desc_t *md, dnnl_memory_t *ret,
+                  struct cn_err *err)
 {
     return onednn_check(dnnl_memory_create(ret, md, b->engine, DNNL_MEMORY_NONE),
                         "describe a tensor", err);
@@ -230,6 +230,15 @@ static int make_reorder(struct onednn_backend *b, const dnnl_memory_desc_t *from
 }
 
 /* ---- running ---- */
+
+dnnl_primitive_attr_t onednn_attributes(float factor)
+{
+    dnnl_primitive_attr_t attr = attributes(false, NULL);
+
+    if (factor != 1.0f)
+        CN_ASSERT(dnnl_primitive_attr_set_output_scales(attr, 1, 0, &factor) == dnnl_success);
+    return attr;
+}
 
 static bool is_constant(const struct onednn_plan *p, cn_val v)
 {
@@ -303,7 +312,7 @@ static int primitive_run(struct onednn_plan *p, struct onednn_step *s)
 
 /* ---- preparing ---- */
 
-static void add_arg(struct onednn_step *s, int arg, dnnl_memory_t m)
+void onednn_arg(struct onednn_step *s, int arg, dnnl_memory_t m)
 {
     CN_ASSERT(s->n_args < STEP_ARGS);
     s->arg[s->n_args++] = (dnnl_exec_arg_t){arg, m};
@@ -322,8 +331,8 @@ static int make_weights(struct onednn_plan *p, struct onednn_step *s, dnnl_primi
         return onednn_param_packed(p->weights, p->g, s->node.in[1], md, plain, ret, err);
     s->packed_at = s->scratch_bytes;
     s->scratch_bytes += align64(dnnl_memory_desc_get_size(md));
-    if ((rc = make_memory(b, plain, &s->given, err)) < 0 ||
-        (rc = make_memory(b, md, &s->packed, err)) < 0)
+    if ((rc = onednn_memory(b, plain, &s->given, err)) < 0 ||
+        (rc = onednn_memory(b, md, &s->packed, err)) < 0)
         return rc;
     *ret = s->packed;
     return make_reorder(b, plain, md, false, &s->pack, err);
@@ -333,14 +342,14 @@ static int make_bias(struct onednn_plan *p, struct onednn_step *s, const dnnl_me
                      struct cn_err *err)
 {
     cn_val bias = s->node.in[2];
-    int rc = make_memory(p->backend, md, &s->bias, err);
+    int rc = onednn_memory(p->backend, md, &s->bias, err);
 
     if (rc == CN_OK && is_constant(p, bias)) {
         rc = onednn_param_plain(p->weights, p->g, bias, &s->param[1], err);
         if (rc == CN_OK)
             dnnl_memory_set_data_handle(s->bias, s->param[1]->plain);
     }
-    add_arg(s, DNNL_ARG_BIAS, s->bias);
+    onednn_arg(s, DNNL_ARG_BIAS, s->bias);
     return rc;
 }
 
@@ -358,12 +367,12 @@ static int make_primitive(struct onednn_plan *p, struct onednn_step *s, dnnl_pri
         return rc;
     s->scratch_at = s->scratch_bytes;
     s->scratch_bytes += align64(dnnl_memory_desc_get_size(scratch));
-    if ((rc = make_memory(p->backend, scratch, &s->scratch, err)) < 0)
+    if ((rc = onednn_memory(p->backend, scratch, &s->scratch, err)) < 0)
         return rc;
-    add_arg(s, DNNL_ARG_SRC, s->src_tmp ? s->src_tmp : s->src);
-    add_arg(s, DNNL_ARG_WEIGHTS, weights);
-    add_arg(s, DNNL_ARG_DST, s->dst_tmp ? s->dst_tmp : s->dst);
-    add_arg(s, DNNL_ARG_SCRATCHPAD, s->scratch);
+    onednn_arg(s, DNNL_ARG_SRC, s->src_tmp ? s->src_tmp : s->src);
+    onednn_arg(s, DNNL_ARG_WEIGHTS, weights);
+    onednn_arg(s, DNNL_ARG_DST, s->dst_tmp ? s->dst_tmp : s->dst);
+    onednn_arg(s, DNNL_ARG_SCRATCHPAD, s->scratch);
     if (s->node.in[2] >= 0 && (rc = make_bias(p, s, bias, err)) < 0)
         return rc;
     s->run = primitive_run;
@@ -380,16 +389,16 @@ static int conv_memories(struct onednn_plan *p, struct onednn_step *s, dnnl_prim
     dnnl_memory_desc_t src, dst;
     int rc;
 
-    describe(&src, &p->g->value[s->node.in[0]].shape, p->place[s->node.in[0]].block);
-    describe(&dst, &p->g->value[s->out].shape, p->place[s->out].block);
-    if ((rc = make_memory(b, &src, &s->src, err)) < 0 ||
-        (rc = make_memory(b, &dst, &s->dst, err)) < 0 || !reorder)
+    onednn_describe(&src, &p->g->value[s->node.in[0]].shape, p->place[s->node.in[0]].block);
+    onednn_describe(&dst, &p->g->value[s->out].shape, p->place[s->out].block);
+    if ((rc = onednn_memory(b, &src, &s->src, err)) < 0 ||
+        (rc = onednn_memory(b, &dst, &s->dst, err)) < 0 || !reorder)
         return rc;
     s->src_tmp_at = 0;
     s->dst_tmp_at = align64(dnnl_memory_desc_get_size(psrc));
     s->scratch_bytes = s->dst_tmp_at + align64(dnnl_memory_desc_get_size(pdst));
-    if ((rc = make_memory(b, psrc, &s->src_tmp, err)) < 0 ||
-        (rc = make_memory(b, pdst, &s->dst_tmp, err)) < 0 ||
+    if ((rc = onednn_memory(b, psrc, &s->src_tmp, err)) < 0 ||
+        (rc = onednn_memory(b, pdst, &s->dst_tmp, err)) < 0 ||
         (rc = make_reorder(b, &src, psrc, false, &s->before, err)) < 0)
         return rc;
     return make_reorder(b, pdst, &dst, s->node.in[3] >= 0, &s->after, err);
@@ -453,7 +462,7 @@ int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err
     if (rc == CN_OK)
         rc = make_primitive(p, s, pd, &plain, &bias, err);
     snprintf(s->label, sizeof(s->label), c->k == c->k_w ? "conv%d%s%s%s" : "conv%dx%s%s%s", c->k,
-             c->groups > 1 ? " grouped" : "", implemented_by(pd, "wino") ? " winograd" : "",
+             c->groups > 1 ? " grouped" : "", onednn_implemented_by(pd, "wino") ? " winograd" : "",
              reorder ? " reordered" : "");
     dnnl_primitive_desc_destroy(pd);
     return rc;
@@ -501,7 +510,7 @@ static int find_linear(struct onednn_plan *p, const struct onednn_step *s, const
 {
     if (w != NULL && w->layout_fixed &&
         matmul_pd(p, s, &d->src, &w->layout, &d->bias, &d->dst, ret) == CN_OK) {
-        if (!implemented_by(*ret, "ref"))
+        if (!onednn_implemented_by(*ret, "ref"))
             return CN_OK;
         dnnl_primitive_desc_destroy(*ret);
     }
@@ -530,9 +539,9 @@ int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_e
     if (find_linear(p, s, &d, s->param[0], &pd) < 0)
         return cn_fail(err, CN_EDEVICE, "oneDNN has no kernel for linear layer \"%s\"",
                        p->g->value[s->node.in[1]].name);
-    rc = make_memory(p->backend, &d.src, &s->src, err);
+    rc = onednn_memory(p->backend, &d.src, &s->src, err);
     if (rc == CN_OK)
-        rc = make_memory(p->backend, &d.dst, &s->dst, err);
+        rc = onednn_memory(p->backend, &d.dst, &s->dst, err);
     if (rc == CN_OK)
         rc = make_primitive(p, s, pd, &d.plain, &d.bias, err);
     snprintf(s->label, sizeof(s->label), "linear");

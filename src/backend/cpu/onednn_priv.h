@@ -138,6 +138,19 @@ size_t onednn_weights_bytes(const struct cn_weights *w);
 /* winograd.c: decides which convolutions of g use Winograd, once for each weight. */
 void onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g);
 
+/* onednn_primitive.c: what steps over primitives are made of. */
+/* A feature map in blocks of b channels; 0: any layout. */
+void onednn_describe(dnnl_memory_desc_t *md, const struct cn_shape *s, int64_t b);
+bool onednn_implemented_by(dnnl_primitive_desc_t pd, const char *word);
+/* Scratch memory from our arena, and the result multiplied by factor. */
+dnnl_primitive_attr_t onednn_attributes(float factor);
+int onednn_memory(struct onednn_backend *b, const dnnl_memory_desc_t *md, dnnl_memory_t *ret,
+                  struct cn_err *err);
+void onednn_arg(struct onednn_step *s, int arg, dnnl_memory_t m);
+
+/* onednn_values.c: POOL, RESIZE, MATMUL. CN_ENOTFOUND: the library has no good kernel. */
+int onednn_values_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
+
 /* onednn_primitive.c. The fix functions choose a parameter's layout by its first use. */
 void onednn_conv_fix_layout(struct onednn_plan *p, const struct onednn_step *s);
 void onednn_linear_fix_layout(struct onednn_plan *p, const struct onednn_step *s);
