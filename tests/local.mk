@@ -16,6 +16,7 @@ include tests/kernels/local.mk
 include tests/tensor/local.mk
 include tests/model/local.mk
 include tests/backend/local.mk
+include tests/runtime/local.mk
 include tests/standin/local.mk
 include tests/engine/local.mk
 include tests/cli/local.mk

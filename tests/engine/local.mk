@@ -51,3 +51,10 @@ tests_engine_test_annotators_SOURCES = \
     %reldir%/test_annotators.c %reldir%/crowd.h %reldir%/crowd.c
 tests_engine_test_annotators_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_annotators
+
+check_PROGRAMS += tests/engine/test_previews
+tests_engine_test_previews_SOURCES = \
+    %reldir%/test_previews.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_previews_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=cn_plan_for_decoder
+tests_engine_test_previews_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_previews

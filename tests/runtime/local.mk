@@ -1,0 +1,8 @@
+# tests/runtime
+
+check_PROGRAMS += tests/runtime/test_model
+tests_runtime_test_model_SOURCES = %reldir%/test_model.c tests/checkpoint/make.c
+tests_runtime_test_model_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/checkpoint
+tests_runtime_test_model_LDADD = libcnruntime.a libcnmodel.a libcncheckpoint.a libcntext.a \
+    $(CNBACKEND_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(CMOCKA_LIBS) $(OPENMP_CFLAGS)
+TESTS += tests/runtime/test_model
