@@ -7,6 +7,14 @@ AM_LOG_FLAGS = -t $(srcdir)/tests/deadlines
 dist_check_SCRIPTS += %reldir%/run_one.sh
 TESTS += %reldir%/run_one.sh
 
+# For tools/check, which chooses of them by tests/lists.
+list-tests:
+	@printf '%s\n' $(TESTS)
+list-test-programs:
+	@printf '%s\n' $(check_PROGRAMS)
+.PHONY: list-tests list-test-programs
+EXTRA_DIST += %reldir%/lists
+
 include tests/base/local.mk
 include tests/image/local.mk
 include tests/checkpoint/local.mk
