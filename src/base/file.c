@@ -61,14 +61,18 @@ int cn_file_read(const char *path, struct cn_buf *out, struct cn_err *err)
     return rc;
 }
 
-static int write_all(int fd, const unsigned char *p, size_t len)
+int cn_write_all(cn_write_fn how, int fd, const void *data, size_t len)
 {
+    const unsigned char *p = data;
+
     while (len > 0) {
-        ssize_t n = write(fd, p, len);
+        ssize_t n = how(fd, p, len);
 
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
+        if (n == 0)
+            errno = EIO;
+        if (n <= 0)
             return -1;
         p += n;
         len -= (size_t)n;
@@ -81,7 +85,7 @@ int cn_file_write(const char *path, const void *data, size_t len, struct cn_err 
     char *tmp = cn_xprintf("%s.%ld.tmp", path, (long)getpid());
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), rc = CN_OK;
 
-    if (fd < 0 || write_all(fd, data, len) < 0 || fsync(fd) < 0)
+    if (fd < 0 || cn_write_all(write, fd, data, len) < 0 || fsync(fd) < 0)
         rc = cn_fail(err, CN_EIO, "cannot write \"%s\": %s", path, strerror(errno));
     if (fd >= 0 && close(fd) < 0 && rc == CN_OK)
         rc = cn_fail(err, CN_EIO, "cannot write \"%s\": %s", path, strerror(errno));

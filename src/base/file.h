@@ -6,11 +6,18 @@
 #include "base/base.h"
 #include "base/buf.h"
 
+#include <sys/types.h>
+
 /* Appends the whole file to out (whose maximum is the limit). Refuses what is no regular file. */
 int cn_file_read(const char *path, struct cn_buf *out, struct cn_err *err);
 
 /* Writes path.tmp, then renames: readers see the old file or the new one. */
 int cn_file_write(const char *path, const void *data, size_t len, struct cn_err *err);
+
+/* All of it, over interruptions and short writes. how: write(2), or what stands for it in a test.
+ * 0, or -1 with errno. */
+typedef ssize_t (*cn_write_fn)(int fd, const void *data, size_t len);
+int cn_write_all(cn_write_fn how, int fd, const void *data, size_t len);
 
 /* Makes the folder and those above it that are missing (0755); mode is the last one's. Nothing
  * happens to what is there. 0, or -1 with errno. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 struct series {
     char *value[CN_METRIC_LABELS];
@@ -23,11 +24,11 @@ struct cn_metric {
     char *key[CN_METRIC_LABELS];
     struct series *series;
     size_t count, cap;
-    struct cn_metric *next;
+    STAILQ_ENTRY(cn_metric) link;
 };
 
 struct cn_metrics {
-    struct cn_metric *head, **tail;
+    STAILQ_HEAD(, cn_metric) metrics; /* in the order in which they were added */
 };
 
 static const char *const kind_names[] = {"counter", "gauge", "histogram"};
@@ -36,7 +37,7 @@ struct cn_metrics *cn_metrics_new(void)
 {
     struct cn_metrics *r = cn_xcalloc(1, sizeof(*r));
 
-    r->tail = &r->head;
+    STAILQ_INIT(&r->metrics);
     return r;
 }
 
@@ -55,10 +56,10 @@ static void free_metric(struct cn_metric *m)
 
 void cn_metrics_free(struct cn_metrics *r)
 {
-    while (r != NULL && r->head != NULL) {
-        struct cn_metric *m = r->head;
+    while (r != NULL && !STAILQ_EMPTY(&r->metrics)) {
+        struct cn_metric *m = STAILQ_FIRST(&r->metrics);
 
-        r->head = m->next;
+        STAILQ_REMOVE_HEAD(&r->metrics, link);
         free_metric(m);
     }
     free(r);
@@ -84,8 +85,7 @@ struct cn_metric *cn_metric_add(struct cn_metrics *r, enum cn_metric_kind kind, 
     m->name = name;
     m->help = help;
     split_keys(m, labels);
-    *r->tail = m;
-    r->tail = &m->next;
+    STAILQ_INSERT_TAIL(&r->metrics, m, link);
     return m;
 }
 
@@ -240,9 +240,11 @@ static int put_histogram(struct cn_buf *out, const struct cn_metric *m, const st
 
 int cn_metrics_render(const struct cn_metrics *r, struct cn_buf *out, struct cn_err *err)
 {
+    const struct cn_metric *m;
     int rc = CN_OK;
 
-    for (const struct cn_metric *m = r->head; m != NULL; m = m->next) {
+    STAILQ_FOREACH(m, &r->metrics, link)
+    {
         rc = cn_buf_printf(out, err, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
                            kind_names[m->kind]);
         for (size_t i = 0; rc == CN_OK && i < m->count; i++) {

@@ -146,28 +146,13 @@ static int flush_dir(const char *path)
     return rc;
 }
 
-static bool write_all(int fd, const unsigned char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t done = write(fd, p, n);
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return false;
-        p += done;
-        n -= (size_t)done;
-    }
-    return true;
-}
-
 static int write_tmp(const char *path, const void *data, size_t len, struct cn_err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc = CN_OK;
 
     if (fd < 0)
         return storage_error("write", err);
-    if (!write_all(fd, data, len) || fsync(fd) < 0)
+    if (cn_write_all(write, fd, data, len) < 0 || fsync(fd) < 0)
         rc = storage_error("write", err);
     if (close(fd) < 0 && rc == CN_OK)
         rc = storage_error("write", err);

@@ -12,7 +12,7 @@ enum { MANAGING_MAX = 64 };
 
 /* A question to one or more workers. */
 struct cn_managing {
-    struct cn_managing *next;
+    LIST_ENTRY(cn_managing) link;
     uint64_t number;
     uint64_t waiting; /* bit i: worker i has not answered */
     cn_managed_fn done;
@@ -88,11 +88,7 @@ struct cn_model_view cn_dispatch_model(const struct cn_dispatch *d, const char *
 
 static void end(struct cn_dispatch *d, struct cn_managing *q)
 {
-    struct cn_managing **at = &d->managing;
-
-    while (*at != q)
-        at = &(*at)->next;
-    *at = q->next;
+    LIST_REMOVE(q, link);
     d->n_managing--;
     if (q->done != NULL)
         q->done(q->arg, q->err.code, &q->err);
@@ -115,14 +111,17 @@ static void answer(struct cn_slot *s, struct cn_managing *q, const struct cn_err
 void cn_dispatch_on_managed(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err)
 {
     struct cn_msg_managed m;
+    struct cn_managing *q;
 
     if (cn_msg_get_managed(f, &m, err) < 0)
         return;
-    for (struct cn_managing *q = s->d->managing; q != NULL; q = q->next)
+    LIST_FOREACH(q, &s->d->managing, link)
+    {
         if (q->number == m.number) {
             answer(s, q, &m.err);
             return;
         }
+    }
 }
 
 void cn_dispatch_models_lost(struct cn_slot *s, const char *why)
@@ -135,8 +134,8 @@ void cn_dispatch_models_lost(struct cn_slot *s, const char *why)
     s->tells_loading = false;
     cn_fail(&err, CN_EDEVICE, "the worker was lost: %s", why);
     /* done may ask again, and that goes to the front of the list; it asks no worker that is down */
-    for (q = s->d->managing; q != NULL; q = next) {
-        next = q->next;
+    for (q = LIST_FIRST(&s->d->managing); q != NULL; q = next) {
+        next = LIST_NEXT(q, link);
         answer(s, q, &err);
     }
 }
@@ -221,29 +220,32 @@ int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, 
     if ((rc = ask(d, &m, mask, err)) < 0)
         return rc;
     q = cn_xcalloc(1, sizeof(*q));
-    q->next = d->managing;
     q->number = m.number;
     q->waiting = mask;
     q->done = done;
     q->arg = arg;
-    d->managing = q;
+    LIST_INSERT_HEAD(&d->managing, q, link);
     d->n_managing++;
     return CN_OK;
 }
 
 void cn_dispatch_forget_manage(struct cn_dispatch *d, const void *arg)
 {
-    for (struct cn_managing *q = d->managing; q != NULL; q = q->next)
+    struct cn_managing *q;
+
+    LIST_FOREACH(q, &d->managing, link)
+    {
         if (q->arg == arg)
             q->done = NULL;
+    }
 }
 
 void cn_dispatch_models_release(struct cn_dispatch *d)
 {
     struct cn_managing *q;
 
-    while ((q = d->managing) != NULL) {
-        d->managing = q->next;
+    while ((q = LIST_FIRST(&d->managing)) != NULL) {
+        LIST_REMOVE(q, link);
         free(q);
     }
     for (int i = 0; i < d->o.workers; i++)

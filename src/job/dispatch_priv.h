@@ -22,6 +22,8 @@
 #include "job/process.h"
 #include "job/queue.h"
 
+#include <sys/queue.h>
+
 enum {
     CN_SLOT_JOBS = 64,
     CN_SLOT_TURNS = 15,
@@ -100,9 +102,9 @@ struct cn_dispatch {
     bool ending;         /* durable jobs are not begun any more */
     bool stopping;       /* nothing is */
     struct cn_pace farm; /* all devices together */
-    struct cn_pace latency;       /* from a job's start to its end */
-    struct cn_pace device;        /* one device, for itself */
-    struct cn_managing *managing; /* questions to workers about models */
+    struct cn_pace latency;            /* from a job's start to its end */
+    struct cn_pace device;             /* one device, for itself */
+    LIST_HEAD(, cn_managing) managing; /* questions to workers about models */
     int n_managing;
     uint64_t last_number;
     double busy_s;   /* that anything ran, since the last end of a job */

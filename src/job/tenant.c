@@ -11,104 +11,54 @@ struct cn_tenants {
     struct cn_tenant_limits preset;
     struct cn_tenant_rule *rule; /* sorted by name */
     size_t n_rules;
-    struct cn_tenant **bucket;
-    size_t buckets, n;                 /* buckets: a power of two */
-    struct cn_tenant *newest, *oldest; /* idle ones */
-    size_t idle;
+    struct cn_table live;
+    TAILQ_HEAD(idle_head, cn_tenant) idle; /* the one used last is first */
+    size_t n_idle;
 };
-
-enum { FIRST_BUCKETS = 64 };
 
 struct cn_tenants *cn_tenants_new(const struct cn_tenant_limits *preset)
 {
     struct cn_tenants *ts = cn_xcalloc(1, sizeof(*ts));
 
     ts->preset = *preset;
-    ts->buckets = FIRST_BUCKETS;
-    ts->bucket = cn_xcalloc(ts->buckets, sizeof(*ts->bucket));
+    TAILQ_INIT(&ts->idle);
     return ts;
 }
 
-/* FNV-1a. Names come from the operator's file, not from clients. */
-static size_t hash(const char *name)
+static uint64_t hash_of(const char *name)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-    for (; *name != '\0'; name++)
-        h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
-    return (size_t)(h ^ h >> 32);
-}
-
-static struct cn_tenant **place_of(const struct cn_tenants *ts, const char *name)
-{
-    struct cn_tenant **at = &ts->bucket[hash(name) & (ts->buckets - 1)];
-
-    while (*at != NULL && strcmp((*at)->name, name) != 0)
-        at = &(*at)->chain;
-    return at;
-}
-
-static void widen(struct cn_tenants *ts)
-{
-    struct cn_tenant **old = ts->bucket;
-    size_t n = ts->buckets;
-
-    ts->buckets = 2 * n;
-    ts->bucket = cn_xcalloc(ts->buckets, sizeof(*ts->bucket));
-    for (size_t i = 0; i < n; i++) {
-        struct cn_tenant *next;
-
-        for (struct cn_tenant *t = old[i]; t != NULL; t = next) {
-            next = t->chain;
-            t->chain = NULL;
-            *place_of(ts, t->name) = t;
-        }
-    }
-    free(old);
+    return cn_hash_text(CN_HASH_INIT, name);
 }
 
 /* ---- idle ones ---- */
 
 static void leave_idle(struct cn_tenants *ts, struct cn_tenant *t)
 {
-    *(t->newer != NULL ? &t->newer->older : &ts->newest) = t->older;
-    *(t->older != NULL ? &t->older->newer : &ts->oldest) = t->newer;
-    t->newer = t->older = NULL;
-    ts->idle--;
+    TAILQ_REMOVE(&ts->idle, t, in_idle);
+    ts->n_idle--;
 }
 
 static void forget(struct cn_tenants *ts, struct cn_tenant *t)
 {
-    *place_of(ts, t->name) = t->chain;
-    ts->n--;
+    leave_idle(ts, t);
+    cn_table_remove(&ts->live, &t->by_name);
     free(t);
 }
 
 static void enter_idle(struct cn_tenants *ts, struct cn_tenant *t)
 {
-    struct cn_tenant *last;
-
-    t->older = ts->newest;
-    *(ts->newest != NULL ? &ts->newest->newer : &ts->oldest) = t;
-    ts->newest = t;
-    ts->idle++;
-    if (ts->idle <= CN_TENANTS_IDLE)
-        return;
-    last = ts->oldest;
-    leave_idle(ts, last);
-    forget(ts, last);
+    TAILQ_INSERT_HEAD(&ts->idle, t, in_idle);
+    ts->n_idle++;
+    if (ts->n_idle > CN_TENANTS_IDLE)
+        forget(ts, TAILQ_LAST(&ts->idle, idle_head));
 }
 
 void cn_tenants_free(struct cn_tenants *ts)
 {
-    while (ts->newest != NULL) {
-        struct cn_tenant *t = ts->newest;
-
-        leave_idle(ts, t);
-        forget(ts, t);
-    }
-    CN_ASSERT(ts->n == 0);
-    free(ts->bucket);
+    while (!TAILQ_EMPTY(&ts->idle))
+        forget(ts, TAILQ_FIRST(&ts->idle));
+    CN_ASSERT(ts->live.n == 0);
+    cn_table_release(&ts->live);
     free(ts->rule);
     free(ts);
 }
@@ -133,11 +83,16 @@ struct cn_tenant_limits cn_tenants_limits(const struct cn_tenants *ts, const cha
     return found == NULL ? ts->preset : found->limits;
 }
 
+static void take_limits(struct cn_table_node *node, void *ts)
+{
+    struct cn_tenant *t = CN_TABLE_OF(node, struct cn_tenant, by_name);
+
+    t->limits = cn_tenants_limits(ts, t->name);
+}
+
 static void follow(struct cn_tenants *ts)
 {
-    for (size_t i = 0; i < ts->buckets; i++)
-        for (struct cn_tenant *t = ts->bucket[i]; t != NULL; t = t->chain)
-            t->limits = cn_tenants_limits(ts, t->name);
+    cn_table_visit(&ts->live, take_limits, ts);
 }
 
 void cn_tenants_set_preset(struct cn_tenants *ts, const struct cn_tenant_limits *preset)
@@ -166,7 +121,14 @@ struct cn_tenant *cn_tenants_find(const struct cn_tenants *ts, const char *name)
     char cut[CN_TENANT_NAME];
 
     snprintf(cut, sizeof(cut), "%s", name);
-    return *place_of(ts, cut);
+    CN_TABLE_EACH(&ts->live, hash_of(cut), node)
+    {
+        struct cn_tenant *t = CN_TABLE_OF(node, struct cn_tenant, by_name);
+
+        if (strcmp(t->name, cut) == 0)
+            return t;
+    }
+    return NULL;
 }
 
 struct cn_tenant *cn_tenants_get(struct cn_tenants *ts, const char *name)
@@ -175,15 +137,12 @@ struct cn_tenant *cn_tenants_get(struct cn_tenants *ts, const char *name)
 
     if (t != NULL)
         return cn_tenant_ref(t);
-    if (ts->n >= ts->buckets)
-        widen(ts);
     t = cn_xcalloc(1, sizeof(*t));
     snprintf(t->name, sizeof(t->name), "%s", name);
     t->limits = cn_tenants_limits(ts, t->name);
     t->table = ts;
     t->refs = 1;
-    *place_of(ts, t->name) = t;
-    ts->n++;
+    cn_table_add(&ts->live, &t->by_name, hash_of(t->name));
     return t;
 }
 
@@ -200,15 +159,25 @@ void cn_tenant_unref(struct cn_tenant *t)
         enter_idle(t->table, t);
 }
 
+struct visit {
+    void (*visit)(struct cn_tenant *t, void *arg);
+    void *arg;
+};
+
+static void visit_one(struct cn_table_node *node, void *arg)
+{
+    const struct visit *v = arg;
+
+    v->visit(CN_TABLE_OF(node, struct cn_tenant, by_name), v->arg);
+}
+
 void cn_tenants_each(const struct cn_tenants *ts, void (*visit)(struct cn_tenant *t, void *arg),
                      void *arg)
 {
-    for (size_t i = 0; i < ts->buckets; i++)
-        for (struct cn_tenant *t = ts->bucket[i]; t != NULL; t = t->chain)
-            visit(t, arg);
+    cn_table_visit(&ts->live, visit_one, &(struct visit){visit, arg});
 }
 
 size_t cn_tenants_count(const struct cn_tenants *ts)
 {
-    return ts->n;
+    return ts->live.n;
 }

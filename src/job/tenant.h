@@ -15,7 +15,10 @@
 #define CN_JOB_TENANT_H
 
 #include "base/base.h"
+#include "base/table.h"
 #include "job/treap.h"
+
+#include <sys/queue.h>
 
 enum {
     CN_TENANT_NAME = 64, /* with the end of the string; what is longer is cut */
@@ -55,7 +58,8 @@ struct cn_tenant {
 
     /* The table's. */
     struct cn_tenants *table;
-    struct cn_tenant *chain, *newer, *older; /* hash chain; idle ones in the order of their use */
+    struct cn_table_node by_name;
+    TAILQ_ENTRY(cn_tenant) in_idle; /* refs 0: in the order of their use */
     int refs;
 };
 

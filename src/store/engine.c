@@ -6,7 +6,7 @@
 
 void cn_store_tell_all(struct cn_store *s, struct cn_op_list *l)
 {
-    if (l->head == NULL)
+    if (l->n == 0)
         return;
     uv_mutex_lock(&s->lock);
     cn_op_append(&s->done, l);

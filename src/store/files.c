@@ -1,6 +1,7 @@
 /* The directory: its lock, the pictures' files, and what crashes leave in it. */
 #include "base/base.h"
 #include "store/sqlite_priv.h"
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -166,21 +167,6 @@ char *cn_store_result_path(const struct cn_sqlite *s, const char *id, int k, enu
     return cn_xprintf("%s/results/%.2s/%s-%d.%s", s->base.dir, id, id, k, suffix[f]);
 }
 
-static int write_all(const struct cn_store_io *io, int fd, const unsigned char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t done = io->write(fd, p, n);
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return -1;
-        p += done;
-        n -= (size_t)done;
-    }
-    return 0;
-}
-
 /* The folder of a picture. A new one is on the disk before anything is in it: also when the flush
  * failed at first, and somebody comes again. */
 static int make_folder(struct cn_sqlite *s, const char *path)
@@ -209,7 +195,7 @@ static int write_tmp(struct cn_sqlite *s, const char *tmp, const struct cn_op *o
 
     if (fd < 0)
         return -1;
-    rc = write_all(&s->io, fd, op->data, op->result.meta.bytes);
+    rc = cn_write_all(s->io.write, fd, op->data, op->result.meta.bytes);
     if (rc == 0)
         rc = s->io.fsync(fd);
     e = errno;
@@ -274,8 +260,7 @@ void cn_store_doom(struct cn_sqlite *s, const char *path)
     struct cn_doomed *d = cn_xcalloc(1, sizeof(*d));
 
     d->path = cn_xstrdup(path);
-    d->next = s->w_doomed;
-    s->w_doomed = d;
+    SLIST_INSERT_HEAD(&s->w_doomed, d, link);
 }
 
 /* ---- files without a row ---- */
@@ -306,8 +291,8 @@ void cn_store_remove_doomed(struct cn_sqlite *s)
 {
     struct cn_doomed *d;
 
-    while ((d = s->w_doomed) != NULL) {
-        s->w_doomed = d->next;
+    while ((d = SLIST_FIRST(&s->w_doomed)) != NULL) {
+        SLIST_REMOVE_HEAD(&s->w_doomed, link);
         check_file(s, d->path); /* a later attempt may have made it good */
         free(d->path);
         free(d);

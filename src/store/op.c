@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static const char *const state_names[CN_STORE_STATE_COUNT] = {"queued", "running",   "succeeded",
@@ -92,40 +93,44 @@ void cn_store_job_release(struct cn_store_job *job)
 
 void cn_op_list_init(struct cn_op_list *l)
 {
-    l->head = NULL;
-    l->tail = &l->head;
+    STAILQ_INIT(&l->ops);
     l->n = 0;
 }
 
 void cn_op_push(struct cn_op_list *l, struct cn_op *op)
 {
-    op->next = NULL;
-    *l->tail = op;
-    l->tail = &op->next;
+    STAILQ_INSERT_TAIL(&l->ops, op, link);
     l->n++;
 }
 
 struct cn_op *cn_op_pop(struct cn_op_list *l)
 {
-    struct cn_op *op = l->head;
+    struct cn_op *op = STAILQ_FIRST(&l->ops);
 
     if (op == NULL)
         return NULL;
-    l->head = op->next;
-    if (l->head == NULL)
-        l->tail = &l->head;
+    STAILQ_REMOVE_HEAD(&l->ops, link);
     l->n--;
     return op;
 }
 
 void cn_op_append(struct cn_op_list *to, struct cn_op_list *from)
 {
-    if (from->head == NULL)
-        return;
-    *to->tail = from->head;
-    to->tail = from->tail;
+    STAILQ_CONCAT(&to->ops, &from->ops);
     to->n += from->n;
-    cn_op_list_init(from);
+    from->n = 0;
+}
+
+const struct cn_op *cn_op_of_job(const struct cn_op_list *l, const char *id)
+{
+    const struct cn_op *op;
+
+    STAILQ_FOREACH(op, &l->ops, link)
+    {
+        if (strcmp(op->id, id) == 0)
+            return op;
+    }
+    return NULL;
 }
 
 /* ---- ends ---- */

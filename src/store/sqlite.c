@@ -99,7 +99,7 @@ static int64_t due_ns(const struct cn_sqlite *s)
 {
     int64_t due = s->w_sweep_ns;
 
-    if (s->w_orphans != NULL && s->w_doomed == NULL)
+    if (s->w_orphans != NULL && SLIST_EMPTY(&s->w_doomed))
         return 0;
     return s->w_retry.n > 0 ? CN_MIN(due, s->w_retry_ns) : due;
 }
@@ -132,11 +132,7 @@ static size_t keep_order(struct cn_sqlite *s, struct cn_op **op, size_t n)
     if (s->w_retry.n == 0)
         return n;
     for (size_t i = 0; i < n; i++) {
-        const struct cn_op *p = s->w_retry.head;
-
-        while (p != NULL && strcmp(p->id, op[i]->id) != 0)
-            p = p->next;
-        if (p != NULL)
+        if (cn_op_of_job(&s->w_retry, op[i]->id) != NULL)
             cn_op_push(&s->w_retry, op[i]);
         else
             op[left++] = op[i];
@@ -162,10 +158,9 @@ static void tell_or_retry(struct cn_sqlite *s, struct cn_op **op, size_t n, bool
 
     cn_op_list_init(&done);
     for (size_t i = 0; i < n; i++) {
-        bool waits = false;
+        bool waits =
+            op[i]->out.outcome == CN_STORE_RETRY && cn_op_of_job(&s->w_retry, op[i]->id) != NULL;
 
-        for (const struct cn_op *p = s->w_retry.head; p != NULL && !waits; p = p->next)
-            waits = strcmp(p->id, op[i]->id) == 0 && op[i]->out.outcome == CN_STORE_RETRY;
         if (!waits && !cn_op_try_again(op[i], now, patience)) {
             cn_op_push(&done, op[i]);
         } else if (stop) {
@@ -209,13 +204,10 @@ static void retry_failed(struct cn_sqlite *s, struct cn_op **op, bool stop)
         return;
     while (n < CN_STORE_BATCH && s->w_retry.n > 0)
         op[n++] = cn_op_pop(&s->w_retry);
-    rest = s->w_retry;
-    if (rest.head == NULL)
-        rest.tail = &rest.head;
-    cn_op_list_init(&s->w_retry);
+    cn_op_list_init(&rest);
+    cn_op_append(&rest, &s->w_retry);
     commit_batch(s, op, n, stop);
-    if (rest.head != NULL)
-        cn_op_append(&s->w_retry, &rest);
+    cn_op_append(&s->w_retry, &rest);
 }
 
 static void housekeeping(struct cn_sqlite *s)
@@ -226,7 +218,7 @@ static void housekeeping(struct cn_sqlite *s)
         s->w_sweep_ns = INT64_MAX / 2;
         return;
     }
-    if (s->w_orphans != NULL && s->w_doomed == NULL)
+    if (s->w_orphans != NULL && SLIST_EMPTY(&s->w_doomed))
         cn_store_orphans_step(s);
     if (now >= s->w_sweep_ns && !cn_store_sweep_some(s, NULL))
         s->w_sweep_ns = now + s->base.o.sweep_s * CN_SECOND_NS;
@@ -327,8 +319,8 @@ static void sqlite_release(struct cn_store *base)
     if (s->started)
         uv_thread_join(&s->writer);
     cn_store_close_db(s);
-    while ((d = s->w_doomed) != NULL) {
-        s->w_doomed = d->next;
+    while ((d = SLIST_FIRST(&s->w_doomed)) != NULL) {
+        SLIST_REMOVE_HEAD(&s->w_doomed, link);
         free(d->path);
         free(d);
     }

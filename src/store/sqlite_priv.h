@@ -109,7 +109,7 @@ int cn_db_fail(struct cn_db *db, int rc, struct cn_err *err);
 void cn_db_text(sqlite3_stmt *st, int column, char *text, size_t size);
 
 struct cn_doomed {
-    struct cn_doomed *next;
+    SLIST_ENTRY(cn_doomed) link;
     char *path;
 };
 
@@ -130,9 +130,9 @@ struct cn_sqlite {
     int64_t w_used, w_delta;   /* bytes committed; of this transaction */
     struct cn_op_list w_retry; /* what the disk did not take, and what has to wait for that */
     int64_t w_retry_ns, w_retry_delay_ns, w_sweep_ns;
-    struct cn_doomed *w_doomed; /* files to be removed after the next commit */
-    DIR *w_orphans;             /* the scan after the start; NULL: finished */
-    bool w_results_dirty;       /* results/ may hold a folder that is not on the disk yet */
+    SLIST_HEAD(, cn_doomed) w_doomed; /* files to be removed after the next commit */
+    DIR *w_orphans;                   /* the scan after the start; NULL: finished */
+    bool w_results_dirty;             /* results/ may hold a folder that is not on the disk yet */
 
     struct cn_db r_db;
     bool r_writable; /* it was opened when the database was writable */

@@ -15,6 +15,7 @@
 #include "store/store.h"
 
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 /* ---- operations ---- */
 
@@ -37,7 +38,7 @@ enum cn_op_kind {
 
 /* Given by the loop, then the engine's, and the loop's again when its end is told. */
 struct cn_op {
-    struct cn_op *next;
+    STAILQ_ENTRY(cn_op) link;
     enum cn_op_kind kind;
     size_t bytes; /* counted in op_bytes */
     cn_store_done_fn done;
@@ -60,11 +61,11 @@ struct cn_op {
     unsigned char *data;
     char *path; /* engine: of the file, once it is there */
 
-    struct cn_store_end end; /* END; attempt and deaths also START */
-    char *warnings;          /* END */
+    struct cn_store_end end;           /* END; attempt and deaths also START */
+    char *warnings;                    /* END */
     struct cn_store_delivery delivery; /* DELIVERY */
     char *url, *host, *context;        /* ADD; NULL: no webhook */
-    bool queued;             /* START */
+    bool queued;                       /* START */
 
     int k;                       /* PICTURE; WEBHOOKS: so many of one host */
     int limit;                   /* WEBHOOKS */
@@ -76,7 +77,7 @@ struct cn_op {
 };
 
 struct cn_op_list {
-    struct cn_op *head, **tail;
+    STAILQ_HEAD(, cn_op) ops;
     size_t n;
 };
 
@@ -86,7 +87,8 @@ bool cn_op_is_question(const struct cn_op *op);
 void cn_op_list_init(struct cn_op_list *l);
 void cn_op_push(struct cn_op_list *l, struct cn_op *op);
 struct cn_op *cn_op_pop(struct cn_op_list *l);
-void cn_op_append(struct cn_op_list *to, struct cn_op_list *from); /* empties from */
+void cn_op_append(struct cn_op_list *to, struct cn_op_list *from);            /* empties from */
+const struct cn_op *cn_op_of_job(const struct cn_op_list *l, const char *id); /* NULL: none */
 void cn_op_free(struct cn_op *op);
 
 /* Decides how it ended. */

@@ -8,6 +8,7 @@
 #include "base/strmap.h"
 
 #include <math.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -213,6 +214,37 @@ static void names_are_found(void **state)
     assert_string_equal(list, "stretch, crop or pad");
 }
 
+static int calls;
+
+/* Interrupted at first, then a byte at a time; the tenth is lost without a word. */
+static ssize_t one_byte(int fd, const void *data, size_t len)
+{
+    (void)len;
+    if (calls++ == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return calls > 10 ? 0 : write(fd, data, 1);
+}
+
+static void all_is_written_or_an_error(void **state)
+{
+    char text[16] = "";
+    int fd[2];
+
+    (void)state;
+    assert_int_equal(pipe(fd), 0);
+    calls = 0;
+    assert_int_equal(cn_write_all(one_byte, fd[1], "abcdef", 6), 0);
+    assert_int_equal(read(fd[0], text, sizeof(text)), 6);
+    assert_string_equal(text, "abcdef");
+    calls = 1;
+    assert_int_equal(cn_write_all(one_byte, fd[1], "0123456789abcdef", 16), -1);
+    assert_int_equal(errno, EIO);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 static void folders_above_are_made(void **state)
 {
     char dir[] = "/tmp/cn-dirs-XXXXXX", path[64];
@@ -250,6 +282,7 @@ int main(void)
         cmocka_unit_test(files_are_read_whole_or_refused),
         cmocka_unit_test(every_field_is_held_against_its_range),
         cmocka_unit_test(names_are_found),
+        cmocka_unit_test(all_is_written_or_an_error),
         cmocka_unit_test(folders_above_are_made),
     };
 
