@@ -64,7 +64,6 @@ void cn_op_free(struct cn_op *op)
     free(op->model);
     cn_buf_release(&op->light);
     cn_buf_release(&op->lens);
-    cn_buf_release(&op->payload);
     free(op->tenant);
     free(op->route);
     free(op->key);

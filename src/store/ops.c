@@ -8,6 +8,21 @@
 
 typedef int64_t i64; /* what cn_db_bind takes for "i" */
 
+/* Of all jobs that wait to be written only this one is there twice, for so long. */
+static int add_payload(struct cn_sqlite *s, const struct cn_op *op, struct cn_err *err)
+{
+    struct cn_buf b;
+    int rc = cn_store_pack_payload(op->spec, op->payload_bytes, &b, NULL);
+
+    if (rc < 0)
+        rc = cn_db_fail(&s->w_db, SQLITE_NOMEM, err);
+    else
+        rc = cn_db_run(&s->w_db, CN_SQL_ADD_PAYLOAD, err, "tb", op->id, b.data, b.len);
+    s->w_delta += (int64_t)op->payload_bytes;
+    cn_buf_release(&b);
+    return rc;
+}
+
 static int add(struct cn_sqlite *s, const struct cn_op *op, struct cn_err *err)
 {
     const struct cn_store_job *j = op->job;
@@ -17,11 +32,8 @@ static int add(struct cn_sqlite *s, const struct cn_op *op, struct cn_err *err)
                        (i64)j->priority, j->cost, (i64)j->n, op->model, j->created_us,
                        j->deadline_us, op->light.data, op->light.len, op->lens.data, op->lens.len);
 
-    if (rc == CN_OK && op->payload.len > 0) {
-        rc =
-            cn_db_run(db, CN_SQL_ADD_PAYLOAD, err, "tb", op->id, op->payload.data, op->payload.len);
-        s->w_delta += (int64_t)op->payload.len;
-    }
+    if (rc == CN_OK && op->payload_bytes > 0)
+        rc = add_payload(s, op, err);
     if (rc == CN_OK && op->key != NULL)
         rc = cn_db_run(db, CN_SQL_ADD_KEY, err, "tttbti", op->tenant, op->route, op->key,
                        op->fingerprint, sizeof(op->fingerprint), op->id, j->created_us);

@@ -23,10 +23,9 @@ static int images_of(struct cn_spec *s, struct cn_blob *image[IMAGES])
 }
 
 int cn_store_pack(const struct cn_spec *s, struct cn_buf *light, struct cn_buf *lens,
-                  struct cn_buf *payload, struct cn_err *err)
+                  size_t *ret_payload, struct cn_err *err)
 {
-    struct cn_pack lp = {.buf = light, .err = err}, np = {.buf = lens, .err = err},
-                   pp = {.buf = payload, .err = err};
+    struct cn_pack lp = {.buf = light, .err = err}, np = {.buf = lens, .err = err};
     struct cn_spec copy = *s; /* borrows all strings */
     struct cn_blob *image[IMAGES];
     int n = images_of(&copy, image);
@@ -34,16 +33,34 @@ int cn_store_pack(const struct cn_spec *s, struct cn_buf *light, struct cn_buf *
 
     cn_buf_init(light, LIGHT_MAX);
     cn_buf_init(lens, LENS_BYTES);
-    cn_buf_init(payload, PAYLOAD_MAX);
     for (int i = 0; i < n; i++) {
         cn_put_u64(&np, image[i]->len);
         bytes += image[i]->len;
         *image[i] = (struct cn_blob){NULL, 0};
     }
     cn_wire_put_spec(&lp, &copy);
-    if (bytes > 0)
-        cn_wire_put_spec(&pp, s);
-    return lp.rc < 0 ? lp.rc : np.rc < 0 ? np.rc : pp.rc;
+    if (lp.rc < 0 || np.rc < 0)
+        return CN_MIN(lp.rc, np.rc);
+    if (bytes > PAYLOAD_MAX - light->len)
+        return cn_fail(err, CN_ETOOBIG, "images of %zu bytes cannot be kept: at most %zu are",
+                       bytes, PAYLOAD_MAX);
+    *ret_payload = bytes > 0 ? light->len + bytes : 0;
+    return CN_OK;
+}
+
+int cn_store_pack_payload(const struct cn_spec *s, size_t size, struct cn_buf *payload,
+                          struct cn_err *err)
+{
+    struct cn_pack p = {.buf = payload, .err = err};
+    unsigned char *room;
+
+    cn_buf_init(payload, size);
+    if (cn_buf_reserve(payload, size, &room, err) < 0)
+        return CN_ENOMEM;
+    cn_buf_clear(payload);
+    cn_wire_put_spec(&p, s);
+    CN_ASSERT(p.rc < 0 || payload->len == size);
+    return p.rc;
 }
 
 bool cn_store_unpack(const void *light, size_t n, const void *lens, size_t n_lens,

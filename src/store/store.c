@@ -244,9 +244,10 @@ int cn_store_add(struct cn_store *s, const struct cn_store_job *job, const struc
                  struct cn_err *err)
 {
     struct cn_op *op = new_op(CN_OP_ADD, job->id, done, arg);
-    int rc = cn_store_pack(spec, &op->light, &op->lens, &op->payload, err);
+    int rc = cn_store_pack(spec, &op->light, &op->lens, &op->payload_bytes, err);
 
-    op->bytes = op->light.len + op->payload.len;
+    op->spec = spec;
+    op->bytes = op->light.len + op->payload_bytes;
     if (rc < 0 || (rc = cn_store_room(s, op->bytes, err)) < 0) {
         cn_op_free(op);
         return rc;

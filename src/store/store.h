@@ -27,7 +27,7 @@
  *
  *     if (cn_store_open(&options, &store, &err) < 0) ...
  *     -- options.on_open is called
- *     cn_store_add(store, &job, &spec, NULL, accepted, arg, &err);     -- accepted(arg, &done)
+ *     cn_store_add(store, &job, spec, NULL, accepted, arg, &err);      -- accepted(arg, &done)
  *     cn_store_start(store, id, 1, 0, false, NULL, NULL);
  *     cn_store_result(store, id, &result, data, stored, arg);
  *     cn_store_end(store, id, &end, ended, arg);
@@ -138,8 +138,8 @@ struct cn_store_job {
     int priority, n;
     double cost;                                           /* as the queue predicted it */
     int64_t created_us, started_us, ended_us, deadline_us; /* wall clock; 0: not yet, or none */
-    bool gone;           /* final, and its results were removed after their time */
-    struct cn_err err;   /* why, unless it succeeded */
+    bool gone;         /* final, and its results were removed after their time */
+    struct cn_err err; /* why, unless it succeeded */
     const struct cn_store_webhook *webhook; /* of cn_store_add; NULL: nobody is told */
     struct cn_store_delivery delivery;      /* of what was read */
     char *warnings;      /* what the worker remarked, a line each; NULL: nothing */
@@ -211,9 +211,10 @@ void cn_store_free(struct cn_store *s);
  * much to do, or the store is not open) or CN_ESTORAGE (no room, or the store failed). */
 int cn_store_room(const struct cn_store *s, size_t bytes, struct cn_err *err);
 
-/* Keeps a new job in state queued; job->spec is not looked at, *spec is copied with its images.
- * key may be NULL. Refused at once as cn_store_room says, or CN_ETOOBIG; done is not called then.
- */
+/* Keeps a new job in state queued; job->spec is not looked at. *spec and its images are the
+ * caller's, who leaves them as they are until done is called: they are written from where they lie,
+ * on the store's thread. key may be NULL. Refused at once as cn_store_room says, or CN_ETOOBIG;
+ * done is not called then. */
 int cn_store_add(struct cn_store *s, const struct cn_store_job *job, const struct cn_spec *spec,
                  const struct cn_store_key *key, cn_store_done_fn done, void *arg,
                  struct cn_err *err);

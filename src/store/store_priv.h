@@ -53,7 +53,9 @@ struct cn_op {
 
     struct cn_store_job *job; /* ADD; its spec is not used */
     char *model;              /* ADD, LIST */
-    struct cn_buf light, lens, payload;
+    struct cn_buf light, lens;
+    const struct cn_spec *spec; /* ADD: the caller's, with its images */
+    size_t payload_bytes;       /* of what they become; 0: there are none */
     char *tenant, *route, *key; /* of a key, KEY and ADD (key NULL: none); tenant: also LIST */
     unsigned char fingerprint[CN_STORE_FINGERPRINT];
 
@@ -141,10 +143,13 @@ struct cn_store {
     int64_t result_ttl_us, tombstone_ttl_us;
 };
 
-/* spec.c: a description as bytes. light: without images, what tables and lists need. lens: the
- * lengths of the images. payload: with them; empty when there are none. Any thread. */
+/* spec.c: a description as bytes. Any thread. light: without images, what tables and lists need.
+ * lens: the lengths of the images. payload: with them, of the size that cn_store_pack says; 0 when
+ * there are none. It may be large, and is made where it is written. */
 int cn_store_pack(const struct cn_spec *s, struct cn_buf *light, struct cn_buf *lens,
-                  struct cn_buf *payload, struct cn_err *err);
+                  size_t *ret_payload, struct cn_err *err);
+int cn_store_pack_payload(const struct cn_spec *s, size_t size, struct cn_buf *payload,
+                          struct cn_err *err);
 bool cn_store_unpack(const void *light, size_t n, const void *lens, size_t n_lens,
                      struct cn_spec *ret);
 

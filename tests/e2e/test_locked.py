@@ -2,6 +2,7 @@
 not answer and then is full. Whatever was answered 202 ends, its end is told to all who wait for it,
 and says the same after a restart. CN_WHOLE=1 (tests/long/run) holds the lock for a minute.
 """
+import base64
 import json
 import os
 import sqlite3
@@ -79,6 +80,24 @@ class Locked(Case):
                     self.assertIn(told[id], ("succeeded", "expired", "failed"))
             d.until(lambda: d.get("/readyz").status == 200, 60)
             self.check_ends(d, told)
+
+    def test_what_waits_for_the_disk_counts(self):
+        image = base64.b64encode(bytes(5 << 18)).decode()  # two bodies fit, and not a third
+        spec = {"prompt": "x", "init_image": image}
+        with Daemon("--set", "limits.max_inflight_mb=4", "--set", "limits.max_body_mb=4",
+                    "--set", "limits.max_image_mb=2",
+                    store=self.store) as d:
+            db = sqlite3.connect(os.path.join(self.store, "jobs.db"), isolation_level=None,
+                                 timeout=60)
+            db.execute("BEGIN IMMEDIATE")
+            first = [Aside(self.submit, d, spec) for _ in range(2)]
+            d.until(lambda: d.metric("controlnetd_store_waiting_operations") >= 2, 20)
+            self.problem(d.jobs(spec), 503, "overloaded")
+            db.execute("ROLLBACK")
+            db.close()
+            for a in first:
+                self.assertIn(a.result()[0], (202, 503, 507))  # it was waited for the disk, or not so long
+            self.assertEqual(self.submit(d, spec)[0], 202)
 
     @unittest.skipIf(sanitized(), "a sanitizer wants to be loaded before the bad disk")
     def test_disk_stalls_and_then_is_full(self):

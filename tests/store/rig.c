@@ -160,11 +160,12 @@ int rig_add(struct rig *r, int number, int n, size_t image_bytes)
     rig_job(&j, "anna", number, n);
     rig_spec(&spec, n, image_bytes);
     rc = cn_store_add(r->s, &j, &spec, NULL, rig_hear, &h, NULL);
+    if (rc == CN_OK) {
+        CN_ASSERT(rig_until(r, &h.n, 1));
+        rc = (int)h.last.outcome;
+    }
     cn_spec_release(&spec);
-    if (rc < 0)
-        return rc;
-    CN_ASSERT(rig_until(r, &h.n, 1));
-    return (int)h.last.outcome;
+    return rc;
 }
 
 unsigned char *rig_picture(const char *id, int k, size_t bytes)

@@ -50,6 +50,7 @@ struct work {
     struct rig *r;
     int number, n, k; /* pictures; the one that is being kept */
     char id[CN_STORE_ID];
+    struct cn_spec spec; /* until it was added */
 };
 
 static int in_flight;
@@ -104,6 +105,7 @@ static void on_added(void *arg, const struct cn_store_done *done)
 
     if (done->outcome != CN_STORE_OK)
         _exit(3);
+    cn_spec_release(&w->spec);
     shared->job[w->number].added = 1;
     if (roll(8) == 0) { /* is left waiting */
         in_flight--;
@@ -118,17 +120,15 @@ static void begin(struct rig *r)
 {
     struct work *w = cn_xcalloc(1, sizeof(*w));
     struct cn_store_job job;
-    struct cn_spec spec;
 
     w->r = r;
     w->number = shared->next++;
     w->n = 1 + (int)roll(MAX_N);
     rig_job(&job, "anna", w->number, w->n);
     memcpy(w->id, job.id, sizeof(w->id));
-    rig_spec(&spec, w->n, roll(3) == 0 ? roll(50000) : 0);
-    if (cn_store_add(r->s, &job, &spec, NULL, on_added, w, NULL) < 0)
+    rig_spec(&w->spec, w->n, roll(3) == 0 ? roll(50000) : 0);
+    if (cn_store_add(r->s, &job, &w->spec, NULL, on_added, w, NULL) < 0)
         _exit(4);
-    cn_spec_release(&spec);
     in_flight++;
 }
 
@@ -223,10 +223,10 @@ static int round_of(struct rig *r, int number, int from, bool thorough)
 int main(int argc, char **argv)
 {
     const char *quick = getenv("CN_QUICK"), *kills = getenv("CN_KILLS");
-    int rounds = argc > 1                      ? atoi(argv[1])
-                 : kills != NULL               ? 10 * atoi(kills)
+    int rounds = argc > 1                       ? atoi(argv[1])
+                 : kills != NULL                ? 10 * atoi(kills)
                  : quick != NULL && atoi(quick) ? 60
-                                               : 200;
+                                                : 200;
     int bad = 0, from = 0, added = 0, ended = 0;
     struct rig r;
 

@@ -28,6 +28,7 @@ struct told {
 
 static struct {
     struct rig r;
+    struct cn_spec spec; /* of all jobs */
     char disk[80], photos[80];
     uv_mutex_t lock; /* of all below, and of the disk */
     struct told job[JOBS], photo[PHOTOS][JOBS];
@@ -224,13 +225,10 @@ static void go_on(int number)
 static void begin(int number)
 {
     struct cn_store_job job;
-    struct cn_spec spec;
 
     rig_job(&job, "anna", number, N);
-    rig_spec(&spec, N, 2000);
-    CN_ASSERT(cn_store_add(power.r.s, &job, &spec, NULL, on_added, (void *)(intptr_t)number,
+    CN_ASSERT(cn_store_add(power.r.s, &job, &power.spec, NULL, on_added, (void *)(intptr_t)number,
                            NULL) == CN_OK);
-    cn_spec_release(&spec);
     power.open++;
 }
 
@@ -243,6 +241,7 @@ static void run(void)
     power.r.o.io = &cn_fault_io;
     power.r.o.vfs = "fault";
     CN_ASSERT(rig_open(&power.r, NULL) == CN_OK);
+    rig_spec(&power.spec, N, 2000);
     for (int i = 0; i < JOBS; i++) {
         begin(i);
         while (power.open >= 4)
@@ -251,6 +250,7 @@ static void run(void)
     while (power.open > 0)
         uv_run(&power.r.loop, UV_RUN_ONCE);
     rig_close(&power.r);
+    cn_spec_release(&power.spec);
 }
 
 /* ---- the photographs ---- */

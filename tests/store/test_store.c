@@ -6,6 +6,7 @@
 #include "store/check.h"
 #include "store/store.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -311,12 +312,47 @@ static void too_many_operations_are_refused(void **state)
         accepted += rc == CN_OK;
         refused += rc == CN_EBUSY;
     }
-    cn_spec_release(&spec);
     assert_int_equal(accepted + refused, 5000);
     assert_true(accepted >= 100 && refused > 0);
     assert_true(rig_until(&r, &h.n, accepted));
+    cn_spec_release(&spec);
     rig_close(&r);
     assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
+/* The images of submissions that wait for the disk are there once: what the database takes is made
+ * on its thread, one at a time. */
+static void submissions_hold_their_images_once(void **state)
+{
+    enum { JOBS = 12, IMAGE = 4 << 20 };
+    struct heard h = {.n = 0};
+    struct cn_store_job j;
+    struct cn_spec spec;
+    size_t before;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    rig_spec(&spec, 1, IMAGE);
+    before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (int i = 0; i < JOBS; i++) {
+        rig_job(&j, "anna", i, 1);
+        assert_int_equal(cn_store_add(r.s, &j, &spec, NULL, rig_hear, &h, NULL), CN_OK);
+    }
+    assert_true(mallinfo2().uordblks + mallinfo2().hblkhd < before + 4 * (size_t)IMAGE);
+    assert_true(rig_until(&r, &h.n, JOBS));
+    assert_int_equal(h.last.outcome, CN_STORE_OK);
+    cn_spec_release(&spec);
+    for (int i = 0; i < JOBS; i += JOBS - 1) {
+        char id[CN_STORE_ID];
+
+        id_of(id, i);
+        assert_int_equal(rig_inputs(&r, id, &spec), CN_OK);
+        assert_true(spec.init_image.len == IMAGE && spec.init_image.data[IMAGE - 1] == 'i');
+        cn_spec_release(&spec);
+    }
     rig_end(&r);
 }
 
@@ -336,8 +372,8 @@ static void a_close_keeps_what_was_given(void **state)
         rig_job(&j, "anna", i, 1);
         assert_int_equal(cn_store_add(r.s, &j, &spec, NULL, rig_hear, &h, NULL), CN_OK);
     }
-    cn_spec_release(&spec);
     rig_close(&r);
+    cn_spec_release(&spec);
     assert_int_equal(h.n, 700);
     assert_int_equal(h.last.outcome, CN_OK);
     assert_int_equal(rig_open(&r, NULL), CN_OK);
@@ -654,6 +690,7 @@ int main(void)
         cmocka_unit_test(results_go_then_the_job),
         cmocka_unit_test(a_full_store_refuses_and_fails_pictures),
         cmocka_unit_test(too_many_operations_are_refused),
+        cmocka_unit_test(submissions_hold_their_images_once),
         cmocka_unit_test(a_close_keeps_what_was_given),
         cmocka_unit_test(a_database_gives_room_back),
         cmocka_unit_test(files_without_a_row_are_removed),

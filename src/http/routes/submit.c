@@ -178,15 +178,6 @@ static bool fits(struct cn_request *q, const struct cn_spec *spec)
     return false;
 }
 
-static size_t image_bytes(const struct cn_spec *s)
-{
-    size_t n = s->init_image.len + s->mask.len;
-
-    for (int i = 0; i < s->n_controls; i++)
-        n += s->control[i].image.len;
-    return n;
-}
-
 /* ---- following the job ---- */
 
 static void stop_timer(struct cn_submit_ctx *c)
@@ -274,7 +265,11 @@ static void on_submitted(void *arg, const struct cn_submitted *sub)
     struct cn_request *q = arg;
     struct cn_submit_ctx *c = q->ctx;
 
-    c->sub = NULL; /* there is no second callback */
+    c->sub = NULL;    /* there is no second callback */
+    if (c->durable) { /* from here on the service's own bounds hold */
+        q->core->inflight -= c->bytes;
+        c->bytes = 0;
+    }
     c->outcome = sub->outcome;
     c->refusal = sub->refusal;
     c->retry_after_s = sub->retry_after_s;
@@ -372,7 +367,7 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned ch
         ; /* answered */
     else if (!c->is_async && (!fits(q, spec) || !negotiate(q, spec)))
         ; /* answered */
-    else if (q->core->inflight + image_bytes(spec) > q->core->o.max_inflight)
+    else if (q->core->inflight + cn_spec_image_bytes(spec) > q->core->o.max_inflight)
         cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "the waiting jobs need too much memory", NULL);
     if (q->status != 0) {
         cn_spec_release(spec);
@@ -385,7 +380,7 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned ch
     }
     c->first_image = -1;
     c->n = spec->n;
-    c->bytes = c->durable ? 0 : image_bytes(spec); /* durable: the service has its own bounds */
+    c->bytes = cn_spec_image_bytes(spec);
     q->core->inflight += c->bytes;
     c->stage = CN_SUBMIT_WAITING;
     c->sub = cn_jobs_submit(app->o.jobs, spec, q->who.tenant, &o, on_submitted, q);
