@@ -46,6 +46,27 @@ struct cn_worker {
     bool rested; /* rest() was called since there was something to do */
 };
 
+/* Conditions wait by the clock that nobody sets: else a step of the time would end the process at
+ * once, or never. */
+static void init_wake(pthread_cond_t *c)
+{
+    pthread_condattr_t a;
+
+    pthread_condattr_init(&a);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &a);
+    pthread_condattr_destroy(&a);
+}
+
+static struct timespec in_seconds(int s)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += s;
+    return t;
+}
+
 /* ---- sending: any thread ---- */
 
 static int send_frames(struct cn_worker *w, struct cn_buf *b, int rc)
@@ -379,8 +400,7 @@ static void stop_all(struct cn_worker *w)
 {
     struct timespec until;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += END_GRACE_S;
+    until = in_seconds(END_GRACE_S);
     pthread_mutex_lock(&w->lock);
     w->stop = w->woken = true;
     for (int i = 0; i < w->n_jobs; i++)
@@ -466,8 +486,7 @@ static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_due)
     bool fresh = false, leave;
     struct timespec until;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += REST_AFTER_S;
+    until = in_seconds(REST_AFTER_S);
 
     pthread_mutex_lock(&w->lock);
     for (;;) {
@@ -603,7 +622,7 @@ int cn_worker_loop(int fd, const struct cn_worker_ops *ops, void *ctx, struct cn
     w->capacity = 1;
     cn_peer_init(&w->peer, fd);
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
+    init_wake(&w->wake);
     if (pthread_create(&reader, NULL, read_frames, w) != 0) {
         rc = cn_fail(err, CN_EIO, "cannot start a thread");
     } else {
