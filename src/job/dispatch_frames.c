@@ -35,7 +35,8 @@ static void on_progress(struct cn_slot *s, const struct cn_frame *f, struct cn_e
     if (a->job == NULL)
         return;
     a->job->progress = m;
-    a->job->busy = a->job->delays = 0;
+    if (m.done > 0) /* that it was begun is told before the worker knows whether it has room */
+        a->job->busy = a->job->delays = 0;
     if (o->on_progress != NULL)
         o->on_progress(o->arg, a->job);
 }

@@ -78,6 +78,9 @@ void cn_dispatch_inputs_ready(struct cn_dispatch *d, struct cn_job *job, const s
 void cn_dispatch_worker_busy(struct cn_dispatch *d, struct cn_job *job)
 {
     if (++job->busy > BUSY_MAX) {
+        job->err = (struct cn_err)CN_ERR_INIT;
+        cn_fail(&job->err, CN_EINTERNAL, "no worker had room for the job, asked %d times",
+                BUSY_MAX);
         cn_queue_done(&d->queue, job, 0);
         cn_dispatch_end(d, job, CN_JOB_FAILED, true);
         return;

@@ -621,6 +621,25 @@ static void images_that_cannot_be_read_now_are_read_later(void **state)
     rig_close(&r);
 }
 
+/* A worker that begins the job and then has no room for it: it is asked again later, and not for
+ * ever. */
+static void a_worker_that_is_always_busy_is_given_up(void **state)
+{
+    struct cn_dispatch_options o = with(1);
+    struct cn_job *job;
+
+    (void)state;
+    rig_open(&r, &o, "");
+    job = rig_submit(&r, NULL, "fail=busy", 1);
+    rig_until(&r, job->busy == 2); /* counted on, although progress was told between */
+    job->busy = 20;
+    rig_until(&r, cn_job_final(job));
+    assert_int_equal(job->state, CN_JOB_FAILED);
+    assert_int_equal(job->err.code, CN_EINTERNAL); /* and not that the server shuts down */
+    assert_int_equal(job->attempt, 1);
+    rig_close(&r);
+}
+
 /* An idle worker that stands still is found out by its silence, and its place is taken. */
 static void an_idle_worker_that_hangs_is_replaced(void **state)
 {
@@ -740,6 +759,7 @@ static void a_lost_worker_answers_for_its_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_worker_that_is_always_busy_is_given_up),
         cmocka_unit_test(an_idle_worker_that_hangs_is_replaced),
         cmocka_unit_test(a_job_is_told_of),
         cmocka_unit_test(refusals_have_kinds),
