@@ -146,8 +146,12 @@ enum cn_problem_kind cn_problem_of_end(enum cn_job_state state, const struct cn_
     case CN_JOB_CANCELLED:
         return CN_PROBLEM_CANCELLED;
     default:
-        return cn_problem_kind_of(err);
+        break;
     }
+    /* the request was accepted long ago: what is too large is what came of it */
+    if (err->code == CN_ETOOBIG && err->where[0] == '\0')
+        return CN_PROBLEM_STORAGE;
+    return cn_problem_kind_of(err);
 }
 
 struct cn_problem cn_problem_document(enum cn_job_state state, const struct cn_err *err)

@@ -227,6 +227,7 @@ class Http(Case):
     def test_worker_failures(self):
         for prompt, status, kind in (("fail=bad-format where=/controls/0/image", 422, "validation"),
                                      ("fail=no-device-memory", 507, "insufficient-memory"),
+                                     ("fail=too-big", 507, "storage"),  # not the request
                                      ("fail=internal", 500, "internal"),
                                      ("short", 500, "internal")):
             with self.subTest(prompt=prompt):
