@@ -195,8 +195,8 @@ static int set_number(struct cn_conf *c, const struct key *k, const char *value,
     errno = 0;
     v = strtol(value, &end, 10);
     if (end == value || *end != '\0' || errno != 0 || v < k->lo || v > k->hi)
-        return cn_fail(err, CN_EINVAL, "%s.%s: \"%.80s\" is no number from %d to %d", k->section,
-                       k->name, value, k->lo, k->hi);
+        return cn_fail(err, CN_EINVAL, "%s.%s: \"%.80s\" is no integer between %d and %d",
+                       k->section, k->name, value, k->lo, k->hi);
     *number_of(c, k) = (int)v;
     return CN_OK;
 }

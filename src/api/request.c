@@ -4,6 +4,7 @@
 #include "api/skeleton.h"
 #include "base/base64.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -227,21 +228,14 @@ static int decode_image(struct reader *r, struct cn_slice text, const char *wher
     return count_bytes(r, blob->len, where);
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* One escape of a JSON string at p: its character, and the escape's length in *ret; -1: it is none,
  * or its character is not ASCII. */
 static int unescape(const char *p, const char *end, size_t *ret)
 {
     static const char from[] = "/\"\\bfnrt", to[] = "/\"\\\b\f\n\r\t";
+    unsigned char byte[2];
+    char hex[5] = "";
     const char *at;
-    int c = 0;
 
     if (end - p < 2)
         return -1;
@@ -251,12 +245,10 @@ static int unescape(const char *p, const char *end, size_t *ret)
         return at == NULL ? -1 : to[at - from];
     }
     *ret = 6;
-    for (int i = 2; i < 6; i++) {
-        if (p + i >= end || hex_value(p[i]) < 0)
-            return -1;
-        c = c << 4 | hex_value(p[i]);
-    }
-    return c < 0x80 ? c : -1;
+    if (end - p < 6)
+        return -1;
+    memcpy(hex, p + 2, 4);
+    return cn_hex_decode(hex, byte, 2) && byte[0] == 0 && byte[1] < 0x80 ? byte[1] : -1;
 }
 
 /* A long string is taken out of the JSON as it stands there. What its escapes mean must not depend

@@ -11,7 +11,7 @@ int64_t cn_now_ns(void)
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    return (int64_t)t.tv_sec * CN_SECOND_NS + t.tv_nsec;
 }
 
 double cn_now_s(void)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "base/strmap.h"
+#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -38,17 +39,6 @@ struct cn_inputs {
 
 /* ---- names ---- */
 
-static void to_hex(const unsigned char *digest, size_t n, char *ret)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < n; i++) {
-        *ret++ = digits[digest[i] >> 4];
-        *ret++ = digits[digest[i] & 15];
-    }
-    *ret = '\0';
-}
-
 static bool is_hex(const char *text, size_t n)
 {
     return strspn(text, "0123456789abcdef") == n && text[n] == '\0';
@@ -65,7 +55,7 @@ static void folder_of(const char *tenant, char ret[FOLDER_NAME])
     unsigned char digest[CN_SHA256_BYTES];
 
     cn_sha256(tenant, strlen(tenant), digest);
-    to_hex(digest, (FOLDER_NAME - 1) / 2, ret);
+    cn_hex_encode(digest, (FOLDER_NAME - 1) / 2, ret);
 }
 
 static char *path_of(const struct cn_inputs *in, const char *folder, const char *name)
@@ -244,7 +234,7 @@ int cn_inputs_put(struct cn_inputs *in, const char *tenant, const void *data, si
     int rc = CN_OK;
 
     cn_sha256(data, len, digest);
-    to_hex(digest, sizeof(digest), id);
+    cn_hex_encode(digest, sizeof(digest), id);
     folder_of(tenant, folder);
     path = path_of(in, folder, id);
     pthread_mutex_lock(&in->lock);
@@ -304,7 +294,7 @@ static int check_digest(const char *id, const unsigned char *data, size_t len, s
     char hex[CN_INPUT_ID];
 
     cn_sha256(data, len, digest);
-    to_hex(digest, sizeof(digest), hex);
+    cn_hex_encode(digest, sizeof(digest), hex);
     if (strcmp(hex, id) == 0)
         return CN_OK;
     return cn_fail(err, CN_EFORMAT, "the input was damaged on the disk: upload it again");

@@ -186,7 +186,7 @@ static void make_job(struct cn_submission *sub)
 
     job->uncommitted = sub->durable;
     job->may_be_deferred = sub->durable && !sub->waits;
-    job->deadline_ns = job->queued_ns + seconds * INT64_C(1000000000);
+    job->deadline_ns = job->queued_ns + seconds * CN_SECOND_NS;
     if (enter_queue(sub, job) < 0) {
         cn_record_forget(r);
         refuse(sub);

@@ -229,6 +229,7 @@ static void what_is_shared_counts_once(void **state)
     for (int i = 0; i < 1000; i++)
         cn_outflight_drop(&out, (char *)&out + i);
     assert_int_equal(out.bytes, 0);
+    cn_outflight_release(&out);
 }
 
 /* Freed while a thread of the pool reads for it: the thread frees it. */

@@ -1,6 +1,7 @@
 /* Counts in windows of a minute: of wrong keys by address, of requests by key. */
 #include "base/base.h"
 #include "http/auth/throttle.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -54,7 +55,7 @@ static int seconds_left(int64_t since_ns, int64_t now_ns)
 {
     int64_t left = since_ns + minute_ns - now_ns;
 
-    return (int)((left + INT64_C(999999999)) / INT64_C(1000000000));
+    return (int)((left + CN_SECOND_NS - 1) / CN_SECOND_NS);
 }
 
 int cn_throttle_wrong(struct cn_throttle *t, uint64_t peer, int64_t now_ns)

@@ -53,6 +53,7 @@ struct cn_core *cn_core_new(const struct cn_core_options *o)
 
 void cn_core_free(struct cn_core *core)
 {
+    cn_outflight_release(&core->out);
     free(core);
 }
 

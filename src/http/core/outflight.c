@@ -6,31 +6,44 @@
 
 #include <stdlib.h>
 
-struct cn_outflight_owner {
+struct owner {
+    struct cn_table_node node;
     const void *owner;
     size_t bytes;
     int answers;
-    struct cn_outflight_owner *next;
 };
 
-/* The link that points to the owner's entry, or to the end of its bucket. */
-static struct cn_outflight_owner **find(struct cn_outflight *out, const void *owner)
+static uint64_t hash_of(const void *owner)
 {
-    uint64_t h = (uint64_t)(uintptr_t)owner * UINT64_C(0x9e3779b97f4a7c15);
-    struct cn_outflight_owner **at = &out->bucket[h >> 56];
+    return cn_hash(CN_HASH_INIT, &owner, sizeof(owner));
+}
 
-    while (*at != NULL && (*at)->owner != owner)
-        at = &(*at)->next;
-    return at;
+static struct owner *find(const struct cn_outflight *out, const void *owner)
+{
+    CN_TABLE_EACH(&out->owners, hash_of(owner), node)
+    {
+        struct owner *o = CN_TABLE_OF(node, struct owner, node);
+
+        if (o->owner == owner)
+            return o;
+    }
+    return NULL;
+}
+
+void cn_outflight_release(struct cn_outflight *out)
+{
+    CN_ASSERT(out->owners.n == 0);
+    cn_table_release(&out->owners);
 }
 
 void cn_outflight_hold(struct cn_outflight *out, const void *owner, size_t bytes)
 {
-    struct cn_outflight_owner **at = find(out, owner), *o = *at;
+    struct owner *o = find(out, owner);
 
     if (o == NULL) {
-        o = *at = cn_xcalloc(1, sizeof(*o));
+        o = cn_xcalloc(1, sizeof(*o));
         o->owner = owner;
+        cn_table_add(&out->owners, &o->node, hash_of(owner));
     }
     o->answers++;
     if (bytes > o->bytes) {
@@ -41,13 +54,13 @@ void cn_outflight_hold(struct cn_outflight *out, const void *owner, size_t bytes
 
 void cn_outflight_drop(struct cn_outflight *out, const void *owner)
 {
-    struct cn_outflight_owner **at = find(out, owner), *o = *at;
+    struct owner *o = find(out, owner);
 
     CN_ASSERT(o != NULL);
     if (--o->answers > 0)
         return;
     out->bytes -= o->bytes;
-    *at = o->next;
+    cn_table_remove(&out->owners, &o->node);
     free(o);
 }
 

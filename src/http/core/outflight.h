@@ -12,15 +12,15 @@
 #define CN_HTTP_CORE_OUTFLIGHT_H
 
 #include "base/base.h"
-
-struct cn_outflight_owner;
-
-enum { CN_OUTFLIGHT_BUCKETS = 256 };
+#include "base/table.h"
 
 struct cn_outflight {
     size_t bytes, max;
-    struct cn_outflight_owner *bucket[CN_OUTFLIGHT_BUCKETS];
+    struct cn_table owners;
 };
+
+/* At the end: nobody holds anything any more. */
+void cn_outflight_release(struct cn_outflight *out);
 
 /* One more answer needs the owner's bytes. The most that any answer said counts. */
 void cn_outflight_hold(struct cn_outflight *out, const void *owner, size_t bytes);
