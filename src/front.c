@@ -71,7 +71,8 @@ struct front {
     uv_timer_t tick;
     uv_signal_t sigterm, sigint, sighup;
     struct cn_metrics *metrics;
-    struct cn_metric *lag, *build_info, *cpu, *resident, *virtual_bytes, *fds, *max_fds, *start;
+    struct cn_selfstat self;
+    struct cn_metric *lag, *build_info;
     struct cn_metric *reloads, *reload_ok, *reload_time, *log_dropped;
     struct cn_metric *storage_free, *storage_size;
     struct cn_dispatch *dispatch;
@@ -97,17 +98,7 @@ static void init_metrics(struct front *f)
     f->lag = cn_metric_add_histogram(r, "controlnetd_event_loop_lag_seconds",
                                      "Lateness of a timer in the event loop.", NULL, lag_bound,
                                      (int)CN_LEN(lag_bound));
-    f->cpu = cn_metric_add(r, CN_COUNTER, "process_cpu_seconds_total",
-                           "Time on a processor, user and system.", NULL);
-    f->resident = cn_metric_add(r, CN_GAUGE, "process_resident_memory_bytes",
-                                "Memory in use, without the workers.", NULL);
-    f->virtual_bytes =
-        cn_metric_add(r, CN_GAUGE, "process_virtual_memory_bytes", "Address space in use.", NULL);
-    f->fds = cn_metric_add(r, CN_GAUGE, "process_open_fds", "Open file descriptors.", NULL);
-    f->max_fds =
-        cn_metric_add(r, CN_GAUGE, "process_max_fds", "Limit of open file descriptors.", NULL);
-    f->start = cn_metric_add(r, CN_GAUGE, "process_start_time_seconds",
-                             "When the process started, since 1970.", NULL);
+    cn_selfstat_init(&f->self, r);
     f->reloads = cn_metric_add(r, CN_COUNTER, "controlnetd_config_reloads_total",
                                "Configurations read after the start.", "outcome");
     cn_metric_inc(f->reloads, 0, "succeeded");
@@ -130,22 +121,14 @@ static void init_metrics(struct front *f)
 static void collect(void *arg)
 {
     struct front *f = arg;
-    struct cn_selfstat s;
     struct statvfs disk;
 
     if (f->store != NULL && statvfs(f->conf.dir, &disk) == 0) {
         cn_metric_set(f->storage_free, (double)disk.f_bavail * (double)disk.f_frsize);
         cn_metric_set(f->storage_size, (double)disk.f_blocks * (double)disk.f_frsize);
     }
-
-    cn_selfstat_read(&s);
+    cn_selfstat_collect(&f->self);
     cn_metric_set(f->build_info, 1, PACKAGE_VERSION, CN_REVISION, f->conf.backend);
-    cn_metric_set(f->cpu, s.cpu_s);
-    cn_metric_set(f->resident, s.resident_bytes);
-    cn_metric_set(f->virtual_bytes, s.virtual_bytes);
-    cn_metric_set(f->fds, s.open_fds);
-    cn_metric_set(f->max_fds, s.max_fds);
-    cn_metric_set(f->start, s.start_s);
     cn_metric_set(f->log_dropped, (double)cn_log_dropped());
 }
 

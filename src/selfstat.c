@@ -46,30 +46,50 @@ static double count_fds(void)
     return n - 3; /* ".", ".." and the one that was open for counting */
 }
 
-void cn_selfstat_read(struct cn_selfstat *r)
+static void read_stat(const struct cn_selfstat *s)
 {
     double ticks = (double)sysconf(_SC_CLK_TCK);
     unsigned long user = 0, kernel = 0, bytes = 0;
     unsigned long long start = 0;
     long pages = 0;
-    struct rlimit limit;
     char text[1024];
     const char *p;
+    bool known;
 
-    memset(r, 0, sizeof(*r));
     read_text("/proc/self/stat", text, sizeof(text));
     p = strrchr(text, ')'); /* the name before it may contain anything */
-    if (p != NULL &&
-        sscanf(p + 1,
-               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d "
-               "%llu %lu %ld",
-               &user, &kernel, &start, &bytes, &pages) == 5) {
-        r->cpu_s = (double)(user + kernel) / ticks;
-        r->start_s = boot_time() + (double)start / ticks;
-        r->virtual_bytes = (double)bytes;
-        r->resident_bytes = (double)pages * (double)sysconf(_SC_PAGESIZE);
-    }
-    r->open_fds = count_fds();
+    known = p != NULL &&
+            sscanf(p + 1,
+                   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d "
+                   "%llu %lu %ld",
+                   &user, &kernel, &start, &bytes, &pages) == 5;
+    cn_metric_set(s->cpu, (double)(user + kernel) / ticks);
+    cn_metric_set(s->start, known ? boot_time() + (double)start / ticks : 0);
+    cn_metric_set(s->virtual_bytes, (double)bytes);
+    cn_metric_set(s->resident, (double)pages * (double)sysconf(_SC_PAGESIZE));
+}
+
+void cn_selfstat_init(struct cn_selfstat *s, struct cn_metrics *r)
+{
+    s->cpu = cn_metric_add(r, CN_COUNTER, "process_cpu_seconds_total",
+                           "Time on a processor, user and system.", NULL);
+    s->resident = cn_metric_add(r, CN_GAUGE, "process_resident_memory_bytes",
+                                "Memory in use, without the workers.", NULL);
+    s->virtual_bytes =
+        cn_metric_add(r, CN_GAUGE, "process_virtual_memory_bytes", "Address space in use.", NULL);
+    s->fds = cn_metric_add(r, CN_GAUGE, "process_open_fds", "Open file descriptors.", NULL);
+    s->max_fds =
+        cn_metric_add(r, CN_GAUGE, "process_max_fds", "Limit of open file descriptors.", NULL);
+    s->start = cn_metric_add(r, CN_GAUGE, "process_start_time_seconds",
+                             "When the process started, since 1970.", NULL);
+}
+
+void cn_selfstat_collect(const struct cn_selfstat *s)
+{
+    struct rlimit limit;
+
+    read_stat(s);
+    cn_metric_set(s->fds, count_fds());
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        r->max_fds = (double)limit.rlim_cur;
+        cn_metric_set(s->max_fds, (double)limit.rlim_cur);
 }

@@ -1,15 +1,18 @@
-/* This process in numbers, from /proc: for the process_* metrics. Any thread. */
+/* This process in numbers, from /proc: the process_* metrics. Loop thread only. */
 #ifndef CN_SELFSTAT_H
 #define CN_SELFSTAT_H
 
 #include "base/base.h"
 
+#include "base/metrics.h"
+
 struct cn_selfstat {
-    double cpu_s, start_s; /* start: seconds since 1970 */
-    double resident_bytes, virtual_bytes, open_fds, max_fds;
+    struct cn_metric *cpu, *resident, *virtual_bytes, *fds, *max_fds, *start;
 };
 
-/* What cannot be read is 0. */
-void cn_selfstat_read(struct cn_selfstat *ret);
+void cn_selfstat_init(struct cn_selfstat *s, struct cn_metrics *r);
+
+/* Reads them again; what cannot be read is 0. */
+void cn_selfstat_collect(const struct cn_selfstat *s);
 
 #endif
