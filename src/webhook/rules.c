@@ -139,7 +139,7 @@ static int each_word(const char *text, struct cn_webhook_rules *r,
         text += n;
         rc = add(r, word, err);
         if (rc < 0)
-            cn_err_prefix(err, "\"%.200s\": ", word);
+            cn_err_prefix(err, "\"%.200s\"", word);
     }
     return rc;
 }
@@ -214,6 +214,19 @@ int cn_webhook_rules_check(const struct cn_webhook_rules *r, const char *url, st
     if (!passes)
         return cn_fail(err, CN_ENOTFOUND, "this server may not call that URL");
     return CN_OK;
+}
+
+char *cn_webhook_host(const char *url)
+{
+    CURLU *u = curl_url();
+    char *host = NULL, *copy;
+
+    if (u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK)
+        curl_url_get(u, CURLUPART_HOST, &host, 0);
+    copy = cn_xstrdup(host == NULL ? "" : host);
+    curl_free(host);
+    curl_url_cleanup(u);
+    return copy;
 }
 
 bool cn_webhook_rules_pass(const struct cn_webhook_rules *r, const struct sockaddr *sa)

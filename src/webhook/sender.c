@@ -344,6 +344,9 @@ static bool set_up(struct cn_webhook_delivery *d)
     ok = ok && curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
+    /* A name server that does not answer holds a thread of libcurl's, not whoever cuts the request:
+     * without this the loop would wait for the thread. */
+    ok = ok && curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)d->s->o.timeout_ms) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_USERAGENT, "controlnetd/" PACKAGE_VERSION) == CURLE_OK;
@@ -402,20 +405,6 @@ static void begin_what_may(struct cn_webhook_sender *s)
     }
 }
 
-/* "" for what is no URL: the rules refuse it when its turn comes. */
-static char *host_of(const char *url)
-{
-    CURLU *u = curl_url();
-    char *host = NULL, *copy;
-
-    if (u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK)
-        curl_url_get(u, CURLUPART_HOST, &host, 0);
-    copy = cn_xstrdup(host == NULL ? "" : host);
-    curl_free(host);
-    curl_url_cleanup(u);
-    return copy;
-}
-
 static unsigned char *copy_bytes(const void *data, size_t len)
 {
     unsigned char *copy = cn_xmalloc(len + 1);
@@ -437,7 +426,7 @@ struct cn_webhook_delivery *cn_webhook_send(struct cn_webhook_sender *s,
     d->done = done;
     d->arg = arg;
     d->url = cn_xstrdup(message->url);
-    d->host = host_of(message->url);
+    d->host = cn_webhook_host(message->url);
     d->id = cn_xstrdup(message->id);
     d->body = copy_bytes(message->body, message->len);
     d->len = message->len;
@@ -467,9 +456,11 @@ void cn_webhook_cancel(struct cn_webhook_delivery *d)
     delivery_free(d);
 }
 
-void cn_webhook_sender_set_rules(struct cn_webhook_sender *s, const struct cn_webhook_rules *rules)
+void cn_webhook_sender_set_rules(struct cn_webhook_sender *s, const struct cn_webhook_rules *rules,
+                                 int timeout_ms)
 {
     s->o.rules = rules;
+    s->o.timeout_ms = timeout_ms;
 }
 
 struct cn_webhook_sender *cn_webhook_sender_new(const struct cn_webhook_options *o)

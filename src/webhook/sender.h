@@ -67,7 +67,8 @@ typedef void (*cn_webhook_done_fn)(void *arg, const struct cn_webhook_result *re
 struct cn_webhook_sender *cn_webhook_sender_new(const struct cn_webhook_options *o);
 
 /* For deliveries that begin from now on. */
-void cn_webhook_sender_set_rules(struct cn_webhook_sender *s, const struct cn_webhook_rules *rules);
+void cn_webhook_sender_set_rules(struct cn_webhook_sender *s, const struct cn_webhook_rules *rules,
+                                 int timeout_ms);
 
 /* Copies the message. done comes from the loop, never from inside this call, and once; then the
  * handle is gone. */

@@ -5,6 +5,8 @@
 #include "base/hmac.h"
 #include "webhook/sender.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -352,6 +354,60 @@ static void what_is_cancelled_is_not_told(void **state)
     assert_int_equal(cancelled.n, 0);
 }
 
+/* ---- a name server that does not answer ---- */
+
+static struct {
+    uv_sem_t asked, answers, over;
+} names;
+
+/* libcurl's, in a thread of its own. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **res)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(
+            RTLD_NEXT, "getaddrinfo");
+
+    if (node == NULL || strcmp(node, "slow.example") != 0)
+        return next(node, service, hints, res);
+    uv_sem_post(&names.asked);
+    uv_sem_wait(&names.answers);
+    uv_sem_post(&names.over);
+    return EAI_AGAIN;
+}
+
+/* Whoever cuts the request, or ends the sender, does not wait for it. */
+static void nobody_waits_for_a_name_server(void **state)
+{
+    struct cn_webhook_rules *r;
+    struct cn_webhook_sender *s;
+    struct cn_webhook_delivery *d[2];
+    struct cn_webhook_message m = {.url = "http://slow.example/", .id = "1"};
+    struct told t = {0};
+
+    (void)state;
+    uv_sem_init(&names.asked, 0);
+    uv_sem_init(&names.answers, 0);
+    uv_sem_init(&names.over, 0);
+    assert_int_equal(cn_webhook_rules_new("http://slow.example/", "", &r, NULL), CN_OK);
+    s = sender_for(r, 10000);
+    for (int i = 0; i < 2; i++)
+        d[i] = cn_webhook_send(s, &m, on_done, &t);
+    for (int asked = 0; asked < 2;) {
+        uv_run(&receiver.loop, UV_RUN_NOWAIT);
+        asked += uv_sem_trywait(&names.asked) == 0;
+        uv_sleep(1);
+    }
+    cn_webhook_cancel(d[0]);
+    end(s, r);
+    assert_int_equal(t.n, 0);
+    assert_int_not_equal(uv_sem_trywait(&names.over), 0); /* and nobody has */
+    for (int i = 0; i < 2; i++)
+        uv_sem_post(&names.answers);
+    for (int i = 0; i < 2; i++)
+        uv_sem_wait(&names.over);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_there_is_tried_again, start, stop),
         cmocka_unit_test_setup_teardown(a_receiver_that_hangs_takes_a_part_only, start, stop),
         cmocka_unit_test_setup_teardown(what_is_cancelled_is_not_told, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_waits_for_a_name_server, start, stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
