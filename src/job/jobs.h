@@ -97,7 +97,8 @@ struct cn_submit_options {
                    one can finish it */
     const char *route, *key; /* Idempotency-Key and what it belongs to; NULL: none. Durable only */
     unsigned char fingerprint[CN_STORE_FINGERPRINT]; /* of the request under the key: SHA-256 */
-    const char *request_id;                          /* for the log; may be NULL */
+    const struct cn_store_webhook *webhook; /* where its end is told; NULL: nowhere. Durable only */
+    const char *request_id;                 /* for the log; may be NULL */
 };
 
 struct cn_submitted {
@@ -157,6 +158,7 @@ struct cn_job_view {
     double stage_ms[CN_STAGE_COUNT]; /* 0: not measured, or no longer known */
     struct cn_err err;               /* failed, cancelled, expired */
     struct cn_warnings warnings;
+    struct cn_store_delivery delivery; /* how far the telling of its end is */
 
     struct cn_job *job; /* private: what spec lives in */
     struct cn_store_job *record;
@@ -231,6 +233,23 @@ void cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id);
 typedef void (*cn_deleted_fn)(void *arg, bool removed, const struct cn_err *err);
 struct cn_jobs_read *cn_jobs_delete(struct cn_jobs *js, const char *tenant, const char *id,
                                     cn_deleted_fn done, void *arg) CN_MUST_USE;
+
+/* ---- telling ----
+ *
+ * Ends that somebody wants to be told of lie in the store until they were delivered or given up;
+ * who delivers them (src/notifier) asks for those that are due. */
+
+/* due(arg) is called from the loop when the end of a job with a webhook was stored, and when the
+ * last life's can be asked for. */
+void cn_jobs_on_webhook(struct cn_jobs *js, void (*due)(void *arg), void *arg);
+
+/* As cn_store_webhooks. False: not now, and done will not be called: the store is not open. */
+bool cn_jobs_webhooks(struct cn_jobs *js, int64_t now_us, int per_host, int limit,
+                      cn_store_answer_fn done, void *arg);
+
+/* As cn_store_delivery; done is called when it is stored, or the store closed before. */
+void cn_jobs_delivery(struct cn_jobs *js, const char *id, const struct cn_store_delivery *delivery,
+                      void (*done)(void *arg), void *arg);
 
 /* ---- following ---- */
 

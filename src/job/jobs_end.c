@@ -47,6 +47,13 @@ static void conclude(struct cn_record *r, enum cn_job_state state, const struct 
     cn_record_enter_history(r);
 }
 
+/* Its end is to be told, from now on. */
+static void begin_delivery(struct cn_record *r)
+{
+    r->delivery.state = CN_STORE_WEBHOOK_PENDING;
+    cn_jobs_webhook_due(r->js);
+}
+
 /* The store has the end, or has had another one before, which then is the one that counts. */
 static void on_end_stored(void *arg, const struct cn_store_done *done)
 {
@@ -57,6 +64,8 @@ static void on_end_stored(void *arg, const struct cn_store_done *done)
         cn_record_unref(r);
         return;
     }
+    if (done->webhook_due)
+        begin_delivery(r);
     if (done->outcome == CN_STORE_OK || done->outcome == CN_STORE_WAS_FINAL) {
         conclude(r, (enum cn_job_state)done->state, &done->why, cn_wall_us());
     } else if (done->outcome == CN_STORE_UNKNOWN) { /* somebody has removed it under us */

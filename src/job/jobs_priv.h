@@ -5,6 +5,7 @@
  *     jobs_submit.c    submissions, idempotency keys
  *     jobs_delete.c    cancelling and removing
  *     jobs_read.c      questions: one job, lists, pictures, following
+ *     jobs_webhooks.c  ends that are to be told
  *     jobs_keep.c      from the dispatcher's news to the store and to the events
  *     jobs_end.c       the end of a job, and who waits for it
  *     jobs_inputs.c    images of waiting jobs: kept in memory, or read again
@@ -63,6 +64,7 @@ struct cn_record {
     bool cancelling;         /* somebody asked for it */
     enum cn_job_state state; /* as clients see it */
     struct cn_err err;
+    struct cn_store_delivery delivery; /* how far the telling of its end is */
     struct cn_err storage; /* why a picture could not be kept; then the job fails for that */
     int64_t created_us, started_us, ended_us;
     struct cn_job_view_image *image; /* job->spec.n of them */
@@ -137,6 +139,7 @@ struct cn_submission {
     bool durable, waits;
     char tenant[CN_TENANT_NAME];
     char *route, *key, *request_id; /* key NULL: none */
+    char *url, *host, *context;     /* of its webhook; NULL: none */
     unsigned char fingerprint[CN_STORE_FINGERPRINT];
     STAILQ_ENTRY(cn_submission) link;       /* waiting for the store; or another one's follower */
     STAILQ_HEAD(, cn_submission) followers; /* with the same key: answered as this one */
@@ -168,6 +171,8 @@ struct cn_jobs {
     int n_history, n_watches;
     size_t history_bytes, cached_bytes;
     int result_ttl_s;
+    void (*webhook_due)(void *arg); /* NULL: nobody tells */
+    void *webhook_arg;
     struct cn_jobs_metrics m;
 };
 
@@ -219,6 +224,10 @@ void cn_record_end(struct cn_record *r);
 
 /* With the dispatcher, or with nobody any more. Only LIVE ones. */
 void cn_record_cancel(struct cn_record *r);
+
+/* ---- jobs_webhooks.c ---- */
+
+void cn_jobs_webhook_due(struct cn_jobs *js);
 
 /* ---- jobs_keep.c ---- */
 

@@ -117,6 +117,7 @@ static void view_record(const struct cn_record *r, struct cn_job_view *v)
                               .ended_us = r->ended_us,
                               .spec = &job->spec,
                               .err = r->err,
+                              .delivery = r->delivery,
                               .job = cn_job_ref(r->job)};
     memcpy(v->id, r->id, sizeof(v->id));
     snprintf(v->tenant, sizeof(v->tenant), "%s", r->tenant);
@@ -149,7 +150,8 @@ static void view_row(const struct cn_jobs *js, struct cn_store_row *row, struct 
                               .ended_us = j->ended_us,
                               .expires_us = cn_record_expires_us(js, j->ended_us, true),
                               .gone = j->gone,
-                              .err = j->err};
+                              .err = j->err,
+                              .delivery = j->delivery};
     memcpy(v->id, j->id, sizeof(v->id));
     memcpy(v->tenant, j->tenant, sizeof(v->tenant));
     view_images(v, NULL, n);

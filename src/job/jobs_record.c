@@ -214,6 +214,7 @@ struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_row *row, s
     r = cn_record_new(js, job, j->tenant, true);
     r->state = (enum cn_job_state)j->state;
     r->err = j->err;
+    r->delivery = j->delivery;
     r->created_us = j->created_us;
     r->started_us = j->started_us;
     r->ended_us = j->ended_us;

@@ -22,8 +22,9 @@ static void on_unreadable_stored(void *arg, const struct cn_store_done *done)
 {
     struct cn_jobs *js = arg;
 
-    (void)done;
     js->store_ops--;
+    if (done->webhook_due)
+        cn_jobs_webhook_due(js);
 }
 
 static void fail_unreadable(struct recovery *v, const struct cn_store_job *row)
@@ -70,6 +71,7 @@ static void finish(struct recovery *v)
     free(v);
     js->recover_again.data = NULL;
     js->opened = true;
+    cn_jobs_webhook_due(js);
     cn_submission_run_waiting(js);
 }
 

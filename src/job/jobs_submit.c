@@ -60,6 +60,9 @@ static void free_submission(struct cn_submission *sub)
     free(sub->route);
     free(sub->key);
     free(sub->request_id);
+    free(sub->url);
+    free(sub->host);
+    free(sub->context);
     free(sub);
 }
 
@@ -154,10 +157,12 @@ static void on_added(void *arg, const struct cn_store_done *done)
 static int add_to_store(struct cn_submission *sub, int64_t deadline_us)
 {
     struct cn_store_key key = {.tenant = sub->tenant, .route = sub->route, .key = sub->key};
+    struct cn_store_webhook webhook = {sub->url, sub->host, sub->context};
     struct cn_store_job row = cn_record_row(sub->record);
     int rc;
 
     row.deadline_us = deadline_us;
+    row.webhook = sub->url != NULL ? &webhook : NULL;
     memcpy(key.fingerprint, sub->fingerprint, sizeof(key.fingerprint));
     rc = cn_store_add(sub->js->store, &row, &sub->record->job->spec, sub->key != NULL ? &key : NULL,
                       on_added, sub, &sub->err);
@@ -193,6 +198,8 @@ static void make_job(struct cn_submission *sub)
         return;
     }
     sub->record = cn_record_ref(r);
+    if (sub->url != NULL)
+        r->delivery.state = CN_STORE_WEBHOOK_WAITING;
     if (!sub->durable) {
         accept_job(sub, r);
     } else if (add_to_store(sub, r->created_us + seconds * CN_SECOND_US) < 0) {
@@ -342,6 +349,12 @@ struct cn_submission *cn_jobs_submit(struct cn_jobs *js, struct cn_spec *spec, c
         sub->route = cn_xstrdup(o->route);
         sub->key = cn_xstrdup(o->key);
         memcpy(sub->fingerprint, o->fingerprint, sizeof(sub->fingerprint));
+    }
+    if (o->webhook != NULL) {
+        CN_ASSERT(o->durable);
+        sub->url = cn_xstrdup(o->webhook->url);
+        sub->host = cn_xstrdup(o->webhook->host);
+        sub->context = cn_xstrdup(o->webhook->context);
     }
     if (o->request_id != NULL)
         sub->request_id = cn_xstrdup(o->request_id);

@@ -10,7 +10,7 @@ libcnjob_a_SOURCES = \
     %reldir%/jobs.h %reldir%/jobs_priv.h %reldir%/jobs.c %reldir%/jobs_delete.c \
     %reldir%/jobs_end.c %reldir%/jobs_events.c %reldir%/jobs_inputs.c %reldir%/jobs_keep.c \
     %reldir%/jobs_read.c %reldir%/jobs_record.c %reldir%/jobs_recover.c %reldir%/jobs_storage.c \
-    %reldir%/jobs_submit.c \
+    %reldir%/jobs_submit.c %reldir%/jobs_webhooks.c \
     %reldir%/process.h %reldir%/process.c \
     %reldir%/queue.h %reldir%/queue.c \
     %reldir%/tenant.h %reldir%/tenant.c \

@@ -233,7 +233,8 @@ bool rig_ended(void *answer)
 
 struct cn_submission *rig_submit(struct rig *r, const struct ask *ask, struct answer *a)
 {
-    struct cn_submit_options o = {.durable = !ask->sync, .waits = ask->waits};
+    struct cn_submit_options o = {
+        .durable = !ask->sync, .waits = ask->waits, .webhook = ask->webhook};
     struct cn_submission *sub;
     struct cn_spec s;
 

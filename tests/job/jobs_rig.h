@@ -66,6 +66,7 @@ struct ask {
     size_t image_bytes;
     int timeout_s;
     double eta;
+    const struct cn_store_webhook *webhook;
 };
 
 struct cn_submission *rig_submit(struct rig *r, const struct ask *ask, struct answer *a);
