@@ -423,6 +423,44 @@ static int read_controls(struct reader *r, const json_t *v, const char *where, v
     return CN_OK;
 }
 
+/* ---- the webhook ---- */
+
+void cn_api_webhook_release(struct cn_api_webhook *w)
+{
+    free(w->url);
+    free(w->context);
+    *w = (struct cn_api_webhook){NULL, NULL};
+}
+
+static const struct member webhook_members[] = {
+    {"url", read_text, offsetof(struct cn_api_webhook, url), NULL},
+    {"context", read_text, offsetof(struct cn_api_webhook, context), NULL},
+};
+
+/* It is no part of what is drawn: it goes beside the description. */
+static int read_webhook(struct reader *r, const json_t *v, const char *where, void *target,
+                        const struct cn_enum *e)
+{
+    struct cn_api_webhook *w = r->in->webhook;
+
+    (void)target;
+    (void)e;
+    if (w == NULL)
+        return cn_fail_at(r->err, CN_EINVAL, where,
+                          "only jobs of POST /v1/jobs have one: here the answer tells the end");
+    if (!json_is_object(v))
+        return wrong_type(r, v, where, "an object");
+    if (read_members(r, v, webhook_members, CN_LEN(webhook_members), where, w) < 0)
+        return r->err->code;
+    if (w->url == NULL)
+        return cn_fail_at(r->err, CN_EINVAL, "/webhook/url", "it is missing");
+    if (w->context != NULL && strlen(w->context) > CN_API_CONTEXT_MAX)
+        return cn_fail_at(r->err, CN_ETOOBIG, "/webhook/context",
+                          "%zu bytes: at most %d are accepted", strlen(w->context),
+                          CN_API_CONTEXT_MAX);
+    return CN_OK;
+}
+
 /* ---- the request ---- */
 
 #define IN_SPEC(field) offsetof(struct cn_spec, field)
@@ -453,6 +491,7 @@ static const struct member spec_members[] = {
     {"priority", read_int, IN_SPEC(priority), NULL},
     {"timeout_s", read_int, IN_SPEC(timeout_s), NULL},
     {"controls", read_controls, 0, NULL},
+    {"webhook", read_webhook, 0, NULL},
 };
 
 static int read_root(struct reader *r, const json_t *root)
@@ -508,6 +547,8 @@ int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_e
     rc = read_root(&r, root);
     if (rc < 0) {
         cn_spec_release(ret);
+        if (in->webhook != NULL)
+            cn_api_webhook_release(in->webhook);
         cn_fail_at(err, rc, own.where, "%s", own.msg);
     }
     json_decref(root);

@@ -23,6 +23,16 @@ struct cn_api_part {
     bool used;
 };
 
+/* Where the end of a job is told, and what is said with it. */
+struct cn_api_webhook {
+    char *url; /* NULL: there is none */
+    char *context;
+};
+
+enum { CN_API_CONTEXT_MAX = 1024 /* bytes */ };
+
+void cn_api_webhook_release(struct cn_api_webhook *w);
+
 struct cn_api_input {
     const char *json;
     size_t json_len;
@@ -34,6 +44,7 @@ struct cn_api_input {
     /* Appends the picture that was uploaded under an id; NULL: there are none. Names no path. */
     int (*fetch)(void *arg, const char *id, struct cn_buf *ret, struct cn_err *err);
     void *arg;
+    struct cn_api_webhook *webhook; /* zeroed; empty after an error. NULL: there may be none */
 };
 
 /* err->where: a JSON pointer, or "" when the request as a whole is at fault. */

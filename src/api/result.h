@@ -60,6 +60,11 @@ struct cn_problem cn_problem_document(enum cn_job_state state, const struct cn_e
  */
 int cn_result_view(const struct cn_job_view *v, bool full, struct cn_buf *out, struct cn_err *err);
 
+/* What a receiver of webhooks is told when a job is over: {type, timestamp, context, data}, data as
+ * cn_result_view with all. The same in every attempt. */
+int cn_result_told(const struct cn_job_view *v, const char *context, struct cn_buf *out,
+                   struct cn_err *err);
+
 /* One event as text/event-stream has it: id, event, data (one line of JSON) and an empty line. */
 int cn_result_event(const struct cn_job_event *e, const char *job_id,
                     const struct cn_problem *error, struct cn_buf *out, struct cn_err *err);

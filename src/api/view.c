@@ -4,8 +4,10 @@
 #include "api/result.h"
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/escape.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* A double with three digits behind the point: the others are noise. */
 static json_t *rounded(double v)
@@ -67,12 +69,27 @@ static void set_progress(json_t **o, const struct cn_job_view *v)
         cn_json_set(o, "eta_s", rounded(v->eta_s));
 }
 
+/* How far the telling of its end is. */
+static json_t *delivery_json(const struct cn_store_delivery *d)
+{
+    json_t *o = json_pack("{ss si}", "state", cn_enum_store_webhook_state.name[d->state],
+                          "attempts", d->attempts);
+
+    if (d->state == CN_STORE_WEBHOOK_PENDING)
+        set_time(&o, "next_at", d->next_us);
+    if (d->why[0] != '\0')
+        cn_json_set(&o, "error", json_string(d->why));
+    return o;
+}
+
 static void set_full(json_t **o, const struct cn_job_view *v)
 {
     json_t *stages = json_object();
 
     if (v->spec != NULL)
         cn_json_set(o, "parameters", cn_json_spec(v->spec));
+    if (v->delivery.state != CN_STORE_WEBHOOK_NONE)
+        cn_json_set(o, "webhook", delivery_json(&v->delivery));
     for (int i = 0; i < CN_STAGE_COUNT; i++)
         if (v->stage_ms[i] > 0)
             cn_json_set(&stages, cn_enum_stage.name[i], rounded(v->stage_ms[i]));
@@ -173,6 +190,24 @@ int cn_result_view(const struct cn_job_view *v, bool full, struct cn_buf *out, s
         return put_with_error(out, view_json(v, full), NULL, err);
     p = cn_problem_document(v->state, &v->err);
     return put_with_error(out, view_json(v, full), &p, err);
+}
+
+int cn_result_told(const struct cn_job_view *v, const char *context, struct cn_buf *out,
+                   struct cn_err *err)
+{
+    struct cn_job_view copy = *v; /* borrows all */
+    char stamp[CN_TIME_TEXT];
+    int rc;
+
+    cn_time_text(v->ended_us, stamp);
+    copy.delivery.state = CN_STORE_WEBHOOK_NONE;
+    rc = cn_buf_printf(out, err, "{\"type\":\"job.%s\",\"timestamp\":\"%s\",\"context\":",
+                       cn_enum_job_state.name[v->state], stamp);
+    if (rc == CN_OK && (rc = cn_escape_json(out, context, strlen(context), err)) == CN_OK &&
+        (rc = cn_buf_adds(out, ",\"data\":", err)) == CN_OK &&
+        (rc = cn_result_view(&copy, true, out, err)) == CN_OK)
+        rc = cn_buf_adds(out, "}\n", err);
+    return rc;
 }
 
 /* ---- events ---- */
