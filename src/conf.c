@@ -97,6 +97,11 @@ static const struct key table[] = {
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
     TEXT("models", dirs, CN_DATADIR "/models:" CN_STORE_DIR "/models", RESTART),
     TEXT("models", default_model, "", RESTART),
+    TEXT("webhook", allow, "", RELOAD),
+    TEXT("webhook", networks, "", RELOAD),
+    TEXT("webhook", secret_file, "", RELOAD),
+    NUMBER("webhook", attempt_timeout_s, 10, 1, 60, RELOAD),
+    NUMBER("webhook", give_up_s, 86400, 1, 7 * 86400, RELOAD),
     TEXT("log", level, "info", RELOAD),
     NUMBER("log", max_per_s, 10, 0, 1000000, RELOAD),
     NUMBER("log", requests_per_s, 300, 0, 1000000, RELOAD),
@@ -382,6 +387,20 @@ static int check_keys(const struct cn_conf *c, struct cn_err *err)
         c->listen);
 }
 
+static int check_webhook(const struct cn_conf *c, struct cn_err *err)
+{
+    struct cn_webhook_settings settings = cn_conf_webhook(c);
+    struct cn_webhook_secret secret;
+    struct cn_webhook_rules *rules;
+    int rc = cn_webhook_settings_load(&settings, &rules, &secret, err);
+
+    if (rc < 0)
+        return rc;
+    cn_webhook_secret_clear(&secret);
+    cn_webhook_rules_free(rules);
+    return CN_OK;
+}
+
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 {
     int rc;
@@ -391,12 +410,21 @@ int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
         (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0 ||
         (rc = check_dtype(c, err)) < 0 || (rc = check_dirs(c, err)) < 0 ||
         (rc = cn_site_check_hosts(c->hosts, err)) < 0 ||
-        (rc = cn_peer_check_list(c->trusted_proxies, err)) < 0)
+        (rc = cn_peer_check_list(c->trusted_proxies, err)) < 0 || (rc = check_webhook(c, err)) < 0)
         return rc;
     if (cn_log_level_find(c->level) < 0)
         return cn_fail(err, CN_EINVAL,
                        "log.level: \"%.60s\" is none of error, warning, info and debug", c->level);
     return check_keys(c, err);
+}
+
+struct cn_webhook_settings cn_conf_webhook(const struct cn_conf *c)
+{
+    return (struct cn_webhook_settings){.allow = c->allow,
+                                        .networks = c->networks,
+                                        .secret_file = c->secret_file,
+                                        .timeout_s = c->attempt_timeout_s,
+                                        .give_up_s = c->give_up_s};
 }
 
 static bool same(const struct cn_conf *a, const struct cn_conf *b, const struct key *k)

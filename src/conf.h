@@ -14,6 +14,7 @@
 #define CN_CONF_H
 
 #include "base/base.h"
+#include "webhook/settings.h"
 
 #include <stdio.h>
 
@@ -50,6 +51,9 @@ struct cn_conf {
     /* [models] */
     char *dirs;          /* separated by colons */
     char *default_model; /* "": the first base model */
+    /* [webhook] */
+    char *allow, *networks, *secret_file;
+    int attempt_timeout_s, give_up_s;
     /* [log] */
     char *level;
     int max_per_s, requests_per_s; /* lines of each event; 0: no limit */
@@ -58,6 +62,9 @@ struct cn_conf {
 
 /* Where jobs are kept unless the configuration or systemd says otherwise. */
 #define CN_STORE_DIR CN_LOCALSTATEDIR "/lib/controlnetd"
+
+/* Borrowed from c. */
+struct cn_webhook_settings cn_conf_webhook(const struct cn_conf *c);
 
 /* Where the keys and the secret of tickets are: the store's folder, or, when nothing is kept, where
  * it would be by default. */

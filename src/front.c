@@ -36,6 +36,7 @@
 #include "inputs/inputs.h"
 #include "job/dispatch.h"
 #include "job/jobs.h"
+#include "notifier/notifier.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -79,6 +80,7 @@ struct front {
     struct cn_store *store;   /* NULL: nothing is kept */
     struct cn_inputs *inputs; /* NULL: none are kept */
     struct cn_jobs *jobs;
+    struct cn_notifier *notifier;
     struct cn_server *server;
     enum step step;
     int64_t step_ns, due_ns; /* start of the step; when the tick was expected */
@@ -175,6 +177,7 @@ static struct cn_server_options server_options(struct front *f)
     o.loop = &f->loop;
     o.dispatch = f->dispatch;
     o.jobs = f->jobs;
+    o.notifier = f->notifier;
     o.metrics = f->metrics;
     o.listen = c->listen;
     o.admin_listen = c->admin_listen;
@@ -252,6 +255,13 @@ static void warn_of_plain_keys(const struct front *f)
                "file=%s keys=%d", f->ring.path, n);
 }
 
+static int configure_notifier(struct front *f, const struct cn_conf *c, struct cn_err *err)
+{
+    struct cn_webhook_settings settings = cn_conf_webhook(c);
+
+    return cn_notifier_configure(f->notifier, &settings, err);
+}
+
 /* Exchanges what may change. Takes ring; *next owns the old values afterwards. */
 static int put_in_force(struct front *f, struct cn_conf *next, struct cn_keyring *ring)
 {
@@ -293,6 +303,8 @@ static int reload(struct front *f, struct cn_err *err)
                      "auth.keys_file: a reload does not switch authentication off; that needs a "
                      "restart");
     }
+    if (rc == CN_OK && (rc = configure_notifier(f, &next, err)) < 0)
+        cn_keyring_close(&ring);
     if (rc == CN_OK)
         rc = put_in_force(f, &next, &ring);
     cn_conf_release(&next);
@@ -358,6 +370,7 @@ static void enter(struct front *f, enum step step)
 
 static void close_now(struct front *f)
 {
+    cn_notifier_drain(f->notifier);
     cn_jobs_drain(f->jobs);
     cn_jobs_leave(f->jobs);
     cn_dispatch_fail_all(f->dispatch, CN_EBUSY, "the server is shutting down");
@@ -368,6 +381,7 @@ static void close_now(struct front *f)
 static void stop_now(struct front *f)
 {
     cn_server_stop(f->server);
+    cn_notifier_close(f->notifier);
     cn_dispatch_stop(f->dispatch);
     if (f->store != NULL)
         cn_store_close(f->store);
@@ -376,14 +390,16 @@ static void stop_now(struct front *f)
     enter(f, STOP);
 }
 
-/* Answers have left and the store has everything, or the time is over: then whatever waits is cut,
- * and the next tick goes on. */
+/* Answers and webhooks have left and the store has everything, or the time is over: then whatever
+ * waits is cut, and the next tick goes on. */
 static void end_close(struct front *f, int64_t spent_ms)
 {
     bool settled = cn_server_settled(f->server);
+    bool quiet =
+        cn_server_quiet(f->server) && cn_notifier_idle(f->notifier) && cn_jobs_idle(f->jobs);
     bool late = spent_ms >= (f->hurry ? HURRY_CLOSE_MS : CLOSE_GRACE_MS);
 
-    if (settled && ((cn_server_quiet(f->server) && cn_jobs_idle(f->jobs)) || late))
+    if (settled && (quiet || late))
         stop_now(f);
     else if (!settled && late)
         cn_server_cut(f->server);
@@ -548,6 +564,12 @@ static void init_loop(struct front *f)
     hold_signals(SIG_UNBLOCK);
 }
 
+static void make_notifier(struct front *f)
+{
+    f->notifier = cn_notifier_new(
+        &(struct cn_notifier_options){.loop = &f->loop, .jobs = f->jobs, .metrics = f->metrics});
+}
+
 static void make_jobs(struct front *f)
 {
     struct cn_jobs_options o = CN_JOBS_DEFAULTS;
@@ -667,6 +689,7 @@ static void make_parts(struct front *f)
     f->dispatch = cn_dispatch_new(&d);
     set_tenants(f);
     make_jobs(f);
+    make_notifier(f);
     s = server_options(f);
     f->server = cn_server_new(&s);
 }
@@ -677,6 +700,8 @@ static int start(struct front *f, struct cn_err *err)
 {
     int rc = cn_server_listen(f->server, err);
 
+    if (rc == CN_OK)
+        rc = configure_notifier(f, &f->conf, err);
     if (rc == CN_OK)
         rc = open_store(f, err);
     load_secret(f);
@@ -713,6 +738,7 @@ static int serve(struct front *f, struct cn_err *err)
     uv_run(&f->loop, UV_RUN_DEFAULT);
     uv_loop_close(&f->loop);
     cn_server_free(f->server);
+    cn_notifier_free(f->notifier);
     cn_jobs_free(f->jobs);
     cn_store_free(f->store);
     if (f->inputs != NULL)

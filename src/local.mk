@@ -17,6 +17,7 @@ include src/inputs/local.mk
 include src/store/local.mk
 include src/job/local.mk
 include src/api/local.mk
+include src/notifier/local.mk
 include src/http/local.mk
 
 noinst_LIBRARIES += libcnworkerloop.a
@@ -32,8 +33,8 @@ controlnetd_SOURCES = %reldir%/front.c %reldir%/args.h %reldir%/args.c \
     %reldir%/keys_cli.h %reldir%/keys_cli.c \
     %reldir%/fleet.h %reldir%/fleet.c %reldir%/notify.h %reldir%/notify.c \
     %reldir%/selfstat.h %reldir%/selfstat.c %reldir%/store_cli.h %reldir%/store_cli.c
-controlnetd_LDADD = libcnconf.a $(CNHTTP_LIBS) libcnapi.a libcninputs.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
-    $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
+controlnetd_LDADD = libcnconf.a $(CNHTTP_LIBS) $(CNNOTIFIER_LIBS) libcnapi.a libcninputs.a libcnjob.a \
+    libcnstore.a libcnwire.a libcnbase.a $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
 
 controlnetdconfdir = $(sysconfdir)/controlnetd
 dist_controlnetdconf_DATA = etc/controlnetd.conf

@@ -34,6 +34,7 @@ include tests/inputs/local.mk
 include tests/store/local.mk
 include tests/job/local.mk
 include tests/api/local.mk
+include tests/notifier/local.mk
 include tests/http/local.mk
 include tests/e2e/local.mk
 include tests/ops/local.mk

@@ -100,3 +100,7 @@ tests_e2e_list_routes_LDADD = $(tests_http_test_routes_LDADD)
 dist_check_SCRIPTS += %reldir%/proxy.sh
 EXTRA_DIST += %reldir%/test_proxy.py
 TESTS += tests/e2e/proxy.sh
+
+dist_check_SCRIPTS += %reldir%/webhooks.sh
+EXTRA_DIST += %reldir%/test_webhooks.py
+TESTS += tests/e2e/webhooks.sh

@@ -3,7 +3,8 @@ tests_http_test_http_SOURCES = %reldir%/test_http.c
 tests_http_test_http_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS)
 tests_http_test_http_LDADD = libcnhttpserver.a libcnhttpauth.a libcnhttpcore.a libcnapi.a libcnbase.a $(MHD_LIBS) $(CMOCKA_LIBS)
 tests_http_test_conf_SOURCES = %reldir%/test_conf.c
-tests_http_test_conf_LDADD = libcnconf.a libcnhttpserver.a libcnhttpauth.a libcnbase.a $(CMOCKA_LIBS)
+tests_http_test_conf_LDADD = libcnconf.a libcnhttpserver.a libcnhttpauth.a libcnwebhook.a libcnbase.a \
+    $(CURL_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/http/test_http tests/http/test_conf
 
 check_PROGRAMS += tests/fuzz/fuzz_multipart
@@ -24,8 +25,8 @@ EXTRA_DIST += tests/data/fuzz/fields
 check_PROGRAMS += tests/http/test_routes
 tests_http_test_routes_SOURCES = %reldir%/test_routes.c
 tests_http_test_routes_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
-tests_http_test_routes_LDADD = $(CNHTTP_LIBS) libcnapi.a libcninputs.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a \
-    $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
+tests_http_test_routes_LDADD = $(CNHTTP_LIBS) $(CNNOTIFIER_LIBS) libcnapi.a libcninputs.a libcnjob.a libcnstore.a \
+    libcnwire.a libcnbase.a $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/http/test_routes
 EXTRA_DIST += tests/data/fuzz/multipart
 

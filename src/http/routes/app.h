@@ -18,11 +18,13 @@
 #include "job/jobs.h"
 
 struct cn_inputs;
+struct cn_notifier;
 
 struct cn_app_options {
     struct cn_dispatch *dispatch;
     struct cn_jobs *jobs;
-    struct cn_inputs *inputs; /* NULL: none are kept */
+    struct cn_inputs *inputs;     /* NULL: none are kept */
+    struct cn_notifier *notifier; /* NULL: webhooks are off */
     struct cn_metrics *metrics;
     struct cn_limits limits;
     size_t max_image;           /* bytes of one image in a request */

@@ -8,7 +8,6 @@
  */
 #include "base/base.h"
 #include "http/routes/parse_body.h"
-#include "api/request.h"
 #include "base/mem.h"
 #include "base/spec_digest.h"
 #include "http/core/core.h"
@@ -33,7 +32,9 @@ struct cn_parse {
     bool done, dropped, with_digest;
     int rc;
     struct cn_spec spec;                   /* when rc is CN_OK */
-    unsigned char digest[CN_SHA256_BYTES]; /* of spec, if wanted */
+    bool may_have_webhook;                 /* and then */
+    struct cn_api_webhook webhook;         /* this */
+    unsigned char digest[CN_SHA256_BYTES]; /* of both, if wanted */
     enum cn_problem_kind kind;
     struct cn_err err;
     struct cn_api_part image[CN_MULTIPART_MAX_PARTS];
@@ -93,7 +94,8 @@ static int read_body(struct cn_parse *r)
         in.fetch = fetch_input;
         in.arg = r;
     }
-
+    if (r->may_have_webhook)
+        in.webhook = &r->webhook;
     r->kind = CN_PROBLEM_KIND_COUNT; /* by the error's code */
     if (r->body.len == 0)
         return cn_fail(&r->err, CN_EFORMAT, "the body is empty");
@@ -109,16 +111,34 @@ static void end(struct cn_parse *r)
     cn_request_return_body(r->q, &r->body);
     if (r->rc == CN_OK)
         cn_spec_release(&r->spec);
+    cn_api_webhook_release(&r->webhook);
     cn_request_unref(r->q);
     free(r->type);
     free(r);
+}
+
+/* Of the whole request. Without a webhook it is that of the description: keys that were kept before
+ * there were any stay good. */
+static void make_digest(struct cn_parse *r)
+{
+    struct cn_sha256 h;
+
+    cn_spec_digest(&r->spec, r->digest);
+    if (r->webhook.url == NULL)
+        return;
+    cn_sha256_init(&h);
+    cn_sha256_add(&h, r->digest, sizeof(r->digest));
+    cn_sha256_add(&h, r->webhook.url, strlen(r->webhook.url) + 1);
+    if (r->webhook.context != NULL)
+        cn_sha256_add(&h, r->webhook.context, strlen(r->webhook.context));
+    cn_sha256_end(&h, r->digest);
 }
 
 static void do_work(struct cn_parse *r)
 {
     r->rc = read_body(r);
     if (r->rc == CN_OK && r->with_digest)
-        cn_spec_digest(&r->spec, r->digest);
+        make_digest(r);
 }
 
 static void on_work(uv_work_t *work)
@@ -145,7 +165,7 @@ static bool wants_a_thread(const struct cn_parse *r)
                                     memmem(r->body.data, r->body.len, "input:", 6) != NULL);
 }
 
-struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest)
+struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest, bool may_have_webhook)
 {
     const struct cn_app *app = cn_app_of(q);
     struct cn_parse *r = cn_xcalloc(1, sizeof(*r));
@@ -160,6 +180,7 @@ struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest)
     r->type = cn_xstrdup(cn_request_header(q, "Content-Type"));
     r->work.data = r;
     r->with_digest = with_digest;
+    r->may_have_webhook = may_have_webhook;
     if (!wants_a_thread(r) || uv_queue_work(q->core->o.loop, &r->work, on_work, on_worked) != 0) {
         do_work(r);
         r->done = true;
@@ -172,7 +193,7 @@ bool cn_parse_done(const struct cn_parse *r)
     return r->done;
 }
 
-int cn_parse_take(struct cn_parse *r, struct cn_spec *ret,
+int cn_parse_take(struct cn_parse *r, struct cn_spec *ret, struct cn_api_webhook *ret_webhook,
                   unsigned char ret_digest[CN_SHA256_BYTES], enum cn_problem_kind *ret_kind,
                   struct cn_err *err)
 {
@@ -183,6 +204,8 @@ int cn_parse_take(struct cn_parse *r, struct cn_spec *ret,
     *err = r->err;
     if (rc == CN_OK) {
         *ret = r->spec;
+        *ret_webhook = r->webhook;
+        r->webhook = (struct cn_api_webhook){NULL, NULL};
         memcpy(ret_digest, r->digest, sizeof(r->digest));
         r->rc = CN_EINTERNAL; /* it is the caller's now */
     }

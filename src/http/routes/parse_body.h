@@ -1,9 +1,9 @@
 /* From a body to a job description, off the loop when the body is large. Loop thread only.
  *
- *     p = cn_parse_start(q, with_digest);
+ *     p = cn_parse_start(q, with_digest, may_have_webhook);
  *     if (!cn_parse_done(p)) suspend; ... after the resumption:
- *     rc = cn_parse_take(p, &spec, digest, &kind, &err);       -- ends p
- *     cn_parse_drop(p);                                         -- instead: nobody wants it
+ *     rc = cn_parse_take(p, &spec, &webhook, digest, &kind, &err);     -- ends p
+ *     cn_parse_drop(p);                                                 -- instead: nobody wants it
  */
 #ifndef CN_HTTP_ROUTES_PARSE_BODY_H
 #define CN_HTTP_ROUTES_PARSE_BODY_H
@@ -12,16 +12,17 @@
 #include "base/sha256.h"
 #include "base/spec.h"
 #include "api/problem_kind.h"
+#include "api/request.h"
 #include "http/core/request.h"
 
 struct cn_parse;
 
 /* Takes the body of q, which is resumed when a thread had to do it. */
-struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest);
+struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest, bool may_have_webhook);
 bool cn_parse_done(const struct cn_parse *p);
 
-/* kind is CN_PROBLEM_KIND_COUNT: by the error's code. */
-int cn_parse_take(struct cn_parse *p, struct cn_spec *ret,
+/* kind is CN_PROBLEM_KIND_COUNT: by the error's code. The webhook is the caller's to release. */
+int cn_parse_take(struct cn_parse *p, struct cn_spec *ret, struct cn_api_webhook *ret_webhook,
                   unsigned char ret_digest[CN_SHA256_BYTES], enum cn_problem_kind *ret_kind,
                   struct cn_err *err);
 void cn_parse_drop(struct cn_parse *p); /* NULL is none */

@@ -15,6 +15,7 @@
 #include "http/core/core.h"
 #include "http/core/multipart.h"
 #include "http/routes/submit_priv.h"
+#include "notifier/notifier.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -352,8 +353,26 @@ static bool check_models(struct cn_request *q, const struct cn_spec *spec)
     return false;
 }
 
-static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned char *digest)
+/* The operator must allow it. False: answered. */
+static bool check_webhook(struct cn_request *q, const struct cn_api_webhook *webhook,
+                          char host[CN_NOTIFIER_HOST])
 {
+    struct cn_err err = CN_ERR_INIT;
+
+    if (webhook->url == NULL ||
+        cn_notifier_check(cn_app_of(q)->o.notifier, webhook->url, host, &err) == CN_OK)
+        return true;
+    cn_answer_problem(q, err.code == CN_ENOMEM ? CN_PROBLEM_MEMORY : CN_PROBLEM_VALIDATION, err.msg,
+                      "/webhook/url");
+    return false;
+}
+
+static bool submit(struct cn_request *q, struct cn_spec *spec, const struct cn_api_webhook *webhook,
+                   const unsigned char *digest)
+{
+    char host[CN_NOTIFIER_HOST];
+    struct cn_store_webhook told = {webhook->url, host,
+                                    webhook->context == NULL ? "" : webhook->context};
     struct cn_app *app = cn_app_of(q);
     struct cn_submit_ctx *c = q->ctx;
     struct cn_submit_options o = {
@@ -363,7 +382,7 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned ch
     if (cn_catalog_resolve(cn_dispatch_catalog(app->o.dispatch), spec, &err) < 0 ||
         cn_spec_check(spec, &app->o.limits, &err) < 0)
         cn_answer_err(q, &err);
-    else if (!check_models(q, spec))
+    else if (!check_models(q, spec) || !check_webhook(q, webhook, host))
         ; /* answered */
     else if (!c->is_async && (!fits(q, spec) || !negotiate(q, spec)))
         ; /* answered */
@@ -378,6 +397,8 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned ch
         o.key = c->key;
         memcpy(o.fingerprint, digest, sizeof(o.fingerprint));
     }
+    if (webhook->url != NULL)
+        o.webhook = &told;
     c->first_image = -1;
     c->n = spec->n;
     c->bytes = cn_spec_image_bytes(spec);
@@ -393,15 +414,20 @@ static bool take_body(struct cn_request *q)
     unsigned char digest[CN_SHA256_BYTES];
     struct cn_err err = CN_ERR_INIT;
     enum cn_problem_kind kind;
+    struct cn_api_webhook webhook;
     struct cn_spec spec;
     int rc;
 
     if (!cn_parse_done(c->parse))
         return false;
-    rc = cn_parse_take(c->parse, &spec, digest, &kind, &err);
+    rc = cn_parse_take(c->parse, &spec, &webhook, digest, &kind, &err);
     c->parse = NULL;
-    if (rc == CN_OK)
-        return submit(q, &spec, digest);
+    if (rc == CN_OK) {
+        bool more = submit(q, &spec, &webhook, digest);
+
+        cn_api_webhook_release(&webhook);
+        return more;
+    }
     if (kind == CN_PROBLEM_KIND_COUNT)
         cn_answer_err(q, &err);
     else
@@ -544,7 +570,7 @@ static void start(struct cn_request *q)
     struct cn_submit_ctx *c = q->ctx;
 
     c->stage = CN_SUBMIT_PARSING;
-    c->parse = cn_parse_start(q, c->key[0] != '\0');
+    c->parse = cn_parse_start(q, c->key[0] != '\0', c->is_async);
     go_on(q);
 }
 

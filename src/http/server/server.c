@@ -61,6 +61,7 @@ static struct cn_app_options app_options(const struct cn_server_options *o)
 {
     return (struct cn_app_options){.dispatch = o->dispatch,
                                    .jobs = o->jobs,
+                                   .notifier = o->notifier,
                                    .metrics = o->metrics,
                                    .limits = o->limits,
                                    .max_image = o->max_image,

@@ -21,10 +21,13 @@
 
 #include <uv.h>
 
+struct cn_notifier;
+
 struct cn_server_options {
     uv_loop_t *loop;
     struct cn_dispatch *dispatch;
     struct cn_jobs *jobs;
+    struct cn_notifier *notifier; /* NULL: webhooks are off */
     struct cn_metrics *metrics;
     const char *listen;       /* "host:port" or "unix:/path" */
     const char *admin_listen; /* "" : none */
