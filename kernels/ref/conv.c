@@ -60,15 +60,15 @@ static void add_channel(const struct cnk_conv2d *a, struct tile *t, const float 
     }
 }
 
-static void start(struct tile *t, const float *bias)
+static void tile_start(struct tile *t, const float *bias)
 {
     for (int c = 0; c < t->channels; c++)
         for (int j = 0; j < t->columns; j++)
             t->sum[c][j] = bias != NULL ? bias[t->co + c] : 0.0;
 }
 
-static void finish(const struct cnk_conv2d *a, const struct tile *t, float *y,
-                   const float *residual)
+static void tile_finish(const struct cnk_conv2d *a, const struct tile *t, float *y,
+                        const float *residual)
 {
     for (int c = 0; c < t->channels; c++) {
         size_t at = (((size_t)t->n * a->co + t->co + c) * a->oh + t->oy) * a->ow + t->ox;
@@ -91,11 +91,11 @@ static void sum_tile(const struct cnk_conv2d *a, struct tile *t, float *y, const
     int first = t->co / (a->co / a->groups) * inputs;
     size_t step = (size_t)taps * inputs, plane = (size_t)a->h * a->w;
 
-    start(t, bias);
+    tile_start(t, bias);
     for (int i = 0; i < inputs; i++)
         add_channel(a, t, x + ((size_t)t->n * a->ci + first + i) * plane,
                     w + t->co * step + (size_t)i * taps, step);
-    finish(a, t, y, residual);
+    tile_finish(a, t, y, residual);
 }
 
 void cnk_ref_conv2d(float *y, const float *x, const float *w, const float *bias,
@@ -167,9 +167,9 @@ void cnk_ref_conv_transpose(float *y, const float *x, const float *w, const floa
                     double sum = bias != NULL ? bias[co] : 0.0;
 
                     for (int ci = first; ci < first + inputs; ci++)
-                        sum += transposed_taps(
-                            a, x + ((size_t)n * a->ci + ci) * a->h * a->w,
-                            w + ((size_t)ci * outputs + co % outputs) * taps, i, j);
+                        sum +=
+                            transposed_taps(a, x + ((size_t)n * a->ci + ci) * a->h * a->w,
+                                            w + ((size_t)ci * outputs + co % outputs) * taps, i, j);
                     y[(((size_t)n * a->co + co) * a->oh + i) * a->ow + j] = (float)sum;
                 }
 }

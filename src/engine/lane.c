@@ -33,7 +33,7 @@ static void sample_posterior(struct cn_lane *l, const float *moments, float *ret
 }
 
 /* The latent before the first call. */
-static void start(struct cn_lane *l)
+static void lane_start(struct cn_lane *l)
 {
     const struct cn_job *j = l->job;
     bool mask = j->mask != NULL;
@@ -104,7 +104,7 @@ int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err
         cn_lane_free(l);
         return rc;
     }
-    start(l);
+    lane_start(l);
     *ret = l;
     return CN_OK;
 }

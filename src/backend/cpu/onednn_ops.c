@@ -271,11 +271,6 @@ static int run_pool(struct onednn_plan *p, struct onednn_step *s)
 
 /* ---- what kernels/ref does, on values in the logical layout ---- */
 
-static size_t align64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 /* Whether v lies in another layout than the logical one. */
 static bool is_blocked(const struct onednn_plan *p, cn_val v)
 {
@@ -285,7 +280,7 @@ static bool is_blocked(const struct onednn_plan *p, cn_val v)
 
 static size_t copy_bytes(const struct onednn_plan *p, cn_val v)
 {
-    return v >= 0 && is_blocked(p, v) ? align64((size_t)count_of(p, v) * sizeof(float)) : 0;
+    return v >= 0 && is_blocked(p, v) ? onednn_align((size_t)count_of(p, v) * sizeof(float)) : 0;
 }
 
 /* What lies in another layout is copied, there and back. */

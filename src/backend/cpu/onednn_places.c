@@ -194,7 +194,7 @@ void onednn_choose_places(struct onednn_plan *p)
         from[i] = i;
         place_value(p, &c, i, &bytes[i]);
     }
-    p->values_bytes = (cn_pack_buffers(n, bytes, from, c.last, offset) + 63) & ~(size_t)63;
+    p->values_bytes = onednn_align(cn_pack_buffers(n, bytes, from, c.last, offset));
     for (int i = 0; i < n; i++)
         if (p->place[i].kind == AT_ARENA)
             p->place[i].offset = offset[c.root[i]] + c.shift[i];
@@ -204,6 +204,11 @@ void onednn_choose_places(struct onednn_plan *p)
     free(c.root);
     free(c.last);
     free(c.shift);
+}
+
+size_t onednn_align(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
 }
 
 float *onednn_address(const struct onednn_plan *p, cn_val v)

@@ -201,11 +201,6 @@ static int choose_conv(struct onednn_plan *p, const struct onednn_step *s,
     return CN_OK;
 }
 
-static size_t align64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 int onednn_memory(struct onednn_backend *b, const dnnl_memory_desc_t *md, dnnl_memory_t *ret,
                   struct cn_err *err)
 {
@@ -330,7 +325,7 @@ static int make_weights(struct onednn_plan *p, struct onednn_step *s, dnnl_primi
     if (is_constant(p, s->node.in[1]))
         return onednn_param_packed(p->weights, p->g, s->node.in[1], md, plain, ret, err);
     s->packed_at = s->scratch_bytes;
-    s->scratch_bytes += align64(dnnl_memory_desc_get_size(md));
+    s->scratch_bytes += onednn_align(dnnl_memory_desc_get_size(md));
     if ((rc = onednn_memory(b, plain, &s->given, err)) < 0 ||
         (rc = onednn_memory(b, md, &s->packed, err)) < 0)
         return rc;
@@ -366,7 +361,7 @@ static int make_primitive(struct onednn_plan *p, struct onednn_step *s, dnnl_pri
     if (rc < 0)
         return rc;
     s->scratch_at = s->scratch_bytes;
-    s->scratch_bytes += align64(dnnl_memory_desc_get_size(scratch));
+    s->scratch_bytes += onednn_align(dnnl_memory_desc_get_size(scratch));
     if ((rc = onednn_memory(p->backend, scratch, &s->scratch, err)) < 0)
         return rc;
     onednn_arg(s, DNNL_ARG_SRC, s->src_tmp ? s->src_tmp : s->src);
@@ -395,8 +390,8 @@ static int conv_memories(struct onednn_plan *p, struct onednn_step *s, dnnl_prim
         (rc = onednn_memory(b, &dst, &s->dst, err)) < 0 || !reorder)
         return rc;
     s->src_tmp_at = 0;
-    s->dst_tmp_at = align64(dnnl_memory_desc_get_size(psrc));
-    s->scratch_bytes = s->dst_tmp_at + align64(dnnl_memory_desc_get_size(pdst));
+    s->dst_tmp_at = onednn_align(dnnl_memory_desc_get_size(psrc));
+    s->scratch_bytes = s->dst_tmp_at + onednn_align(dnnl_memory_desc_get_size(pdst));
     if ((rc = onednn_memory(b, psrc, &s->src_tmp, err)) < 0 ||
         (rc = onednn_memory(b, pdst, &s->dst_tmp, err)) < 0 ||
         (rc = make_reorder(b, &src, psrc, false, &s->before, err)) < 0)

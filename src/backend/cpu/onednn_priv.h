@@ -112,6 +112,7 @@ int64_t onednn_native_block(const struct cn_shape *s);
 bool onednn_is_plain(const struct cn_node *n);
 /* Fills p->place and p->values_bytes. */
 void onednn_choose_places(struct onednn_plan *p);
+size_t onednn_align(size_t bytes); /* up to what kernels like */
 /* Of a value that is no constant parameter. */
 float *onednn_address(const struct onednn_plan *p, cn_val v);
 struct cn_fmap onednn_fmap(const struct onednn_plan *p, cn_val v);

@@ -103,8 +103,8 @@ static int out_of_memory(struct cn_err *err, const char *what, size_t bytes)
     return cn_fail(err, CN_EDEVMEM, "no memory for %s of %zu bytes", what, bytes);
 }
 
-static int weights_new(struct cn_backend *b, const struct cn_param_source *source,
-                       struct cn_weights **ret, struct cn_err *err)
+static int reference_weights_new(struct cn_backend *b, const struct cn_param_source *source,
+                                 struct cn_weights **ret, struct cn_err *err)
 {
     struct weights *w = cn_xcalloc(1, sizeof(*w));
 
@@ -117,7 +117,7 @@ static int weights_new(struct cn_backend *b, const struct cn_param_source *sourc
     return CN_OK;
 }
 
-static void weights_free(struct cn_weights *base)
+static void reference_weights_free(struct cn_weights *base)
 {
     struct weights *w = (struct weights *)base;
 
@@ -131,7 +131,7 @@ static void weights_free(struct cn_weights *base)
     free(w);
 }
 
-static size_t weights_bytes(const struct cn_weights *base)
+static size_t reference_weights_bytes(const struct cn_weights *base)
 {
     return ((const struct weights *)base)->bytes;
 }
@@ -292,14 +292,14 @@ static bool pack_arena(struct plan *p)
     return fits;
 }
 
-static size_t arena_bytes(const struct cn_plan *base)
+static size_t reference_arena_bytes(const struct cn_plan *base)
 {
     const struct plan *p = (const struct plan *)base;
 
     return p->values_bytes + p->wide_bytes;
 }
 
-static void plan_free(struct cn_plan *base)
+static void reference_plan_free(struct cn_plan *base)
 {
     struct plan *p = (struct plan *)base;
 
@@ -309,8 +309,9 @@ static void plan_free(struct cn_plan *base)
     free(p);
 }
 
-static int compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
-                   enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err)
+static int reference_compile(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
+                             enum cn_dtype dtype, int flags, struct cn_plan **ret,
+                             struct cn_err *err)
 {
     struct plan *p = cn_xcalloc(1, sizeof(*p));
     int rc;
@@ -326,9 +327,9 @@ static int compile(struct cn_backend *b, const struct cn_graph *g, struct cn_wei
     if (rc == CN_OK && !pack_arena(p))
         rc = out_of_memory(err, "an arena", SIZE_MAX);
     if (rc == CN_OK)
-        rc = cpu_workspace_reserve(&p->b->ws, p->arena, arena_bytes(&p->base), err);
+        rc = cpu_workspace_reserve(&p->b->ws, p->arena, reference_arena_bytes(&p->base), err);
     if (rc < 0) {
-        plan_free(&p->base);
+        reference_plan_free(&p->base);
         return rc;
     }
     *ret = &p->base;
@@ -449,18 +450,19 @@ static int run_plan(void *ctx, struct cn_err *err)
     return rc < 0 ? rc : copy_outputs(r, err);
 }
 
-static int run(struct cn_plan *base, struct cn_buffer *const *in, struct cn_buffer *const *out,
-               struct cn_err *err)
+static int reference_run(struct cn_plan *base, struct cn_buffer *const *in,
+                         struct cn_buffer *const *out, struct cn_err *err)
 {
     struct run r = {(struct plan *)base, in, out};
     const struct cn_graph *g = r.p->g;
 
     CN_ASSERT(cn_buffers_fit(g, g->input, g->n_inputs, r.p->dtype, in));
     CN_ASSERT(cn_buffers_fit(g, g->output, g->n_outputs, r.p->dtype, out));
-    return cpu_workspace_run(&r.p->b->ws, r.p->arena, arena_bytes(base), run_plan, &r, err);
+    return cpu_workspace_run(&r.p->b->ws, r.p->arena, reference_arena_bytes(base), run_plan, &r,
+                             err);
 }
 
-static char *profile(const struct cn_plan *base)
+static char *reference_profile(const struct cn_plan *base)
 {
     const struct plan *p = (const struct plan *)base;
     struct cn_step_profile *step = cn_xcalloc((size_t)p->g->count, sizeof(*step));
@@ -476,8 +478,8 @@ static char *profile(const struct cn_plan *base)
     return text;
 }
 
-static int buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
-                      struct cn_buffer **ret, struct cn_err *err)
+static int reference_buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
+                                struct cn_buffer **ret, struct cn_err *err)
 {
     (void)b;
     (void)flags;
@@ -490,15 +492,15 @@ const struct cn_backend_ops cn_backend_reference = {
     .close = reference_close,
     .bytes = reference_bytes,
     .trim = reference_trim,
-    .weights_new = weights_new,
-    .weights_free = weights_free,
-    .weights_bytes = weights_bytes,
-    .compile = compile,
-    .plan_free = plan_free,
-    .run = run,
-    .arena_bytes = arena_bytes,
-    .profile = profile,
-    .buffer_new = buffer_new,
+    .weights_new = reference_weights_new,
+    .weights_free = reference_weights_free,
+    .weights_bytes = reference_weights_bytes,
+    .compile = reference_compile,
+    .plan_free = reference_plan_free,
+    .run = reference_run,
+    .arena_bytes = reference_arena_bytes,
+    .profile = reference_profile,
+    .buffer_new = reference_buffer_new,
     .buffer_free = cpu_buffer_free,
     .buffer_write = cpu_buffer_write,
     .buffer_read = cpu_buffer_read,

@@ -105,14 +105,14 @@ static void layer_norm(struct step *t)
     cnk_ref_layer_norm(t->out, t->in[0], t->in[1], t->in[2], &a);
 }
 
-static size_t count(const struct step *t)
+static size_t elements_of(const struct step *t)
 {
     return (size_t)cn_shape_elements(t->o);
 }
 
 static void act(struct step *t)
 {
-    cnk_ref_act(t->out, t->in[0], count(t), t->a->act, t->a->slope);
+    cnk_ref_act(t->out, t->in[0], elements_of(t), t->a->act, t->a->slope);
 }
 
 static void geglu(struct step *t)
@@ -120,9 +120,9 @@ static void geglu(struct step *t)
     cnk_ref_geglu(t->out, t->in[0], product(t->o, 0, 1), dim(t->o, t->o->rank - 1));
 }
 
-static void add(struct step *t)
+static void add_values(struct step *t)
 {
-    cnk_ref_add(t->out, t->in[0], t->in[1], count(t));
+    cnk_ref_add(t->out, t->in[0], t->in[1], elements_of(t));
 }
 
 static void add_channel(struct step *t)
@@ -139,7 +139,7 @@ static void add_channel(struct step *t)
 static void add_rows(struct step *t)
 {
     struct cnk_add_rows a = {.n = dim(t->o, 0),
-                             .row = count(t) / (size_t)t->o->dim[0],
+                             .row = elements_of(t) / (size_t)t->o->dim[0],
                              .w_width = dim(t->s[2], 1),
                              .w_offset = t->a->offset};
 
@@ -148,7 +148,7 @@ static void add_rows(struct step *t)
 
 static void scale(struct step *t)
 {
-    cnk_ref_scale(t->out, t->in[0], count(t), t->a->alpha);
+    cnk_ref_scale(t->out, t->in[0], elements_of(t), t->a->alpha);
 }
 
 static void attention(struct step *t)
@@ -191,7 +191,7 @@ static void concat(struct step *t)
 
 static void mul(struct step *t)
 {
-    cnk_ref_mul(t->out, t->in[0], t->in[1], count(t));
+    cnk_ref_mul(t->out, t->in[0], t->in[1], elements_of(t));
 }
 
 static void matmul(struct step *t)
@@ -213,7 +213,7 @@ static void matmul(struct step *t)
 
 static void reshape(struct step *t)
 {
-    memcpy(t->out, t->in[0], count(t) * sizeof(float));
+    memcpy(t->out, t->in[0], elements_of(t) * sizeof(float));
 }
 
 /* Distance in memory of neighbours along dimension i. */
@@ -385,7 +385,7 @@ static const step_fn steps[CN_OP_COUNT] = {
     [CN_OP_LAYER_NORM] = layer_norm,
     [CN_OP_ACT] = act,
     [CN_OP_GEGLU] = geglu,
-    [CN_OP_ADD] = add,
+    [CN_OP_ADD] = add_values,
     [CN_OP_ADD_CHANNEL] = add_channel,
     [CN_OP_ADD_ROWS] = add_rows,
     [CN_OP_SCALE] = scale,

@@ -366,6 +366,8 @@ char *cuda_plan_profile(const struct cn_plan *p);
 
 int cuda_tensor_new(struct cuda_plan *p, size_t bytes);
 int cuda_constant_new(struct cuda_plan *p, const void *data);
+const struct cn_shape *cuda_shape(const struct cuda_plan *p, cn_val v);
+int cuda_dim(const struct cn_shape *s, int i); /* sizes_fit() has looked at it */
 struct cuda_step *cuda_step_new(struct cuda_plan *p, cuda_step_fn run, const char *label);
 void cuda_step_done(struct cuda_plan *p, int step); /* its tensors live until then */
 size_t cuda_value_bytes(const struct cuda_plan *p, cn_val v, enum cn_dtype t);

@@ -43,7 +43,7 @@ enum cuda_layout cuda_usual_layout(struct cuda_plan *p, cn_val v)
 
 static const struct cn_shape *shape_of(const struct cuda_plan *p, const struct cuda_step *s)
 {
-    return &p->g->value[s->val].shape;
+    return cuda_shape(p, s->val);
 }
 
 /* Only maps are turned. */

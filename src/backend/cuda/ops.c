@@ -5,16 +5,6 @@
 
 #include <stdio.h>
 
-static const struct cn_shape *shape(const struct cuda_plan *p, cn_val v)
-{
-    return &p->g->value[v].shape;
-}
-
-static int dim(const struct cn_shape *s, int i)
-{
-    return (int)s->dim[i];
-}
-
 static int positions(const struct cn_shape *s)
 {
     return (int)(s->dim[2] * s->dim[3]);
@@ -23,15 +13,15 @@ static int positions(const struct cn_shape *s)
 /* The width that lies together: channels of a map, the last dimension otherwise. */
 static int width(const struct cn_shape *s)
 {
-    return dim(s, s->rank == 4 ? 1 : s->rank - 1);
+    return cuda_dim(s, s->rank == 4 ? 1 : s->rank - 1);
 }
 
 static int group_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                       struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    struct cnk_group_norm a = {.n = dim(o, 0),
-                               .c = dim(o, 1),
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    struct cnk_group_norm a = {.n = cuda_dim(o, 0),
+                               .c = cuda_dim(o, 1),
                                .hw = positions(o),
                                .groups = s->node.attr.groups,
                                .eps = s->node.attr.eps,
@@ -40,7 +30,7 @@ static int group_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
                                .slope = s->node.attr.slope};
 
     if (s->in[3] >= 0)
-        a.t_width = dim(shape(p, s->node.in[3]), 1);
+        a.t_width = cuda_dim(cuda_shape(p, s->node.in[3]), 1);
     return cuda_check_launch(p, s,
                              cnk_group_norm(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0),
                                             cuda_operand(p, s, 1), cuda_operand(p, s, 2),
@@ -50,9 +40,11 @@ static int group_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
 
 static int group_norm_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    struct cnk_group_norm a = {
-        .n = dim(o, 0), .c = dim(o, 1), .hw = positions(o), .groups = s->node.attr.groups};
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    struct cnk_group_norm a = {.n = cuda_dim(o, 0),
+                               .c = cuda_dim(o, 1),
+                               .hw = positions(o),
+                               .groups = s->node.attr.groups};
     size_t bytes = cnk_group_norm_scratch(s->type, &a);
 
     (void)err;
@@ -64,8 +56,8 @@ static int group_norm_init(struct cuda_plan *p, struct cuda_step *s, struct cn_e
 static int layer_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                       struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    struct cnk_layer_norm a = {.d = dim(o, o->rank - 1), .eps = s->node.attr.eps};
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    struct cnk_layer_norm a = {.d = cuda_dim(o, o->rank - 1), .eps = s->node.attr.eps};
 
     a.rows = (int)(cn_shape_elements(o) / a.d);
     return cuda_check_launch(p, s,
@@ -79,7 +71,7 @@ static int layer_norm(struct cuda_plan *p, struct cuda_step *s, cudaStream_t str
 static int bias_act(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
+    const struct cn_shape *o = cuda_shape(p, s->val);
     struct cnk_bias_act a = {.c = width(o), .alpha = 1.0f};
 
     a.rows = (size_t)cn_shape_elements(o) / (size_t)a.c;
@@ -100,15 +92,16 @@ static int mul(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, st
     return cuda_check_launch(p, s,
                              cnk_mul(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0),
                                      cuda_operand(p, s, 1),
-                                     (size_t)cn_shape_elements(shape(p, s->val)), stream),
+                                     (size_t)cn_shape_elements(cuda_shape(p, s->val)), stream),
                              err);
 }
 
 static int prelu(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    struct cnk_prelu a = {
-        .n = dim(o, 0), .c = dim(o, 1), .slopes = dim(shape(p, s->node.in[1]), 0)};
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    struct cnk_prelu a = {.n = cuda_dim(o, 0),
+                          .c = cuda_dim(o, 1),
+                          .slopes = cuda_dim(cuda_shape(p, s->node.in[1]), 0)};
     int64_t behind = cn_shape_elements(o) / (o->dim[0] * o->dim[1]);
 
     a.p = (int)behind;
@@ -121,8 +114,8 @@ static int prelu(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, 
 
 static int geglu(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    int d = dim(o, o->rank - 1);
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    int d = cuda_dim(o, o->rank - 1);
 
     return cuda_check_launch(p, s,
                              cnk_geglu(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0),
@@ -133,11 +126,11 @@ static int geglu(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, 
 static int add_channel(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                        struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    struct cnk_add_channel a = {.n = dim(o, 0),
-                                .c = dim(o, 1),
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    struct cnk_add_channel a = {.n = cuda_dim(o, 0),
+                                .c = cuda_dim(o, 1),
                                 .hw = positions(o),
-                                .t_width = dim(shape(p, s->node.in[1]), 1),
+                                .t_width = cuda_dim(cuda_shape(p, s->node.in[1]), 1),
                                 .t_offset = s->node.attr.offset};
 
     return cuda_check_launch(p, s,
@@ -150,10 +143,10 @@ static int add_channel(struct cuda_plan *p, struct cuda_step *s, cudaStream_t st
 static int add_rows(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    struct cnk_add_rows a = {.n = dim(o, 0),
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    struct cnk_add_rows a = {.n = cuda_dim(o, 0),
                              .row = (size_t)(cn_shape_elements(o) / o->dim[0]),
-                             .w_width = dim(shape(p, s->node.in[2]), 1),
+                             .w_width = cuda_dim(cuda_shape(p, s->node.in[2]), 1),
                              .w_offset = s->node.attr.offset};
 
     return cuda_check_launch(p, s,
@@ -165,8 +158,9 @@ static int add_rows(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
 static int upsample(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
-    const struct cn_shape *x = shape(p, s->node.in[0]), *o = shape(p, s->val);
-    struct cnk_upsample_nhwc a = {dim(x, 0), dim(x, 2), dim(x, 3), dim(x, 1), dim(o, 2), dim(o, 3)};
+    const struct cn_shape *x = cuda_shape(p, s->node.in[0]), *o = cuda_shape(p, s->val);
+    struct cnk_upsample_nhwc a = {cuda_dim(x, 0), cuda_dim(x, 2), cuda_dim(x, 3),
+                                  cuda_dim(x, 1), cuda_dim(o, 2), cuda_dim(o, 3)};
 
     return cuda_check_launch(
         p, s, cnk_upsample(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0), &a, stream),
@@ -184,8 +178,9 @@ static int concat_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *
 /* Token ids were checked when the run began. */
 static int embed(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    struct cnk_embed a = {dim(o, 0), dim(o, 1), dim(o, 2), dim(shape(p, s->node.in[1]), 0)};
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    struct cnk_embed a = {cuda_dim(o, 0), cuda_dim(o, 1), cuda_dim(o, 2),
+                          cuda_dim(cuda_shape(p, s->node.in[1]), 0)};
 
     return cuda_check_launch(p, s,
                              cnk_embed(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0),
@@ -197,8 +192,9 @@ static int embed(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, 
 static int timestep(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
-    struct cnk_timestep a = {dim(o, 0), dim(o, 1), s->node.attr.cos_first, s->node.attr.freq_shift};
+    const struct cn_shape *o = cuda_shape(p, s->val);
+    struct cnk_timestep a = {cuda_dim(o, 0), cuda_dim(o, 1), s->node.attr.cos_first,
+                             s->node.attr.freq_shift};
 
     return cuda_check_launch(
         p, s, cnk_timestep(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0), &a, stream),
@@ -208,11 +204,11 @@ static int timestep(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
 static int pool_hw(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                    struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
+    const struct cn_shape *o = cuda_shape(p, s->val);
 
     return cuda_check_launch(p, s,
                              cnk_pool_hw(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0),
-                                         dim(o, 0), positions(o), dim(o, 1), stream),
+                                         cuda_dim(o, 0), positions(o), cuda_dim(o, 1), stream),
                              err);
 }
 

@@ -65,6 +65,16 @@ size_t cuda_value_bytes(const struct cuda_plan *p, cn_val v, enum cn_dtype t)
     return (size_t)cn_shape_elements(&p->g->value[v].shape) * cn_dtype_size(t);
 }
 
+const struct cn_shape *cuda_shape(const struct cuda_plan *p, cn_val v)
+{
+    return &p->g->value[v].shape;
+}
+
+int cuda_dim(const struct cn_shape *s, int i)
+{
+    return (int)s->dim[i];
+}
+
 void *cuda_address(const struct cuda_plan *p, int tensor)
 {
     const struct cuda_tensor *t = &p->tensor[tensor];

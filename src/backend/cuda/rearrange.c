@@ -5,11 +5,6 @@
 #include "backend/cuda/cuda_priv.h"
 #include "kernels/cnk.h"
 
-static const struct cn_shape *shape(const struct cuda_plan *p, cn_val v)
-{
-    return &p->g->value[v].shape;
-}
-
 /* Which dimension lies k-th from the outermost. */
 static int outer_to_inner(const struct cn_shape *s, enum cuda_layout layout, int k)
 {
@@ -51,7 +46,7 @@ static struct cnk_strided strided(void)
 int cuda_run_permute(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                      struct cn_err *err)
 {
-    const struct cn_shape *x = shape(p, s->node.in[0]), *o = shape(p, s->val);
+    const struct cn_shape *x = cuda_shape(p, s->node.in[0]), *o = cuda_shape(p, s->val);
     int64_t step[CN_GRAPH_RANK];
     struct cnk_strided a = strided();
 
@@ -68,7 +63,7 @@ int cuda_run_permute(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stre
 int cuda_run_slice(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                    struct cn_err *err)
 {
-    const struct cn_shape *x = shape(p, s->node.in[0]), *o = shape(p, s->val);
+    const struct cn_shape *x = cuda_shape(p, s->node.in[0]), *o = cuda_shape(p, s->val);
     int64_t step[CN_GRAPH_RANK];
     struct cnk_strided a = strided();
 
@@ -87,7 +82,7 @@ int cuda_run_slice(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream
 int cuda_run_unshuffle(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                        struct cn_err *err)
 {
-    const struct cn_shape *x = shape(p, s->node.in[0]), *o = shape(p, s->val);
+    const struct cn_shape *x = cuda_shape(p, s->node.in[0]), *o = cuda_shape(p, s->val);
     int64_t r = s->node.attr.factor, c = x->dim[1], row = x->dim[3] * c;
     struct cnk_strided a = {.dim = {o->dim[0], o->dim[2], o->dim[3], c, r, r},
                             .stride = {x->dim[2] * row, r * row, r * c, 1, row, c}};
@@ -99,7 +94,7 @@ int cuda_run_unshuffle(struct cuda_plan *p, struct cuda_step *s, cudaStream_t st
 int cuda_run_shuffle(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                      struct cn_err *err)
 {
-    const struct cn_shape *x = shape(p, s->node.in[0]), *o = shape(p, s->val);
+    const struct cn_shape *x = cuda_shape(p, s->node.in[0]), *o = cuda_shape(p, s->val);
     int64_t r = s->node.attr.factor, c = x->dim[1], row = x->dim[3] * c;
     struct cnk_strided a = {.dim = {x->dim[0], x->dim[2], r, x->dim[3], r, o->dim[1]},
                             .stride = {x->dim[2] * row, row, r, c, 1, r * r}};
@@ -130,14 +125,14 @@ static size_t elements_beside(const struct cn_shape *s, enum cuda_layout layout,
 int cuda_run_concat(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
+    const struct cn_shape *o = cuda_shape(p, s->val);
     int axis = s->node.attr.axis, rc = CN_OK;
     size_t outer = elements_beside(o, s->layout, axis, false);
     size_t inner = elements_beside(o, s->layout, axis, true);
     size_t whole = (size_t)o->dim[axis] * inner, at = 0;
 
     for (int k = 0; k < CN_MAX_IN && s->node.in[k] >= 0 && rc == CN_OK; k++) {
-        size_t width = (size_t)shape(p, s->node.in[k])->dim[axis] * inner;
+        size_t width = (size_t)cuda_shape(p, s->node.in[k])->dim[axis] * inner;
 
         rc = cuda_check_launch(p, s,
                                cnk_place(s->type, cuda_address(p, s->out), cuda_operand(p, s, k),
@@ -152,17 +147,17 @@ int cuda_run_concat(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
 int cuda_run_concat_two(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                         struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
+    const struct cn_shape *o = cuda_shape(p, s->val);
     int axis = s->node.attr.axis;
     size_t inner = elements_beside(o, s->layout, axis, true);
 
-    return cuda_check_launch(p, s,
-                             cnk_concat(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0),
-                                        cuda_operand(p, s, 1),
-                                        elements_beside(o, s->layout, axis, false),
-                                        (size_t)shape(p, s->node.in[0])->dim[axis] * inner,
-                                        (size_t)shape(p, s->node.in[1])->dim[axis] * inner, stream),
-                             err);
+    return cuda_check_launch(
+        p, s,
+        cnk_concat(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0), cuda_operand(p, s, 1),
+                   elements_beside(o, s->layout, axis, false),
+                   (size_t)cuda_shape(p, s->node.in[0])->dim[axis] * inner,
+                   (size_t)cuda_shape(p, s->node.in[1])->dim[axis] * inner, stream),
+        err);
 }
 
 /* ---- gathering, reducing ---- */
@@ -171,9 +166,9 @@ int cuda_run_concat_two(struct cuda_plan *p, struct cuda_step *s, cudaStream_t s
 int cuda_run_gather(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
-    const struct cn_shape *o = shape(p, s->val);
+    const struct cn_shape *o = cuda_shape(p, s->val);
     struct cnk_gather a = {.n = (int)o->dim[0],
-                           .s = (int)shape(p, s->node.in[0])->dim[1],
+                           .s = (int)cuda_shape(p, s->node.in[0])->dim[1],
                            .t = (int)o->dim[1],
                            .d = (int)o->dim[2]};
 
@@ -189,7 +184,7 @@ int cuda_run_reduce(struct cuda_plan *p, struct cuda_step *s, cudaStream_t strea
     static const enum cnk_reduction kind[] = {
         [CN_SUM] = CNK_SUM, [CN_MEAN] = CNK_MEAN, [CN_MAX_OF] = CNK_MAX};
     const struct cn_attr *attr = &s->node.attr;
-    const struct cn_shape *x = shape(p, s->node.in[0]);
+    const struct cn_shape *x = cuda_shape(p, s->node.in[0]);
     struct cnk_strided_reduce a = {
         .kept = {1, 1, 1, 1}, .reduced = {1, 1, 1, 1}, .kind = kind[attr->reduction]};
     int64_t step[CN_GRAPH_RANK];
