@@ -2,6 +2,8 @@ noinst_LIBRARIES += libcntext.a
 libcntext_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS)
 libcntext_a_SOURCES = \
     %reldir%/bpe.c %reldir%/text_priv.h \
+    %reldir%/prompt.h %reldir%/prompt_priv.h %reldir%/prompt_chars.c %reldir%/prompt_chunks.c \
+    %reldir%/prompt_emphasis.c %reldir%/prompt_parts.c %reldir%/prompt_schedule.c \
     %reldir%/tokenizer.h %reldir%/tokenizer.c \
     %reldir%/unicode.c %reldir%/unicode_class.c %reldir%/unicode_norm.c \
     %reldir%/vocab.c

@@ -28,6 +28,13 @@ tests_fuzz_fuzz_tokenizer_CPPFLAGS = $(AM_CPPFLAGS) -DCN_FUZZ_DATA='"$(srcdir)/d
 tests_fuzz_fuzz_tokenizer_LDADD = libcntext.a libcnbase.a $(JANSSON_LIBS) $(ZLIB_LIBS)
 TESTS += tests/fuzz/fuzz_tokenizer
 
+check_PROGRAMS += tests/fuzz/fuzz_prompt
+tests_fuzz_fuzz_prompt_SOURCES = %reldir%/fuzz_prompt.c %reldir%/driver.c
+tests_fuzz_fuzz_prompt_CPPFLAGS = $(AM_CPPFLAGS) -DCN_FUZZ_DATA='"$(srcdir)/data"' \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/prompt"'
+tests_fuzz_fuzz_prompt_LDADD = libcntext.a libcnbase.a $(JANSSON_LIBS) $(ZLIB_LIBS)
+TESTS += tests/fuzz/fuzz_prompt
+
 check_PROGRAMS += tests/fuzz/fuzz_vocab
 tests_fuzz_fuzz_vocab_SOURCES = %reldir%/fuzz_vocab.c %reldir%/driver.c
 tests_fuzz_fuzz_vocab_CPPFLAGS = $(AM_CPPFLAGS) \
@@ -36,7 +43,7 @@ tests_fuzz_fuzz_vocab_LDADD = libcntext.a libcnbase.a $(JANSSON_LIBS) $(ZLIB_LIB
 TESTS += tests/fuzz/fuzz_vocab
 
 EXTRA_DIST += tests/data/fuzz/make-corpus tests/data/fuzz/safetensors tests/data/fuzz/checkpoint \
-    tests/data/fuzz/tokenizer tests/data/fuzz/vocab
+    tests/data/fuzz/tokenizer tests/data/fuzz/prompt tests/data/fuzz/vocab
 
 check_PROGRAMS += tests/fuzz/fuzz_conf
 tests_fuzz_fuzz_conf_SOURCES = %reldir%/fuzz_conf.c %reldir%/driver.c
