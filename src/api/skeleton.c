@@ -2,11 +2,11 @@
  * jansson to say. */
 #include "base/base.h"
 #include "api/skeleton.h"
+#include "base/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 struct scan {
     struct cn_skeleton *sk;
@@ -70,6 +70,10 @@ static int take_string(struct scan *s)
         return put(s, start - 1, (size_t)(close - start) + 2);
     if (sk->n == CN_JSON_MAX_SLOTS)
         return cn_fail(s->err, CN_ETOOBIG, "more than %d long strings in the JSON text", sk->n);
+    if (sk->n == 0) {
+        cn_random_hex(sk->prefix, 32);
+        memcpy(sk->prefix + 32, "-", 2);
+    }
     sk->slot[sk->n] = (struct cn_slice){start, (size_t)(close - start)};
     snprintf(name, sizeof(name), "\"%s%d\"", sk->prefix, sk->n++);
     return put(s, name, strlen(name));
@@ -117,16 +121,11 @@ static int scan(struct scan *s)
 int cn_skeleton_make(struct cn_skeleton *sk, const char *body, size_t len, struct cn_err *err)
 {
     struct scan s = {.sk = sk, .p = body, .end = body + len, .err = err};
-    uint64_t r[2] = {0, 0};
     int rc;
 
     fill_class(s.plain);
     memset(sk, 0, sizeof(*sk));
     cn_buf_init(&sk->text, CN_JSON_MAX_TEXT);
-    while (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r))
-        ;
-    snprintf(sk->prefix, sizeof(sk->prefix), "%016lx%016lx-", (unsigned long)r[0],
-             (unsigned long)r[1]);
     rc = scan(&s);
     if (rc < 0)
         cn_skeleton_release(sk);
@@ -138,7 +137,7 @@ const struct cn_slice *cn_skeleton_slot(const struct cn_skeleton *sk, const char
     size_t n = strlen(sk->prefix);
     long i;
 
-    if (strncmp(string, sk->prefix, n) != 0)
+    if (sk->n == 0 || strncmp(string, sk->prefix, n) != 0)
         return NULL;
     i = strtol(string + n, NULL, 10);
     return i >= 0 && i < sk->n ? &sk->slot[i] : NULL;

@@ -35,7 +35,7 @@ struct cn_slice {
 
 struct cn_skeleton {
     struct cn_buf text;
-    char prefix[40]; /* random: a request cannot name a slot of its own */
+    char prefix[40]; /* random: a request cannot name a slot of its own. Of the first slot on */
     struct cn_slice slot[CN_JSON_MAX_SLOTS];
     int n;
 };

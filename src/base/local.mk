@@ -12,6 +12,7 @@ libcnbase_a_SOURCES = \
     %reldir%/log_out.h %reldir%/log_out.c \
     %reldir%/mem.h %reldir%/mem.c \
     %reldir%/metrics.h %reldir%/metrics.c \
+    %reldir%/random.h %reldir%/random.c \
     %reldir%/reexec.h %reldir%/reexec.c \
     %reldir%/sha256.h %reldir%/sha256.c %reldir%/hmac.h %reldir%/hmac.c \
     %reldir%/simd.h \

@@ -3,12 +3,12 @@
 #include "base/base.h"
 #include "base/spec.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 static const char *const job_kind_names[CN_JOB_KIND_COUNT] = {"draw"};
 static const char *const sampler_names[CN_SAMPLER_COUNT] = {
@@ -228,9 +228,8 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
 
 uint64_t cn_random_seed(void)
 {
-    uint64_t v = 0;
+    uint64_t v;
 
-    while (getrandom(&v, sizeof(v), 0) != (ssize_t)sizeof(v))
-        ;
+    cn_random_bytes(&v, sizeof(v));
     return v & ((UINT64_C(1) << 53) - 1);
 }

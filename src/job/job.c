@@ -3,10 +3,10 @@
 #include "job/job.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 static const char *const state_names[CN_JOB_STATE_COUNT] = {"queued", "running",   "succeeded",
                                                             "failed", "cancelled", "expired"};
@@ -20,8 +20,7 @@ static void draw_name(char name[27])
     unsigned acc = 0, bits = 0;
     size_t at = 0;
 
-    while (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw))
-        ;
+    cn_random_bytes(raw, sizeof(raw));
     for (size_t i = 0; i < sizeof(raw); i++) {
         acc = acc << 8 | raw[i];
         for (bits += 8; bits >= 5; bits -= 5)

@@ -4,6 +4,7 @@
 #include "base/dtype.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "base/spec.h"
 #include "base/strmap.h"
 
@@ -271,6 +272,25 @@ static void folders_above_are_made(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void random_bytes_do_not_repeat(void **state)
+{
+    static const unsigned char none[16];
+    unsigned char drawn[200][16], large[1000];
+    char text[CN_RANDOM_HEX_MAX + 1];
+
+    (void)state;
+    for (int i = 0; i < 200; i++) { /* over several stocks, in pieces that do not divide one */
+        cn_random_bytes(large, (size_t)(i * 5));
+        cn_random_bytes(drawn[i], sizeof(drawn[i]));
+        assert_memory_not_equal(drawn[i], none, sizeof(none));
+        for (int k = 0; k < i; k++)
+            assert_memory_not_equal(drawn[i], drawn[k], sizeof(drawn[i]));
+    }
+    cn_random_hex(text, 20);
+    assert_int_equal(strspn(text, "0123456789abcdef"), 20);
+    assert_int_equal(text[20], '\0');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +304,7 @@ int main(void)
         cmocka_unit_test(names_are_found),
         cmocka_unit_test(all_is_written_or_an_error),
         cmocka_unit_test(folders_above_are_made),
+        cmocka_unit_test(random_bytes_do_not_repeat),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

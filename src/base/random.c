@@ -1,0 +1,44 @@
+/* Bytes that nobody can guess, from a stock: see random.h. */
+#include "base/base.h"
+#include "base/random.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+enum { STOCK = 256 /* bytes that getrandom() gives without being interrupted */ };
+
+static _Thread_local unsigned char stock[STOCK];
+static _Thread_local size_t left; /* the last bytes of it */
+
+void cn_random_bytes(void *out, size_t n)
+{
+    unsigned char *to = out;
+
+    while (n > 0) {
+        size_t now = CN_MIN(n, left);
+        unsigned char *from = stock + STOCK - left;
+
+        memcpy(to, from, now);
+        explicit_bzero(from, now);
+        to += now;
+        n -= now;
+        left -= now;
+        if (n > 0 && getrandom(stock, STOCK, 0) == STOCK)
+            left = STOCK;
+    }
+}
+
+void cn_random_hex(char *text, size_t n)
+{
+    static const char digit[] = "0123456789abcdef";
+
+    unsigned char raw[CN_RANDOM_HEX_MAX / 2];
+
+    CN_ASSERT(n % 2 == 0 && n <= CN_RANDOM_HEX_MAX);
+    cn_random_bytes(raw, n / 2);
+    for (size_t i = 0; i < n / 2; i++) {
+        text[2 * i] = digit[raw[i] >> 4];
+        text[2 * i + 1] = digit[raw[i] & 15];
+    }
+    text[n] = '\0';
+}
