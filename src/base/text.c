@@ -6,8 +6,12 @@
 
 bool cn_is_token_char(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    static const bool is_token[256] = {
+        ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['!'] = true,
+        ['#' ... '\''] = true, ['*'] = true,        ['+'] = true,        ['-'] = true,
+        ['.'] = true,         ['^' ... '`'] = true, ['|'] = true,        ['~'] = true};
+
+    return is_token[(unsigned char)c];
 }
 
 const char *cn_skip_blanks(const char *p)

@@ -15,6 +15,7 @@ libcnhttpcore_a_SOURCES = \
     %reldir%/core/exchange.h %reldir%/core/exchange.c \
     %reldir%/core/fields.h %reldir%/core/fields.c \
     %reldir%/core/handler.h \
+    %reldir%/core/hangup.h %reldir%/core/hangup.c \
     %reldir%/core/head_check.h %reldir%/core/head_check.c \
     %reldir%/core/mhd_loop.h %reldir%/core/mhd_loop.c \
     %reldir%/core/mhd_recv.h %reldir%/core/mhd_recv.c \

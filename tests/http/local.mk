@@ -54,6 +54,12 @@ tests_http_test_exchange_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
 tests_http_test_exchange_LDADD = libcnhttpcore.a libcnapi.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/http/test_source tests/http/test_exchange
 
+check_PROGRAMS += tests/http/test_hangup
+tests_http_test_hangup_SOURCES = %reldir%/test_hangup.c
+tests_http_test_hangup_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_http_test_hangup_LDADD = libcnhttpcore.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/http/test_hangup
+
 check_PROGRAMS += tests/fuzz/fuzz_scan
 tests_fuzz_fuzz_scan_SOURCES = tests/fuzz/fuzz_scan.c tests/fuzz/driver.c
 tests_fuzz_fuzz_scan_CPPFLAGS = $(AM_CPPFLAGS) \

@@ -223,8 +223,9 @@ static int tear_down(void **state)
 {
     (void)state;
     cn_conn_close(conn);
+    cn_core_stop(core);
     uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(core->refs, 0);
+    assert_true(cn_core_gone(core));
     assert_int_equal(core->inflight, 0);
     assert_int_equal(core->out.bytes, 0);
     assert_int_equal(core->n_suspended, 0);

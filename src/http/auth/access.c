@@ -30,8 +30,8 @@ void cn_access_release(struct cn_access *a)
 static bool check_site(const struct cn_access *a, struct cn_request *q)
 {
     const struct cn_site_rules rules = {a->guard.keys != NULL, a->hosts, a->origins};
-    const struct cn_site_request r = {.host = cn_request_header(q, "Host"),
-                                      .origin = cn_request_header(q, "Origin"),
+    const struct cn_site_request r = {.host = q->asked.host,
+                                      .origin = q->asked.origin,
                                       .changes = !(q->method & (CN_GET | CN_HEAD | CN_OPTIONS)),
                                       .over_unix = q->conn->is_unix};
     enum cn_site_verdict verdict = cn_site_check(&r, &rules);
@@ -61,22 +61,40 @@ static void add_forwarded(void *arg, const char *name, const char *value)
     cn_buf_printf(b, NULL, "%s%s", b->len == 0 ? "" : ",", value);
 }
 
-static void find_peer(const struct cn_access *a, struct cn_request *q, struct cn_peer *ret)
+static void read_peer(const char *text, struct cn_peer *ret)
 {
-    char text[CN_PEER_TEXT];
-    struct cn_buf b;
-
-    q->io->peer(q->c, text, sizeof(text));
     if (!cn_peer_read(text, strlen(text), ret))
         *ret = (struct cn_peer){.is_unix = true};
-    if (cn_peer_is_in(ret, a->trusted_proxies)) {
-        cn_buf_init(&b, MAX_FORWARDED);
-        cn_request_each_header(q, add_forwarded, &b);
-        cn_peer_resolve(ret, (const char *)b.data, a->trusted_proxies);
-        cn_buf_release(&b);
-    }
-    cn_peer_write(ret, text);
-    snprintf(q->peer, sizeof(q->peer), "%s", text);
+}
+
+/* The other end does not change while its connection lives. */
+static void name_peer(struct cn_request *q)
+{
+    char text[CN_PEER_TEXT];
+    struct cn_peer p;
+
+    q->io->peer(q->c, text, sizeof(text));
+    read_peer(text, &p);
+    cn_peer_write(&p, q->conn->peer);
+}
+
+static void find_peer(const struct cn_access *a, struct cn_request *q, struct cn_peer *ret)
+{
+    struct cn_buf b;
+
+    if (q->conn->peer[0] == '\0')
+        name_peer(q);
+    memcpy(q->peer, q->conn->peer, sizeof(q->peer));
+    if (a->guard.keys == NULL && a->trusted_proxies[0] == '\0')
+        return; /* nobody asks who it is */
+    read_peer(q->peer, ret);
+    if (!cn_peer_is_in(ret, a->trusted_proxies))
+        return;
+    cn_buf_init(&b, MAX_FORWARDED);
+    cn_request_each_header(q, add_forwarded, &b);
+    cn_peer_resolve(ret, (const char *)b.data, a->trusted_proxies);
+    cn_buf_release(&b);
+    cn_peer_write(ret, q->peer);
 }
 
 /* ---- keys ---- */
@@ -152,7 +170,8 @@ void cn_access_check(void *arg, struct cn_request *q)
     find_peer(a, q, &r.peer);
     if (!check_site(a, q) || q->route == NULL || !(q->route->methods & (unsigned)q->method))
         return;
-    r.credentials = q->route->dialect->credentials(q);
+    if (a->guard.keys != NULL)
+        r.credentials = q->route->dialect->credentials(q);
     r.ticket = q->route->takes_ticket ? cn_request_argument(q, "ticket") : NULL;
     r.purpose = CN_TICKET_EVENTS;
     r.job = q->arg[0];

@@ -16,7 +16,6 @@
 #include <string.h>
 
 enum {
-    HEAD_BYTES = 78, /* status line, Date, Content-Length, empty line */
     MAX_REQUESTS_PER_CONNECTION = 1000,
     RETRY_SOON_S = 2,
     PROBLEM_MAX = 1 << 16
@@ -162,7 +161,7 @@ static void add_cors(struct cn_request *q)
     add(q, "Vary", "Origin", false);
     if (!q->origin_allowed)
         return;
-    cn_answer_field(q, "Access-Control-Allow-Origin", "%s", cn_request_header(q, "Origin"));
+    cn_answer_field(q, "Access-Control-Allow-Origin", "%s", q->asked.origin);
     add(q, "Access-Control-Expose-Headers",
         "Content-Range, Controlnetd-Seed, Controlnetd-Warnings, ETag, Location, "
         "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Job-Id, X-Request-Id",
@@ -191,7 +190,4 @@ void cn_answer_complete(struct cn_request *q)
     add_cors(q);
     if (q->core->is_draining || q->close || q->conn->requests >= MAX_REQUESTS_PER_CONNECTION)
         add(q, "Connection", "close", false);
-    q->head_bytes = HEAD_BYTES;
-    for (int i = 0; i < q->n_fields; i++)
-        q->head_bytes += strlen(q->field[i].name) + strlen(q->field[i].value) + 4;
 }

@@ -41,13 +41,44 @@ static uint64_t body_may_take(const struct cn_conn *conn)
     return (uint64_t)CN_MIN(left, BODY_CHECK_S * INT64_C(1000));
 }
 
-static void on_deadline(uv_timer_t *t)
+static void ring_at(struct cn_conn *conn, uint64_t at_ms);
+
+static void on_timer(uv_timer_t *t)
 {
     struct cn_conn *conn = t->data;
+    uint64_t now = uv_now(t->loop);
+
+    if (conn->on_due != NULL && conn->due_ms > now)
+        ring_at(conn, conn->due_ms);
+    else if (conn->on_due != NULL)
+        conn->on_due(conn);
+}
+
+static void ring_at(struct cn_conn *conn, uint64_t at_ms)
+{
+    uint64_t now = uv_now(conn->timer.loop);
+
+    conn->rings_ms = at_ms;
+    uv_timer_start(&conn->timer, on_timer, at_ms - CN_MIN(now, at_ms), 0);
+}
+
+/* A connection changes its deadline several times for each request, and nearly always to a later
+ * one: the timer stays as it is then, and is set anew when it rings. */
+void cn_conn_alarm(struct cn_conn *conn, cn_alarm_fn on_due, uint64_t ms)
+{
+    conn->on_due = on_due;
+    conn->due_ms = uv_now(conn->timer.loop) + ms;
+    if (on_due != NULL &&
+        (!uv_is_active((uv_handle_t *)&conn->timer) || conn->rings_ms > conn->due_ms))
+        ring_at(conn, conn->due_ms);
+}
+
+static void on_deadline(struct cn_conn *conn)
+{
     uint64_t more = conn->phase == CN_PHASE_BODY ? body_may_take(conn) : 0;
 
     if (more > 0) {
-        uv_timer_start(t, on_deadline, more, 0);
+        cn_conn_alarm(conn, on_deadline, more);
         return;
     }
     if (conn->phase != CN_PHASE_IDLE)
@@ -70,10 +101,7 @@ void cn_conn_phase(struct cn_conn *conn, enum cn_phase phase)
 
     conn->phase = phase;
     conn->since_ns = cn_now_ns();
-    if (seconds[phase] == 0)
-        uv_timer_stop(&conn->timer);
-    else
-        uv_timer_start(&conn->timer, on_deadline, (uint64_t)seconds[phase] * 1000, 0);
+    cn_conn_alarm(conn, seconds[phase] == 0 ? NULL : on_deadline, (uint64_t)seconds[phase] * 1000);
 }
 
 struct cn_conn *cn_conn_open(struct cn_core *core, struct cn_listener *l, int fd)
@@ -106,5 +134,7 @@ void cn_conn_close(struct cn_conn *conn)
     if (conn->next != NULL)
         conn->next->prev = conn->prev;
     core->n_conns--;
+    if (conn->is_listened)
+        cn_hangup_remove(&core->hangup, conn->fd);
     uv_close((uv_handle_t *)&conn->timer, on_conn_closed);
 }

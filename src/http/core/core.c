@@ -40,6 +40,15 @@ static void init_metrics(struct cn_core *core)
                       "Memory that answers on their way out hold, each picture once.", NULL);
 }
 
+static void on_hangup(void *data)
+{
+    struct cn_conn *conn = data;
+
+    conn->has_hung_up = true;
+    if (conn->request != NULL)
+        cn_request_hung_up(conn->request);
+}
+
 struct cn_core *cn_core_new(const struct cn_core_options *o)
 {
     struct cn_core *core = cn_xcalloc(1, sizeof(*core));
@@ -47,6 +56,7 @@ struct cn_core *cn_core_new(const struct cn_core_options *o)
     cn_routes_check(&o->routes);
     core->o = *o;
     core->out.max = o->max_outflight;
+    cn_hangup_open(&core->hangup, o->loop, on_hangup);
     init_metrics(core);
     return core;
 }
@@ -54,6 +64,8 @@ struct cn_core *cn_core_new(const struct cn_core_options *o)
 void cn_core_free(struct cn_core *core)
 {
     cn_outflight_release(&core->out);
+    while (core->n_spare > 0)
+        free(core->spare[--core->n_spare]);
     free(core);
 }
 
@@ -148,4 +160,14 @@ void cn_core_cut(struct cn_core *core)
 bool cn_core_settled(const struct cn_core *core)
 {
     return core->n_suspended == 0;
+}
+
+void cn_core_stop(struct cn_core *core)
+{
+    cn_hangup_close(&core->hangup);
+}
+
+bool cn_core_gone(const struct cn_core *core)
+{
+    return core->refs == 0 && cn_hangup_is_closed(&core->hangup);
 }

@@ -7,7 +7,7 @@
  *     core = cn_core_new(&options);
  *     cn_listener_open(&listener, core, fd, ...);         -- mhd_transport.h
  *     cn_core_drain(core); cn_core_shutdown(core); ... cn_core_settled(core) ... cn_core_cut(core);
- *     cn_core_free(core);                                  -- when core->refs is 0
+ *     cn_core_stop(core); ... cn_core_gone(core) ... cn_core_free(core);
  */
 #ifndef CN_HTTP_CORE_CORE_H
 #define CN_HTTP_CORE_CORE_H
@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "base/metrics.h"
 #include "http/core/handler.h"
+#include "http/core/hangup.h"
 #include "http/core/outflight.h"
 
 #include <uv.h>
@@ -42,14 +43,19 @@ struct cn_core_metrics {
     struct cn_metric *requests, *duration, *connections, *rejected, *streams_cut, *outflight;
 };
 
+enum { CN_SPARE_REQUESTS = 16 };
+
 struct cn_core {
     struct cn_core_options o;
     struct cn_core_metrics m;
     struct cn_conn *conns; /* all of them */
+    struct cn_request *spare[CN_SPARE_REQUESTS]; /* memory of requests that are over */
+    int n_spare;
     int n_conns, n_suspended, n_streams;
     int refs;        /* objects whose handles are still closing */
     size_t inflight; /* bytes of bodies held, and of the images of jobs */
     struct cn_outflight out;
+    struct cn_hangup hangup;
     bool is_draining;
     bool is_split; /* there is an admin listener */
     bool is_closing;
@@ -88,5 +94,9 @@ void cn_core_cut_idle(struct cn_core *core);
 void cn_core_cut(struct cn_core *core);
 
 bool cn_core_settled(const struct cn_core *core); /* nobody is suspended: the transport may stop */
+
+/* After the transport: what is open here closes in the next turns of the loop. */
+void cn_core_stop(struct cn_core *core);
+bool cn_core_gone(const struct cn_core *core);
 
 #endif

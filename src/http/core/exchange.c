@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/spec.h"
+#include "base/random.h"
 #include "http/core/answer.h"
 #include "http/core/core.h"
 #include "http/core/handler.h"
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- the head ---- */
 
@@ -21,17 +22,14 @@ struct cn_request *cn_exchange_begin(struct cn_conn *conn, const struct cn_trans
                                      const char *uri)
 {
     struct cn_core *core = conn->core;
-    struct cn_request *q = cn_xcalloc(1, sizeof(*q));
+    struct cn_request *q = cn_request_new(core);
 
-    q->core = core;
     q->conn = conn;
     q->io = io;
     q->c = c;
-    q->refs = 1;
-    q->uri = cn_xstrdup(uri);
+    q->uri = cn_log_on(CN_LOG_INFO) ? cn_xstrdup(uri) : NULL;
     q->start_ns = cn_now_ns();
     cn_buf_init(&q->body, core->o.max_body);
-    core->refs++;
     conn->request = q;
     q->nth = ++conn->requests;
     conn->body_bytes = 0;
@@ -63,18 +61,50 @@ static const char *method_label(enum cn_method m)
     return methods[i].name;
 }
 
+static void on_header(void *arg, const char *name, const char *value)
+{
+    struct cn_asked *a = arg;
+    const char *want = "", **to = NULL;
+
+    switch (strlen(name)) {
+    case 4:
+        want = "Host";
+        to = &a->host;
+        break;
+    case 6:
+        want = "Origin";
+        to = &a->origin;
+        break;
+    case 12:
+        want = "X-Request-Id";
+        to = &a->id;
+        break;
+    case 14:
+        want = "Content-Length";
+        to = &a->length;
+        break;
+    case 17:
+        want = "Transfer-Encoding";
+        to = &a->coding;
+        break;
+    default:
+        return;
+    }
+    if (*to == NULL && strcasecmp(name, want) == 0)
+        *to = value;
+}
+
 /* The client's id when it is harmless, else one of ours. */
 static void choose_id(struct cn_request *q)
 {
     static const char ok[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    const char *given = cn_request_header(q, "X-Request-Id");
+    const char *given = q->asked.id;
     size_t n = given == NULL ? 0 : strlen(given);
 
     if (n > 0 && n < sizeof(q->id) && strspn(given, ok) == n)
         memcpy(q->id, given, n + 1);
     else
-        snprintf(q->id, sizeof(q->id), "%013lx%07lx", (unsigned long)cn_random_seed(),
-                 (unsigned long)(cn_random_seed() & 0xfffffff));
+        cn_random_hex(q->id, 20);
 }
 
 /* The route as this listener offers it. */
@@ -92,11 +122,9 @@ static const struct cn_route *offered(struct cn_request *q, const char *path)
 /* Bytes that the head announces; -1: chunked, nobody knows. */
 static int64_t announced(const struct cn_request *q)
 {
-    const char *length = cn_request_header(q, "Content-Length");
-
-    if (cn_request_header(q, "Transfer-Encoding") != NULL)
+    if (q->asked.coding != NULL)
         return -1;
-    return length == NULL ? 0 : (int64_t)strtoll(length, NULL, 10);
+    return q->asked.length == NULL ? 0 : (int64_t)strtoll(q->asked.length, NULL, 10);
 }
 
 /* Refuses what core itself refuses by the head. */
@@ -190,6 +218,7 @@ enum cn_exchange cn_exchange_head(struct cn_request *q, const char *path, const 
 {
     q->begun = true;
     q->method = fault->text != NULL ? CN_OTHER_METHOD : method_of(method); /* a substitute's */
+    cn_request_each_header(q, on_header, &q->asked);
     choose_id(q);
     if (fault->text != NULL) {
         refuse(q, fault);
@@ -255,8 +284,10 @@ enum cn_exchange cn_exchange_step(struct cn_request *q, const struct cn_fault *f
 /* The target for the log. A ticket in it is as good as a key. */
 static const char *path_text(const struct cn_request *q, char *text, size_t size)
 {
-    const char *ticket = strstr(q->uri, "ticket=");
+    const char *ticket = q->uri == NULL ? NULL : strstr(q->uri, "ticket=");
 
+    if (q->uri == NULL)
+        return "";
     if (ticket == NULL)
         return q->uri;
     snprintf(text, size, "%.*s", (int)(ticket - q->uri), q->uri);
@@ -269,13 +300,14 @@ static void account(struct cn_request *q)
     const char *route = q->route == NULL ? "other" : q->route->path;
     double s = (double)(cn_now_ns() - q->start_ns) * 1e-9;
     int status = q->gone ? 499 : q->status;
-    char code[16], path[256];
+    char code[4] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
+                    (char)('0' + status % 10), '\0'};
+    char path[256];
 
     if (!q->begun || status == 0) { /* the transport refused it by itself, or it broke off */
         cn_metric_inc(m->rejected, 1, "bad_request");
         return;
     }
-    snprintf(code, sizeof(code), "%d", status);
     cn_metric_inc(m->requests, 1, route, method_label(q->method), code);
     cn_metric_observe(m->duration, s, route);
     if (!cn_log_on(CN_LOG_INFO))

@@ -29,18 +29,17 @@ static bool is_name(const char *name, size_t len, const char *want)
 
 /* ---- the request line ---- */
 
-static bool has(const char *s, size_t n, const char *what)
+static bool begins(const char *s, size_t n, const char *what)
 {
     size_t m = strlen(what);
 
-    for (size_t i = 0; i + m <= n; i++)
-        if (strncasecmp(s + i, what, m) == 0)
-            return true;
-    return false;
+    return n >= m && strncasecmp(s, what, m) == 0;
 }
 
 static const char *target_fault(const char *s, size_t n)
 {
+    bool parent = false;
+
     if (n == 0 || s[0] != '/')
         return "a target that does not begin with a slash";
     for (size_t i = 0; i < n; i++) {
@@ -51,10 +50,10 @@ static const char *target_fault(const char *s, size_t n)
         /* %00 to %1f: unescaped, a NUL would end the string */
         if (c == '%' && i + 1 < n && (s[i + 1] == '0' || s[i + 1] == '1'))
             return "an escaped control character in the target";
+        parent = parent || (c == '/' && begins(s + i, n - i, "/..")) ||
+                 (c == '%' && begins(s + i, n - i, "%2e%2e"));
     }
-    if (has(s, n, "/..") || has(s, n, "%2e%2e"))
-        return "a target with a parent segment";
-    return NULL;
+    return parent ? "a target with a parent segment" : NULL;
 }
 
 void cn_head_check_request_line(struct cn_head_check *h, const char *line, size_t len)

@@ -9,6 +9,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Requests come and go by the thousand, and one is larger than what malloc() keeps at hand. */
+#ifdef CN_DEBUG
+enum { SPARE = 0 }; /* a memory checker sees who looks into a request that is over */
+#else
+enum { SPARE = CN_SPARE_REQUESTS };
+#endif
+
+struct cn_request *cn_request_new(struct cn_core *core)
+{
+    struct cn_request *q;
+
+    if (core->n_spare > 0) {
+        q = core->spare[--core->n_spare];
+        memset(q, 0, sizeof(*q));
+    } else {
+        q = cn_xcalloc(1, sizeof(*q));
+    }
+    q->core = core;
+    q->refs = 1;
+    core->refs++;
+    return q;
+}
+
 struct cn_request *cn_request_ref(struct cn_request *q)
 {
     q->refs++;
@@ -17,15 +40,20 @@ struct cn_request *cn_request_ref(struct cn_request *q)
 
 void cn_request_unref(struct cn_request *q)
 {
+    struct cn_core *core = q->core;
+
     if (--q->refs > 0)
         return;
-    q->core->refs--;
+    core->refs--;
     for (int i = 0; i < q->n_fields; i++)
         if (q->field[i].owned)
             free((char *)q->field[i].value);
     free(q->uri);
     free(q->who.models);
-    free(q);
+    if (core->n_spare < SPARE)
+        core->spare[core->n_spare++] = q;
+    else
+        free(q);
 }
 
 const char *cn_request_header(const struct cn_request *q, const char *name)
@@ -95,47 +123,30 @@ void cn_request_return_body(struct cn_request *q, struct cn_buf *body)
 
 /* ---- a client that hangs up ---- */
 
-static void on_hangup(uv_poll_t *h, int status, int events)
+void cn_request_hung_up(struct cn_request *q)
 {
-    struct cn_request *q = h->data;
-
-    (void)status;
-    (void)events;
-    uv_poll_stop(h);
+    if (!q->watched)
+        return;
     q->gone = true;
     cn_request_resume(q);
 }
 
-static void on_watch_closed(uv_handle_t *h)
-{
-    cn_request_unref(h->data);
-    free(h);
-}
-
 void cn_request_unwatch(struct cn_request *q)
 {
-    if (q->watch == NULL)
-        return;
-    uv_poll_stop(q->watch);
-    uv_close((uv_handle_t *)q->watch, on_watch_closed);
-    q->watch = NULL;
+    q->watched = false;
 }
 
-/* A handle of its own for each watch: the one before may still be closing. */
 void cn_request_watch(struct cn_request *q)
 {
-    uv_poll_t *watch;
+    struct cn_conn *conn = q->conn;
 
-    if (q->conn == NULL || q->conn->fd < 0 || q->watch != NULL)
+    if (conn == NULL || conn->fd < 0)
         return;
-    watch = cn_xcalloc(1, sizeof(*watch));
-    if (uv_poll_init(q->core->o.loop, watch, q->conn->fd) < 0) {
-        free(watch); /* then nobody hears that the client left */
-        return;
-    }
-    watch->data = cn_request_ref(q);
-    q->watch = watch;
-    uv_poll_start(watch, UV_DISCONNECT, on_hangup);
+    q->watched = true;
+    if (!conn->is_listened)
+        conn->is_listened = cn_hangup_add(&q->core->hangup, conn->fd, conn);
+    if (conn->has_hung_up)
+        cn_request_hung_up(q);
 }
 
 /* ---- waiting ---- */

@@ -60,6 +60,11 @@ struct cn_identity {
     char *models;                  /* that its jobs may use, by commas; NULL: any. Owned */
 };
 
+/* What every request is asked for, of its header fields; NULL: not there. Borrowed. */
+struct cn_asked {
+    const char *id, *length, *coding, *host, *origin;
+};
+
 struct cn_field {
     const char *name; /* static */
     const char *value;
@@ -73,7 +78,8 @@ struct cn_request {
     void *c;
     int refs;
     int nth;                  /* of its connection, from 1 */
-    char *uri;                /* raw; with the query */
+    char *uri;                /* raw; with the query. NULL: it is not logged */
+    struct cn_asked asked;
     char id[65];              /* X-Request-Id */
     char subject[CN_SUBJECT]; /* what it is about: for the log and X-Job-Id; "" */
     enum cn_method method;
@@ -93,7 +99,6 @@ struct cn_request {
     int n_fields;
     struct cn_source *answer; /* NULL: no body, or it was handed on */
     const char *beat;         /* of a stream, sent when nothing else was; NULL: nothing */
-    size_t head_bytes;        /* about */
     uint64_t bytes_out;       /* of the body: handed on; at the end: taken */
 
     bool begun;
@@ -108,9 +113,11 @@ struct cn_request {
     bool close;          /* the connection ends with this answer */
     bool origin_allowed; /* a page of this Origin may read the answer: set by `access` */
     int64_t given_ns;    /* when the transport last took something */
-    uv_poll_t *watch;    /* tells when the client hangs up; NULL: nobody listens */
+    bool watched;        /* a client that hangs up ends it */
 };
 
+/* Zeroed, with one reference. */
+struct cn_request *cn_request_new(struct cn_core *core);
 struct cn_request *cn_request_ref(struct cn_request *q);
 void cn_request_unref(struct cn_request *q);
 
@@ -148,6 +155,7 @@ void cn_request_return_body(struct cn_request *q, struct cn_buf *body);
 
 /* For those who suspend or send: the client's hanging up sets q->gone and resumes. */
 void cn_request_watch(struct cn_request *q);
+void cn_request_hung_up(struct cn_request *q);
 void cn_request_unwatch(struct cn_request *q);
 
 /* The server is about to stop listening to this connection after the current answer. */

@@ -22,17 +22,24 @@ void cn_routes_check(const struct cn_routes *t)
     CN_ASSERT(t->dialect != NULL);
 }
 
+/* Digits, and letters up to `last`. */
+static bool all_of(const char *text, size_t len, char last)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!(text[i] >= '0' && text[i] <= '9') && !(text[i] >= 'a' && text[i] <= last))
+            return false;
+    return true;
+}
+
 /* What an argument may look like: anything else names nothing that there could be. */
 static bool is_argument(const char *name, const char *text, size_t len)
 {
-    static const char digits[] = "0123456789", lower[] = "0123456789abcdefghijklmnopqrstuvwxyz";
-
     if (len == 0 || len >= CN_PATH_ARG)
         return false;
     if (strncmp(name, "{index}", 7) == 0)
-        return len <= MAX_INDEX && strspn(text, digits) >= len;
+        return len <= MAX_INDEX && all_of(text, len, '9');
     if (strncmp(name, "{id}", 4) == 0)
-        return strspn(text, lower) >= len;
+        return all_of(text, len, 'z');
     return true;
 }
 
@@ -58,6 +65,11 @@ static bool matches(const char *pattern, const char *path, char arg[CN_PATH_ARGS
     return *path == '\0';
 }
 
+static bool begins_alike(const char *pattern, const char *path)
+{
+    return pattern[0] == path[0] && (pattern[1] == path[1] || pattern[1] == '{');
+}
+
 const struct cn_route *cn_routes_find(const struct cn_routes *t, const char *path,
                                       enum cn_method method, char arg[CN_PATH_ARGS][CN_PATH_ARG])
 {
@@ -68,7 +80,9 @@ const struct cn_route *cn_routes_find(const struct cn_routes *t, const char *pat
 
         if (other != NULL && strcmp(other->path, r->path) != 0)
             continue;
-        if (other == NULL && !matches(r->path, path, arg))
+        if (other == NULL && i > 0 && r->path == t->row[i - 1].path)
+            continue; /* as the row before */
+        if (other == NULL && !(begins_alike(r->path, path) && matches(r->path, path, arg)))
             continue;
         if (r->methods & (unsigned)method)
             return r;

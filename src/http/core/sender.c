@@ -28,6 +28,7 @@ enum {
     LOOK_MS = 5000,
     MIN_RATE = 512, /* bytes per second, counted after a minute */
     HEARTBEAT_S = 15,
+    HEAD_BYTES = 78, /* status line, Date, Content-Length, empty line */
     COUNTED_FROM = 64 * 1024 /* bytes of an answer whose progress is worth a look at its start */
 };
 
@@ -38,13 +39,23 @@ static bool is_stream(const struct cn_request *q)
 
 /* ---- the reader ---- */
 
+/* About. */
+static uint64_t head_bytes(const struct cn_request *q)
+{
+    uint64_t n = HEAD_BYTES;
+
+    for (int i = 0; i < q->n_fields; i++)
+        n += strlen(q->field[i].name) + strlen(q->field[i].value) + 4;
+    return n;
+}
+
 uint64_t cn_sender_taken(const struct cn_request *q, uint64_t handed)
 {
     int unsent = cn_unsent_bytes(q->conn->fd);
     uint64_t acked;
 
     if (q->conn->is_counted && cn_acked_bytes(q->conn->fd, &acked))
-        return CN_MIN(acked - CN_MIN(acked, q->conn->acked_base + q->head_bytes), handed);
+        return CN_MIN(acked - CN_MIN(acked, q->conn->acked_base + head_bytes(q)), handed);
     return handed - CN_MIN((uint64_t)unsent, handed);
 }
 
@@ -78,9 +89,8 @@ static bool too_slow(const struct cn_request *q, uint64_t taken, int64_t now)
            taken - CN_MIN(taken, q->conn->acked_base) < (uint64_t)s * MIN_RATE;
 }
 
-static void look(uv_timer_t *t)
+static void look(struct cn_conn *conn)
 {
-    struct cn_conn *conn = t->data;
     struct cn_request *q = conn->request;
     int64_t now = cn_now_ns();
     uint64_t taken;
@@ -101,7 +111,7 @@ static void look(uv_timer_t *t)
         q->beat_due = true;
         cn_request_resume(q);
     }
-    uv_timer_start(t, look, is_stream(q) ? STREAM_LOOK_MS : LOOK_MS, 0);
+    cn_conn_alarm(conn, look, is_stream(q) ? STREAM_LOOK_MS : LOOK_MS);
 }
 
 /* ---- sending ---- */
@@ -125,7 +135,7 @@ void cn_sender_begin(struct cn_request *q)
     conn->is_counted =
         (length < 0 || length > COUNTED_FROM) && cn_acked_bytes(conn->fd, &conn->acked_base);
     conn->taken = conn->acked_base;
-    uv_timer_start(&conn->timer, look, length < 0 ? STREAM_LOOK_MS : LOOK_MS, 0);
+    cn_conn_alarm(conn, look, length < 0 ? STREAM_LOOK_MS : LOOK_MS);
     if (q->answer != NULL) {
         q->answer->wake = wake;
         q->answer->arg = q;

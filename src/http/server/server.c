@@ -303,11 +303,12 @@ void cn_server_stop(struct cn_server *s)
         cn_listener_stop(&s->endpoint[i].listener);
         cn_listen_remove(&s->endpoint[i].path);
     }
+    cn_core_stop(s->core);
 }
 
 bool cn_server_gone(const struct cn_server *s)
 {
-    int handles = s->core->refs + !s->tick_closed;
+    int handles = !cn_core_gone(s->core) + !s->tick_closed;
 
     for (int i = 0; i < s->n_endpoints; i++)
         handles += cn_listener_handles(&s->endpoint[i].listener);
