@@ -258,6 +258,28 @@ static void recv_hands_on_what_was_judged(void **state)
     assert_true(heads_begun > 0);
 }
 
+static void a_reading_is_skipped_while_nothing_is_held(void **state)
+{
+    struct cn_recv *r;
+    char buf[200];
+    int fd[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+    r = cn_recv_attach(fd[0], on_head, NULL);
+    assert_int_equal(write(fd[1], GET "\r\n" GET "\r\n", 2 * strlen(GET "\r\n")),
+                     2 * strlen(GET "\r\n"));
+    cn_recv_skip(r, true);
+    assert_int_equal(recv(fd[0], buf, sizeof(buf), 0), -1);
+    assert_int_equal(errno, EAGAIN);
+    cn_recv_skip(r, false);
+    assert_int_equal(recv(fd[0], buf, sizeof(buf), 0), 2 * strlen(GET "\r\n"));
+    cn_recv_skip(NULL, true); /* a connection without a scanner reads as ever */
+    cn_recv_detach(r);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 static void other_descriptors_are_left_alone(void **state)
 {
     char buf[8];
@@ -283,6 +305,7 @@ int main(void)
         cmocka_unit_test(a_fault_belongs_to_its_request),
         cmocka_unit_test(heads_have_an_end),
         cmocka_unit_test(recv_hands_on_what_was_judged),
+        cmocka_unit_test(a_reading_is_skipped_while_nothing_is_held),
         cmocka_unit_test(other_descriptors_are_left_alone),
     };
 

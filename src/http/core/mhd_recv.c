@@ -25,6 +25,7 @@ enum {
 
 struct cn_recv {
     int fd;
+    bool skips;
     struct cn_scan scan;
     char *held; /* n_held bytes in a block of `cap`; the first n_ready of them are judged */
     size_t n_held, n_ready, cap;
@@ -64,6 +65,12 @@ const char *cn_recv_fault(const struct cn_recv *r, int nth, enum cn_problem_kind
         return NULL;
     *ret_kind = r->scan.kind;
     return r->scan.fault;
+}
+
+void cn_recv_skip(struct cn_recv *r, bool skips)
+{
+    if (r != NULL)
+        r->skips = skips;
 }
 
 /* ---- what is held back ---- */
@@ -175,6 +182,10 @@ static ssize_t scanned_recv(struct cn_recv *r, char *buf, size_t len, int flags)
     ssize_t n = 1;
     int error = 0;
 
+    if (r->skips && out == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
     if (r->scan.state == CN_SCAN_DEAD && out == 0)
         return throw_away(r, flags);
     while (out < len && !empty && n > 0 && r->scan.state != CN_SCAN_DEAD) {

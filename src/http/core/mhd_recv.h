@@ -25,6 +25,11 @@ void cn_recv_detach(struct cn_recv *r);
  * have come; NULL: nothing. */
 const char *cn_recv_fault(const struct cn_recv *r, int nth, enum cn_problem_kind *ret_kind);
 
+/* The library reads a connection when it was resumed, before it does anything else; and then
+ * watches it again, and is told whether there is something. So that one reading finds nothing,
+ * without asking: from the resuming (true) to the library's next call of ours (false). */
+void cn_recv_skip(struct cn_recv *r, bool skips);
+
 /* What the library calls. */
 ssize_t recv(int fd, void *buf, size_t len, int flags);
 

@@ -71,6 +71,8 @@ static void suspend(void *c)
 
 static void resume(struct cn_request *q)
 {
+    if (!q->sending)
+        cn_recv_skip(q->conn->recv, true);
     MHD_resume_connection(q->c);
     cn_mhd_wake(&q->conn->listener->mhd);
 }
@@ -264,6 +266,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     (void)version;
     if (q == NULL)
         return MHD_NO;
+    cn_recv_skip(q->conn->recv, false);
     if (q->conn->recv != NULL && !q->sending)
         fault.text = cn_recv_fault(q->conn->recv, q->nth, &fault.kind);
     if (!q->begun)

@@ -19,6 +19,7 @@ enum cn_submit_stage {
 /* q->ctx of POST /v1/images and POST /v1/jobs. */
 struct cn_submit_ctx {
     enum cn_submit_stage stage;
+    bool running;  /* one stage after the other, at this moment */
     bool is_async; /* /v1/jobs */
     bool durable;  /* the job is kept, and outlives its client */
     bool as_json, in_parts;
