@@ -377,6 +377,20 @@ static int check_index(int k, int n, struct cn_err *err)
     return cn_fail(err, CN_ENOTFOUND, "the job has %d image%s, from 0", n, n == 1 ? "" : "s");
 }
 
+/* Of a job that is kept. */
+static bool picture_at_hand(const struct cn_record *r, int k, struct cn_image_file *f)
+{
+    const struct cn_job_view_image *image = &r->image[k];
+    int fd = -1;
+
+    if (image->ready)
+        fd = cn_store_picture_at_hand(r->js->store, r->id, k, image->meta.format);
+    if (fd < 0)
+        return false;
+    *f = (struct cn_image_file){.fd = fd, .meta = image->meta};
+    return true;
+}
+
 /* In memory: the answer, one way or the other. False: the store has to be asked. */
 static bool picture_in_memory(struct cn_record *r, int k, struct cn_image_file *f,
                               struct cn_err *err)
@@ -388,7 +402,7 @@ static bool picture_in_memory(struct cn_record *r, int k, struct cn_image_file *
         return true;
     image = &r->job->image[k];
     if (r->durable && (r->image[k].ready || over))
-        return false;
+        return picture_at_hand(r, k, f);
     if (r->durable || image->data == NULL) {
         no_picture(k, over, err);
         return true;

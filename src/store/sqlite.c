@@ -329,4 +329,5 @@ static void sqlite_release(struct cn_store *base)
 }
 
 const struct cn_store_engine cn_store_sqlite = {
-    sizeof(struct cn_sqlite), sqlite_open, sqlite_start, sqlite_give, sqlite_stop, sqlite_release};
+    sizeof(struct cn_sqlite), sqlite_open, sqlite_start, sqlite_give, cn_store_picture_cached,
+    sqlite_stop,              sqlite_release};

@@ -143,6 +143,7 @@ int cn_store_system_open(const char *path, int flags, mode_t mode);
 enum cn_store_outcome cn_store_make_dirs(struct cn_sqlite *s, struct cn_err *err);
 enum cn_store_outcome cn_store_lock(struct cn_sqlite *s, bool *ret_busy, struct cn_err *err);
 void cn_store_clean_tmp(struct cn_sqlite *s);
+int cn_store_picture_cached(struct cn_store *s, const char *id, int k, enum cn_format f);
 char *cn_store_result_path(const struct cn_sqlite *s, const char *id, int k, enum cn_format f);
 enum cn_store_outcome cn_store_write_result(struct cn_sqlite *s, struct cn_op *op,
                                             struct cn_err *err);

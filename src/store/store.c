@@ -381,6 +381,11 @@ struct cn_store_read *cn_store_picture(struct cn_store *s, const char *id, int k
     return ask(s, op, done, arg);
 }
 
+int cn_store_picture_at_hand(struct cn_store *s, const char *id, int k, enum cn_format f)
+{
+    return s->closed ? -1 : s->engine->picture_at_hand(s, id, k, f);
+}
+
 struct cn_store_read *cn_store_list(struct cn_store *s, const struct cn_store_query *q,
                                     cn_store_answer_fn done, void *arg)
 {

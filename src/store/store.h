@@ -304,6 +304,10 @@ struct cn_store_read *cn_store_inputs(struct cn_store *s, const char *id, cn_sto
 struct cn_store_read *cn_store_picture(struct cn_store *s, const char *id, int k,
                                        cn_store_answer_fn done, void *arg);
 
+/* The file of a picture that is known to be kept, when its name is in the kernel's memory, so that
+ * opening it waits for nothing. The caller closes it. -1: ask with cn_store_picture. */
+int cn_store_picture_at_hand(struct cn_store *s, const char *id, int k, enum cn_format f);
+
 enum { CN_STORE_PAGE = 128, CN_STORE_UNFINISHED_PAGE = 1024 };
 
 struct cn_store_query {

@@ -117,6 +117,10 @@ struct cn_store_engine {
     /* Takes an operation, and tells its end: cn_store_tell, from any thread, exactly once. */
     void (*give)(struct cn_store *s, struct cn_op *op);
 
+    /* The loop's question for a picture that is kept, answered at once and without waiting for a
+     * disk: a descriptor, or -1, which says nothing. */
+    int (*picture_at_hand)(struct cn_store *s, const char *id, int k, enum cn_format f);
+
     /* What was given is done and told, then cn_store_tell_ended. */
     void (*stop)(struct cn_store *s);
 
