@@ -1,6 +1,7 @@
 /* Bytes that nobody can guess, from a stock: see random.h. */
 #include "base/base.h"
 #include "base/random.h"
+#include "base/text.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -30,15 +31,9 @@ void cn_random_bytes(void *out, size_t n)
 
 void cn_random_hex(char *text, size_t n)
 {
-    static const char digit[] = "0123456789abcdef";
-
     unsigned char raw[CN_RANDOM_HEX_MAX / 2];
 
     CN_ASSERT(n % 2 == 0 && n <= CN_RANDOM_HEX_MAX);
     cn_random_bytes(raw, n / 2);
-    for (size_t i = 0; i < n / 2; i++) {
-        text[2 * i] = digit[raw[i] >> 4];
-        text[2 * i + 1] = digit[raw[i] & 15];
-    }
-    text[n] = '\0';
+    cn_hex_encode(raw, n / 2, text);
 }
