@@ -201,6 +201,13 @@ static void read_outputs(const struct cn_graph *g, struct cn_buffer **out, struc
     }
 }
 
+bool op_quick(void)
+{
+    const char *quick = getenv("CN_QUICK");
+
+    return quick != NULL && quick[0] != '\0' && strcmp(quick, "0") != 0;
+}
+
 const char *const *op_backends(void)
 {
 #ifdef OP_BACKEND

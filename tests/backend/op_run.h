@@ -31,6 +31,8 @@ struct cn_param_source op_source(const struct cn_graph *g);
 /* The backends that a test program is about: those of the build, or the one that it was compiled
  * for (OP_BACKEND). NULL-terminated. */
 const char *const *op_backends(void);
+/* CN_QUICK is set: a part of a long test is enough. */
+bool op_quick(void);
 /* How op_run() opens a backend: the defaults, but F32. Tests may change it. */
 extern struct cn_backend_opts op_opts;
 

@@ -123,7 +123,7 @@ static void *run_again(void *arg)
 static struct repeat prepare_repeat(struct op_session *s, int flags, struct cn_graph *g,
                                     struct op_result *expect)
 {
-    struct repeat r = {.times = 60};
+    struct repeat r = {.times = op_quick() ? 12 : 60};
 
     assert_int_equal(cn_plan_compile(s->b, g, s->w, CN_DTYPE_COUNT, flags, &r.p, NULL), CN_OK);
     op_run_once(s, r.p, g, expect);
