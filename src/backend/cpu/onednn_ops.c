@@ -363,9 +363,10 @@ static int fetch_params(struct onednn_plan *p, struct onednn_step *s, struct cn_
 
 int onednn_op_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
 {
-    bool plain = onednn_is_plain(&s->node);
+    bool plain = onednn_is_plain(&s->node) || run_table[s->op] == NULL;
 
-    if (s->op == CN_OP_POOL || s->op == CN_OP_RESIZE || s->op == CN_OP_MATMUL) {
+    if (s->op == CN_OP_POOL || s->op == CN_OP_RESIZE || s->op == CN_OP_MATMUL ||
+        s->op == CN_OP_CONV_TRANSPOSE) {
         int rc = onednn_values_init(p, s, err);
 
         snprintf(s->label, sizeof(s->label), "%s", cn_op_name(s->op));

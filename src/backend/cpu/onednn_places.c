@@ -19,6 +19,7 @@ bool onednn_is_plain(const struct cn_node *n)
     switch (n->op) {
     case CN_OP_INPUT:
     case CN_OP_CONV2D:
+    case CN_OP_CONV_TRANSPOSE:
     case CN_OP_LINEAR:
     case CN_OP_GROUP_NORM:
     case CN_OP_LAYER_NORM:

@@ -149,7 +149,8 @@ int onednn_memory(struct onednn_backend *b, const dnnl_memory_desc_t *md, dnnl_m
                   struct cn_err *err);
 void onednn_arg(struct onednn_step *s, int arg, dnnl_memory_t m);
 
-/* onednn_values.c: POOL, RESIZE, MATMUL. CN_ENOTFOUND: the library has no good kernel. */
+/* onednn_values.c: POOL, RESIZE, MATMUL, CONV_TRANSPOSE. CN_ENOTFOUND: the library has no good
+ * kernel. */
 int onednn_values_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
 
 /* onednn_primitive.c. The fix functions choose a parameter's layout by its first use. */
