@@ -13,8 +13,8 @@ int cn_engine_add_annotator(struct cn_engine *e, const struct cn_engine_annotato
     CN_ASSERT((a->function != NULL) != (a->graph != NULL));
     if (cn_annotator_named(e, a->name) != NULL)
         return cn_fail(err, CN_EINVAL, "there are two annotators named \"%s\"", a->name);
-    e->annotator = cn_grow(e->annotator, (size_t)e->n_annotators, &e->annotators_cap,
-                           sizeof(*e->annotator));
+    e->annotator =
+        cn_grow(e->annotator, (size_t)e->n_annotators, &e->annotators_cap, sizeof(*e->annotator));
     e->annotator[e->n_annotators] = cn_xcalloc(1, sizeof(**e->annotator));
     e->annotator[e->n_annotators++]->is = *a;
     return CN_OK;

@@ -130,8 +130,7 @@ static void place_columns(const struct cn_job *j, float *context, size_t at, con
 /* The context of all rows: [rows, tokens, context] native. */
 static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err)
 {
-    struct cn_value v = {.dtype = CN_F32,
-                         .shape = cn_shape3(j->rows, j->tokens, j->context)};
+    struct cn_value v = {.dtype = CN_F32, .shape = cn_shape3(j->rows, j->tokens, j->context)};
     size_t row = (size_t)j->tokens * (size_t)j->context, at = 0;
     float *all, *part;
     int rc;

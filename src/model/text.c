@@ -80,7 +80,7 @@ struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s,
         x = cn_gather(nn.g, final_norm(&nn, encoder_layers(&nn, x, c, used, c->layers), c), end);
     nn_leave(&nn);
     if (use->pooled)
-        cn_graph_output(nn.g, "pooled",
-                        nn_linear_no_bias(&nn, x, "text_projection", c->projection), 0);
+        cn_graph_output(nn.g, "pooled", nn_linear_no_bias(&nn, x, "text_projection", c->projection),
+                        0);
     return nn.g;
 }

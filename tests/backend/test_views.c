@@ -18,9 +18,9 @@ enum { ROWS = 4, WIDTH = 128 };
 /* The graph's outputs as functions of x, whose element i is x[i]. */
 struct expected {
     const char *name;
-    int from, n;     /* elements of x */
+    int from, n; /* elements of x */
     float factor;
-    int plus_from;   /* and of those that are added to them; negative: none */
+    int plus_from; /* and of those that are added to them; negative: none */
     float plus_factor;
 };
 
@@ -33,9 +33,9 @@ static struct cn_graph *views(int flags)
     cn_val y = cn_scale(g, x, 2), out = cn_scale(g, x, 7), chain = x, first, a, b, c, d;
 
     first = cn_slice(g, y, 0, 0, 1);
-    a = cn_slice(g, y, 0, 1, 2);                        /* rows 1, 2 of y */
+    a = cn_slice(g, y, 0, 1, 2); /* rows 1, 2 of y */
     b = cn_reshape(g, a, cn_shape1(2 * WIDTH));
-    c = cn_slice(g, b, 0, WIDTH, WIDTH);                /* row 2 */
+    c = cn_slice(g, b, 0, WIDTH, WIDTH);                                /* row 2 */
     d = cn_slice(g, cn_reshape(g, c, cn_shape3(1, 1, WIDTH)), 2, 3, 7); /* at no round address */
     for (int i = 0; i < 3; i++)
         chain = cn_scale(g, chain, -1);
@@ -51,14 +51,14 @@ static struct cn_graph *views(int flags)
 }
 
 static const struct expected expected[] = {
-    {"chain", 0, ROWS * WIDTH, -1, -1, 0},
+    {"chain", 0, ROWS *WIDTH, -1, -1, 0},
     {"end", 2 * WIDTH, WIDTH, 3, -1, 0},
     {"odd", 2 * WIDTH + 3, 7, 6, -1, 0},
     {"view of a value", WIDTH, 2 * WIDTH, 2, -1, 0},
     {"view of an input", 3 * WIDTH, WIDTH, 1, -1, 0},
     {"sum", 2 * WIDTH, WIDTH, 1, 0, 2},
     {"view of an output", WIDTH, WIDTH, 7, -1, 0},
-    {"output with a view", 0, ROWS * WIDTH, 7, -1, 0},
+    {"output with a view", 0, ROWS *WIDTH, 7, -1, 0},
 };
 
 static void check_views(const char *backend)
@@ -111,9 +111,10 @@ static void check_residuals(const char *backend)
     cn_graph_output(g, "z", cn_scale(g, z, 1), 0);
     cn_graph_output(g, "view", cn_scale(g, view, 0.5f), 0);
     /* and this is the last reader: the sum may stand in the view's place */
-    cn_graph_output(g, "in place",
-                    cn_scale(g, cn_add(g, cn_linear(g, cn_slice(g, x, 0, 0, 2), "w", NULL, WIDTH),
-                                       view), 1), 0);
+    cn_graph_output(
+        g, "in place",
+        cn_scale(g, cn_add(g, cn_linear(g, cn_slice(g, x, 0, 0, 2), "w", NULL, WIDTH), view), 1),
+        0);
     in = op_data(g, x);
     w = op_data(g, g->node[g->node[z].in[0]].in[1]);
     op_run(backend, g, &r);

@@ -44,10 +44,8 @@ static int get(void *ctx, const char *name, struct cn_param_data *ret, struct cn
 
 static bool broken;
 static const struct cn_param_source params = {.ctx = &broken, .get = get};
-static const struct cn_engine_annotator net = {.name = "negative",
-                                               .help = "a network, for tests",
-                                               .graph = negative,
-                                               .params = &params};
+static const struct cn_engine_annotator net = {
+    .name = "negative", .help = "a network, for tests", .graph = negative, .params = &params};
 
 static struct job *draw_with(struct crowd *c, const char *annotator)
 {

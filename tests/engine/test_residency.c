@@ -13,6 +13,12 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1 /* slow, and no limit to what they map */
+#else
+#define SANITIZED 0
+#endif
+
 static void buffers_are_used_again(void **state)
 {
     struct crowd *c = crowd_new();
@@ -61,9 +67,8 @@ static void working_memory_goes_back(void **state)
     size_t before, large;
 
     (void)state;
-#ifdef __SANITIZE_ADDRESS__
-    skip(); /* the large picture takes minutes */
-#endif
+    if (SANITIZED)
+        skip(); /* the large picture takes minutes */
     c = crowd_new();
     draw_side(c, 48);
     before = cn_engine_bytes(c->e);
@@ -189,12 +194,6 @@ static void the_least_recently_used_model_goes(void **state)
     draw_with(small, "tiny", CN_EDEVMEM);
     crowd_free(small);
 }
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1 /* no limit to what they map */
-#else
-#define SANITIZED 0
-#endif
 
 /* From now on so many bytes more can be mapped. */
 static struct rlimit limit_memory(size_t more)

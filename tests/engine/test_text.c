@@ -107,9 +107,9 @@ static void layer_norm(const double *x, int n, int d, const char *path, int salt
         for (int i = 0; i < d; i++)
             var += (x[r * d + i] - mean) * (x[r * d + i] - mean) / d;
         for (int i = 0; i < d; i++)
-            ret[r * d + i] = (x[r * d + i] - mean) / sqrt(var + 1e-5) *
-                                 value_of(w, salt, (size_t)i) +
-                             value_of(b, salt, (size_t)i);
+            ret[r * d + i] =
+                (x[r * d + i] - mean) / sqrt(var + 1e-5) * value_of(w, salt, (size_t)i) +
+                value_of(b, salt, (size_t)i);
     }
 }
 
@@ -187,11 +187,10 @@ static void plain_text(const struct cn_text_config *c, const int32_t *ids, int s
 
     for (int t = 0; t < s; t++)
         for (int i = 0; i < d; i++)
-            x[t * d + i] =
-                value_of("text_model.embeddings.token_embedding.weight", salt,
-                         (size_t)(ids[t] * d + i)) +
-                value_of("text_model.embeddings.position_embedding.weight", salt,
-                         (size_t)(t * d + i));
+            x[t * d + i] = value_of("text_model.embeddings.token_embedding.weight", salt,
+                                    (size_t)(ids[t] * d + i)) +
+                           value_of("text_model.embeddings.position_embedding.weight", salt,
+                                    (size_t)(t * d + i));
     for (int i = 0; i < used; i++)
         plain_layer(x, s, c, i, salt);
     if (use->final_norm)
