@@ -177,6 +177,36 @@ class Keys(Case):
         self.assertNotIn(doc["ticket"], self.d.log())
         self.assertNotIn(doc["ticket"][-32:], self.d.log())
 
+    def test_links_to_pictures(self):
+        id = json.loads(self.d.jobs({"prompt": "x", "n": 2}, bearer(ANNA)).body)["id"]
+        other = json.loads(self.d.jobs({"prompt": "x"}, bearer(ANNA)).body)["id"]
+        path = "/v1/jobs/%s/links" % id
+        self.problem(self.d.request("POST", path, None, bearer(CARL)), 404, "not-found")
+        for wrong in ("0", "-1", "604801", "x", ""):
+            self.problem(self.d.request("POST", path + "?expires_in_s=" + wrong, None, bearer(ANNA)),
+                         400, "invalid-request")
+        r = self.d.request("POST", path, None, bearer(ANNA))
+        self.assertEqual(r.status, 201, r.body)
+        links = json.loads(r.body)["images"]
+        self.assertEqual(len(links), 2)
+        for i in (id, other):
+            self.d.wait_job(i, headers=bearer(ANNA))
+        for link in links:  # whoever has it, and as often as he likes; HEAD and Range too
+            self.assertEqual(self.d.get(link).status, 200)
+            self.assertEqual(self.d.request("HEAD", link).status, 200)
+            self.assertEqual(self.d.get(link, {"Range": "bytes=0-3"}).body, b"\x89PNG")
+        ticket = links[0].split("=")[1]
+        self.assertRegex(ticket, r"^r~[0-9]{1,18}~[A-Za-z0-9._@-]{0,63}~[0-9a-f]{64}$")
+        events = json.loads(self.d.request("POST", "/v1/jobs/%s/ticket" % id, None, bearer(ANNA)).body)
+        for url in (links[0].replace(id, other), links[0][:-1], "/v1/jobs/%s?ticket=%s" % (id, ticket),
+                    "/v1/jobs/%s/events?ticket=%s" % (id, ticket),
+                    "/v1/jobs/%s/images/0?ticket=%s" % (id, events["ticket"]),
+                    links[0].replace("~", "~1", 1)):  # a later end
+            self.problem(self.d.get(url), 401, "unauthenticated")
+        short = json.loads(self.d.request("POST", path + "?expires_in_s=1", None, bearer(ANNA)).body)
+        self.d.until(lambda: self.d.get(short["images"][0]).status == 401, 30)
+        self.assertNotIn(ticket[-32:], self.d.log())
+
     def test_what_administrators_see(self):
         """Paths and command lines are not for everybody."""
         secrets = re.compile(r"/(tmp|usr|work|home|var)/")

@@ -45,6 +45,7 @@ KINDS = {
     "a list": lambda ids: "GET /v1/jobs HTTP/1.1\r\nHost: a\r\n\r\n",
     "a picture": lambda ids: "GET /v1/jobs/%s/images/0 HTTP/1.1\r\nHost: a\r\n\r\n" % ids["done"],
     "a ticket": lambda ids: "POST /v1/jobs/%s/ticket HTTP/1.1\r\nHost: a\r\n\r\n" % ids["done"],
+    "links": lambda ids: "POST /v1/jobs/%s/links HTTP/1.1\r\nHost: a\r\n\r\n" % ids["done"],
     "a load": lambda ids: "POST /v1/models/photo/load HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 

@@ -447,7 +447,7 @@ static void tickets_end_with_their_key(void **state)
     assert_int_equal(cn_keys_parse(&k, "f", guard_keys, strlen(guard_keys), NULL), CN_OK);
     g.keys = &k;
     assert_int_equal(cn_guard_check(&g, &q, &who), CN_GUARD_OK);
-    cn_guard_issue(&g, &who, CN_TICKET_EVENTS, "j1", 1700000000, text);
+    cn_guard_issue(&g, &who, CN_TICKET_EVENTS, "j1", 1700000000 + CN_TICKET_TTL_S, text);
     q = (struct cn_guard_request){
         .ticket = text, .purpose = CN_TICKET_EVENTS, .job = "j1", .wall_s = 1700000001};
     assert_int_equal(cn_guard_check(&g, &q, &who), CN_GUARD_OK);

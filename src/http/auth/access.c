@@ -173,7 +173,7 @@ void cn_access_check(void *arg, struct cn_request *q)
     if (a->guard.keys != NULL)
         r.credentials = q->route->dialect->credentials(q);
     r.ticket = q->route->takes_ticket ? cn_request_argument(q, "ticket") : NULL;
-    r.purpose = CN_TICKET_EVENTS;
+    r.purpose = (enum cn_ticket_purpose)q->route->takes_ticket;
     r.job = q->arg[0];
     r.is_open = q->route->open || (q->conn->admin && q->route->admin);
     r.scope = cn_access_scope(q->route, q->method);
@@ -184,12 +184,13 @@ void cn_access_check(void *arg, struct cn_request *q)
         refuse(q, v, who.retry_after_s);
 }
 
-void cn_access_ticket(const struct cn_access *a, const struct cn_request *q, const char *job,
+void cn_access_ticket(const struct cn_access *a, const struct cn_request *q,
+                      enum cn_ticket_purpose purpose, const char *job, int64_t expires_s,
                       char text[CN_TICKET_TEXT])
 {
     struct cn_guard_identity who = {.scopes = 0};
 
     memcpy(who.key_label, q->who.label, sizeof(who.key_label));
     memcpy(who.tenant, q->who.tenant, sizeof(who.tenant));
-    cn_guard_issue(&a->guard, &who, CN_TICKET_EVENTS, job, cn_wall_us() / 1000000, text);
+    cn_guard_issue(&a->guard, &who, purpose, job, expires_s, text);
 }

@@ -33,8 +33,9 @@ bool cn_access_is_admin(struct cn_request *q);
 /* What a key must be allowed to (enum cn_scope) for this route with this method. */
 unsigned cn_access_scope(const struct cn_route *r, enum cn_method method);
 
-/* A ticket of who asks, for the events of the job. */
-void cn_access_ticket(const struct cn_access *a, const struct cn_request *q, const char *job,
+/* A ticket of who asks, for the job, good until expires_s (since 1970). */
+void cn_access_ticket(const struct cn_access *a, const struct cn_request *q,
+                      enum cn_ticket_purpose purpose, const char *job, int64_t expires_s,
                       char text[CN_TICKET_TEXT]);
 
 #endif

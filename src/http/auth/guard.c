@@ -94,13 +94,11 @@ enum cn_guard_verdict cn_guard_check(struct cn_guard *a, const struct cn_guard_r
 }
 
 void cn_guard_issue(const struct cn_guard *a, const struct cn_guard_identity *who,
-                    enum cn_ticket_purpose purpose, const char *job, int64_t wall_s,
+                    enum cn_ticket_purpose purpose, const char *job, int64_t expires_s,
                     char text[CN_TICKET_TEXT])
 {
-    struct cn_ticket t = {.purpose = purpose,
-                          .expires_s = wall_s + CN_TICKET_TTL_S,
-                          .tenant = who->tenant,
-                          .job = job};
+    struct cn_ticket t = {
+        .purpose = purpose, .expires_s = expires_s, .tenant = who->tenant, .job = job};
 
     memcpy(t.key, who->key_label, sizeof(t.key));
     cn_ticket_issue(&a->secret, &t, text);

@@ -60,9 +60,9 @@ void cn_guard_release(struct cn_guard *a);
 enum cn_guard_verdict cn_guard_check(struct cn_guard *a, const struct cn_guard_request *q,
                                      struct cn_guard_identity *ret);
 
-/* A ticket for the identity, good for CN_TICKET_TTL_S from wall_s on. */
+/* A ticket for the identity, good until expires_s (since 1970). */
 void cn_guard_issue(const struct cn_guard *a, const struct cn_guard_identity *who,
-                    enum cn_ticket_purpose purpose, const char *job, int64_t wall_s,
+                    enum cn_ticket_purpose purpose, const char *job, int64_t expires_s,
                     char text[CN_TICKET_TEXT]);
 
 /* Is the model in the list (separated by commas; NULL: all are)? */

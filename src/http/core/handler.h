@@ -49,7 +49,7 @@ struct cn_route {
     bool on_both;      /* answered by the admin listener as well */
     bool takes_body;   /* of POST */
     bool admins_only;  /* of the keys with the scope admin */
-    bool takes_ticket; /* ?ticket= instead of a key */
+    int takes_ticket;  /* ?ticket= instead of a key: of this purpose, for `access`; 0: none */
     unsigned scope;    /* that a key must have, for `access`; 0: by the method */
 };
 

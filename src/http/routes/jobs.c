@@ -1,5 +1,5 @@
 /* /v1/jobs as they are looked at: the list, one job, its end or removal by DELETE, tickets for its
- * events. */
+ * events and its pictures. */
 #include "base/base.h"
 #include "api/result.h"
 #include "base/clock.h"
@@ -18,6 +18,8 @@ enum {
     VIEW_MAX = 1 << 20, /* of one job: a prompt of 4 KiB, 1000 pictures */
     LIST_MAX = 16 << 20,
     LIST_PRESET = 20,
+    LINKS_PRESET_S = 3600,
+    LINKS_MAX_S = 7 * 86400,
     LINK_MAX = 2048
 };
 
@@ -31,6 +33,7 @@ struct look {
     bool viewed;
     struct cn_job_view view;
     struct cn_buf page; /* of the list */
+    int64_t expires_s;  /* links: since 1970 */
 };
 
 static void dispose(struct cn_request *q)
@@ -308,21 +311,28 @@ static void delete (struct cn_request *q)
 
 /* ---- tickets ---- */
 
+/* The job is there, or it is answered, or waited for. */
+static bool has_looked(struct cn_request *q)
+{
+    struct look *l = q->ctx;
+
+    if (!l->done)
+        cn_request_suspend(q, true);
+    else if (l->err.code != 0)
+        cn_answer_err(q, &l->err);
+    return l->done && l->err.code == 0;
+}
+
 static void answer_ticket(struct cn_request *q)
 {
     struct look *l = q->ctx;
     char text[CN_TICKET_TEXT];
     struct cn_buf b;
 
-    if (!l->done) {
-        cn_request_suspend(q, true);
+    if (!has_looked(q))
         return;
-    }
-    if (l->err.code != 0) {
-        cn_answer_err(q, &l->err);
-        return;
-    }
-    cn_access_ticket(cn_app_of(q)->access, q, l->view.id, text);
+    cn_access_ticket(cn_app_of(q)->access, q, CN_TICKET_EVENTS, l->view.id,
+                     cn_wall_us() / CN_SECOND_US + CN_TICKET_TTL_S, text);
     cn_buf_init(&b, 1024);
     cn_buf_printf(&b, NULL,
                   "{\"ticket\":\"%s\",\"expires_in_s\":%d,"
@@ -337,6 +347,43 @@ static void make_ticket(struct cn_request *q)
     answer_ticket(q);
 }
 
+/* Addresses of all pictures, also of those that are not there yet, for whoever has no key: one
+ * ticket opens them. */
+static void answer_links(struct cn_request *q)
+{
+    struct look *l = q->ctx;
+    char text[CN_TICKET_TEXT], until[CN_TIME_TEXT];
+    struct cn_buf b;
+
+    if (!has_looked(q))
+        return;
+    cn_access_ticket(cn_app_of(q)->access, q, CN_TICKET_RESULTS, l->view.id, l->expires_s, text);
+    cn_time_text(l->expires_s * CN_SECOND_US, until);
+    cn_buf_init(&b, VIEW_MAX);
+    cn_buf_printf(&b, NULL, "{\"expires_at\":\"%s\",\"images\":[", until);
+    for (int k = 0; k < l->view.n; k++)
+        cn_buf_printf(&b, NULL, "%s\"/v1/jobs/%s/images/%d?ticket=%s\"", k == 0 ? "" : ",",
+                      l->view.id, k, text);
+    cn_buf_adds(&b, "]}\n", NULL);
+    cn_answer_buf(q, 201, "application/json", &b);
+}
+
+static void make_links(struct cn_request *q)
+{
+    const char *text = cn_request_argument(q, "expires_in_s");
+    int64_t seconds = text == NULL ? LINKS_PRESET_S : cn_decimal(text);
+    char wrong[80];
+
+    if (seconds < 1 || seconds > LINKS_MAX_S) {
+        snprintf(wrong, sizeof(wrong), "must be an integer between 1 and %d", LINKS_MAX_S);
+        cn_answer_parameter(q, "expires_in_s", wrong);
+        return;
+    }
+    ((struct look *)q->ctx)->expires_s = cn_wall_us() / CN_SECOND_US + seconds;
+    look(q);
+    answer_links(q);
+}
+
 #define LOOKS(start_fn, resume_fn)                                                                 \
     {                                                                                              \
         .ctx_size = sizeof(struct look), .start = start_fn, .resume = resume_fn,                   \
@@ -347,3 +394,4 @@ const struct cn_handler cn_list_jobs = LOOKS(list, answer_list);
 const struct cn_handler cn_show_job = LOOKS(show, answer_view);
 const struct cn_handler cn_cancel_job = LOOKS(delete, after_delete);
 const struct cn_handler cn_make_ticket = LOOKS(make_ticket, answer_ticket);
+const struct cn_handler cn_make_links = LOOKS(make_links, answer_links);
