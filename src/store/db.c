@@ -127,11 +127,17 @@ static const char *const sql[CN_SQL_COUNT] = {
                           " and (created, id) > (?, ?) order by created, id limit ?",
     [CN_SQL_WEBHOOK] = "select state, attempts, next, why from webhooks"
                        " where job = (select seq from jobs where id = ?)",
+    /* From host to host by the index, and of each the first ones: however much is pending. */
     [CN_SQL_WEBHOOKS] =
-        "select jobs.id, w.url, w.context, w.attempts, jobs.ended from"
-        " (select *, row_number() over (partition by host order by next, job) as place"
-        "  from webhooks where state = 'pending' and next <= ?1) w"
-        " join jobs on jobs.seq = w.job where w.place <= ?2 order by w.next, w.job limit ?3",
+        "with recursive hosts(host) as ("
+        " select min(host) from webhooks where state = 'pending' union all"
+        " select (select min(host) from webhooks where state = 'pending' and host > hosts.host)"
+        " from hosts where hosts.host is not null)"
+        " select jobs.id, w.url, w.context, w.attempts, jobs.ended from hosts"
+        " join webhooks w on w.job in (select job from webhooks where state = 'pending'"
+        "  and host = hosts.host and next <= ?1 order by next, job limit ?2)"
+        " join jobs on jobs.seq = w.job"
+        " where hosts.host is not null order by w.next, w.job limit ?3",
     [CN_SQL_PENDING] = "select count(*), coalesce(min(iif(next > ?1, next, null)), 0)"
                        " from webhooks where state = 'pending'",
     [CN_SQL_FIND_KEY] = "select job, fingerprint from keys"
