@@ -101,6 +101,55 @@ static void every_field_is_read(void **state)
     cn_spec_release(&s);
 }
 
+static int read_with_webhook(const char *json, struct cn_api_webhook *w, struct cn_err *err)
+{
+    struct cn_api_input in = {.json = json,
+                              .json_len = strlen(json),
+                              .limits = &limits,
+                              .max_image = 1 << 20,
+                              .max_total = 2 << 20,
+                              .webhook = w};
+    struct cn_spec s;
+    int rc;
+
+    *err = (struct cn_err)CN_ERR_INIT;
+    if ((rc = cn_api_read_images(&in, &s, err)) == CN_OK)
+        cn_spec_release(&s);
+    return rc;
+}
+
+static void a_webhook_goes_beside_the_description(void **state)
+{
+    static const char *const bad[][2] = {
+        {"{\"webhook\":{}}", "/webhook/url"},
+        {"{\"webhook\":{\"url\":null,\"context\":\"c\"}}", "/webhook/url"},
+        {"{\"webhook\":{\"url\":1}}", "/webhook/url"},
+        {"{\"webhook\":\"u\"}", "/webhook"},
+        {"{\"webhook\":{\"url\":\"u\",\"context\":{}}}", "/webhook/context"},
+        {"{\"webhook\":{\"url\":\"u\",\"event\":1}}", "/webhook/event"},
+        {"{\"webhook\":{\"url\":\"u\"},\"steps\":\"x\"}", "/steps"},
+    };
+    struct cn_api_webhook w = {NULL, NULL};
+    struct cn_err err;
+    struct cn_spec s;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(bad); i++) {
+        assert_true(read_with_webhook(bad[i][0], &w, &err) < 0);
+        assert_string_equal(err.where, bad[i][1]);
+        assert_true(w.url == NULL && w.context == NULL);
+    }
+    assert_int_equal(read_with_webhook("{\"webhook\":null}", &w, &err), CN_OK);
+    assert_null(w.url);
+    assert_int_equal(read_with_webhook("{\"webhook\":{\"url\":\"u\",\"context\":\"c\"}}", &w, &err),
+                     CN_OK);
+    assert_string_equal(w.url, "u");
+    assert_string_equal(w.context, "c");
+    cn_api_webhook_release(&w);
+    assert_true(read_text("{\"webhook\":{\"url\":\"u\"}}", &s, &err) < 0);
+    assert_string_equal(err.where, "/webhook");
+}
+
 static void wrong_fields_are_named(void **state)
 {
 #define C(members) "{\"controls\":[{\"model\":\"c\",\"image\":\"ZA==\"," members "}]}"
@@ -470,6 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_request_has_the_defaults),
         cmocka_unit_test(every_field_is_read),
+        cmocka_unit_test(a_webhook_goes_beside_the_description),
         cmocka_unit_test(wrong_fields_are_named),
         cmocka_unit_test(what_is_no_json_is_refused_without_a_place),
         cmocka_unit_test(long_images_leave_the_json),

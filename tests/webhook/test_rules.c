@@ -2,13 +2,16 @@
 #include "base/base.h"
 #include "webhook/address.h"
 #include "webhook/rules.h"
+#include "webhook/settings.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static struct sockaddr_storage address(const char *text)
@@ -258,6 +261,83 @@ static void addresses_pass_by_network(void **state)
     cn_webhook_rules_free(r);
 }
 
+static int load_secret(const char *text, size_t *ret_len, struct cn_err *err)
+{
+    char path[] = "/tmp/cn-secret-XXXXXX";
+    struct cn_webhook_settings s = {.allow = "https://a.example/",
+                                    .networks = "",
+                                    .secret_file = path,
+                                    .timeout_s = 1,
+                                    .give_up_s = 1};
+    struct cn_webhook_secret secret;
+    struct cn_webhook_rules *rules;
+    int fd = mkstemp(path), rc;
+
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    *err = (struct cn_err)CN_ERR_INIT;
+    rc = cn_webhook_settings_load(&s, &rules, &secret, err);
+    unlink(path);
+    if (rc < 0)
+        return rc;
+    assert_true(cn_webhook_rules_allow_any(rules));
+    *ret_len = secret.len;
+    cn_webhook_rules_free(rules);
+    cn_webhook_secret_clear(&secret);
+    assert_int_equal(secret.len, 0);
+    return rc;
+}
+
+static void secrets_have_one_form(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "whsec_",
+        "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY=",           /* 23 bytes */
+        "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZW", /* no padding */
+        "whsec_MDEyMzQ1Njc4OWFi Y2RlZjAxMjM0NTY3ODlhYmNkZWY="};
+    struct cn_webhook_settings off = {.allow = " ", .networks = "", .secret_file = ""};
+    struct cn_webhook_secret secret;
+    struct cn_webhook_rules *rules;
+    struct cn_err err;
+    size_t len = 0;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(bad); i++) {
+        assert_int_equal(load_secret(bad[i], &len, &err), CN_EINVAL);
+        assert_non_null(strstr(err.msg, "webhook.secret_file"));
+        assert_null(strstr(err.msg, "MDEy"));
+    }
+    assert_int_equal(load_secret("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3", &len, &err), CN_OK);
+    assert_int_equal(len, 24);
+    assert_int_equal(
+        load_secret("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\r\n", &len, &err), CN_OK);
+    assert_int_equal(len, 32);
+    assert_int_equal(cn_webhook_settings_load(&off, &rules, &secret, NULL), CN_OK);
+    assert_int_equal(secret.len, 0);
+    cn_webhook_rules_free(rules);
+    off.networks = "x";
+    assert_int_equal(cn_webhook_settings_load(&off, &rules, &secret, &err), CN_EINVAL);
+    assert_non_null(strstr(err.msg, "webhook.networks: \"x\": "));
+}
+
+static void hosts_are_read(void **state)
+{
+    static const char *const row[][2] = {{"https://a.example/x", "a.example"},
+                                         {"http://127.0.0.1:80/", "127.0.0.1"},
+                                         {"http://[::1]:80/", "[::1]"},
+                                         {"nothing of it", ""}};
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        char *host = cn_webhook_host(row[i][0]);
+
+        assert_string_equal(host, row[i][1]);
+        free(host);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +346,8 @@ int main(void)
         cmocka_unit_test(only_what_is_listed_passes),
         cmocka_unit_test(bad_rules_are_named),
         cmocka_unit_test(addresses_pass_by_network),
+        cmocka_unit_test(secrets_have_one_form),
+        cmocka_unit_test(hosts_are_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
