@@ -21,6 +21,7 @@ check_PROGRAMS += tests/job/test_jobs
 tests_job_test_jobs_SOURCES = %reldir%/test_jobs.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c \
     tests/store/fault.h tests/store/fault.c
 tests_job_test_jobs_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS) -I$(top_srcdir)
+tests_job_test_jobs_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=cn_wall_us
 tests_job_test_jobs_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/job/test_jobs
 

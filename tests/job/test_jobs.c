@@ -1,5 +1,6 @@
 /* job: the service, with a store and a fake worker. */
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "jobs_rig.h"
@@ -14,6 +15,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
+
+/* ---- the clock ---- */
+
+int64_t __real_cn_wall_us(void);
+int64_t __wrap_cn_wall_us(void);
+
+static int64_t wall_ahead_us; /* how far the wall's clock has been set forward: nobody waits */
+
+int64_t __wrap_cn_wall_us(void)
+{
+    return __real_cn_wall_us() + wall_ahead_us;
+}
 
 /* ---- following ---- */
 
@@ -273,10 +286,10 @@ static void a_deadline_outlives_the_daemon(void **state)
     (void)state;
     rig_init(&r, "");
     rig_start(&r);
-    rig_submit(&r, &(struct ask){.prompt = "step=10000", .timeout_s = 2}, &a);
+    rig_submit(&r, &(struct ask){.prompt = "step=10000", .timeout_s = 100}, &a);
     rig_until_state(&r, a.id, CN_JOB_RUNNING);
     rig_stop(&r);
-    sleep(2);
+    wall_ahead_us += 100 * CN_SECOND_US;
     rig_start(&r);
     rig_until_state(&r, a.id, CN_JOB_EXPIRED);
     rig_stop(&r);
@@ -292,11 +305,11 @@ static void results_past_their_time_are_gone(void **state)
 
     (void)state;
     rig_init(&r, "");
-    r.so.result_ttl_s = 1;
+    r.so.result_ttl_s = 100;
     rig_start(&r);
     rig_submit(&r, &(struct ask){.tenant = "anna"}, &a);
     rig_until(&r, rig_ended, &a);
-    sleep(1);
+    wall_ahead_us += 100 * CN_SECOND_US;
     assert_int_equal(rig_state(&r, "anna", a.id), CN_EGONE);
     assert_int_equal(rig_state(&r, "bert", a.id), CN_ENOTFOUND);
     assert_int_equal(rig_picture(&r, "anna", a.id, 0, &file), CN_EGONE);
