@@ -209,7 +209,10 @@ class Daemon:
     def request(self, method, path, body=None, headers=None, port=None):
         c = self.connect(port=port)
         try:
-            c.request(method, path, body, headers or {})
+            try:
+                c.request(method, path, body, headers or {})
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # a refusal may come, and the end, before the whole body is sent: it is read
             r = c.getresponse()
             r.body = r.read()
             return r
