@@ -24,6 +24,7 @@
 #include "keyring.h"
 #include "keys_cli.h"
 #include "notify.h"
+#include "rlimits.h"
 #include "selfstat.h"
 #include "store_cli.h"
 #include "base/clock.h"
@@ -38,12 +39,10 @@
 #include "job/jobs.h"
 #include "notifier/notifier.h"
 
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -658,25 +657,6 @@ static int write_port(const struct front *f, struct cn_err *err)
     return cn_file_write(f->args.port_file, text, strlen(text), err);
 }
 
-/* Each connection is a descriptor; the soft limit is often 1024 where the hard one is not. */
-static void raise_fd_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = CN_MIN(limit.rlim_max, (rlim_t)65536);
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-/* Bodies and images are tens of megabytes for a moment. glibc would learn from the first ones to
- * keep such blocks in its heap; with a fixed threshold they go back to the system when freed. */
-static void keep_memory_flat(void)
-{
-    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
-}
-
 static void make_parts(struct front *f)
 {
     struct cn_dispatch_options d;
@@ -727,8 +707,9 @@ static int serve(struct front *f, struct cn_err *err)
     int rc;
 
     signal(SIGPIPE, SIG_IGN);
-    raise_fd_limit();
-    keep_memory_flat();
+    if ((rc = cn_rlimits_raise_files(err)) < 0)
+        return rc;
+    cn_rlimits_keep_memory_flat();
     make_parts(f);
     if ((rc = start(f, err)) < 0) {
         f->failed = true;

@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -91,6 +92,20 @@ class Start(Case):
                                text=True, timeout=60)
             self.assertEqual(r.returncode, 1)
             self.assertIn("bad.conf:3: queue.timeout_s", r.stderr)
+
+    def test_too_few_descriptors_are_an_error(self):
+        for n in (6, 8, 63):  # a crash, a start that never ends
+            with tempfile.TemporaryDirectory() as tmp:
+                conf = os.path.join(tmp, "conf")
+                open(conf, "w").close()
+                r = subprocess.run([DAEMON, "-c", conf, "--listen", "127.0.0.1:0", "--set",
+                                    "store.dir=" + os.path.join(tmp, "store")],
+                                   preexec_fn=lambda n=n: resource.setrlimit(
+                                       resource.RLIMIT_NOFILE, (n, n)),
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   timeout=20 * SLOW)
+                self.assertEqual(r.returncode, 1, r.stdout)
+                self.assertIn(b"%d open files are too few: at least 64" % n, r.stdout)
 
     def test_port_in_use(self):
         with Daemon() as d:
