@@ -13,12 +13,14 @@ enum { MAX_TEXT = 1 << 20 }; /* what readers of PNG text accept */
 
 /* As the field's programs call them. */
 static const char *const sampler_titles[CN_SAMPLER_COUNT] = {
-    "DDIM",  "Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ 2M SDE",
-    "UniPC", "LCM",   "PLMS"};
+    "DDIM",       "Euler",   "Euler a",    "Heun",      "DPM++ 2M",          "DPM++ 2M SDE",
+    "UniPC",      "LCM",     "PLMS",       "DPM++ SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE",
+    "DPM++ 2S a", "DPM2",    "DPM2 a",     "LMS",       "HeunPP2",           "DEIS",
+    "TCD",        "Restart", "Euler CFG++"};
 
 /* beta_timesteps is the form that later programs call Beta. */
 static const char *const schedule_titles[CN_SCHEDULE_COUNT] = {
-    NULL,     "Karras", "Exponential", "Polyexponential", "SGM Uniform", "Normal",
+    NULL,     "Karras", "Exponential", "Polyexponential", "SGM Uniform",     "Normal",
     "Simple", "Beta",   "Beta",        "KL Optimal",      "Align Your Steps"};
 
 static const char *const resize_titles[CN_RESIZE_COUNT] = {"Just Resize", "Crop and Resize",

@@ -12,7 +12,10 @@
 
 static const char *const job_kind_names[CN_JOB_KIND_COUNT] = {"draw"};
 static const char *const sampler_names[CN_SAMPLER_COUNT] = {
-    "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "pndm"};
+    "ddim",       "euler",   "euler_a",    "heun",      "dpmpp_2m",          "dpmpp_2m_sde",
+    "unipc",      "lcm",     "pndm",       "dpmpp_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde",
+    "dpmpp_2s_a", "dpm2",    "dpm2_a",     "lms",       "heunpp2",           "deis",
+    "tcd",        "restart", "euler_cfgpp"};
 static const char *const schedule_names[CN_SCHEDULE_COUNT] = {
     "default", "karras", "exponential",    "polyexponential", "sgm_uniform", "normal",
     "simple",  "beta",   "beta_timesteps", "kl_optimal",      "ays"};
@@ -84,6 +87,11 @@ void cn_spec_release(struct cn_spec *s)
     free(s->init_image.data);
     free(s->mask.data);
     memset(s, 0, sizeof(*s));
+}
+
+bool cn_spec_is_guided(const struct cn_spec *s)
+{
+    return s->guidance_scale > 1 || s->sampler == CN_EULER_CFGPP;
 }
 
 size_t cn_spec_image_bytes(const struct cn_spec *s)

@@ -35,6 +35,18 @@ enum cn_sampler {
     CN_UNIPC,
     CN_LCM,
     CN_PNDM,
+    CN_DPMPP_SDE,
+    CN_DPMPP_2M_SDE_HEUN,
+    CN_DPMPP_3M_SDE,
+    CN_DPMPP_2S_A,
+    CN_DPM2,
+    CN_DPM2_A,
+    CN_LMS,
+    CN_HEUNPP2,
+    CN_DEIS,
+    CN_TCD,
+    CN_RESTART,
+    CN_EULER_CFGPP,
     CN_SAMPLER_COUNT
 };
 
@@ -103,7 +115,7 @@ struct cn_spec {
     enum cn_schedule schedule;
     enum cn_spacing spacing;
     enum cn_rng rng;
-    double eta; /* DDIM only, [0,1] */
+    double eta; /* DDIM and TCD, [0,1]; 0: DDIM's own, and TCD's, which is 0.3 */
     uint64_t seed;
     bool has_seed; /* false: drawn from the operating system by whoever accepts the job */
     int n;         /* images; image i uses seed + i */
@@ -135,6 +147,10 @@ struct cn_limits {
 
 void cn_spec_init(struct cn_spec *s);
 void cn_spec_release(struct cn_spec *s);
+
+/* Are there two rows for each image: with the prompt, and with the negative prompt? Guidance above
+ * 1, or a sampler that needs both. */
+bool cn_spec_is_guided(const struct cn_spec *s);
 
 /* Of all its images together. */
 size_t cn_spec_image_bytes(const struct cn_spec *s);

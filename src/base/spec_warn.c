@@ -9,6 +9,9 @@
 
 #define NONE CN_WARN_NO_EFFECT
 
+/* Users of CFG++ give 0.5 to 2. */
+static const double cfgpp_most = 2;
+
 /* Step i of N is controlled when start <= i/N and (i/N < end or end == 1). */
 static bool has_a_step(const struct cn_spec_control *c, int steps)
 {
@@ -41,12 +44,15 @@ void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
     struct cn_spec preset;
 
     cn_spec_init(&preset);
-    if (s->negative_prompt[0] != '\0' && s->guidance_scale <= 1)
+    if (s->negative_prompt[0] != '\0' && !cn_spec_is_guided(s))
         cn_warnings_add(w, NONE, "/negative_prompt",
                         "guidance is off (guidance_scale is %g, not above 1)", s->guidance_scale);
-    if (s->eta > 0 && s->sampler != CN_DDIM)
-        cn_warnings_add(w, NONE, "/eta", "only the sampler ddim has it, not %s",
+    if (s->eta > 0 && s->sampler != CN_DDIM && s->sampler != CN_TCD)
+        cn_warnings_add(w, NONE, "/eta", "only the samplers ddim and tcd have it, not %s",
                         cn_enum_sampler.name[s->sampler]);
+    if (s->sampler == CN_EULER_CFGPP && s->guidance_scale > cfgpp_most)
+        cn_warnings_add(w, NONE, "/guidance_scale", "%g is far above what %s is made for, 0 to 1",
+                        s->guidance_scale, cn_enum_sampler.name[s->sampler]);
     if (s->denoise != preset.denoise && s->init_image.len == 0)
         cn_warnings_add(w, NONE, "/denoise", "there is no init_image");
     if (s->quality != preset.quality && s->format == CN_PNG)

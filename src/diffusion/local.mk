@@ -9,6 +9,7 @@ libcndiffusion_a_SOURCES = \
     %reldir%/inpaint.h %reldir%/inpaint.c \
     %reldir%/noise.h %reldir%/noise.c \
     %reldir%/sampler.h %reldir%/sampler.c %reldir%/sampler_priv.h \
-    %reldir%/sampler_dpm.c %reldir%/sampler_predict.c %reldir%/sampler_ve.c %reldir%/sampler_vp.c \
+    %reldir%/sampler_dpm.c %reldir%/sampler_kd.c %reldir%/sampler_predict.c \
+    %reldir%/sampler_ve.c %reldir%/sampler_vp.c \
     %reldir%/schedule.h %reldir%/schedule.c %reldir%/schedule_class.c \
     %reldir%/schedule_priv.h

@@ -1,6 +1,6 @@
 /* The table of samplers, and what all of them have in common: where a trajectory starts, what the
  * network is shown and told, when noise is drawn. The methods' own steps are in sampler_vp.c,
- * sampler_ve.c and sampler_dpm.c. */
+ * sampler_ve.c, sampler_kd.c and sampler_dpm.c. */
 #include "base/base.h"
 
 #include "diffusion/sampler.h"
@@ -12,16 +12,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const double tcd_gamma = 0.3; /* TCDScheduler.step */
+
 static const struct cn_sampler_method methods[CN_SAMPLER_COUNT] = {
     [CN_DDIM] = {cn_sampler_advance_ddim, cn_sampler_mix_vp, 0},
     [CN_EULER] = {cn_sampler_advance_euler, cn_sampler_mix_ve, 0},
     [CN_EULER_A] = {cn_sampler_advance_euler_a, cn_sampler_mix_ve, 0},
     [CN_HEUN] = {cn_sampler_advance_heun, cn_sampler_mix_ve, 2},
     [CN_DPMPP_2M] = {cn_sampler_advance_dpmpp, cn_sampler_mix_dpm, 3},
-    [CN_DPMPP_2M_SDE] = {cn_sampler_advance_dpmpp_sde, cn_sampler_mix_dpm, 3},
+    [CN_DPMPP_2M_SDE] = {cn_sampler_advance_dpmpp_2m_sde, cn_sampler_mix_dpm, 3},
     [CN_UNIPC] = {cn_sampler_advance_unipc, cn_sampler_mix_dpm, 4},
     [CN_LCM] = {cn_sampler_advance_lcm, cn_sampler_mix_vp, 0},
     [CN_PNDM] = {cn_sampler_advance_pndm, cn_sampler_mix_vp, 6},
+    [CN_DPMPP_SDE] = {cn_sampler_advance_dpmpp_sde, cn_sampler_mix_ve, 2},
+    [CN_DPMPP_2M_SDE_HEUN] = {cn_sampler_advance_dpmpp_2m_sde, cn_sampler_mix_dpm, 3},
+    [CN_DPMPP_3M_SDE] = {cn_sampler_advance_dpmpp_3m_sde, cn_sampler_mix_ve, 3},
+    [CN_DPMPP_2S_A] = {cn_sampler_advance_dpmpp_2s_a, cn_sampler_mix_ve, 2},
+    [CN_DPM2] = {cn_sampler_advance_dpm2, cn_sampler_mix_ve, 1},
+    [CN_DPM2_A] = {cn_sampler_advance_dpm2_a, cn_sampler_mix_ve, 1},
+    [CN_LMS] = {cn_sampler_advance_lms, cn_sampler_mix_ve, CN_LMS_ORDER},
+    [CN_HEUNPP2] = {cn_sampler_advance_heunpp2, cn_sampler_mix_ve, 3},
+    [CN_DEIS] = {cn_sampler_advance_deis, cn_sampler_mix_dpm, 3},
+    [CN_TCD] = {cn_sampler_advance_tcd, cn_sampler_mix_vp, 0},
+    [CN_RESTART] = {cn_sampler_advance_restart, cn_sampler_mix_ve, 2},
+    [CN_EULER_CFGPP] = {cn_sampler_advance_euler_cfgpp, cn_sampler_mix_ve, 0},
 };
 
 static bool is_ve(const struct cn_sampler_state *s)
@@ -29,8 +43,9 @@ static bool is_ve(const struct cn_sampler_state *s)
     return s->method->mix == cn_sampler_mix_ve;
 }
 
-/* Does call number "at" draw noise? EulerAncestral and the SDE draw at every call, even where it is
- * then multiplied by 0; LCM not at its last. */
+/* Does call number "at" draw noise? EulerAncestral and the 2M SDE draw at every call, even where it
+ * is then multiplied by 0; LCM and TCD not at their last; ancestral steps of two calls at the
+ * second; the other SDE where a call does not end at 0; Restart where its levels rise. */
 static bool draws(const struct cn_sampler_state *s, int at)
 {
     switch (s->kind) {
@@ -38,9 +53,20 @@ static bool draws(const struct cn_sampler_state *s, int at)
         return s->eta > 0;
     case CN_EULER_A:
     case CN_DPMPP_2M_SDE:
+    case CN_DPMPP_2M_SDE_HEUN:
         return true;
     case CN_LCM:
         return at + 1 < s->t.calls;
+    case CN_TCD:
+        return at + 1 < s->t.calls && s->eta > 0;
+    case CN_DPM2_A:
+    case CN_DPMPP_2S_A:
+        return at % 2 != 0;
+    case CN_DPMPP_SDE:
+    case CN_DPMPP_3M_SDE:
+        return s->t.sigma[at + 1] > 0;
+    case CN_RESTART:
+        return s->t.sigma[at + 1] > s->t.sigma[at];
     default:
         return false;
     }
@@ -60,7 +86,8 @@ static int find_start(struct cn_sampler_state *s, const struct cn_sampler_opts *
         return cn_fail_at(err, CN_EINVAL, "/denoise",
                           "%g of %d steps is less than one step: use at least %d steps", o->denoise,
                           steps, (int)ceil(fmin(1 / o->denoise, 1e9)));
-    s->first = cn_timetable_call_of_step(&s->t, o->kind, steps - run);
+    if (s->t.cut == 0) /* else the calls begin there */
+        s->first = cn_timetable_call_of_step(&s->t, o->kind, steps - run);
     s->at = s->first;
     return CN_OK;
 }
@@ -104,7 +131,7 @@ int cn_sampler_new(const struct cn_schedule_config *config, const struct cn_samp
     s->kind = o->kind;
     s->method = &methods[o->kind];
     s->prediction = config->prediction;
-    s->eta = (float)o->eta;
+    s->eta = (float)(o->kind == CN_TCD && o->eta <= 0 ? tcd_gamma : o->eta);
     s->n = n;
     if ((rc = cn_timetable_init(&s->t, config, o, err)) < 0 || (rc = find_start(s, o, err)) < 0 ||
         (rc = check_signal(s, err)) < 0 || (rc = make_buffers(s, err)) < 0) {
@@ -200,6 +227,12 @@ void cn_sampler_x0(const struct cn_sampler_state *s, const float *x, const float
 int cn_sampler_advance(struct cn_sampler_state *s, float *x, const float *out,
                        struct cn_noise *noise)
 {
+    return cn_sampler_advance_both(s, x, out, NULL, noise);
+}
+
+int cn_sampler_advance_both(struct cn_sampler_state *s, float *x, const float *out,
+                            const float *uncond, struct cn_noise *noise)
+{
     const float *z = NULL;
 
     if (cn_sampler_done(s))
@@ -210,6 +243,7 @@ int cn_sampler_advance(struct cn_sampler_state *s, float *x, const float *out,
         cn_noise_normal(noise, s->n, s->z);
         z = s->z;
     }
+    s->uncond = uncond;
     s->method->advance(s, x, out, z);
     s->at++;
     return CN_OK;
@@ -217,5 +251,8 @@ int cn_sampler_advance(struct cn_sampler_state *s, float *x, const float *out,
 
 bool cn_sampler_is_random(const struct cn_sampler_state *s)
 {
-    return s->kind == CN_LCM || draws(s, s->t.calls - 1);
+    for (int at = s->first; at < s->t.calls; at++)
+        if (draws(s, at))
+            return true;
+    return false;
 }

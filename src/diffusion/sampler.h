@@ -1,17 +1,23 @@
 /* Samplers: how one image's latent moves from noise to picture, one network call at a time.
  *
- * Nine methods, one table, one loop. Each follows the class of diffusers 0.35 with its defaults
- * (DDIM, PNDM with skip_prk_steps, Euler, Euler ancestral, Heun, DPMSolverMultistep as dpmsolver++
- * and sde-dpmsolver++ of order 2, UniPC bh2 of order 2, LCM), float32 operation by float32
- * operation; trajectories agree to 1e-6 or better (tests/diffusion). What is not as there:
+ * One table, one loop. Most follow their class of diffusers 0.35 with its defaults, and the
+ * settings of the model's scheduler_config.json (schedule_class.c): DDIM, PNDM, Euler, Euler
+ * ancestral, Heun, DPMSolverMultistep as dpmsolver++ and sde-dpmsolver++, UniPC, LCM, KDPM2 and its
+ * ancestral form, LMS, DEIS, TCD, DPMSolverSDE; float32 operation by float32 operation,
+ * trajectories agree to 1e-6 or better (tests/diffusion). DPM++ 2S ancestral, DPM++ 3M SDE, Heun++,
+ * Restart and Euler CFG++ are those of k-diffusion's users. What is not as there:
  *
- *   - two equal noise levels in a row (1000 steps) make DPM++ and UniPC divide by zero there; here
+ * - two equal noise levels in a row (1000 steps) make DPM++ and UniPC divide by zero there; here
  *     the step of lower order is taken. Square roots of what rounding made negative are 0, not NaN;
- *   - trailing spacing with 61, 103, 121 .. steps visits timestep -1 there (test_schedule.c);
- *   - timesteps that repeat at the start do not shift the trajectory (diffusers looks the first one
+ * - trailing spacing with 61, 103, 121 .. steps visits timestep -1 there (test_schedule.c); -
+ * timesteps that repeat at the start do not shift the trajectory (diffusers looks the first one
  *     up by value unless a pipeline calls set_begin_index, and then takes the second of two);
- *   - Euler ancestral has Karras and exponential sigmas too, as in k-diffusion;
- *   - DDIM and LCM refuse an epsilon model at zero signal instead of dividing by it.
+ * - Euler ancestral has Karras and exponential sigmas too, as in k-diffusion; - DPM++ SDE draws
+ * fresh noise where diffusers and k-diffusion ask a Brownian tree; - LMS from an image begins with
+ * order 1, where diffusers weighs slopes that are not there; - all levels of a curve are visited:
+ * AUTOMATIC1111 leaves out the last but one for DPM2, DPM2 a
+ *     and DPM++ 3M SDE;
+ * - DDIM and LCM refuse an epsilon model at zero signal instead of dividing by it.
  *
  * A state belongs to one image; rows of a batch have one each. All arrays hold n floats, in the
  * order of the latent, and never overlap unless said otherwise. Owned by whoever created it; any
@@ -27,8 +33,8 @@
  *     }
  *     cn_sampler_free(s);
  *
- * (The type is cn_sampler_state because C keeps one name space for tags and base/spec.h has an
- * enum cn_sampler.)
+ * (The type is cn_sampler_state because C keeps one name space for tags and base/spec.h has an enum
+ * cn_sampler.)
  */
 #ifndef CN_DIFFUSION_SAMPLER_H
 #define CN_DIFFUSION_SAMPLER_H
@@ -81,6 +87,11 @@ void cn_sampler_x0(const struct cn_sampler_state *s, const float *x, const float
  * CN_EINTERNAL when no call is left, or noise is NULL and needed. */
 int cn_sampler_advance(struct cn_sampler_state *s, float *x, const float *model_out,
                        struct cn_noise *noise);
+
+/* The same with the answer of the row without the prompt: model_out is that of both under guidance.
+ * Euler CFG++ steps by it; the others do not look at it. NULL where guidance is off. */
+int cn_sampler_advance_both(struct cn_sampler_state *s, float *x, const float *model_out,
+                            const float *uncond, struct cn_noise *noise);
 
 /* Whether advance will ever draw noise. */
 bool cn_sampler_is_random(const struct cn_sampler_state *s);

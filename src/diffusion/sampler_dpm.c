@@ -134,7 +134,8 @@ static void combine(const struct cn_sampler_state *s, const struct multistep *m,
 
 static bool is_heun(const struct cn_sampler_state *s, const struct multistep *m)
 {
-    return m->order > 2 || s->t.config.solver.type == CN_SOLVER_HEUN;
+    return m->order > 2 || s->t.config.solver.type == CN_SOLVER_HEUN ||
+           s->kind == CN_DPMPP_2M_SDE_HEUN;
 }
 
 /* DPM-Solver++ multistep (arXiv:2211.01095 algorithm 2), DPMSolverMultistepScheduler:
@@ -165,8 +166,8 @@ void cn_sampler_advance_dpmpp(struct cn_sampler_state *s, float *x, const float 
  *     heun and order 3: c1 = alpha_t ((1 - e^-2h)/(-2h) + 1),
  *                       c2 = alpha_t ((1 - e^-2h - 2h)/(2h)^2 - 1/2)
  * where the expansion of c2 has + 1/2: the sign is diffusers'. */
-void cn_sampler_advance_dpmpp_sde(struct cn_sampler_state *s, float *x, const float *out,
-                                  const float *z)
+void cn_sampler_advance_dpmpp_2m_sde(struct cn_sampler_state *s, float *x, const float *out,
+                                     const float *z)
 {
     struct level from = level_at(s, s->at), to = level_at(s, s->at + 1);
     struct multistep m = multistep(s);
@@ -183,6 +184,67 @@ void cn_sampler_advance_dpmpp_sde(struct cn_sampler_state *s, float *x, const fl
     for (size_t i = 0; i < s->n; i++)
         x[i] = x[i] + spread * z[i];
 }
+
+/* ---- DEIS ---- */
+
+/* The integral of a line in log rho that is 1 at b and 0 at c; t, b, c: rho = s / alpha. */
+static float deis_line(float t, float b, float c)
+{
+    return t * (-log_float(c) + log_float(t) - 1.0f) / (log_float(b) - log_float(c));
+}
+
+/* The same of a parabola that is 1 at b and 0 at c and d. */
+static float deis_parabola(float t, float b, float c, float d)
+{
+    float lt = log_float(t), lb = log_float(b), lc = log_float(c), ld = log_float(d);
+    float numerator = t * (lc * (ld - lt + 1.0f) - ld * lt + ld + lt * lt - 2.0f * lt + 2.0f);
+
+    return numerator / ((lb - lc) * (lb - ld));
+}
+
+/* DEIS (arXiv:2204.13902), log rho; DEISMultistepScheduler:
+ * x_t = alpha_t (x / alpha_s + c0 e0 + c1 e1 + c2 e2), which is DDIM's step at first. The list of
+ * levels does not end at 0. buf[0] .. buf[2]: noise, newest first. */
+void cn_sampler_advance_deis(struct cn_sampler_state *s, float *x, const float *out, const float *z)
+{
+    struct level from = level_at(s, s->at), to = level_at(s, s->at + 1);
+    struct multistep m = multistep(s);
+    float c[3] = {-(to.s * (exp_float(m.h) - 1.0f)), 0, 0}, rho[3], end = to.s / to.alpha;
+    float keep = to.alpha / from.alpha;
+
+    (void)z;
+    push_x0(s, x, out);
+    for (size_t i = 0; i < s->n; i++)
+        s->buf[0][i] = (x[i] - from.alpha * s->buf[0][i]) / from.s;
+    for (int k = 0; k < m.order; k++) {
+        struct level v = level_at(s, s->at - k);
+
+        rho[k] = v.s / v.alpha;
+    }
+    if (m.order == 2) {
+        c[0] = deis_line(end, rho[0], rho[1]) - deis_line(rho[0], rho[0], rho[1]);
+        c[1] = deis_line(end, rho[1], rho[0]) - deis_line(rho[0], rho[1], rho[0]);
+    }
+    for (int k = 0; m.order == 3 && k < 3; k++) {
+        float a = rho[(k + 1) % 3], b = rho[(k + 2) % 3];
+
+        c[k] = deis_parabola(end, rho[k], a, b) - deis_parabola(rho[0], rho[k], a, b);
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        float v = c[0] * s->buf[0][i];
+
+        if (m.order == 1) {
+            x[i] = keep * x[i] + v;
+            continue;
+        }
+        v = x[i] / from.alpha + v + c[1] * s->buf[1][i];
+        if (m.order == 3)
+            v = v + c[2] * s->buf[2][i];
+        x[i] = to.alpha * v;
+    }
+}
+
+/* ---- UniPC ---- */
 
 /* UniPC (arXiv:2302.04867), B(h) = e^-h - 1 ("bh2") or -h ("bh1"): what both halves need for a step
  * from level "from" to "to". rk = (lambda_older - lambda_from) / h, 0 when there is no older

@@ -6,7 +6,7 @@
 
 #include "diffusion/sampler.h"
 
-enum { CN_SAMPLER_BUFFERS = 6 };
+enum { CN_SAMPLER_BUFFERS = 6, CN_LMS_ORDER = 4 };
 
 /* How x mixes signal and noise: x = signal x0 + noise e. */
 struct cn_mix {
@@ -38,6 +38,7 @@ struct cn_sampler_state {
     float *block; /* owns what buf and z point into */
     float *buf[CN_SAMPLER_BUFFERS]; /* [n] each; their meaning is the method's */
     float *z;                       /* [n] fresh noise; NULL when none is ever drawn */
+    const float *uncond; /* [n] answer of the row without the prompt, during an advance */
 };
 
 /* samplers in VP coordinates that read abar at timesteps; in VE coordinates; and the DPM family */
@@ -54,10 +55,30 @@ void cn_sampler_advance_heun(struct cn_sampler_state *s, float *x, const float *
                              const float *z);
 void cn_sampler_advance_dpmpp(struct cn_sampler_state *s, float *x, const float *out,
                               const float *z);
-void cn_sampler_advance_dpmpp_sde(struct cn_sampler_state *s, float *x, const float *out,
-                                  const float *z);
+void cn_sampler_advance_dpmpp_2m_sde(struct cn_sampler_state *s, float *x, const float *out,
+                                     const float *z);
 void cn_sampler_advance_unipc(struct cn_sampler_state *s, float *x, const float *out,
                               const float *z);
+void cn_sampler_advance_deis(struct cn_sampler_state *s, float *x, const float *out,
+                             const float *z);
+void cn_sampler_advance_tcd(struct cn_sampler_state *s, float *x, const float *out, const float *z);
+void cn_sampler_advance_dpm2(struct cn_sampler_state *s, float *x, const float *out,
+                             const float *z);
+void cn_sampler_advance_dpm2_a(struct cn_sampler_state *s, float *x, const float *out,
+                               const float *z);
+void cn_sampler_advance_dpmpp_2s_a(struct cn_sampler_state *s, float *x, const float *out,
+                                   const float *z);
+void cn_sampler_advance_dpmpp_sde(struct cn_sampler_state *s, float *x, const float *out,
+                                  const float *z);
+void cn_sampler_advance_dpmpp_3m_sde(struct cn_sampler_state *s, float *x, const float *out,
+                                     const float *z);
+void cn_sampler_advance_lms(struct cn_sampler_state *s, float *x, const float *out, const float *z);
+void cn_sampler_advance_heunpp2(struct cn_sampler_state *s, float *x, const float *out,
+                                const float *z);
+void cn_sampler_advance_restart(struct cn_sampler_state *s, float *x, const float *out,
+                                const float *z);
+void cn_sampler_advance_euler_cfgpp(struct cn_sampler_state *s, float *x, const float *out,
+                                    const float *z);
 
 struct cn_mix cn_sampler_mix_vp(const struct cn_sampler_state *s, int at);
 struct cn_mix cn_sampler_mix_ve(const struct cn_sampler_state *s, int at);

@@ -191,3 +191,26 @@ void cn_sampler_advance_lcm(struct cn_sampler_state *s, float *x, const float *o
             x[i] = next.signal * x[i] + next.noise * z[i];
     }
 }
+
+/* Trajectory consistency distillation (arXiv:2402.19159); TCDScheduler.step: to timestep
+ * s = (1 - gamma) t_next by the answer, from there to t_next with fresh noise. */
+void cn_sampler_advance_tcd(struct cn_sampler_state *s, float *x, const float *out, const float *z)
+{
+    struct cn_mix m = cn_sampler_mix_vp(s, s->at);
+    bool last = s->at + 1 == s->t.calls;
+    int next = last ? 0 : timestep_at(s, s->at + 1);
+    int between = (int)floorf((float)(1.0 - (double)s->eta) * (float)next);
+    float abar_s = abar_at(&s->t, between), abar_n = abar_at(&s->t, next);
+    float signal = sqrtf(abar_s), noise = sqrtf(1.0f - abar_s);
+    float keep = sqrtf(abar_n / abar_s), spread = sqrtf(fmaxf(1.0f - abar_n / abar_s, 0.0f));
+
+    for (size_t i = 0; i < s->n; i++) {
+        float x0 = cn_sampler_x0_vp(s->prediction, m, x[i], out[i]), eps = out[i];
+
+        if (s->prediction == CN_PREDICT_V)
+            eps = m.signal * out[i] + m.noise * x[i];
+        x[i] = signal * x0 + noise * eps;
+        if (z != NULL)
+            x[i] = keep * x[i] + spread * z[i];
+    }
+}

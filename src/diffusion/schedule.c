@@ -119,13 +119,13 @@ static int visitable(const struct cn_timetable *t)
 }
 
 /* The DPM family tells the network whole timesteps where diffusers knows the curve: Karras and Lu
- * round, the rest is cut off (DPMSolverMultistep does not round with cosine betas; UniPC always
- * does). Where an exponential schedule meets a timestep exactly, at its ends, the cut hangs on the
- * last bit of a logarithm: with SD 1.5's betas it falls as in diffusers for every number of steps,
- * with others it may be one off. */
+ * round, the rest is cut off (DPMSolverMultistep does not round with cosine betas; UniPC and DEIS
+ * always do). Where an exponential schedule meets a timestep exactly, at its ends, the cut hangs on
+ * the last bit of a logarithm: with SD 1.5's betas it falls as in diffusers for every number of
+ * steps, with others it may be one off. */
 static double whole_timestep(const struct cn_timetable *t, enum cn_sampler kind, double at)
 {
-    bool cosine = t->config.beta_schedule == CN_BETA_COSINE && kind != CN_UNIPC;
+    bool cosine = t->config.beta_schedule == CN_BETA_COSINE && kind != CN_UNIPC && kind != CN_DEIS;
 
     if (t->schedule > CN_EXPONENTIAL && t->schedule != CN_SCHEDULE_BETA)
         return at;
@@ -250,15 +250,24 @@ static int follow_curve(const struct cn_timetable *t, const struct cn_sampler_op
     return cn_curve_fill(&c, g->n, ret);
 }
 
-/* Where the last step ends: UniPC repeats the least level of a curve. */
+/* Curves of diffusers' classes: they start where the spacing says. */
+static bool has_spacing(const struct cn_timetable *t)
+{
+    return t->schedule <= CN_EXPONENTIAL || t->schedule == CN_SCHEDULE_BETA;
+}
+
+/* Where the last step ends: UniPC and DEIS repeat the least level of a curve. */
 static double final_sigma(const struct cn_timetable *t, enum cn_sampler kind, const float *table,
                           const struct cn_visit *v, int n)
 {
-    if (!t->config.solver.ends_at_sigma_min || t->schedule == CN_SCHEDULE_KL_OPTIMAL)
+    bool low = t->config.solver.ends_at_sigma_min || cn_class_rule(kind)->ends_low;
+
+    if (!low || t->schedule == CN_SCHEDULE_KL_OPTIMAL)
         return v[n].sigma;
-    if (kind == CN_UNIPC && t->schedule != CN_SCHEDULE_DEFAULT)
+    if ((kind == CN_UNIPC || kind == CN_DEIS) && t->schedule != CN_SCHEDULE_DEFAULT &&
+        has_spacing(t))
         return v[n - 1].sigma;
-    return (double)table[0];
+    return fmin((double)table[0], v[n - 1].sigma);
 }
 
 /* The steps of the trajectory, v[0 .. n-1], and where it ends, v[n]; returns n. */
@@ -278,6 +287,8 @@ static int choose_steps(const struct cn_timetable *t, const struct cn_sampler_op
         n = follow_curve(t, o, &g, table, v);
         for (int i = 0; i < n && g.kind == CN_GRID_OPEN; i++)
             v[i].t = whole_timestep(t, o->kind, v[i].t);
+        for (int i = 0; i < n && t->schedule == CN_KARRAS && cn_class_rule(o->kind)->rounds; i++)
+            v[i].t = rint(v[i].t);
     } else {
         for (int i = 0; i < g.n; i++) {
             v[i].t = grid_at(&g, i);
@@ -295,6 +306,14 @@ static int choose_steps(const struct cn_timetable *t, const struct cn_sampler_op
 }
 
 /* ---- calls ---- */
+
+/* down = to^2 / from without the cancellation. Where levels do not fall there is no noise. */
+struct cn_ancestral cn_sampler_ancestral(double from, double to)
+{
+    double down = from > to ? to * to / from : to;
+
+    return (struct cn_ancestral){down, sqrt(fmax(to * to - down * down, 0))};
+}
 
 static void call(struct cn_timetable *t, struct cn_visit v)
 {
@@ -321,21 +340,60 @@ static void call_prk(struct cn_timetable *t, const struct cn_visit *v, int n)
         call(t, v[i]);
 }
 
-/* Network calls from steps. */
-static void fill_calls(struct cn_timetable *t, enum cn_calls pattern, const struct cn_visit *v,
-                       int n)
+static struct cn_visit level(double sigma, const float *table, int total)
 {
-    if (t->config.prk_steps) {
-        call_prk(t, v, n);
+    return (struct cn_visit){sigma, cn_curve_sigma_to_t(sigma, table, total)};
+}
+
+/* A second call in the middle of step i, in log sigma; for ancestral steps of the way down. */
+static void call_middle(struct cn_timetable *t, const struct cn_visit *v, int i, bool ancestral,
+                        const float *table)
+{
+    double from = v[i].sigma, to = v[i + 1].sigma;
+
+    if (to <= 0)
         return;
-    }
-    for (int i = 0; i < n; i++) {
-        call(t, v[i]);
-        if ((pattern == CN_CALLS_HEUN && i > 0) || (pattern == CN_CALLS_PNDM && i == 1))
+    if (ancestral)
+        to = cn_sampler_ancestral(from, to).down;
+    call(t, level(sqrt(from * to), table, t->train_steps));
+}
+
+/* Network calls of step i of n. */
+static void call_step(struct cn_timetable *t, enum cn_calls pattern, const struct cn_visit *v,
+                      int n, int i, const float *table)
+{
+    call(t, v[i]);
+    switch (pattern) {
+    case CN_CALLS_PNDM:
+        if (i == 1)
             call(t, v[i]);
+        break;
+    case CN_CALLS_HEUN:
+    case CN_CALLS_RESTART:
+        if (v[i + 1].sigma > 0)
+            call(t, v[i + 1]);
+        break;
+    case CN_CALLS_MIDDLE:
+    case CN_CALLS_ANCESTRAL:
+        call_middle(t, v, i, pattern == CN_CALLS_ANCESTRAL, table);
+        break;
+    case CN_CALLS_HEUNPP:
+        for (int k = i + 1; k <= CN_MIN(i + 2, n - 1); k++)
+            call(t, v[k]);
+        break;
+    case CN_CALLS_ONE:
+        break;
     }
-    if (pattern == CN_CALLS_HEUN && v[n].sigma > 0)
-        call(t, v[n]);
+}
+
+static void fill_calls(struct cn_timetable *t, enum cn_calls pattern, const struct cn_visit *v,
+                       int n, const float *table)
+{
+    if (t->config.prk_steps)
+        call_prk(t, v, n);
+    else
+        for (int i = 0; i < n; i++)
+            call_step(t, pattern, v, n, i, table);
     if (t->sigma != NULL)
         t->sigma[t->calls] = (float)v[n].sigma;
 }
@@ -343,19 +401,87 @@ static void fill_calls(struct cn_timetable *t, enum cn_calls pattern, const stru
 int cn_timetable_call_of_step(const struct cn_timetable *t, enum cn_sampler kind, int step)
 {
     CN_ASSERT(step >= 0 && step < t->steps);
-    return cn_class_rule(kind)->calls == CN_CALLS_HEUN ? 2 * step : step;
+    switch (cn_class_rule(kind)->calls) {
+    case CN_CALLS_HEUN:
+    case CN_CALLS_MIDDLE:
+    case CN_CALLS_ANCESTRAL:
+    case CN_CALLS_RESTART:
+        return 2 * step;
+    case CN_CALLS_HEUNPP:
+        return step == t->steps - 1 ? t->calls - 1 : 3 * step;
+    default:
+        return step;
+    }
+}
+
+/* ---- Restart ---- */
+
+/* Of the levels above 0. */
+static int nearest(const struct cn_visit *v, int n, double sigma)
+{
+    int best = 0;
+
+    for (int i = 1; i < n; i++)
+        if (fabs(v[i].sigma - sigma) < fabs(v[best].sigma - sigma))
+            best = i;
+    return best;
+}
+
+static int karras(const struct cn_visit *from, const struct cn_visit *to, int n, const float *table,
+                  int total, struct cn_visit *ret)
+{
+    struct cn_curve c = {
+        .kind = CN_KARRAS, .table = table, .total = total, .max = from->sigma, .min = to->sigma};
+
+    return cn_curve_fill(&c, n, ret);
+}
+
+/* Restart (arXiv:2306.14878), in the numbers of k-diffusion's users: from 20 steps on a Karras
+ * curve of fewer steps, and the stretch from sigma 2 to 0.1 again, once with 9 steps, from 36 steps
+ * on twice with a quarter of the steps. v: the n steps of the schedule. */
+static void call_restarts(struct cn_timetable *t, const struct cn_visit *v, int n,
+                          const float *table, struct cn_visit *work)
+{
+    int extra = n >= 36 ? n / 4 : 9, times = n >= 36 ? 2 : 1, count = n - extra * times;
+    struct cn_visit *again = work + n + 1;
+
+    if (n < 20) {
+        fill_calls(t, CN_CALLS_RESTART, v, n, table);
+        return;
+    }
+    karras(&v[0], &v[n - 1], count, table, t->train_steps, work);
+    int low = nearest(work, count, 0.1), high = nearest(work, count, 2);
+    for (int i = 0; i < count; i++) {
+        call_step(t, CN_CALLS_RESTART, work, count, i, table);
+        if (i + 1 != low || high >= low)
+            continue;
+        karras(&work[high], &work[low], extra + 1, table, t->train_steps, again);
+        for (int k = 0; k < times * extra; k++)
+            call_step(t, CN_CALLS_RESTART, again, extra + 1, k % extra, table);
+    }
+    t->sigma[t->calls] = (float)work[count].sigma;
+}
+
+void cn_timetable_follow(struct cn_timetable *t, enum cn_sampler kind, const struct cn_visit *v,
+                         int n, const float *table, struct cn_visit *work)
+{
+    enum cn_calls pattern = cn_class_rule(kind)->calls;
+
+    if (pattern == CN_CALLS_RESTART)
+        call_restarts(t, v, n, table, work);
+    else
+        fill_calls(t, pattern, v, n, table);
 }
 
 /* EulerDiscreteScheduler.init_noise_sigma; its sigmas are not in order where zero SNR bends them.
  * Curves that leave no room for a spacing start at their first level, as in k-diffusion. */
 static float first_sigma(const struct cn_timetable *t)
 {
-    bool spaced = t->schedule <= CN_EXPONENTIAL || t->schedule == CN_SCHEDULE_BETA;
     float max = 0;
 
     for (int i = 0; i <= t->calls; i++)
         max = fmaxf(max, t->sigma[i]);
-    return t->spacing == CN_LEADING && spaced ? sqrtf(max * max + 1.0f) : max;
+    return t->spacing == CN_LEADING && has_spacing(t) ? sqrtf(max * max + 1.0f) : max;
 }
 
 static void *floats(int n)
@@ -365,8 +491,8 @@ static void *floats(int n)
 
 static int allocate(struct cn_timetable *t, bool sigmas, struct cn_err *err)
 {
-    /* up to two calls for a step, and the warm-up of PNDM */
-    int calls = 2 * t->steps + 3 * CN_PRK_STEPS;
+    /* up to three calls for a step, and the warm-up of PNDM */
+    int calls = 3 * t->steps + 3 * CN_PRK_STEPS;
 
     t->abar = floats(t->train_steps);
     t->timestep = floats(calls);
@@ -376,10 +502,20 @@ static int allocate(struct cn_timetable *t, bool sigmas, struct cn_err *err)
     return CN_OK;
 }
 
+/* Steps that an initial image leaves out: Restart makes its list of the rest. All of them when
+ * denoise is less than one step, or no number. */
+static int restart_cut(const struct cn_timetable *t, const struct cn_sampler_opts *o)
+{
+    if (!(o->denoise > 0 && o->denoise <= 1))
+        return t->steps;
+    return t->steps - (int)((double)t->steps * o->denoise);
+}
+
 static int fill(struct cn_timetable *t, const struct cn_sampler_opts *o, struct cn_err *err)
 {
     const struct cn_class_rule *r = cn_class_rule(o->kind);
-    struct cn_visit *steps = cn_try_alloc(((size_t)o->steps + 1) * sizeof(*steps));
+    size_t room = (size_t)o->steps + 2;
+    struct cn_visit *steps = cn_try_alloc(3 * room * sizeof(*steps)); /* Restart needs more */
     float *table = floats(t->train_steps);
     int rc = allocate(t, r->sigmas, err);
 
@@ -390,7 +526,9 @@ static int fill(struct cn_timetable *t, const struct cn_sampler_opts *o, struct 
     if (rc == CN_OK) {
         fill_table(t, table);
         t->steps = choose_steps(t, o, table, steps);
-        fill_calls(t, r->calls, steps, t->steps);
+        if (r->calls == CN_CALLS_RESTART)
+            t->cut = restart_cut(t, o);
+        cn_timetable_follow(t, o->kind, steps + t->cut, t->steps - t->cut, table, steps + room);
         if (r->scaled)
             t->init_sigma = first_sigma(t);
     }

@@ -28,7 +28,7 @@ struct cn_sampler_opts {
     enum cn_spacing spacing;
     int steps;
     double denoise; /* (0,1]: the part of the steps that is run; 1 without an initial image */
-    double eta;     /* DDIM only */
+    double eta;     /* DDIM, and TCD where 0 means its own, 0.3 */
 };
 
 #define CN_SAMPLER_OPTS_DEFAULTS                                                                   \
@@ -43,8 +43,9 @@ struct cn_timetable {
     float *abar;      /* [train_steps] alphas_cumprod, with this class's zero-SNR rule */
     float final_abar; /* abar "before" timestep 0 */
     int steps;        /* as requested; beta_timesteps may leave some out */
-    int calls;        /* network calls: steps, or more for Heun and PNDM */
-    float *timestep;  /* [calls] given to the network, descending */
+    int cut;          /* Restart: the first so many steps are left out of the calls, by denoise */
+    int calls;        /* network calls: steps, or more for methods with several in a step */
+    float *timestep;  /* [calls] given to the network; descending but for methods that look ahead */
     float *sigma;     /* [calls + 1]; NULL where the sampler reads abar at timesteps. The last is 0,
                          or the least level where the schedule ends there */
     float init_sigma; /* an image from noise starts as N(0,1) times this */
@@ -68,6 +69,14 @@ enum cn_spacing cn_schedule_spacing(const struct cn_schedule_config *config, enu
 
 /* Whether the sampler can follow this schedule of sigmas (Karras, exponential ...). */
 bool cn_schedule_fits(enum cn_sampler kind, enum cn_schedule schedule);
+
+/* An ancestral step: down to "down", then up to "to" with as much noise as "up" says:
+ * up^2 = to^2 (from^2 - to^2) / from^2, down^2 = to^2 - up^2. */
+struct cn_ancestral {
+    double down, up;
+};
+
+struct cn_ancestral cn_sampler_ancestral(double from, double to);
 
 /* First call of step number 0 <= step < t->steps. */
 int cn_timetable_call_of_step(const struct cn_timetable *t, enum cn_sampler kind, int step);

@@ -30,6 +30,11 @@ static const char *const undone_keys[CN_UNDONE_COUNT] = {
     "\"lower_order_final\": false",
 };
 
+/* What k-diffusion's samplers have in common. */
+#define KD                                                                                         \
+    .spacing = CN_LINSPACE, .grid = CN_GRID_REAL, .sigmas = true, .choosable = true,               \
+    .scaled = true, .reads = CN_READS_SIGMAS
+
 static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
     [CN_DDIM] = {.spacing = CN_LEADING,
                  .reads = CN_READS_CLIP,
@@ -89,6 +94,40 @@ static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
                  .zero = CN_ZERO_UNKNOWN,
                  .calls = CN_CALLS_PNDM,
                  .prk_steps = true},
+    /* DPMSolverSDEScheduler, DPMSolverMultistepScheduler, KDPM2DiscreteScheduler and -Ancestral,
+     * LMSDiscreteScheduler, DEISMultistepScheduler, TCDScheduler; the others have no class there,
+     * and read what Euler's class reads of sigmas */
+    [CN_DPMPP_SDE] = {KD, .zero = CN_ZERO_UNKNOWN, .calls = CN_CALLS_MIDDLE,
+                      .betas = CN_BETAS_LATENT},
+    [CN_DPMPP_2M_SDE_HEUN] = {.spacing = CN_LINSPACE,
+                              .grid = CN_GRID_OPEN,
+                              .zero = CN_ZERO_CLAMPED,
+                              .sigmas = true,
+                              .choosable = true,
+                              .reads = READS_DPM,
+                              .undone = UNDONE_DPM},
+    [CN_DPMPP_3M_SDE] = {KD, .zero = CN_ZERO_CLAMPED},
+    [CN_DPMPP_2S_A] = {KD, .zero = CN_ZERO_CLAMPED, .calls = CN_CALLS_ANCESTRAL},
+    [CN_DPM2] = {KD, .zero = CN_ZERO_UNKNOWN, .calls = CN_CALLS_MIDDLE, .betas = CN_BETAS_LATENT,
+                 .rounds = true},
+    [CN_DPM2_A] = {KD, .zero = CN_ZERO_UNKNOWN, .calls = CN_CALLS_ANCESTRAL,
+                   .betas = CN_BETAS_LATENT, .rounds = true},
+    [CN_LMS] = {KD, .zero = CN_ZERO_UNKNOWN},
+    [CN_HEUNPP2] = {KD, .zero = CN_ZERO_CLAMPED, .calls = CN_CALLS_HEUNPP},
+    [CN_DEIS] = {.spacing = CN_LINSPACE,
+                 .grid = CN_GRID_OPEN,
+                 .zero = CN_ZERO_UNKNOWN,
+                 .sigmas = true,
+                 .choosable = true,
+                 .reads = CN_READS_SIGMAS,
+                 .undone = UNDONE(FLOW),
+                 .ends_low = true},
+    [CN_TCD] = {.spacing = CN_LEADING,
+                .grid = CN_GRID_DISTILLED,
+                .betas = CN_BETAS_SCALED,
+                .alpha_to_one = true},
+    [CN_RESTART] = {KD, .zero = CN_ZERO_CLAMPED, .calls = CN_CALLS_RESTART},
+    [CN_EULER_CFGPP] = {KD, .zero = CN_ZERO_CLAMPED},
 };
 
 const struct cn_class_rule *cn_class_rule(enum cn_sampler kind)

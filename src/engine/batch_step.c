@@ -375,12 +375,15 @@ static int advance(struct step *s, struct cn_err *err)
     rc = cn_backend_check(s->e->rt.backend, err);
     for (int i = 0; i < s->n && rc == CN_OK; i++) {
         struct cn_lane *l = s->lane[i];
-        float *eps = answer_of(s, l, 0);
+        float *eps = answer_of(s, l, 0), *uncond = NULL;
 
-        if (l->job->rows == 2)
-            cn_guidance(latent, eps, answer_of(s, l, 1), (float)l->job->spec->guidance_scale, eps);
+        if (l->job->rows == 2) { /* into the row with the prompt: the other may be asked for */
+            uncond = eps;
+            eps = answer_of(s, l, 1);
+            cn_guidance(latent, uncond, eps, (float)l->job->spec->guidance_scale, eps);
+        }
         show_preview(l, eps, kept);
-        rc = cn_lane_advance(l, eps, kept, err);
+        rc = cn_lane_advance(l, eps, uncond, kept, err);
     }
     return rc;
 }

@@ -257,7 +257,7 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
     j->w = j->width / factor;
     j->h = j->height / factor;
     j->latent = (size_t)j->channels * (size_t)j->h * (size_t)j->w;
-    j->rows = j->spec->guidance_scale > 1 ? 2 : 1;
+    j->rows = cn_spec_is_guided(j->spec) ? 2 : 1;
     choose_context(j);
     rc = check_parts(j, err);
     return rc < 0 ? rc : check_kind(j, err);

@@ -166,8 +166,10 @@ int cn_lane_sampler(const struct cn_job *j, size_t n, struct cn_sampler_state **
                     struct cn_err *err);
 int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err *err);
 void cn_lane_free(struct cn_lane *l);
-/* The network's answer after guidance moves the image on. */
-int cn_lane_advance(struct cn_lane *l, const float *eps, float *work, struct cn_err *err);
+/* The network's answer after guidance moves the image on; uncond: that of the row without the
+ * prompt, or NULL. */
+int cn_lane_advance(struct cn_lane *l, const float *eps, const float *uncond, float *work,
+                    struct cn_err *err);
 bool cn_lane_is_finite(const struct cn_lane *l);
 
 /* batcher.c and batch_step.c: jobs whose images can take a step together. */

@@ -128,9 +128,10 @@ static void put_back(struct cn_lane *l, float *work)
     cn_inpaint_blend((size_t)j->channels, (size_t)j->h * (size_t)j->w, j->mask, work, l->x);
 }
 
-int cn_lane_advance(struct cn_lane *l, const float *eps, float *work, struct cn_err *err)
+int cn_lane_advance(struct cn_lane *l, const float *eps, const float *uncond, float *work,
+                    struct cn_err *err)
 {
-    int rc = cn_sampler_advance(l->sampler, l->x, eps, &l->noise);
+    int rc = cn_sampler_advance_both(l->sampler, l->x, eps, uncond, &l->noise);
 
     if (rc < 0)
         return cn_fail(err, rc, "the sampler has no step left");

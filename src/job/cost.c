@@ -20,7 +20,7 @@ static double calls_of(const struct cn_spec *s)
 static double cost_of_drawing(const struct cn_spec *s)
 {
     double pixels = (double)s->width * s->height * 1e-6, nets = 1;
-    double rows = s->guidance_scale > 1 ? 2 : 1;
+    double rows = cn_spec_is_guided(s) ? 2 : 1;
 
     for (int i = 0; i < s->n_controls; i++)
         nets += CN_MIN(CN_MAX(s->control[i].end - s->control[i].start, 0), 1);

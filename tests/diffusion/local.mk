@@ -1,6 +1,6 @@
 diffusion_tests = tests/diffusion/test_noise tests/diffusion/test_schedule \
     tests/diffusion/test_class tests/diffusion/test_sampler tests/diffusion/test_control \
-    tests/diffusion/test_golden
+    tests/diffusion/test_kd tests/diffusion/test_golden
 check_PROGRAMS += $(diffusion_tests)
 TESTS += $(diffusion_tests)
 tests_diffusion_test_noise_SOURCES = %reldir%/test_noise.c
@@ -11,6 +11,8 @@ tests_diffusion_test_class_SOURCES = %reldir%/test_class.c
 tests_diffusion_test_class_LDADD = libcndiffusion.a libcnbase.a $(CMOCKA_LIBS)
 tests_diffusion_test_sampler_SOURCES = %reldir%/test_sampler.c
 tests_diffusion_test_sampler_LDADD = libcndiffusion.a libcnbase.a $(CMOCKA_LIBS)
+tests_diffusion_test_kd_SOURCES = %reldir%/test_kd.c
+tests_diffusion_test_kd_LDADD = libcndiffusion.a libcnbase.a $(CMOCKA_LIBS)
 tests_diffusion_test_control_SOURCES = %reldir%/test_control.c
 tests_diffusion_test_control_LDADD = libcndiffusion.a libcnbase.a $(CMOCKA_LIBS)
 # Against torch and diffusers; skips where tests/data/golden is absent.
