@@ -90,15 +90,23 @@ static void join(struct classes *c, int v, int with, size_t shift)
     c->last[c->root[v]] = CN_MAX(c->last[c->root[v]], c->last[v]);
 }
 
+/* Rows of a batch: whatever the layout, each is one piece. */
+static bool is_slice_of_rows(const struct cn_node *n)
+{
+    return n->op == CN_OP_SLICE && n->attr.axis == 0;
+}
+
 /* Where node i's result lies in its input, when it need not be copied: bytes from there; -1: it
  * must. Kernels want the alignment that all values have. */
 static int64_t view_of(const struct onednn_plan *p, int i)
 {
     int64_t from = cn_graph_view(p->g, i) * (int64_t)sizeof(float);
-    cn_val x = p->g->node[i].in[0];
+    const struct cn_node *n = &p->g->node[i];
+    cn_val x = n->in[0];
+    bool flat = p->g->value[x].shape.rank != 4 || p->place[x].block == 1;
 
     if (from < 0 || from % 64 != 0 || p->place[x].kind == AT_PARAM ||
-        (p->g->value[x].shape.rank == 4 && p->place[x].block != 1))
+        (!flat && !is_slice_of_rows(n)))
         return -1;
     return from;
 }
@@ -144,9 +152,9 @@ static void place_inputs(struct onednn_plan *p)
 }
 
 /* Operations whose kernels take any layout, the same for source and result. */
-static bool keeps_layout(enum cn_op op)
+static bool keeps_layout(const struct cn_node *n)
 {
-    return op == CN_OP_POOL || op == CN_OP_RESIZE;
+    return n->op == CN_OP_POOL || n->op == CN_OP_RESIZE || is_slice_of_rows(n);
 }
 
 /* Everything else, but the offsets in the arena. */
@@ -160,9 +168,8 @@ static void place_value(struct onednn_plan *p, struct classes *c, int i, size_t 
     c->root[i] = i;
     if (n->op == CN_OP_INPUT)
         return;
-    at->block = keeps_layout(n->op) && p->place[n->in[0]].kind != AT_PARAM
-                    ? p->place[n->in[0]].block
-                    : choose_block(p->g, i);
+    at->block = keeps_layout(n) && p->place[n->in[0]].kind != AT_PARAM ? p->place[n->in[0]].block
+                                                                       : choose_block(p->g, i);
     at->kind = n->op == CN_OP_PARAM ? AT_PARAM : AT_ARENA;
     if (at->kind == AT_PARAM)
         return;
