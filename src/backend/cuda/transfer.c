@@ -20,54 +20,52 @@ static int stage(struct cuda_queue *q, size_t bytes, unsigned char **ret, struct
     return rc;
 }
 
+/* One piece of at most the ring's size; host is read or written, as kind says. */
+static int copy_piece(struct cuda_queue *q, unsigned char *device, unsigned char *host, size_t n,
+                      enum cudaMemcpyKind kind, struct cn_err *err)
+{
+    bool up = kind == cudaMemcpyHostToDevice;
+    unsigned char *pinned;
+    int rc = stage(q, n, &pinned, err);
+
+    if (rc < 0)
+        return rc;
+    if (up)
+        memcpy(pinned, host, n);
+    rc = cuda_check(q->b,
+                    cudaMemcpyAsync(up ? device : pinned, up ? pinned : device, n, kind, q->stream),
+                    up ? "copy to the device" : "copy from the device", err);
+    if (rc < 0 || up)
+        return rc;
+    rc = cuda_queue_wait(q, err);
+    if (rc == CN_OK)
+        memcpy(host, pinned, n);
+    return rc;
+}
+
+static int copy_all(struct cuda_queue *q, const void *device, const void *host, size_t bytes,
+                    enum cudaMemcpyKind kind, struct cn_err *err)
+{
+    unsigned char *d = (unsigned char *)(uintptr_t)device, *h = (unsigned char *)(uintptr_t)host;
+    int rc = CN_OK;
+
+    for (size_t done = 0, n; done < bytes && rc == CN_OK; done += n) {
+        n = CN_MIN(bytes - done, (size_t)CUDA_STAGE_BYTES);
+        rc = copy_piece(q, d + done, h + done, n, kind, err);
+    }
+    return rc;
+}
+
 int cuda_upload(struct cuda_queue *q, void *device, const void *host, size_t bytes,
                 struct cn_err *err)
 {
-    size_t done = 0;
-
-    while (done < bytes) {
-        size_t n = CN_MIN(bytes - done, (size_t)CUDA_STAGE_BYTES);
-        unsigned char *pinned;
-        int rc = stage(q, n, &pinned, err);
-
-        if (rc < 0)
-            return rc;
-        memcpy(pinned, (const unsigned char *)host + done, n);
-        rc = cuda_check(q->b,
-                        cudaMemcpyAsync((unsigned char *)device + done, pinned, n,
-                                        cudaMemcpyHostToDevice, q->stream),
-                        "copy to the device", err);
-        if (rc < 0)
-            return rc;
-        done += n;
-    }
-    return CN_OK;
+    return copy_all(q, device, host, bytes, cudaMemcpyHostToDevice, err);
 }
 
 int cuda_download(struct cuda_queue *q, void *host, const void *device, size_t bytes,
                   struct cn_err *err)
 {
-    size_t done = 0;
-
-    while (done < bytes) {
-        size_t n = CN_MIN(bytes - done, (size_t)CUDA_STAGE_BYTES);
-        unsigned char *pinned;
-        int rc = stage(q, n, &pinned, err);
-
-        if (rc < 0)
-            return rc;
-        rc = cuda_check(q->b,
-                        cudaMemcpyAsync(pinned, (const unsigned char *)device + done, n,
-                                        cudaMemcpyDeviceToHost, q->stream),
-                        "copy from the device", err);
-        if (rc == CN_OK)
-            rc = cuda_queue_wait(q, err);
-        if (rc < 0)
-            return rc;
-        memcpy((unsigned char *)host + done, pinned, n);
-        done += n;
-    }
-    return CN_OK;
+    return copy_all(q, device, host, bytes, cudaMemcpyDeviceToHost, err);
 }
 
 void cuda_pack(void *dst, const float *src, enum cn_dtype t, size_t n)
