@@ -14,12 +14,11 @@
 #include <sys/queue.h>
 
 enum {
-    PLACES = 64,           /* ends that are being told at a time */
-    PER_HOST = 4,          /* of them to one host */
-    AGAIN_MS = 1000,       /* after the store, or the job, could not be read */
-    LOOK_MS = 60000,       /* at the latest, while something is pending: the clock may jump */
-    BODY_MAX = 1 << 20,    /* of a view: a prompt of 4 KiB, 1000 pictures */
-    TIMEOUT_PRESET = 10000 /* ms */
+    PLACES = 64,       /* ends that are being told at a time */
+    PER_HOST = 4,      /* of them to one host */
+    AGAIN_MS = 1000,   /* after the store, or the job, could not be read */
+    LOOK_MS = 60000,   /* at the latest, while something is pending: the clock may jump */
+    BODY_MAX = 1 << 20 /* of a view: a prompt of 4 KiB, 1000 pictures */
 };
 
 /* An end that is being told. */
@@ -32,19 +31,20 @@ struct telling {
     int64_t ended_us, began_ns;
     struct cn_jobs_read *asked;       /* for the job; NULL: not, or no longer */
     struct cn_webhook_delivery *sent; /* NULL: not, or no longer */
+    bool noted; /* it is over; the answer that is awaited may still call it due */
 };
 
 struct cn_notifier {
     struct cn_notifier_options o;
     struct cn_webhook_rules *rules;
     struct cn_webhook_secret secret;
-    int give_up_s;
-    struct cn_webhook_sender *sender; /* NULL: closed */
+    int give_up_s, timeout_ms;
+    struct cn_webhook_sender *sender; /* NULL: nothing was sent yet */
     uv_timer_t timer;
     TAILQ_HEAD(, telling) list;
     int n_telling;
     bool asking, again; /* the store; and once more afterwards */
-    bool draining;
+    bool draining, closed;
     struct cn_metric *attempts, *pending;
 };
 
@@ -91,8 +91,23 @@ static void on_noted(void *arg)
     struct telling *t = arg;
     struct cn_notifier *n = t->n;
 
-    forget(t);
+    if (n->asking && !n->draining)
+        t->noted = true;
+    else
+        forget(t);
     cn_notifier_look(n);
+}
+
+/* What the answer could not know is known by the next one. */
+static void forget_noted(struct cn_notifier *n)
+{
+    struct telling *t, *next;
+
+    for (t = TAILQ_FIRST(&n->list); t != NULL; t = next) {
+        next = TAILQ_NEXT(t, link);
+        if (t->noted)
+            forget(t);
+    }
 }
 
 static void tell_log(const struct telling *t, const struct cn_webhook_result *r,
@@ -147,6 +162,22 @@ static void on_sent(void *arg, const struct cn_webhook_result *result)
 
 /* ---- telling ---- */
 
+/* A daemon that sends none pays nothing for libcurl and what it sets up for TLS. */
+static struct cn_webhook_sender *sender_of(struct cn_notifier *n)
+{
+    struct cn_webhook_options o = CN_WEBHOOK_DEFAULTS;
+
+    if (n->sender != NULL)
+        return n->sender;
+    o.loop = n->o.loop;
+    o.rules = n->rules;
+    o.parallel = PLACES;
+    o.per_host = PER_HOST;
+    o.timeout_ms = n->timeout_ms;
+    n->sender = cn_webhook_sender_new(&o);
+    return n->sender;
+}
+
 static void send_view(struct telling *t, const struct cn_job_view *view)
 {
     struct cn_notifier *n = t->n;
@@ -159,7 +190,7 @@ static void send_view(struct telling *t, const struct cn_job_view *view)
                                                                                : CN_WEBHOOK_GIVE_UP,
                                               .reason = err.msg});
     else
-        t->sent = cn_webhook_send(n->sender,
+        t->sent = cn_webhook_send(sender_of(n),
                                   &(struct cn_webhook_message){.url = t->url,
                                                                .id = t->id,
                                                                .body = body.data,
@@ -225,6 +256,7 @@ static void on_due(void *arg, struct cn_store_answer *a)
     if (n->draining)
         return;
     if (a->outcome != CN_STORE_OK) {
+        forget_noted(n);
         look_in(n, AGAIN_MS);
         return;
     }
@@ -234,6 +266,7 @@ static void on_due(void *arg, struct cn_store_answer *a)
     for (int i = 0; i < a->n_due && n->n_telling < PLACES; i++)
         if (!is_being_told(n, a->due[i].id))
             tell(n, &a->due[i]);
+    forget_noted(n);
     if (n->again)
         cn_notifier_look(n);
 }
@@ -257,7 +290,6 @@ static void on_webhook(void *arg)
 
 struct cn_notifier *cn_notifier_new(const struct cn_notifier_options *o)
 {
-    struct cn_webhook_options sender = CN_WEBHOOK_DEFAULTS;
     struct cn_notifier *n = cn_xcalloc(1, sizeof(*n));
 
     n->o = *o;
@@ -265,12 +297,6 @@ struct cn_notifier *cn_notifier_new(const struct cn_notifier_options *o)
     CN_ASSERT(cn_webhook_rules_new("", "", &n->rules, NULL) == CN_OK);
     uv_timer_init(o->loop, &n->timer);
     n->timer.data = n;
-    sender.loop = o->loop;
-    sender.rules = n->rules;
-    sender.parallel = PLACES;
-    sender.per_host = PER_HOST;
-    sender.timeout_ms = TIMEOUT_PRESET;
-    n->sender = cn_webhook_sender_new(&sender);
     n->attempts = cn_metric_add(o->metrics, CN_COUNTER, "controlnetd_webhook_attempts_total",
                                 "Attempts to tell the end of a job.", "outcome");
     cn_metric_inc(n->attempts, 0, "delivered");
@@ -297,6 +323,7 @@ int cn_notifier_configure(struct cn_notifier *n, const struct cn_webhook_setting
     n->rules = rules;
     n->secret = secret;
     n->give_up_s = s->give_up_s;
+    n->timeout_ms = s->timeout_s * 1000;
     cn_webhook_secret_clear(&secret);
     return CN_OK;
 }
@@ -326,7 +353,7 @@ void cn_notifier_drain(struct cn_notifier *n)
     uv_timer_stop(&n->timer);
     for (t = TAILQ_FIRST(&n->list); t != NULL; t = next) {
         next = TAILQ_NEXT(t, link);
-        if (t->asked == NULL)
+        if (t->asked == NULL && !t->noted)
             continue;
         cn_jobs_forget(t->asked);
         forget(t);
@@ -343,10 +370,12 @@ void cn_notifier_close(struct cn_notifier *n)
 {
     struct telling *t, *next;
 
-    if (n->sender == NULL)
+    if (n->closed)
         return;
+    n->closed = true;
     cn_notifier_drain(n);
-    cn_webhook_sender_close(n->sender, NULL, NULL);
+    if (n->sender != NULL)
+        cn_webhook_sender_close(n->sender, NULL, NULL);
     n->sender = NULL;
     uv_close((uv_handle_t *)&n->timer, NULL);
     for (t = TAILQ_FIRST(&n->list); t != NULL; t = next) {

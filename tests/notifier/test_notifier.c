@@ -4,6 +4,7 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/hmac.h"
+#include "base/mem.h"
 #include "jobs_rig.h"
 #include "notifier/notifier.h"
 #include "receiver.h"
@@ -34,6 +35,57 @@ static struct {
     char url[64], secret_file[64];
     struct cn_store_webhook webhook;
 } t;
+
+/* ---- answers of the store that are late ---- */
+
+static struct {
+    bool on, has;
+    cn_store_answer_fn done;
+    void *arg;
+    struct cn_store_answer answer;
+    struct cn_store_due due;
+} late;
+
+bool __real_cn_jobs_webhooks(struct cn_jobs *js, int64_t now_us, int per_host, int limit,
+                             cn_store_answer_fn done, void *arg);
+bool __wrap_cn_jobs_webhooks(struct cn_jobs *js, int64_t now_us, int per_host, int limit,
+                             cn_store_answer_fn done, void *arg);
+
+/* One end is enough of it. */
+static void on_answer(void *arg, struct cn_store_answer *a)
+{
+    (void)arg;
+    if (!late.on) {
+        late.done(late.arg, a);
+        return;
+    }
+    late.has = true;
+    late.answer = *a;
+    late.answer.row = NULL;
+    late.answer.n_due = CN_MIN(a->n_due, 1);
+    late.answer.due = &late.due;
+    if (a->n_due > 0) {
+        late.due = a->due[0];
+        late.due.url = cn_xstrdup(late.due.url);
+        late.due.context = cn_xstrdup(late.due.context);
+    }
+}
+
+bool __wrap_cn_jobs_webhooks(struct cn_jobs *js, int64_t now_us, int per_host, int limit,
+                             cn_store_answer_fn done, void *arg)
+{
+    late.done = done;
+    late.arg = arg;
+    return __real_cn_jobs_webhooks(js, now_us, per_host, limit, on_answer, NULL);
+}
+
+static void give_late_answer(void)
+{
+    late.on = false;
+    late.done(late.arg, &late.answer);
+    free(late.due.url);
+    free(late.due.context);
+}
 
 /* ---- a life ---- */
 
@@ -370,6 +422,32 @@ static void a_full_disk_repeats_nothing(void **state)
     assert_int_equal(t.receiver.n, 1);
 }
 
+/* The store has answered that an end is due just before it noted that it was told. */
+static void a_late_answer_repeats_nothing(void **state)
+{
+    struct answer a;
+
+    (void)state;
+    t.receiver.status = 0;
+    job(&a);
+    until_requests(1);
+    late.on = true;
+    cn_notifier_look(t.n);
+    while (!late.has)
+        turn();
+    assert_int_equal(late.answer.n_due, 1);
+    t.receiver.status = 200;
+    receiver_answer(&t.receiver, 200);
+    until(a.id, CN_STORE_WEBHOOK_DELIVERED, 1);
+    give_late_answer();
+    until_none_is_pending();
+    for (int k = 0; k < 50; k++)
+        turn();
+    assert_int_equal(t.receiver.n, 1);
+    job(&a); /* and it goes on */
+    until(a.id, CN_STORE_WEBHOOK_DELIVERED, 1);
+}
+
 #define IN_A_LIFE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -383,6 +461,7 @@ int main(void)
         IN_A_LIFE(one_host_has_its_places),
         IN_A_LIFE(what_is_not_allowed_or_gone_is_given_up),
         IN_A_LIFE(a_full_disk_repeats_nothing),
+        IN_A_LIFE(a_late_answer_repeats_nothing),
     };
 
     cn_fault_register();
