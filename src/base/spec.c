@@ -103,6 +103,14 @@ size_t cn_spec_image_bytes(const struct cn_spec *s)
     return n;
 }
 
+/* In double, as Python divides: 3/10 is the 0.3 that JSON was read into. */
+bool cn_spec_in_window(const struct cn_spec_control *c, int call, int calls)
+{
+    double at = (double)call / (double)calls, next = (double)(call + 1) / (double)calls;
+
+    return c->start <= at && (c->window == CN_WINDOW_A1111 ? at <= c->end : next <= c->end);
+}
+
 struct cn_spec_control *cn_spec_add_control(struct cn_spec *s)
 {
     struct cn_spec_control *c;
@@ -171,7 +179,7 @@ static int check_control(const struct cn_spec_control *c, int index, struct cn_e
         (rc = check_real(AT("start"), c->start, 0, 1, err)) < 0 ||
         (rc = check_real(AT("end"), c->end, 0, 1, err)) < 0)
         return rc;
-    if (c->start >= c->end)
+    if (c->start > c->end || (c->start == c->end && c->window == CN_WINDOW_DIFFUSERS))
         return cn_fail_at(err, CN_EINVAL, AT("start"), "%g is not below \"end\" (%g)", c->start,
                           c->end);
     for (int i = 0; i < CN_CONTROL_LEVELS; i++)

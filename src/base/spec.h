@@ -75,6 +75,11 @@ enum cn_rng { CN_RNG_CPU, CN_RNG_CUDA, CN_RNG_COUNT };
 /* Guidance branches that the control acts on. */
 enum cn_branch { CN_BRANCH_BOTH, CN_BRANCH_COND, CN_BRANCH_COUNT };
 
+/* Which of the N network calls a window from start to end holds: call i with start <= i/N and
+ * (i+1)/N <= end, as in diffusers' pipelines, or with start <= i/N <= end, as in the ControlNet
+ * extension of AUTOMATIC1111's program. */
+enum cn_window { CN_WINDOW_DIFFUSERS, CN_WINDOW_A1111, CN_WINDOW_COUNT };
+
 /* How strength is spread over the k levels: equal; 0.825^(k-1-i); h_0/h_i; or given numbers. */
 enum cn_weighting { CN_W_UNIFORM, CN_W_SOFT, CN_W_RESOLUTION, CN_W_CUSTOM, CN_WEIGHTS_COUNT };
 
@@ -94,8 +99,8 @@ struct cn_spec_control {
     struct cn_blob image;
     char *annotator;   /* "none": the image is the control map already */
     double strength;   /* [0,2] */
-    double start, end; /* window as fractions of the steps; step i of N is controlled when
-                          start <= i/N and (i/N < end or end == 1) */
+    double start, end; /* window as fractions of the network calls */
+    enum cn_window window;
     enum cn_branch branch;
     enum cn_weighting weights;
     double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, then deeper */
@@ -154,6 +159,9 @@ bool cn_spec_is_guided(const struct cn_spec *s);
 
 /* Of all its images together. */
 size_t cn_spec_image_bytes(const struct cn_spec *s);
+
+/* Is call number "call" of "calls" inside the control's window? */
+bool cn_spec_in_window(const struct cn_spec_control *c, int call, int calls);
 
 /* Appends a control with its defaults (strength 1, whole window, both branches, uniform).
  * NULL when CN_MAX_CONTROLS are there. */

@@ -40,6 +40,8 @@ static void add_control(struct cn_sha256 *h, const struct cn_spec_control *c)
     for (int i = 0; i < c->n_weights; i++)
         add_real(h, c->weight[i]);
     add_number(h, c->resize);
+    if (c->window != CN_WINDOW_DIFFUSERS) /* digests that are stored were made without it */
+        add_number(h, c->window);
 }
 
 void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTES])

@@ -12,15 +12,11 @@
 /* Users of CFG++ give 0.5 to 2. */
 static const double cfgpp_most = 2;
 
-/* Step i of N is controlled when start <= i/N and (i/N < end or end == 1). */
 static bool has_a_step(const struct cn_spec_control *c, int steps)
 {
-    for (int i = 0; i < steps; i++) {
-        double at = (double)i / steps;
-
-        if (c->start <= at && (at < c->end || c->end >= 1))
+    for (int i = 0; i < steps; i++)
+        if (cn_spec_in_window(c, i, steps))
             return true;
-    }
     return false;
 }
 

@@ -19,19 +19,9 @@ int cn_control_check(const struct cn_spec_control *c, int index, int levels, str
                       c->n_weights, c->model, levels);
 }
 
-/* Exact for decimal fractions such as 0.3 of 10 calls: call / calls is the double nearest to the
- * quotient, and so is the 0.3 that JSON was read into. diffusers has another rule: outside when
- * (i + 1) / N > end. For end = k / N the two agree. */
-bool cn_control_in_window(const struct cn_spec_control *c, int call, int calls)
-{
-    double at = (double)call / (double)calls;
-
-    return c->start <= at && (at < c->end || c->end >= 1);
-}
-
 bool cn_control_active(const struct cn_spec_control *c, int call, int calls)
 {
-    if (c->strength == 0 || !cn_control_in_window(c, call, calls))
+    if (c->strength == 0 || !cn_spec_in_window(c, call, calls))
         return false;
     if (c->weights != CN_W_CUSTOM)
         return true;

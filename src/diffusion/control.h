@@ -25,10 +25,6 @@ enum cn_row { CN_ROW_COND, CN_ROW_UNCOND };
 int cn_control_check(const struct cn_spec_control *c, int index, int levels,
                      struct cn_err *err) CN_MUST_USE;
 
-/* Is call number "call" of "calls" inside the window? start <= call/calls, and call/calls < end or
- * end is 1. */
-bool cn_control_in_window(const struct cn_spec_control *c, int call, int calls);
-
 /* Must the ControlNet run in this call? False outside the window and when every weight is zero. */
 bool cn_control_active(const struct cn_spec_control *c, int call, int calls);
 

@@ -53,6 +53,8 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_u8(p, (unsigned)s->n_controls);
     for (int i = 0; i < s->n_controls; i++)
         put_control(p, &s->control[i]);
+    for (int i = 0; i < s->n_controls; i++)
+        cn_put_u8(p, s->control[i].window);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -71,14 +73,19 @@ static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
     c->resize = (enum cn_resize)cn_get_enum(u, CN_RESIZE_COUNT);
 }
 
-static enum cn_job_kind get_kind(struct cn_unpack *u)
+static unsigned get_version(struct cn_unpack *u)
 {
-    unsigned version = cn_get_u8(u), kind = 0;
+    unsigned version = cn_get_u8(u);
 
-    if (version == CN_WIRE_SPEC_VERSION)
-        kind = cn_get_u8(u);
-    else if (version != 1)
+    if (version < 1 || version > CN_WIRE_SPEC_VERSION)
         cn_unpack_fault(u, CN_EFORMAT, "unknown version of a job description");
+    return version;
+}
+
+static enum cn_job_kind get_kind(struct cn_unpack *u, unsigned version)
+{
+    unsigned kind = version >= 2 ? cn_get_u8(u) : CN_KIND_DRAW;
+
     if (kind < CN_JOB_KIND_COUNT)
         return (enum cn_job_kind)kind;
     cn_unpack_fault(u, CN_EINVAL, "unknown kind of job");
@@ -87,10 +94,11 @@ static enum cn_job_kind get_kind(struct cn_unpack *u)
 
 int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
 {
+    unsigned version = get_version(u);
     int n;
 
     memset(s, 0, sizeof(*s));
-    s->kind = get_kind(u);
+    s->kind = get_kind(u, version);
     s->model = cn_get_str(u, CN_WIRE_MAX_NAME);
     s->prompt = cn_get_str(u, CN_WIRE_MAX_TEXT);
     s->negative_prompt = cn_get_str(u, CN_WIRE_MAX_TEXT);
@@ -119,6 +127,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
     n = cn_get_enum(u, CN_MAX_CONTROLS + 1);
     for (int i = 0; i < n && u->rc == CN_OK; i++)
         get_control(u, &s->control[s->n_controls++]);
+    for (int i = 0; i < s->n_controls && version >= 3; i++)
+        s->control[i].window = (enum cn_window)cn_get_enum(u, CN_WINDOW_COUNT);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

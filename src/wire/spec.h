@@ -16,7 +16,9 @@
 #include "base/spec.h"
 #include "wire/pack.h"
 
-enum { CN_WIRE_SPEC_VERSION = 2 /* 1: without the kind of job; is read as one that draws */ };
+/* 1: without the kind of job, read as one that draws; 2: without the rules of windows, read as
+ * diffusers'. */
+enum { CN_WIRE_SPEC_VERSION = 3 };
 
 /* Longest name and text, largest image file; larger is CN_ETOOBIG on the reading side. */
 #define CN_WIRE_MAX_NAME  ((size_t)1024)

@@ -93,52 +93,65 @@ static void test_custom(void **state)
     assert_int_equal(cn_control_check(&c, 4, 13, NULL), CN_OK);
 }
 
-static int count_inside(double start, double end, int calls)
+static int count_inside(enum cn_window window, double start, double end, int calls)
 {
     struct cn_spec_control c = plain();
     int n = 0;
 
+    c.window = window;
     c.start = start;
     c.end = end;
     for (int i = 0; i < calls; i++)
-        n += cn_control_in_window(&c, i, calls);
+        n += cn_spec_in_window(&c, i, calls);
     return n;
 }
 
-/* start <= i/N and (i/N < end or end = 1) */
+/* diffusers: start <= i/N and (i+1)/N <= end. */
 static void test_window(void **state)
 {
+    static const struct {
+        double start, end;
+        int calls, inside;
+    } row[] = {{0, 1, 20, 20},    {0, 0.5, 20, 10},    {0.5, 1, 20, 10},  {0.3, 0.7, 10, 4},
+               {0.1, 0.2, 10, 1}, {0.01, 0.04, 10, 0}, {0, 0.01, 10, 0},  {0, 0.99, 10, 9},
+               {0, 0.33, 7, 2},   {0.33, 1, 7, 4},     {0, 1.0 / 3, 3, 1}};
     struct cn_spec_control c = plain();
 
     (void)state;
-    assert_int_equal(count_inside(0, 1, 20), 20);
-    assert_int_equal(count_inside(0, 0.5, 20), 10);
-    assert_int_equal(count_inside(0.5, 1, 20), 10);
-    assert_int_equal(count_inside(0.3, 0.7, 10), 4); /* 0.3, 0.4, 0.5, 0.6 */
-    assert_int_equal(count_inside(0.1, 0.2, 10), 1);
-    assert_int_equal(count_inside(0.01, 0.04, 10), 0);
-    assert_int_equal(count_inside(0, 0.01, 10), 1);
-    assert_int_equal(count_inside(0, 0.99, 10), 10); /* diffusers leaves the last one out */
+    for (size_t i = 0; i < CN_LEN(row); i++)
+        assert_int_equal(count_inside(CN_WINDOW_DIFFUSERS, row[i].start, row[i].end, row[i].calls),
+                         row[i].inside);
     c.end = 0.5;
     assert_true(cn_control_active(&c, 9, 20));
     assert_false(cn_control_active(&c, 10, 20));
 }
 
-/* For every window that is a whole number of calls, diffusers' rule gives the same calls. */
+/* The pipelines' own words: 1.0 - float(i / N < start or (i + 1) / N > end). */
 static void test_window_as_diffusers(void **state)
 {
     struct cn_spec_control c = plain();
 
     (void)state;
     for (int n = 1; n <= 60; n++)
-        for (int from = 0; from < n; from++)
-            for (int to = from + 1; to <= n; to++)
+        for (int from = 0; from < 100; from += 3)
+            for (int to = from + 1; to <= 100; to += 3)
                 for (int i = 0; i < n; i++) {
-                    c.start = (double)from / n;
-                    c.end = (double)to / n;
+                    c.start = from / 100.0;
+                    c.end = to / 100.0;
                     bool outside = (double)i / n < c.start || (double)(i + 1) / n > c.end;
-                    assert_int_equal(cn_control_in_window(&c, i, n), !outside);
+                    assert_int_equal(cn_spec_in_window(&c, i, n), !outside);
                 }
+}
+
+/* The ControlNet extension: outside when i/N < start or i/N > end; both ends are inside. */
+static void test_window_as_a1111(void **state)
+{
+    (void)state;
+    assert_int_equal(count_inside(CN_WINDOW_A1111, 0, 0.5, 20), 11);
+    assert_int_equal(count_inside(CN_WINDOW_A1111, 0, 1, 20), 20);
+    assert_int_equal(count_inside(CN_WINDOW_A1111, 0.3, 0.7, 10), 5);
+    assert_int_equal(count_inside(CN_WINDOW_A1111, 0.5, 0.5, 10), 1);
+    assert_int_equal(count_inside(CN_WINDOW_A1111, 0, 0.01, 10), 1);
 }
 
 static void test_active(void **state)
@@ -189,11 +202,11 @@ static void test_mask(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_uniform),    cmocka_unit_test(test_soft),
-        cmocka_unit_test(test_resolution), cmocka_unit_test(test_custom),
-        cmocka_unit_test(test_window),     cmocka_unit_test(test_window_as_diffusers),
-        cmocka_unit_test(test_active),     cmocka_unit_test(test_guidance),
-        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_uniform),         cmocka_unit_test(test_soft),
+        cmocka_unit_test(test_resolution),      cmocka_unit_test(test_custom),
+        cmocka_unit_test(test_window),          cmocka_unit_test(test_window_as_diffusers),
+        cmocka_unit_test(test_window_as_a1111), cmocka_unit_test(test_active),
+        cmocka_unit_test(test_guidance),        cmocka_unit_test(test_mask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
