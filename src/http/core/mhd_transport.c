@@ -18,6 +18,7 @@
 
 enum {
     BLOCK = 32 * 1024,         /* of an answer that is pulled */
+    OPEN_BLOCK = 1024,         /* of one without end, for HTTP/1.0: chunks have memory of theirs */
     PULLED_AHEAD = 256 * 1024, /* of it, in the kernel, which doubles this */
     DIRECT_LOCAL = 64 * 1024,  /* bytes that go directly on a local socket, see below */
     CONNECTION_SLACK = 64,     /* MHD's own limit lies above ours: at its limit it goes deaf */
@@ -160,10 +161,13 @@ static struct MHD_Response *pulled_response(struct cn_request *q)
     int64_t length = q->answer->length;
     int size = PULLED_AHEAD;
 
+    if (length < 0)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, OPEN_BLOCK, on_pull,
+                                                 cn_request_ref(q), on_pulled);
     if (length > PULLED_AHEAD)
         setsockopt(q->conn->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    return MHD_create_response_from_callback(length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)length,
-                                             BLOCK, on_pull, cn_request_ref(q), on_pulled);
+    return MHD_create_response_from_callback((uint64_t)length, BLOCK, on_pull, cn_request_ref(q),
+                                             on_pulled);
 }
 
 static struct MHD_Response *response_of(struct cn_request *q)
