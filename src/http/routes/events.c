@@ -11,10 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    EVENT_MAX = 256 * 1024, /* of one event: a preview of 64 KiB in base64 */
-    SHARED_FROM = 4096      /* texts from this size on are shared between streams */
-};
+enum { EVENT_MAX = 256 * 1024 /* of one event: a preview of 64 KiB in base64 */ };
 
 #define RETRY "retry: 3000\n"
 
@@ -90,7 +87,7 @@ static int put_event(struct cn_request *q, const struct cn_job_event *e, struct 
     return cn_result_event(e, q->arg[0], failed ? &p : NULL, out, NULL);
 }
 
-/* A large one, from the cache or for it; NULL: a preview that is too large is left out. */
+/* Written once for all who follow the job; NULL: a preview that is too large is left out. */
 static struct cn_source *share_event(struct cn_request *q, const struct cn_job_event *e)
 {
     struct cn_app *app = cn_app_of(q);
@@ -107,18 +104,6 @@ static struct cn_source *share_event(struct cn_request *q, const struct cn_job_e
         keep_text(app, q->arg[0], e->id, text);
     }
     return cn_source_bytes(text->data, text->len, release_text, text);
-}
-
-static struct cn_source *own_event(struct cn_request *q, const struct cn_job_event *e)
-{
-    struct cn_source *s = NULL;
-    struct cn_buf b;
-
-    cn_buf_init(&b, EVENT_MAX);
-    if (put_event(q, e, &b) == CN_OK)
-        s = cn_source_take(NULL, &b);
-    cn_buf_release(&b);
-    return s;
 }
 
 static bool next_event(struct events *ev, struct cn_job_event *e)
@@ -148,13 +133,9 @@ static int next(void *arg, struct cn_source **ret)
         *ret = cn_source_bytes(first_text, sizeof(first_text) - 1, NULL, NULL);
         return 1;
     }
-    while (next_event(ev, &e)) {
-        bool shared = e.kind == CN_EVENT_PREVIEW && e.len >= SHARED_FROM;
-
-        *ret = shared ? share_event(q, &e) : own_event(q, &e);
-        if (*ret != NULL)
+    while (next_event(ev, &e))
+        if ((*ret = share_event(q, &e)) != NULL)
             return 1;
-    }
     return cn_watch_over(ev->watch) ? CN_SOURCE_END : 0;
 }
 

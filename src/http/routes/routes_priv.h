@@ -7,7 +7,7 @@
 #include "http/core/handler.h"
 #include "http/routes/app.h"
 
-enum { CN_TEXT_CACHE = 8 /* preview events that streams share */ };
+enum { CN_TEXT_CACHE = 16 /* events that streams share */ };
 
 /* Text that several streams send, counted. */
 struct cn_shared_text {
