@@ -89,6 +89,8 @@ static void begin_head(struct cn_scan *s)
 /* Bytes of the head, when it is complete; 0 otherwise. data begins with it. */
 static size_t scan_head(struct cn_scan *s, const char *data, size_t len)
 {
+    bool too_large = false;
+
     while (s->at < len) {
         size_t n = whole_line(s, data + s->at, len - s->at);
         const char *line = data + s->at;
@@ -102,8 +104,10 @@ static size_t scan_head(struct cn_scan *s, const char *data, size_t len)
             cn_head_check_header(&s->head, line, n - 2);
         } else if (s->head.is_request_read) {
             n = s->at;
-            if (n > CN_SCAN_MAX_HEAD)
+            if (n + s->head.extra > CN_SCAN_MAX_HEAD) {
+                too_large = true;
                 break;
+            }
             end_head(s);
             return s->fault != NULL ? 0 : n;
         } else if (s->at > MAX_EMPTY_LINES * 2) {
@@ -111,7 +115,7 @@ static size_t scan_head(struct cn_scan *s, const char *data, size_t len)
             return 0;
         }
     }
-    if (s->fault == NULL && len > CN_SCAN_MAX_HEAD) {
+    if (s->fault == NULL && (too_large || len > CN_SCAN_MAX_HEAD)) {
         bool long_target = !s->head.is_request_read || s->head.target_too_long;
 
         fail(s, long_target ? "a target that is too long" : "a head that is too large",

@@ -36,9 +36,10 @@ static bool begins(const char *s, size_t n, const char *what)
     return n >= m && strncasecmp(s, what, m) == 0;
 }
 
-static const char *target_fault(const char *s, size_t n)
+static const char *target_fault(const char *s, size_t n, size_t *ret_arguments)
 {
     bool parent = false;
+    size_t arguments = 0;
 
     if (n == 0 || s[0] != '/')
         return "a target that does not begin with a slash";
@@ -50,16 +51,18 @@ static const char *target_fault(const char *s, size_t n)
         /* %00 to %1f: unescaped, a NUL would end the string */
         if (c == '%' && i + 1 < n && (s[i + 1] == '0' || s[i + 1] == '1'))
             return "an escaped control character in the target";
+        arguments += c == '&';
         parent = parent || (c == '/' && begins(s + i, n - i, "/..")) ||
                  (c == '%' && begins(s + i, n - i, "%2e%2e"));
     }
+    *ret_arguments = arguments;
     return parent ? "a target with a parent segment" : NULL;
 }
 
 void cn_head_check_request_line(struct cn_head_check *h, const char *line, size_t len)
 {
     const char *target = memchr(line, ' ', len), *version;
-    size_t rest;
+    size_t rest, arguments = 0;
 
     h->is_request_read = true;
     if (target == NULL || !is_token(line, (size_t)(target - line))) {
@@ -73,7 +76,8 @@ void cn_head_check_request_line(struct cn_head_check *h, const char *line, size_
         h->fault = "a request line without a version";
         return;
     }
-    h->fault = target_fault(target, (size_t)(version - target));
+    h->fault = target_fault(target, (size_t)(version - target), &arguments);
+    h->extra += arguments * CN_HEAD_ITEM;
     if (version - target > CN_HEAD_MAX_URI) {
         h->fault = "a target that is too long";
         h->target_too_long = true;
@@ -137,6 +141,10 @@ void cn_head_check_header(struct cn_head_check *h, const char *line, size_t len)
             h->fault = "a Transfer-Encoding other than chunked";
     } else if (is_name(line, len, "Host")) {
         h->n_host++;
+    } else if (is_name(line, len, "Cookie")) {
+        h->extra += n; /* the library copies them */
+        for (size_t i = 0; i < n; i++)
+            h->extra += value[i] == ';' ? CN_HEAD_ITEM : 0;
     }
 }
 

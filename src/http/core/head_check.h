@@ -14,7 +14,11 @@
 
 #include "base/base.h"
 
-enum { CN_HEAD_MAX_HEADERS = 64, CN_HEAD_MAX_URI = 8192 };
+enum {
+    CN_HEAD_MAX_HEADERS = 64,
+    CN_HEAD_MAX_URI = 8192,
+    CN_HEAD_ITEM = 64 /* bytes that the library needs for an argument or a cookie */
+};
 
 struct cn_head_check {
     const char *fault;    /* the last; NULL: none */
@@ -24,6 +28,7 @@ struct cn_head_check {
     bool target_too_long; /* with fault */
     int n_content_length, n_transfer_encoding, n_host, n_headers;
     uint64_t content_length;
+    size_t extra; /* bytes that the library needs besides the head's own */
 };
 
 /* Lines without their CR LF. */
