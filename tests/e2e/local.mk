@@ -104,3 +104,9 @@ TESTS += tests/e2e/proxy.sh
 dist_check_SCRIPTS += %reldir%/webhooks.sh
 EXTRA_DIST += %reldir%/test_webhooks.py
 TESTS += tests/e2e/webhooks.sh
+
+# What was installed works at once, also in a prefix of its own. Not in a DESTDIR: there nothing is.
+EXTRA_DIST += %reldir%/installed.py
+installcheck-local:
+	@test -n '$(DESTDIR)' || python3 $(srcdir)/tests/e2e/installed.py '$(sbindir)/controlnetd' \
+	    '$(localstatedir)/lib/controlnetd' || test $$? = 77
