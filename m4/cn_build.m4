@@ -18,13 +18,17 @@ AC_SUBST([CN_WARN_NVCC])
 
 AC_DEFUN([AX_CN_BUILD_TYPE], [
 AC_ARG_ENABLE([build-type],
-    [AS_HELP_STRING([--enable-build-type=TYPE], [debug, release (default) or hardened])],
+    [AS_HELP_STRING([--enable-build-type=TYPE],
+                    [release (default), which is hardened; debug; plain, which is not])],
     [cn_build_type=$enableval], [cn_build_type=release])
 AS_CASE([$cn_build_type],
     [debug], [CN_OPT="-O1 -g -DCN_DEBUG=1"],
-    [release], [CN_OPT="-O2 -g"],
-    [hardened], [CN_OPT="-O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE"
-                 CN_LINK="-pie -Wl,-z,relro,-z,now"],
+    [plain], [CN_OPT="-O2 -g"],
+    [release], [CN_OPT="-O2 -g -fstack-protector-strong -fPIE"
+                CN_LINK="-pie -Wl,-z,relro,-z,now"
+                dnl A sanitizer has checks of its own in place of these.
+                AS_IF([test "x${enable_sanitizer:-no}" = xno],
+                      [CN_OPT="$CN_OPT -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"])],
     [AC_MSG_ERROR([unknown build type "$cn_build_type"])])
 dnl Our own CFLAGS come first so that the user's CFLAGS win; autoconf's default -O2 stays harmless.
 AC_SUBST([CN_OPT])
