@@ -72,12 +72,12 @@ static void working_memory_goes_back(void **state)
     c = crowd_new();
     draw_side(c, 48);
     before = cn_engine_bytes(c->e);
-    draw_side(c, 384);
+    draw_side(c, 192);
     large = cn_engine_bytes(c->e);
     assert_true(large > 4 * before); /* else nothing is shown here */
     draw_side(c, 48);
     assert_true(cn_engine_bytes(c->e) < large / 4);
-    draw_side(c, 384);
+    draw_side(c, 192);
     cn_engine_rest(c->e);
     assert_true(cn_engine_bytes(c->e) < large / 4);
     assert_int_equal(cn_engine_unload(c->e, "tiny", NULL), CN_OK);
