@@ -470,6 +470,7 @@ static const struct member spec_members[] = {
     {"model", read_text, IN_SPEC(model), NULL},
     {"prompt", read_text, IN_SPEC(prompt), NULL},
     {"negative_prompt", read_text, IN_SPEC(negative_prompt), NULL},
+    {"prompt_syntax", read_enum, IN_SPEC(prompt_syntax), &cn_enum_prompt_syntax},
     {"width", read_int, IN_SPEC(width), NULL},
     {"height", read_int, IN_SPEC(height), NULL},
     {"steps", read_int, IN_SPEC(steps), NULL},

@@ -77,9 +77,10 @@ json_t *cn_json_warnings(const struct cn_warnings *w)
 json_t *cn_json_spec(const struct cn_spec *s)
 {
     json_t *o = json_pack(
-        "{ss ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "kind",
+        "{ss ss ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "kind",
         cn_enum_job_kind.name[s->kind], "model", s->model, "prompt", s->prompt, "negative_prompt",
-        s->negative_prompt, "width", s->width, "height", s->height, "steps", s->steps,
+        s->negative_prompt, "prompt_syntax", cn_enum_prompt_syntax.name[s->prompt_syntax], "width",
+        s->width, "height", s->height, "steps", s->steps,
         "guidance_scale", s->guidance_scale, "sampler", cn_enum_sampler.name[s->sampler],
         "schedule", cn_enum_schedule.name[s->schedule], "spacing", cn_enum_spacing.name[s->spacing],
         "rng", cn_enum_rng.name[s->rng], "eta", s->eta, "seed", (json_int_t)s->seed, "n", s->n,

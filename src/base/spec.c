@@ -22,6 +22,7 @@ static const char *const schedule_names[CN_SCHEDULE_COUNT] = {
 static const char *const spacing_names[CN_SPACING_COUNT] = {"model", "leading", "trailing",
                                                             "linspace"};
 static const char *const rng_names[CN_RNG_COUNT] = {"cpu", "cuda"};
+static const char *const prompt_syntax_names[CN_PROMPT_SYNTAX_COUNT] = {"plain", "a1111"};
 static const char *const branch_names[CN_BRANCH_COUNT] = {"both", "cond"};
 static const char *const weights_names[CN_WEIGHTS_COUNT] = {"uniform", "soft", "resolution",
                                                             "custom"};
@@ -33,6 +34,8 @@ const struct cn_enum cn_enum_sampler = {"sampler", sampler_names, CN_SAMPLER_COU
 const struct cn_enum cn_enum_schedule = {"schedule", schedule_names, CN_SCHEDULE_COUNT};
 const struct cn_enum cn_enum_spacing = {"spacing", spacing_names, CN_SPACING_COUNT};
 const struct cn_enum cn_enum_rng = {"rng", rng_names, CN_RNG_COUNT};
+const struct cn_enum cn_enum_prompt_syntax = {"prompt_syntax", prompt_syntax_names,
+                                              CN_PROMPT_SYNTAX_COUNT};
 const struct cn_enum cn_enum_branch = {"branch", branch_names, CN_BRANCH_COUNT};
 const struct cn_enum cn_enum_weights = {"weights", weights_names, CN_WEIGHTS_COUNT};
 const struct cn_enum cn_enum_resize = {"resize", resize_names, CN_RESIZE_COUNT};

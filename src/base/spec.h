@@ -69,6 +69,10 @@ enum cn_schedule {
 /* CN_SPACING_MODEL: what the model's scheduler_config.json says, else the sampler's own default. */
 enum cn_spacing { CN_SPACING_MODEL, CN_LEADING, CN_TRAILING, CN_LINSPACE, CN_SPACING_COUNT };
 
+/* How prompts are read: every character as it stands; or by the grammar of AUTOMATIC1111's web UI,
+ * in which brackets change weights and texts may have any length (text/prompt.h). */
+enum cn_prompt_syntax { CN_PROMPT_PLAIN, CN_PROMPT_A1111, CN_PROMPT_SYNTAX_COUNT };
+
 /* Whose random numbers: PyTorch's CPU generator (MT19937) or its CUDA one (Philox 4x32-10). */
 enum cn_rng { CN_RNG_CPU, CN_RNG_CUDA, CN_RNG_COUNT };
 
@@ -112,6 +116,7 @@ struct cn_spec {
     enum cn_job_kind kind;
     char *model;                    /* "" means the server's default model */
     char *prompt, *negative_prompt; /* UTF-8 */
+    enum cn_prompt_syntax prompt_syntax;
     int width, height;              /* pixels; 0 means the model's own size */
     int steps;
     double guidance_scale; /* <= 1 switches guidance off: one row per image */
@@ -181,7 +186,8 @@ struct cn_enum {
 };
 
 extern const struct cn_enum cn_enum_job_kind, cn_enum_sampler, cn_enum_schedule, cn_enum_spacing,
-    cn_enum_rng, cn_enum_branch, cn_enum_weights, cn_enum_resize, cn_enum_format;
+    cn_enum_rng,
+    cn_enum_prompt_syntax, cn_enum_branch, cn_enum_weights, cn_enum_resize, cn_enum_format;
 
 int cn_enum_find(const struct cn_enum *e, const char *name);
 

@@ -68,5 +68,7 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
         add_control(&h, &s->control[i]);
     if (s->kind != CN_KIND_DRAW) /* digests that are stored were made without it */
         add_number(&h, (int64_t)s->kind);
+    if (s->prompt_syntax != CN_PROMPT_PLAIN) /* likewise; in words, as no kind is */
+        add_text(&h, cn_enum_prompt_syntax.name[s->prompt_syntax]);
     cn_sha256_end(&h, digest);
 }

@@ -49,6 +49,7 @@ static const struct {
     {"/model", "--model"},
     {"/prompt", "--prompt"},
     {"/negative_prompt", "--negative"},
+    {"/prompt_syntax", "--prompt-syntax"},
     {"/width", "--width"},
     {"/height", "--height"},
     {"/steps", "--steps"},

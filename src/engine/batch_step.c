@@ -380,7 +380,7 @@ static int advance(struct step *s, struct cn_err *err)
         if (l->job->rows == 2) { /* into the row with the prompt: the other may be asked for */
             uncond = eps;
             eps = answer_of(s, l, 1);
-            cn_guidance(latent, uncond, eps, (float)l->job->spec->guidance_scale, eps);
+            cn_guidance(latent, uncond, eps, (float)l->job->guidance, eps);
         }
         show_preview(l, eps, kept);
         rc = cn_lane_advance(l, eps, uncond, kept, err);

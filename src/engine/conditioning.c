@@ -47,44 +47,40 @@ static int add_fixed(struct cn_job *j, struct cn_net_inputs *to, const struct cn
 
 /* ---- text ---- */
 
-/* Once, also when preparing is tried again, and when several encoders read the text. */
-static void warn_of_length(struct cn_job *j, int i, const char *field)
-{
-    char text[128];
+/* Ids and weights of all rows for all text encoders: [texts][rows]. */
+struct tokens {
+    struct cn_prompt_chunks of[CN_MAX_TEXTS][CN_MAX_IMAGE_ROWS];
+};
 
-    if (j->cb.warning == NULL || j->warned || i > 0)
-        return;
-    snprintf(text, sizeof(text),
-             "longer than the %d tokens that the model reads: the rest is ignored", j->tokens);
-    j->cb.warning(j->cb.ctx, CN_WARN_PROMPT_TRUNCATED, field, text);
+static void release_tokens(struct cn_job *j, struct tokens *t)
+{
+    for (int i = 0; i < j->base->n_texts; i++)
+        for (int r = 0; r < j->rows; r++)
+            cn_prompt_chunks_release(&t->of[i][r]);
 }
 
-/* Token ids of all rows for text encoder i: the negative prompt first, as diffusers orders the two.
- */
-static int tokenize(struct cn_job *j, int i, int32_t *ids, struct cn_err *err)
+/* All have the same number of chunks in the end: shorter ones get empty ones. */
+static int tokenize(struct cn_job *j, struct tokens *t, struct cn_err *err)
 {
-    const char *text[2] = {j->spec->negative_prompt, j->spec->prompt};
-    const char *where[2] = {"/negative_prompt", "/prompt"};
+    int rc = CN_OK;
 
-    for (int r = 0; r < j->rows; r++) {
-        int which = j->rows == 2 ? r : 1;
-        bool truncated = false;
-        int rc = cn_tokenizer_encode(j->base->text[i].tokenizer, text[which], ids + r * j->tokens,
-                                     j->tokens, &truncated, err);
-
-        if (rc < 0) {
-            if (err != NULL)
-                snprintf(err->where, sizeof(err->where), "%s", where[which]);
-            return rc;
+    *t = (struct tokens){0};
+    j->chunks = 1;
+    for (int i = 0; i < j->base->n_texts; i++)
+        for (int r = 0; r < j->rows && rc == CN_OK; r++) {
+            rc = cn_prompts_tokenize(j, i, r, &t->of[i][r], err);
+            j->chunks = CN_MAX(j->chunks, t->of[i][r].n);
         }
-        if (truncated)
-            warn_of_length(j, i, where[which]);
-    }
-    return CN_OK;
+    for (int i = 0; i < j->base->n_texts; i++)
+        for (int r = 0; r < j->rows && rc == CN_OK; r++)
+            while (t->of[i][r].n < j->chunks)
+                cn_prompt_chunks_add_empty(j->base->text[i].tokenizer, &t->of[i][r]);
+    j->tokens = j->positions * j->chunks;
+    return rc;
 }
 
-/* The context of n rows of ids, made by text encoder i without its last `skip` layers. */
-static int encode_rows(struct cn_job *j, int i, const int32_t *ids, int n, int skip, float *ret,
+/* n chunks of ids through text encoder i without its last `skip` layers. */
+static int run_encoder(struct cn_job *j, int i, const int32_t *ids, int n, int skip, float *ret,
                        struct cn_err *err)
 {
     struct cn_text_use use = cn_text_usual(cn_checkpoint_text(j->base->checkpoint, i), skip);
@@ -93,30 +89,50 @@ static int encode_rows(struct cn_job *j, int i, const int32_t *ids, int n, int s
     int rc = go_on(j, "the text encoder", err);
 
     if (rc == CN_OK)
-        rc = planned(j, cn_plan_for_text(j->base, i, n, j->tokens, &use, &p, err),
+        rc = planned(j, cn_plan_for_text(j->base, i, n, j->positions, &use, &p, err),
                      &j->base->text[i].net, start, err);
     return rc < 0 ? rc : cn_plan_run_host(p, ids, ret, err);
 }
 
-/* What text encoder i makes of all rows: [rows, tokens, hidden]. As in diffusers, only the prompt
- * skips layers: the negative prompt goes through all of them. */
-static int encode_with(struct cn_job *j, int i, float *ret, struct cn_err *err)
+/* One chunk of all rows: ret is [rows, positions, hidden]. As in diffusers, only the prompt skips
+ * layers: the negative prompt goes through all of them. */
+static int encode_chunk(struct cn_job *j, int i, const int32_t *ids, size_t row, float *ret,
+                        struct cn_err *err)
 {
-    const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint, i);
-    int32_t *ids = cn_arena_alloc(&j->arena, (size_t)(j->rows * j->tokens) * sizeof(*ids));
-    size_t row = (size_t)j->tokens * (size_t)c->hidden_size;
     int rc, skip = j->spec->clip_skip, last = j->rows - 1;
 
-    if (cn_text_usual(c, skip).skip >= c->layers)
-        return cn_fail_at(err, CN_EINVAL, "/clip_skip",
-                          "%d is too many: the text encoder of \"%s\" has %d layers", skip,
-                          j->base->name, c->layers);
-    if ((rc = tokenize(j, i, ids, err)) < 0)
-        return rc;
     if (skip == 0 || j->rows == 1)
-        return encode_rows(j, i, ids, j->rows, skip, ret, err);
-    rc = encode_rows(j, i, ids, 1, 0, ret, err);
-    return rc < 0 ? rc : encode_rows(j, i, ids + last * j->tokens, 1, skip, ret + row, err);
+        return run_encoder(j, i, ids, j->rows, skip, ret, err);
+    rc = run_encoder(j, i, ids, 1, 0, ret, err);
+    return rc < 0 ? rc : run_encoder(j, i, ids + last * j->positions, 1, skip, ret + row, err);
+}
+
+/* What text encoder i makes of all rows, chunk by chunk: ret is [rows, chunks, positions, hidden],
+ * scratch has room for one chunk of all rows. */
+static int encode_with(struct cn_job *j, int i, const struct tokens *t, float *scratch, float *ret,
+                       struct cn_err *err)
+{
+    const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint, i);
+    size_t n = (size_t)j->positions, width = (size_t)c->hidden_size, row = n * width;
+    int32_t ids[CN_MAX_IMAGE_ROWS * CN_CLIP_LENGTH];
+    int rc = CN_OK;
+
+    if (cn_text_usual(c, j->spec->clip_skip).skip >= c->layers)
+        return cn_fail_at(err, CN_EINVAL, "/clip_skip",
+                          "%d is too many: the text encoder of \"%s\" has %d layers",
+                          j->spec->clip_skip, j->base->name, c->layers);
+    for (size_t k = 0; k < (size_t)j->chunks && rc == CN_OK; k++) {
+        for (int r = 0; r < j->rows; r++)
+            memcpy(ids + (size_t)r * n, t->of[i][r].id + k * n, n * sizeof(*ids));
+        rc = encode_chunk(j, i, ids, row, scratch, err);
+        for (int r = 0; r < j->rows && rc == CN_OK; r++) {
+            float *z = ret + ((size_t)r * (size_t)j->chunks + k) * row;
+
+            memcpy(z, scratch + (size_t)r * row, row * sizeof(*z));
+            cn_prompts_emphasize(t->of[i][r].weight + k * n, n, width, z);
+        }
+    }
+    return rc;
 }
 
 /* Columns [at, at + width) of the context [rows * tokens, context] become part. */
@@ -127,26 +143,49 @@ static void place_columns(const struct cn_job *j, float *context, size_t at, con
         memcpy(context + k * (size_t)j->context + at, part + k * width, width * sizeof(*part));
 }
 
-/* The context of all rows: [rows, tokens, context] native. */
-static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err)
+/* The contexts of all rows: ret is [rows, tokens, context]. */
+static int encode_tokens(struct cn_job *j, const struct tokens *t, size_t all, float *ret,
+                         struct cn_err *err)
 {
-    struct cn_value v = {.dtype = CN_F32, .shape = cn_shape3(j->rows, j->tokens, j->context)};
-    size_t row = (size_t)j->tokens * (size_t)j->context, at = 0;
-    float *all, *part;
+    float *part, *scratch;
+    size_t at = 0;
     int rc;
 
-    if ((rc = cn_job_buffer(j, &v, CN_IO_NATIVE, ret, err)) < 0 ||
-        (rc = cn_job_floats(j, (size_t)j->rows * row, &all, err)) < 0 ||
-        (rc = cn_job_floats(j, (size_t)j->rows * row, &part, err)) < 0)
+    if ((rc = cn_job_floats(j, all, &part, err)) < 0 ||
+        (rc = cn_job_floats(j, all / (size_t)j->chunks, &scratch, err)) < 0)
         return rc;
     for (int i = 0; i < j->base->n_texts; i++) {
         size_t width = (size_t)cn_checkpoint_text(j->base->checkpoint, i)->hidden_size;
 
-        if ((rc = encode_with(j, i, part, err)) < 0)
+        if ((rc = encode_with(j, i, t, scratch, part, err)) < 0)
             return rc;
-        place_columns(j, all, at, part, width);
+        place_columns(j, ret, at, part, width);
         at += width;
     }
+    return CN_OK;
+}
+
+/* The context of all rows: [rows, tokens, context] native. */
+static int encode_text(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err)
+{
+    struct tokens t;
+    struct cn_value v = {.dtype = CN_F32};
+    size_t row = 0;
+    float *all;
+    int rc = tokenize(j, &t, err);
+
+    if (rc == CN_OK) {
+        v.shape = cn_shape3(j->rows, j->tokens, j->context);
+        row = (size_t)j->tokens * (size_t)j->context;
+        rc = cn_job_buffer(j, &v, CN_IO_NATIVE, ret, err);
+    }
+    if (rc == CN_OK)
+        rc = cn_job_floats(j, (size_t)j->rows * row, &all, err);
+    if (rc == CN_OK)
+        rc = encode_tokens(j, &t, (size_t)j->rows * row, all, err);
+    release_tokens(j, &t);
+    if (rc < 0)
+        return rc;
     if (j->rows == 2 && j->spec->negative_prompt[0] == '\0' &&
         cn_checkpoint_zeroes_empty(j->base->checkpoint))
         memset(all, 0, row * sizeof(*all));
@@ -325,13 +364,13 @@ static int open_models(struct cn_job *j, struct cn_err *err)
 
     if (rc < 0)
         return rc;
-    cn_plans_fix_layouts(j->base, j->tokens);
+    cn_plans_fix_layouts(j->base, j->positions);
     for (int i = 0; i < j->n_controls; i++) {
         struct cn_job_control *c = &j->control[i];
 
         if ((rc = cn_model_control(c->model, j->e->rt.backend, j->base, &c->net.of.net, err)) < 0)
             return rc;
-        cn_plans_fix_control_layouts(c->net.of.net, c->config, j->base, j->tokens);
+        cn_plans_fix_control_layouts(c->net.of.net, c->config, j->base, j->positions);
     }
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     return CN_OK;

@@ -1,6 +1,6 @@
 /* What the files of src/engine share about the engine as a whole.
  *
- * Files, each above those before it: annotators, job (what a request means), inputs (its
+ * Files, each above those before it: annotators, prompts, job (what a request means), inputs (its
  * pictures), lane (an image in progress), decode_task (a finished one), preview, conditioning (what
  * is computed once for a job), batcher (a step for several images), helper_threads, memory,
  * batch_policy, step_loop, warmup, engine.

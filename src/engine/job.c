@@ -188,7 +188,7 @@ static int check_parts(const struct cn_job *j, struct cn_err *err)
                           "model \"%s\": the text encoder's hidden_size is %d, the UNet's "
                           "cross_attention_dim %d",
                           name, j->context, j->unet->cross_attention_dim);
-    if (j->tokens < 2)
+    if (j->positions < 3)
         return cn_fail_at(err, CN_EFORMAT, "/model",
                           "model \"%s\": the text encoder has no room for a prompt", name);
     if (j->vae->in_channels != 3 || j->vae->out_channels != 3)
@@ -230,11 +230,12 @@ static void choose_context(struct cn_job *j)
 {
     const struct cn_text_config *c;
 
-    j->tokens = CN_CLIP_LENGTH;
+    j->positions = CN_CLIP_LENGTH;
     for (int i = 0; (c = cn_checkpoint_text(j->base->checkpoint, i)) != NULL; i++) {
-        j->tokens = CN_MIN(j->tokens, c->max_position);
+        j->positions = CN_MIN(j->positions, c->max_position);
         j->context += c->hidden_size;
     }
+    j->tokens = j->positions;
 }
 
 static int choose_sizes(struct cn_job *j, struct cn_err *err)
@@ -276,7 +277,7 @@ static int resolve(struct cn_job *j, struct cn_err *err)
         if ((rc = find_control(j, j->n_controls, err)) < 0)
             return rc;
     order_controls(j);
-    return CN_OK;
+    return cn_prompts_read(j, err);
 }
 
 int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
@@ -308,6 +309,7 @@ void cn_job_free(struct cn_job *j)
     cn_row_inputs_clear(&j->main.rows);
     for (int i = 0; i < j->n_controls; i++)
         cn_row_inputs_clear(&j->control[i].net.rows);
+    cn_prompts_release(j);
     free(j->buffers);
     free(j->floats);
     cn_arena_release(&j->arena);

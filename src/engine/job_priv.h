@@ -15,6 +15,10 @@
 #include "engine/engine_priv.h"
 #include "engine/row_inputs.h"
 #include "runtime/plans.h"
+#include "text/prompt.h"
+
+/* The negative prompt, the prompt. */
+enum { CN_PROMPTS = 2 };
 
 enum { CN_MAX_LEVELS = CN_MAX_SKIPS + 1 };
 
@@ -78,7 +82,11 @@ struct cn_job {
     int width, height;  /* pixels */
     int rows;           /* 2 with guidance: unconditional first */
     int channels, h, w; /* of the latent */
-    int tokens, context; /* the text's: [rows, tokens, context] */
+    int positions;       /* that a text encoder reads at a time: one chunk */
+    int chunks;          /* of both prompts, once they are tokenized */
+    int tokens, context; /* the text's: [rows, tokens = positions * chunks, context] */
+    struct cn_prompt_pieces prompt[CN_PROMPTS]; /* a1111: what they say */
+    double guidance;                            /* the request's, times the prompt's weight */
     int calls;
     size_t latent; /* elements of one image's latent */
     struct cn_net_inputs main;
@@ -159,6 +167,17 @@ int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err);
 /* A tensor is missing, or has another shape than the configuration says: the model is broken, which
  * is not the same as a model that is not there. */
 int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, struct cn_err *err);
+
+/* prompts.c */
+/* Reads the prompts by the request's syntax. CN_EINVAL, with their place, for what cannot be drawn.
+ */
+int cn_prompts_read(struct cn_job *j, struct cn_err *err);
+void cn_prompts_release(struct cn_job *j);
+/* What text encoder i reads of the prompt of a row. */
+int cn_prompts_tokenize(struct cn_job *j, int i, int row, struct cn_prompt_chunks *ret,
+                        struct cn_err *err);
+/* Multiplies the tokens of one chunk z [tokens, width] by their weights and restores its mean. */
+void cn_prompts_emphasize(const float *weight, size_t tokens, size_t width, float *z);
 
 /* lane.c */
 /* The job's sampler, for a latent of n elements. */

@@ -15,6 +15,7 @@ libcnengine_a_SOURCES = \
     %reldir%/lane.c \
     %reldir%/memory.c \
     %reldir%/preview.c \
+    %reldir%/prompts.c \
     %reldir%/row_inputs.h %reldir%/row_inputs.c \
     %reldir%/step_loop.c \
     %reldir%/warmup.c

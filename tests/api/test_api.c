@@ -52,7 +52,8 @@ static void every_field_is_read(void **state)
         "{\"model\":\"m\",\"prompt\":\"p \\u00fc\",\"negative_prompt\":\"q\",\"width\":64,"
         "\"height\":128.0,\"steps\":7,\"guidance_scale\":3,\"sampler\":\"euler_a\","
         "\"schedule\":\"karras\",\"spacing\":\"trailing\",\"rng\":\"cuda\",\"eta\":0.5,"
-        "\"seed\":9007199254740993,\"n\":2,\"clip_skip\":1,\"init_image\":\"aW5pdA==\","
+        "\"seed\":9007199254740993,\"n\":2,\"clip_skip\":1,"
+        "\"prompt_syntax\":\"a1111\",\"init_image\":\"aW5pdA==\","
         "\"mask\":\"data:image/png;base64,bWFzaw==\",\"denoise\":0.25,\"format\":\"webp\","
         "\"quality\":80,\"preview_every\":5,\"priority\":-2,\"timeout_s\":9,\"controls\":[{"
         "\"model\":\"c\",\"image\":\"ZWRnZQ==\",\"annotator\":\"canny\",\"strength\":0.5,"
@@ -78,6 +79,7 @@ static void every_field_is_read(void **state)
     assert_true(s.has_seed && s.seed == UINT64_C(9007199254740993));
     assert_int_equal(s.n, 2);
     assert_int_equal(s.clip_skip, 1);
+    assert_int_equal(s.prompt_syntax, CN_PROMPT_A1111);
     assert_memory_equal(s.init_image.data, "init", 4);
     assert_memory_equal(s.mask.data, "mask", 4);
     assert_true(s.denoise == 0.25);
@@ -178,6 +180,7 @@ static void wrong_fields_are_named(void **state)
         {"{\"seed\":1.5}", "/seed", "expected an integer, got a number"},
         {"{\"seed\":\"1\"}", "/seed", "expected an integer, got a string"},
         {"{\"n\":0}", "/n", "1 to 16"},
+        {"{\"prompt_syntax\":\"x\"}", "/prompt_syntax", "plain or a1111"},
         {"{\"clip_skip\":13}", "/clip_skip", "0 to 12"},
         {"{\"init_image\":7}", "/init_image", "expected an image"},
         {"{\"init_image\":\"\"}", "/init_image", "empty"},

@@ -190,6 +190,42 @@ static void check_model_refusals(struct cn_engine *e)
     refuse(e, &s, CN_EINVAL, "/controls/0/model", "does not fit");
 }
 
+/* Nothing of the grammar is taken as text; read as they stand, all of these are drawn. */
+static void check_prompt_refusals(struct cn_engine *e)
+{
+    static const struct {
+        const char *negative, *prompt, *where, *says;
+    } bad[] = {
+        {"", "a cat AND a dog", "/prompt", "AND"},
+        {"", "a [cat:dog:0.5]", "/prompt", "changes with the steps"},
+        {"[a|b]", "a cat", "/negative_prompt", "changes with the steps"},
+        {"", "(a:1.2.3)", "/prompt", "\"1.2.3\" is not a number"},
+        {"(a:.)", "", "/negative_prompt", "not a number"},
+        {"", "(a:9999999999999999999999999999999999999999)", "/prompt", "too large"},
+        {"", "BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK "
+             "BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK "
+             "BREAK BREAK BREAK BREAK BREAK", "/prompt", "more than 32 chunks"},
+    };
+    struct cn_spec s;
+
+    for (size_t i = 0; i < CN_LEN(bad); i++) {
+        request(&s, "tiny", 48);
+        free(s.prompt);
+        free(s.negative_prompt);
+        s.prompt = cn_xstrdup(bad[i].prompt);
+        s.negative_prompt = cn_xstrdup(bad[i].negative);
+        s.prompt_syntax = CN_PROMPT_A1111;
+        s.guidance_scale = 3;
+        refuse(e, &s, i == 6 ? CN_ETOOBIG : CN_EINVAL, bad[i].where, bad[i].says);
+    }
+    request(&s, "tiny", 48);
+    free(s.prompt);
+    s.prompt = cn_xstrdup("a cat :1.2");
+    s.prompt_syntax = CN_PROMPT_A1111;
+    s.guidance_scale = 1;
+    refuse(e, &s, CN_EINVAL, "/prompt", "guidance above 1");
+}
+
 static void check_value_refusals(struct cn_engine *e)
 {
     struct cn_spec s;
@@ -250,6 +286,7 @@ static void check_refusals(struct cn_engine *e)
     struct picture before = draw_plain(e, "tiny", 48);
 
     check_model_refusals(e);
+    check_prompt_refusals(e);
     check_value_refusals(e);
     check_control_refusals(e);
     assert_same(before, draw_plain(e, "tiny", 48));

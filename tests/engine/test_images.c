@@ -99,6 +99,8 @@ static bool read_text_or_word(struct cn_spec *s, const char *key, json_t *v, con
         s->schedule = (enum cn_schedule)word(&cn_enum_schedule, v);
     else if (strcmp(key, "spacing") == 0)
         s->spacing = (enum cn_spacing)word(&cn_enum_spacing, v);
+    else if (strcmp(key, "prompt_syntax") == 0)
+        s->prompt_syntax = (enum cn_prompt_syntax)word(&cn_enum_prompt_syntax, v);
     else if (strcmp(key, "init_image") == 0)
         s->init_image = load(folder, json_string_value(v));
     else if (strcmp(key, "mask") == 0)

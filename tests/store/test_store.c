@@ -490,8 +490,8 @@ static void jobs_of_the_version_before_draw(void **state)
     assert_int_equal(rig_add(&r, 1, 1, 100), CN_OK);
     rig_close(&r);
     sql(&r, "alter table jobs drop column kind; pragma user_version = 3;"
-            "update jobs set spec = cast(x'01' || substr(spec, 3) as blob);"
-            "update payload set spec = cast(x'01' || substr(spec, 3) as blob)");
+            "update jobs set spec = cast(x'01' || substr(spec, 3, length(spec) - 3) as blob);"
+            "update payload set spec = cast(x'01' || substr(spec, 3, length(spec) - 3) as blob)");
     assert_int_equal(rig_open(&r, NULL), CN_OK);
     assert_int_equal(rig_get(&r, id, &job), CN_OK);
     assert_true(job.readable && job.kind == CN_KIND_DRAW && job.spec.kind == CN_KIND_DRAW);

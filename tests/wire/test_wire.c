@@ -30,6 +30,7 @@ static void full_spec(struct cn_spec *s)
     s->model = cn_xstrdup("emoji");
     s->prompt = cn_xstrdup("ein roter Apfel \xf0\x9f\x8d\x8e");
     s->negative_prompt = cn_xstrdup("blurry");
+    s->prompt_syntax = CN_PROMPT_A1111;
     s->width = 136;
     s->height = 72;
     s->steps = 7;
@@ -124,7 +125,7 @@ static void a_job_survives_the_wire(void **state)
     cn_buf_release(&b);
 }
 
-/* What the version before wrote is read as it was meant; what a later one may write is refused, and
+/* What versions before wrote is read as it was meant; what a later one may write is refused, and
  * the job can still be named. */
 static void kinds_and_versions_of_jobs(void **state)
 {
@@ -143,16 +144,35 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 2;
+    f.len -= 3; /* nor the syntax of prompts */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
+    assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_string_equal(s.model, "emoji");
     assert_int_equal(s.control[1].resize, CN_PAD);
     cn_spec_release(&s);
     free(old);
 
+    b.data[CN_FRAME_HEAD + 8] = 2;
+    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 3};
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
+    assert_int_equal(s.control[1].resize, CN_PAD);
+    cn_spec_release(&s);
+
+    b.data[CN_FRAME_HEAD + 8] = 3;
+    f.len += 2;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
+    assert_int_equal(s.control[1].resize, CN_PAD);
+    cn_spec_release(&s);
+
+    b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_int_equal(s.prompt_syntax, CN_PROMPT_A1111);
+    cn_spec_release(&s);
     b.data[CN_FRAME_HEAD + 9] = CN_JOB_KIND_COUNT;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EINVAL);
     assert_int_equal(id, 77);

@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageDraw
 
 import samplers
+import weights
 from common import generator, save_json, save_tensors
 
 PROMPT = "a red apple on a wooden table"
@@ -137,11 +138,15 @@ def control_arguments(folder, request):
     return lists
 
 
-def arguments(folder, request):
+def prompts(pipe, request):
+    if request.get("prompt_syntax") == "a1111":
+        return weights.arguments(pipe, request)
+    return dict(prompt=request["prompt"], negative_prompt=request.get("negative_prompt", ""))
+
+
+def arguments(pipe, folder, request):
     """Keyword arguments of the pipeline call."""
-    found = dict(
-        prompt=request["prompt"],
-        negative_prompt=request.get("negative_prompt", ""),
+    found = prompts(pipe, request) | dict(
         width=request["width"],
         height=request["height"],
         num_inference_steps=request["steps"],
@@ -202,7 +207,7 @@ def run(models, folder, request):
         seen.update(latent=values["latents"].clone(), calls=i + 1)
         return {}
 
-    images = pipe(**arguments(folder, request), callback_on_step_end=after_step).images
+    images = pipe(**arguments(pipe, folder, request), callback_on_step_end=after_step).images
     return images, seen["latent"], seen["calls"], type(pipe).__name__
 
 
@@ -263,6 +268,16 @@ def other_cases():
     yield "small", base("tiny", dict(width=24, height=32), steps=4, controls=[small])
 
 
+def weight_cases():
+    """Weights of words, BREAK, and prompts of several chunks."""
+    edges = control("tiny-control-a", "edges-40x48.png")
+    first, dark, long, blurry = weights.PARTS
+    read = dict(prompt_syntax="a1111", controls=[edges])
+    yield "weights", base("tiny", SIZE, prompt=first, negative_prompt=dark, **read)
+    read |= dict(sampler="dpmpp_2m", guidance_scale=5.0)
+    yield "long-prompt", base("tiny", SIZE, prompt=long, negative_prompt=blurry, **read)
+
+
 def image_cases():
     """Starting from an image: denoise 0.6 with every sampler, then with a mask."""
     edges = control("tiny-control-a", "edges-40x48.png")
@@ -307,7 +322,7 @@ def tiny9_cases():
 
 
 CASES = {
-    "tiny": [sampler_cases, control_cases, other_cases, image_cases],
+    "tiny": [sampler_cases, control_cases, other_cases, weight_cases, image_cases],
     "tiny2": [tiny2_cases],
     "tiny9": [tiny9_cases],
 }
