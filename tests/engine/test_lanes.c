@@ -37,12 +37,21 @@ static void vary_plain(struct cn_spec *s, int i)
     vary(s, i);
 }
 
+/* The samplers that vary() leaves out, from number "from" of them on. */
+static void vary_sampler(struct cn_spec *s, int i, int from)
+{
+    vary(s, i);
+    s->sampler = (enum cn_sampler)(CN_DPMPP_SDE + (from + i) % (CN_SAMPLER_COUNT - CN_DPMPP_SDE));
+    if (s->sampler == CN_EULER_CFGPP)
+        s->guidance_scale = 0.7;
+}
+
 /* Windows that open and close at different times, weights of different kinds. */
 static void vary_controlled(struct cn_spec *s, int i)
 {
     struct cn_spec_control *c;
 
-    vary(s, i);
+    vary_sampler(s, i, 0);
     c = control(s, "tiny-control-a", i % 3 == 1 ? 0.5 : 0, i % 3 == 2 ? 0.5 : 1);
     c->strength = 0.5 + 0.2 * i;
     c->branch = i % 2 ? CN_BRANCH_COND : CN_BRANCH_BOTH;
@@ -52,7 +61,7 @@ static void vary_controlled(struct cn_spec *s, int i)
 /* Two ControlNets, listed in either order. */
 static void vary_twice(struct cn_spec *s, int i)
 {
-    vary(s, i);
+    vary_sampler(s, i, 8);
     control(s, i % 2 ? "tiny-control-a" : "tiny-control-zero", 0, 1);
     control(s, i % 2 ? "tiny-control-zero" : "tiny-control-a", i % 3 ? 0.3 : 0, 1);
 }
