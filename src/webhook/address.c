@@ -75,14 +75,27 @@ static bool v4_is_public(const unsigned char v4[4])
     return true;
 }
 
+/* The IPv4 address to which the packets go in the end; NULL: none. */
+static const unsigned char *inner_v4(const unsigned char a[16])
+{
+    static const unsigned char zeros[12] = {0};
+    static const unsigned char nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+    static const unsigned char local_nat64[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01};
+
+    if (memcmp(a, mapped_prefix, sizeof(mapped_prefix)) == 0 ||
+        memcmp(a, nat64, sizeof(nat64)) == 0 ||             /* RFC 6052: translated on the way */
+        memcmp(a, local_nat64, sizeof(local_nat64)) == 0 || /* RFC 8215 */
+        memcmp(a, zeros, sizeof(zeros)) == 0)               /* "compatible", withdrawn */
+        return a + 12;
+    return a[0] == 0x20 && a[1] == 0x02 ? a + 2 : NULL; /* 6to4, RFC 3056 */
+}
+
 static bool v6_is_public(const unsigned char a[16])
 {
     static const unsigned char nat64[12] = {0x00, 0x64, 0xff, 0x9b};
 
-    if (memcmp(a, nat64, sizeof(nat64)) == 0) /* RFC 6052: translated into IPv4 on the way */
-        return v4_is_public(a + 12);
-    if (a[0] == 0x20 && a[1] == 0x02) /* 6to4, RFC 3056 */
-        return v4_is_public(a + 2);
+    if (memcmp(a, nat64, sizeof(nat64)) == 0 || (a[0] == 0x20 && a[1] == 0x02))
+        return v4_is_public(inner_v4(a));
     if (a[0] >> 5 != 1)
         return false;
     for (size_t i = 0; i < CN_LEN(special_v6); i++)
@@ -93,9 +106,11 @@ static bool v6_is_public(const unsigned char a[16])
 
 static bool bytes_are_link_local(const unsigned char a[16])
 {
-    static const unsigned char v4[14] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 169, 254};
+    const unsigned char *v4 = inner_v4(a);
 
-    return memcmp(a, v4, sizeof(v4)) == 0 || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80);
+    if (v4 != NULL)
+        return v4[0] == 169 && v4[1] == 254;
+    return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
 }
 
 bool cn_address_is_public(const struct sockaddr *sa)

@@ -54,14 +54,17 @@ static bool has_part(CURLU *u, CURLUPart part)
     return has;
 }
 
-/* What some servers decode before they look for ".." and "/": a way out of an allowed path. */
+/* Ways out of an allowed path, for servers that decode before they look for ".." and "/" (some of
+ * them twice), or that drop what follows a ";" in a segment. */
 static bool hides_a_segment(const char *path)
 {
+    static const char *const encoded[] = {"2e", "2f", "5c", "252e", "252f", "255c"};
+
     for (const char *p = path; (p = strchr(p, '%')) != NULL; p++)
-        if (strncasecmp(p, "%2e", 3) == 0 || strncasecmp(p, "%2f", 3) == 0 ||
-            strncasecmp(p, "%5c", 3) == 0)
-            return true;
-    return false;
+        for (size_t i = 0; i < CN_LEN(encoded); i++)
+            if (strncasecmp(p + 1, encoded[i], strlen(encoded[i])) == 0)
+                return true;
+    return strstr(path, "/..;") != NULL || strstr(path, "/.;") != NULL;
 }
 
 static int target_parse(const char *url, struct target *ret, struct cn_err *err)
@@ -87,15 +90,19 @@ static int target_parse(const char *url, struct target *ret, struct cn_err *err)
                                         : cn_fail(err, CN_EINVAL, "not a URL");
     else if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD))
         rc = cn_fail(err, CN_EINVAL, "a URL with a user or a password");
-    else if (has_part(u, CURLUPART_FRAGMENT))
+    else if (strchr(url, '#') != NULL) /* also an empty one, which the parser drops */
         rc = cn_fail(err, CN_EINVAL, "a URL with a fragment");
+    else if (strstr(url, "://") == NULL) /* the parser is lenient here */
+        rc = cn_fail(err, CN_EINVAL, "not a URL");
     else
         rc = target_get(u, &t, err);
     curl_url_cleanup(u);
     if (rc == CN_OK && strcmp(t.scheme, "https") != 0 && strcmp(t.scheme, "http") != 0)
         rc = cn_fail(err, CN_EINVAL, "the scheme is neither https nor http");
     if (rc == CN_OK && hides_a_segment(t.path))
-        rc = cn_fail(err, CN_EINVAL, "the path has an encoded dot, slash or backslash");
+        rc =
+            cn_fail(err, CN_EINVAL,
+                    "the path has a way out of it: an encoded dot, slash or backslash, or \"..;\"");
     if (rc < 0) {
         target_clear(&t);
         return rc;

@@ -356,6 +356,9 @@ static bool set_up(struct cn_webhook_delivery *d)
     ok = ok && curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)d->len) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_WRITEDATA, d) == CURLE_OK;
+    /* Addresses are judged when a socket is made: one that is kept would outlive a change of the
+     * rules. */
+    ok = ok && curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, d) == CURLE_OK;
     return ok && curl_easy_setopt(e, CURLOPT_PRIVATE, (char *)d) == CURLE_OK;

@@ -125,6 +125,8 @@ static void networks_are_read_strictly(void **state)
         "169.254.169.254",
         "fe80::/10",
         "::ffff:169.254.0.0/112",
+        "64:ff9b::a9fe:0/112",
+        "2002:a9fe::/32",
     };
     struct cn_network n;
     struct sockaddr_storage in = address("10.1.255.255"), out = address("10.2.0.0");
@@ -168,6 +170,11 @@ static void only_what_is_listed_passes(void **state)
         {"https://hooks.example.org/render/%2e%2e/admin", CN_EINVAL},
         {"https://hooks.example.org/render/..%2Fadmin", CN_EINVAL},
         {"https://hooks.example.org/render/..%5cadmin", CN_EINVAL},
+        {"https://hooks.example.org/render/%252e%252E/admin", CN_EINVAL},
+        {"https://hooks.example.org/render/..;/admin", CN_EINVAL},
+        {"https://hooks.example.org/render/..;a=b/admin", CN_EINVAL},
+        {"https://hooks.example.org/render/a;b", CN_OK},
+        {"https://hooks.example.org/render/100%25", CN_OK},
         {"http://hooks.example.org/render", CN_ENOTFOUND},
         {"https://hooks.example.org:444/render", CN_ENOTFOUND},
         {"https://hooks.example.org./render", CN_ENOTFOUND},
@@ -179,6 +186,9 @@ static void only_what_is_listed_passes(void **state)
         {"https://hooks.example.org\\@evil.example/render", CN_EINVAL},
         {"http://ok\\@127.0.0.1/", CN_EINVAL},
         {"https://hooks.example.org/render#part", CN_EINVAL},
+        {"https://hooks.example.org/render#", CN_EINVAL},
+        {"https://hooks.example.org/render?#", CN_EINVAL},
+        {"https:/hooks.example.org/render", CN_EINVAL},
         {"https://hooks.example.org/render x", CN_EINVAL},
         {"https://hooks.example.org/render\r\nX: y", CN_EINVAL},
         {"https://h\xc3\xb6.example/render", CN_EINVAL},
@@ -245,6 +255,9 @@ static void bad_rules_are_named(void **state)
 
 static void addresses_pass_by_network(void **state)
 {
+    static const char *const wrapped[] = {"::ffff:a9fe:a9fe",   "::a9fe:a9fe",
+                                          "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe",
+                                          "2002:a9fe:a9fe::1",  "fe80::1"};
     struct cn_webhook_rules *r;
     struct sockaddr_storage home = address("10.1.2.3"), other = address("10.9.2.3"),
                             out = address("1.1.1.1"), cloud = address("169.254.169.254");
@@ -258,6 +271,12 @@ static void addresses_pass_by_network(void **state)
     cn_webhook_rules_free(r);
     assert_int_equal(cn_webhook_rules_new("", "0.0.0.0/0 ::/0", &r, NULL), CN_OK);
     assert_false(cn_webhook_rules_pass(r, (struct sockaddr *)&cloud));
+    for (size_t i = 0; i < CN_LEN(wrapped); i++) {
+        struct sockaddr_storage a = address(wrapped[i]);
+
+        if (cn_webhook_rules_pass(r, (struct sockaddr *)&a))
+            fail_msg("%s passes", wrapped[i]);
+    }
     cn_webhook_rules_free(r);
 }
 

@@ -49,10 +49,14 @@ static void on_written(uv_write_t *w, int status)
 
     (void)status;
     receiver.open--;
-    uv_close((uv_handle_t *)&p->tcp, on_peer_closed);
+    if (strstr(p->in, "/kept ") != NULL)
+        p->len = 0;
+    else
+        uv_close((uv_handle_t *)&p->tcp, on_peer_closed);
 }
 
-/* The path says what the answer is: /200, /410, /429, …; /hang gives none. */
+/* The path says what the answer is: /200, /410, /429, …; /hang gives none. After /200/kept the
+ * connection stays open. */
 static void answer(struct peer *p)
 {
     uv_buf_t b;
@@ -299,6 +303,26 @@ static void addresses_that_are_not_public_are_not_called(void **state)
     end(s, r);
 }
 
+/* A connection that was allowed is not taken for a message that comes after a change. */
+static void rules_hold_for_each_message(void **state)
+{
+    struct cn_webhook_rules *r = rules_for("127.0.0.1"), *closed = rules_for("");
+    struct cn_webhook_sender *s = sender_for(r, 10000);
+    struct told t = {0};
+
+    (void)state;
+    post(s, "200/kept", &t);
+    run_until(&t.n, 1);
+    assert_int_equal(t.last.outcome, CN_WEBHOOK_DELIVERED);
+    cn_webhook_sender_set_rules(s, closed, 10000);
+    post(s, "200/kept", &t);
+    run_until(&t.n, 2);
+    assert_int_equal(t.last.outcome, CN_WEBHOOK_GIVE_UP);
+    assert_int_equal(receiver.n_requests, 1);
+    cn_webhook_rules_free(r);
+    end(s, closed);
+}
+
 static void nobody_there_is_tried_again(void **state)
 {
     struct cn_webhook_rules *r = rules_for("127.0.0.1");
@@ -414,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_delivery_is_signed, start, stop),
         cmocka_unit_test_setup_teardown(outcomes_follow_the_status, start, stop),
         cmocka_unit_test_setup_teardown(addresses_that_are_not_public_are_not_called, start, stop),
+        cmocka_unit_test_setup_teardown(rules_hold_for_each_message, start, stop),
         cmocka_unit_test_setup_teardown(nobody_there_is_tried_again, start, stop),
         cmocka_unit_test_setup_teardown(a_receiver_that_hangs_takes_a_part_only, start, stop),
         cmocka_unit_test_setup_teardown(what_is_cancelled_is_not_told, start, stop),
