@@ -16,4 +16,8 @@ enum { CN_TIME_TEXT = 40 };
 /* RFC 3339, UTC, with milliseconds, of microseconds since 1970. */
 void cn_time_text(int64_t us, char ret[CN_TIME_TEXT]);
 
+/* A date ("2026-11-22", its midnight in UTC) or a date-time of RFC 3339 with any offset and up to
+ * nine digits of a second, from 1970 on: microseconds since then; -1: it is neither. */
+int64_t cn_time_parse(const char *text);
+
 #endif

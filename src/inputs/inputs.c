@@ -173,6 +173,50 @@ static void describe(const struct cn_inputs *in, const char *id, uint64_t bytes,
     ret->is_new = is_new;
 }
 
+/* ---- what is over ---- */
+
+/* Under the lock. Removes the file if its time is over; true: it stays, and is an input. */
+static bool keep_file(const struct cn_inputs *in, const char *path, const char *name,
+                      struct stat *ret)
+{
+    if (cn_input_id_is_valid(name)) {
+        if (is_alive(in, path, ret))
+            return true;
+        unlink(path);
+    } else if (strncmp(name, "tmp-", 4) == 0 && stat(path, ret) == 0 &&
+               ret->st_mtime + STALE_TMP_S < time(NULL))
+        unlink(path);
+    return false;
+}
+
+/* Under the lock: removes what is over in a folder, which has tenant_max_count files and whose
+ * names alone are read (some milliseconds), and counts what stays. */
+static void sweep_folder(struct cn_inputs *in, const char *folder)
+{
+    char *dir = path_of(in, folder, "");
+    struct tenant sum = {.count = 0}, *t;
+    const struct dirent *e;
+    DIR *d = opendir(dir);
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        char *path = cn_xprintf("%s%s", dir, e->d_name);
+        struct stat st;
+
+        if (e->d_name[0] != '.' && keep_file(in, path, e->d_name, &st)) {
+            sum.count++;
+            sum.bytes += (uint64_t)st.st_size;
+        }
+        free(path);
+    }
+    if (d != NULL) {
+        closedir(d);
+        t = tenant_by_folder(in, folder);
+        t->count = sum.count;
+        t->bytes = sum.bytes;
+    }
+    free(dir);
+}
+
 /* ---- the five operations ---- */
 
 /* Of a file that is written: gives it its name, unless another writer was faster. */
@@ -223,6 +267,18 @@ static int write_new(struct cn_inputs *in, struct tenant *t, const char *path, c
     return rc;
 }
 
+/* Under the lock: what is over is no reason to refuse, nor what a new input is told to be. */
+static int make_room(struct cn_inputs *in, struct tenant *t, const char *path, size_t len,
+                     struct cn_err *err)
+{
+    if (access(path, F_OK) == 0)
+        sweep_folder(in, t->folder);
+    if (reserve(in, t, len, NULL) == CN_OK)
+        return CN_OK;
+    sweep_folder(in, t->folder);
+    return reserve(in, t, len, err);
+}
+
 int cn_inputs_put(struct cn_inputs *in, const char *tenant, const void *data, size_t len,
                   struct cn_input *ret, struct cn_err *err)
 {
@@ -243,7 +299,7 @@ int cn_inputs_put(struct cn_inputs *in, const char *tenant, const void *data, si
     if (is_there)
         touch(path);
     else
-        rc = reserve(in, t, len, err);
+        rc = make_room(in, t, path, len, err);
     pthread_mutex_unlock(&in->lock);
     if (rc == CN_OK && !is_there)
         rc = write_new(in, t, path, data, len, &is_new, err);
@@ -363,51 +419,6 @@ int cn_inputs_remove(struct cn_inputs *in, const char *tenant, const char *id, s
 
 /* ---- sweeping ---- */
 
-/* Under the lock. Removes the file if its time is over; true: it stays, and is an input. */
-static bool keep_file(const struct cn_inputs *in, const char *path, const char *name,
-                      struct stat *ret)
-{
-    if (cn_input_id_is_valid(name)) {
-        if (is_alive(in, path, ret))
-            return true;
-        unlink(path);
-    } else if (strncmp(name, "tmp-", 4) == 0 && stat(path, ret) == 0 &&
-               ret->st_mtime + STALE_TMP_S < time(NULL))
-        unlink(path);
-    return false;
-}
-
-/* Holds the lock for the whole folder, which has tenant_max_count files and whose names alone are
- * read: some milliseconds. */
-static void sweep_folder(struct cn_inputs *in, const char *folder)
-{
-    char *dir = path_of(in, folder, "");
-    struct tenant sum = {.count = 0}, *t;
-    const struct dirent *e;
-    DIR *d;
-
-    pthread_mutex_lock(&in->lock);
-    d = opendir(dir);
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        char *path = cn_xprintf("%s%s", dir, e->d_name);
-        struct stat st;
-
-        if (e->d_name[0] != '.' && keep_file(in, path, e->d_name, &st)) {
-            sum.count++;
-            sum.bytes += (uint64_t)st.st_size;
-        }
-        free(path);
-    }
-    if (d != NULL) {
-        closedir(d);
-        t = tenant_by_folder(in, folder);
-        t->count = sum.count;
-        t->bytes = sum.bytes;
-    }
-    pthread_mutex_unlock(&in->lock);
-    free(dir);
-}
-
 void cn_inputs_sweep(struct cn_inputs *in)
 {
     DIR *d = opendir(in->dir);
@@ -416,8 +427,11 @@ void cn_inputs_sweep(struct cn_inputs *in)
     if (d == NULL)
         return;
     while ((e = readdir(d)) != NULL)
-        if (is_hex(e->d_name, FOLDER_NAME - 1))
+        if (is_hex(e->d_name, FOLDER_NAME - 1)) {
+            pthread_mutex_lock(&in->lock);
             sweep_folder(in, e->d_name);
+            pthread_mutex_unlock(&in->lock);
+        }
     closedir(d);
 }
 

@@ -321,7 +321,7 @@ static int read_cursor(const char *text, struct cn_jobs_read *q, struct cn_err *
     q->before_us = q->q.before_us > 0 ? q->q.before_us : INT64_MAX;
     if (text == NULL || text[0] == '\0')
         return CN_OK;
-    if (strlen(text) >= CN_JOBS_CURSOR ||
+    if (strlen(text) >= CN_JOBS_CURSOR || text[0] < '1' || text[0] > '9' ||
         sscanf(text, "%" SCNd64 "-%26[0-9a-z]%n", &q->before_us, q->before_id, &end) != 2 ||
         text[end] != '\0' || q->before_us <= 0)
         return cn_fail_at(err, CN_EINVAL, "/after", "\"%.60s\" is no place in a list of jobs",

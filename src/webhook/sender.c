@@ -148,7 +148,10 @@ static void judge(struct cn_webhook_delivery *d, CURLcode code)
                  "the host's address is neither public nor in webhook.networks");
         conclude(d, CN_WEBHOOK_GIVE_UP);
     } else if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && status >= 200)) {
-        snprintf(d->reason, sizeof(d->reason), "%s", curl_easy_strerror(code));
+        snprintf(d->reason, sizeof(d->reason), "%s",
+                 code == CURLE_OUT_OF_MEMORY /* also what libcurl says of a header too long */
+                     ? "no memory for the answer's header"
+                     : curl_easy_strerror(code));
         conclude(d, CN_WEBHOOK_RETRY);
     } else {
         d->result.retry_after_s = retry_after_of(d->easy);

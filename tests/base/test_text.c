@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -453,6 +454,47 @@ static void hmac_follows_the_standard(void **state)
     }
 }
 
+static void times_are_read_strictly(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t us;
+    } row[] = {
+        {"1970-01-01", 0},
+        {"1970-01-01T00:00:00Z", 0},
+        {"1970-01-01T01:00:00+01:00", 0},
+        {"2026-11-22T22:00:00.015Z", INT64_C(1795384800015000)},
+        {"2026-11-22t22:00:00.015z", INT64_C(1795384800015000)},
+        {"2026-11-22 22:00:00.015000+00:00", INT64_C(1795384800015000)},
+        {"2026-11-22T17:30:00.015000999-04:30", INT64_C(1795384800015000)},
+        {"2024-02-29", INT64_C(1709164800000000)},
+        {"2026-02-29", -1},
+        {"2026-02-30T00:00:00Z", -1},
+        {"1900-01-01", -1},
+        {"1970-01-01T00:00:00+01:00", -1}, /* before 1970 */
+        {"2026-11-22T24:00:00Z", -1},
+        {"2026-11-22T-1:00:00Z", -1},
+        {"2026-11-22T+1:00:00Z", -1},
+        {"2026-11-22T22:00Z", -1},
+        {"2026-11-22T22:00:00", -1},
+        {"2026-11-22T22:00:00.Z", -1},
+        {"2026-11-22T22:00:00.0123456789Z", -1},
+        {"2026-11-22T22:00:00+0100", -1},
+        {"2026-11-22T22:00:00Zx", -1},
+        {"2026-11-2", -1},
+        {" 2026-11-22", -1},
+        {"", -1},
+    };
+    char text[CN_TIME_TEXT];
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++)
+        if (cn_time_parse(row[i].text) != row[i].us)
+            fail_msg("\"%s\" is read as %lld", row[i].text, (long long)cn_time_parse(row[i].text));
+    cn_time_text(INT64_C(1795384800015000), text);
+    assert_string_equal(text, "2026-11-22T22:00:00.015Z");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +506,7 @@ int main(void)
         cmocka_unit_test(paths_are_hidden),
         cmocka_unit_test(numbers_and_hex),
         cmocka_unit_test(hmac_follows_the_standard),
+        cmocka_unit_test(times_are_read_strictly),
         cmocka_unit_test(log_lines_are_json),
         cmocka_unit_test(a_flood_of_an_event_is_counted),
         cmocka_unit_test(a_reader_that_stalls_stops_nobody),

@@ -338,9 +338,13 @@ class Jobs(Case):
         kept = [id for id in found if id in ids]
         self.assertEqual(kept, ids[::-1])
         self.assertNotIn("parameters", self.d.list()[0])
+        self.assertEqual(json.loads(self.d.get("/v1/jobs?before=1970-01-01T00:00:00Z").body)["jobs"], [])
+        self.assertIn(b"jobs", self.d.get("/v1/jobs?since=2026-11-22T22:00:00.000001%2B00:00").body)
         for query, name in (("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"),
                             ("limit=", "limit"), ("state=done", "state"), ("after=!", "after"),
-                            ("all=yes", "all")):
+                            ("after=%2B1-" + "a" * 26, "after"), ("all=yes", "all"),
+                            ("before=2026-02-30T00:00:00Z", "before"),
+                            ("since=2026-11-22T-1:00:00Z", "since")):
             doc = self.problem(self.d.get("/v1/jobs?" + query), 400, "invalid-request")
             self.assertEqual(doc["errors"][0]["parameter"], name)
 

@@ -184,6 +184,7 @@ static void what_is_not_used_goes(void **state)
     each_file(age);
     assert_int_equal(get("alice", a.id, text, sizeof(text)), CN_ENOTFOUND);
     b = put("alice", "abc"); /* again, over the old file */
+    assert_true(b.is_new);
     assert_int_equal(totals().count, 1);
     assert_int_equal(cn_inputs_stat(in, "alice", b.id, &s, NULL), CN_OK);
     assert_true(s.expires_s > time(NULL) + 900);
@@ -232,6 +233,9 @@ static void limits_hold(void **state)
     put("bob", "1234567890");
     assert_int_equal(cn_inputs_put(in, "carol", "1", 1, &ret, NULL), CN_ESTORAGE); /* all */
     assert_int_equal(cn_inputs_put(in, "carol", "0123456789abcdef", 16, &ret, NULL), CN_ETOOBIG);
+    each_file(age); /* what is over keeps nobody out */
+    put("alice", "3");
+    assert_int_equal(totals().count, 2);
 }
 
 static void a_restart_finds_and_counts_them(void **state)

@@ -4,6 +4,7 @@
 #include "http/auth/keys.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -100,16 +101,9 @@ void cn_scopes_write(unsigned scopes, char *text, size_t size)
 
 int64_t cn_key_time(const char *text)
 {
-    static const char *const form[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"};
+    int64_t us = cn_time_parse(text);
 
-    for (size_t i = 0; i < CN_LEN(form); i++) {
-        struct tm tm = {0};
-        const char *end = strptime(text, form[i], &tm);
-
-        if (end != NULL && *end == '\0' && text[0] >= '0' && text[0] <= '9')
-            return (int64_t)timegm(&tm);
-    }
-    return -1;
+    return us < 0 ? -1 : us / CN_SECOND_US;
 }
 
 bool cn_key_is_expired(const struct cn_key *key, int64_t wall_s)

@@ -232,8 +232,10 @@ static bool there_are_inputs(struct cn_request *q)
 
 static bool names_a_picture(const char *type)
 {
+    size_t n = strcspn(type, "; \t");
+
     return strncasecmp(type, "image/", 6) == 0 ||
-           strncasecmp(type, "application/octet-stream", 24) == 0;
+           (n == 24 && strncasecmp(type, "application/octet-stream", n) == 0);
 }
 
 static void admit_upload(struct cn_request *q)

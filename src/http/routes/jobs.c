@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     VIEW_MAX = 1 << 20, /* of one job: a prompt of 4 KiB, 1000 pictures */
@@ -65,35 +64,14 @@ static bool is_wrong(struct cn_request *q, const char *name, const char *detail)
     return false;
 }
 
-/* A moment as the daemon writes them ("2026-11-22T22:00:00.015Z"; the fraction may be missing) in
- * microseconds; negative: it is none. */
-static int64_t read_time(const char *text)
-{
-    struct tm tm = {0};
-    int ms = 0, at = 0;
-
-    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
-               &tm.tm_min, &tm.tm_sec, &at) != 6 ||
-        at != 19)
-        return -1;
-    if (text[at] == '.' &&
-        (strspn(text + at + 1, "0123456789") != 3 || sscanf(text + at + 1, "%3d", &ms) != 1))
-        return -1;
-    at += text[at] == '.' ? 4 : 0;
-    if (strcmp(text + at, "Z") != 0 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
-        tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_year < 1970)
-        return -1;
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    return ((int64_t)timegm(&tm) * 1000 + ms) * 1000;
-}
-
 /* *ret_us 0: it is not asked for. */
 static bool read_bound(struct cn_request *q, const char *name, int64_t *ret_us)
 {
     const char *text = cn_request_argument(q, name);
 
-    *ret_us = text == NULL ? 0 : read_time(text);
+    *ret_us = text == NULL ? 0 : cn_time_parse(text);
+    if (text != NULL && *ret_us == 0)
+        *ret_us = 1; /* 0 is no bound */
     return *ret_us >= 0 || is_wrong(q, name, "expected a time such as 2026-11-22T22:00:00Z");
 }
 
