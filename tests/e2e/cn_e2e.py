@@ -195,6 +195,14 @@ class Daemon:
                     found.append(o)
         return found
 
+    def logged(self, answer):
+        """The http.request event of an answer: it may be written some time after the answer came."""
+        def found():
+            return [e for e in self.events("http.request")
+                    if e["request_id"] == answer.getheader("X-Request-Id")]
+        self.until(found, 20)
+        return found()[0]
+
     @staticmethod
     def until(condition, seconds=5, step=0.01):
         end = time.monotonic() + seconds * SLOW

@@ -149,8 +149,8 @@ class Behind(Case):
         self.assertEqual(r.status, 400, r.body)  # the daemon read it: nobody names the part "image"
         self.assertIn(b"image", r.body)
         # the client's address, whatever it says itself
-        self.p.request("GET", "/v1/samplers", None, {"X-Forwarded-For": "203.0.113.5"})
-        self.assertEqual(self.d.events("http.request")[-1]["peer"], "127.0.0.1")
+        r = self.p.request("GET", "/v1/samplers", None, {"X-Forwarded-For": "203.0.113.5"})
+        self.assertEqual(self.d.logged(r)["peer"], "127.0.0.1")
 
     def test_2_events_are_not_held_back(self):
         spec = {"prompt": "step=100", "steps": 100}
