@@ -18,4 +18,4 @@ tests_diffusion_test_control_LDADD = libcndiffusion.a libcnbase.a $(CMOCKA_LIBS)
 # Against torch and diffusers; skips where tests/data/golden is absent.
 tests_diffusion_test_golden_SOURCES = %reldir%/test_golden.c %reldir%/golden.c %reldir%/golden.h
 tests_diffusion_test_golden_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
-tests_diffusion_test_golden_LDADD = libcndiffusion.a libcnbase.a $(JANSSON_LIBS) $(CMOCKA_LIBS)
+tests_diffusion_test_golden_LDADD = libcndiffusion.a libcncheckpoint.a libcnbase.a $(JANSSON_LIBS) $(CMOCKA_LIBS)

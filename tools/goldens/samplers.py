@@ -38,7 +38,53 @@ SAMPLERS = {
         False,
         ALL_SPACINGS,
     ),
+    "dpm2": ("KDPM2DiscreteScheduler", {}, True, ALL_SPACINGS),
+    "dpm2_a": ("KDPM2AncestralDiscreteScheduler", {}, True, ALL_SPACINGS),
+    "lms": ("LMSDiscreteScheduler", {}, True, ALL_SPACINGS),
+    "deis": ("DEISMultistepScheduler", {}, True, ALL_SPACINGS),
+    "tcd": ("TCDScheduler", dict(set_alpha_to_one=False), False, ("leading",)),
+    "dpmpp_2m_sde_heun": (
+        "DPMSolverMultistepScheduler",
+        dict(algorithm_type="sde-dpmsolver++", solver_type="heun"),
+        True,
+        ("linspace",),
+    ),
 }
+
+# The settings of scheduler_config.json that the classes know: 8 steps each, 20 where that matters.
+SETTINGS = [
+    ("dpmpp_2m", dict(solver_order=3)),
+    ("dpmpp_2m", dict(solver_order=3, lower_order_final=False)),
+    ("dpmpp_2m", dict(solver_order=1)),
+    ("dpmpp_2m", dict(solver_type="heun")),
+    ("dpmpp_2m", dict(final_sigmas_type="sigma_min")),
+    ("dpmpp_2m", dict(final_sigmas_type="sigma_min", lower_order_final=False)),
+    ("dpmpp_2m", dict(final_sigmas_type="sigma_min", euler_at_final=True, steps=20)),
+    ("dpmpp_2m", dict(use_lu_lambdas=True)),
+    ("dpmpp_2m", dict(use_karras_sigmas=True)),
+    ("dpmpp_2m", dict(use_beta_sigmas=True)),
+    ("dpmpp_2m", dict(lambda_min_clipped=-1.0)),
+    ("dpmpp_2m_sde", dict(solver_order=3, steps=20)),
+    ("dpmpp_2m_sde", dict(solver_type="heun")),
+    ("unipc", dict(solver_order=1)),
+    ("unipc", dict(solver_type="bh1")),
+    ("unipc", dict(final_sigmas_type="sigma_min")),
+    ("unipc", dict(final_sigmas_type="sigma_min", use_karras_sigmas=True)),
+    ("unipc", dict(use_beta_sigmas=True)),
+    ("euler", dict(final_sigmas_type="sigma_min")),
+    ("euler", dict(use_karras_sigmas=True, sigma_min=0.1, sigma_max=10.0)),
+    ("euler", dict(use_beta_sigmas=True)),
+    ("heun", dict(clip_sample=True, clip_sample_range=0.5)),
+    ("heun", dict(use_beta_sigmas=True)),
+    ("ddim", dict(clip_sample=True, clip_sample_range=0.5)),
+    ("lcm", dict(clip_sample=True)),
+    ("lcm", dict(original_inference_steps=100, timestep_scaling=5.0)),
+    ("pndm", dict(skip_prk_steps=False)),
+    ("pndm", dict(skip_prk_steps=False, steps=20)),
+    ("deis", dict(solver_order=3)),
+    ("deis", dict(solver_order=3, lower_order_final=False, use_karras_sigmas=True)),
+    ("deis", dict(use_exponential_sigmas=True, steps=20)),
+]
 
 # with Karras or exponential sigmas these ignore the spacing
 SPACING_OR_SIGMAS = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
@@ -99,7 +145,8 @@ def start_at(s, steps, strength):
 
 def run(case):
     """One trajectory: (tensors, numbers for the JSON)."""
-    s = sampler(case["sampler"], case["spacing"], case["schedule"], case["prediction"])
+    settings = case.get("settings", {})
+    s = sampler(case["sampler"], case["spacing"], case["schedule"], case["prediction"], **settings)
     gen = generator(case["seed"])
     noise = torch.randn(SHAPE, generator=gen)
     strength = case.get("strength")
@@ -140,7 +187,7 @@ def variants(name, spacing, schedule):
     """(steps, prediction, strength) of one combination."""
     plain = (spacing, schedule) == ("leading", "default")
     ignored = SAMPLERS[name][0] in SPACING_OR_SIGMAS and schedule != "default"
-    if name == "lcm":
+    if name in ("lcm", "tcd"):
         steps = (1, 2, 4, 8)
     elif ignored and spacing == "trailing":
         steps = (3,)
@@ -149,7 +196,7 @@ def variants(name, spacing, schedule):
     found = [(n, "epsilon", None) for n in steps]
     if schedule == "default" or spacing == "leading":
         found.append((7, "v_prediction", None))
-    if plain or (spacing, schedule) == ("linspace", "karras"):
+    if name != "lms" and (plain or (spacing, schedule) == ("linspace", "karras")):
         found += [(10, "epsilon", 0.6), (5, "v_prediction", 0.5)]
     return found
 
@@ -170,6 +217,18 @@ def cases():
                     seed=1000 + steps,
                 )
                 yield case | (dict(strength=strength) if strength else {})
+    for i, (name, settings) in enumerate(SETTINGS):
+        steps = settings.get("steps", 8)
+        yield dict(
+            name=f"{name}-settings-{i}",
+            sampler=name,
+            spacing="leading" if name in ("lcm", "pndm") else "linspace",
+            schedule="default",
+            prediction="epsilon",
+            steps=steps,
+            seed=2000 + i,
+            settings={k: v for k, v in settings.items() if k != "steps"},
+        )
 
 
 def make(out):
