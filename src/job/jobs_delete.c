@@ -90,7 +90,7 @@ struct cn_jobs_read *cn_jobs_delete(struct cn_jobs *js, const char *tenant, cons
     q = cn_read_new(js, tenant, id, arg);
     q->done.deleted = done;
     if (r == NULL) {
-        q->asked = cn_store_get(js->store, id, on_row, q);
+        q->asked = cn_store_get(js->store, q->id, on_row, q);
     } else if (r->phase < CN_RECORD_OVER) {
         q->record = cn_record_ref(r);
         LIST_INSERT_HEAD(&r->waiters, q, link);

@@ -19,7 +19,8 @@ struct cn_jobs_read *cn_read_new(struct cn_jobs *js, const char *tenant, const c
 
     q->js = js;
     q->tenant = tenant != NULL ? cn_xstrdup(tenant) : NULL;
-    snprintf(q->id, sizeof(q->id), "%s", id);
+    if (strlen(id) < sizeof(q->id)) /* a longer one is no job's: "" is not, either */
+        memcpy(q->id, id, strlen(id) + 1);
     q->arg = arg;
     q->err = (struct cn_err)CN_ERR_INIT;
     return q;
@@ -214,7 +215,7 @@ struct cn_jobs_read *cn_jobs_look(struct cn_jobs *js, const char *tenant, const 
     }
     q = cn_read_new(js, tenant, id, arg);
     q->done.looked = done;
-    q->asked = cn_store_get(js->store, id, on_row_to_look_at, q);
+    q->asked = cn_store_get(js->store, q->id, on_row_to_look_at, q);
     return q;
 }
 
@@ -463,9 +464,9 @@ struct cn_jobs_read *cn_jobs_picture(struct cn_jobs *js, const char *tenant, con
     q->k = k;
     if (r != NULL) {
         q->over = r->phase >= CN_RECORD_OVER;
-        q->asked = cn_store_picture(js->store, id, k, on_picture, q);
+        q->asked = cn_store_picture(js->store, q->id, k, on_picture, q);
     } else {
-        q->asked = cn_store_get(js->store, id, on_row_of_picture, q);
+        q->asked = cn_store_get(js->store, q->id, on_row_of_picture, q);
     }
     return q;
 }
@@ -531,6 +532,6 @@ struct cn_jobs_read *cn_jobs_follow(struct cn_jobs *js, const char *tenant, cons
     q->done.followed = done;
     q->last_id = last_id;
     q->wake = wake;
-    q->asked = cn_store_get(js->store, id, on_row_to_follow, q);
+    q->asked = cn_store_get(js->store, q->id, on_row_to_follow, q);
     return q;
 }

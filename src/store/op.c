@@ -37,7 +37,8 @@ struct cn_op *cn_op_new(enum cn_op_kind kind, const char *id)
         op->answer = cn_xcalloc(1, sizeof(*op->answer));
         op->answer->fd = -1;
     }
-    snprintf(op->id, sizeof(op->id), "%s", id);
+    CN_ASSERT(strlen(id) < sizeof(op->id));
+    memcpy(op->id, id, strlen(id) + 1);
     return op;
 }
 

@@ -350,6 +350,15 @@ class Jobs(Case):
 
     # ---- refusals ----
 
+    def test_an_id_is_held_whole(self):
+        id = json.loads(self.d.jobs({"prompt": "x"}).body)["id"]
+        self.d.wait_job(id)
+        for other in (id + "0", id + id, id[:-1], id.upper()):
+            for what in ("", "/images/0", "/events"):
+                self.problem(self.d.get("/v1/jobs/" + other + what), 404, "not-found")
+            self.problem(self.d.request("DELETE", "/v1/jobs/" + other), 404, "not-found")
+        self.assertEqual(self.d.job(id)["state"], "succeeded")
+
     def test_refusals(self):
         self.problem(self.d.get("/v1/jobs/" + "0" * KEPT), 404, "not-found")
         self.problem(self.d.get("/v1/jobs/" + "x" * 300), 404, "not-found")
