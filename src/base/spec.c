@@ -198,7 +198,7 @@ static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, str
 
     if ((rc = check_int("/steps", s->steps, 1, l->max_steps ? l->max_steps : CN_MAX_STEPS, err)) <
             0 ||
-        (rc = check_int("/n", s->n, 1, l->max_n ? l->max_n : 1000, err)) < 0 ||
+        (rc = check_int("/n", s->n, 1, l->max_n ? l->max_n : CN_MAX_IMAGES, err)) < 0 ||
         (rc = check_int("/clip_skip", s->clip_skip, 0, 12, err)) < 0 ||
         (rc = check_int("/quality", s->quality, 1, 100, err)) < 0 ||
         (rc = check_int("/preview_every", s->preview_every, 0, CN_MAX_STEPS, err)) < 0 ||

@@ -19,7 +19,8 @@ enum {
     CN_CONTROL_LEVELS = 13, /* 12 skips and the middle block of an SD 1.5 UNet */
     CN_MAX_CONTROLS = 8,
     CN_MODEL_NAME = 256, /* bytes of a model's name, with the NUL: it is a file's name */
-    CN_MAX_STEPS = 1000
+    CN_MAX_STEPS = 1000,
+    CN_MAX_IMAGES = 1000 /* of one job */
 };
 
 /* What is to be done. Workers refuse kinds that they do not know. */

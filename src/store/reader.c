@@ -11,12 +11,22 @@
 #include "wire/spec.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- rows ---- */
+
+/* A size, on which memory is asked for: nothing but what was once written passes a damaged row. 0:
+ * it is none. */
+static int64_t size_of(sqlite3_stmt *st, int column, int64_t max)
+{
+    int64_t size = sqlite3_column_int64(st, column);
+
+    return size >= 0 && size <= max ? size : 0;
+}
 
 static void read_job(sqlite3_stmt *st, struct cn_store_job *j)
 {
@@ -31,7 +41,7 @@ static void read_job(sqlite3_stmt *st, struct cn_store_job *j)
     j->deaths = sqlite3_column_int(st, 4);
     j->priority = sqlite3_column_int(st, 5);
     j->cost = sqlite3_column_double(st, 6);
-    j->n = sqlite3_column_int(st, 7);
+    j->n = (int)size_of(st, 7, CN_MAX_IMAGES);
     j->created_us = sqlite3_column_int64(st, 8);
     j->started_us = sqlite3_column_int64(st, 9);
     j->ended_us = sqlite3_column_int64(st, 10);
@@ -49,6 +59,11 @@ static void read_job(sqlite3_stmt *st, struct cn_store_job *j)
     j->readable = cn_store_unpack(sqlite3_column_blob(st, 16), (size_t)sqlite3_column_bytes(st, 16),
                                   sqlite3_column_blob(st, 17), (size_t)sqlite3_column_bytes(st, 17),
                                   &j->spec);
+    if (j->readable && j->n < 1) {
+        cn_spec_release(&j->spec);
+        memset(&j->spec, 0, sizeof(j->spec));
+        j->readable = false;
+    }
 }
 
 static void read_result(sqlite3_stmt *st, struct cn_store_result *r)
@@ -59,9 +74,9 @@ static void read_result(sqlite3_stmt *st, struct cn_store_result *r)
     r->meta.seed = (uint64_t)sqlite3_column_int64(st, 1);
     cn_db_text(st, 2, format, sizeof(format));
     r->meta.format = (enum cn_format)CN_MAX(cn_enum_find(&cn_enum_format, format), 0);
-    r->meta.width = sqlite3_column_int(st, 3);
-    r->meta.height = sqlite3_column_int(st, 4);
-    r->meta.bytes = (size_t)sqlite3_column_int64(st, 5);
+    r->meta.width = (int)size_of(st, 3, INT_MAX);
+    r->meta.height = (int)size_of(st, 4, INT_MAX);
+    r->meta.bytes = (size_t)size_of(st, 5, INT_MAX);
 }
 
 /* ---- the connection ---- */
@@ -138,7 +153,7 @@ static enum cn_store_outcome first_row(struct cn_sqlite *s, sqlite3_stmt *st, co
 static enum cn_store_outcome read_results(struct cn_sqlite *s, struct cn_store_row *row,
                                           struct cn_err *err)
 {
-    int max = CN_MAX(row->job.n, 0), rc = 1;
+    int max = row->job.n, rc = 1;
     sqlite3_stmt *st = cn_db_bind(&s->r_db, CN_SQL_RESULTS, err, "ti", row->job.id, (int64_t)max);
 
     if (st == NULL)

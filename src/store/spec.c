@@ -68,15 +68,18 @@ bool cn_store_unpack(const void *light, size_t n, const void *lens, size_t n_len
 {
     struct cn_unpack u = {.p = light, .left = n}, lu = {.p = lens, .left = n_lens};
     struct cn_blob *image[IMAGES];
+    bool sound = true;
     int count;
 
     if (cn_wire_get_spec(&u, ret) < 0)
         return false;
     count = images_of(ret, image);
     for (int i = 0; i < count; i++)
-        if (image[i]->data == NULL)
+        if (image[i]->data == NULL) {
             image[i]->len = (size_t)cn_get_u64(&lu);
-    if (cn_unpack_end(&u, "job", NULL) < 0 || (n_lens > 0 && lu.rc < 0)) {
+            sound = sound && image[i]->len <= PAYLOAD_MAX;
+        }
+    if (!sound || cn_unpack_end(&u, "job", NULL) < 0 || (n_lens > 0 && lu.rc < 0)) {
         cn_spec_release(ret);
         return false;
     }

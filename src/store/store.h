@@ -143,7 +143,8 @@ struct cn_store_job {
     const struct cn_store_webhook *webhook; /* of cn_store_add; NULL: nobody is told */
     struct cn_store_delivery delivery;      /* of what was read */
     char *warnings;      /* what the worker remarked, a line each; NULL: nothing */
-    bool readable;       /* false: the description below is of an unknown version, and empty */
+    bool readable;       /* false: the description below is of an unknown version or damaged, and
+                            empty; n is 0 when that is no number of pictures */
     struct cn_spec spec; /* images have their length but no data: see cn_store_spec */
 };
 

@@ -115,7 +115,7 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
     s->has_guidance = cn_get_enum(u, 2) != 0;
     s->has_seed = cn_get_enum(u, 2) != 0;
     s->seed = cn_get_u64(u);
-    s->n = cn_get_range(u, 1, INT_MAX);
+    s->n = cn_get_range(u, 1, CN_MAX_IMAGES);
     s->clip_skip = cn_get_range(u, 0, INT_MAX);
     s->init_image = cn_get_blob(u, CN_WIRE_MAX_IMAGE);
     s->mask = cn_get_blob(u, CN_WIRE_MAX_IMAGE);

@@ -25,6 +25,12 @@ tests_job_test_jobs_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=cn_wall_us
 tests_job_test_jobs_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/job/test_jobs
 
+check_PROGRAMS += tests/job/test_damage
+tests_job_test_damage_SOURCES = %reldir%/test_damage.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c
+tests_job_test_damage_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS)
+tests_job_test_damage_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/job/test_damage
+
 check_PROGRAMS += tests/job/test_warnings
 tests_job_test_warnings_SOURCES = %reldir%/test_warnings.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c
 tests_job_test_warnings_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)

@@ -579,6 +579,46 @@ static void a_description_of_another_version_is_told(void **state)
     rig_end(&r);
 }
 
+/* A row says how much memory it wants: no more is asked for than a job can have. */
+static void a_damaged_row_asks_for_no_memory(void **state)
+{
+    static const char *const damage[] = {
+        "update jobs set n = 2000000000",
+        "update jobs set n = -2000000000",
+        "update jobs set n = 1, lens = x'ffffffffffffff7f' || substr(lens, 9)",
+        "update jobs set spec = substr(spec, 1, instr(spec, x'1032547698badcfe') + 7) ||"
+        " x'00943577' || substr(spec, instr(spec, x'1032547698badcfe') + 12)",
+    };
+    char id[CN_STORE_ID], text[400] = "";
+    struct cn_store_result result;
+    struct cn_store_job job;
+    struct rig r;
+    int n;
+
+    (void)state;
+    rig_init(&r);
+    id_of(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_add(&r, 1, 1, 100), CN_OK);
+    assert_int_equal(rig_result(&r, id, 0, 1000), CN_OK);
+    rig_close(&r);
+    for (size_t i = 0; i < CN_LEN(damage); i++) {
+        sql(&r, damage[i]);
+        assert_int_equal(rig_open(&r, NULL), CN_OK);
+        assert_int_equal(rig_list(&r, NULL, text), CN_OK);
+        assert_int_equal(rig_get(&r, id, &job), CN_OK);
+        assert_true(!job.readable && job.n == (i < 2 ? 0 : 1));
+        cn_store_job_release(&job);
+        rig_close(&r);
+    }
+    sql(&r, "update results set bytes = -1, width = -1, height = 4294967297");
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    assert_int_equal(rig_results(&r, id, &result, 1, &n), CN_OK);
+    assert_int_equal(n, 1);
+    assert_true(result.meta.bytes == 0 && result.meta.width == 0 && result.meta.height == 0);
+    rig_end(&r);
+}
+
 static void a_second_daemon_waits(void **state)
 {
     struct rig a, b;
@@ -700,6 +740,7 @@ int main(void)
         cmocka_unit_test(warnings_and_kind_stay),
         cmocka_unit_test(what_is_no_database_is_refused),
         cmocka_unit_test(a_description_of_another_version_is_told),
+        cmocka_unit_test(a_damaged_row_asks_for_no_memory),
         cmocka_unit_test(a_second_daemon_waits),
     };
 
