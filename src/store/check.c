@@ -19,7 +19,7 @@ struct check {
     sqlite3 *db;
     cn_store_say_fn say;
     void *arg;
-    int version, troubles, pictures, files, strays;
+    int version, tables, troubles, pictures, files, strays;
 };
 
 static void tell(struct check *c, bool trouble, const char *fmt, ...) CN_PRINTF(3, 4);
@@ -173,24 +173,31 @@ static int check_files(struct check *c, struct cn_err *err)
     return CN_OK;
 }
 
+static void on_version(struct check *c, sqlite3_stmt *st)
+{
+    c->version = sqlite3_column_int(st, 0);
+}
+
+static void on_tables(struct check *c, sqlite3_stmt *st)
+{
+    c->tables = sqlite3_column_int(st, 0);
+}
+
 static int check_version(struct check *c, struct cn_err *err)
 {
-    sqlite3_stmt *st;
-    int version = -1;
+    int rc = query(c, "pragma user_version", on_version, err), version = c->version;
 
-    if (sqlite3_prepare_v2(c->db, "pragma user_version", -1, &st, NULL) != SQLITE_OK)
-        return sqlite_failed(c, err);
-    if (sqlite3_step(st) == SQLITE_ROW)
-        version = sqlite3_column_int(st, 0);
-    sqlite3_finalize(st);
-    if (version < 0)
-        return sqlite_failed(c, err);
+    if (rc == CN_OK)
+        rc = query(c, "select count(*) from sqlite_schema where name = 'jobs'", on_tables, err);
+    if (rc < 0)
+        return rc;
+    if (version < 0 || (version == 0 && c->tables > 0))
+        return cn_fail(err, CN_EFORMAT, "the store is damaged: its version is %d", version);
     if (version > CN_STORE_VERSION)
         return cn_fail(err, CN_EFORMAT,
                        "the store was written by a newer release (its version is %d, this program "
                        "knows %d)",
                        version, CN_STORE_VERSION);
-    c->version = version;
     return CN_OK;
 }
 

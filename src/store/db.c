@@ -317,6 +317,8 @@ static int migrate(struct cn_db *db, const char *path, struct cn_err *err)
 
     if ((rc = number_of(db, "pragma user_version", &version, err)) < 0)
         return rc;
+    if (version < 0)
+        return cn_fail(err, CN_EFORMAT, "\"%s\" is damaged: its version is %d", path, version);
     if (version > CN_STORE_VERSION)
         return cn_fail(err, CN_EFORMAT,
                        "\"%s\" was written by a newer release (its version is %d, this program "

@@ -457,6 +457,47 @@ static void a_newer_database_is_refused(void **state)
     rig_end(&r);
 }
 
+struct said {
+    int troubles, lines;
+    char last[512]; /* trouble */
+};
+
+static void on_said(void *arg, bool trouble, const char *text)
+{
+    struct said *s = arg;
+
+    s->lines++;
+    s->troubles += trouble;
+    if (trouble)
+        snprintf(s->last, sizeof(s->last), "%s", text);
+}
+
+/* A version that none is: below the first, or the empty one's over tables. */
+static void a_damaged_version_is_refused(void **state)
+{
+    static const char *const damage[] = {"pragma user_version = -1",
+                                         "pragma user_version = -2147483648",
+                                         "pragma user_version = 0"};
+    struct said said = {0};
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    rig_close(&r);
+    for (size_t i = 0; i < CN_LEN(damage); i++) {
+        struct cn_err err = CN_ERR_INIT;
+
+        sql(&r, damage[i]);
+        assert_true(rig_open(&r, &err) < 0);
+        assert_non_null(strstr(err.msg, i < 2 ? "is damaged" : "already exists"));
+        err = (struct cn_err)CN_ERR_INIT;
+        assert_int_equal(cn_store_check(r.dir, on_said, &said, &err), CN_EFORMAT);
+        assert_non_null(strstr(err.msg, "is damaged"));
+    }
+    rig_end(&r);
+}
+
 static void an_older_database_is_migrated(void **state)
 {
     struct rig r;
@@ -655,21 +696,6 @@ static void a_second_daemon_waits(void **state)
     rig_end(&a);
 }
 
-struct said {
-    int troubles, lines;
-    char last[512]; /* trouble */
-};
-
-static void on_said(void *arg, bool trouble, const char *text)
-{
-    struct said *s = arg;
-
-    s->lines++;
-    s->troubles += trouble;
-    if (trouble)
-        snprintf(s->last, sizeof(s->last), "%s", text);
-}
-
 static void a_check_finds_what_is_lost(void **state)
 {
     struct said said = {0};
@@ -735,6 +761,7 @@ int main(void)
         cmocka_unit_test(a_database_gives_room_back),
         cmocka_unit_test(files_without_a_row_are_removed),
         cmocka_unit_test(a_newer_database_is_refused),
+        cmocka_unit_test(a_damaged_version_is_refused),
         cmocka_unit_test(an_older_database_is_migrated),
         cmocka_unit_test(jobs_of_the_version_before_draw),
         cmocka_unit_test(warnings_and_kind_stay),
