@@ -137,6 +137,7 @@ void cn_jobs_free(struct cn_jobs *js)
     cn_table_release(&js->records);
     cn_table_release(&js->keys);
     free(js->why_no_store);
+    free(js->unreadable);
     free(js);
 }
 
@@ -151,7 +152,8 @@ void cn_jobs_collect(struct cn_jobs *js)
     if (js->store == NULL)
         return;
     cn_store_facts(js->store, &f);
-    cn_metric_set(js->m.up, f.phase == CN_STORE_READY && !f.failing && !f.low);
+    cn_metric_set(js->m.up, f.phase == CN_STORE_READY && !f.failing && !f.low &&
+                                js->unreadable == NULL);
     cn_metric_set(js->m.operations, (double)f.operations);
     cn_metric_set(js->m.failures, (double)f.failures);
     cn_metric_set(js->m.commits, (double)f.commits);

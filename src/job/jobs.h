@@ -304,7 +304,8 @@ void cn_watch_free(struct cn_watch *w);
 /* ---- facts ---- */
 
 /* For /readyz: CN_OK, or why durable jobs cannot be accepted: CN_EBUSY (the store opens),
- * CN_ESTORAGE (broken, failing, no room), CN_ENOTFOUND (there is no store: that is no fault). */
+ * CN_ESTORAGE (broken, unreadable, failing, no room), CN_ENOTFOUND (there is no store: that is no
+ * fault). */
 int cn_jobs_storage(const struct cn_jobs *js, struct cn_err *err);
 
 /* Brings the gauges up to date; called before the metrics are rendered. */

@@ -159,6 +159,7 @@ struct cn_jobs {
     struct cn_store *store;
     char *why_no_store; /* NULL: nobody wants one */
     bool opened;        /* the store can take submissions, or never will */
+    char *unreadable;   /* NULL, or why the last life's jobs cannot be read */
     bool draining;
     int store_ops; /* given to the store and not told yet */
     struct cn_deferred_queue deferred;

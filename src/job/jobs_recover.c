@@ -91,7 +91,7 @@ static void on_page(void *arg, struct cn_store_answer *a)
 {
     struct recovery *v = arg;
 
-    if (a->outcome == CN_STORE_RETRY) {
+    if (a->outcome == CN_STORE_RETRY || a->outcome == CN_STORE_NO_ROOM) {
         cn_log(CN_LOG_ERROR, "store.recovery", a->err.msg, "jobs=%d", v->n);
         uv_timer_start(&v->js->recover_again, on_again, AGAIN_MS, 0);
         return;
@@ -108,6 +108,8 @@ static void on_page(void *arg, struct cn_store_answer *a)
     }
     if (a->outcome != CN_STORE_OK)
         cn_log(CN_LOG_ERROR, "store.recovery", a->err.msg, "jobs=%d", v->n);
+    if (a->outcome == CN_STORE_REFUSED) /* for good: what is accepted now would be lost, too */
+        v->js->unreadable = cn_xstrdup(a->err.msg);
     finish(v);
 }
 

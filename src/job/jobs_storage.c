@@ -12,6 +12,9 @@ int cn_jobs_storage(const struct cn_jobs *js, struct cn_err *err)
     cn_store_facts(js->store, &f);
     if (f.phase == CN_STORE_BROKEN || f.failing || f.low)
         return cn_fail(err, CN_ESTORAGE, "%s", f.trouble);
+    if (js->unreadable != NULL)
+        return cn_fail(err, CN_ESTORAGE, "the jobs of the last run cannot be read: %s",
+                       js->unreadable);
     if (f.phase == CN_STORE_OPENING)
         return cn_fail(err, CN_EBUSY, "the job store is not open yet");
     if (!js->opened)

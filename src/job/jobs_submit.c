@@ -255,7 +255,7 @@ static int check_storage(struct cn_submission *sub)
 {
     struct cn_jobs *js = sub->js;
 
-    if (js->store == NULL)
+    if (js->store == NULL || js->unreadable != NULL)
         return cn_jobs_storage(js, &sub->err);
     return cn_store_room(js->store, 0, &sub->err);
 }

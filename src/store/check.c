@@ -228,6 +228,8 @@ static int check_all(struct check *c, struct cn_err *err)
     };
     int rc = check_version(c, err);
 
+    if (rc == CN_OK && c->version == CN_STORE_VERSION && cn_db_try_all(c->db) != SQLITE_OK)
+        rc = sqlite_failed(c, err);
     for (size_t i = 0; i < CN_LEN(part) && rc == CN_OK; i++)
         if (c->version >= part[i].since)
             rc = query(c, part[i].sql, part[i].row, err);

@@ -337,6 +337,31 @@ static int migrate(struct cn_db *db, const char *path, struct cn_err *err)
     return CN_OK;
 }
 
+int cn_db_try_all(sqlite3 *h)
+{
+    int rc = SQLITE_OK;
+
+    for (int i = 0; i < CN_SQL_COUNT && rc == SQLITE_OK; i++) {
+        sqlite3_stmt *st;
+
+        rc = sqlite3_prepare_v2(h, sql[i], -1, &st, NULL);
+        sqlite3_finalize(st);
+    }
+    return rc;
+}
+
+static int check_schema(struct cn_db *db, const char *path, struct cn_err *err)
+{
+    int rc = cn_db_try_all(db->h);
+
+    if (rc == SQLITE_OK)
+        return CN_OK;
+    rc = cn_db_fail(db, rc, err);
+    if (db->failure == SQLITE_ERROR)
+        cn_err_prefix(err, "\"%s\" is damaged", path);
+    return rc;
+}
+
 /* A commit that returned is on the disk (synchronous=FULL: the WAL is flushed at each commit). The
  * file gives back what deleted rows leave (auto_vacuum), and the WAL does not stay large. */
 static int prepare_writer(struct cn_db *db, const char *path, struct cn_err *err)
@@ -350,7 +375,9 @@ static int prepare_writer(struct cn_db *db, const char *path, struct cn_err *err
                        "pragma journal_size_limit = 16777216",
                        err)) < 0)
         return rc;
-    return migrate(db, path, err);
+    if ((rc = migrate(db, path, err)) < 0)
+        return rc;
+    return check_schema(db, path, err);
 }
 
 /* Called while another connection holds a lock; 0: no longer. */

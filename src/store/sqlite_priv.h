@@ -89,6 +89,9 @@ int cn_db_open(struct cn_db *db, const char *path, const char *vfs, enum cn_db_m
 enum cn_store_outcome cn_db_outcome(const struct cn_db *db);
 void cn_db_close(struct cn_db *db);
 
+/* Is everything there that the statements name? SQLite's code; of the current version only. */
+int cn_db_try_all(sqlite3 *h);
+
 /* Are its tables those that this program knows? */
 bool cn_db_is_current(struct cn_db *db);
 

@@ -56,10 +56,62 @@ static void a_job_of_too_many_pictures_fails(void **state)
     rig_end(&r);
 }
 
+static char prompt[12001];
+
+/* A page of the prompt, which no row holds alone, names one that is not there as the next. */
+static void cut_the_chain(const struct rig *r)
+{
+    unsigned char page[4096];
+    char path[128];
+    int cut = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/jobs.db", r->dir);
+    f = fopen(path, "r+");
+    assert_non_null(f);
+    for (long at = 0; fread(page, 1, sizeof(page), f) == sizeof(page); at += (long)sizeof(page)) {
+        if (memcmp(page + 4, prompt, sizeof(page) - 4) != 0)
+            continue;
+        fseek(f, at, SEEK_SET);
+        fwrite("\x7f\xff\xff\xff", 1, 4, f);
+        fseek(f, at + (long)sizeof(page), SEEK_SET);
+        cut++;
+    }
+    fclose(f);
+    assert_true(cut > 0);
+}
+
+static void jobs_that_cannot_be_read_again_make_it_unready(void **state)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_refused why;
+    struct answer a, b;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r, "");
+    memset(prompt, 'x', sizeof(prompt) - 1);
+    leave_a_job(&r, prompt, &a);
+    cut_the_chain(&r);
+    rig_start(&r);
+    assert_int_equal(cn_jobs_storage(r.jobs, &err), CN_ESTORAGE);
+    assert_non_null(strstr(err.msg, "cannot be read"));
+    rig_submit(&r, &(struct ask){.tenant = "anna"}, &b);
+    assert_int_equal(b.outcome, CN_SUBMIT_REFUSED);
+    assert_int_equal(b.err.code, CN_ESTORAGE);
+    assert_int_equal(cn_jobs_admit(r.jobs, "anna", true, &why, NULL), CN_ESTORAGE);
+    rig_submit(&r, &(struct ask){.sync = true}, &b); /* needs no store */
+    rig_until(&r, rig_ended, &b);
+    assert_int_equal(b.state, CN_JOB_SUCCEEDED);
+    rig_stop(&r);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_of_too_many_pictures_fails),
+        cmocka_unit_test(jobs_that_cannot_be_read_again_make_it_unready),
     };
 
     cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});

@@ -498,6 +498,28 @@ static void a_damaged_version_is_refused(void **state)
     rig_end(&r);
 }
 
+static void a_damaged_schema_is_refused(void **state)
+{
+    static const char *const damage[] = {"drop table keys", "drop table webhooks",
+                                         "alter table payload rename column spec to specs"};
+    struct said said = {0};
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(damage); i++) {
+        struct cn_err err = CN_ERR_INIT;
+        struct rig r;
+
+        rig_init(&r);
+        assert_int_equal(rig_open(&r, NULL), CN_OK);
+        rig_close(&r);
+        sql(&r, damage[i]);
+        assert_true(rig_open(&r, &err) < 0);
+        assert_non_null(strstr(err.msg, "is damaged"));
+        assert_true(cn_store_check(r.dir, on_said, &said, NULL) < 0);
+        rig_end(&r);
+    }
+}
+
 static void an_older_database_is_migrated(void **state)
 {
     struct rig r;
@@ -762,6 +784,7 @@ int main(void)
         cmocka_unit_test(files_without_a_row_are_removed),
         cmocka_unit_test(a_newer_database_is_refused),
         cmocka_unit_test(a_damaged_version_is_refused),
+        cmocka_unit_test(a_damaged_schema_is_refused),
         cmocka_unit_test(an_older_database_is_migrated),
         cmocka_unit_test(jobs_of_the_version_before_draw),
         cmocka_unit_test(warnings_and_kind_stay),
