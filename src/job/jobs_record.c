@@ -199,7 +199,7 @@ struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_row *row, s
     struct cn_job *job;
 
     if (!j->readable) {
-        cn_fail(err, CN_EFORMAT, "the job was stored by another release and cannot be read");
+        cn_fail(err, CN_EGONE, "the job's description is not known any more");
         return NULL;
     }
     job = cn_job_new(&j->spec);

@@ -107,11 +107,48 @@ static void jobs_that_cannot_be_read_again_make_it_unready(void **state)
     rig_end(&r);
 }
 
+static void on_followed(void *arg, struct cn_watch *w, const struct cn_err *err)
+{
+    assert_null(w);
+    *(int *)arg = err->code;
+}
+
+static bool is_told(void *arg)
+{
+    return *(int *)arg != 0;
+}
+
+/* It is the store's fault, and nobody's request. */
+static void events_of_a_damaged_job_are_gone(void **state)
+{
+    struct cn_job_view v;
+    struct answer a;
+    struct rig r;
+    int rc = 0;
+
+    (void)state;
+    rig_init(&r, "");
+    rig_start(&r);
+    rig_submit(&r, &(struct ask){.tenant = "anna"}, &a);
+    rig_until(&r, rig_ended, &a);
+    rig_stop(&r);
+    sql(&r, "update jobs set spec = x'00ff00ff'");
+    rig_start(&r);
+    assert_int_equal(rig_look(&r, "anna", a.id, &v), CN_OK);
+    cn_job_view_release(&v);
+    assert_non_null(cn_jobs_follow(r.jobs, "anna", a.id, 0, NULL, on_followed, &rc));
+    rig_until(&r, is_told, &rc);
+    assert_int_equal(rc, CN_EGONE);
+    rig_stop(&r);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_of_too_many_pictures_fails),
         cmocka_unit_test(jobs_that_cannot_be_read_again_make_it_unready),
+        cmocka_unit_test(events_of_a_damaged_job_are_gone),
     };
 
     cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
