@@ -28,6 +28,8 @@ static void init_metrics(struct cn_jobs *js)
                                "Operations that wait for the disk.", NULL);
     m->bytes = cn_metric_add(r, CN_GAUGE, "controlnetd_store_bytes",
                              "Bytes of results and of inputs of waiting jobs.", NULL);
+    m->untold = cn_metric_add(r, CN_COUNTER, "controlnetd_webhooks_dropped_total",
+                              "Ends of jobs that were removed before somebody was told.", NULL);
     m->watches = cn_metric_add(r, CN_GAUGE, "controlnetd_job_watchers",
                                "Clients that follow a job's events.", NULL);
     m->records =
@@ -152,10 +154,11 @@ void cn_jobs_collect(struct cn_jobs *js)
     if (js->store == NULL)
         return;
     cn_store_facts(js->store, &f);
-    cn_metric_set(js->m.up, f.phase == CN_STORE_READY && !f.failing && !f.low &&
-                                js->unreadable == NULL);
+    cn_metric_set(js->m.up,
+                  f.phase == CN_STORE_READY && !f.failing && !f.low && js->unreadable == NULL);
     cn_metric_set(js->m.operations, (double)f.operations);
     cn_metric_set(js->m.failures, (double)f.failures);
+    cn_metric_set(js->m.untold, (double)f.untold);
     cn_metric_set(js->m.commits, (double)f.commits);
     cn_metric_set(js->m.commit_s, f.commit_s);
     cn_metric_set(js->m.waiting, (double)f.waiting);

@@ -148,7 +148,7 @@ struct cn_submission {
 };
 
 struct cn_jobs_metrics {
-    struct cn_metric *operations, *failures, *commits, *bytes, *waiting, *up, *commit_s;
+    struct cn_metric *operations, *failures, *commits, *bytes, *waiting, *up, *commit_s, *untold;
     struct cn_metric *watches, *records;
 };
 

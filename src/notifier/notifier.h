@@ -6,11 +6,13 @@
  * are due, sends each, has it noted how that went, and asks again. What fails is tried again after
  * 1 s, 5 s, 30 s, 2 min, 10 min, 1 h, then every 6 h, each a fifth more or less, and given up when
  * the next attempt would come more than give_up_s after the end of the job; at least one attempt is
- * made. One host gets a part of the places only.
+ * made, unless the job is removed first. One host gets a part of the places only.
  *
- * Promises. Each end is delivered at least once, or given up with the reason in the job's view; the
- * id of the message (webhook-id) is the job's in all attempts, so that a receiver that was told and
- * could not say so knows it again. What was on its way when the daemon ended is sent again.
+ * Promises. Each end is delivered at least once, or given up with the reason in the job's view. Of
+ * a job that is removed, by a client or after its time, there is no view any more: the log and a
+ * counter say that nobody was told. The id of the message (webhook-id) is the job's in all
+ * attempts, so that a receiver that was told and could not say so knows it again. What was on its
+ * way when the daemon ended is sent again.
  *
  *     n = cn_notifier_new(&options);
  *     if (cn_notifier_configure(n, &settings, &err) < 0) ...        -- again at each reload

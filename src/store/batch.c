@@ -123,7 +123,7 @@ static enum cn_store_outcome transact(struct cn_sqlite *s, struct cn_op **op, si
     enum cn_store_outcome o;
     int rc = cn_db_run(&s->w_db, CN_SQL_BEGIN, err, "");
 
-    s->w_delta = 0;
+    cn_store_begin_counts(s);
     *ret_begun = rc == CN_OK;
     if (rc < 0)
         return cn_db_outcome(&s->w_db);

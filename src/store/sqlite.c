@@ -324,10 +324,11 @@ static void sqlite_release(struct cn_store *base)
         free(d->path);
         free(d);
     }
+    free(s->w_untold);
     uv_cond_destroy(&s->more);
     uv_cond_destroy(&s->asked_more);
 }
 
 const struct cn_store_engine cn_store_sqlite = {
-    sizeof(struct cn_sqlite), sqlite_open, sqlite_start, sqlite_give, cn_store_picture_cached,
-    sqlite_stop,              sqlite_release};
+    sizeof(struct cn_sqlite), sqlite_open, sqlite_start,  sqlite_give,
+    cn_store_picture_cached,  sqlite_stop, sqlite_release};

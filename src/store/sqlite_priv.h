@@ -130,7 +130,9 @@ struct cn_sqlite {
 
     int w_lock_fd;
     struct cn_db w_db;
-    int64_t w_used, w_delta;   /* bytes committed; of this transaction */
+    int64_t w_used, w_delta;       /* bytes committed; of this transaction */
+    char (*w_untold)[CN_STORE_ID]; /* of this transaction: jobs removed before their end was told */
+    size_t w_n_untold, w_cap_untold;
     struct cn_op_list w_retry; /* what the disk did not take, and what has to wait for that */
     int64_t w_retry_ns, w_retry_delay_ns, w_sweep_ns;
     SLIST_HEAD(, cn_doomed) w_doomed; /* files to be removed after the next commit */
@@ -166,6 +168,7 @@ int cn_store_do(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err);
 /* sweep.c. Writing thread. */
 int cn_store_open_db(struct cn_sqlite *s, struct cn_err *err);
 void cn_store_close_db(struct cn_sqlite *s);
+void cn_store_begin_counts(struct cn_sqlite *s);
 bool cn_store_sweep_some(struct cn_sqlite *s, struct cn_err *err); /* true: there is more */
 int cn_store_commit(struct cn_sqlite *s, enum cn_store_outcome *ret,
                     struct cn_err *err); /* or rolls back */

@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "store/sqlite_priv.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -58,6 +59,21 @@ void cn_store_close_db(struct cn_sqlite *s)
     s->w_lock_fd = -1;
 }
 
+void cn_store_begin_counts(struct cn_sqlite *s)
+{
+    s->w_delta = 0;
+    s->w_n_untold = 0;
+}
+
+/* Of jobs whose results went, by whomever, while a webhook of theirs was pending. */
+static void log_untold(struct cn_sqlite *s)
+{
+    for (size_t i = 0; i < s->w_n_untold; i++)
+        cn_log(CN_LOG_WARNING, "webhook.given_up", "the job was removed", "job_id=%s",
+               s->w_untold[i]);
+    s->w_n_untold = 0;
+}
+
 int cn_store_commit(struct cn_sqlite *s, enum cn_store_outcome *ret, struct cn_err *err)
 {
     int rc = cn_db_run(&s->w_db, CN_SQL_COMMIT, err, "");
@@ -72,8 +88,10 @@ int cn_store_commit(struct cn_sqlite *s, enum cn_store_outcome *ret, struct cn_e
     s->w_delta = 0;
     uv_mutex_lock(&s->base.lock);
     s->base.facts.commits++;
+    s->base.facts.untold += s->w_n_untold;
     s->base.facts.used_bytes = (uint64_t)s->w_used;
     uv_mutex_unlock(&s->base.lock);
+    log_untold(s);
     cn_store_remove_doomed(s);
     return CN_OK;
 }
@@ -97,6 +115,10 @@ int cn_store_drop_results(struct cn_sqlite *s, const char *id, struct cn_err *er
         return rc;
     if ((rc = cn_db_run(&s->w_db, CN_SQL_DROP_WEBHOOK, err, "t", id)) < 0)
         return rc;
+    if (sqlite3_changes(s->w_db.h) > 0) {
+        s->w_untold = cn_grow(s->w_untold, s->w_n_untold, &s->w_cap_untold, CN_STORE_ID);
+        snprintf(s->w_untold[s->w_n_untold++], CN_STORE_ID, "%s", id);
+    }
     return cn_db_run(&s->w_db, CN_SQL_GONE, err, "t", id);
 }
 
@@ -163,7 +185,7 @@ bool cn_store_sweep_some(struct cn_sqlite *s, struct cn_err *err)
     int n;
 
     cn_store_free_space(s);
-    s->w_delta = 0;
+    cn_store_begin_counts(s);
     if (cn_db_run(&s->w_db, CN_SQL_BEGIN, &mine, "") == CN_OK) {
         n = sweep_rows(s, &l, &mine);
         if (n < 0)

@@ -211,6 +211,7 @@ static void hosts_share(void **state)
 static void it_goes_with_its_job(void **state)
 {
     struct heard h = {.n = 0};
+    struct cn_store_facts f;
     char id[CN_STORE_ID];
     struct rig r;
 
@@ -225,10 +226,18 @@ static void it_goes_with_its_job(void **state)
     assert_true(rig_until(&r, &h.n, 1));
     assert_int_equal(delivery_of(&r, 1).state, CN_STORE_WEBHOOK_FAILED);
     assert_int_equal(due_at(&r, INT64_MAX, 8, 8).n_pending, 0);
+    cn_store_facts(r.s, &f);
+    assert_int_equal(f.untold, 1);
+    assert_int_equal(rig_add(&r, 2, 1, 0), CN_OK); /* has none */
+    assert_int_equal(rig_add(&r, 3, 1, 0), CN_OK);
+    assert_false(end(&r, 2));
+    assert_true(end(&r, 3));
     cn_store_set_ttl(r.s, 0, 0);
     cn_store_sweep(r.s, rig_hear, &h);
     assert_true(rig_until(&r, &h.n, 2));
     assert_int_equal(count(&r, "select count(*) from webhooks"), 0);
+    cn_store_facts(r.s, &f);
+    assert_int_equal(f.untold, 2); /* and what the sweep took */
     rig_end(&r);
 }
 
