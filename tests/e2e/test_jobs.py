@@ -416,14 +416,14 @@ class Bounds(Case):
 
     def test_full(self):
         with Daemon("--set", "queue.capacity=2") as d:
-            ids = [json.loads(d.jobs({"prompt": "step=100", "steps": 100}).body)["id"]]
+            ids = [json.loads(d.jobs({"prompt": "step=1000", "steps": 100}).body)["id"]]
             d.until(lambda: d.job(ids[0])["state"] == "running")
             while len(ids) < 3:
                 ids.append(json.loads(d.jobs({"prompt": "x"}).body)["id"])
             self.problem(d.jobs({"prompt": "x"}), 429, "queue-full")
             self.problem(d.images({"prompt": "x"}), 429, "queue-full")
             self.assertEqual(d.job(ids[2])["position"], 2)
-            for id in ids:
+            for id in reversed(ids):  # none begins before its turn to be cancelled
                 self.assertEqual(d.request("DELETE", "/v1/jobs/" + id).status, 200)
 
     def test_waiting_for_a_kept_job_at_the_end(self):
