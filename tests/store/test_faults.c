@@ -102,9 +102,10 @@ static void check_job(struct rig *r, const struct promises *p, int i)
         assert_int_equal(job.state, p->ended[i]);
     if (p->ended[i] == CN_STORE_SUCCEEDED)
         assert_int_equal(n, 1);
+    /* a note that was told to have failed may be on the disk: its commit failed behind that */
     if (p->ended[i] >= 0 && i % 2 == 1)
-        assert_int_equal(job.delivery.state,
-                         p->told[i] ? CN_STORE_WEBHOOK_DELIVERED : CN_STORE_WEBHOOK_PENDING);
+        assert_true(job.delivery.state == CN_STORE_WEBHOOK_DELIVERED ||
+                    (!p->told[i] && job.delivery.state == CN_STORE_WEBHOOK_PENDING));
     cn_store_job_release(&job);
 }
 
