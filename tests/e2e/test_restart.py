@@ -160,6 +160,8 @@ class Restart(Case):
                 old = new
             self.ready(m)
         once_up(lambda: not self.open_jobs(m), 60)
+        for i in load.ids:  # one whose start is being committed is in neither list
+            once_up(lambda: self.job(m, i)["state"] not in ("queued", "running"), 60)
         states = collections.Counter(self.job(m, i)["state"] for i in load.ids)
         self.assertEqual(set(states), {"succeeded"}, states)
         self.assertEqual(load.bad[:5], [], "%d of %d failed" % (len(load.bad), load.count))
