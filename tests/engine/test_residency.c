@@ -64,7 +64,7 @@ static void draw_side(struct crowd *c, int side)
 static void working_memory_goes_back(void **state)
 {
     struct crowd *c;
-    size_t before, large;
+    size_t before, large, little;
 
     (void)state;
     if (SANITIZED)
@@ -74,12 +74,15 @@ static void working_memory_goes_back(void **state)
     before = cn_engine_bytes(c->e);
     draw_side(c, 192);
     large = cn_engine_bytes(c->e);
-    assert_true(large > 4 * before); /* else nothing is shown here */
+    assert_true(large > 2 * before); /* else nothing is shown here */
+    /* The parameters stay, in whatever layout this processor's kernels want: most of what came on
+       top of them must go. */
+    little = before + (large - before) / 4;
     draw_side(c, 48);
-    assert_true(cn_engine_bytes(c->e) < large / 4);
+    assert_true(cn_engine_bytes(c->e) < little);
     draw_side(c, 192);
     cn_engine_rest(c->e);
-    assert_true(cn_engine_bytes(c->e) < large / 4);
+    assert_true(cn_engine_bytes(c->e) < little);
     assert_int_equal(cn_engine_unload(c->e, "tiny", NULL), CN_OK);
     assert_int_equal(cn_engine_bytes(c->e), 0);
     draw_side(c, 48); /* and all is there again */
