@@ -97,6 +97,45 @@ bool cn_spec_is_guided(const struct cn_spec *s)
     return s->guidance_scale > 1 || s->sampler == CN_EULER_CFGPP;
 }
 
+static bool is_letter(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' ||
+           (unsigned char)c >= 0x80;
+}
+
+static int count_parts(const char *text)
+{
+    int n = 1;
+
+    for (const char *p = text; (p = strstr(p, "AND")) != NULL; p += 3)
+        n += (p == text || !is_letter(p[-1])) && !is_letter(p[3]);
+    return CN_MIN(n, CN_MAX_PROMPT_PARTS);
+}
+
+int cn_spec_rows(const struct cn_spec *s)
+{
+    if (!cn_spec_is_guided(s))
+        return 1;
+    return 1 + (s->prompt_syntax == CN_PROMPT_A1111 ? count_parts(s->prompt) : 1);
+}
+
+int cn_spec_calls_per_step(enum cn_sampler sampler)
+{
+    switch (sampler) {
+    case CN_HEUN:
+    case CN_DPMPP_SDE:
+    case CN_DPMPP_2S_A:
+    case CN_DPM2:
+    case CN_DPM2_A:
+    case CN_RESTART:
+        return 2;
+    case CN_HEUNPP2:
+        return 3;
+    default:
+        return 1;
+    }
+}
+
 size_t cn_spec_image_bytes(const struct cn_spec *s)
 {
     size_t n = s->init_image.len + s->mask.len;
@@ -199,7 +238,7 @@ static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, str
     if ((rc = check_int("/steps", s->steps, 1, l->max_steps ? l->max_steps : CN_MAX_STEPS, err)) <
             0 ||
         (rc = check_int("/n", s->n, 1, l->max_n ? l->max_n : CN_MAX_IMAGES, err)) < 0 ||
-        (rc = check_int("/clip_skip", s->clip_skip, 0, 12, err)) < 0 ||
+        (rc = check_int("/clip_skip", s->clip_skip, 0, CN_MAX_CLIP_SKIP, err)) < 0 ||
         (rc = check_int("/quality", s->quality, 1, 100, err)) < 0 ||
         (rc = check_int("/preview_every", s->preview_every, 0, CN_MAX_STEPS, err)) < 0 ||
         (rc = check_int("/priority", s->priority, -10, 10, err)) < 0 ||

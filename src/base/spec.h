@@ -18,6 +18,8 @@
 enum {
     CN_CONTROL_LEVELS = 13, /* 12 skips and the middle block of an SD 1.5 UNet */
     CN_MAX_CONTROLS = 8,
+    CN_MAX_PROMPT_PARTS = 8, /* that AND joins: each is a row of every step */
+    CN_MAX_CLIP_SKIP = 32,
     CN_MODEL_NAME = 256, /* bytes of a model's name, with the NUL: it is a file's name */
     CN_MAX_STEPS = 1000,
     CN_MAX_IMAGES = 1000 /* of one job */
@@ -130,7 +132,9 @@ struct cn_spec {
     uint64_t seed;
     bool has_seed; /* false: drawn from the operating system by whoever accepts the job */
     int n;         /* images; image i uses seed + i */
-    int clip_skip; /* 0: the last layer of the text encoder; k: k layers earlier */
+    int clip_skip; /* 0: the last layer of the text encoder. CN_PROMPT_PLAIN: k layers earlier, of
+                      the prompt only; CN_PROMPT_A1111: 1 is the last one as well, k the k-th last,
+                      of both prompts */
     struct cn_blob init_image; /* img2img, inpainting */
     struct cn_blob mask;       /* white is painted anew */
     double denoise;            /* img2img strength, (0,1] */
@@ -162,6 +166,13 @@ void cn_spec_release(struct cn_spec *s);
 /* Are there two rows for each image: with the prompt, and with the negative prompt? Guidance above
  * 1, or a sampler that needs both. */
 bool cn_spec_is_guided(const struct cn_spec *s);
+
+/* Rows of each image in every step, for who shares out the work: the engine counts the words AND
+ * with all of Unicode's letters in mind, this one takes every byte beyond ASCII for a letter. */
+int cn_spec_rows(const struct cn_spec *s);
+
+/* Network calls of most of the sampler's steps. */
+int cn_spec_calls_per_step(enum cn_sampler sampler);
 
 /* Of all its images together. */
 size_t cn_spec_image_bytes(const struct cn_spec *s);

@@ -10,17 +10,17 @@
 
 static double calls_of(const struct cn_spec *s)
 {
-    double calls = s->steps;
+    double calls = (double)s->steps * cn_spec_calls_per_step(s->sampler);
 
     if (s->init_image.len > 0 && s->denoise < 1)
         calls = ceil(calls * s->denoise);
-    return s->sampler == CN_HEUN ? 2 * calls : calls;
+    return calls;
 }
 
 static double cost_of_drawing(const struct cn_spec *s)
 {
     double pixels = (double)s->width * s->height * 1e-6, nets = 1;
-    double rows = cn_spec_is_guided(s) ? 2 : 1;
+    double rows = cn_spec_rows(s);
 
     for (int i = 0; i < s->n_controls; i++)
         nets += CN_MIN(CN_MAX(s->control[i].end - s->control[i].start, 0), 1);
