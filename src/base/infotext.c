@@ -88,8 +88,9 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
     put(b, "Model", f->model);
     if (s->init_image.len > 0)
         put_real(b, "Denoising strength", s->denoise);
-    if (s->clip_skip > 0)
-        cn_buf_printf(b, NULL, ", Clip skip: %d", s->clip_skip + 1); /* theirs counts from 1 */
+    if (s->clip_skip > 0) /* theirs counts from 1 */
+        cn_buf_printf(b, NULL, ", Clip skip: %d",
+                      s->clip_skip + (s->prompt_syntax == CN_PROMPT_PLAIN ? 1 : 0));
     if (s->rng == CN_RNG_CPU)
         put(b, "RNG", "CPU");
     if (s->sampler == CN_DDIM && s->eta > 0)

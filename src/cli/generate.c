@@ -46,7 +46,8 @@ static const struct cn_option table[] = {
      .arg = "NAME",
      AT(spec.prompt_syntax),
      .words = &cn_enum_prompt_syntax,
-     .help = "how prompts are read: as they stand, or with (word:1.2) and BREAK, at any length"},
+     .help = "how prompts are read: as they stand, or with (word:1.2), BREAK, AND, [from:to:when] "
+             "and [one|other], at any length"},
     {.kind = CN_OPT_TEXT,
      .name = "output",
      .letter = 'o',
@@ -154,8 +155,10 @@ static const struct cn_option table[] = {
      .arg = "N",
      AT(spec.clip_skip),
      .min = 0,
-     .max = 12,
-     .help = "layers of the text encoder to leave out at its end (default: 0)"},
+     .max = CN_MAX_CLIP_SKIP,
+     .help =
+         "layers of the text encoder to leave out at its end (default: 0); with the syntax a1111 "
+         "the layer to read, 1 is the last"},
     CN_OPTION_HEADING("from a picture"),
     {.kind = CN_OPT_TEXT,
      .name = "init",

@@ -63,3 +63,9 @@ void cn_guidance(size_t n, const float *eps_u, const float *eps_c, float scale, 
     for (size_t i = 0; i < n; i++)
         ret[i] = eps_u[i] + scale * (eps_c[i] - eps_u[i]);
 }
+
+void cn_guidance_add(size_t n, const float *eps_u, const float *eps_c, float scale, float *eps)
+{
+    for (size_t i = 0; i < n; i++)
+        eps[i] += scale * (eps_c[i] - eps_u[i]);
+}

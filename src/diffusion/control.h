@@ -37,5 +37,7 @@ void cn_control_weights(const struct cn_spec_control *c, enum cn_row row, int le
 
 /* eps = eps_u + scale (eps_c - eps_u), float32 (diffusers' order). ret may be either input. */
 void cn_guidance(size_t n, const float *eps_u, const float *eps_c, float scale, float *ret);
+/* eps += scale (eps_c - eps_u): of one more prompt. */
+void cn_guidance_add(size_t n, const float *eps_u, const float *eps_c, float scale, float *eps);
 
 #endif

@@ -50,7 +50,7 @@ unsigned cn_lane_controls(const struct cn_lane *l)
 
 static enum cn_row row_kind(const struct cn_job *j, int row)
 {
-    return j->rows == 2 && row == 0 ? CN_ROW_UNCOND : CN_ROW_COND;
+    return j->rows > 1 && row == 0 ? CN_ROW_UNCOND : CN_ROW_COND;
 }
 
 /* Does ControlNet number i of the batcher act on this row in the image's next step? */
@@ -81,10 +81,14 @@ static const struct cn_net_inputs *inputs_of(const struct cn_job *j, int which)
 
 static void add_row(struct row_map *m, const struct cn_lane *l, int row, int which)
 {
+    int call = cn_sampler_call(l->sampler);
+
+    CN_ASSERT(m->n < CN_MAX_ROWS);
     m->from[m->n] = (struct lane_row){l, row};
     m->row[m->n++] = (struct cn_batch_row){.owner = l->job->serial,
                                            .row = row,
-                                           .call = cn_sampler_call(l->sampler),
+                                           .entry = cn_prompts_shown(l->job, row, call),
+                                           .call = call,
                                            .inputs = &inputs_of(l->job, which)->rows};
 }
 
@@ -364,6 +368,19 @@ static float *answer_of(const struct step *s, const struct cn_lane *l, int r)
     return NULL;
 }
 
+/* Guidance, into the row of the first part; the row without the prompt stays what it is:
+ * e = u + sum of s_i (c_i - u) (composable diffusion, arXiv:2206.01714). */
+static float *guide(const struct step *s, const struct cn_lane *l, const float *uncond)
+{
+    const struct cn_job *j = l->job;
+    float *eps = answer_of(s, l, 1);
+
+    cn_guidance(j->latent, uncond, eps, (float)j->guidance[1], eps);
+    for (int r = 2; r < j->rows; r++)
+        cn_guidance_add(j->latent, uncond, answer_of(s, l, r), (float)j->guidance[r], eps);
+    return eps;
+}
+
 /* Guidance and sampler of each image. */
 static int advance(struct step *s, struct cn_err *err)
 {
@@ -377,10 +394,9 @@ static int advance(struct step *s, struct cn_err *err)
         struct cn_lane *l = s->lane[i];
         float *eps = answer_of(s, l, 0), *uncond = NULL;
 
-        if (l->job->rows == 2) { /* into the row with the prompt: the other may be asked for */
+        if (l->job->rows > 1) {
             uncond = eps;
-            eps = answer_of(s, l, 1);
-            cn_guidance(latent, uncond, eps, (float)l->job->guidance, eps);
+            eps = guide(s, l, uncond);
         }
         show_preview(l, eps, kept);
         rc = cn_lane_advance(l, eps, uncond, kept, err);

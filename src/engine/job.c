@@ -64,6 +64,11 @@ bool cn_job_cancelled(const struct cn_job *j)
     return j->cb.cancelled != NULL && j->cb.cancelled(j->cb.ctx);
 }
 
+int cn_job_go_on(const struct cn_job *j, const char *what, struct cn_err *err)
+{
+    return cn_job_cancelled(j) ? cn_fail(err, CN_ECANCELED, "cancelled before %s", what) : CN_OK;
+}
+
 int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, struct cn_err *err)
 {
     if (err == NULL)
@@ -79,6 +84,13 @@ int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, str
             snprintf(err->where, sizeof(err->where), "/controls/%d/annotator", i);
     }
     return CN_EFORMAT;
+}
+
+int cn_job_planned(struct cn_job *j, int rc, const struct cn_network *net, double start,
+                   struct cn_err *err)
+{
+    cn_job_stage(j, CN_ENGINE_LOAD, &start);
+    return rc == CN_ENOTFOUND || rc == CN_EFORMAT ? cn_job_blame_model(j, net, err) : rc;
 }
 
 /* ---- models ---- */

@@ -17,8 +17,17 @@
 #include "runtime/plans.h"
 #include "text/prompt.h"
 
-/* The negative prompt, the prompt. */
-enum { CN_PROMPTS = 2 };
+/* Texts of a job, of all rows and steps, and chunks that they take together: each has keys and
+ * values in all attentions of all networks, 8 MB a chunk in SD 1.5's UNet. */
+enum { CN_MAX_JOB_TEXTS = 64, CN_MAX_JOB_CHUNKS = 64 };
+
+/* What a row says, for all steps or for some. */
+struct cn_job_text {
+    int row;
+    char *source;                   /* a1111: as the schedule has it */
+    struct cn_prompt_pieces pieces; /* a1111: what it says */
+    int times;                      /* that it stands in the row's schedule */
+};
 
 enum { CN_MAX_LEVELS = CN_MAX_SKIPS + 1 };
 
@@ -80,13 +89,17 @@ struct cn_job {
     const struct cn_unet_config *unet;
     const struct cn_vae_config *vae;
     int width, height;  /* pixels */
-    int rows;           /* 2 with guidance: unconditional first */
+    int rows;           /* 1; with guidance the negative prompt, then each part of the prompt */
     int channels, h, w; /* of the latent */
     int positions;       /* that a text encoder reads at a time: one chunk */
-    int chunks;          /* of both prompts, once they are tokenized */
-    int tokens, context; /* the text's: [rows, tokens = positions * chunks, context] */
-    struct cn_prompt_pieces prompt[CN_PROMPTS]; /* a1111: what they say */
-    double guidance;                            /* the request's, times the prompt's weight */
+    int chunks;          /* of all texts, once they are tokenized */
+    int tokens, context; /* a text's: [tokens = positions * chunks, context] */
+    struct cn_job_text *text; /* by rows */
+    int n_texts;
+    size_t texts_cap;
+    int schedule_steps; /* over which texts change */
+    uint8_t *shown;     /* [rows, schedule_steps]: the text of each step; NULL: row i has text i */
+    double guidance[CN_MAX_IMAGE_ROWS]; /* of each row: the request's, times its part's weight */
     int calls;
     size_t latent; /* elements of one image's latent */
     struct cn_net_inputs main;
@@ -162,6 +175,12 @@ int cn_job_buffer(struct cn_job *j, const struct cn_value *v, int flags, struct 
 /* Adds the time since *start (seconds) to a stage, and restarts *start. */
 void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start);
 bool cn_job_cancelled(const struct cn_job *j);
+/* Stands before every network call: whoever cancels does not wait for the rest. */
+int cn_job_go_on(const struct cn_job *j, const char *what, struct cn_err *err);
+/* Stands after asking for a plan, with the answer: what it cost to compile since start counts as
+ * loading, and what the model lacks is its fault. */
+int cn_job_planned(struct cn_job *j, int rc, const struct cn_network *net, double start,
+                   struct cn_err *err);
 /* n zeros of the job's lifetime. */
 int cn_job_floats(struct cn_job *j, size_t n, float **ret, struct cn_err *err);
 /* A tensor is missing, or has another shape than the configuration says: the model is broken, which
@@ -173,11 +192,26 @@ int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, str
  */
 int cn_prompts_read(struct cn_job *j, struct cn_err *err);
 void cn_prompts_release(struct cn_job *j);
-/* What text encoder i reads of the prompt of a row. */
-int cn_prompts_tokenize(struct cn_job *j, int i, int row, struct cn_prompt_chunks *ret,
+/* The text that a row shows in a call of the network. */
+int cn_prompts_shown(const struct cn_job *j, int row, int call);
+/* What text encoder i reads of a text. */
+int cn_prompts_tokenize(struct cn_job *j, int i, int text, struct cn_prompt_chunks *ret,
                         struct cn_err *err);
-/* Multiplies the tokens of one chunk z [tokens, width] by their weights and restores its mean. */
-void cn_prompts_emphasize(const float *weight, size_t tokens, size_t width, float *z);
+/* Tells of texts that no call shows. */
+void cn_prompts_warn_unseen(const struct cn_job *j);
+/* One chunk of a text: z [tokens, width], the weights of its tokens, how often it counts. */
+struct cn_emphasis {
+    float *z;
+    const float *weight;
+    int times;
+};
+/* Multiplies the tokens of the same chunk of all n texts of a row by their weights, and all of them
+ * by a number that restores their mean. */
+void cn_prompts_emphasize(const struct cn_emphasis *e, int n, size_t tokens, size_t width);
+
+/* contexts.c */
+/* The texts through the text encoders: [n_texts, tokens, context], native. */
+int cn_contexts_encode(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err);
 
 /* lane.c */
 /* The job's sampler, for a latent of n elements. */
@@ -200,7 +234,7 @@ struct cn_step_cost {
 struct cn_batcher *cn_batcher_for(struct cn_engine *e, const struct cn_job *j);
 /* Which of the group's ControlNets act on the lane in its next step: one bit for each. */
 unsigned cn_lane_controls(const struct cn_lane *l);
-/* Rows of all networks that the lane's next step computes. */
+/* The ControlNets' and the UNet's rows that the lane's next step computes. */
 int cn_lane_network_rows(const struct cn_lane *l);
 /* One network call for n lanes of the group, then guidance and sampler of each. */
 int cn_batcher_step(struct cn_engine *e, struct cn_batcher *g, struct cn_lane *const *lane, int n,

@@ -7,7 +7,7 @@ libcnengine_a_SOURCES = \
     %reldir%/batch_priv.h \
     %reldir%/batch_step.c \
     %reldir%/batcher.c \
-    %reldir%/conditioning.c \
+    %reldir%/contexts.c %reldir%/conditioning.c \
     %reldir%/decode_task.c \
     %reldir%/helper_threads.c \
     %reldir%/inputs.c \

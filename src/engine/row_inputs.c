@@ -17,7 +17,7 @@ struct cn_row_input *cn_row_inputs_add(struct cn_row_inputs *r, enum cn_row_kind
 
     r->input = cn_grow(r->input, r->n, &r->cap, sizeof(*r->input));
     in = &r->input[r->n++];
-    *in = (struct cn_row_input){.kind = kind, .shape = shape, .flags = flags, .rows = 1};
+    *in = (struct cn_row_input){.kind = kind, .shape = shape, .flags = flags, .entries = 1};
     snprintf(in->name, sizeof(in->name), "%s", name);
     return in;
 }
@@ -105,9 +105,26 @@ void cn_row_batch_release(struct cn_row_batch *b)
     *b = (struct cn_row_batch){.rows = 0};
 }
 
-static bool is_from(const struct cn_row_source *s, const struct cn_batch_row *r)
+/* How much of a row's inputs is there already. */
+enum likeness { NOTHING, SAME_ROW, SAME_ENTRY };
+
+static enum likeness likeness(const struct cn_row_source *s, const struct cn_batch_row *r)
 {
-    return s->owner == r->owner && s->row == r->row;
+    if (s->owner != r->owner || s->row != r->row)
+        return NOTHING;
+    return s->entry == r->entry ? SAME_ENTRY : SAME_ROW;
+}
+
+/* Places that nobody has, for rows that have none and of which so much is there. */
+static void assign(const struct cn_row_batch *b, struct cn_batch_row *row, int n,
+                   enum likeness least, bool *taken)
+{
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < b->rows && row[i].at < 0; k++)
+            if (!taken[k] && likeness(&b->source[k], &row[i]) >= least) {
+                row[i].at = k;
+                taken[k] = true;
+            }
 }
 
 void cn_row_batch_assign(const struct cn_row_batch *b, struct cn_batch_row *row, int n)
@@ -115,29 +132,21 @@ void cn_row_batch_assign(const struct cn_row_batch *b, struct cn_batch_row *row,
     bool taken[CN_MAX_ROWS] = {false};
 
     CN_ASSERT(n <= b->rows);
-    for (int i = 0; i < n; i++) {
-        row[i].at = -1;
-        for (int k = 0; k < b->rows && row[i].at < 0; k++)
-            if (!taken[k] && is_from(&b->source[k], &row[i])) {
-                row[i].at = k;
-                taken[k] = true;
-            }
-    }
     for (int i = 0; i < n; i++)
-        for (int k = 0; k < b->rows && row[i].at < 0; k++)
-            if (!taken[k]) {
-                row[i].at = k;
-                taken[k] = true;
-            }
+        row[i].at = -1;
+    assign(b, row, n, SAME_ENTRY, taken);
+    assign(b, row, n, SAME_ROW, taken);
+    assign(b, row, n, NOTHING, taken);
 }
 
-/* The constant part of one row, unless it is there already. */
+/* The constant part of one row, as far as it is not there already. */
 static int fill_constants(struct cn_row_batch *b, const struct cn_batch_row *r, struct cn_err *err)
 {
     struct cn_row_source *source = &b->source[r->at];
+    enum likeness have = likeness(source, r);
     int rc = CN_OK;
 
-    if (is_from(source, r))
+    if (have == SAME_ENTRY)
         return CN_OK;
     source->owner = 0;
     CN_ASSERT(b->n == r->inputs->n);
@@ -145,14 +154,14 @@ static int fill_constants(struct cn_row_batch *b, const struct cn_batch_row *r, 
         const struct cn_row_input *in = &r->inputs->input[i];
         struct cn_row_slot *s = &b->slot[i];
 
-        if (s->kind == CN_ROW_FIXED)
-            rc = cn_buffer_copy_rows(s->buffer, r->at, in->buffer, in->rows == 1 ? 0 : r->row, 1,
-                                     err);
+        if (s->kind == CN_ROW_FIXED && (have == NOTHING || in->entries > 1))
+            rc = cn_buffer_copy_rows(s->buffer, r->at, in->buffer, in->entries == 1 ? 0 : r->entry,
+                                     1, err);
         else if (s->kind == CN_ROW_SHARED)
             s->entry[r->at] = in->index[r->row];
     }
     if (rc == CN_OK)
-        *source = (struct cn_row_source){r->owner, r->row};
+        *source = (struct cn_row_source){r->owner, r->row, r->entry};
     return rc;
 }
 
@@ -162,7 +171,7 @@ static void write_call(struct cn_row_slot *s, size_t i, const struct cn_batch_ro
     for (int k = 0; k < n; k++) {
         const struct cn_row_inputs *inputs = row[k].inputs;
         const struct cn_row_input *in = &inputs->input[i];
-        size_t first = in->rows == 1 ? 0 : (size_t)row[k].row * (size_t)inputs->calls;
+        size_t first = in->entries == 1 ? 0 : (size_t)row[k].row * (size_t)inputs->calls;
 
         memcpy(work + (size_t)row[k].at * s->width,
                in->values + (first + (size_t)row[k].call) * s->width, s->width * sizeof(*work));

@@ -6,8 +6,9 @@
  * new input of a network is one more entry of the list, and nothing else.
  *
  * Three kinds:
- *   FIXED    constant for a row: a device buffer, of which an entry is copied into the row when the
- *            row comes into the batch (keys and values of the prompt, hints);
+ *   FIXED    constant for a while: a device buffer, of which an entry is copied into the row when
+ *            the row comes into the batch, and when it shows another entry (keys and values of the
+ *            prompt's texts; hints, of which there is one);
  *   BY_CALL  another value in every call of the network: host values, written before each call
  *            (projected times);
  *   SHARED   one buffer for all rows of all jobs, bound as it is; the row only says which entry is
@@ -19,19 +20,22 @@
 #define CN_ENGINE_ROW_INPUTS_H
 
 #include "backend/backend.h"
+#include "base/spec.h"
 
 enum cn_row_kind { CN_ROW_FIXED, CN_ROW_BY_CALL, CN_ROW_SHARED };
 
-enum { CN_MAX_IMAGE_ROWS = 2, CN_ROW_NAME = 32 };
+/* Rows of one image: the negative prompt, and each part of the prompt. */
+enum { CN_MAX_IMAGE_ROWS = 1 + CN_MAX_PROMPT_PARTS, CN_ROW_NAME = 32 };
 
 struct cn_row_input {
     char name[CN_ROW_NAME]; /* of the graph's input */
     enum cn_row_kind kind;
     struct cn_shape shape;            /* of one row, dim[0] is 1; SHARED: of the whole buffer */
     int flags;                        /* of its buffers: CN_IO_NATIVE or 0 */
-    int rows;                         /* entries: 1 (all rows have the same), or one for each row */
-    struct cn_buffer *buffer;         /* FIXED: [rows, ...]; SHARED: the one that is shared */
-    const float *values;              /* BY_CALL: [rows, calls, elements of a row] */
+    int entries;                      /* 1: all have the same; else FIXED: how many there are to
+                                         choose from, BY_CALL: one for each row */
+    struct cn_buffer *buffer;         /* FIXED: [entries, ...]; SHARED: the one that is shared */
+    const float *values;              /* BY_CALL: [entries, calls, elements of a row] */
     int32_t index[CN_MAX_IMAGE_ROWS]; /* SHARED: entry of each row */
 };
 
@@ -42,7 +46,7 @@ struct cn_row_inputs {
     int calls; /* of the network, in all */
 };
 
-/* A new entry with rows 1, to be filled in; valid until the next one is added. */
+/* A new input with 1 entry, to be filled in; valid until the next one is added. */
 struct cn_row_input *cn_row_inputs_add(struct cn_row_inputs *r, enum cn_row_kind kind,
                                        const char *name, struct cn_shape shape, int flags);
 /* Buffers and values stay their owners'. */
@@ -54,8 +58,9 @@ void cn_row_inputs_copy_kind(struct cn_row_inputs *to, const struct cn_row_input
 
 /* One row that takes part in a step. */
 struct cn_batch_row {
-    uint64_t owner; /* not 0; the same owner's row has the same FIXED and SHARED inputs for ever */
+    uint64_t owner; /* not 0; the same owner's row and entry are the same inputs for ever */
     int row;        /* which of the owner's */
+    int entry;      /* of its FIXED inputs that have several */
     int call;
     const struct cn_row_inputs *inputs;
     int at; /* its row of the batch: cn_row_batch_assign() */
@@ -78,7 +83,7 @@ struct cn_row_batch {
     size_t n;
     struct cn_row_source { /* what a row's constant part was copied from */
         uint64_t owner;    /* 0: nothing yet */
-        int row;
+        int row, entry;
     } source[CN_MAX_ROWS];
 };
 

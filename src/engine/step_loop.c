@@ -346,26 +346,31 @@ static struct cn_lane *next_candidate(const struct cn_engine *e, const struct ba
 }
 
 /* The batch: as many images as there are, rounded down to a power of two; no row is computed for
- * nothing. Those on which the same ControlNets act in this step come first, and others, for which
- * these would run with zero weights, only where that pays and doubles the batch. */
+ * nothing. A batch of n images has at most the rows of n that have two. Those on which the same
+ * ControlNets act in this step come first, and others, for which these would run with zero weights,
+ * only where that pays and doubles the batch. */
 static void choose(const struct cn_engine *e, struct batch *batch)
 {
     struct cn_lane *leader = next_candidate(e, batch, NULL, NULL), *l;
     const struct cn_batcher *g = leader->job->batcher;
-    int alike = 0, all = 0, n;
+    int alike = 0, all = 0, rows = leader->job->rows, n, most;
 
     for (l = e->lanes; l != NULL; l = l->next)
         if (l->job->batcher == g) {
             all++;
             alike += cn_lane_controls(l) == cn_lane_controls(leader);
         }
-    n = cn_power_of_two(CN_MIN(cn_engine_mixes_controls(e) ? all : alike,
-                               cn_engine_batch(e, leader->job->width, leader->job->height)));
+    most = cn_engine_batch(e, leader->job->width, leader->job->height);
+    n = cn_power_of_two(CN_MIN(cn_engine_mixes_controls(e) ? all : alike, most));
     batch->lane[batch->n++] = leader;
     while (batch->n < n) {
         l = next_candidate(e, batch, g, batch->n < alike ? leader : NULL);
+        rows += l->job->rows;
+        if (rows > 2 * most)
+            break;
         batch->lane[batch->n++] = l;
     }
+    batch->n = cn_power_of_two(batch->n);
 }
 
 /* What a step took is shared out by rows. */

@@ -67,7 +67,7 @@ struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s,
     cn_val x = cn_graph_input(nn.g, "ids", cn_shape2(n, s), CN_I32, 0), end = -1;
     int used = c->layers - use->skip;
 
-    CN_ASSERT(use->skip >= 0 && used > 0 && (!use->pooled || c->projection > 0));
+    CN_ASSERT(use->skip >= 0 && used >= 0 && (!use->pooled || c->projection > 0));
     if (use->pooled)
         end = cn_graph_input(nn.g, "end", cn_shape2(n, 1), CN_I32, 0);
     nn_enter(&nn, "text_model");

@@ -8,7 +8,8 @@
 
 /* What is wanted of an encoder. */
 struct cn_text_use {
-    int skip;        /* the context is the result of the layer so many before the last, < layers */
+    int skip;        /* the context is the result of the layer so many before the last; of as
+                        many as there are: the embeddings */
     bool final_norm; /* through the final layer norm */
     bool pooled;     /* "pooled" too: c->projection > 0 */
 };

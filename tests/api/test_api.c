@@ -181,7 +181,7 @@ static void wrong_fields_are_named(void **state)
         {"{\"seed\":\"1\"}", "/seed", "expected an integer, got a string"},
         {"{\"n\":0}", "/n", "1 to 16"},
         {"{\"prompt_syntax\":\"x\"}", "/prompt_syntax", "plain or a1111"},
-        {"{\"clip_skip\":13}", "/clip_skip", "0 to 12"},
+        {"{\"clip_skip\":33}", "/clip_skip", "0 to 32"},
         {"{\"init_image\":7}", "/init_image", "expected an image"},
         {"{\"init_image\":\"\"}", "/init_image", "empty"},
         {"{\"init_image\":\"part:x\"}", "/init_image", "no part \"x\""},

@@ -36,6 +36,16 @@ static void progress(void *ctx, int image, int step, int steps)
         atomic_store(&j->cancel, true);
 }
 
+static void warning(void *ctx, enum cn_warning_code code, const char *field, const char *text)
+{
+    struct job *j = ctx;
+
+    (void)code;
+    assert_int_equal(field[0], '/');
+    assert_true(text[0] != '\0');
+    j->warnings++;
+}
+
 static void preview(void *ctx, const struct cn_engine_image *m, int step)
 {
     struct job *j = ctx;
@@ -70,6 +80,7 @@ static void end(void *ctx, int rc, const struct cn_err *err)
 
 static const struct cn_engine_cb callbacks = {.cancelled = cancelled,
                                               .progress = progress,
+                                              .warning = warning,
                                               .preview = preview,
                                               .image = keep_image,
                                               .end = end};

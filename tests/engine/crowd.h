@@ -30,6 +30,7 @@ struct job {
     atomic_int images; /* that came */
     int steps;         /* that were reported */
     int previews, preview_w, preview_h;
+    int warnings;
     atomic_bool cancel;
     int cancel_at; /* steps; 0: never */
     bool over;

@@ -190,21 +190,24 @@ static void check_model_refusals(struct cn_engine *e)
     refuse(e, &s, CN_EINVAL, "/controls/0/model", "does not fit");
 }
 
-/* Nothing of the grammar is taken as text; read as they stand, all of these are drawn. */
+/* Of the grammar; read as they stand, all of these are drawn. */
 static void check_prompt_refusals(struct cn_engine *e)
 {
     static const struct {
         const char *negative, *prompt, *where, *says;
     } bad[] = {
-        {"", "a cat AND a dog", "/prompt", "AND"},
-        {"", "a [cat:dog:0.5]", "/prompt", "changes with the steps"},
-        {"[a|b]", "a cat", "/negative_prompt", "changes with the steps"},
+        {"", "a AND b AND c AND d AND e AND f AND g AND h AND i", "/prompt", "more than 8 parts"},
+        {"", "a AND b :999999999999999999999999999999999999999", "/prompt", "too large"},
+        {"", "BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK AND [a|b|c|d|e|f|g]", "/prompt",
+         "9 texts of 8 chunks"},
         {"", "(a:1.2.3)", "/prompt", "\"1.2.3\" is not a number"},
         {"(a:.)", "", "/negative_prompt", "not a number"},
         {"", "(a:9999999999999999999999999999999999999999)", "/prompt", "too large"},
-        {"", "BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK "
-             "BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK "
-             "BREAK BREAK BREAK BREAK BREAK", "/prompt", "more than 32 chunks"},
+        {"",
+         "BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK "
+         "BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK BREAK "
+         "BREAK BREAK BREAK BREAK BREAK",
+         "/prompt", "more than 32 chunks"},
     };
     struct cn_spec s;
 
@@ -216,6 +219,7 @@ static void check_prompt_refusals(struct cn_engine *e)
         s.negative_prompt = cn_xstrdup(bad[i].negative);
         s.prompt_syntax = CN_PROMPT_A1111;
         s.guidance_scale = 3;
+        s.steps = 20;
         refuse(e, &s, i == 6 ? CN_ETOOBIG : CN_EINVAL, bad[i].where, bad[i].says);
     }
     request(&s, "tiny", 48);
@@ -224,6 +228,16 @@ static void check_prompt_refusals(struct cn_engine *e)
     s.prompt_syntax = CN_PROMPT_A1111;
     s.guidance_scale = 1;
     refuse(e, &s, CN_EINVAL, "/prompt", "guidance above 1");
+    request(&s, "tiny", 48);
+    free(s.prompt);
+    s.prompt = cn_xstrdup("a cat AND a dog");
+    s.prompt_syntax = CN_PROMPT_A1111;
+    s.guidance_scale = 1;
+    refuse(e, &s, CN_EINVAL, "/prompt", "guidance above 1");
+    request(&s, "tiny", 48);
+    s.prompt_syntax = CN_PROMPT_A1111;
+    s.clip_skip = 5;
+    refuse(e, &s, CN_EINVAL, "/clip_skip", "that 4 is the most (1 is the last layer)");
 }
 
 static void check_value_refusals(struct cn_engine *e)

@@ -80,6 +80,29 @@ static void vary_nine(struct cn_spec *s, int i)
     s->mask = drawing(48);
 }
 
+/* Rows of several parts, and texts that change with the steps. */
+static void vary_prompts(struct cn_spec *s, int i)
+{
+    static const char *const prompt[] = {"a cat AND a (dog:1.3) :0.6",
+                                         "a [cat|dog] on a [red:blue:0.5] table",
+                                         "a cat",
+                                         "a AND b AND [c::2] AND d :-0.5",
+                                         "[[a:b:1]|c|d]",
+                                         "a (cat:0.5) AND [dog|cow]",
+                                         "a [cat:dog:0.3]",
+                                         "a AND b"};
+
+    vary(s, i);
+    free(s->prompt);
+    free(s->negative_prompt);
+    s->prompt = cn_xstrdup(prompt[i % 8]);
+    s->negative_prompt = cn_xstrdup(i % 2 ? "blurry" : "[blurry|dark]");
+    s->prompt_syntax = CN_PROMPT_A1111;
+    if (s->guidance_scale <= 1)
+        s->guidance_scale = 2;
+    control(s, "tiny-control-a", 0, 1)->branch = i % 2 ? CN_BRANCH_COND : CN_BRANCH_BOTH;
+}
+
 typedef void (*vary_fn)(struct cn_spec *s, int i);
 
 static void check_mixture(vary_fn make, int jobs)
@@ -123,6 +146,7 @@ static void a_picture_does_not_depend_on_its_neighbours(void **state)
     check_mixture(vary_controlled, 8);
     check_mixture(vary_twice, 6);
     check_mixture(vary_nine, 6);
+    check_mixture(vary_prompts, 8);
 }
 
 /* A lane whose window is closed gets nothing from a ControlNet that runs for its neighbour. */
@@ -236,6 +260,70 @@ static void groups_take_turns_by_their_work(void **state)
 }
 
 /* A job of many images does not take more than a job of one. */
+/* Four rows a step against two: half as many steps. A batch has no more rows than it has places for
+ * pictures of one prompt. */
+static void parts_of_a_prompt_count(void **state)
+{
+    struct crowd *c = crowd_new();
+    struct job *parts = add_job(c, 1), *plain = add_job(c, 2);
+
+    (void)state;
+    cn_engine_set_max_batch(c->e, 1);
+    free(parts->spec.prompt);
+    parts->spec.prompt = cn_xstrdup("a AND b AND c");
+    parts->spec.prompt_syntax = CN_PROMPT_A1111;
+    parts->spec.n = plain->spec.n = 4;
+    parts->spec.steps = plain->spec.steps = 12;
+    begin(parts);
+    begin(plain);
+    run_until_over(c);
+    expect_ok(parts);
+    expect_ok(plain);
+    assert_in_range(share(c, 0, 10, 30), 9, 11);
+    cn_engine_set_max_batch(c->e, 4);
+    for (int i = 0; i < 3; i++) { /* of 9 rows, where there is room for 8 */
+        struct job *j = add_job(c, (uint64_t)(10 + i));
+
+        free(j->spec.prompt);
+        j->spec.prompt = cn_xstrdup("a AND b AND c AND d AND e AND f AND g AND h");
+        j->spec.prompt_syntax = CN_PROMPT_A1111;
+        begin(j);
+    }
+    c->largest = 0;
+    run_until_over(c);
+    for (int i = 2; i < c->n; i++)
+        expect_ok(&c->job[i]);
+    assert_int_equal(c->largest, 1);
+    crowd_free(c);
+}
+
+/* A text that no step reaches is told of, once. */
+static void texts_that_are_never_reached_are_told(void **state)
+{
+    struct crowd *c = crowd_new();
+    struct job *j = add_job(c, 1), *same = add_job(c, 1);
+
+    (void)state;
+    free(j->spec.prompt);
+    free(same->spec.prompt);
+    j->spec.prompt = cn_xstrdup("a [cat:dog:0.5]"); /* after step 5 of 10; 3 are drawn */
+    same->spec.prompt = cn_xstrdup("a cat");
+    j->spec.prompt_syntax = CN_PROMPT_A1111;
+    for (int i = 0; i < 2; i++) {
+        c->job[i].spec.init_image = drawing(48);
+        c->job[i].spec.denoise = 0.3;
+        c->job[i].spec.steps = 10;
+        begin(&c->job[i]);
+    }
+    run_until_over(c);
+    expect_ok(j);
+    expect_ok(same);
+    assert_true(psnr(&j->image[0], &same->image[0]) >= 60);
+    assert_int_equal(j->warnings, 1);
+    assert_int_equal(same->warnings, 0);
+    crowd_free(c);
+}
+
 static void a_large_job_does_not_crowd_out_a_small_one(void **state)
 {
     struct cn_engine_opts o;
@@ -414,6 +502,8 @@ int main(void)
         cmocka_unit_test(processors_do_not_run_a_controlnet_for_nothing),
         cmocka_unit_test(a_newcomer_joins_within_two_steps),
         cmocka_unit_test(groups_take_turns_by_their_work),
+        cmocka_unit_test(parts_of_a_prompt_count),
+        cmocka_unit_test(texts_that_are_never_reached_are_told),
         cmocka_unit_test(a_large_job_does_not_crowd_out_a_small_one),
         cmocka_unit_test(a_cancelled_job_ends_before_its_next_step),
         cmocka_unit_test(a_job_cancelled_at_once_takes_no_step),

@@ -494,7 +494,7 @@ static void keys_of(struct cn_engine *e, const char *negative, const char *promp
         fail_msg("%s", err.msg);
     k = &j->main.rows.input[0];
     assert_string_equal(k->name, "k0");
-    assert_int_equal(k->rows, 2);
+    assert_int_equal(k->entries, 2);
     cn_buffer_read(k->buffer, ret);
     cn_job_free(j);
     cn_spec_release(&s);

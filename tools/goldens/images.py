@@ -146,12 +146,13 @@ def prompts(pipe, request):
 
 def arguments(pipe, folder, request):
     """Keyword arguments of the pipeline call."""
-    found = prompts(pipe, request) | dict(
+    found = prompts(pipe, request)
+    found |= dict(
         width=request["width"],
         height=request["height"],
         num_inference_steps=request["steps"],
         guidance_scale=request["guidance_scale"],
-        clip_skip=request.get("clip_skip") or None,
+        clip_skip=None if "prompt_embeds" in found else request.get("clip_skip") or None,
         num_images_per_prompt=request.get("n", 1),
         generator=[generator(request["seed"] + i) for i in range(request.get("n", 1))],
     )
@@ -269,13 +270,21 @@ def other_cases():
 
 
 def weight_cases():
-    """Weights of words, BREAK, and prompts of several chunks."""
+    """Weights of words, BREAK, prompts of several chunks, AND, and texts that change with the steps."""
     edges = control("tiny-control-a", "edges-40x48.png")
     first, dark, long, blurry = weights.PARTS
+    composed, edited, alternating, twice = weights.CHANGING
     read = dict(prompt_syntax="a1111", controls=[edges])
     yield "weights", base("tiny", SIZE, prompt=first, negative_prompt=dark, **read)
     read |= dict(sampler="dpmpp_2m", guidance_scale=5.0)
     yield "long-prompt", base("tiny", SIZE, prompt=long, negative_prompt=blurry, **read)
+    yield "composed", base("tiny", SIZE, prompt=composed, negative_prompt=dark, **read)
+    read |= dict(clip_skip=2)
+    yield "edited", base("tiny", SIZE, prompt=edited, negative_prompt=alternating, **read)
+    read |= dict(sampler="heun")
+    yield "edited-heun", base("tiny", SIZE, prompt=twice, negative_prompt=blurry, **read)
+    start = dict(init_image="photo-40x48.png", denoise=0.6, steps=6)
+    yield "edited-img2img", base("tiny", SIZE, prompt=edited, negative_prompt=alternating, **(read | start | dict(sampler="euler")))
 
 
 def image_cases():

@@ -1,13 +1,20 @@
-"""Prompts with weights and of several chunks: what the text encoder makes of each chunk is multiplied by the
-weights of its tokens, gets its mean back, and the chunks stand one after the other.
+"""Prompts with weights, of several chunks, of several parts, and that change: what the text encoder makes of each
+chunk is multiplied by the weights of its tokens, gets its mean back, and the chunks stand one after the other.
 
-The grammar is not read here: each prompt stands beside the pieces that it means.
+The grammar is not read here: each prompt stands beside what it means.
 """
+
+import copy
 
 import torch
 
 WORDS = "red green blue cat dog tree house sun sky sea car boat hat man bird"
 LONG = " ".join([WORDS] * 4)  # no comma, so that chunks end after 75 tokens and nowhere else
+
+
+def plain(text):
+    return [[(text, 1.0)]]
+
 
 # prompt -> what stands between BREAKs -> (text, weight)
 PARTS = {
@@ -17,14 +24,60 @@ PARTS = {
     ],
     "blurry, (dark:0.6)": [[("blurry,", 1.0), ("dark", 0.6)]],
     f"{LONG} (photo:1.3)": [[(LONG, 1.0), ("photo", 1.3)]],
-    "blurry": [[("blurry", 1.0)]],
+    "blurry": plain("blurry"),
+}
+
+# prompt -> (weight, [(last step, text)]) of each part; the last step of the last text is the number of steps
+CHANGING = {
+    "a red apple AND a (green:1.3) tree :0.7 AND blurry:-0.25": (
+        6,
+        [
+            (1.0, [(6, plain("a red apple"))]),
+            (0.7, [(6, [[("a", 1.0), ("green", 1.3), ("tree", 1.0)]])]),
+            (-0.25, [(6, plain("blurry"))]),
+        ],
+    ),
+    f"a [(cat:1.5):dog BREAK hat:0.5] AND {LONG} BREAK sea BREAK sky": (
+        6,
+        [
+            (
+                1.0,
+                [
+                    (3, [[("a", 1.0), ("cat", 1.5)]]),
+                    (6, [[("a dog", 1.0)], [("hat", 1.0)]]),
+                ],
+            ),
+            (1.0, [(6, [[(LONG, 1.0)], [("sea", 1.0)], [("sky", 1.0)]])]),
+        ],
+    ),
+    "[blurry|(dark:1.2)|grey] [sea:2]": (
+        6,
+        [
+            (
+                1.0,
+                [
+                    (1, plain("blurry")),
+                    (2, [[("dark", 1.2)]]),
+                    (3, plain("grey sea")),
+                    (4, plain("blurry sea")),
+                    (5, [[("dark", 1.2), ("sea", 1.0)]]),
+                    (6, plain("grey sea")),
+                ],
+            )
+        ],
+    ),
+    # a sampler that calls the network twice has twice as many steps
+    "a [cat:dog:0.25] [tree::9]": (
+        12,
+        [(1.0, [(3, plain("a cat tree")), (9, plain("a dog tree")), (12, plain("a dog"))])],
+    ),
 }
 
 
-def chunks_of(tokenizer, prompt):
+def chunks_of(tokenizer, parts):
     """(id, weight) of each chunk, without begin and end."""
     found = []
-    for part in PARTS[prompt]:
+    for part in parts:
         tokens = [
             (i, weight)
             for text, weight in part
@@ -34,22 +87,96 @@ def chunks_of(tokenizer, prompt):
     return found
 
 
-def encode(pipe, chunk):
+def encode(pipe, chunks, skip=0):
+    """The same chunk of all texts of a schedule: [texts, 77, width]."""
     t = pipe.tokenizer
-    rest = 75 - len(chunk)
-    ids = [t.bos_token_id, *(i for i, _ in chunk), t.eos_token_id] + [t.pad_token_id] * rest
-    weights = [1.0, *(w for _, w in chunk)] + [1.0] * (rest + 1)
-    z = pipe.text_encoder(torch.tensor([ids]))[0]
-    weighted = z * torch.tensor(weights).reshape(1, -1, 1)
+    ids, weights = [], []
+    for chunk in chunks:
+        rest = 75 - len(chunk)
+        ids.append([t.bos_token_id, *(i for i, _ in chunk), t.eos_token_id])
+        ids[-1] += [t.pad_token_id] * rest
+        weights.append([1.0, *(w for _, w in chunk)] + [1.0] * (rest + 1))
+    out = pipe.text_encoder(torch.tensor(ids), output_hidden_states=True)
+    z = pipe.text_encoder.text_model.final_layer_norm(out.hidden_states[-1 - skip])
+    weighted = z * torch.tensor(weights).unsqueeze(-1)
     return weighted * (z.mean() / weighted.mean())
 
 
+def texts_of(prompt):
+    """(steps, [(weight, [(last step, parts)])])"""
+    if prompt in CHANGING:
+        return CHANGING[prompt]
+    return None, [(1.0, [(None, PARTS[prompt])])]
+
+
+def schedule(pipe, texts, skip):
+    """[(last step, context)] of one part: all texts have as many chunks as the longest."""
+    chunks = [chunks_of(pipe.tokenizer, parts) for _, parts in texts]
+    most = max(map(len, chunks))
+    chunks = [c + [[]] * (most - len(c)) for c in chunks]
+    encoded = [encode(pipe, [c[k] for c in chunks], skip) for k in range(most)]
+    return [(until, torch.cat([z[i] for z in encoded])) for i, (until, _) in enumerate(texts)]
+
+
+def at_call(found, call):
+    return next(context for until, context in found if until is None or call <= until)
+
+
+def grown(context, tokens, more):
+    """context, with so many tokens of more at its end."""
+    repeats = (tokens - len(context)) // len(more)
+    return torch.cat([context, *[more] * repeats])
+
+
+def rows(pipe, request):
+    """(weights of the parts, contexts of all rows at a call); the negative prompt's row is the first."""
+    skip = max(request.get("clip_skip", 0), 1) - 1
+    _, parts = texts_of(request["prompt"])
+    _, negative = texts_of(request["negative_prompt"])
+    found = [schedule(pipe, texts, skip) for _, texts in parts]
+    uncond = schedule(pipe, negative[0][1], skip)
+    empty = encode(pipe, [[]], skip)[0]
+
+    def contexts(call):
+        now = [at_call(f, call) for f in found]
+        longest = max(map(len, now))
+        now = [grown(c, longest, c[-1:]) for c in now]
+        first = at_call(uncond, call)
+        tokens = max(longest, len(first))
+        return torch.stack([grown(c, tokens, empty) for c in [first, *now]])
+
+    return [weight for weight, _ in parts], contexts
+
+
+def changing(net, contexts, weights):
+    """The UNet or ControlNet with these contexts in place of the two that it is given; the UNet's answers for the
+    parts are joined, so that the pipeline's guidance is u + g sum w_i (c_i - u)."""
+    net = copy.copy(net)
+    as_is = net.forward
+    calls = iter(range(10**6))
+
+    def forward(sample, timestep, encoder_hidden_states, *args, **kwargs):
+        context = contexts(next(calls))
+        sample = sample[:1].expand(len(context), *sample.shape[1:])
+        if kwargs.get("controlnet_cond") is not None:
+            hint = kwargs["controlnet_cond"]
+            kwargs["controlnet_cond"] = hint[:1].expand(len(context), *hint.shape[1:])
+        out = as_is(sample, timestep, context, *args, **kwargs)
+        if "controlnet_cond" in kwargs:
+            return out
+        u, c = out[0][:1], out[0][1:]
+        joined = sum((w * (c[i : i + 1] - u) for i, w in enumerate(weights)), u)
+        return (torch.cat([u, joined]),)
+
+    net.forward = forward
+    return net
+
+
 def arguments(pipe, request):
-    """prompt_embeds and negative_prompt_embeds of a request, both of as many chunks."""
-    texts = dict(prompt_embeds=request["prompt"], negative_prompt_embeds=request["negative_prompt"])
-    chunks = {name: chunks_of(pipe.tokenizer, text) for name, text in texts.items()}
-    most = max(map(len, chunks.values()))
-    return {
-        name: torch.cat([encode(pipe, c) for c in list_ + [[]] * (most - len(list_))], dim=1)
-        for name, list_ in chunks.items()
-    }
+    """prompt_embeds and negative_prompt_embeds of a request; the pipeline's networks are given others in each call."""
+    weights, contexts = rows(pipe, request)
+    pipe.unet = changing(pipe.unet, contexts, weights)
+    if hasattr(pipe, "controlnet"):
+        pipe.controlnet = changing(pipe.controlnet, contexts, weights)
+    first = contexts(0)
+    return dict(prompt_embeds=first[1:2], negative_prompt_embeds=first[:1])
