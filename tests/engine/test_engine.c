@@ -251,8 +251,8 @@ static void check_value_refusals(struct cn_engine *e)
     s.height = -48;
     refuse(e, &s, CN_EINVAL, "/height", "-48");
     request(&s, "tiny", 48);
-    s.clip_skip = 3;
-    refuse(e, &s, CN_EINVAL, "/clip_skip", "3");
+    s.clip_skip = 4;
+    refuse(e, &s, CN_EINVAL, "/clip_skip", "has 3 layers, so that 3 is the most");
     request(&s, "tiny", 48);
     s.mask = drawing(48);
     refuse(e, &s, CN_EINVAL, "/mask", "init_image");

@@ -260,6 +260,7 @@ def control_cases():
 def other_cases():
     edges = control("tiny-control-a", "edges-40x48.png")
     yield "clip-skip", base("tiny", SIZE, clip_skip=1, controls=[edges])
+    yield "clip-skip-all", base("tiny", SIZE, clip_skip=3, controls=[edges])
     yield "no-negative", base("tiny", SIZE, negative_prompt="", controls=[edges])
     yield "two-images", base("tiny", SIZE, sampler="euler_a", n=2, controls=[edges])
     yield "big-seed", base("tiny", SIZE, seed=2**32 + 42, controls=[edges])
