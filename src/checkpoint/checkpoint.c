@@ -34,7 +34,7 @@ void cn_checkpoint_close(struct cn_checkpoint *c)
     for (int i = 0; i < CN_COMP_COUNT; i++)
         free(c->comp[i].view);
     for (size_t i = 0; i < c->files; i++)
-        cn_safetensors_close(c->file[i]);
+        cn_tensor_file_close(c->file[i]);
     free(c->file);
     cn_arena_release(&c->arena);
     for (int i = 0; i < CN_MAX_TEXTS; i++)

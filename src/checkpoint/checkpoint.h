@@ -21,7 +21,7 @@
 
 #include "base/base.h"
 #include "checkpoint/config.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_file.h"
 
 enum cn_component {
     CN_COMP_TEXT,

@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_file.h"
 
 /* ---- safetensors ---- */
 
@@ -47,7 +47,7 @@ int cn_st_header_parse(struct cn_st_header *h, const char *path, const unsigned 
 void cn_st_header_release(struct cn_st_header *h);
 
 /* Also types that we do not compute with; false when there is no such tensor. */
-bool cn_safetensors_view(const struct cn_safetensors *st, const char *name,
+bool cn_tensor_file_view(const struct cn_tensor_file *st, const char *name,
                          struct cn_tensor_view *ret);
 
 /* ---- the opened checkpoint ---- */
@@ -61,7 +61,7 @@ struct cn_component_tensors {
 struct cn_checkpoint {
     char *path;
     enum cn_checkpoint_kind kind;
-    struct cn_safetensors **file; /* files of them, open as long as the checkpoint */
+    struct cn_tensor_file **file; /* files of them, open as long as the checkpoint */
     size_t files, file_cap;
     struct cn_arena arena; /* names that no file has as they are */
     struct cn_component_tensors comp[CN_COMP_COUNT];
@@ -78,7 +78,7 @@ struct cn_checkpoint {
 };
 
 /* Opens path and keeps it for the checkpoint's life. */
-int cn_checkpoint_add_file(struct cn_checkpoint *c, const char *path, struct cn_safetensors **ret,
+int cn_checkpoint_add_file(struct cn_checkpoint *c, const char *path, struct cn_tensor_file **ret,
                            struct cn_err *err);
 
 /* name lives as long as the checkpoint: of a file's own or in the arena. */
@@ -105,7 +105,7 @@ int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err);
 
 /* Fills the configurations of a single file whose components are finished; then a file beside it
  * may correct them. */
-int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_safetensors *st,
+int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_tensor_file *st,
                         struct cn_err *err);
 int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err);
 

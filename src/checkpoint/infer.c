@@ -212,19 +212,19 @@ static void drop_layers(struct cn_checkpoint *c)
 
 /* SD 2's 768 models predict v, its 512 "base" models (trained for 875,000 steps) and its
  * inpainting model noise. Newer tools mark their files with a tensor "v_pred". */
-static bool predicts_v(const struct cn_checkpoint *c, const struct cn_safetensors *st)
+static bool predicts_v(const struct cn_checkpoint *c, const struct cn_tensor_file *st)
 {
     struct cn_tensor_view step;
-    const char *said = cn_safetensors_metadata(st, "modelspec.prediction_type");
+    const char *said = cn_tensor_file_metadata(st, "modelspec.prediction_type");
     int64_t n = 0;
 
     if (said != NULL && (strcmp(said, "v") == 0 || strcmp(said, "epsilon") == 0))
         return said[0] == 'v';
-    if (cn_safetensors_has(st, "v_pred"))
+    if (cn_tensor_file_has(st, "v_pred"))
         return true;
     if (c->unet.cross_attention_dim != SD2_CONTEXT || c->unet.in_channels != c->unet.out_channels)
         return false;
-    if (cn_safetensors_find(st, "global_step", &step, NULL) == CN_OK && step.dtype == CN_I64 &&
+    if (cn_tensor_file_find(st, "global_step", &step, NULL) == CN_OK && step.dtype == CN_I64 &&
         step.bytes == 8 && cn_view_read(&step, &n, NULL) < 0)
         n = 0; /* it is not readable any more: the first weight will tell */
     return n != 875000;
@@ -232,7 +232,7 @@ static bool predicts_v(const struct cn_checkpoint *c, const struct cn_safetensor
 
 /* The scheduler_config.json that was published with SD 1.5, which says nothing about the spacing:
  * the same model as a directory and as a file must give the same picture. */
-static void infer_schedule(struct cn_checkpoint *c, const struct cn_safetensors *st)
+static void infer_schedule(struct cn_checkpoint *c, const struct cn_tensor_file *st)
 {
     c->schedule = (struct cn_schedule_config){
         .train_steps = 1000,
@@ -242,7 +242,7 @@ static void infer_schedule(struct cn_checkpoint *c, const struct cn_safetensors 
         .prediction = predicts_v(c, st) ? CN_PREDICT_V : CN_PREDICT_EPSILON,
         .spacing = CN_SPACING_MODEL,
         .steps_offset = 1,
-        .rescale_zero_snr = cn_safetensors_has(st, "ztsnr"),
+        .rescale_zero_snr = cn_tensor_file_has(st, "ztsnr"),
     };
     if (c->schedule.prediction == CN_PREDICT_V && c->unet.cross_attention_dim == SD2_CONTEXT)
         c->unet.sample_size = 96;
@@ -288,7 +288,7 @@ static int check(const struct cn_checkpoint *c, struct cn_err *err)
     return rc;
 }
 
-int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_safetensors *st,
+int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_tensor_file *st,
                         struct cn_err *err)
 {
     int rc = CN_OK;

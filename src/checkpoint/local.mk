@@ -7,7 +7,7 @@ libcncheckpoint_a_SOURCES = \
     %reldir%/infer.c \
     %reldir%/names.h %reldir%/names.c \
     %reldir%/open_dir.c %reldir%/open_file.c \
-    %reldir%/safetensors.h %reldir%/safetensors.c \
+    %reldir%/safetensors.h \
     %reldir%/safetensors_header.c %reldir%/safetensors_write.c \
     %reldir%/sidecar.c \
-    %reldir%/tensor_set.c
+    %reldir%/tensor_file.h %reldir%/tensor_file.c %reldir%/tensor_set.c

@@ -23,13 +23,13 @@ static void add_one(struct cn_checkpoint *c, enum cn_component comp, const struc
 static int add_file(struct cn_checkpoint *c, enum cn_component comp, const char *path,
                     struct cn_err *err)
 {
-    struct cn_safetensors *st;
+    struct cn_tensor_file *st;
     int rc = cn_checkpoint_add_file(c, path, &st, err);
 
-    for (size_t i = 0; rc == CN_OK && i < cn_safetensors_count(st); i++) {
+    for (size_t i = 0; rc == CN_OK && i < cn_tensor_file_count(st); i++) {
         struct cn_tensor_view v;
 
-        cn_safetensors_at(st, i, &v);
+        cn_tensor_file_at(st, i, &v);
         add_one(c, comp, &v);
     }
     return rc;
@@ -37,7 +37,7 @@ static int add_file(struct cn_checkpoint *c, enum cn_component comp, const char 
 
 /* The open file of an index, opened at first use. */
 static int shard(struct cn_checkpoint *c, const char *index, const char *name, size_t first,
-                 struct cn_safetensors **ret, struct cn_err *err)
+                 struct cn_tensor_file **ret, struct cn_err *err)
 {
     const char *slash = strrchr(index, '/');
     char *path;
@@ -51,7 +51,7 @@ static int shard(struct cn_checkpoint *c, const char *index, const char *name, s
     path = cn_xprintf("%.*s/%s", (int)(slash - index), index, name);
     *ret = NULL;
     for (size_t i = first; i < c->files; i++)
-        if (strcmp(cn_safetensors_path(c->file[i]), path) == 0)
+        if (strcmp(cn_tensor_file_path(c->file[i]), path) == 0)
             *ret = c->file[i];
     if (*ret == NULL && c->files - first >= MAX_SHARDS)
         rc = cn_fail(err, CN_ETOOBIG, "\"%s\": more than %d files", index, MAX_SHARDS);
@@ -70,7 +70,7 @@ static int add_map(struct cn_checkpoint *c, enum cn_component comp, const char *
 
     json_object_foreach(map, key, value)
     {
-        struct cn_safetensors *st;
+        struct cn_tensor_file *st;
         struct cn_tensor_view v;
         int rc;
 
@@ -79,9 +79,9 @@ static int add_map(struct cn_checkpoint *c, enum cn_component comp, const char *
         rc = shard(c, index, json_string_value(value), first, &st, err);
         if (rc < 0)
             return rc;
-        if (!cn_safetensors_view(st, key, &v))
+        if (!cn_tensor_file_view(st, key, &v))
             return cn_fail(err, CN_ENOTFOUND, "no tensor \"%s\" in \"%s\", where \"%s\" says it is",
-                           key, cn_safetensors_path(st), index);
+                           key, cn_tensor_file_path(st), index);
         add_one(c, comp, &v);
     }
     return CN_OK;

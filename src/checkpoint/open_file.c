@@ -55,36 +55,36 @@ static const struct {
 };
 
 /* Whether any name begins with prefix. Names are sorted: look at the first that is not smaller. */
-static bool has_prefix(const struct cn_safetensors *st, const char *prefix)
+static bool has_prefix(const struct cn_tensor_file *st, const char *prefix)
 {
-    size_t lo = 0, hi = cn_safetensors_count(st), len = strlen(prefix);
+    size_t lo = 0, hi = cn_tensor_file_count(st), len = strlen(prefix);
     struct cn_tensor_view v;
 
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
 
-        cn_safetensors_at(st, mid, &v);
+        cn_tensor_file_at(st, mid, &v);
         if (strncmp(v.name, prefix, len) < 0)
             lo = mid + 1;
         else
             hi = mid;
     }
-    if (lo == cn_safetensors_count(st))
+    if (lo == cn_tensor_file_count(st))
         return false;
-    cn_safetensors_at(st, lo, &v);
+    cn_tensor_file_at(st, lo, &v);
     return strncmp(v.name, prefix, len) == 0;
 }
 
-static bool has(const struct cn_safetensors *st, const char *prefix, const char *name)
+static bool has(const struct cn_tensor_file *st, const char *prefix, const char *name)
 {
     char text[MAX_NAME];
 
     snprintf(text, sizeof(text), "%s%s", prefix, name);
-    return cn_safetensors_has(st, text);
+    return cn_tensor_file_has(st, text);
 }
 
 /* How many i from 0 on have the name before-i-after. */
-static int count_tensors(const struct cn_safetensors *st, const char *prefix, const char *before,
+static int count_tensors(const struct cn_tensor_file *st, const char *prefix, const char *before,
                          const char *after)
 {
     char name[MAX_NAME];
@@ -97,7 +97,7 @@ static int count_tensors(const struct cn_safetensors *st, const char *prefix, co
 }
 
 /* The numbers that LDM names depend on. Downsamplers stand at input_blocks.(layers+1)k.0.op. */
-static void find_layout(const struct cn_safetensors *st, struct part *p)
+static void find_layout(const struct cn_tensor_file *st, struct part *p)
 {
     struct cn_layout *l = &p->layout;
     int i, first = 0;
@@ -210,7 +210,7 @@ static int add_tensor(struct cn_checkpoint *c, const struct part *p, const struc
     return CN_OK;
 }
 
-static int add_part(struct cn_checkpoint *c, const struct cn_safetensors *st, struct part *p,
+static int add_part(struct cn_checkpoint *c, const struct cn_tensor_file *st, struct part *p,
                     struct cn_err *err)
 {
     size_t len = strlen(p->prefix);
@@ -218,10 +218,10 @@ static int add_part(struct cn_checkpoint *c, const struct cn_safetensors *st, st
 
     if (p->naming == NAMED_LDM)
         find_layout(st, p);
-    for (size_t i = 0; rc == CN_OK && i < cn_safetensors_count(st); i++) {
+    for (size_t i = 0; rc == CN_OK && i < cn_tensor_file_count(st); i++) {
         struct cn_tensor_view v;
 
-        cn_safetensors_at(st, i, &v);
+        cn_tensor_file_at(st, i, &v);
         if (strncmp(v.name, p->prefix, len) == 0)
             rc = add_tensor(c, p, &v, err);
     }
@@ -236,7 +236,7 @@ static int nothing_known(const struct cn_checkpoint *c, struct cn_err *err)
                    c->path);
 }
 
-static int add_parts(struct cn_checkpoint *c, const struct cn_safetensors *st, struct cn_err *err)
+static int add_parts(struct cn_checkpoint *c, const struct cn_tensor_file *st, struct cn_err *err)
 {
     for (size_t i = 0; i < CN_LEN(others); i++)
         if (has_prefix(st, others[i].sign))
@@ -262,7 +262,7 @@ static int add_parts(struct cn_checkpoint *c, const struct cn_safetensors *st, s
 
 int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err)
 {
-    struct cn_safetensors *st;
+    struct cn_tensor_file *st;
     int rc;
 
     c->kind = CN_CKPT_FILE;
@@ -278,7 +278,7 @@ int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err)
     if (rc < 0)
         return rc;
     c->difference =
-        c->comp[CN_COMP_CONTROL].present && (cn_safetensors_has(st, "difference") ||
-                                             cn_safetensors_has(st, "control_model.difference"));
+        c->comp[CN_COMP_CONTROL].present && (cn_tensor_file_has(st, "difference") ||
+                                             cn_tensor_file_has(st, "control_model.difference"));
     return cn_checkpoint_infer(c, st, err);
 }

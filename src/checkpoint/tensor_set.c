@@ -20,14 +20,14 @@ const char *cn_component_name(enum cn_component comp)
     return (unsigned)comp < CN_COMP_COUNT ? names[comp] : "?";
 }
 
-int cn_checkpoint_add_file(struct cn_checkpoint *c, const char *path, struct cn_safetensors **ret,
+int cn_checkpoint_add_file(struct cn_checkpoint *c, const char *path, struct cn_tensor_file **ret,
                            struct cn_err *err)
 {
-    int rc = cn_safetensors_open(path, ret, err);
+    int rc = cn_tensor_file_open(path, ret, err);
 
     if (rc < 0)
         return rc;
-    c->file = cn_grow(c->file, c->files, &c->file_cap, sizeof(struct cn_safetensors *));
+    c->file = cn_grow(c->file, c->files, &c->file_cap, sizeof(struct cn_tensor_file *));
     c->file[c->files++] = *ret;
     return CN_OK;
 }

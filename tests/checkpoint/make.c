@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "make.h"
+#include "checkpoint/safetensors.h"
 
 #include <dirent.h>
 #include <stdarg.h>

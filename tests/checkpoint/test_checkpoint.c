@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors.h"
 #include "model/expect.h"
 #include "runtime/inspect.h"
 #include "make.h"
@@ -551,7 +552,7 @@ static void sd2_files_are_understood(void **state)
 {
     char *folder = make_folder(), *path = cn_xprintf("%s/sd2.safetensors", folder);
     struct cn_tensor_view q, v, whole, third;
-    struct cn_safetensors *st;
+    struct cn_tensor_file *st;
     struct cn_checkpoint *c;
 
     (void)state;
@@ -565,9 +566,9 @@ static void sd2_files_are_understood(void **state)
     assert_int_equal(cn_checkpoint_text(c, 0)->heads, 16);
     assert_int_equal(cn_checkpoint_text(c, 0)->act, CN_GELU);
     assert_int_equal(cn_checkpoint_text(c, 0)->pad_token, 0);
-    assert_int_equal(cn_safetensors_open(path, &st, NULL), CN_OK);
+    assert_int_equal(cn_tensor_file_open(path, &st, NULL), CN_OK);
     assert_int_equal(
-        cn_safetensors_find(
+        cn_tensor_file_find(
             st, "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight", &whole, NULL),
         CN_OK);
     assert_int_equal(cn_checkpoint_find(c, CN_COMP_TEXT,
@@ -586,7 +587,7 @@ static void sd2_files_are_understood(void **state)
     third = whole;
     cn_view_slice(&third, 2 * q.bytes, q.bytes);
     assert_same_bytes(&v, &third);
-    cn_safetensors_close(st);
+    cn_tensor_file_close(st);
     cn_checkpoint_close(c);
     free(path);
     make_remove(folder);

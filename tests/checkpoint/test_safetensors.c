@@ -30,12 +30,12 @@ static unsigned char *file_of(const char *header, size_t data, size_t *ret_len)
 
 static int parse(const char *header, size_t data, struct cn_err *err)
 {
-    struct cn_safetensors *st = NULL;
+    struct cn_tensor_file *st = NULL;
     size_t len;
     unsigned char *p = file_of(header, data, &len);
-    int rc = cn_safetensors_parse("x.safetensors", p, len, &st, err);
+    int rc = cn_tensor_file_parse("x.safetensors", p, len, &st, err);
 
-    cn_safetensors_close(st);
+    cn_tensor_file_close(st);
     free(p);
     return rc;
 }
@@ -166,9 +166,9 @@ static void lengths_are_checked(void **state)
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(bad); i++) {
-        struct cn_safetensors *st;
+        struct cn_tensor_file *st;
 
-        assert_int_equal(cn_safetensors_parse("x", bad[i].bytes, bad[i].len, &st, NULL),
+        assert_int_equal(cn_tensor_file_parse("x", bad[i].bytes, bad[i].len, &st, NULL),
                          bad[i].code);
     }
 }
@@ -177,26 +177,26 @@ static void lengths_are_checked(void **state)
 static void unknown_uses_are_refused_late(void **state)
 {
     struct cn_err err = CN_ERR_INIT;
-    struct cn_safetensors *st;
+    struct cn_tensor_file *st;
     struct cn_tensor_view v;
     size_t len;
     unsigned char *p = file_of(
         "{" T("q", "F8_E4M3", "[3]", "[0,3]") "," T("u", "U8", "[1]", "[3,4]") "}", 4, &len);
 
     (void)state;
-    assert_int_equal(cn_safetensors_parse("x", p, len, &st, &err), CN_OK);
-    assert_int_equal(cn_safetensors_count(st), 2);
-    cn_safetensors_at(st, 0, &v);
+    assert_int_equal(cn_tensor_file_parse("x", p, len, &st, &err), CN_OK);
+    assert_int_equal(cn_tensor_file_count(st), 2);
+    cn_tensor_file_at(st, 0, &v);
     assert_string_equal(v.name, "q");
     assert_string_equal(v.type, "F8_E4M3");
     assert_int_equal(v.dtype, CN_DTYPE_COUNT);
-    assert_int_equal(cn_safetensors_find(st, "u", &v, &err), CN_OK);
-    assert_int_equal(cn_safetensors_find(st, "q", &v, &err), CN_EFORMAT);
+    assert_int_equal(cn_tensor_file_find(st, "u", &v, &err), CN_OK);
+    assert_int_equal(cn_tensor_file_find(st, "q", &v, &err), CN_EFORMAT);
     assert_non_null(strstr(err.msg, "F8_E4M3"));
     err = (struct cn_err)CN_ERR_INIT;
-    assert_int_equal(cn_safetensors_find(st, "nobody", &v, &err), CN_ENOTFOUND);
+    assert_int_equal(cn_tensor_file_find(st, "nobody", &v, &err), CN_ENOTFOUND);
     assert_non_null(strstr(err.msg, "\"nobody\""));
-    cn_safetensors_close(st);
+    cn_tensor_file_close(st);
     free(p);
 }
 
@@ -273,15 +273,15 @@ static void what_changed_is_told(void **state)
     make_add(&m, "last", CN_F32, 2, d);
     for (size_t i = 0; i < CN_LEN(cases); i++) {
         struct cn_err err = CN_ERR_INIT;
-        struct cn_safetensors *st;
+        struct cn_tensor_file *st;
         struct cn_tensor_view first, last;
 
         unlink(path);
         make_write(&m, path);
         assert_int_equal(utimensat(AT_FDCWD, path, past, 0), 0);
-        assert_int_equal(cn_safetensors_open(path, &st, NULL), CN_OK);
-        assert_int_equal(cn_safetensors_find(st, "first", &first, NULL), CN_OK);
-        assert_int_equal(cn_safetensors_find(st, "last", &last, NULL), CN_OK);
+        assert_int_equal(cn_tensor_file_open(path, &st, NULL), CN_OK);
+        assert_int_equal(cn_tensor_file_find(st, "first", &first, NULL), CN_OK);
+        assert_int_equal(cn_tensor_file_find(st, "last", &last, NULL), CN_OK);
         assert_int_equal(cn_view_read(&first, x, NULL), CN_OK);
         assert_memory_equal(x, m.view[0].data, first.bytes);
         cases[i].change(path);
@@ -290,7 +290,7 @@ static void what_changed_is_told(void **state)
         assert_non_null(strstr(err.msg, path));
         assert_non_null(strstr(err.msg, cases[i].said));
         assert_int_equal(cn_view_read(&first, x, NULL), cases[i].code);
-        cn_safetensors_close(st);
+        cn_tensor_file_close(st);
     }
     free(x);
     make_release(&m);
@@ -303,7 +303,7 @@ static void what_is_written_is_read(void **state)
     static const int64_t d[3] = {3, 5, 2};
     static const char *const metadata[] = {"format", "pt", "a \"quoted\" \\ key", "b\nc", NULL};
     char *folder = make_folder(), *path = cn_xprintf("%s/w.safetensors", folder);
-    struct cn_safetensors *st;
+    struct cn_tensor_file *st;
     struct cn_err err = CN_ERR_INIT;
     struct make m;
 
@@ -314,20 +314,20 @@ static void what_is_written_is_read(void **state)
     make_add(&m, "single \"q\"", CN_F32, 2, d);
     make_add(&m, "scalar", CN_I64, 0, d);
     assert_int_equal(cn_safetensors_write(path, m.view, m.n, metadata, &err), CN_OK);
-    assert_int_equal(cn_safetensors_open(path, &st, &err), CN_OK);
-    assert_int_equal(cn_safetensors_count(st), 4);
-    assert_string_equal(cn_safetensors_metadata(st, "a \"quoted\" \\ key"), "b\nc");
-    assert_null(cn_safetensors_metadata(st, "b"));
+    assert_int_equal(cn_tensor_file_open(path, &st, &err), CN_OK);
+    assert_int_equal(cn_tensor_file_count(st), 4);
+    assert_string_equal(cn_tensor_file_metadata(st, "a \"quoted\" \\ key"), "b\nc");
+    assert_null(cn_tensor_file_metadata(st, "b"));
     for (size_t i = 0; i < m.n; i++) {
         struct cn_tensor_view v;
 
-        assert_int_equal(cn_safetensors_find(st, m.view[i].name, &v, &err), CN_OK);
+        assert_int_equal(cn_tensor_file_find(st, m.view[i].name, &v, &err), CN_OK);
         assert_int_equal(v.rank, m.view[i].rank);
         assert_int_equal(v.bytes, m.view[i].bytes);
         assert_memory_equal(v.dim, m.view[i].dim, sizeof(v.dim));
         assert_same_bytes(&v, &m.view[i]);
     }
-    cn_safetensors_close(st);
+    cn_tensor_file_close(st);
     m.view[0].bytes--;
     assert_int_equal(cn_safetensors_write(path, m.view, m.n, NULL, NULL), CN_EINVAL);
     m.view[0].bytes++;
@@ -343,7 +343,7 @@ static void many_tensors_are_fine(void **state)
 {
     static const int64_t d[1] = {1};
     char *folder = make_folder(), *path = cn_xprintf("%s/many.safetensors", folder);
-    struct cn_safetensors *st;
+    struct cn_tensor_file *st;
     struct cn_tensor_view v;
     struct make m;
     char name[64];
@@ -355,13 +355,13 @@ static void many_tensors_are_fine(void **state)
         make_add(&m, name, CN_U8, 1, d);
     }
     make_write(&m, path);
-    assert_int_equal(cn_safetensors_open(path, &st, NULL), CN_OK);
+    assert_int_equal(cn_tensor_file_open(path, &st, NULL), CN_OK);
     for (int i = 0; i < 50000; i++) {
         snprintf(name, sizeof(name), "blocks.%d.weight", i);
-        assert_int_equal(cn_safetensors_find(st, name, &v, NULL), CN_OK);
+        assert_int_equal(cn_tensor_file_find(st, name, &v, NULL), CN_OK);
         assert_same_bytes(&v, &m.view[i]);
     }
-    cn_safetensors_close(st);
+    cn_tensor_file_close(st);
     make_release(&m);
     free(path);
     make_remove(folder);

@@ -96,7 +96,7 @@ static void pass(const struct run *from, int output, struct cn_buffer *to)
 }
 
 struct golden {
-    struct cn_safetensors *st;
+    struct cn_tensor_file *st;
     struct cn_arena arena; /* what was read of it */
     char path[512];
 };
@@ -107,12 +107,12 @@ static bool golden_open(struct golden *f, const char *dir, const char *name)
 
     cn_arena_init(&f->arena);
     snprintf(f->path, sizeof(f->path), "%s/%s.safetensors", dir, name);
-    return cn_safetensors_open(f->path, &f->st, &err) == CN_OK;
+    return cn_tensor_file_open(f->path, &f->st, &err) == CN_OK;
 }
 
 static void golden_close(struct golden *f)
 {
-    cn_safetensors_close(f->st);
+    cn_tensor_file_close(f->st);
     cn_arena_release(&f->arena);
 }
 
@@ -122,7 +122,7 @@ static struct cn_tensor_view tensor(struct golden *f, const char *name)
     struct cn_tensor_view v;
     void *bytes;
 
-    must(cn_safetensors_find(f->st, name, &v, &err), &err);
+    must(cn_tensor_file_find(f->st, name, &v, &err), &err);
     bytes = cn_arena_alloc(&f->arena, v.bytes);
     must(cn_view_read(&v, bytes, &err), &err);
     v.data = bytes;
@@ -259,7 +259,7 @@ static void check_unet(const struct cn_checkpoint *c, const char *dir)
         struct cn_tensor_view out;
         struct run r;
 
-        if (controls && !cn_safetensors_has(f.st, "out_control"))
+        if (controls && !cn_tensor_file_has(f.st, "out_control"))
             break;
         out = tensor(&f, controls ? "out_control" : "out");
         run_open(&r, cn_unet_graph(u, &z), w);

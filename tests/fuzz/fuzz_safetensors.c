@@ -1,7 +1,7 @@
 /* safetensors files: whatever is accepted must lie within the bytes and be found again. */
 #include "base/base.h"
 #include "checkpoint/names.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_file.h"
 
 #include <string.h>
 
@@ -25,37 +25,37 @@ static void round_trip(const char *name)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    struct cn_safetensors *st;
+    struct cn_tensor_file *st;
     struct cn_err err = CN_ERR_INIT;
     size_t total = 0;
     const char *key, *value;
 
-    if (cn_safetensors_parse("fuzz", data, len, &st, &err) < 0) {
+    if (cn_tensor_file_parse("fuzz", data, len, &st, &err) < 0) {
         CN_ASSERT(err.code < 0 && err.msg[0] != '\0');
         return 0;
     }
-    for (size_t i = 0; i < cn_safetensors_count(st); i++) {
+    for (size_t i = 0; i < cn_tensor_file_count(st); i++) {
         struct cn_tensor_view v, w;
         const uint8_t *p;
         char shape[64];
         int rc;
 
-        cn_safetensors_at(st, i, &v);
+        cn_tensor_file_at(st, i, &v);
         p = v.data;
         CN_ASSERT(p >= data + 8 && p + v.bytes <= data + len);
         CN_ASSERT(v.dtype == CN_DTYPE_COUNT ||
                   cn_view_elements(&v) * cn_dtype_size(v.dtype) == v.bytes);
-        rc = cn_safetensors_find(st, v.name, &w, NULL);
+        rc = cn_tensor_file_find(st, v.name, &w, NULL);
         CN_ASSERT(rc == (v.dtype == CN_DTYPE_COUNT ? CN_EFORMAT : CN_OK));
         cn_view_shape(&v, shape, sizeof(shape));
         round_trip(v.name);
         total += v.bytes;
     }
     CN_ASSERT(total < len);
-    for (size_t i = 0; i < cn_safetensors_metadata_count(st); i++) {
-        cn_safetensors_metadata_at(st, i, &key, &value);
-        CN_ASSERT(cn_safetensors_metadata(st, key) == value);
+    for (size_t i = 0; i < cn_tensor_file_metadata_count(st); i++) {
+        cn_tensor_file_metadata_at(st, i, &key, &value);
+        CN_ASSERT(cn_tensor_file_metadata(st, key) == value);
     }
-    cn_safetensors_close(st);
+    cn_tensor_file_close(st);
     return 0;
 }

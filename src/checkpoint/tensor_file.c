@@ -1,14 +1,14 @@
 /* The safetensors reader: opens a file, holds its header against the rules of the format, finds
  * tensors, and reads them one at a time from the file that was opened and no other. */
 #include "base/base.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_file.h"
 #include "checkpoint/checkpoint_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct cn_safetensors {
+struct cn_tensor_file {
     char *path;
     struct cn_file_id id;
     uint64_t data_at;           /* where the data area begins, from the start of the file */
@@ -132,7 +132,7 @@ static int too_short(const char *path, uint64_t len, struct cn_err *err)
 }
 
 /* json: the n bytes of the header; len is that of the whole file. */
-static int read_header(struct cn_safetensors *st, const unsigned char *json, size_t n, uint64_t len,
+static int read_header(struct cn_tensor_file *st, const unsigned char *json, size_t n, uint64_t len,
                        struct cn_err *err)
 {
     int rc = cn_st_header_parse(&st->header, st->path, json, n, err);
@@ -145,7 +145,7 @@ static int read_header(struct cn_safetensors *st, const unsigned char *json, siz
     return rc;
 }
 
-static int parse_memory(struct cn_safetensors *st, const unsigned char *p, size_t len,
+static int parse_memory(struct cn_tensor_file *st, const unsigned char *p, size_t len,
                         struct cn_err *err)
 {
     size_t n;
@@ -160,7 +160,7 @@ static int parse_memory(struct cn_safetensors *st, const unsigned char *p, size_
     return read_header(st, p + 8, n, len, err);
 }
 
-static int parse_file(struct cn_safetensors *st, struct cn_err *err)
+static int parse_file(struct cn_tensor_file *st, struct cn_err *err)
 {
     unsigned char first[8], *json;
     size_t n;
@@ -185,33 +185,33 @@ static int parse_file(struct cn_safetensors *st, struct cn_err *err)
     return rc;
 }
 
-static int finish_open(struct cn_safetensors *st, int rc, struct cn_safetensors **ret)
+static int finish_open(struct cn_tensor_file *st, int rc, struct cn_tensor_file **ret)
 {
     if (rc < 0)
-        cn_safetensors_close(st);
+        cn_tensor_file_close(st);
     else
         *ret = st;
     return rc;
 }
 
-int cn_safetensors_parse(const char *path, const void *data, size_t len,
-                         struct cn_safetensors **ret, struct cn_err *err)
+int cn_tensor_file_parse(const char *path, const void *data, size_t len,
+                         struct cn_tensor_file **ret, struct cn_err *err)
 {
-    struct cn_safetensors *st = cn_xcalloc(1, sizeof(*st));
+    struct cn_tensor_file *st = cn_xcalloc(1, sizeof(*st));
 
     st->path = cn_xstrdup(path);
     return finish_open(st, parse_memory(st, data, len, err), ret);
 }
 
-int cn_safetensors_open(const char *path, struct cn_safetensors **ret, struct cn_err *err)
+int cn_tensor_file_open(const char *path, struct cn_tensor_file **ret, struct cn_err *err)
 {
-    struct cn_safetensors *st = cn_xcalloc(1, sizeof(*st));
+    struct cn_tensor_file *st = cn_xcalloc(1, sizeof(*st));
 
     st->path = cn_xstrdup(path);
     return finish_open(st, parse_file(st, err), ret);
 }
 
-void cn_safetensors_close(struct cn_safetensors *st)
+void cn_tensor_file_close(struct cn_tensor_file *st)
 {
     if (st == NULL)
         return;
@@ -220,17 +220,17 @@ void cn_safetensors_close(struct cn_safetensors *st)
     free(st);
 }
 
-const char *cn_safetensors_path(const struct cn_safetensors *st)
+const char *cn_tensor_file_path(const struct cn_tensor_file *st)
 {
     return st->path;
 }
 
-size_t cn_safetensors_count(const struct cn_safetensors *st)
+size_t cn_tensor_file_count(const struct cn_tensor_file *st)
 {
     return st->header.count;
 }
 
-static void view(const struct cn_safetensors *st, const struct cn_st_entry *e,
+static void view(const struct cn_tensor_file *st, const struct cn_st_entry *e,
                  struct cn_tensor_view *ret)
 {
     *ret = (struct cn_tensor_view){
@@ -247,13 +247,13 @@ static void view(const struct cn_safetensors *st, const struct cn_st_entry *e,
     memcpy(ret->dim, e->dim, sizeof(ret->dim));
 }
 
-void cn_safetensors_at(const struct cn_safetensors *st, size_t i, struct cn_tensor_view *ret)
+void cn_tensor_file_at(const struct cn_tensor_file *st, size_t i, struct cn_tensor_view *ret)
 {
     CN_ASSERT(i < st->header.count);
     view(st, &st->header.entry[i], ret);
 }
 
-static const struct cn_st_entry *lookup(const struct cn_safetensors *st, const char *name)
+static const struct cn_st_entry *lookup(const struct cn_tensor_file *st, const char *name)
 {
     struct cn_st_entry key = {.name = name};
 
@@ -262,7 +262,7 @@ static const struct cn_st_entry *lookup(const struct cn_safetensors *st, const c
     return bsearch(&key, st->header.entry, st->header.count, sizeof(key), compare_names);
 }
 
-bool cn_safetensors_view(const struct cn_safetensors *st, const char *name,
+bool cn_tensor_file_view(const struct cn_tensor_file *st, const char *name,
                          struct cn_tensor_view *ret)
 {
     const struct cn_st_entry *e = lookup(st, name);
@@ -272,12 +272,12 @@ bool cn_safetensors_view(const struct cn_safetensors *st, const char *name,
     return e != NULL;
 }
 
-bool cn_safetensors_has(const struct cn_safetensors *st, const char *name)
+bool cn_tensor_file_has(const struct cn_tensor_file *st, const char *name)
 {
     return lookup(st, name) != NULL;
 }
 
-int cn_safetensors_find(const struct cn_safetensors *st, const char *name,
+int cn_tensor_file_find(const struct cn_tensor_file *st, const char *name,
                         struct cn_tensor_view *ret, struct cn_err *err)
 {
     const struct cn_st_entry *e = lookup(st, name);
@@ -293,7 +293,7 @@ int cn_safetensors_find(const struct cn_safetensors *st, const char *name,
     return CN_OK;
 }
 
-const char *cn_safetensors_metadata(const struct cn_safetensors *st, const char *key)
+const char *cn_tensor_file_metadata(const struct cn_tensor_file *st, const char *key)
 {
     for (size_t i = 0; i < st->header.pairs; i++)
         if (strcmp(st->header.pair[i].key, key) == 0)
@@ -301,12 +301,12 @@ const char *cn_safetensors_metadata(const struct cn_safetensors *st, const char 
     return NULL;
 }
 
-size_t cn_safetensors_metadata_count(const struct cn_safetensors *st)
+size_t cn_tensor_file_metadata_count(const struct cn_tensor_file *st)
 {
     return st->header.pairs;
 }
 
-void cn_safetensors_metadata_at(const struct cn_safetensors *st, size_t i, const char **ret_key,
+void cn_tensor_file_metadata_at(const struct cn_tensor_file *st, size_t i, const char **ret_key,
                                 const char **ret_value)
 {
     CN_ASSERT(i < st->header.pairs);
