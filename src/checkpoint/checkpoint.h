@@ -2,10 +2,11 @@
  *
  * Accepted: diffusers pipeline directories, diffusers ControlNet directories, single-file LDM
  * checkpoints (SD 1.x, SD 2.x), single-file ControlNets (LDM or diffusers names, also
- * "difference" files). Tensors are always asked for by their diffusers name. Shapes are those of
- * the file: a 1x1 convolution may be [c, c, 1, 1] or [c, c]; the data is the same.
- * Weights are read when they are asked for (cn_view_read), and only from the files that were
- * opened: one that was replaced or changed since is an error that names it.
+ * "difference" files); their weights in any form that checkpoint/tensor_file.h reads. Tensors are
+ * always asked for by their diffusers name. Shapes are those of the file: a 1x1 convolution may be
+ * [c, c, 1, 1] or [c, c]; the data is the same. Weights are read when they are asked for
+ * (cn_view_read), and only from the files that were opened: one that was replaced or changed since
+ * is an error that names it.
  *
  * Any thread; an open checkpoint never changes.
  *
@@ -37,10 +38,14 @@ enum { CN_MAX_TEXTS = 2 }; /* text encoders of a model: CN_COMP_TEXT + i */
 enum cn_checkpoint_kind {
     CN_CKPT_PIPELINE,    /* diffusers directory with model_index.json */
     CN_CKPT_CONTROL_DIR, /* diffusers directory of one ControlNetModel */
-    CN_CKPT_FILE         /* one .safetensors file */
+    CN_CKPT_FILE         /* one file */
 };
 
 struct cn_checkpoint;
+
+/* Length of the ending of a file's name that weights have (".safetensors", ".ckpt", ".pt", ".pth",
+ * ".bin", in any case), or 0. What is in it only opening tells. */
+size_t cn_checkpoint_ending(const char *path);
 
 /* Opens every file and reads every configuration, but no weights. */
 int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err);

@@ -8,48 +8,6 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/tensor_file.h"
 
-/* ---- safetensors ---- */
-
-/* Element types by the names of the format. */
-struct cn_st_type {
-    const char *name;
-    unsigned bits;       /* of one element; 4 and 6 exist */
-    enum cn_dtype dtype; /* CN_DTYPE_COUNT: listed only */
-};
-
-const struct cn_st_type *cn_st_type_find(const char *name);
-
-/* One entry of the header; offsets are relative to the data area. */
-struct cn_st_entry {
-    const char *name;
-    const struct cn_st_type *type;
-    uint64_t begin, end;
-    int rank;
-    int64_t dim[CN_MAX_RANK];
-};
-
-struct cn_st_pair {
-    const char *key, *value;
-};
-
-/* What the header says; strings live in text, one allocation not larger than the header. */
-struct cn_st_header {
-    char *text;
-    struct cn_st_entry *entry; /* count of them, in file order */
-    size_t count, cap;
-    struct cn_st_pair *pair; /* __metadata__ */
-    size_t pairs, pair_cap;
-};
-
-/* Reads len bytes of JSON. h is zeroed by the caller and released by it, also after a failure. */
-int cn_st_header_parse(struct cn_st_header *h, const char *path, const unsigned char *json,
-                       size_t len, struct cn_err *err);
-void cn_st_header_release(struct cn_st_header *h);
-
-/* Also types that we do not compute with; false when there is no such tensor. */
-bool cn_tensor_file_view(const struct cn_tensor_file *st, const char *name,
-                         struct cn_tensor_view *ret);
-
 /* ---- the opened checkpoint ---- */
 
 struct cn_component_tensors {
@@ -109,7 +67,7 @@ int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_tensor_file *st
                         struct cn_err *err);
 int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err);
 
-/* "NAME.json" for "NAME.safetensors"; the caller frees it. */
+/* "NAME.json" for "NAME.safetensors" or "NAME.ckpt"; the caller frees it. */
 char *cn_sidecar_path(const char *path);
 
 /* ---- configuration files ---- */

@@ -224,6 +224,9 @@ static bool predicts_v(const struct cn_checkpoint *c, const struct cn_tensor_fil
         return true;
     if (c->unet.cross_attention_dim != SD2_CONTEXT || c->unet.in_channels != c->unet.out_channels)
         return false;
+    said = cn_tensor_file_metadata(st, "global_step"); /* a number beside pickled weights */
+    if (said != NULL)
+        return strcmp(said, "875000") != 0;
     if (cn_tensor_file_find(st, "global_step", &step, NULL) == CN_OK && step.dtype == CN_I64 &&
         step.bytes == 8 && cn_view_read(&step, &n, NULL) < 0)
         n = 0; /* it is not readable any more: the first weight will tell */

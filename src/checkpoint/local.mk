@@ -7,7 +7,11 @@ libcncheckpoint_a_SOURCES = \
     %reldir%/infer.c \
     %reldir%/names.h %reldir%/names.c \
     %reldir%/open_dir.c %reldir%/open_file.c \
-    %reldir%/safetensors.h \
+    %reldir%/pickle_priv.h %reldir%/pickle.c %reldir%/pickle_call.c %reldir%/pickle_names.c \
+    %reldir%/pickle_value.c \
+    %reldir%/safetensors.h %reldir%/safetensors.c \
     %reldir%/safetensors_header.c %reldir%/safetensors_write.c \
     %reldir%/sidecar.c \
-    %reldir%/tensor_file.h %reldir%/tensor_file.c %reldir%/tensor_set.c
+    %reldir%/tensor_file.h %reldir%/tensor_file_priv.h %reldir%/tensor_file.c \
+    %reldir%/tensor_set.c %reldir%/tensor_table.c \
+    %reldir%/torch_legacy.c %reldir%/torch_tensors.c %reldir%/torch_zip.c

@@ -4,7 +4,6 @@
 #include "base/buf.h"
 #include "checkpoint/checkpoint_priv.h"
 
-#include <dirent.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,11 +42,10 @@ static int shard(struct cn_checkpoint *c, const char *index, const char *name, s
     char *path;
     int rc = CN_OK;
 
-    if (strchr(name, '/') != NULL || name[0] == '.' || !cn_ends_with(name, ".safetensors"))
+    if (strchr(name, '/') != NULL || name[0] == '.' || cn_checkpoint_ending(name) == 0)
         return cn_fail(err, CN_EFORMAT,
-                       "\"%s\": \"%.80s\" is not the name of a safetensors file "
-                       "next to it",
-                       index, name);
+                       "\"%s\": \"%.80s\" is not the name of a file of weights next to it", index,
+                       name);
     path = cn_xprintf("%.*s/%s", (int)(slash - index), index, name);
     *ret = NULL;
     for (size_t i = first; i < c->files; i++)
@@ -111,61 +109,33 @@ static int add_index(struct cn_checkpoint *c, enum cn_component comp, const char
     return rc;
 }
 
-/* A file of the old pickled formats in dir (to be free()d), or NULL. */
-static char *find_pickle(const char *dir)
-{
-    static const char *const ends[] = {".bin", ".ckpt", ".pt", ".pth"};
-    DIR *d = opendir(dir);
-    struct dirent *e;
-    char *ret = NULL;
-
-    while (d != NULL && ret == NULL && (e = readdir(d)) != NULL)
-        for (size_t i = 0; i < CN_LEN(ends) && ret == NULL; i++)
-            if (cn_ends_with(e->d_name, ends[i]))
-                ret = cn_xstrdup(e->d_name);
-    if (d != NULL)
-        closedir(d);
-    return ret;
-}
-
-static int no_weights(const char *dir, struct cn_err *err)
-{
-    char *pickle = find_pickle(dir);
-    int rc;
-
-    if (pickle != NULL)
-        rc = cn_fail(err, CN_EFORMAT,
-                     "\"%s\" has no safetensors weights, only \"%s\": convert it "
-                     "to safetensors",
-                     dir, pickle);
-    else
-        rc = cn_fail(err, CN_ENOTFOUND,
-                     "\"%s\" has no weights: no "
-                     "diffusion_pytorch_model.safetensors, model.safetensors or index of shards",
-                     dir);
-    free(pickle);
-    return rc;
-}
-
-/* Full precision wins over the fp16 variant, one file over shards. */
+/* Full precision wins over the fp16 variant, which wins over weights that are no average of the
+ * training's; safetensors over pickles, one file over shards. */
 static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const char *dir,
                        struct cn_err *err)
 {
-    static const char *const stems[] = {"diffusion_pytorch_model", "model"};
     static const struct {
         const char *end;
-        bool index;
+        bool index, pickle;
     } forms[] = {
-        {".safetensors", false},
-        {".safetensors.index.json", true},
-        {".fp16.safetensors", false},
-        {".safetensors.index.fp16.json", true},
-        {".fp16.safetensors.index.json", true},
+        {".safetensors", false, false},
+        {".safetensors.index.json", true, false},
+        {".bin", false, true},
+        {".bin.index.json", true, true},
+        {".fp16.safetensors", false, false},
+        {".safetensors.index.fp16.json", true, false},
+        {".fp16.safetensors.index.json", true, false},
+        {".fp16.bin", false, true},
+        {".bin.index.fp16.json", true, true},
+        {".non_ema.safetensors", false, false},
+        {".non_ema.bin", false, true},
     };
 
-    for (size_t i = 0; i < CN_LEN(forms) * CN_LEN(stems); i++) {
-        size_t form = i / CN_LEN(stems);
-        char *path = cn_xprintf("%s/%s%s", dir, stems[i % CN_LEN(stems)], forms[form].end);
+    for (size_t i = 0; i < 2 * CN_LEN(forms); i++) {
+        size_t form = i / 2;
+        const char *other = forms[form].pickle ? "pytorch_model" : "model";
+        char *path = cn_xprintf("%s/%s%s", dir, i % 2 == 0 ? "diffusion_pytorch_model" : other,
+                                forms[form].end);
         int rc;
 
         if (!cn_file_exists(path)) {
@@ -177,7 +147,10 @@ static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const ch
         free(path);
         return rc;
     }
-    return no_weights(dir, err);
+    return cn_fail(err, CN_ENOTFOUND,
+                   "\"%s\" has no weights: neither diffusion_pytorch_model.safetensors nor "
+                   "model.safetensors, the same in .bin, or an index of shards",
+                   dir);
 }
 
 /* What model_index.json says a part is: the class, or "" when the part is not there. */

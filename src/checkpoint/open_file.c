@@ -150,17 +150,15 @@ static int add_split(struct cn_checkpoint *c, const char *q_name, const struct c
                      struct cn_err *err)
 {
     const char *at = strstr(q_name, ".q_proj.");
-    struct cn_tensor_view third = *v;
 
     CN_ASSERT(at != NULL);
     if (v->rank < 1 || v->dim[0] % 3 != 0 || v->dim[0] == 0)
         return cn_fail(err, CN_EFORMAT, "\"%s\": tensor \"%s\": its rows do not divide by 3",
                        v->file, v->name);
-    third.dim[0] /= 3;
     for (int i = 0; i < 3; i++) {
-        struct cn_tensor_view one = third;
+        struct cn_tensor_view one = *v;
 
-        cn_view_slice(&one, (size_t)i * (v->bytes / 3), v->bytes / 3);
+        cn_view_rows(&one, i * (v->dim[0] / 3), v->dim[0] / 3);
         cn_checkpoint_add(c, CN_COMP_TEXT,
                           cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name,
                                           "qkv"[i], at + 8),
@@ -266,12 +264,6 @@ int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err)
     int rc;
 
     c->kind = CN_CKPT_FILE;
-    if (cn_ends_with(c->path, ".ckpt") || cn_ends_with(c->path, ".pt") ||
-        cn_ends_with(c->path, ".pth") || cn_ends_with(c->path, ".bin"))
-        return cn_fail(err, CN_EFORMAT,
-                       "\"%s\" is a pickled checkpoint, which is a program: "
-                       "convert it to safetensors",
-                       c->path);
     rc = cn_checkpoint_add_file(c, c->path, &st, err);
     if (rc == CN_OK)
         rc = add_parts(c, st, err);

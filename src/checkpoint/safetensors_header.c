@@ -6,7 +6,7 @@
  */
 #include "base/base.h"
 #include "base/utf8.h"
-#include "checkpoint/checkpoint_priv.h"
+#include "checkpoint/tensor_file_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,39 +18,6 @@ struct scan {
     const char *name; /* of the tensor that is being read, or NULL */
     struct cn_err *err;
 };
-
-static const struct cn_st_type types[] = {
-    {"F32", 32, CN_F32},
-    {"F16", 16, CN_F16},
-    {"BF16", 16, CN_BF16},
-    {"F64", 64, CN_F64},
-    {"I64", 64, CN_I64},
-    {"I32", 32, CN_I32},
-    {"U8", 8, CN_U8},
-    {"BOOL", 8, CN_DTYPE_COUNT},
-    {"I8", 8, CN_DTYPE_COUNT},
-    {"I16", 16, CN_DTYPE_COUNT},
-    {"U16", 16, CN_DTYPE_COUNT},
-    {"U32", 32, CN_DTYPE_COUNT},
-    {"U64", 64, CN_DTYPE_COUNT},
-    {"C64", 64, CN_DTYPE_COUNT},
-    {"F8_E4M3", 8, CN_DTYPE_COUNT},
-    {"F8_E5M2", 8, CN_DTYPE_COUNT},
-    {"F8_E8M0", 8, CN_DTYPE_COUNT},
-    {"F8_E4M3FNUZ", 8, CN_DTYPE_COUNT},
-    {"F8_E5M2FNUZ", 8, CN_DTYPE_COUNT},
-    {"F6_E2M3", 6, CN_DTYPE_COUNT},
-    {"F6_E3M2", 6, CN_DTYPE_COUNT},
-    {"F4", 4, CN_DTYPE_COUNT},
-};
-
-const struct cn_st_type *cn_st_type_find(const char *name)
-{
-    for (size_t i = 0; i < CN_LEN(types); i++)
-        if (strcmp(types[i].name, name) == 0)
-            return &types[i];
-    return NULL;
-}
 
 static int bad(struct scan *s, const char *what)
 {
@@ -228,7 +195,7 @@ static int scan_sizes(struct scan *s, uint64_t *ret, int max, int *ret_n)
     return CN_OK;
 }
 
-static int scan_dtype(struct scan *s, struct cn_st_entry *e)
+static int scan_dtype(struct scan *s, struct cn_tensor_entry *e)
 {
     char *mark = s->out;
     const char *name;
@@ -236,7 +203,7 @@ static int scan_dtype(struct scan *s, struct cn_st_entry *e)
 
     if (rc < 0)
         return rc;
-    e->type = cn_st_type_find(name);
+    e->type = cn_tensor_type_find(name);
     if (e->type == NULL)
         return cn_fail(s->err, CN_EFORMAT,
                        "\"%s\": header, tensor \"%.120s\": unknown dtype \"%.40s\"", s->path,
@@ -245,7 +212,7 @@ static int scan_dtype(struct scan *s, struct cn_st_entry *e)
     return CN_OK;
 }
 
-static int scan_shape(struct scan *s, struct cn_st_entry *e)
+static int scan_shape(struct scan *s, struct cn_tensor_entry *e)
 {
     uint64_t dim[CN_MAX_RANK];
     int rc = scan_sizes(s, dim, CN_MAX_RANK, &e->rank);
@@ -255,7 +222,7 @@ static int scan_shape(struct scan *s, struct cn_st_entry *e)
     return rc;
 }
 
-static int scan_offsets(struct scan *s, struct cn_st_entry *e)
+static int scan_offsets(struct scan *s, struct cn_tensor_entry *e)
 {
     uint64_t at[2];
     int n, rc = scan_sizes(s, at, 2, &n);
@@ -272,11 +239,11 @@ static int scan_offsets(struct scan *s, struct cn_st_entry *e)
 }
 
 /* One "key": value of a tensor; *seen gathers which keys there were. */
-static int scan_field(struct scan *s, struct cn_st_entry *e, unsigned *seen)
+static int scan_field(struct scan *s, struct cn_tensor_entry *e, unsigned *seen)
 {
     static const struct {
         const char *key;
-        int (*fn)(struct scan *s, struct cn_st_entry *e);
+        int (*fn)(struct scan *s, struct cn_tensor_entry *e);
     } fields[] = {{"dtype", scan_dtype}, {"shape", scan_shape}, {"data_offsets", scan_offsets}};
     char *mark = s->out;
     const char *key;
@@ -306,9 +273,9 @@ static int check_name(struct scan *s, const char *name)
     return CN_OK;
 }
 
-static int scan_tensor(struct scan *s, struct cn_st_header *h, const char *name)
+static int scan_tensor(struct scan *s, struct cn_tensor_table *h, const char *name)
 {
-    struct cn_st_entry e = {.name = name};
+    struct cn_tensor_entry e = {.name = name};
     unsigned seen = 0;
     int rc = check_name(s, name);
 
@@ -327,21 +294,17 @@ static int scan_tensor(struct scan *s, struct cn_st_header *h, const char *name)
     if (seen != 7)
         return bad(s, "dtype, shape or data_offsets is missing");
     s->name = NULL;
-    if (h->count == CN_MAX_TENSORS)
-        return cn_fail(s->err, CN_ETOOBIG, "\"%s\": more than %d tensors", s->path, CN_MAX_TENSORS);
-    h->entry = cn_grow(h->entry, h->count, &h->cap, sizeof(*h->entry));
-    h->entry[h->count++] = e;
-    return CN_OK;
+    return cn_tensor_table_add(h, s->path, &e, s->err);
 }
 
-static int scan_metadata(struct scan *s, struct cn_st_header *h)
+static int scan_metadata(struct scan *s, struct cn_tensor_table *h)
 {
     if (!take(s, '{'))
         return bad(s, "__metadata__ is not an object");
     if (take(s, '}'))
         return CN_OK;
     do {
-        struct cn_st_pair pair;
+        struct cn_tensor_pair pair;
         int rc = scan_string(s, &pair.key);
 
         if (rc == CN_OK && !take(s, ':'))
@@ -350,15 +313,14 @@ static int scan_metadata(struct scan *s, struct cn_st_header *h)
             rc = scan_string(s, &pair.value);
         if (rc < 0)
             return rc;
-        h->pair = cn_grow(h->pair, h->pairs, &h->pair_cap, sizeof(*h->pair));
-        h->pair[h->pairs++] = pair;
+        cn_tensor_table_add_pair(h, pair.key, pair.value);
     } while (take(s, ','));
     if (!take(s, '}'))
         return bad(s, "a comma or the end of __metadata__ was expected");
     return CN_OK;
 }
 
-static int scan_header(struct scan *s, struct cn_st_header *h)
+static int scan_header(struct scan *s, struct cn_tensor_table *h)
 {
     bool metadata = false;
 
@@ -393,14 +355,14 @@ static int scan_header(struct scan *s, struct cn_st_header *h)
 
 static int compare_pairs(const void *a, const void *b)
 {
-    const struct cn_st_pair *const *x = a, *const *y = b;
+    const struct cn_tensor_pair *const *x = a, *const *y = b;
 
     return strcmp((*x)->key, (*y)->key);
 }
 
-static int check_pairs(const struct cn_st_header *h, const char *path, struct cn_err *err)
+static int check_pairs(const struct cn_tensor_table *h, const char *path, struct cn_err *err)
 {
-    const struct cn_st_pair **sorted = cn_xcalloc(h->pairs, sizeof(*sorted));
+    const struct cn_tensor_pair **sorted = cn_xcalloc(h->pairs, sizeof(*sorted));
     int rc = CN_OK;
 
     for (size_t i = 0; i < h->pairs; i++)
@@ -415,8 +377,8 @@ static int check_pairs(const struct cn_st_header *h, const char *path, struct cn
     return rc;
 }
 
-int cn_st_header_parse(struct cn_st_header *h, const char *path, const unsigned char *json,
-                       size_t len, struct cn_err *err)
+int cn_safetensors_header(struct cn_tensor_table *h, const char *path, const unsigned char *json,
+                          size_t len, struct cn_err *err)
 {
     struct scan s = {.begin = json, .p = json, .end = json + len, .path = path, .err = err};
     size_t bad_at = cn_utf8_check(json, len);
@@ -432,12 +394,4 @@ int cn_st_header_parse(struct cn_st_header *h, const char *path, const unsigned 
     s.out = h->text;
     rc = scan_header(&s, h);
     return rc < 0 ? rc : check_pairs(h, path, err);
-}
-
-void cn_st_header_release(struct cn_st_header *h)
-{
-    free(h->text);
-    free(h->entry);
-    free(h->pair);
-    *h = (struct cn_st_header){0};
 }

@@ -5,7 +5,7 @@
  *
  * Programs of the field keep notes about a model in a file of the same name, texts and numbers
  * under keys of their own; those are none of ours. An object under a key that is no component is
- * refused. "NAME.safetensors.json" is read as well, and after it.
+ * refused. "NAME.safetensors.json" is read as well, and after it; so for the other endings.
  */
 #include "base/base.h"
 #include "base/mem.h"
@@ -113,12 +113,7 @@ static int read_file(struct cn_checkpoint *c, const char *path, struct cn_err *e
 
 char *cn_sidecar_path(const char *path)
 {
-    static const char ending[] = ".safetensors";
-    size_t len = strlen(path);
-
-    if (cn_ends_with(path, ending))
-        len -= strlen(ending);
-    return cn_xprintf("%.*s.json", (int)len, path);
+    return cn_xprintf("%.*s.json", (int)(strlen(path) - cn_checkpoint_ending(path)), path);
 }
 
 int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err)

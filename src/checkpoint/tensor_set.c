@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 const char *cn_component_name(enum cn_component comp)
 {
@@ -79,6 +80,20 @@ bool cn_ends_with(const char *s, const char *end)
     size_t n = strlen(s), m = strlen(end);
 
     return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+size_t cn_checkpoint_ending(const char *path)
+{
+    static const char *const endings[] = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"};
+    size_t len = strlen(path);
+
+    for (size_t i = 0; i < CN_LEN(endings); i++) {
+        size_t n = strlen(endings[i]);
+
+        if (len > n && path[len - n - 1] != '/' && strcasecmp(path + len - n, endings[i]) == 0)
+            return n;
+    }
+    return 0;
 }
 
 const char *cn_checkpoint_canonical(struct cn_checkpoint *c, enum cn_component comp,

@@ -86,7 +86,7 @@ static const struct cn_option table[] = {
      .arg = "NAME|PATH",
      AT(model),
      .help = "base model: a name in the directories of models, or the path of a diffusers "
-             "directory or a .safetensors file (default: the first one)"},
+             "directory or a file of weights (default: the first one)"},
     CN_CLI_ENGINE_OPTIONS(struct options, engine),
     CN_OPTION_HEADING("control"),
     {.kind = CN_OPT_LIST,

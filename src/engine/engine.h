@@ -126,7 +126,7 @@ const char *cn_engine_backend(const struct cn_engine *e);
 const char *cn_engine_device(const struct cn_engine *e); /* for people; "" for the processor */
 const struct cn_engine_opts *cn_engine_options(const struct cn_engine *e); /* as they act */
 
-/* Adds every model in a directory of models: diffusers directories and .safetensors files. A model
+/* Adds every model in a directory of models: diffusers directories and files of weights. A model
  * that cannot be opened is listed as broken. CN_ENOTFOUND when there is no such directory. */
 int cn_engine_scan(struct cn_engine *e, const char *dir, struct cn_err *err);
 /* Adds one model by its path, under its file name. */

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char suffix[] = ".safetensors";
-
 /* Appends one character of a file's name (n bytes; 0: one byte that is no UTF-8): what cannot stand
  * in JSON, a URL or a terminal is escaped as in URLs. */
 static void add_character(struct cn_buf *b, const char *s, size_t n, uint32_t cp)
@@ -54,7 +52,7 @@ static char *printable(const char *name)
     return ret;
 }
 
-/* models/sd15 and models/sd15.safetensors are both "sd15". */
+/* models/sd15, models/sd15.safetensors and models/sd15.ckpt are all "sd15". */
 static char *name_of(const char *path)
 {
     size_t len = strlen(path);
@@ -66,9 +64,7 @@ static char *name_of(const char *path)
     slash = memrchr(path, '/', len);
     slash = slash ? slash + 1 : path;
     name = cn_xprintf("%.*s", (int)(path + len - slash), slash);
-    len = strlen(name);
-    if (len > sizeof(suffix) - 1 && strcmp(name + len - (sizeof(suffix) - 1), suffix) == 0)
-        name[len - (sizeof(suffix) - 1)] = '\0';
+    name[strlen(name) - cn_checkpoint_ending(name)] = '\0';
     ret = printable(name);
     free(name);
     return ret;
@@ -104,12 +100,11 @@ static bool is_model(const char *path)
 {
     char *index = cn_xprintf("%s/model_index.json", path);
     char *config = cn_xprintf("%s/config.json", path);
-    size_t len = strlen(path);
     bool yes = cn_file_exists(index) || cn_file_exists(config);
 
     free(index);
     free(config);
-    if (len > sizeof(suffix) && strcmp(path + len - (sizeof(suffix) - 1), suffix) == 0)
+    if (cn_checkpoint_ending(path) > 0)
         yes = cn_file_exists(path);
     return yes;
 }

@@ -45,7 +45,7 @@ struct cn_model_facts {
     const char *broken; /* why it cannot be used, or NULL */
 };
 
-/* Adds every model in a directory of models: diffusers directories and .safetensors files. A model
+/* Adds every model in a directory of models: diffusers directories and files of weights. A model
  * that cannot be opened is listed as broken. CN_ENOTFOUND when there is no such directory. */
 int cn_runtime_scan(struct cn_runtime *rt, const char *dir, struct cn_err *err);
 /* Adds one model by its path, under its file name. */

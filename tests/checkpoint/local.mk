@@ -26,3 +26,9 @@ check_PROGRAMS += tests/checkpoint/test_models
 tests_checkpoint_test_models_SOURCES = %reldir%/test_models.c %reldir%/make.c %reldir%/make.h
 tests_checkpoint_test_models_LDADD = $(checkpoint_libs)
 TESTS += tests/checkpoint/test_models
+
+check_PROGRAMS += tests/checkpoint/test_pickle
+tests_checkpoint_test_pickle_SOURCES = %reldir%/test_pickle.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_pickle_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_pickle
+EXTRA_DIST += tests/data/pickle

@@ -262,7 +262,7 @@ static void shards_are_put_together(void **state)
     open_fails(dir, CN_ENOTFOUND, "no tensor \"a\"");
     make_text("{\"weight_map\":{\"a\":\"../x.safetensors\"}}",
               "%s/unet/diffusion_pytorch_model.safetensors.index.json", dir);
-    open_fails(dir, CN_EFORMAT, "is not the name of a safetensors file next to it");
+    open_fails(dir, CN_EFORMAT, "is not the name of a file of weights next to it");
     make_text("{}", "%s/unet/diffusion_pytorch_model.safetensors.index.json", dir);
     open_fails(dir, CN_EFORMAT, "weight_map");
     free(json);
@@ -282,14 +282,14 @@ static void missing_things_are_named(void **state)
     unlink(path);
     open_fails(dir, CN_ENOTFOUND, "has no weights");
     make_text("x", "%s/unet/diffusion_pytorch_model.bin", dir);
-    open_fails(dir, CN_EFORMAT, "convert it to safetensors");
+    open_fails(dir, CN_EFORMAT, "unet/diffusion_pytorch_model.bin");
     make_text("{\"unet\":[\"diffusers\",\"UNet2DConditionModel\"]}", "%s/model_index.json", dir);
     open_fails(dir, CN_EINVAL, "\"vae\"");
     snprintf(path, sizeof(path), "%s/nothing.safetensors", folder);
     open_fails(path, CN_ENOTFOUND, "nothing.safetensors");
-    make_text("pickle", "%s/old.ckpt", folder);
+    make_text("\x80\x02" "cos\nsystem\n.", "%s/old.ckpt", folder);
     snprintf(path, sizeof(path), "%s/old.ckpt", folder);
-    open_fails(path, CN_EFORMAT, "convert it to safetensors");
+    open_fails(path, CN_EFORMAT, "it names \"os.system\"");
     free(dir);
     make_remove(folder);
 }
@@ -582,10 +582,10 @@ static void sd2_files_are_understood(void **state)
     assert_int_equal(q.dim[0], 1024);
     assert_int_equal(q.bytes, whole.bytes / 3);
     third = whole;
-    cn_view_slice(&third, 0, q.bytes);
+    cn_view_rows(&third, 0, 1024);
     assert_same_bytes(&q, &third);
     third = whole;
-    cn_view_slice(&third, 2 * q.bytes, q.bytes);
+    cn_view_rows(&third, 2048, 1024);
     assert_same_bytes(&v, &third);
     cn_tensor_file_close(st);
     cn_checkpoint_close(c);

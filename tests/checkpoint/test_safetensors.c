@@ -161,7 +161,7 @@ static void lengths_are_checked(void **state)
         {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, '{', '}'}, 10, CN_ETOOBIG},
         {{0, 0, 0, 0, 0, 0, 0, 0x80, '{', '}'}, 10, CN_ETOOBIG},
         {{0}, 8, CN_EFORMAT},
-        {{'P', 'K', 3, 4, 0, 0, 8, 8, 0, 0}, 16, CN_ETOOBIG},
+        {{'P', 'K', 3, 3, 0, 0, 8, 8, 0, 0}, 16, CN_ETOOBIG},
     };
 
     (void)state;

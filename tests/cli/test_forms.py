@@ -3,6 +3,7 @@ import gzip
 import json
 import subprocess
 
+import cn_torch
 from cn_cli import DATA, EDGES, SOURCES, Case, main, os
 
 CROSS = ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]
@@ -80,6 +81,36 @@ class Forms(Case):
         for control in controls[1:]:
             self.assertEqual(want, self.picture("tiny15", control), control)
         self.inspect()
+        self.pickled(free, want)
+
+    def pickled(self, free, want):
+        """The same weights as torch.save() writes them: files, and directories with .bin files."""
+        cn_torch.convert(self.path("single.safetensors"), self.path("single.ckpt"), global_step=5)
+        cn_torch.convert(self.path("single-control.safetensors"), self.path("control.pth"))
+        for part, old, new in (
+                ("tiny15/unet", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+                ("tiny15/vae", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+                ("tiny15/text_encoder", "model.safetensors", "pytorch_model.bin"),
+                ("tiny15-control", "diffusion_pytorch_model.safetensors",
+                 "diffusion_pytorch_model.bin")):
+            old = self.path(os.path.join(part, old))
+            if part.endswith("vae"):
+                self.shards(old, self.path(part))
+            else:
+                cn_torch.convert(old, self.path(os.path.join(part, new)))
+            os.unlink(old)
+        self.assertEqual(free, self.picture("single.ckpt"))
+        self.assertEqual(want, self.picture("single.ckpt", "control.pth"))
+        self.assertEqual(free, self.picture("tiny15"))
+        self.assertEqual(want, self.picture("tiny15", "tiny15-control"))
+
+    def shards(self, source, folder):
+        tensors = cn_torch.read_safetensors(source)
+        names = ["diffusion_pytorch_model-0000%d-of-00002.bin" % (i + 1) for i in range(2)]
+        for i, name in enumerate(names):
+            cn_torch.write(tensors[i::2], os.path.join(folder, name))
+        with open(os.path.join(folder, "diffusion_pytorch_model.bin.index.json"), "w") as f:
+            json.dump({"weight_map": {t[0]: names[i % 2] for i, t in enumerate(tensors)}}, f)
 
     def inspect(self):
         names = ["tiny15", "tiny15-control", "single.safetensors", "single-control.safetensors",

@@ -13,6 +13,13 @@ tests_fuzz_fuzz_safetensors_CPPFLAGS = $(AM_CPPFLAGS) \
 tests_fuzz_fuzz_safetensors_LDADD = libcncheckpoint.a libcnbase.a $(JANSSON_LIBS)
 TESTS += tests/fuzz/fuzz_safetensors
 
+check_PROGRAMS += tests/fuzz/fuzz_pickle
+tests_fuzz_fuzz_pickle_SOURCES = %reldir%/fuzz_pickle.c %reldir%/driver.c
+tests_fuzz_fuzz_pickle_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/pickle"'
+tests_fuzz_fuzz_pickle_LDADD = libcncheckpoint.a libcnbase.a $(JANSSON_LIBS)
+TESTS += tests/fuzz/fuzz_pickle
+
 check_PROGRAMS += tests/fuzz/fuzz_checkpoint
 tests_fuzz_fuzz_checkpoint_SOURCES = %reldir%/fuzz_checkpoint.c %reldir%/driver.c
 tests_fuzz_fuzz_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) \
@@ -42,7 +49,8 @@ tests_fuzz_fuzz_vocab_CPPFLAGS = $(AM_CPPFLAGS) \
 tests_fuzz_fuzz_vocab_LDADD = libcntext.a libcnbase.a $(JANSSON_LIBS) $(ZLIB_LIBS)
 TESTS += tests/fuzz/fuzz_vocab
 
-EXTRA_DIST += tests/data/fuzz/make-corpus tests/data/fuzz/safetensors tests/data/fuzz/checkpoint \
+EXTRA_DIST += tests/data/fuzz/make-corpus tests/data/fuzz/safetensors tests/data/fuzz/pickle \
+    tests/data/fuzz/checkpoint \
     tests/data/fuzz/tokenizer tests/data/fuzz/prompt tests/data/fuzz/vocab
 
 check_PROGRAMS += tests/fuzz/fuzz_conf
