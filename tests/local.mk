@@ -38,6 +38,7 @@ include tests/notifier/local.mk
 include tests/http/local.mk
 include tests/e2e/local.mk
 include tests/ops/local.mk
+include tests/recipe/local.mk
 include tests/fuzz/local.mk
 include tests/long/local.mk
 include tests/lint/local.mk

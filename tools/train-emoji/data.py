@@ -4,12 +4,16 @@
 SOURCES holds (see the script "sources", which fills it):
   noto, noto-2017        png/128 of two versions of Google's noto-emoji (Apache-2.0)
   twemoji.ttf            Twemoji as Firefox brings it (CC BY 4.0)
-  fxemoji.json           Firefox OS emoji (Apache-2.0)
+  fxemoji                svgs/FirefoxEmoji of Firefox OS emoji (CC BY 4.0)
   emojione.json          Emoji One 2 (CC BY 4.0)
   streamline.json        Streamline emojis (CC BY 4.0)
+  fluent.json            Fluent emoji, flat (MIT)
   openclipart            Open Clip Art Library (public domain)
+  tuxpaint               stamps of Tux Paint; of them only those whose own metadata
+                         say public domain (the collection is under the GPL)
+A collection that is not there is left out, and named.
 Left out: OpenMoji and later Emoji One (CC BY-SA: a share-alike claim on the
-weights), Tux Paint's stamps (GPL-2 as a whole, no notice per file).
+weights).
 
 Writes DIR/data.npz: rgba uint8 [N,128,128,4] straight alpha; heldout bool [N];
 weight float32 [N]; thing int32 [N], row of DIR/things.json or -1;
@@ -18,7 +22,6 @@ nouns, keywords.
 """
 import argparse
 import collections
-import hashlib
 import json
 import os
 import xml.etree.ElementTree as ET
@@ -26,14 +29,13 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 import sources
-from captions import clean
+from names import held, letters
 from things import things
 
 CLIPS = 24      # drawings of one thing at most (there are a thousand stars)
-HELDOUT_NOTO, HELDOUT_OTHERS = 5, 10      # per cent
 STYLE = {"noto": "emoji", "noto-2017": "blob emoji", "twemoji": "flat emoji",
-         "fxemoji": "emoji", "emojione": "emoji", "streamline": "outlined emoji",
-         "openclipart": "clip art"}
+         "fxemoji": "emoji", "emojione": "emoji", "fluent": "flat emoji",
+         "streamline": "outlined emoji", "openclipart": "clip art", "tuxpaint": "clip art"}
 
 
 def read_cldr(folder):
@@ -52,14 +54,6 @@ def read_cldr(folder):
             if not set(cp) & skin and not n.startswith("flag:") and (len(cp) > 1 or ord(cp) > 0x80)}
 
 
-def held(source, name):
-    """Noto by name alone, as in the first model, so that its test pictures
-    stay unseen; the other collections by collection and name"""
-    text, share = (name, HELDOUT_NOTO) if source == "noto" else \
-        (source + "/" + name, HELDOUT_OTHERS)
-    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % 100 < share
-
-
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--sources", required=True)
@@ -73,10 +67,10 @@ def main():
     owner = {s: k for k, t in enumerate(table) for s in t[2]}
     by_name = {}
     for cp, (name, words) in cldr.items():
-        by_name.setdefault(sources.letters(name), cp)
+        by_name.setdefault(letters(name), cp)
     for k, (noun, also, seqs) in enumerate(table):
         for n in (noun, *also):
-            by_name.setdefault(sources.letters(n), seqs[0])
+            by_name.setdefault(letters(n), seqs[0])
 
     rows = []
 
@@ -94,20 +88,31 @@ def main():
                          cp=key if noun is None else "",
                          heldout=held(source, name if noun is None else key), picture=p))
 
-    for name in ("noto", "noto-2017"):
-        for key, p in sources.noto(at(name)):
-            add(name, key, p)
-    for key, p in sources.twemoji(at("twemoji.ttf"), cldr):
-        add("twemoji", key, p)
-    for name in ("fxemoji", "emojione", "streamline"):
-        for key, p in sources.iconify(at(name + ".json"),
-                                      {n: c for n, c in by_name.items() if c in owner}):
-            add(name, key, p)
-    clips = collections.Counter()
-    for f, noun, words, p in sources.openclipart(at("openclipart"), [t[:2] for t in table]):
-        clips[noun] += 1
-        if clips[noun] <= CLIPS:
-            add("openclipart", f, p, noun, words)
+    wanted = {n: c for n, c in by_name.items() if c in owner}
+    nouns = [t[:2] for t in table]
+    emoji = {"noto": lambda p: sources.noto(p), "noto-2017": lambda p: sources.noto(p),
+             "twemoji": lambda p: sources.twemoji(p, cldr),
+             "fxemoji": lambda p: sources.fxemoji(p, owner),
+             "emojione": lambda p: sources.iconify(p, wanted),
+             "fluent": lambda p: sources.iconify(p, wanted),
+             "streamline": lambda p: sources.iconify(p, wanted)}
+    clips = {"openclipart": sources.openclipart, "tuxpaint": sources.tuxpaint}
+    taken = collections.Counter()
+    for name in STYLE:
+        path = next((p for p in map(at, (name, name + ".json", name + ".ttf"))
+                     if os.path.exists(p)), None)
+        if path is None:
+            print("%s is not in %s: left out" % (name, args.sources), flush=True)
+        elif name in emoji:
+            for key, p in emoji[name](path):
+                add(name, key, p)
+        else:
+            for f, noun, words, p in clips[name](path, nouns):
+                taken[name, noun] += 1
+                if taken[name, noun] <= CLIPS:
+                    add(name, f, p, noun, words)
+    if not rows:
+        raise SystemExit("no collection in %s" % args.sources)
 
     count = np.bincount([r["thing"] + 1 for r in rows if not r["heldout"]],
                         minlength=len(table) + 1)

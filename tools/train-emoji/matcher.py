@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 from captions import COLOURS, article
 from common import Data, affine, on_white, save_png
+from names import unseen
 from things import SHOWN
-from variants import unseen
 
 
 def build():

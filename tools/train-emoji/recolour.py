@@ -4,7 +4,8 @@ something, and hardly anything else about the picture changes."""
 import numpy as np
 import torch
 
-from captions import COLOURS, colour_index
+from captions import COLOURS
+from colours import colour_index
 from common import hsv_rgb, rgb_hsv
 
 # hue in turns, saturation and value that a fully coloured pixel gets

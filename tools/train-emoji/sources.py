@@ -7,12 +7,13 @@ import json
 import os
 import re
 import subprocess
-import xml.etree.ElementTree as ET
 
 import numpy as np
 from fontTools.pens.svgPathPen import SVGPathPen
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageFilter
+
+from names import clip_noun, clip_nouns, clip_title, fxemoji_key, letters, stamp_noun
 
 SIZE, FILL = 128, 112       # pixels of the plane, of the longer side of the thing
 
@@ -80,8 +81,15 @@ def twemoji(path, wanted):
             yield key, framed(im)
 
 
-def letters(text):
-    return re.sub(r"[^a-z]", "", text.lower())
+def fxemoji(folder, wanted):
+    """svgs/FirefoxEmoji of a checkout of fxemoji: u<code points>-<name>.svg; files
+    of single layers are left out"""
+    for f in sorted(os.listdir(folder)):
+        key = fxemoji_key(f)
+        if key in wanted:
+            im = render(open(os.path.join(folder, f), encoding="utf-8").read())
+            if im:
+                yield key, framed(im)
 
 
 def iconify(path, names):
@@ -106,10 +114,6 @@ COLOURS = 40                # 5-bit colours that make up 90 % of the thing
 EDGES = 0.14                # share of pixels where the brightness jumps by 40 of 255
 INK = 0.6                   # at most this share of the thing black or white
 SOLID = 0.4                 # at least this share of the thing is left 2 pixels inside its edge
-LEADING = {"a", "an", "another", "the", "simple", "cartoon", "one", "single", "little", "small",
-           "big", "old", "cute", "happy", "funny", "red", "green", "blue", "yellow", "orange",
-           "pink", "purple", "brown", "grey", "gray", "coloured", "colored", "glossy", "icon",
-           "clip", "art", "clipart", "drawing", "vector", "basic", "plain", "toy", "generic"}
 
 
 def measures(p):
@@ -127,47 +131,6 @@ def measures(p):
     inside = np.asarray(Image.fromarray(thing).convert("L").filter(ImageFilter.MinFilter(5))) > 0
     return thing.mean(), colours, edges.mean(), (ink & solid).sum() / max(1, solid.sum()), \
         inside.sum() / max(1, thing.sum())
-
-
-def clip_title(path):
-    try:
-        root = ET.parse(path).getroot()
-    except ET.ParseError:
-        return "", [], False
-    title, words, free = "", [], False
-    for e in root.iter():
-        tag = e.tag.split("}")[-1] if isinstance(e.tag, str) else ""
-        if tag == "title" and not title:
-            title = (e.text or "").strip()
-        elif tag == "li" and e.text:
-            words.append(e.text.strip().lower())
-        elif tag == "license":
-            free = free or "PublicDomain" in str(e.attrib) or "publicdomain" in str(e.attrib)
-    return title, words, free
-
-
-def clip_nouns(nouns):
-    """{normalised title: noun}, with plurals"""
-    out = {}
-    for noun, also in nouns:
-        for n in (noun, *also):
-            for form in (n, n + "s", n + "es"):
-                out.setdefault(form, noun)
-    return out
-
-
-def clip_noun(name, title, table):
-    """the noun that a drawing's title, or the file's name before the author's,
-    consists of; None when it says more or something else"""
-    for text in (title, re.sub(r"\.svg$", "", name)):
-        words = [w for w in re.split(r"[^a-z]+", text.lower()) if len(w) > 1 or w == "a"]
-        while words and words[0] in LEADING:
-            words = words[1:]
-        for n in (3, 2, 1):
-            if words[:n] and " ".join(words[:n]) in table and \
-                    (len(words) <= n or text is not title and len(words) >= n + 2):
-                return table[" ".join(words[:n])]
-    return None
 
 
 def openclipart(folder, nouns):
@@ -189,15 +152,40 @@ def openclipart(folder, nouns):
             noun = clip_noun(f, title, table)
             if noun is None or not free:
                 continue
-            try:
-                im = render(open(path, encoding="utf-8", errors="replace").read())
-            except subprocess.TimeoutExpired:
-                continue
-            p = framed(im) if im else None
-            if p is None:
-                continue
-            cover, colours, edges, ink, solid = measures(p)
-            h, w = np.ptp(np.nonzero(p[..., 3] > 8), axis=1)
-            if COVERAGE[0] <= cover <= COVERAGE[1] and colours <= COLOURS and edges <= EDGES \
-                    and ink <= INK and solid >= SOLID and max(h, w) < 2.5 * min(h, w):
+            p = recognisable(path)
+            if p is not None:
                 yield f, noun, words, p
+
+
+def recognisable(path):
+    """the framed picture of a drawing, or None when it does not measure as one of
+    a single simple thing"""
+    try:
+        im = render(open(path, encoding="utf-8", errors="replace").read())
+    except subprocess.TimeoutExpired:
+        return None
+    p = framed(im) if im else None
+    if p is None:
+        return None
+    cover, colours, edges, ink, solid = measures(p)
+    h, w = np.ptp(np.nonzero(p[..., 3] > 8), axis=1)
+    good = COVERAGE[0] <= cover <= COVERAGE[1] and colours <= COLOURS and edges <= EDGES \
+        and ink <= INK and solid >= SOLID and max(h, w) < 2.5 * min(h, w)
+    return p if good else None
+
+
+def tuxpaint(folder, nouns):
+    """yields (file, noun, keywords, picture) of the stamps whose own metadata gives
+    them to the public domain: the collection as a whole is under the GPL"""
+    table = clip_nouns(nouns)
+    for at, dirs, files in sorted(os.walk(folder)):
+        dirs.sort()
+        for f in sorted(files):
+            path = os.path.join(at, f)
+            about = path[:-4] + ".txt"
+            if not f.endswith(".svg") or not os.path.exists(about) or not clip_title(path)[2]:
+                continue
+            noun = stamp_noun(open(about, encoding="utf-8", errors="replace").readline(), table)
+            p = recognisable(path) if noun else None
+            if p is not None:
+                yield f, noun, [], p

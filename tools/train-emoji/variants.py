@@ -12,7 +12,6 @@ DIR/colours.json  for each thing the colours that its pictures have; what is
 """
 import argparse
 import collections
-import hashlib
 import json
 import os
 import re
@@ -22,7 +21,9 @@ import torch
 from transformers import CLIPTokenizer
 
 import captions
+from colours import dominant
 from common import Data, affine
+from names import unseen
 from recolour import recolour
 from things import SHOWN
 
@@ -33,14 +34,7 @@ BACKGROUNDS = {"red": (220, 50, 45), "orange": (250, 150, 30), "yellow": (255, 2
                "green": (80, 180, 80), "cyan": (70, 210, 220), "blue": (60, 120, 230),
                "light blue": (160, 210, 250), "purple": (150, 80, 190),
                "pink": (250, 160, 200), "black": (15, 15, 15), "gray": (150, 150, 150)}
-UNSEEN_PERCENT = 20
 KEEPS_COLOUR = {"rainbow", "earth", "traffic light", "palette", "flag", "zebra", "panda"}
-
-
-def unseen(noun, colour):
-    """these combinations of a shown thing and a colour are never painted"""
-    h = hashlib.sha256(("%s %s" % (colour, noun)).encode()).hexdigest()
-    return noun in SHOWN and int(h[:8], 16) % 100 < UNSEEN_PERCENT
 
 
 def main():
@@ -112,7 +106,7 @@ def main():
         for k, i in enumerate(sel):
             m = data.meta[i]
             if i not in main_colour:
-                d = captions.dominant(data.rgba[i][..., :3], data.rgba[i][..., 3])
+                d = dominant(data.rgba[i][..., :3], data.rgba[i][..., 3])
                 main_colour[i] = d[0] if d else (None, 0)
             a = x[k, 3]
             straight = (x[k, :3] / a.clamp(min=1e-3)).clamp(0, 1)
@@ -126,7 +120,7 @@ def main():
                     new = None
             if new:
                 straight = recolour(straight, a, main, new, rng)
-            cols = captions.dominant(straight.permute(1, 2, 0).numpy() * 255, a.numpy() * 255)
+            cols = dominant(straight.permute(1, 2, 0).numpy() * 255, a.numpy() * 255)
             if new:     # called what it was painted
                 cols = [(new, 1.0)]
             for q in set(m["nouns"]) & set(SHOWN):
