@@ -10,6 +10,7 @@ include src/backend/cpu/onednn.mk
 include src/backend/cuda/cuda.mk
 include src/runtime/local.mk
 include src/engine/local.mk
+include src/decoding/local.mk
 include src/cli/local.mk
 include src/wire/local.mk
 include src/webhook/local.mk
@@ -42,13 +43,18 @@ dist_controlnetdconf_DATA = etc/controlnetd.conf
 
 pkglibexec_PROGRAMS += controlnet-worker
 controlnet_worker_SOURCES = %reldir%/worker.c
-controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_LIBS)
+controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a libcndecoding.a $(CNENGINE_LIBS)
+
+# What workers start to read the pictures of requests.
+pkglibexec_PROGRAMS += controlnet-decoder
+controlnet_decoder_SOURCES = %reldir%/decoder.c
+controlnet_decoder_LDADD = $(CNDECODER_LIBS)
 
 # The same with the CUDA backend. Only this program needs NVIDIA's libraries.
 if CN_CUDA
 pkglibexec_PROGRAMS += controlnet-worker-cuda
 controlnet_worker_cuda_SOURCES = %reldir%/worker.c
-controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a $(CNENGINE_ABOVE) $(CNCUDA_LIBS) \
+controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a libcndecoding.a $(CNENGINE_ABOVE) $(CNCUDA_LIBS) \
     $(CNENGINE_BELOW)
 endif
 

@@ -17,6 +17,7 @@ EXTRA_DIST += %reldir%/lists
 
 include tests/base/local.mk
 include tests/image/local.mk
+include tests/decoding/local.mk
 include tests/checkpoint/local.mk
 include tests/text/local.mk
 include tests/diffusion/local.mk
