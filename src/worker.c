@@ -13,6 +13,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/log.h"
+#include "decoding/client.h"
+#include "decoding/wall.h"
 #include "engine/engine.h"
 #include "image/annotate.h"
 #include "image/codec.h"
@@ -33,6 +35,8 @@ enum {
 
 struct worker {
     struct cn_engine *engine;
+    struct cn_decoder *decoder; /* the engine's reading thread has it, from its first job on */
+    unsigned layers;            /* of the wall around the last one; 0: there was none yet */
     pthread_mutex_t lock;   /* of loop, which the hooks may use on other threads */
     struct cn_worker *loop; /* NULL before it asks to load, and after it has returned */
 };
@@ -136,10 +140,14 @@ static void set_loop(struct worker *w, struct cn_worker *loop)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* A decoder that does not work is seen now, and not by the first who sends a picture. */
 static int load(void *ctx, struct cn_worker *loop, struct cn_err *err)
 {
     struct worker *w = ctx;
+    int rc = cn_decoder_check(w->decoder, err);
 
+    if (rc < 0)
+        return rc;
     set_loop(w, loop);
     return cn_engine_load(w->engine, cn_engine_default(w->engine), err);
 }
@@ -189,6 +197,39 @@ static void tell_model(void *ctx, const char *name, bool loaded, size_t bytes)
     snprintf(m.name, sizeof(m.name), "%s", name);
     if (w->loop != NULL)
         cn_worker_model(w->loop, &m);
+}
+
+/* ---- pictures of requests ---- */
+
+static int decode(void *ctx, const void *data, size_t len, struct cn_image *ret,
+                  struct cn_err *err)
+{
+    const struct worker *w = ctx;
+
+    return cn_decoder_decode(w->decoder, data, len, NULL, ret, err);
+}
+
+/* One that has died is told each time; the wall only when it is another one than before. */
+static void tell_decoder(void *ctx, bool died, unsigned layers, const char *text)
+{
+    struct worker *w = ctx;
+    unsigned missing = CN_WALL_ALL & ~layers;
+    char have[64], lack[64];
+
+    if (died) {
+        cn_log(CN_LOG_ERROR, "worker.decoder_lost", "a decoder of pictures was lost", "reason=%s",
+               text);
+        return;
+    }
+    if (layers == w->layers)
+        return;
+    w->layers = layers;
+    cn_wall_describe(layers, have, sizeof(have));
+    cn_wall_describe(missing, lack, sizeof(lack));
+    cn_log(missing != 0 ? CN_LOG_WARNING : CN_LOG_INFO, "worker.decoder",
+           missing != 0 ? "this system does not offer every layer of the wall around the decoder"
+                        : "pictures are decoded behind a wall",
+           "layers=%s missing=%s", have, lack);
 }
 
 /* ---- a job ---- */
@@ -457,6 +498,24 @@ static int scan(const struct options *o, struct cn_engine *e, struct cn_err *err
     return o->chosen != NULL ? cn_engine_set_default(e, o->chosen, err) : CN_OK;
 }
 
+/* A program beside this one (a build tree, a prefix), else the installed one. */
+static char *program_named(const char *name)
+{
+    char self[512];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *path;
+
+    self[n < 0 ? 0 : n] = '\0';
+    if (strrchr(self, '/') != NULL)
+        *strrchr(self, '/') = '\0';
+    path = cn_xprintf("%s/%s", self, name);
+    if (access(path, X_OK) != 0) {
+        free(path);
+        path = cn_xprintf(CN_LIBEXECDIR "/%s", name);
+    }
+    return path;
+}
+
 static int serve(const struct options *o, struct cn_err *err)
 {
     static const struct cn_worker_ops ops = {.describe = describe,
@@ -468,11 +527,20 @@ static int serve(const struct options *o, struct cn_err *err)
                                              .manage = manage,
                                              .gauges = gauges};
     struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct cn_decoder_opts decoder = CN_DECODER_OPTS_DEFAULTS;
     struct cn_engine_opts opts = o->engine;
+    char *program = program_named("controlnet-decoder");
     int rc;
 
-    opts.hooks = (struct cn_engine_hooks){
-        .ctx = &w, .wake = wake, .step_stats = step_stats, .model = tell_model};
+    decoder.program = program;
+    decoder.ctx = &w;
+    decoder.tell = tell_decoder;
+    w.decoder = cn_decoder_new(&decoder);
+    opts.hooks = (struct cn_engine_hooks){.ctx = &w,
+                                          .wake = wake,
+                                          .step_stats = step_stats,
+                                          .model = tell_model,
+                                          .decode = decode};
     rc = cn_engine_new(&opts, &w.engine, err);
     if (rc == CN_OK)
         rc = scan(o, w.engine, err);
@@ -480,6 +548,8 @@ static int serve(const struct options *o, struct cn_err *err)
         rc = cn_worker_loop(o->fd, &ops, &w, err);
     set_loop(&w, NULL);
     cn_engine_free(w.engine);
+    cn_decoder_free(w.decoder);
+    free(program);
     return rc;
 }
 

@@ -22,6 +22,7 @@
 #include "base/spec.h"
 #include "base/warnings.h"
 #include "image/annotate.h"
+#include "image/image.h"
 #include "runtime/runtime.h"
 
 /* What happens in the engine as a whole. All may be NULL. */
@@ -33,6 +34,9 @@ struct cn_engine_hooks {
     void (*step_stats)(void *ctx, int lanes, int images, double ms);
     /* The owner's thread: a model was loaded (or grew), or unloaded. bytes: resident. */
     void (*model)(void *ctx, const char *name, bool loaded, size_t bytes);
+    /* The reading thread: cn_image_decode() with its default limits, done elsewhere. NULL: here. */
+    int (*decode)(void *ctx, const void *data, size_t len, struct cn_image *ret,
+                  struct cn_err *err);
 };
 
 /* Images that one step can draw together: powers of two, so that plans are few. */

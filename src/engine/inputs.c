@@ -20,13 +20,22 @@ static int blame(struct cn_err *err, const char *where)
     return err != NULL ? err->code : CN_EINVAL;
 }
 
+static int decode(const struct cn_engine *e, const struct cn_blob *blob, struct cn_image *ret,
+                  struct cn_err *err)
+{
+    const struct cn_engine_hooks *h = &e->opts.hooks;
+
+    return h->decode != NULL ? h->decode(h->ctx, blob->data, blob->len, ret, err)
+                             : cn_image_decode(blob->data, blob->len, NULL, ret, err);
+}
+
 /* File to RGB of exactly w x h. Alpha is laid on `ground`. */
 static int load_rgb(const struct cn_blob *blob, const struct cn_job *j, enum cn_resize mode,
                     uint8_t ground, struct cn_image *ret, struct cn_err *err)
 {
     struct cn_image raw = CN_IMAGE_NONE, rgb = CN_IMAGE_NONE;
     struct cn_fit fit = CN_FIT_DEFAULTS;
-    int rc = cn_image_decode(blob->data, blob->len, NULL, &raw, err);
+    int rc = decode(j->e, blob, &raw, err);
 
     fit.mode = mode;
     memset(fit.pad, ground, 3);

@@ -58,3 +58,14 @@ if grep -q '^LoadCredential=' systemd/controlnetd.service; then
     echo "a credential does not change with a reload"
     exit 1
 fi
+
+# The decoder of pictures gets all of its wall inside of the unit's.
+if command -v python3 >/dev/null; then
+    outside=$(./controlnet-decoder --check) || :
+    inside=$(python3 "$src/tests/ops/unit_calls.py" systemd/controlnetd.service |
+        tests/ops/under-filter ./controlnet-decoder --check) || :
+    [ -n "$inside" ] && [ "$inside" = "$outside" ] || {
+        echo "the unit takes something from the decoder's wall: \"$inside\", without it \"$outside\""
+        exit 1
+    }
+fi

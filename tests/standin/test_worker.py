@@ -103,6 +103,7 @@ class Device(Case):
         worker = os.path.join(self.dir, "controlnet-worker")
         shutil.copy(ENGINE, worker)
         shutil.copy(WORKER, worker + "-cuda")
+        shutil.copy("controlnet-decoder", self.dir)
         for devices in ("1", "0"):
             with self.daemon(backend="auto", worker=worker, CUDA_STANDIN_DEVICES=devices) as d:
                 self.picture(d)
