@@ -44,7 +44,7 @@ struct cn_jobs *cn_jobs_new(const struct cn_jobs_options *o)
     js->o = *o;
     STAILQ_INIT(&js->waiting);
     TAILQ_INIT(&js->history);
-    TAILQ_INIT(&js->volatile_ones);
+    TAILQ_INIT(&js->listed);
     cn_deferred_init(&js->deferred, o->loop);
     uv_timer_init(o->loop, &js->recover_again);
     init_metrics(js);

@@ -56,7 +56,8 @@ struct cn_record {
     enum cn_record_phase phase;
     struct cn_table_node by_id;
     TAILQ_ENTRY(cn_record) in_history;  /* while OVER: in the order of their ends */
-    TAILQ_ENTRY(cn_record) in_volatile; /* not durable: in the order of their starts */
+    TAILQ_ENTRY(cn_record) in_list;     /* in the service's `listed` */
+    bool listed;
     struct cn_job *job;                 /* a reference */
     char id[CN_STORE_ID];
     char tenant[CN_TENANT_NAME];
@@ -167,8 +168,9 @@ struct cn_jobs {
     STAILQ_HEAD(, cn_submission) waiting; /* for the store */
     int n_waiting;
     struct cn_table records, keys;
-    struct cn_record_list history;       /* oldest first */
-    struct cn_record_list volatile_ones; /* newest first */
+    struct cn_record_list history; /* oldest first */
+    struct cn_record_list listed;  /* newest first: those that are not durable, and the
+                                      durable ones that are not over */
     int n_history, n_watches;
     size_t history_bytes, cached_bytes;
     int result_ttl_s;
@@ -178,6 +180,9 @@ struct cn_jobs {
 };
 
 /* ---- jobs_record.c ---- */
+
+/* In lists, which begin with the newest: is (a_us, a) after (b_us, b)? */
+bool cn_record_later(int64_t a_us, const char *a, int64_t b_us, const char *b);
 
 /* In phase ADDING, in the table, with one reference, which is the table's. */
 struct cn_record *cn_record_new(struct cn_jobs *js, struct cn_job *job_take, const char *tenant,

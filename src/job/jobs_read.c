@@ -221,39 +221,40 @@ struct cn_jobs_read *cn_jobs_look(struct cn_jobs *js, const char *tenant, const 
 
 /* ---- lists ---- */
 
-/* Is (a_us, a) after (b_us, b) in a list that begins with the newest? */
-static bool later_in_list(int64_t a_us, const char *a, int64_t b_us, const char *b)
+/* Jobs that are not over are all in memory, and their rows are a little behind: a start that is not
+ * committed yet. */
+static bool is_open(int state)
 {
-    return a_us < b_us || (a_us == b_us && strcmp(a, b) < 0);
+    return state == CN_JOB_QUEUED || state == CN_JOB_RUNNING;
 }
 
 static bool wanted(const struct cn_jobs_read *q, const struct cn_record *r)
 {
-    return r->phase != CN_RECORD_ADDING &&
+    return r->phase != CN_RECORD_ADDING && (!r->durable || is_open(q->q.state)) &&
            (q->tenant == NULL || strcmp(r->tenant, q->tenant) == 0) &&
            (q->q.state < 0 || (int)r->state == q->q.state) &&
            (q->model == NULL || strcmp(r->job->spec.model, q->model) == 0) &&
            r->created_us >= q->q.since_us &&
-           later_in_list(r->created_us, r->id, q->before_us, q->before_id);
+           cn_record_later(r->created_us, r->id, q->before_us, q->before_id);
 }
 
-static const struct cn_record *next_volatile(const struct cn_jobs_read *q,
+static const struct cn_record *next_in_memory(const struct cn_jobs_read *q,
                                              const struct cn_record *r)
 {
     while (r != NULL && !wanted(q, r))
-        r = TAILQ_NEXT(r, in_volatile);
+        r = TAILQ_NEXT(r, in_list);
     return r;
 }
 
-/* What is in memory is newer than the row: a job that is no longer in the wanted state is left out.
- */
+/* What is in memory is newer than the row: a job that is no longer in the wanted state is left out,
+ * and one that is open comes from memory. */
 static void add_row(const struct cn_jobs_read *q, struct cn_store_row *row,
                     struct cn_jobs_page *page)
 {
     const struct cn_record *r = cn_record_find(q->js, NULL, row->job.id);
     struct cn_job_view *v = &page->view[page->n];
 
-    if (r != NULL && q->q.state >= 0 && (int)r->state != q->q.state)
+    if (r != NULL && q->q.state >= 0 && (is_open(q->q.state) || (int)r->state != q->q.state))
         return;
     if (r != NULL)
         view_record(r, v);
@@ -262,19 +263,22 @@ static void add_row(const struct cn_jobs_read *q, struct cn_store_row *row,
     page->n++;
 }
 
+/* Behind the last of the rows there may be others, and what is in memory must not overtake them:
+ * then the page is a short one. */
 static void merge(const struct cn_jobs_read *q, struct cn_store_row *row, int n_rows,
                   struct cn_jobs_page *page)
 {
-    const struct cn_record *r = next_volatile(q, TAILQ_FIRST(&q->js->volatile_ones));
+    const struct cn_record *r = next_in_memory(q, TAILQ_FIRST(&q->js->listed));
+    bool more_rows = n_rows > q->q.limit;
     int64_t at_us = 0;
     const char *at_id = "";
     int i = 0;
 
-    while (page->n < q->q.limit && (i < n_rows || r != NULL)) {
+    while (page->n < q->q.limit && (i < n_rows || (r != NULL && !more_rows))) {
         const struct cn_store_job *j = i < n_rows ? &row[i].job : NULL;
 
         if (j != NULL &&
-            (r == NULL || !later_in_list(j->created_us, j->id, r->created_us, r->id))) {
+            (r == NULL || !cn_record_later(j->created_us, j->id, r->created_us, r->id))) {
             at_us = j->created_us;
             at_id = j->id;
             add_row(q, &row[i++], page);
@@ -282,10 +286,10 @@ static void merge(const struct cn_jobs_read *q, struct cn_store_row *row, int n_
             at_us = r->created_us;
             at_id = r->id;
             view_record(r, &page->view[page->n++]);
-            r = next_volatile(q, TAILQ_NEXT(r, in_volatile));
+            r = next_in_memory(q, TAILQ_NEXT(r, in_list));
         }
     }
-    if (i < n_rows || r != NULL || n_rows > q->q.limit)
+    if (i < n_rows || r != NULL || more_rows)
         snprintf(page->next, sizeof(page->next), "%" PRId64 "-%s", at_us, at_id);
 }
 

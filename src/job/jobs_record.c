@@ -14,6 +14,35 @@ static uint64_t hash_of(const char *id)
     return cn_hash_text(CN_HASH_INIT, id);
 }
 
+/* ---- those that lists are made of ---- */
+
+bool cn_record_later(int64_t a_us, const char *a, int64_t b_us, const char *b)
+{
+    return a_us < b_us || (a_us == b_us && strcmp(a, b) < 0);
+}
+
+/* Nearly always the newest: the place is looked for from there. */
+static void enter_list(struct cn_record *r)
+{
+    struct cn_record_list *list = &r->js->listed;
+    struct cn_record *other = TAILQ_FIRST(list);
+
+    while (other != NULL && cn_record_later(r->created_us, r->id, other->created_us, other->id))
+        other = TAILQ_NEXT(other, in_list);
+    if (other == NULL)
+        TAILQ_INSERT_TAIL(list, r, in_list);
+    else
+        TAILQ_INSERT_BEFORE(other, r, in_list);
+    r->listed = true;
+}
+
+static void leave_list(struct cn_record *r)
+{
+    if (r->listed)
+        TAILQ_REMOVE(&r->js->listed, r, in_list);
+    r->listed = false;
+}
+
 /* ---- life ---- */
 
 struct cn_record *cn_record_new(struct cn_jobs *js, struct cn_job *job_take, const char *tenant,
@@ -33,7 +62,7 @@ struct cn_record *cn_record_new(struct cn_jobs *js, struct cn_job *job_take, con
     LIST_INIT(&r->waiters);
     cn_table_add(&js->records, &r->by_id, hash_of(r->id));
     if (!durable)
-        TAILQ_INSERT_HEAD(&js->volatile_ones, r, in_volatile);
+        enter_list(r);
     return r;
 }
 
@@ -72,6 +101,10 @@ void cn_record_set_phase(struct cn_record *r, enum cn_record_phase to)
 
     CN_ASSERT(may[r->phase][to]);
     r->phase = to;
+    if (to == CN_RECORD_LIVE && r->durable)
+        enter_list(r);
+    if (to == CN_RECORD_FORGOTTEN || (to == CN_RECORD_OVER && r->durable))
+        leave_list(r);
 }
 
 void cn_record_forget(struct cn_record *r)
@@ -85,8 +118,6 @@ void cn_record_forget(struct cn_record *r)
     }
     cn_record_set_phase(r, CN_RECORD_FORGOTTEN);
     cn_table_remove(&js->records, &r->by_id);
-    if (!r->durable)
-        TAILQ_REMOVE(&js->volatile_ones, r, in_volatile);
     js->cached_bytes -= r->cached_bytes;
     r->cached_bytes = 0;
     if (r->fetch != NULL) {

@@ -769,6 +769,46 @@ static void lists_hold_stored_and_other_jobs(void **state)
     rig_end(&r);
 }
 
+/* Each job is in one list, also while the disk stands still under its start. */
+static void a_start_that_is_not_stored_is_in_its_list(void **state)
+{
+    struct cn_jobs_page *page = cn_xcalloc(1, sizeof(*page));
+    struct cn_jobs_query q = {.limit = 2};
+    struct answer a, b, c;
+    struct rig r;
+
+    (void)state;
+    cn_fault_register();
+    rig_init(&r, "");
+    r.so.io = &cn_fault_io;
+    r.so.vfs = "fault";
+    rig_start(&r);
+    rig_submit(&r, &(struct ask){.tenant = "anna", .prompt = "step=10000"}, &a);
+    rig_until_state(&r, a.id, CN_JOB_RUNNING);
+    rig_submit(&r, &(struct ask){.tenant = "anna", .prompt = "step=10000"}, &b);
+    rig_submit(&r, &(struct ask){.tenant = "anna"}, &c);
+    cn_fault_stall(true);
+    cn_jobs_cancel(r.jobs, "anna", a.id);
+    rig_until_state(&r, b.id, CN_JOB_RUNNING);
+    q.state = CN_JOB_RUNNING;
+    assert_int_equal(rig_list(&r, "anna", &q, page), CN_OK);
+    assert_true(page->n == 2 && page->next[0] == '\0'); /* the end of a is not stored, either */
+    assert_string_equal(page->view[0].id, b.id);
+    assert_string_equal(page->view[1].id, a.id);
+    q.state = CN_JOB_QUEUED;
+    assert_int_equal(rig_list(&r, "anna", &q, page), CN_OK);
+    assert_true(page->n == 1 && page->next[0] == '\0');
+    assert_string_equal(page->view[0].id, c.id);
+    cn_fault_stall(false);
+    cn_jobs_cancel(r.jobs, "anna", b.id);
+    rig_until(&r, rig_ended, &c);
+    assert_int_equal(rig_list(&r, "anna", &q, page), CN_OK);
+    assert_int_equal(page->n, 0);
+    free(page);
+    rig_stop(&r);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -790,6 +830,7 @@ int main(void)
         cmocka_unit_test(a_start_with_a_full_disk),
         cmocka_unit_test(submissions_wait_for_the_store_to_open),
         cmocka_unit_test(lists_hold_stored_and_other_jobs),
+        cmocka_unit_test(a_start_that_is_not_stored_is_in_its_list),
     };
 
     cn_log_init(&(struct cn_log_options){.level = CN_LOG_ERROR, .fd = STDERR_FILENO});
