@@ -138,8 +138,23 @@ static const char *const sql[CN_SQL_COUNT] = {
         "  and host = hosts.host and next <= ?1 order by next, job limit ?2)"
         " join jobs on jobs.seq = w.job"
         " where hosts.host is not null order by w.next, w.job limit ?3",
-    [CN_SQL_PENDING] = "select count(*), coalesce(min(iif(next > ?1, next, null)), 0)"
-                       " from webhooks where state = 'pending'",
+    /* When the first that is not due becomes it: from host to host, too. */
+    [CN_SQL_NEXT_WEBHOOK] =
+        "with recursive hosts(host) as ("
+        " select min(host) from webhooks where state = 'pending' union all"
+        " select (select min(host) from webhooks where state = 'pending' and host > hosts.host)"
+        " from hosts where hosts.host is not null)"
+        " select coalesce(min((select min(next) from webhooks where state = 'pending'"
+        "  and host = hosts.host and next > ?1)), 0) from hosts where hosts.host is not null",
+    [CN_SQL_COUNT_PENDING] = "select count(*) from webhooks where state = 'pending'",
+    /* What is no time (a text is over every number, too) becomes the present, so that nothing is
+     * kept, or waits, for ever. */
+    [CN_SQL_MEND_CREATED] = "update jobs set created = ?1 where created < 0 or created > ?2",
+    [CN_SQL_MEND_ENDED] = "update jobs set ended = ?1 where ended > 0 and gone = 0 and ended > ?2",
+    [CN_SQL_MEND_GONE] = "update jobs set ended = ?1 where gone = 1 and (ended < 0 or ended > ?2)",
+    [CN_SQL_MEND_KEYS] = "delete from keys where created < 0 or created > ?2",
+    [CN_SQL_MEND_WEBHOOKS] = "update webhooks set next = ?1"
+                             " where state = 'pending' and (next < 0 or next > ?2)",
     [CN_SQL_FIND_KEY] = "select job, fingerprint from keys"
                         " where tenant = ? and route = ? and key = ? and created >= ?",
 };

@@ -151,6 +151,7 @@ static int end(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
     if (rc == CN_OK)
         rc = cn_db_run(&s->w_db, CN_SQL_WEBHOOK_DUE, err, "it", e.ended_us, op->id);
     op->out.webhook_due = rc == CN_OK && sqlite3_changes(s->w_db.h) > 0;
+    s->w_pending_delta += op->out.webhook_due;
     return rc == CN_OK ? drop_payload(s, op->id, err) : rc;
 }
 
@@ -164,6 +165,8 @@ static int delivery(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err)
     if (rc == CN_OK && sqlite3_changes(s->w_db.h) == 0) {
         op->out.outcome = CN_STORE_WAS_FINAL;
         cn_fail(&op->out.err, CN_ENOTFOUND, "there is nothing to be told");
+    } else if (rc == CN_OK && d->state != CN_STORE_WEBHOOK_PENDING) {
+        s->w_pending_delta--;
     }
     return rc;
 }

@@ -28,6 +28,14 @@ static int64_t size_of(sqlite3_stmt *st, int column, int64_t max)
     return size >= 0 && size <= max ? size : 0;
 }
 
+/* A time, with which others reckon. */
+static int64_t time_of(sqlite3_stmt *st, int column)
+{
+    int64_t us = sqlite3_column_int64(st, column);
+
+    return CN_MIN(CN_MAX(us, 0), CN_STORE_MAX_US);
+}
+
 static void read_job(sqlite3_stmt *st, struct cn_store_job *j)
 {
     char state[16], kind[16];
@@ -42,10 +50,10 @@ static void read_job(sqlite3_stmt *st, struct cn_store_job *j)
     j->priority = sqlite3_column_int(st, 5);
     j->cost = sqlite3_column_double(st, 6);
     j->n = (int)size_of(st, 7, CN_MAX_IMAGES);
-    j->created_us = sqlite3_column_int64(st, 8);
-    j->started_us = sqlite3_column_int64(st, 9);
-    j->ended_us = sqlite3_column_int64(st, 10);
-    j->deadline_us = sqlite3_column_int64(st, 11);
+    j->created_us = time_of(st, 8);
+    j->started_us = time_of(st, 9);
+    j->ended_us = time_of(st, 10);
+    j->deadline_us = time_of(st, 11);
     j->gone = sqlite3_column_int(st, 12) != 0;
     j->err.code = sqlite3_column_int(st, 13);
     cn_db_text(st, 14, j->err.msg, sizeof(j->err.msg));
@@ -180,7 +188,7 @@ static enum cn_store_outcome read_delivery(struct cn_sqlite *s, struct cn_store_
     j->delivery.state = (enum cn_store_webhook_state)CN_MAX(
         cn_enum_find(&cn_enum_store_webhook_state, state), CN_STORE_WEBHOOK_NONE);
     j->delivery.attempts = sqlite3_column_int(st, 1);
-    j->delivery.next_us = sqlite3_column_int64(st, 2);
+    j->delivery.next_us = time_of(st, 2);
     cn_db_text(st, 3, j->delivery.why, sizeof(j->delivery.why));
     sqlite3_reset(st);
     return CN_STORE_OK;
@@ -321,14 +329,16 @@ static enum cn_store_outcome find_key(struct cn_sqlite *s, struct cn_op *op, str
 static enum cn_store_outcome read_pending(struct cn_sqlite *s, const struct cn_op *op,
                                           struct cn_err *err)
 {
-    sqlite3_stmt *st = cn_db_bind(&s->r_db, CN_SQL_PENDING, err, "i", op->now_us);
+    sqlite3_stmt *st = cn_db_bind(&s->r_db, CN_SQL_NEXT_WEBHOOK, err, "i", op->now_us);
     enum cn_store_outcome o = first_row(s, st, "", err);
 
     if (o != CN_STORE_OK)
         return o;
-    op->answer->n_pending = sqlite3_column_int(st, 0);
-    op->answer->next_us = sqlite3_column_int64(st, 1);
+    op->answer->next_us = time_of(st, 0);
     sqlite3_reset(st);
+    uv_mutex_lock(&s->base.lock);
+    op->answer->n_pending = (int)CN_MIN(s->base.facts.pending, INT_MAX);
+    uv_mutex_unlock(&s->base.lock);
     return CN_STORE_OK;
 }
 
@@ -349,7 +359,7 @@ static enum cn_store_outcome webhooks(struct cn_sqlite *s, struct cn_op *op, str
         d->url = cn_xstrdup((const char *)sqlite3_column_text(st, 1));
         d->context = cn_xstrdup((const char *)sqlite3_column_text(st, 2));
         d->attempts = sqlite3_column_int(st, 3);
-        d->ended_us = sqlite3_column_int64(st, 4);
+        d->ended_us = time_of(st, 4);
     }
     if (rc < 0)
         return cn_db_outcome(&s->r_db);

@@ -21,6 +21,9 @@
 
 enum { CN_STORE_VERSION = 4, CN_STORE_BATCH = 512 };
 
+/* A time after this one is damage: in nanoseconds, and with the present added, it still fits. */
+#define CN_STORE_MAX_US INT64_C(7258118400000000) /* of the year 2200 */
+
 /* ---- database ---- */
 
 enum cn_sql {
@@ -62,7 +65,13 @@ enum cn_sql {
     CN_SQL_FIND_KEY,
     CN_SQL_WEBHOOK,
     CN_SQL_WEBHOOKS,
-    CN_SQL_PENDING,
+    CN_SQL_NEXT_WEBHOOK,
+    CN_SQL_COUNT_PENDING,
+    CN_SQL_MEND_CREATED,
+    CN_SQL_MEND_ENDED,
+    CN_SQL_MEND_GONE,
+    CN_SQL_MEND_KEYS,
+    CN_SQL_MEND_WEBHOOKS,
     CN_SQL_COUNT
 };
 
@@ -131,6 +140,7 @@ struct cn_sqlite {
     int w_lock_fd;
     struct cn_db w_db;
     int64_t w_used, w_delta;       /* bytes committed; of this transaction */
+    int64_t w_pending, w_pending_delta; /* webhooks: committed; of this transaction */
     char (*w_untold)[CN_STORE_ID]; /* of this transaction: jobs removed before their end was told */
     size_t w_n_untold, w_cap_untold;
     struct cn_op_list w_retry; /* what the disk did not take, and what has to wait for that */

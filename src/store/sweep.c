@@ -14,16 +14,45 @@ enum { OLD_JOBS = 100 };
 
 /* ---- opening ---- */
 
-static int read_used(struct cn_sqlite *s, struct cn_err *err)
+static int read_number(struct cn_sqlite *s, enum cn_sql which, int64_t *ret, struct cn_err *err)
 {
-    sqlite3_stmt *st = cn_db_bind(&s->w_db, CN_SQL_USED, err, "");
+    sqlite3_stmt *st = cn_db_bind(&s->w_db, which, err, "");
     int rc = st == NULL ? err->code : cn_db_step(&s->w_db, st, err);
 
     if (rc > 0) {
-        s->w_used = sqlite3_column_int64(st, 0);
+        *ret = sqlite3_column_int64(st, 0);
         sqlite3_reset(st);
         rc = CN_OK;
     }
+    return rc;
+}
+
+/* Those times by which rows are looked for; what else is read is bounded where it is read. */
+static int mend_times(struct cn_sqlite *s, struct cn_err *err)
+{
+    static const enum cn_sql mend[] = {CN_SQL_MEND_CREATED, CN_SQL_MEND_ENDED, CN_SQL_MEND_GONE,
+                                       CN_SQL_MEND_KEYS, CN_SQL_MEND_WEBHOOKS};
+    int rc = CN_OK, n = 0;
+
+    for (size_t i = 0; i < CN_LEN(mend) && rc == CN_OK; i++) {
+        rc = cn_db_run(&s->w_db, mend[i], err, "ii", cn_wall_us(), CN_STORE_MAX_US);
+        n += rc == CN_OK ? sqlite3_changes(s->w_db.h) : 0;
+    }
+    if (n > 0)
+        cn_log(CN_LOG_WARNING, "store.times", "times that cannot be were put right", "rows=%d", n);
+    return rc;
+}
+
+static int begin(struct cn_sqlite *s, struct cn_err *err)
+{
+    int rc = cn_db_run(&s->w_db, CN_SQL_REQUEUE, err, "");
+
+    if (rc == CN_OK)
+        rc = mend_times(s, err);
+    if (rc == CN_OK)
+        rc = read_number(s, CN_SQL_USED, &s->w_used, err);
+    if (rc == CN_OK)
+        rc = read_number(s, CN_SQL_COUNT_PENDING, &s->w_pending, err);
     return rc;
 }
 
@@ -34,13 +63,14 @@ int cn_store_open_db(struct cn_sqlite *s, struct cn_err *err)
 
     cn_store_clean_tmp(s);
     if ((rc = cn_db_open(&s->w_db, path, s->base.vfs, CN_DB_WRITE, err)) == CN_OK &&
-        ((rc = cn_db_run(&s->w_db, CN_SQL_REQUEUE, err, "")) < 0 || (rc = read_used(s, err)) < 0))
+        (rc = begin(s, err)) < 0)
         cn_db_close(&s->w_db);
     free(path);
     if (rc < 0)
         return rc;
     uv_mutex_lock(&s->base.lock);
     s->base.facts.used_bytes = (uint64_t)s->w_used;
+    s->base.facts.pending = (uint64_t)s->w_pending;
     uv_mutex_unlock(&s->base.lock);
     cn_store_orphans_begin(s);
     cn_store_free_space(s);
@@ -61,7 +91,7 @@ void cn_store_close_db(struct cn_sqlite *s)
 
 void cn_store_begin_counts(struct cn_sqlite *s)
 {
-    s->w_delta = 0;
+    s->w_delta = s->w_pending_delta = 0;
     s->w_n_untold = 0;
 }
 
@@ -85,11 +115,13 @@ int cn_store_commit(struct cn_sqlite *s, enum cn_store_outcome *ret, struct cn_e
         return rc;
     }
     s->w_used += s->w_delta;
-    s->w_delta = 0;
+    s->w_pending += s->w_pending_delta;
+    s->w_delta = s->w_pending_delta = 0;
     uv_mutex_lock(&s->base.lock);
     s->base.facts.commits++;
     s->base.facts.untold += s->w_n_untold;
     s->base.facts.used_bytes = (uint64_t)s->w_used;
+    s->base.facts.pending = (uint64_t)s->w_pending;
     uv_mutex_unlock(&s->base.lock);
     log_untold(s);
     cn_store_remove_doomed(s);
@@ -116,6 +148,7 @@ int cn_store_drop_results(struct cn_sqlite *s, const char *id, struct cn_err *er
     if ((rc = cn_db_run(&s->w_db, CN_SQL_DROP_WEBHOOK, err, "t", id)) < 0)
         return rc;
     if (sqlite3_changes(s->w_db.h) > 0) {
+        s->w_pending_delta--;
         s->w_untold = cn_grow(s->w_untold, s->w_n_untold, &s->w_cap_untold, CN_STORE_ID);
         snprintf(s->w_untold[s->w_n_untold++], CN_STORE_ID, "%s", id);
     }

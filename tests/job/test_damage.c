@@ -1,12 +1,15 @@
 /* job: what the service does with a store that somebody or something has damaged. */
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "jobs_rig.h"
 
 #include <setjmp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -107,6 +110,48 @@ static void jobs_that_cannot_be_read_again_make_it_unready(void **state)
     rig_end(&r);
 }
 
+/* Times before 1970, and after everything: the jobs come again, in lists as well, and what is kept
+ * goes in its time. */
+static void times_that_cannot_be_are_put_right(void **state)
+{
+    static const char *const odd[] = {"-5", "9223372036854775807", "'soon'"};
+    struct cn_jobs_query q = {.state = -1, .limit = 1};
+    struct cn_jobs_page *page = cn_xcalloc(1, sizeof(*page));
+    struct cn_job_view v;
+    struct answer a;
+    struct rig r;
+    char text[300];
+
+    (void)state;
+    rig_init(&r, "");
+    for (size_t i = 0; i < CN_LEN(odd); i++) {
+        leave_a_job(&r, "step=1", &a);
+        snprintf(text, sizeof(text),
+                 "update jobs set created = %s, deadline = 9223372036854775807 where id = '%s';"
+                 "update jobs set ended = 9223372036854775807 where ended > 0",
+                 odd[i], a.id);
+        sql(&r, text);
+        rig_start(&r);
+        rig_until_state(&r, a.id, CN_JOB_SUCCEEDED);
+        assert_int_equal(rig_look(&r, "anna", a.id, &v), CN_OK);
+        assert_true(v.created_us > 0 && v.created_us <= cn_wall_us());
+        cn_job_view_release(&v);
+        assert_int_equal(rig_list(&r, "anna", &q, page), CN_OK);
+        assert_true(page->n == 1 && page->next[0] != '\0');
+        rig_stop(&r);
+    }
+    r.so.result_ttl_s = r.so.tombstone_ttl_s = 0;
+    r.so.sweep_s = 1;
+    rig_start(&r);
+    do {
+        rig_turn(&r, 20);
+        assert_int_equal(rig_list(&r, "anna", &q, page), CN_OK);
+    } while (page->n > 0);
+    free(page);
+    rig_stop(&r);
+    rig_end(&r);
+}
+
 static void on_followed(void *arg, struct cn_watch *w, const struct cn_err *err)
 {
     assert_null(w);
@@ -147,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_of_too_many_pictures_fails),
+        cmocka_unit_test(times_that_cannot_be_are_put_right),
         cmocka_unit_test(jobs_that_cannot_be_read_again_make_it_unready),
         cmocka_unit_test(events_of_a_damaged_job_are_gone),
     };

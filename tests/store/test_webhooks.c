@@ -170,7 +170,7 @@ static void what_is_pending_outlives_the_daemon(void **state)
     rig_close(&r);
     assert_int_equal(rig_open(&r, NULL), CN_OK);
     due = due_at(&r, cn_wall_us(), 8, 8);
-    assert_true(due.n == 1 && due.number[0] == 1);
+    assert_true(due.n == 1 && due.number[0] == 1 && due.n_pending == 1);
     assert_true(end(&r, 3)); /* that waited in the life before */
     assert_int_equal(due_at(&r, cn_wall_us(), 8, 8).n, 2);
     rig_end(&r);
