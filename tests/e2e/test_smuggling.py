@@ -41,6 +41,8 @@ REFUSED = {
     "absolute target": b"GET http://b/healthz HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
     "parent segment": b"GET /../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
     "escaped parent": b"GET /%2e%2e/etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
+    "escaped slash": b"GET /v1%2Fmodels HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
+    "escaped slash in a name": b"GET /v1/jobs/a%2fevents HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
     "NUL in target": b"GET /healthz%00x HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
     "CR LF in target": b"GET /healthz%0d%0ax HTTP/1.1\r\nHost: a\r\n\r\n" + INNER,
     "many headers": GET + b"".join(b"X-%d: a\r\n" % i for i in range(100)) + b"\r\n" + INNER,
@@ -98,6 +100,20 @@ class Smuggling(Case):
         with Daemon() as d:
             out = d.raw(GET + b"\r\n" + GET + b"X: y\r\n\r\n" + GET + b": v\r\n\r\n" + INNER, 4)
             self.assertEqual(re.findall(rb"HTTP/1.1 (\d+) ", out), [b"200", b"200", b"400"])
+
+    def test_a_slash_may_be_escaped_in_a_query(self):
+        with Daemon() as d:
+            self.assertEqual(d.get("/v1/models?x=a%2Fb").status, 200)
+
+    def test_10_needs_no_host(self):
+        """Old probes send none: served, and told from HTTP/1.1, where it is a fault."""
+        with Daemon() as d:
+            out = d.raw(b"GET /v1/models HTTP/1.0\r\n\r\n", 4)
+            self.assertIn(b" 200 ", out.split(b"\r\n")[0])
+            out = d.raw(b"GET /v1/models HTTP/1.0\r\nHost: evil.example\r\n\r\n", 4)
+            self.assertIn(b" 403 ", out.split(b"\r\n")[0])
+            out = d.raw(b"GET /v1/models HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", 4)
+            self.assertIn(b" 400 ", out.split(b"\r\n")[0])
 
     def test_heads_in_pieces(self):
         """A head may come byte by byte, and in pieces with its body and the next one."""

@@ -38,7 +38,7 @@ static bool begins(const char *s, size_t n, const char *what)
 
 static const char *target_fault(const char *s, size_t n, size_t *ret_arguments)
 {
-    bool parent = false;
+    bool parent = false, slash = false, query = false;
     size_t arguments = 0;
 
     if (n == 0 || s[0] != '/')
@@ -52,10 +52,16 @@ static const char *target_fault(const char *s, size_t n, size_t *ret_arguments)
         if (c == '%' && i + 1 < n && (s[i + 1] == '0' || s[i + 1] == '1'))
             return "an escaped control character in the target";
         arguments += c == '&';
+        query = query || c == '?';
+        slash = slash || (c == '%' && !query && begins(s + i, n - i, "%2f"));
         parent = parent || (c == '/' && begins(s + i, n - i, "/..")) ||
                  (c == '%' && begins(s + i, n - i, "%2e%2e"));
     }
     *ret_arguments = arguments;
+    /* Unescaped it would be a separator: a proxy that looks at paths and this server would see
+     * different ones. No name of a model, a job or an upload has one. */
+    if (slash)
+        return "an escaped slash in the path";
     return parent ? "a target with a parent segment" : NULL;
 }
 
