@@ -103,29 +103,26 @@ void cn_args_parse(struct cn_args *ret, int argc, char **argv)
     }
 }
 
-static void replace(char **text, char *value)
-{
-    free(*text);
-    *text = value;
-}
-
 /* What the command line says about keys: after the file, because it wins. */
 static int override(const struct cn_args *a, struct cn_conf *c, struct cn_err *err)
 {
     bool models = false;
+    char *dirs;
     int opt, rc = CN_OK;
 
     optind = 1;
     while (rc == CN_OK && (opt = getopt_long(a->argc, a->argv, "c:hV", options, NULL)) != -1) {
         switch (opt) {
         case OPT_LISTEN:
-            replace(&c->listen, cn_xstrdup(optarg));
+            rc = cn_conf_put(c, "http", "listen", optarg, "--listen", err);
             break;
         case OPT_ADMIN:
-            replace(&c->admin_listen, cn_xstrdup(optarg));
+            rc = cn_conf_put(c, "http", "admin_listen", optarg, "--admin-listen", err);
             break;
         case OPT_MODELS:
-            replace(&c->dirs, models ? cn_xprintf("%s:%s", c->dirs, optarg) : cn_xstrdup(optarg));
+            dirs = models ? cn_xprintf("%s:%s", c->dirs, optarg) : cn_xstrdup(optarg);
+            rc = cn_conf_put(c, "models", "dirs", dirs, "--models", err);
+            free(dirs);
             models = true;
             break;
         case OPT_SET:

@@ -151,6 +151,7 @@ void cn_conf_init(struct cn_conf *c)
         else
             *number_of(c, &table[i]) = table[i].number;
     }
+    c->place = cn_xcalloc(CN_LEN(table), sizeof(*c->place));
     use_state_directory(c);
 }
 
@@ -159,7 +160,17 @@ void cn_conf_release(struct cn_conf *c)
     for (size_t i = 0; i < CN_LEN(table); i++)
         if (table[i].text != NULL)
             free(*text_of(c, &table[i]));
+    for (size_t i = 0; c->place != NULL && i < CN_LEN(table); i++)
+        free(c->place[i]);
+    free(c->place);
     memset(c, 0, sizeof(*c));
+}
+
+/* Where a key got its value; NULL: nobody said anything. */
+static void remember(struct cn_conf *c, const struct key *k, char *place_take)
+{
+    free(c->place[k - table]);
+    c->place[k - table] = place_take;
 }
 
 static const struct key *find(const char *section, const char *name)
@@ -240,6 +251,7 @@ static int on_entry(void *arg, const struct cn_conf_entry *e, struct cn_err *err
         return cn_fail(err, CN_EINVAL, "%s.%s was set in line %d already", k->section, k->name,
                        *line);
     *line = e->line;
+    remember(r->c, k, cn_xprintf("%s:%d", e->file, e->line));
     return set(r->c, k, e->value, err);
 }
 
@@ -290,27 +302,57 @@ int cn_conf_set(struct cn_conf *c, const char *assignment, struct cn_err *err)
 {
     const char *eq = strchr(assignment, '='), *dot = strchr(assignment, '.');
     char section[64], name[64];
-    const struct key *k;
 
     if (eq == NULL || dot == NULL || dot > eq || (size_t)(dot - assignment) >= sizeof(section) ||
         (size_t)(eq - dot) >= sizeof(name))
         return cn_fail(err, CN_EINVAL, "\"%.80s\" is not section.key=value", assignment);
     snprintf(section, sizeof(section), "%.*s", (int)(dot - assignment), assignment);
     snprintf(name, sizeof(name), "%.*s", (int)(eq - dot - 1), dot + 1);
-    k = find(section, name);
-    return k == NULL ? unknown_key(section, name, err) : set(c, k, eq + 1, err);
+    return cn_conf_put(c, section, name, eq + 1, "--set", err);
 }
 
-static int check_numbers(const struct cn_conf *c, struct cn_err *err)
+int cn_conf_put(struct cn_conf *c, const char *section, const char *name, const char *value,
+                const char *place, struct cn_err *err)
 {
-    if (c->max_image_mb > c->max_body_mb)
-        return cn_fail(err, CN_EINVAL, "limits.max_image_mb (%d) is over limits.max_body_mb (%d)",
-                       c->max_image_mb, c->max_body_mb);
-    if (c->max_body_mb > c->max_inflight_mb)
-        return cn_fail(err, CN_EINVAL,
-                       "limits.max_body_mb (%d) is over limits.max_inflight_mb (%d)",
-                       c->max_body_mb, c->max_inflight_mb);
-    return CN_OK;
+    const struct key *k = find(section, name);
+
+    if (k == NULL)
+        return unknown_key(section, name, err);
+    remember(c, k, cn_xstrdup(place));
+    return set(c, k, value, err);
+}
+
+int cn_conf_blame(const struct cn_conf *c, const char *section, const char *name,
+                  struct cn_err *err)
+{
+    const struct key *k = find(section, name);
+    size_t n = strlen(section);
+
+    CN_ASSERT(k != NULL);
+    if (err == NULL)
+        return CN_EINVAL;
+    if (strncmp(err->msg, section, n) != 0 || err->msg[n] != '.' ||
+        strncmp(err->msg + n + 1, name, strlen(name)) != 0)
+        cn_err_prefix(err, "%s.%s", section, name);
+    if (c->place[k - table] != NULL)
+        cn_err_prefix(err, "%s", c->place[k - table]);
+    return err->code;
+}
+
+static int check_image_mb(const struct cn_conf *c, struct cn_err *err)
+{
+    if (c->max_image_mb <= c->max_body_mb)
+        return CN_OK;
+    return cn_fail(err, CN_EINVAL, "limits.max_image_mb (%d) is over limits.max_body_mb (%d)",
+                   c->max_image_mb, c->max_body_mb);
+}
+
+static int check_body_mb(const struct cn_conf *c, struct cn_err *err)
+{
+    if (c->max_body_mb <= c->max_inflight_mb)
+        return CN_OK;
+    return cn_fail(err, CN_EINVAL, "limits.max_body_mb (%d) is over limits.max_inflight_mb (%d)",
+                   c->max_body_mb, c->max_inflight_mb);
 }
 
 /* "cpu", "cuda" or "cuda:N". */
@@ -366,9 +408,19 @@ static int check_dirs(const struct cn_conf *c, struct cn_err *err)
     return CN_OK;
 }
 
-/* The keys can be read; without them nobody else must be listened to. A name of the address counts
- * when it was resolved, at the start. */
 static int check_keys(const struct cn_conf *c, struct cn_err *err)
+{
+    struct cn_keyring ring;
+    int rc = cn_keyring_open(&ring, c->keys_file, cn_conf_state_dir(c), err);
+
+    if (rc == CN_OK)
+        cn_keyring_close(&ring);
+    return rc;
+}
+
+/* Without keys nobody else must be listened to. A name of the address counts when it was resolved,
+ * at the start. */
+static int check_locality(const struct cn_conf *c, struct cn_err *err)
 {
     struct cn_keyring ring;
     bool has_keys;
@@ -380,11 +432,30 @@ static int check_keys(const struct cn_conf *c, struct cn_err *err)
     cn_keyring_close(&ring);
     if (has_keys || c->allow_anonymous || cn_listen_locality(c->listen) != 0)
         return CN_OK;
-    return cn_fail(
-        err, CN_EINVAL,
-        "http.listen: \"%s\" listens beyond this machine and there are no keys: add some "
-        "(auth.keys_file), or set auth.allow_anonymous = true",
-        c->listen);
+    return cn_fail(err, CN_EINVAL,
+                   "\"%s\" listens beyond this machine and there are no keys: add some "
+                   "(auth.keys_file), or set auth.allow_anonymous = true",
+                   c->listen);
+}
+
+static int check_webhook_rules(const char *allow, const char *networks, struct cn_err *err)
+{
+    struct cn_webhook_rules *rules;
+    int rc = cn_webhook_rules_new(allow, networks, &rules, err);
+
+    if (rc == CN_OK)
+        cn_webhook_rules_free(rules);
+    return rc;
+}
+
+static int check_webhook_allow(const struct cn_conf *c, struct cn_err *err)
+{
+    return check_webhook_rules(c->allow, c->networks, err);
+}
+
+static int check_webhook_networks(const struct cn_conf *c, struct cn_err *err)
+{
+    return check_webhook_rules("", c->networks, err);
 }
 
 static int check_webhook(const struct cn_conf *c, struct cn_err *err)
@@ -401,21 +472,66 @@ static int check_webhook(const struct cn_conf *c, struct cn_err *err)
     return CN_OK;
 }
 
+static int check_listen(const struct cn_conf *c, struct cn_err *err)
+{
+    return cn_listen_check(c->listen, err);
+}
+
+static int check_admin_listen(const struct cn_conf *c, struct cn_err *err)
+{
+    return c->admin_listen[0] != '\0' ? cn_listen_check(c->admin_listen, err) : CN_OK;
+}
+
+static int check_hosts(const struct cn_conf *c, struct cn_err *err)
+{
+    return cn_site_check_hosts(c->hosts, err);
+}
+
+static int check_proxies(const struct cn_conf *c, struct cn_err *err)
+{
+    return cn_peer_check_list(c->trusted_proxies, err);
+}
+
+static int check_level(const struct cn_conf *c, struct cn_err *err)
+{
+    if (cn_log_level_find(c->level) >= 0)
+        return CN_OK;
+    return cn_fail(err, CN_EINVAL, "\"%.60s\" is none of error, warning, info and debug", c->level);
+}
+
+/* What each looks at, for the message. */
+static const struct {
+    const char *section, *name;
+    int (*fn)(const struct cn_conf *c, struct cn_err *err);
+} checks[] = {
+    {"http", "listen", check_listen},
+    {"http", "admin_listen", check_admin_listen},
+    {"limits", "max_image_mb", check_image_mb},
+    {"limits", "max_body_mb", check_body_mb},
+    {"worker", "devices", check_devices},
+    {"worker", "dtype", check_dtype},
+    {"models", "dirs", check_dirs},
+    {"http", "hosts", check_hosts},
+    {"http", "trusted_proxies", check_proxies},
+    {"webhook", "allow", check_webhook_allow},
+    {"webhook", "networks", check_webhook_networks},
+    {"webhook", "secret_file", check_webhook},
+    {"log", "level", check_level},
+    {"auth", "keys_file", check_keys},
+    {"http", "listen", check_locality},
+};
+
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err)
 {
-    int rc;
+    struct cn_err why = CN_ERR_INIT;
 
-    if ((rc = cn_listen_check(c->listen, err)) < 0 ||
-        (c->admin_listen[0] != '\0' && (rc = cn_listen_check(c->admin_listen, err)) < 0) ||
-        (rc = check_numbers(c, err)) < 0 || (rc = check_devices(c, err)) < 0 ||
-        (rc = check_dtype(c, err)) < 0 || (rc = check_dirs(c, err)) < 0 ||
-        (rc = cn_site_check_hosts(c->hosts, err)) < 0 ||
-        (rc = cn_peer_check_list(c->trusted_proxies, err)) < 0 || (rc = check_webhook(c, err)) < 0)
-        return rc;
-    if (cn_log_level_find(c->level) < 0)
-        return cn_fail(err, CN_EINVAL,
-                       "log.level: \"%.60s\" is none of error, warning, info and debug", c->level);
-    return check_keys(c, err);
+    for (size_t i = 0; i < CN_LEN(checks); i++) {
+        if (checks[i].fn(c, &why) == CN_OK)
+            continue;
+        cn_conf_blame(c, checks[i].section, checks[i].name, &why);
+        return cn_fail(err, why.code, "%s", why.msg);
+    }
+    return CN_OK;
 }
 
 struct cn_webhook_settings cn_conf_webhook(const struct cn_conf *c)
@@ -448,6 +564,14 @@ static void swap(struct cn_conf *a, struct cn_conf *b, const struct key *k)
     }
 }
 
+static void swap_places(struct cn_conf *a, struct cn_conf *b, const struct key *k)
+{
+    char *place = a->place[k - table];
+
+    a->place[k - table] = b->place[k - table];
+    b->place[k - table] = place;
+}
+
 int cn_conf_merge(struct cn_conf *c, struct cn_conf *next, cn_conf_visit_fn fixed, void *arg)
 {
     int changed = 0;
@@ -462,6 +586,7 @@ int cn_conf_merge(struct cn_conf *c, struct cn_conf *next, cn_conf_visit_fn fixe
             continue;
         }
         swap(c, next, k);
+        swap_places(c, next, k);
         changed++;
     }
     return changed;

@@ -58,6 +58,8 @@ struct cn_conf {
     char *level;
     int max_per_s, requests_per_s; /* lines of each event; 0: no limit */
     int prompts;                   /* 1: prompts are logged */
+
+    char **place; /* of each key of the table: "FILE:LINE" or an option; NULL: it is the default */
 };
 
 /* Where jobs are kept unless the configuration or systemd says otherwise. */
@@ -85,6 +87,15 @@ int cn_conf_read_parts(struct cn_conf *c, const char *path, struct cn_err *err);
 
 /* "section.key=value". */
 int cn_conf_set(struct cn_conf *c, const char *assignment, struct cn_err *err);
+
+/* One key, as if it had been read; place: where it was said, for messages. */
+int cn_conf_put(struct cn_conf *c, const char *section, const char *name, const char *value,
+                const char *place, struct cn_err *err);
+
+/* The value of this key is at fault: puts its name, and where it was said, in front of the message.
+ * Returns err->code. */
+int cn_conf_blame(const struct cn_conf *c, const char *section, const char *name,
+                  struct cn_err *err);
 
 /* What a single key cannot tell: addresses, files, numbers that contradict each other. */
 int cn_conf_check(const struct cn_conf *c, struct cn_err *err);

@@ -299,11 +299,14 @@ static int reload(struct front *f, struct cn_err *err)
     if (rc == CN_OK && f->ring.on && !ring.on) {
         cn_keyring_close(&ring);
         rc = cn_fail(err, CN_EINVAL,
-                     "auth.keys_file: a reload does not switch authentication off; that needs a "
-                     "restart");
+                     "a reload does not switch authentication off; that needs a restart");
     }
-    if (rc == CN_OK && (rc = configure_notifier(f, &next, err)) < 0)
+    if (rc < 0) {
+        cn_conf_blame(&next, "auth", "keys_file", err);
+    } else if ((rc = configure_notifier(f, &next, err)) < 0) {
         cn_keyring_close(&ring);
+        cn_conf_blame(&next, "webhook", "secret_file", err);
+    }
     if (rc == CN_OK)
         rc = put_in_force(f, &next, &ring);
     cn_conf_release(&next);

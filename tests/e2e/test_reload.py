@@ -105,6 +105,20 @@ class Reload(Case):
             d.until(lambda: any("keys:1" in e["msg"] for e in d.events("config.reload")))
             self.assertEqual(d.images(SPEC, headers=bert).status, 200)
 
+    def test_a_value_that_cannot_be_is_told_with_its_place(self):
+        with Daemon() as d:
+            for text, says in (("[log]\n\nlevel = loud\n", ":3: log.level: "),
+                               ("[http]\nhosts = *.x\n", ":2: http.hosts: "),
+                               ("[http]\nlisten = nowhere\n", ":2: http.listen: "),
+                               ("[limits]\nmax_body_mb = 8\nmax_image_mb = 9\n",
+                                ":3: limits.max_image_mb (9) "),
+                               ("[worker]\ndtype = f8\n", ":2: worker.dtype: "),
+                               ("[webhook]\nallow = ftp://x/\n", ":2: webhook.allow: "),
+                               ("[auth]\nkeys_file = /nonexistent/keys\n", ":2: auth.keys_file: ")):
+                path = self.write(d, text)
+                d.proc.send_signal(signal.SIGHUP)
+                d.until(lambda: any(path + says in e["msg"] for e in d.events("config.reload")))
+
     def test_what_tenants_may_have_changes(self):
         with Daemon(fake="step=200") as d:
             keys = self.write(d, KEYS.replace("\n", " max_queued=2\n"), "keys")
