@@ -296,7 +296,7 @@ static void say_added(const struct command *c, const char *name, const char *id)
         fputs("controlnetd: it is the first one: from now on requests need a key\n", stderr);
 }
 
-static int add_key(struct command *c, const char *name, struct cn_err *err)
+static int write_key(struct command *c, const char *name, struct cn_err *err)
 {
     char id[ID_CHARS + 1], secret[SECRET_CHARS + 1], key[KEY_TEXT], hex[65], now[40];
     unsigned char digest[CN_SHA256_BYTES];
@@ -326,6 +326,16 @@ static int add_key(struct command *c, const char *name, struct cn_err *err)
     explicit_bzero(secret, sizeof(secret));
     cn_buf_release(&text);
     return rc;
+}
+
+static int add_key(struct command *c, const char *name, struct cn_err *err)
+{
+    if (!cn_key_name_is_good(name))
+        return cn_fail(err, CN_EINVAL,
+                       "\"%.80s\" cannot be the name of a key: 1 to %d letters, digits and . _ @ - "
+                       "are accepted",
+                       name, CN_KEY_NAME - 1);
+    return write_key(c, name, err);
 }
 
 static void print_time(int64_t s)

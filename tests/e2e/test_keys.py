@@ -271,6 +271,13 @@ class Commands(Case):
         self.assertEqual(r.returncode, status, r.stderr)
         return r
 
+    def test_a_name_that_none_is_is_told_what_may_be(self):
+        with Daemon() as d:
+            for name in ("an na", "a:b", "", "\u00e4", "n" * 64):
+                r = self.keys(d, "add", name, status=1)
+                self.assertIn("letters, digits and . _ @ -", r.stderr)
+            self.assertFalse(os.path.exists(os.path.join(d.dir, "store", "keys")))
+
     def test_a_key_comes_and_goes(self):
         with Daemon() as d:
             self.assertEqual(d.get("/v1/jobs").status, 200)  # nobody has a key

@@ -123,10 +123,14 @@ static int *number_of(struct cn_key *key, const struct option *o)
     return (int *)((char *)key + o->offset);
 }
 
-/* Names travel in logs, metrics and URLs. */
 static bool is_name(const char *s, size_t size)
 {
     return s[0] != '\0' && strlen(s) < size && s[strspn(s, name_chars)] == '\0';
+}
+
+bool cn_key_name_is_good(const char *name)
+{
+    return is_name(name, CN_KEY_NAME);
 }
 
 static int read_secret(struct cn_key *key, const char *text, const struct place *at)

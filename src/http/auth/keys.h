@@ -88,6 +88,9 @@ struct cn_key *cn_keys_check(const struct cn_keys *k, const char *credentials);
 /* The same for an id (or, without one, a name) in a ticket. */
 struct cn_key *cn_keys_find(const struct cn_keys *k, const char *id);
 
+/* Names travel in logs, metrics and URLs: 1 to CN_KEY_NAME - 1 letters, digits and . _ @ - */
+bool cn_key_name_is_good(const char *name);
+
 /* What a ticket names it by. */
 const char *cn_key_label(const struct cn_key *key);
 
