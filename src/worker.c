@@ -276,9 +276,18 @@ static int encode(const struct cn_image *img, const struct cn_spec *spec, struct
 
 static int encode_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
 {
+    const struct cn_spec *spec = cn_worker_spec(ctx);
+    struct cn_err why = CN_ERR_INIT;
     double start = cn_now_s();
-    int rc = encode(m->image, cn_worker_spec(ctx), m->file, err);
+    int rc = encode(m->image, spec, m->file, &why);
 
+    if (rc == CN_ETOOBIG)
+        cn_fail_at(err, rc, "/format",
+                   "image %d has more than %d MiB as %s: ask for a smaller picture, or one of less "
+                   "bytes",
+                   m->index, CN_ENGINE_MAX_FILE >> 20, cn_enum_format.name[spec->format]);
+    else if (rc < 0)
+        *err = why;
     cn_worker_stage(ctx, CN_STAGE_ENCODE, (cn_now_s() - start) * 1e3);
     return rc;
 }

@@ -222,6 +222,12 @@ int cn_worker_image(struct cn_worker_job *job, const struct cn_msg_image *m, str
     int rc;
 
     own.id = job->id;
+    if (m->meta.bytes > CN_WIRE_MAX_PICTURE)
+        return cn_fail_at(err, CN_ETOOBIG, "/format",
+                          "image %d has %zu bytes as %s, at most %zu can be handed over: ask for "
+                          "a smaller picture, or one of less bytes",
+                          m->index, m->meta.bytes, cn_enum_format.name[m->meta.format],
+                          CN_WIRE_MAX_PICTURE);
     cn_buf_init(&b, OUT_MAX);
     rc = cn_msg_put_image(&b, &own, err);
     if (rc == CN_OK)

@@ -65,7 +65,8 @@ void cn_worker_warn(struct cn_worker_job *job, enum cn_warning_code code, const 
                     const char *text);
 /* A rough picture; one that is over CN_WIRE_MAX_PREVIEW is dropped. m->id is filled in. */
 void cn_worker_preview(struct cn_worker_job *job, const struct cn_msg_preview *m);
-/* One finished file; m->id is filled in here. The bytes may be freed afterwards. */
+/* One finished file; m->id is filled in here. The bytes may be freed afterwards. CN_ETOOBIG at
+ * "/format": it is over CN_WIRE_MAX_PICTURE. */
 int cn_worker_image(struct cn_worker_job *job, const struct cn_msg_image *m, struct cn_err *err);
 /* Adds time to a stage; reported with the job's end. */
 void cn_worker_stage(struct cn_worker_job *job, enum cn_stage stage, double ms);

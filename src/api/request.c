@@ -391,6 +391,9 @@ static int read_members(struct reader *r, const json_t *object, const struct mem
             return cn_fail_at(r->err, CN_EINVAL, where, "there is no such field");
         if (json_is_null(v))
             continue;
+        if (json_is_string(v) && strlen(json_string_value(v)) != json_string_length(v))
+            return cn_fail_at(r->err, CN_EINVAL, where,
+                              "the text contains a NUL character (\\u0000)");
         if (found->read(r, v, where, (char *)target + found->offset, found->e) < 0)
             return r->err->code;
     }
@@ -512,7 +515,7 @@ static int read_root(struct reader *r, const json_t *root)
  * says so: it sees a real number there. */
 static json_t *load(const struct cn_skeleton *sk, json_error_t *why)
 {
-    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
     const char *text = (const char *)sk->text.data;
     json_t *root = json_loadb(text, sk->text.len, flags, why);
 

@@ -30,6 +30,9 @@ enum {
     CN_WIRE_MAX_PREVIEW = 64 * 1024 /* bytes of an encoded preview */
 };
 
+/* Bytes of a picture's file: a frame holds what goes with it as well. */
+#define CN_WIRE_MAX_PICTURE (CN_FRAME_MAX - 4096)
+
 enum cn_stage {
     CN_STAGE_LOAD,       /* weights from disk */
     CN_STAGE_DECODE,     /* control and init images */

@@ -213,6 +213,9 @@ static void wrong_fields_are_named(void **state)
         {C("\"annotator\":[]"), "/controls/0/annotator", "expected a string"},
         {C("\"what\":1"), "/controls/0/what", "no such field"},
         {"{\"a/b~\":1}", "/a~1b~0", "no such field"},
+        {"{\"prompt\":\"a\\u0000b\"}", "/prompt", "NUL"},
+        {"{\"sampler\":\"ddim\\u0000\"}", "/sampler", "NUL"},
+        {"{\"controls\":[{\"model\":\"\\u0000\"}]}", "/controls/0/model", "NUL"},
     };
 #undef C
 
@@ -241,7 +244,6 @@ static void what_is_no_json_is_refused_without_a_place(void **state)
                                       "{\"prompt\":\"a\",\"prompt\":\"b\"}",
                                       "{} {}",
                                       "{'a':1}",
-                                      "{\"prompt\":\"\\u0000\"}",
                                       "{\"prompt\":\"\\ud800\"}",
                                       "{\"prompt\":\"\xff\"}",
                                       "{\"steps\":NaN}",

@@ -12,6 +12,7 @@
  *                      hang           does nothing, and does not listen
  *                      warn=WORD      tells the warning of that name (of cn_enum_warning)
  *                      short          finishes without the images
+ *                      bytes=N        says that the file of a picture has so many
  *                      garbage        writes bytes that are no frame
  *     CONTROLNET_FAKE  load=MS        of each model, when it is first needed
  *                      broken exit
@@ -403,7 +404,7 @@ static int send_image(struct task *t, int index, struct cn_err *err)
     cn_buf_init(&png, SIZE_MAX / 4);
     paint(&png, s->width, s->height, m.meta.seed);
     m.data = png.data;
-    m.meta.bytes = png.len;
+    m.meta.bytes = (size_t)number(s->prompt, "bytes", (int)png.len);
     rc = cn_worker_image(t->job, &m, err);
     cn_buf_release(&png);
     return rc;

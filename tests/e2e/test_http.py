@@ -98,6 +98,15 @@ class Http(Case):
         self.assertEqual([i["seed"] for i in json.loads(r.body)["images"]],
                          [2 ** 63 - 2, 2 ** 63 - 1])
 
+    def test_a_picture_too_large_to_be_handed_over(self):
+        r = self.d.images({"prompt": "bytes=300000000", "steps": 1})
+        self.problem(r, 422, "validation", "/format")
+        self.assertIn("300000000 bytes as png", json.loads(r.body)["errors"][0]["detail"])
+
+    def test_a_nul_in_a_text_names_its_field(self):
+        r = self.d.request("POST", "/v1/images", b'{"prompt":"\\u0000"}', {"Content-Type": "application/json"})
+        self.problem(r, 422, "validation", "/prompt")
+
     def test_formats(self):
         r = self.d.images({"prompt": "x", "format": "jpeg"})
         self.assertEqual(r.getheader("Content-Type"), "image/jpeg")
@@ -234,7 +243,7 @@ class Http(Case):
                 self.problem(self.d.images({"prompt": prompt}), status, kind)
 
     def test_bad_json(self):
-        for body in (b"", b"{", b"[]", b"7", b'{"prompt":"a","prompt":"b"}', b'{"prompt":"\\u0000"}',
+        for body in (b"", b"{", b"[]", b"7", b'{"prompt":"a","prompt":"b"}',
                      b'{"prompt":"\xff"}', b'\xef\xbb\xbf{}', b'{"steps":1e400}', b'{"prompt":"\\ud800"}', b'{} {}', b'{"prompt":NaN}',
                      b'{"prompt":"x"', b"\0", b'{"a":' + b"[" * 20 + b"]" * 20 + b"x}"):
             r = self.d.request("POST", "/v1/images", body, {"Content-Type": "application/json"})
