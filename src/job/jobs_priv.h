@@ -55,10 +55,10 @@ struct cn_record {
     int refs;
     enum cn_record_phase phase;
     struct cn_table_node by_id;
-    TAILQ_ENTRY(cn_record) in_history;  /* while OVER: in the order of their ends */
-    TAILQ_ENTRY(cn_record) in_list;     /* in the service's `listed` */
+    TAILQ_ENTRY(cn_record) in_history; /* while OVER: in the order of their ends */
+    TAILQ_ENTRY(cn_record) in_list;    /* in the service's `listed` */
     bool listed;
-    struct cn_job *job;                 /* a reference */
+    struct cn_job *job; /* a reference */
     char id[CN_STORE_ID];
     char tenant[CN_TENANT_NAME];
     bool durable;

@@ -239,7 +239,7 @@ static bool wanted(const struct cn_jobs_read *q, const struct cn_record *r)
 }
 
 static const struct cn_record *next_in_memory(const struct cn_jobs_read *q,
-                                             const struct cn_record *r)
+                                              const struct cn_record *r)
 {
     while (r != NULL && !wanted(q, r))
         r = TAILQ_NEXT(r, in_list);

@@ -139,7 +139,7 @@ struct cn_sqlite {
 
     int w_lock_fd;
     struct cn_db w_db;
-    int64_t w_used, w_delta;       /* bytes committed; of this transaction */
+    int64_t w_used, w_delta;            /* bytes committed; of this transaction */
     int64_t w_pending, w_pending_delta; /* webhooks: committed; of this transaction */
     char (*w_untold)[CN_STORE_ID]; /* of this transaction: jobs removed before their end was told */
     size_t w_n_untold, w_cap_untold;

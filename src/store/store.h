@@ -354,8 +354,8 @@ struct cn_store_facts {
     size_t waiting;                         /* operations given and not told */
     uint64_t commits, operations, failures; /* since the start */
     uint64_t pending; /* webhooks: ends that nobody was told of, also those that are not due */
-    uint64_t untold; /* webhooks that were pending when their job was removed; since the start */
-    double commit_s; /* moving average of the time of one commit, files included */
+    uint64_t untold;  /* webhooks that were pending when their job was removed; since the start */
+    double commit_s;  /* moving average of the time of one commit, files included */
 };
 
 void cn_store_facts(const struct cn_store *s, struct cn_store_facts *ret);

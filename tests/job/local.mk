@@ -25,6 +25,13 @@ tests_job_test_jobs_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=cn_wall_us
 tests_job_test_jobs_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/job/test_jobs
 
+check_PROGRAMS += tests/job/test_lists
+tests_job_test_lists_SOURCES = %reldir%/test_lists.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c \
+    tests/store/fault.h tests/store/fault.c
+tests_job_test_lists_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS) -I$(top_srcdir)
+tests_job_test_lists_LDADD = libcnjob.a $(CNSTORE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/job/test_lists
+
 check_PROGRAMS += tests/job/test_damage
 tests_job_test_damage_SOURCES = %reldir%/test_damage.c %reldir%/jobs_rig.h %reldir%/jobs_rig.c
 tests_job_test_damage_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS)
