@@ -108,8 +108,7 @@ class Reload(Case):
     def test_a_value_that_cannot_be_is_told_with_its_place(self):
         with Daemon() as d:
             for text, says in (("[log]\n\nlevel = loud\n", ":3: log.level: "),
-                               ("[http]\nhosts = *.x\n", ":2: http.hosts: "),
-                               ("[http]\nlisten = nowhere\n", ":2: http.listen: "),
+                               ("[http]\ntrusted_proxies = a.example\n", ":2: http.trusted_proxies: "),
                                ("[limits]\nmax_body_mb = 8\nmax_image_mb = 9\n",
                                 ":3: limits.max_image_mb (9) "),
                                ("[worker]\ndtype = f8\n", ":2: worker.dtype: "),
