@@ -2,6 +2,7 @@ noinst_LIBRARIES += libcncheckpoint.a
 libcncheckpoint_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 libcncheckpoint_a_SOURCES = \
     %reldir%/checkpoint.h %reldir%/checkpoint.c %reldir%/checkpoint_priv.h \
+    %reldir%/classify.h %reldir%/classify.c \
     %reldir%/config.h %reldir%/config_file.c %reldir%/config_net.c \
     %reldir%/config_schedule.c %reldir%/config_text.c \
     %reldir%/infer.c \

@@ -1,6 +1,7 @@
 /* Checkpoints that are one file: which components are in it, and under which names. */
 #include "base/base.h"
 #include "checkpoint/checkpoint_priv.h"
+#include "checkpoint/classify.h"
 #include "checkpoint/names.h"
 
 #include <stdio.h>
@@ -40,40 +41,6 @@ static const struct {
     {CN_COMP_VAE, "", "decoder.up_blocks.0.resnets.0.norm1.weight", NAMED_DIFFUSERS},
     {CN_COMP_VAE, "", "decoder.up.0.block.0.norm1.weight", NAMED_LDM},
 };
-
-/* Files that people confuse with models, by a name or the beginning of names. */
-static const struct {
-    const char *sign, *what;
-} others[] = {
-    {"conditioner.embedders.", "an SDXL checkpoint: SDXL models are not supported"},
-    {"model.diffusion_model.label_emb.", "an SDXL checkpoint: SDXL models are not supported"},
-    {"lora_", "a LoRA, not a model"},
-    {"double_blocks.", "a Flux checkpoint: only models with a UNet are supported"},
-    {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint: only models with a UNet are "
-                                            "supported"},
-    {"emb_params", "a textual inversion, not a model"},
-};
-
-/* Whether any name begins with prefix. Names are sorted: look at the first that is not smaller. */
-static bool has_prefix(const struct cn_tensor_file *st, const char *prefix)
-{
-    size_t lo = 0, hi = cn_tensor_file_count(st), len = strlen(prefix);
-    struct cn_tensor_view v;
-
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-
-        cn_tensor_file_at(st, mid, &v);
-        if (strncmp(v.name, prefix, len) < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo == cn_tensor_file_count(st))
-        return false;
-    cn_tensor_file_at(st, lo, &v);
-    return strncmp(v.name, prefix, len) == 0;
-}
 
 static bool has(const struct cn_tensor_file *st, const char *prefix, const char *name)
 {
@@ -226,20 +193,43 @@ static int add_part(struct cn_checkpoint *c, const struct cn_tensor_file *st, st
     return rc == CN_OK ? cn_checkpoint_sort(c, p->comp, err) : rc;
 }
 
-static int nothing_known(const struct cn_checkpoint *c, struct cn_err *err)
+/* What lies in the same folders and has no part of a model that we know. */
+static int not_a_model(const struct cn_checkpoint *c, const struct cn_file_class *k,
+                       struct cn_err *err)
 {
+    if (k->kind == CN_FILE_BASE || k->kind == CN_FILE_UNET || k->kind == CN_FILE_CONTROLNET)
+        return cn_fail(err, CN_EINVAL, "\"%s\" is %s, which is not supported", c->path, k->what);
+    if (k->what[0] != '\0')
+        return cn_fail(err, CN_EINVAL, "\"%s\" is %s, neither a base model nor a ControlNet",
+                       c->path, k->what);
     return cn_fail(err, CN_EFORMAT,
                    "\"%s\" holds neither a Stable Diffusion checkpoint nor a "
                    "ControlNet",
                    c->path);
 }
 
+/* Kinds in which parts may be looked for. A LoRA that brings one is a LoRA all the same. */
+static bool may_be_model(const struct cn_file_class *k)
+{
+    switch (k->kind) {
+    case CN_FILE_UNKNOWN:
+    case CN_FILE_BASE:
+    case CN_FILE_UNET:
+    case CN_FILE_VAE:
+    case CN_FILE_TEXT:
+    case CN_FILE_CONTROLNET:
+        return k->family <= CN_FAMILY_SD2;
+    default:
+        return false;
+    }
+}
+
 static int add_parts(struct cn_checkpoint *c, const struct cn_tensor_file *st, struct cn_err *err)
 {
-    for (size_t i = 0; i < CN_LEN(others); i++)
-        if (has_prefix(st, others[i].sign))
-            return cn_fail(err, CN_EINVAL, "\"%s\" is %s", c->path, others[i].what);
-    for (size_t i = 0; i < CN_LEN(signs); i++) {
+    struct cn_file_class k;
+
+    cn_tensor_file_classify(st, &k);
+    for (size_t i = 0; may_be_model(&k) && i < CN_LEN(signs); i++) {
         struct part p = {
             .comp = signs[i].comp, .prefix = signs[i].prefix, .naming = signs[i].naming};
         int rc;
@@ -255,7 +245,7 @@ static int add_parts(struct cn_checkpoint *c, const struct cn_tensor_file *st, s
     for (int i = 0; i < CN_COMP_COUNT; i++)
         if (c->comp[i].present)
             return CN_OK;
-    return nothing_known(c, err);
+    return not_a_model(c, &k, err);
 }
 
 int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err)

@@ -58,8 +58,8 @@ static void print_vae(const struct cn_vae_config *v, FILE *out)
 {
     print_label("", out);
     print_channels(v->channels, v->blocks, out);
-    fprintf(out, " channels, %d in the latent, sides divided by %d, scale %g\n",
-            v->latent_channels, 1 << (v->blocks - 1), v->scaling_factor);
+    fprintf(out, " channels, %d in the latent, sides divided by %d, scale %g\n", v->latent_channels,
+            1 << (v->blocks - 1), v->scaling_factor);
 }
 
 static void print_part(const struct cn_inspected *m, enum cn_component comp, FILE *out)
@@ -84,9 +84,7 @@ static void print_part(const struct cn_inspected *m, enum cn_component comp, FIL
 
 static const char *beta_name(enum cn_beta b)
 {
-    return b == CN_BETA_LINEAR          ? "linear"
-           : b == CN_BETA_SCALED_LINEAR ? "scaled_linear"
-                                        : "cosine";
+    return b == CN_BETA_LINEAR ? "linear" : b == CN_BETA_SCALED_LINEAR ? "scaled_linear" : "cosine";
 }
 
 static void print_schedule(const struct cn_schedule_config *s, FILE *out)
@@ -94,8 +92,7 @@ static void print_schedule(const struct cn_schedule_config *s, FILE *out)
     print_label("schedule", out);
     fprintf(out, "%d steps, %s %g to %g, predicts %s, spacing %s\n", s->train_steps,
             beta_name(s->beta_schedule), s->beta_start, s->beta_end,
-            s->prediction == CN_PREDICT_V ? "velocity" : "noise",
-            cn_enum_spacing.name[s->spacing]);
+            s->prediction == CN_PREDICT_V ? "velocity" : "noise", cn_enum_spacing.name[s->spacing]);
 }
 
 static void print_fits(const struct cn_inspected *m, FILE *out)
@@ -134,14 +131,31 @@ static void print_findings(const struct cn_inspected *m, enum cn_component comp,
                 cn_finding_name(kind));
 }
 
+/* A file that is no model: what is known of any file. */
+static void print_file(const struct cn_inspected_file *f, FILE *out)
+{
+    char count[32], bytes[32];
+
+    print_label("tensors", out);
+    fprintf(out, "%zu, %s numbers, %s", f->tensors, cn_cli_count(f->elements, count, 32),
+            cn_cli_bytes(f->bytes, bytes, sizeof(bytes)));
+    for (size_t i = 0; i < CN_MAX_TYPES && f->type[i].name != NULL; i++)
+        fprintf(out, "%s%zu of %s", i == 0 ? ": " : ", ", f->type[i].tensors, f->type[i].name);
+    fputc('\n', out);
+}
+
 void cn_inspected_print(const struct cn_inspected *m, bool all, FILE *out)
 {
     fprintf(out, "%s", m->path);
+    if (m->c == NULL && m->file.class.what[0] != '\0')
+        fprintf(out, ": %s", m->file.class.what);
     if (m->c != NULL)
         fprintf(out, ": %s%s%s%s", cn_checkpoint_kind_name(m->r.kind),
                 m->family[0] ? ", family " : "", m->family,
                 m->r.difference ? ", difference to its base model" : "");
     fputc('\n', out);
+    if (m->c == NULL && m->file.present)
+        print_file(&m->file, out);
     for (int c = 0; c < CN_COMP_COUNT; c++)
         if (m->r.part[c].present)
             print_part(m, (enum cn_component)c, out);
@@ -188,11 +202,11 @@ static json_t *integers(const int *v, int n)
 
 static json_t *unet_json(const struct cn_unet_config *u)
 {
-    return json_pack("{si so si so si sb si}", "in_channels", u->in_channels,
-                     "block_out_channels", integers(u->channels, u->blocks), "layers_per_block",
-                     u->layers_per_block, "heads", integers(u->heads, u->blocks),
-                     "cross_attention_dim", u->cross_attention_dim, "linear_projection",
-                     u->linear_projection, "norm_groups", u->norm_groups);
+    return json_pack("{si so si so si sb si}", "in_channels", u->in_channels, "block_out_channels",
+                     integers(u->channels, u->blocks), "layers_per_block", u->layers_per_block,
+                     "heads", integers(u->heads, u->blocks), "cross_attention_dim",
+                     u->cross_attention_dim, "linear_projection", u->linear_projection,
+                     "norm_groups", u->norm_groups);
 }
 
 static json_t *config_json(const struct cn_inspected *m, enum cn_component comp)
@@ -207,8 +221,8 @@ static json_t *config_json(const struct cn_inspected *m, enum cn_component comp)
         /* fall through */
     case CN_COMP_TEXT:
         return json_pack("{si si si si si}", "vocab_size", t->vocab_size, "hidden_size",
-                         t->hidden_size, "layers", t->layers, "heads", t->heads,
-                         "max_position", t->max_position);
+                         t->hidden_size, "layers", t->layers, "heads", t->heads, "max_position",
+                         t->max_position);
     case CN_COMP_UNET:
         return json_pack("{si si so}", "sample_size", m->r.unet.sample_size, "out_channels",
                          m->r.unet.out_channels, "encoder", unet_json(&m->r.unet));
@@ -227,10 +241,10 @@ static json_t *part_json(const struct cn_inspected *m, enum cn_component comp)
 {
     const struct cn_inspect_part *p = &m->r.part[comp];
     const char *known = cn_inspected_known(m, comp);
-    json_t *o = json_pack("{sI sI sI ss si so}", "parameters", (json_int_t)p->elements, "tensors",
-                          (json_int_t)p->tensors, "bytes", (json_int_t)p->bytes, "type", p->type,
-                          "adapter_sites", cn_inspected_sites(m, comp), "config",
-                          config_json(m, comp));
+    json_t *o =
+        json_pack("{sI sI sI ss si so}", "parameters", (json_int_t)p->elements, "tensors",
+                  (json_int_t)p->tensors, "bytes", (json_int_t)p->bytes, "type", p->type,
+                  "adapter_sites", cn_inspected_sites(m, comp), "config", config_json(m, comp));
 
     json_object_set_new(o, "known_as", known[0] ? json_string(known) : json_null());
     for (int k = 0; k < CN_FINDING_COUNT; k++)
@@ -246,8 +260,8 @@ static json_t *findings_json(const struct cn_inspected *m)
     for (size_t i = 0; i < m->n_findings; i++) {
         const struct cn_finding *f = &m->finding[i];
         json_t *o = json_pack("{ss ss so ss ss}", "component", cn_component_name(f->comp), "kind",
-                              cn_finding_name(f->kind), "tensor", cn_cli_json_text(f->name),
-                              "have", f->have, "need", f->need);
+                              cn_finding_name(f->kind), "tensor", cn_cli_json_text(f->name), "have",
+                              f->have, "need", f->need);
 
         json_array_append_new(a, o);
     }
@@ -279,12 +293,28 @@ static void set_opened(json_t *o, const struct cn_inspected *m)
     if (m->r.part[CN_COMP_UNET].present)
         json_object_set_new(o, "schedule", schedule_json(&m->r.schedule));
     if (m->tokenizer[0] != '\0')
-        json_object_set_new(o, "tokenizer", json_pack("{si so}", "tokens", m->tokens, "from",
-                                                      cn_cli_json_text(m->tokenizer)));
+        json_object_set_new(
+            o, "tokenizer",
+            json_pack("{si so}", "tokens", m->tokens, "from", cn_cli_json_text(m->tokenizer)));
     if (m->r.part[CN_COMP_CONTROL].present)
         json_object_set(o, "fits", fits);
     json_object_set_new(o, "findings", findings_json(m));
     json_decref(fits);
+}
+
+static json_t *file_json(const struct cn_inspected_file *f)
+{
+    json_t *types = json_object(), *o;
+
+    for (size_t i = 0; i < CN_MAX_TYPES && f->type[i].name != NULL; i++)
+        json_object_set_new(types, f->type[i].name, json_integer((json_int_t)f->type[i].tensors));
+    o = json_pack("{ss sI sI sI so}", "kind", cn_file_kind_name(f->class.kind), "tensors",
+                  (json_int_t)f->tensors, "parameters", (json_int_t)f->elements, "bytes",
+                  (json_int_t)f->bytes, "types", types);
+    json_object_set_new(o, "what", f->class.what[0] ? json_string(f->class.what) : json_null());
+    json_object_set_new(
+        o, "family", f->class.family ? json_string(cn_family_name(f->class.family)) : json_null());
+    return o;
 }
 
 json_t *cn_inspected_json(const struct cn_inspected *m)
@@ -296,6 +326,8 @@ json_t *cn_inspected_json(const struct cn_inspected *m)
     for (size_t i = 0; i < m->n_problems; i++)
         json_array_append_new(problems, cn_cli_json_text(m->problem[i]));
     json_object_set_new(o, "problems", problems);
+    if (m->file.present)
+        json_object_set_new(o, "file", file_json(&m->file));
     if (m->c != NULL)
         set_opened(o, m);
     return o;

@@ -2,6 +2,7 @@
  * read. */
 #include "base/base.h"
 #include "cli/inspected.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "model/expect.h"
 #include "text/tokenizer.h"
@@ -94,10 +95,46 @@ static void find_family(struct cn_inspected *m)
         cn_unet_family(&m->r.control.unet, m->family, sizeof(m->family));
 }
 
+/* ---- the file as such ---- */
+
+/* Names of types are constants of the program: they live on when the file is closed. */
+static void count_type(struct cn_inspected_file *file, const char *type)
+{
+    for (size_t i = 0; i < CN_MAX_TYPES; i++) {
+        if (file->type[i].name == NULL)
+            file->type[i].name = type;
+        if (strcmp(file->type[i].name, type) == 0) {
+            file->type[i].tensors++;
+            return;
+        }
+    }
+}
+
+static void look_at_file(const char *path, struct cn_inspected_file *ret)
+{
+    struct cn_tensor_file *f;
+
+    if (!cn_file_exists(path) || cn_tensor_file_open(path, &f, NULL) < 0)
+        return;
+    ret->present = true;
+    cn_tensor_file_classify(f, &ret->class);
+    ret->tensors = cn_tensor_file_count(f);
+    for (size_t i = 0; i < ret->tensors; i++) {
+        struct cn_tensor_view v;
+
+        cn_tensor_file_at(f, i, &v);
+        ret->elements += cn_view_elements(&v);
+        ret->bytes += v.bytes;
+        count_type(ret, v.type);
+    }
+    cn_tensor_file_close(f);
+}
+
 void cn_inspected_gather(struct cn_inspected *m)
 {
     struct cn_err err = CN_ERR_INIT;
 
+    look_at_file(m->path, &m->file);
     if (cn_checkpoint_open(m->path, &m->c, &err) < 0) {
         m->c = NULL;
         complain(m, "%s", err.msg);

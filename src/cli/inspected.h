@@ -3,14 +3,30 @@
 #define CN_CLI_INSPECTED_H
 
 #include "base/base.h"
+#include "checkpoint/classify.h"
 #include "runtime/inspect.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
+enum { CN_MAX_TYPES = 24 };
+
+/* A file that could be read, whatever is in it. */
+struct cn_inspected_file {
+    bool present;
+    struct cn_file_class class;
+    size_t tensors;
+    uint64_t elements, bytes;
+    struct cn_inspected_type {
+        const char *name; /* "F16" */
+        size_t tensors;
+    } type[CN_MAX_TYPES]; /* in the order of the file; ends with a name that is NULL, or all used */
+};
+
 struct cn_inspected {
     const char *path;
     struct cn_checkpoint *c; /* NULL: it could not be opened, and problem says why */
+    struct cn_inspected_file file;
     struct cn_inspect r;
     struct cn_finding *finding; /* name is the struct's own */
     size_t n_findings, findings_cap;

@@ -19,6 +19,14 @@ static int check_complete(const struct cn_model *m, struct cn_err *err)
     return CN_OK;
 }
 
+/* The first ControlNets were published in one file with the model that they were trained with:
+ * whoever has such a file wants the ControlNet. A pipeline may bring one, which is not used. */
+static bool is_control(const struct cn_checkpoint *c)
+{
+    return cn_checkpoint_has(c, CN_COMP_CONTROL) &&
+           (!cn_checkpoint_has(c, CN_COMP_UNET) || cn_checkpoint_kind(c) == CN_CKPT_FILE);
+}
+
 int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_err *err)
 {
     struct cn_model *m = cn_xcalloc(1, sizeof(*m));
@@ -30,8 +38,7 @@ int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_
     m->vae_dtype = CN_DTYPE_COUNT;
     rc = cn_checkpoint_open(path, &m->checkpoint, &why);
     if (rc == CN_OK) {
-        m->control = cn_checkpoint_has(m->checkpoint, CN_COMP_CONTROL) &&
-                     !cn_checkpoint_has(m->checkpoint, CN_COMP_UNET);
+        m->control = is_control(m->checkpoint);
         if (!m->control)
             rc = check_complete(m, &why);
         while (cn_checkpoint_text(m->checkpoint, m->n_texts) != NULL)

@@ -32,3 +32,8 @@ tests_checkpoint_test_pickle_SOURCES = %reldir%/test_pickle.c %reldir%/make.c %r
 tests_checkpoint_test_pickle_LDADD = $(checkpoint_libs)
 TESTS += tests/checkpoint/test_pickle
 EXTRA_DIST += tests/data/pickle
+
+check_PROGRAMS += tests/checkpoint/test_classify
+tests_checkpoint_test_classify_SOURCES = %reldir%/test_classify.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_classify_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_classify

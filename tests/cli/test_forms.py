@@ -81,9 +81,9 @@ class Forms(Case):
         for control in controls[1:]:
             self.assertEqual(want, self.picture("tiny15", control), control)
         self.inspect()
-        self.pickled(free, want)
+        self.pickled(want)
 
-    def pickled(self, free, want):
+    def pickled(self, want):
         """The same weights as torch.save() writes them: files, and directories with .bin files."""
         cn_torch.convert(self.path("single.safetensors"), self.path("single.ckpt"), global_step=5)
         cn_torch.convert(self.path("single-control.safetensors"), self.path("control.pth"))
@@ -99,10 +99,21 @@ class Forms(Case):
             else:
                 cn_torch.convert(old, self.path(os.path.join(part, new)))
             os.unlink(old)
-        self.assertEqual(free, self.picture("single.ckpt"))
         self.assertEqual(want, self.picture("single.ckpt", "control.pth"))
-        self.assertEqual(free, self.picture("tiny15"))
         self.assertEqual(want, self.picture("tiny15", "tiny15-control"))
+        self.both(want)
+
+    def both(self, want):
+        """The first ControlNets were published together with the model that they belong to."""
+        cn_torch.write([*cn_torch.read_safetensors(self.path("single.safetensors")),
+                        *cn_torch.read_safetensors(self.path("single-control.safetensors"))],
+                       self.path("control_sd15_x.pth"))
+        self.assertEqual(want, self.picture("single.ckpt", "control_sd15_x.pth"))
+        m, = json.loads(self.run_cli("inspect", "--json", "control_sd15_x.pth").text)
+        self.assertEqual(m["file"]["what"], "a ControlNet together with a base model")
+        p = self.run_cli("generate", "-m", self.path("control_sd15_x.pth"), "-p", "x", "-o", "x.png",
+                         status=2)
+        self.assertIn("is a ControlNet, not a base model", p.message)
 
     def shards(self, source, folder):
         tensors = cn_torch.read_safetensors(source)

@@ -109,6 +109,25 @@ class Inspect(Case):
         for path in ("nowhere", "x.safetensors", "x.ckpt", "."):
             self.assertEqual(len(self.inspect(path, status=1)[0]["problems"]), 1)
 
+    def test_other_files_are_named(self):
+        header = json.dumps({"lora_unet_x_attn2_to_k.lora_down.weight":
+                             {"dtype": "F16", "shape": [4, 2048], "data_offsets": [0, 16384]}})
+        with open(self.path("x.safetensors"), "wb") as f:
+            f.write(len(header).to_bytes(8, "little") + header.encode() + bytes(16384))
+        m, = self.inspect("x.safetensors", status=1)
+        self.assertEqual(m["file"], {
+            "kind": "lora", "family": "sdxl", "what": "a LoRA for SDXL", "tensors": 1,
+            "parameters": 8192, "bytes": 16384, "types": {"F16": 1}})
+        self.assertIn("is a LoRA for SDXL, neither a base model nor a ControlNet", m["problems"][0])
+        text = self.run_cli("inspect", self.path("x.safetensors"), status=1).text
+        self.assertIn(": a LoRA for SDXL\n", text)
+        self.assertIn("1, 8,192 numbers", text.replace("8192", "8,192"))
+        models = json.loads(self.run_cli("models", "--models", self.dir, "--json").text)
+        self.assertIn("a LoRA for SDXL", models[0]["broken"])
+        p = self.run_cli("generate", "--models", self.dir, "-m", "x", "-p", "x", "-o",
+                         "x.png", status=1)
+        self.assertIn("a LoRA for SDXL", p.message)
+
     def test_list_says_what_is_broken(self):
         os.unlink(os.path.join(self.copy("tiny"), "unet/config.json"))
         self.copy("tiny-control-b")
