@@ -146,9 +146,12 @@ static void view(const struct cn_tensor_file *f, const struct cn_tensor_entry *e
         .bytes = (size_t)(e->end - e->begin),
         .file = f->path,
         .type = e->type->name,
+        .form = e->type->widen != NULL ? e->type : NULL,
     };
     memcpy(ret->dim, e->dim, sizeof(ret->dim));
-    if (e->stride != NULL)
+    if (e->type->dtype != CN_DTYPE_COUNT)
+        ret->bytes = cn_view_elements(ret) * cn_dtype_size(e->type->dtype);
+    else if (e->stride != NULL)
         ret->bytes = cn_view_elements(ret) * (e->type->bits / 8);
 }
 
@@ -235,37 +238,19 @@ size_t cn_view_elements(const struct cn_tensor_view *v)
     return n;
 }
 
-/* Bytes from the first element to the last in the order of the file; there are some. */
-static size_t view_span(const struct cn_tensor_view *v, size_t element)
+/* Bytes of one element of a view that has some, as it is stored. */
+static size_t stored_size(const struct cn_tensor_view *v)
 {
-    int64_t last = 0;
-
-    if (v->stride == NULL)
-        return v->bytes;
-    for (int i = 0; i < v->rank; i++)
-        last += (v->dim[i] - 1) * v->stride[i];
-    return ((size_t)last + 1) * element;
+    return v->form != NULL ? v->form->bits / 8 : v->bytes / cn_view_elements(v);
 }
 
-/* Puts the elements of a strided view into row-major order. */
-static void gather(const struct cn_tensor_view *v, const unsigned char *from, unsigned char *to,
-                   size_t element)
+size_t cn_view_stored(const struct cn_tensor_view *v)
 {
-    int64_t at[CN_MAX_RANK] = {0};
-
-    for (size_t n = v->bytes / element; n > 0; n--, to += element) {
-        size_t offset = 0;
-
-        for (int i = 0; i < v->rank; i++)
-            offset += (size_t)(at[i] * v->stride[i]);
-        memcpy(to, from + offset * element, element);
-        for (int i = v->rank - 1; i >= 0 && ++at[i] == v->dim[i]; i--)
-            at[i] = 0;
-    }
+    return v->form != NULL ? cn_view_elements(v) * (v->form->bits / 8) : v->bytes;
 }
 
-/* The bytes of the view in the order of the file. */
-static int read_span(const struct cn_tensor_view *v, void *ret, size_t bytes, struct cn_err *err)
+/* The bytes from offset on, in the order of the file. */
+static int read_part(const struct cn_tensor_view *v, void *ret, size_t bytes, struct cn_err *err)
 {
     struct cn_err why = CN_ERR_INIT;
     int rc;
@@ -278,39 +263,69 @@ static int read_span(const struct cn_tensor_view *v, void *ret, size_t bytes, st
     return rc < 0 ? cn_fail(err, rc, "cannot read tensor \"%.120s\": %s", v->name, why.msg) : rc;
 }
 
-int cn_view_read(const struct cn_tensor_view *v, void *ret, struct cn_err *err)
+/* Puts the elements of a strided view into row-major order. */
+static void gather(const struct cn_tensor_view *v, const unsigned char *from, unsigned char *to,
+                   size_t element)
 {
-    size_t element, span;
+    int64_t at[CN_MAX_RANK] = {0};
+
+    for (size_t n = cn_view_elements(v); n > 0; n--, to += element) {
+        size_t offset = 0;
+
+        for (int i = 0; i < v->rank; i++)
+            offset += (size_t)(at[i] * v->stride[i]);
+        memcpy(to, from + offset * element, element);
+        for (int i = v->rank - 1; i >= 0 && ++at[i] == v->dim[i]; i--)
+            at[i] = 0;
+    }
+}
+
+/* What lies from the first to the last element is read whole. */
+static int read_strided(const struct cn_tensor_view *v, void *ret, struct cn_err *err)
+{
+    size_t element = stored_size(v), last = 0;
     unsigned char *p;
     int rc;
 
-    if (v->bytes == 0)
-        return CN_OK;
-    if (v->stride == NULL)
-        return read_span(v, ret, v->bytes, err);
-    element = v->bytes / cn_view_elements(v);
-    span = view_span(v, element);
-    p = cn_try_alloc(span);
+    for (int i = 0; i < v->rank; i++)
+        last += (size_t)((v->dim[i] - 1) * v->stride[i]);
+    p = cn_try_alloc((last + 1) * element);
     if (p == NULL)
         return cn_fail(err, CN_ENOMEM, "no memory for tensor \"%.120s\"", v->name);
-    rc = read_span(v, p, span, err);
+    rc = read_part(v, p, (last + 1) * element, err);
     if (rc == CN_OK)
         gather(v, p, ret, element);
     free(p);
     return rc;
 }
 
+int cn_view_read(const struct cn_tensor_view *v, void *ret, struct cn_err *err)
+{
+    unsigned char *stored = ret;
+    int rc;
+
+    if (v->bytes == 0)
+        return CN_OK;
+    stored += v->bytes - cn_view_stored(v);
+    rc = v->stride != NULL ? read_strided(v, stored, err)
+                           : read_part(v, stored, cn_view_stored(v), err);
+    if (rc == CN_OK && v->form != NULL)
+        v->form->widen(ret, stored, cn_view_elements(v));
+    return rc;
+}
+
 void cn_view_rows(struct cn_tensor_view *v, int64_t first, int64_t n)
 {
-    size_t row, offset;
+    size_t offset = 0;
 
     CN_ASSERT(v->rank > 0 && first >= 0 && n >= 0 && n <= v->dim[0] && first <= v->dim[0] - n);
-    row = v->dim[0] > 0 ? v->bytes / (size_t)v->dim[0] : 0;
-    offset = (size_t)first * row;
-    if (v->stride != NULL && v->bytes > 0)
-        offset = (size_t)(first * v->stride[0]) * (v->bytes / cn_view_elements(v));
+    if (v->bytes > 0 && v->stride != NULL)
+        offset = (size_t)(first * v->stride[0]) * stored_size(v);
+    else if (v->bytes > 0)
+        offset = (size_t)first * (cn_view_stored(v) / (size_t)v->dim[0]);
+    if (v->dim[0] > 0)
+        v->bytes = (size_t)n * (v->bytes / (size_t)v->dim[0]);
     v->offset += offset;
-    v->bytes = (size_t)n * row;
     v->dim[0] = n;
     if (v->data != NULL)
         v->data = (const char *)v->data + offset;

@@ -36,6 +36,8 @@ enum {
     CN_MAX_TENSORS = 1000000
 };
 
+struct cn_tensor_type;
+
 /* One tensor of a file. Everything it points to belongs to the reader. */
 struct cn_tensor_view {
     const char *name;         /* as the component's own (diffusers) names have it */
@@ -43,12 +45,13 @@ struct cn_tensor_view {
     int rank;                 /* 0: a scalar */
     int64_t dim[CN_MAX_RANK]; /* outermost first */
     const int64_t *stride; /* of the elements in the file; NULL: row-major, one after the other */
-    const struct cn_tensor_file *in; /* who reads it; NULL: data has the bytes */
-    uint64_t offset;                 /* of the first element, in the file of in */
-    const void *data;                /* of the writer's, and of readers over memory; else NULL */
-    size_t bytes;
-    const char *file; /* path of the file, for messages */
-    const char *type; /* the type as the file spells it: "F16", "F8_E4M3" */
+    const struct cn_tensor_file *in;   /* who reads it; NULL: data has the bytes */
+    uint64_t offset;                   /* of the first element, in the file of in */
+    const void *data;                  /* of the writer's, and of readers over memory; else NULL */
+    size_t bytes;                      /* as it is read: elements of dtype */
+    const struct cn_tensor_type *form; /* how it is stored, or NULL: as it is read */
+    const char *file;                  /* path of the file, for messages */
+    const char *type;                  /* the type as the file spells it: "F16", "F8_E4M3" */
 };
 
 struct cn_tensor_file;
@@ -83,12 +86,15 @@ size_t cn_tensor_file_metadata_count(const struct cn_tensor_file *f);
 void cn_tensor_file_metadata_at(const struct cn_tensor_file *f, size_t i, const char **ret_key,
                                 const char **ret_value);
 
-/* Reads the bytes of a view, v->bytes of them, into ret. CN_EIO, naming file and tensor, when the
- * file is not what was opened any more. */
+/* Reads the bytes of a view, v->bytes of them, into ret. Floats of 8 bits become F16, exactly.
+ * CN_EIO, naming file and tensor, when the file is not what was opened any more. */
 int cn_view_read(const struct cn_tensor_view *v, void *ret, struct cn_err *err);
 
 /* Narrows v to n of its rows (of the first dimension) from the first one on. */
 void cn_view_rows(struct cn_tensor_view *v, int64_t first, int64_t n);
+
+/* Bytes of it in the file: fewer than are read where a narrow type was stored. */
+size_t cn_view_stored(const struct cn_tensor_view *v);
 
 /* Product of the dimensions; of a view that a reader gave. */
 size_t cn_view_elements(const struct cn_tensor_view *v);

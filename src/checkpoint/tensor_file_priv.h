@@ -13,7 +13,10 @@
 struct cn_tensor_type {
     const char *name;
     unsigned bits;       /* of one element; 4 and 6 exist */
-    enum cn_dtype dtype; /* CN_DTYPE_COUNT: listed only */
+    enum cn_dtype dtype; /* as it is read; CN_DTYPE_COUNT: listed only */
+    /* From n elements as they are stored to dtype; NULL: the same. The stored ones may be the last
+     * n bytes of ret. */
+    void (*widen)(void *ret, const unsigned char *stored, size_t n);
 };
 
 const struct cn_tensor_type *cn_tensor_type_find(const char *name);

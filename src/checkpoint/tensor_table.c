@@ -5,29 +5,61 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Floats of 8 bits (Micikevicius et al. 2022, arXiv:2209.05433): each of them is a binary16. */
+
+static uint16_t from_e4m3(unsigned char x)
+{
+    unsigned sign = (x & 0x80u) << 8, exponent = (x >> 3) & 15, fraction = x & 7;
+
+    if ((x & 0x7f) == 0x7f) /* the only one that is no number: there are no infinities */
+        return (uint16_t)(sign | 0x7e00u);
+    if (exponent > 0)
+        return (uint16_t)(sign | (exponent + 8) << 10 | fraction << 7);
+    return (uint16_t)(sign | cn_f32_to_f16((float)fraction * 0x1p-9f));
+}
+
+static void widen_e4m3(void *ret, const unsigned char *stored, size_t n)
+{
+    uint16_t table[256], *out = ret;
+
+    for (unsigned i = 0; i < 256; i++)
+        table[i] = from_e4m3((unsigned char)i);
+    for (size_t i = 0; i < n; i++)
+        out[i] = table[stored[i]];
+}
+
+/* The upper half of a binary16. */
+static void widen_e5m2(void *ret, const unsigned char *stored, size_t n)
+{
+    uint16_t *out = ret;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint16_t)(stored[i] << 8);
+}
+
 static const struct cn_tensor_type types[] = {
-    {"F32", 32, CN_F32},
-    {"F16", 16, CN_F16},
-    {"BF16", 16, CN_BF16},
-    {"F64", 64, CN_F64},
-    {"I64", 64, CN_I64},
-    {"I32", 32, CN_I32},
-    {"U8", 8, CN_U8},
-    {"BOOL", 8, CN_DTYPE_COUNT},
-    {"I8", 8, CN_DTYPE_COUNT},
-    {"I16", 16, CN_DTYPE_COUNT},
-    {"U16", 16, CN_DTYPE_COUNT},
-    {"U32", 32, CN_DTYPE_COUNT},
-    {"U64", 64, CN_DTYPE_COUNT},
-    {"C64", 64, CN_DTYPE_COUNT},
-    {"F8_E4M3", 8, CN_DTYPE_COUNT},
-    {"F8_E5M2", 8, CN_DTYPE_COUNT},
-    {"F8_E8M0", 8, CN_DTYPE_COUNT},
-    {"F8_E4M3FNUZ", 8, CN_DTYPE_COUNT},
-    {"F8_E5M2FNUZ", 8, CN_DTYPE_COUNT},
-    {"F6_E2M3", 6, CN_DTYPE_COUNT},
-    {"F6_E3M2", 6, CN_DTYPE_COUNT},
-    {"F4", 4, CN_DTYPE_COUNT},
+    {"F32", 32, CN_F32, NULL},
+    {"F16", 16, CN_F16, NULL},
+    {"BF16", 16, CN_BF16, NULL},
+    {"F64", 64, CN_F64, NULL},
+    {"I64", 64, CN_I64, NULL},
+    {"I32", 32, CN_I32, NULL},
+    {"U8", 8, CN_U8, NULL},
+    {"BOOL", 8, CN_DTYPE_COUNT, NULL},
+    {"I8", 8, CN_DTYPE_COUNT, NULL},
+    {"I16", 16, CN_DTYPE_COUNT, NULL},
+    {"U16", 16, CN_DTYPE_COUNT, NULL},
+    {"U32", 32, CN_DTYPE_COUNT, NULL},
+    {"U64", 64, CN_DTYPE_COUNT, NULL},
+    {"C64", 64, CN_DTYPE_COUNT, NULL},
+    {"F8_E4M3", 8, CN_F16, widen_e4m3},
+    {"F8_E5M2", 8, CN_F16, widen_e5m2},
+    {"F8_E8M0", 8, CN_DTYPE_COUNT, NULL},
+    {"F8_E4M3FNUZ", 8, CN_DTYPE_COUNT, NULL},
+    {"F8_E5M2FNUZ", 8, CN_DTYPE_COUNT, NULL},
+    {"F6_E2M3", 6, CN_DTYPE_COUNT, NULL},
+    {"F6_E3M2", 6, CN_DTYPE_COUNT, NULL},
+    {"F4", 4, CN_DTYPE_COUNT, NULL},
 };
 
 const struct cn_tensor_type *cn_tensor_type_find(const char *name)

@@ -124,7 +124,7 @@ static void look_at_file(const char *path, struct cn_inspected_file *ret)
 
         cn_tensor_file_at(f, i, &v);
         ret->elements += cn_view_elements(&v);
-        ret->bytes += v.bytes;
+        ret->bytes += cn_view_stored(&v);
         count_type(ret, v.type);
     }
     cn_tensor_file_close(f);

@@ -59,7 +59,7 @@ static void check_actual(struct run *r)
         cn_view_shape(&v, f.have, sizeof(f.have));
         p->tensors++;
         p->elements += cn_view_elements(&v);
-        p->bytes += v.bytes;
+        p->bytes += cn_view_stored(&v);
         if (i == 0)
             snprintf(p->type, sizeof(p->type), "%s", v.type);
         else if (strcmp(p->type, v.type) != 0)

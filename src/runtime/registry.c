@@ -145,7 +145,7 @@ static void count_weights(const struct cn_model *m, struct cn_model_facts *ret)
             for (int k = 0; k < v.rank; k++)
                 n *= (uint64_t)v.dim[k];
             ret->parameters += n;
-            ret->bytes += v.bytes;
+            ret->bytes += cn_view_stored(&v);
         }
 }
 

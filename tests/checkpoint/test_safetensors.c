@@ -181,22 +181,56 @@ static void unknown_uses_are_refused_late(void **state)
     struct cn_tensor_view v;
     size_t len;
     unsigned char *p = file_of(
-        "{" T("q", "F8_E4M3", "[3]", "[0,3]") "," T("u", "U8", "[1]", "[3,4]") "}", 4, &len);
+        "{" T("q", "F8_E8M0", "[3]", "[0,3]") "," T("u", "U8", "[1]", "[3,4]") "}", 4, &len);
 
     (void)state;
     assert_int_equal(cn_tensor_file_parse("x", p, len, &st, &err), CN_OK);
     assert_int_equal(cn_tensor_file_count(st), 2);
     cn_tensor_file_at(st, 0, &v);
     assert_string_equal(v.name, "q");
-    assert_string_equal(v.type, "F8_E4M3");
+    assert_string_equal(v.type, "F8_E8M0");
     assert_int_equal(v.dtype, CN_DTYPE_COUNT);
     assert_int_equal(cn_tensor_file_find(st, "u", &v, &err), CN_OK);
     assert_int_equal(cn_tensor_file_find(st, "q", &v, &err), CN_EFORMAT);
-    assert_non_null(strstr(err.msg, "F8_E4M3"));
+    assert_non_null(strstr(err.msg, "F8_E8M0"));
     err = (struct cn_err)CN_ERR_INIT;
     assert_int_equal(cn_tensor_file_find(st, "nobody", &v, &err), CN_ENOTFOUND);
     assert_non_null(strstr(err.msg, "\"nobody\""));
     cn_tensor_file_close(st);
+    free(p);
+}
+
+/* The values are those of torch. */
+static void floats_of_8_bits_are_exact(void **state)
+{
+    static const float e4m3[] = {0x1p-9f, .013671875f, 0x1p-6f, 1, 1.5f, 448, -1};
+    static const float e5m2[] = {.5f, 1};
+    size_t len;
+    unsigned char *p = file_of(
+        "{" T("a", "F8_E4M3", "[8]", "[0,8]") "," T("b", "F8_E5M2", "[2]", "[8,10]") "}", 10, &len);
+    struct cn_tensor_file *f;
+    struct cn_tensor_view v;
+    uint16_t h[8];
+
+    (void)state;
+    memcpy(p + len - 10, "\x01\x07\x08\x38\x3c\x7e\xb8\x7f\x38\x3c", 10);
+    assert_int_equal(cn_tensor_file_parse("x", p, len, &f, NULL), CN_OK);
+    assert_int_equal(cn_tensor_file_find(f, "a", &v, NULL), CN_OK);
+    assert_int_equal(v.dtype, CN_F16);
+    assert_int_equal(v.bytes, 16);
+    assert_int_equal(cn_view_stored(&v), 8);
+    assert_int_equal(cn_view_read(&v, h, NULL), CN_OK);
+    for (size_t i = 0; i < CN_LEN(e4m3); i++)
+        assert_true(cn_f16_to_f32(h[i]) == e4m3[i]);
+    assert_int_equal(h[7], 0x7e00); /* not a number */
+    cn_view_rows(&v, 5, 2);
+    assert_int_equal(cn_view_read(&v, h, NULL), CN_OK);
+    assert_true(cn_f16_to_f32(h[0]) == 448 && cn_f16_to_f32(h[1]) == -1);
+    assert_int_equal(cn_tensor_file_find(f, "b", &v, NULL), CN_OK);
+    assert_int_equal(cn_view_read(&v, h, NULL), CN_OK);
+    for (size_t i = 0; i < CN_LEN(e5m2); i++)
+        assert_true(cn_f16_to_f32(h[i]) == e5m2[i]);
+    cn_tensor_file_close(f);
     free(p);
 }
 
@@ -370,9 +404,13 @@ static void many_tensors_are_fine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_headers_are_read),   cmocka_unit_test(every_broken_rule_is_named),
-        cmocka_unit_test(lengths_are_checked),     cmocka_unit_test(unknown_uses_are_refused_late),
-        cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(what_changed_is_told),
+        cmocka_unit_test(good_headers_are_read),
+        cmocka_unit_test(every_broken_rule_is_named),
+        cmocka_unit_test(lengths_are_checked),
+        cmocka_unit_test(unknown_uses_are_refused_late),
+        cmocka_unit_test(floats_of_8_bits_are_exact),
+        cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(what_changed_is_told),
         cmocka_unit_test(many_tensors_are_fine),
     };
 

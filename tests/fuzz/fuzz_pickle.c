@@ -12,7 +12,7 @@ static void read_view(const struct cn_tensor_view *v, size_t len)
 {
     unsigned char *p;
 
-    CN_ASSERT(v->bytes <= len);
+    CN_ASSERT(cn_view_stored(v) <= len);
     p = malloc(v->bytes + 1);
     CN_ASSERT(p != NULL && cn_view_read(v, p, NULL) == CN_OK);
     free(p);

@@ -42,14 +42,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
         cn_tensor_file_at(st, i, &v);
         p = v.data;
-        CN_ASSERT(p >= data + 8 && p + v.bytes <= data + len);
+        CN_ASSERT(p >= data + 8 && p + cn_view_stored(&v) <= data + len);
         CN_ASSERT(v.dtype == CN_DTYPE_COUNT ||
                   cn_view_elements(&v) * cn_dtype_size(v.dtype) == v.bytes);
         rc = cn_tensor_file_find(st, v.name, &w, NULL);
         CN_ASSERT(rc == (v.dtype == CN_DTYPE_COUNT ? CN_EFORMAT : CN_OK));
         cn_view_shape(&v, shape, sizeof(shape));
         round_trip(v.name);
-        total += v.bytes;
+        total += cn_view_stored(&v);
     }
     CN_ASSERT(total < len);
     for (size_t i = 0; i < cn_tensor_file_metadata_count(st); i++) {
