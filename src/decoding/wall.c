@@ -13,9 +13,9 @@
 
 /* Shadow memory is terabytes of addresses. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { LIMITS_ADDRESSES = 0 };
+#define LIMITS_ADDRESSES 0
 #else
-enum { LIMITS_ADDRESSES = 1 };
+#define LIMITS_ADDRESSES 1
 #endif
 
 enum {
@@ -93,6 +93,9 @@ static const int allowed[] = {
     SCMP_SYS(restart_syscall), SCMP_SYS(exit),
     /* abort() */
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(getpid),       SCMP_SYS(gettid),
+#if !LIMITS_ADDRESSES
+    SCMP_SYS(sigaltstack), /* a sanitizer, at each longjmp() of the JPEG library's errors */
+#endif
 };
 
 static int allow(scmp_filter_ctx ctx, int call)

@@ -4,6 +4,8 @@ tests_decoding_bad_decoder_LDADD = $(CNDECODER_LIBS)
 
 check_PROGRAMS += tests/decoding/test_decoding
 tests_decoding_test_decoding_SOURCES = %reldir%/test_decoding.c
+tests_decoding_test_decoding_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_CORPUS='"$(srcdir)/tests/data/fuzz/image"'
 tests_decoding_test_decoding_LDADD = libcndecoding.a libcnimage.a libcnbase.a $(SPNG_LIBS) \
     $(JPEG_LIBS) $(WEBP_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/decoding/test_decoding

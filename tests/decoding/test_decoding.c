@@ -2,9 +2,10 @@
  * read. The real one reads what the codecs read. */
 #include "base/base.h"
 #include "decoding/client.h"
-#include "base/mem.h"
+#include "base/file.h"
 #include "decoding/wall.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -127,6 +128,45 @@ static void test_same(void **state)
     cn_decoder_free(d);
 }
 
+/* Every file of the corpus, good and bad, gives the same as in this process. */
+static void test_corpus(void **state)
+{
+    struct told t;
+    struct cn_decoder *d = open_decoder("./controlnet-decoder", &t);
+    DIR *dir = opendir(CN_CORPUS);
+    struct dirent *entry;
+    int n = 0;
+
+    (void)state;
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        struct cn_image here = CN_IMAGE_NONE, back = CN_IMAGE_NONE;
+        struct cn_err want = CN_ERR_INIT, err = CN_ERR_INIT;
+        char path[600];
+        struct cn_buf file;
+        int rc;
+
+        snprintf(path, sizeof(path), "%s/%s", CN_CORPUS, entry->d_name);
+        cn_buf_init(&file, 32u << 20);
+        if (cn_file_read(path, &file, NULL) != CN_OK)
+            continue;
+        rc = cn_image_decode(file.data, file.len, NULL, &here, &want);
+        if (cn_decoder_decode(d, file.data, file.len, NULL, &back, &err) != rc ||
+            strcmp(err.msg, want.msg) != 0)
+            fail_msg("%s: \"%s\", here \"%s\"", entry->d_name, err.msg, want.msg);
+        if (rc == CN_OK)
+            assert_memory_equal(back.px, here.px, cn_image_bytes(&here));
+        cn_image_release(&here);
+        cn_image_release(&back);
+        cn_buf_release(&file);
+        n++;
+    }
+    closedir(dir);
+    assert_true(n > 100);
+    assert_int_equal(t.died, 0);
+    cn_decoder_free(d);
+}
+
 static void test_limits(void **state)
 {
     struct cn_image_limits small = {.max_side = 100, .max_pixels = 500, .max_bytes = 1u << 20};
@@ -233,16 +273,17 @@ static void test_sleep(void **state)
 /* What it can take ends at its limit, and it lives on. */
 static void test_memory(void **state)
 {
-    struct told t;
-    struct cn_decoder *d = open_decoder("tests/decoding/bad-decoder", &t);
     struct cn_image back = CN_IMAGE_NONE;
     struct cn_err err = CN_ERR_INIT;
+    struct cn_decoder *d;
+    struct told t;
     size_t taken = 0;
 
     (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     skip(); /* its shadow memory is larger than any limit */
 #endif
+    d = open_decoder("tests/decoding/bad-decoder", &t);
     assert_int_equal(cn_decoder_decode(d, "memory", 6, NULL, &back, &err), CN_ENOMEM);
     assert_int_equal(sscanf(err.msg, "no memory after %zu MiB", &taken), 1);
     assert_true(taken << 20 < CN_WALL_MEMORY);
@@ -336,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_check),      cmocka_unit_test(test_same),
+        cmocka_unit_test(test_corpus),
         cmocka_unit_test(test_limits),     cmocka_unit_test(test_bad),
         cmocka_unit_test(test_text),       cmocka_unit_test(test_sleep),
         cmocka_unit_test(test_memory),     cmocka_unit_test(test_killed),
