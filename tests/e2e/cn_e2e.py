@@ -10,6 +10,7 @@ import faulthandler
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -356,6 +357,9 @@ class Case(unittest.TestCase):
             self.assertEqual(doc["errors"][0]["pointer"], pointer, doc)
         if status in (429, 503):
             self.assertTrue(1 <= int(r.getheader("Retry-After")) <= 120)
+        # Nothing of the machine: files, sources, addresses in memory.
+        self.assertNotRegex(r.body, rb"\.c:\d|/tmp/|/usr/|/lib|/home/|0x[0-9a-f]{6}|" +
+                            re.escape(os.path.dirname(DAEMON).encode()))
         return doc
 
 

@@ -358,6 +358,10 @@ class Http(Case):
                          b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 5)
         self.assertEqual(out.count(b"HTTP/1.1 200 "), 4)
         self.assertEqual(out.count(b"HTTP/1.1 404 "), 1)
+        out = self.d.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 999 +
+                         b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 20)
+        self.assertEqual(out.count(b"HTTP/1.1 200 "), 999)
+        self.assertEqual(out.count(b"HTTP/1.1 404 "), 1)
 
     def test_keep_alive(self):
         c = self.d.connect()

@@ -60,6 +60,30 @@ class Load(Case):
             for s in idle + [extra]:
                 s.close()
 
+    def test_descriptors_run_out(self):
+        """What comes then waits in the backlog, costs nothing, and is served when there is room."""
+        with Daemon("--set", "http.idle_timeout_s=60") as d:
+            soft, hard = resource.prlimit(d.proc.pid, resource.RLIMIT_NOFILE)
+            used = len(os.listdir("/proc/%d/fd" % d.proc.pid))
+            resource.prlimit(d.proc.pid, resource.RLIMIT_NOFILE, (used + 20, hard))
+            socks = [connect(d) for _ in range(100)]
+            d.until(lambda: len(os.listdir("/proc/%d/fd" % d.proc.pid)) >= used + 20)
+            time.sleep(0.5)  # whatever it still does about them
+            spent = self.cpu_s(d)
+            time.sleep(1)
+            self.assertLess(self.cpu_s(d) - spent, 0.2)  # a loop that spins has all of it
+            for s in socks:
+                s.close()
+            d.until(lambda: len(os.listdir("/proc/%d/fd" % d.proc.pid)) < used + 20)
+            self.assertEqual(d.images({"prompt": "x", "steps": 1}).status, 200)
+
+    @staticmethod
+    def cpu_s(d):
+        """Of a processor, of the daemon: asked of the system, as it cannot be asked itself."""
+        with open("/proc/%d/stat" % d.proc.pid) as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def test_slow_and_silent(self):
         with Daemon("--set", "http.idle_timeout_s=2", "--set", "http.header_timeout_s=2",
                     "--set", "http.body_timeout_s=3") as d:
