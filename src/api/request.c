@@ -478,6 +478,7 @@ static const struct member spec_members[] = {
     {"height", read_int, IN_SPEC(height), NULL},
     {"steps", read_int, IN_SPEC(steps), NULL},
     {"guidance_scale", read_guidance, 0, NULL},
+    {"guidance_rescale", read_real, IN_SPEC(guidance_rescale), NULL},
     {"sampler", read_enum, IN_SPEC(sampler), &cn_enum_sampler},
     {"schedule", read_enum, IN_SPEC(schedule), &cn_enum_schedule},
     {"spacing", read_enum, IN_SPEC(spacing), &cn_enum_spacing},

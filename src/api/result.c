@@ -94,6 +94,7 @@ json_t *cn_json_spec(const struct cn_spec *s)
         cn_json_set(&o, "init_image_bytes", json_integer((json_int_t)s->init_image.len));
     if (s->mask.len > 0)
         cn_json_set(&o, "mask_bytes", json_integer((json_int_t)s->mask.len));
+    cn_json_set(&o, "guidance_rescale", json_real(s->guidance_rescale));
     cn_json_set(&o, "controls", controls);
     return o;
 }

@@ -84,6 +84,8 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
     if (schedule_titles[s->schedule] != NULL)
         put(b, "Schedule type", schedule_titles[s->schedule]);
     put_real(b, "CFG scale", s->guidance_scale);
+    if (s->guidance_rescale > 0)
+        put_real(b, "CFG Rescale", s->guidance_rescale);
     cn_buf_printf(b, NULL, ", Seed: %" PRIu64 ", Size: %dx%d", f->seed, f->width, f->height);
     put(b, "Model", f->model);
     if (s->init_image.len > 0)

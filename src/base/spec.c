@@ -245,6 +245,7 @@ static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, str
         (rc = check_int("/timeout_s", s->timeout_s, 0, 86400, err)) < 0)
         return rc;
     if ((rc = check_real("/guidance_scale", s->guidance_scale, 0, 100, err)) < 0 ||
+        (rc = check_real("/guidance_rescale", s->guidance_rescale, 0, 1, err)) < 0 ||
         (rc = check_real("/eta", s->eta, 0, 1, err)) < 0)
         return rc;
     /* seeds are told as JSON integers, and the last image's must be one that can be asked for */

@@ -124,6 +124,7 @@ struct cn_spec {
     int steps;
     double guidance_scale; /* <= 1 switches guidance off: one row per image */
     bool has_guidance;     /* false: the model's own default, if it has one */
+    double guidance_rescale; /* [0,1]: how far guidance's result gets the prompt's own deviation */
     enum cn_sampler sampler;
     enum cn_schedule schedule;
     enum cn_spacing spacing;

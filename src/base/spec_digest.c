@@ -70,5 +70,9 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
         add_number(&h, (int64_t)s->kind);
     if (s->prompt_syntax != CN_PROMPT_PLAIN) /* likewise; in words, as no kind is */
         add_text(&h, cn_enum_prompt_syntax.name[s->prompt_syntax]);
+    if (s->guidance_rescale > 0) {
+        add_text(&h, "guidance_rescale");
+        add_real(&h, s->guidance_rescale);
+    }
     cn_sha256_end(&h, digest);
 }

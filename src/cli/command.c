@@ -54,6 +54,7 @@ static const struct {
     {"/height", "--height"},
     {"/steps", "--steps"},
     {"/guidance_scale", "--guidance"},
+    {"/guidance_rescale", "--guidance-rescale"},
     {"/eta", "--eta"},
     {"/n", "--count"},
     {"/clip_skip", "--clip-skip"},

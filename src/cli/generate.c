@@ -113,6 +113,14 @@ static const struct cn_option table[] = {
      .max = 100,
      .help = "how strictly the prompt is followed; up to 1 is off and twice as fast (default: "
              "the model's own, else 7.5)"},
+    {.kind = CN_OPT_REAL,
+     .name = "guidance-rescale",
+     .arg = "X",
+     AT(spec.guidance_rescale),
+     .min = 0,
+     .max = 1,
+     .help = "how far guidance is kept from overexposing, 0.7 for models of zero terminal SNR "
+             "(default: 0)"},
     {.kind = CN_OPT_SEED,
      .name = "seed",
      .letter = 'S',
@@ -419,6 +427,7 @@ static int print_result(const struct run *r, const struct cn_engine *e)
     json_object_set_new(o, "height", json_integer(r->height));
     json_object_set_new(o, "steps", json_integer(s->steps));
     json_object_set_new(o, "guidance_scale", json_real(s->guidance_scale));
+    json_object_set_new(o, "guidance_rescale", json_real(s->guidance_rescale));
     json_object_set_new(o, "sampler", json_string(cn_enum_sampler.name[s->sampler]));
     json_object_set_new(o, "schedule", json_string(cn_enum_schedule.name[s->schedule]));
     json_object_set_new(o, "seed", json_integer((json_int_t)s->seed));

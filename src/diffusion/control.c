@@ -69,3 +69,27 @@ void cn_guidance_add(size_t n, const float *eps_u, const float *eps_c, float sca
     for (size_t i = 0; i < n; i++)
         eps[i] += scale * (eps_c[i] - eps_u[i]);
 }
+
+static double deviation(size_t n, const float *v)
+{
+    double mean = 0, sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        mean += v[i];
+    mean /= (double)n;
+    for (size_t i = 0; i < n; i++)
+        sum += (v[i] - mean) * (v[i] - mean);
+    return sqrt(sum);
+}
+
+void cn_guidance_rescale(size_t n, const float *eps_c, float phi, float *eps)
+{
+    double own = deviation(n, eps);
+    float factor;
+
+    if (own == 0) /* a constant stays what it is */
+        return;
+    factor = phi * (float)(deviation(n, eps_c) / own) + (1 - phi);
+    for (size_t i = 0; i < n; i++)
+        eps[i] *= factor;
+}

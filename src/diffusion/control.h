@@ -39,5 +39,8 @@ void cn_control_weights(const struct cn_spec_control *c, enum cn_row row, int le
 void cn_guidance(size_t n, const float *eps_u, const float *eps_c, float scale, float *ret);
 /* eps += scale (eps_c - eps_u): of one more prompt. */
 void cn_guidance_add(size_t n, const float *eps_u, const float *eps_c, float scale, float *eps);
+/* eps, the result of guidance, moves by phi towards itself with the standard deviation of eps_c
+ * (arXiv:2305.08891 eq. 15, 16). */
+void cn_guidance_rescale(size_t n, const float *eps_c, float phi, float *eps);
 
 #endif

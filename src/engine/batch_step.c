@@ -368,16 +368,30 @@ static float *answer_of(const struct step *s, const struct cn_lane *l, int r)
     return NULL;
 }
 
-/* Guidance, into the row of the first part; the row without the prompt stays what it is:
- * e = u + sum of s_i (c_i - u) (composable diffusion, arXiv:2206.01714). */
-static float *guide(const struct step *s, const struct cn_lane *l, const float *uncond)
+/* ret = u + part * sum of s_i (c_i - u) (composable diffusion, arXiv:2206.01714) */
+static void combine(const struct step *s, const struct cn_lane *l, const float *uncond, double part,
+                    float *ret)
+{
+    const struct cn_job *j = l->job;
+
+    cn_guidance(j->latent, uncond, answer_of(s, l, 1), (float)(part * j->guidance[1]), ret);
+    for (int r = 2; r < j->rows; r++)
+        cn_guidance_add(j->latent, uncond, answer_of(s, l, r), (float)(part * j->guidance[r]), ret);
+}
+
+/* Guidance, into the row of the first part; the row without the prompt stays what it is. Its
+ * deviation is brought to that of what the parts say at a guidance of 1. */
+static float *guide(const struct step *s, const struct cn_lane *l, const float *uncond, float *work)
 {
     const struct cn_job *j = l->job;
     float *eps = answer_of(s, l, 1);
+    bool rescaled = j->spec->guidance_rescale > 0 && j->spec->guidance_scale > 0;
 
-    cn_guidance(j->latent, uncond, eps, (float)j->guidance[1], eps);
-    for (int r = 2; r < j->rows; r++)
-        cn_guidance_add(j->latent, uncond, answer_of(s, l, r), (float)j->guidance[r], eps);
+    if (rescaled)
+        combine(s, l, uncond, 1 / j->spec->guidance_scale, work);
+    combine(s, l, uncond, 1, eps);
+    if (rescaled)
+        cn_guidance_rescale(j->latent, work, (float)j->spec->guidance_rescale, eps);
     return eps;
 }
 
@@ -396,7 +410,7 @@ static int advance(struct step *s, struct cn_err *err)
 
         if (l->job->rows > 1) {
             uncond = eps;
-            eps = guide(s, l, uncond);
+            eps = guide(s, l, uncond, kept);
         }
         show_preview(l, eps, kept);
         rc = cn_lane_advance(l, eps, uncond, kept, err);

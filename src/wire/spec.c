@@ -56,6 +56,7 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     for (int i = 0; i < s->n_controls; i++)
         cn_put_u8(p, s->control[i].window);
     cn_put_u8(p, s->prompt_syntax);
+    cn_put_f64(p, s->guidance_rescale);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -132,6 +133,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
         s->control[i].window = (enum cn_window)cn_get_enum(u, CN_WINDOW_COUNT);
     if (version >= 4)
         s->prompt_syntax = (enum cn_prompt_syntax)cn_get_enum(u, CN_PROMPT_SYNTAX_COUNT);
+    if (version >= 5)
+        s->guidance_rescale = cn_get_f64(u);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

@@ -52,7 +52,7 @@ static void every_field_is_read(void **state)
         "{\"model\":\"m\",\"prompt\":\"p \\u00fc\",\"negative_prompt\":\"q\",\"width\":64,"
         "\"height\":128.0,\"steps\":7,\"guidance_scale\":3,\"sampler\":\"euler_a\","
         "\"schedule\":\"karras\",\"spacing\":\"trailing\",\"rng\":\"cuda\",\"eta\":0.5,"
-        "\"seed\":9007199254740993,\"n\":2,\"clip_skip\":1,"
+        "\"guidance_rescale\":0.7,\"seed\":9007199254740993,\"n\":2,\"clip_skip\":1,"
         "\"prompt_syntax\":\"a1111\",\"init_image\":\"aW5pdA==\","
         "\"mask\":\"data:image/png;base64,bWFzaw==\",\"denoise\":0.25,\"format\":\"webp\","
         "\"quality\":80,\"preview_every\":5,\"priority\":-2,\"timeout_s\":9,\"controls\":[{"
@@ -71,6 +71,7 @@ static void every_field_is_read(void **state)
     assert_int_equal(s.height, 128);
     assert_int_equal(s.steps, 7);
     assert_true(s.guidance_scale == 3);
+    assert_true(s.guidance_rescale == 0.7);
     assert_int_equal(s.sampler, CN_EULER_A);
     assert_int_equal(s.schedule, CN_KARRAS);
     assert_int_equal(s.spacing, CN_TRAILING);

@@ -185,6 +185,7 @@ static void every_field_is_held_against_its_range(void **state)
     BAD(height, 4096, "/height");
     BAD(n, 17, "/n");
     BAD(guidance_scale, NAN, "/guidance_scale");
+    BAD(guidance_rescale, 1.5, "/guidance_rescale");
     BAD(denoise, 0.0, "/denoise");
     BAD(clip_skip, -1, "/clip_skip");
     BAD(quality, 101, "/quality");

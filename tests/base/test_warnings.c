@@ -103,6 +103,17 @@ static void negative_without_guidance(struct cn_spec *s)
     s->guidance_scale = 1;
 }
 
+static void rescaling(struct cn_spec *s)
+{
+    s->guidance_rescale = 0.7;
+}
+
+static void rescaling_without_guidance(struct cn_spec *s)
+{
+    rescaling(s);
+    s->guidance_scale = 1;
+}
+
 static void eta_of_ddim(struct cn_spec *s)
 {
     s->sampler = CN_DDIM;
@@ -169,6 +180,8 @@ static void fields_without_effect_are_told(void **state)
     } rows[] = {{nothing, NULL},
                 {negative, NULL},
                 {negative_without_guidance, "/negative_prompt"},
+                {rescaling, NULL},
+                {rescaling_without_guidance, "/guidance_rescale"},
                 {eta_of_ddim, NULL},
                 {eta_of_another, "/eta"},
                 {denoise_of_nothing, "/denoise"},

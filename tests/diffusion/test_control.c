@@ -185,6 +185,22 @@ static void test_guidance(void **state)
     assert_memory_equal(out, k, sizeof(out));
 }
 
+static void test_guidance_rescale(void **state)
+{
+    const float k[4] = {1, 3, 1, 3}; /* deviation 1 (times a constant that cancels), mean 2 */
+    float out[4] = {-3, 5, -3, 5};   /* 4 */
+
+    (void)state;
+    cn_guidance_rescale(4, k, 0, out);
+    assert_true(out[0] == -3 && out[1] == 5);
+    cn_guidance_rescale(4, k, 0.5f, out); /* halfway to a quarter */
+    assert_true(out[0] == -3 * 0.625f && out[1] == 5 * 0.625f && out[2] == out[0]);
+    for (int i = 0; i < 4; i++)
+        out[i] = 7;
+    cn_guidance_rescale(4, k, 1, out);
+    assert_true(out[0] == 7 && out[3] == 7);
+}
+
 static void test_mask(void **state)
 {
     /* 4 x 2 pixels to 2 x 1: nearest takes the upper left of each block */
@@ -206,7 +222,9 @@ int main(void)
         cmocka_unit_test(test_resolution),      cmocka_unit_test(test_custom),
         cmocka_unit_test(test_window),          cmocka_unit_test(test_window_as_diffusers),
         cmocka_unit_test(test_window_as_a1111), cmocka_unit_test(test_active),
-        cmocka_unit_test(test_guidance),        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_guidance),
+        cmocka_unit_test(test_guidance_rescale),
+        cmocka_unit_test(test_mask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

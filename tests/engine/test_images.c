@@ -134,6 +134,8 @@ static void read_request(struct cn_spec *s, json_t *o, const char *folder)
             s->seed = (uint64_t)json_integer_value(v);
         else if (strcmp(key, "guidance_scale") == 0)
             s->guidance_scale = json_number_value(v);
+        else if (strcmp(key, "guidance_rescale") == 0)
+            s->guidance_rescale = json_number_value(v);
         else if (strcmp(key, "denoise") == 0)
             s->denoise = json_number_value(v);
         else if (strcmp(key, "eta") == 0)

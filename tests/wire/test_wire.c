@@ -35,6 +35,7 @@ static void full_spec(struct cn_spec *s)
     s->height = 72;
     s->steps = 7;
     s->guidance_scale = 3.25;
+    s->guidance_rescale = 0.75;
     s->sampler = CN_UNIPC;
     s->schedule = CN_KARRAS;
     s->spacing = CN_TRAILING;
@@ -144,7 +145,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 3; /* nor the syntax of prompts */
+    f.len -= 11; /* nor the syntax of prompts, nor rescaling */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -155,7 +156,7 @@ static void kinds_and_versions_of_jobs(void **state)
     free(old);
 
     b.data[CN_FRAME_HEAD + 8] = 2;
-    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 3};
+    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 11};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -168,10 +169,18 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_int_equal(s.control[1].resize, CN_PAD);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 4;
+    f.len += 1;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_int_equal(s.prompt_syntax, CN_PROMPT_A1111);
+    assert_true(s.guidance_rescale == 0);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_A1111);
+    assert_true(s.guidance_rescale == 0.75);
     cn_spec_release(&s);
     b.data[CN_FRAME_HEAD + 9] = CN_JOB_KIND_COUNT;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EINVAL);

@@ -156,6 +156,8 @@ def arguments(pipe, folder, request):
         num_images_per_prompt=request.get("n", 1),
         generator=[generator(request["seed"] + i) for i in range(request.get("n", 1))],
     )
+    if "guidance_rescale" in request:
+        found["guidance_rescale"] = request["guidance_rescale"]
     found |= control_arguments(folder, request)
     if "init_image" in request:
         found |= dict(
@@ -267,6 +269,7 @@ def other_cases():
     wide = control("tiny-control-b", "blocks-72x40.png")
     yield "wide", base("tiny", dict(width=72, height=40), controls=[wide])
     small = control("tiny-control-b", "blocks-24x32.png")
+    yield "rescaled", base("tiny", SIZE, sampler="dpmpp_2m", guidance_rescale=0.7)
     yield "small", base("tiny", dict(width=24, height=32), steps=4, controls=[small])
 
 
