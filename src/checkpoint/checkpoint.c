@@ -1,5 +1,4 @@
-/* A checkpoint as others see it: opened from a directory or a file, and asked for its tensors and
- * configurations. What is in the files is found by open_dir.c and open_file.c. */
+/* An open checkpoint as others see it: asked for its tensors and configurations. */
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_priv.h"
@@ -7,32 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err)
-{
-    struct cn_checkpoint *c = cn_xcalloc(1, sizeof(*c));
-    size_t len = strlen(path);
-    int rc;
-
-    c->path = cn_xstrdup(path);
-    while (len > 1 && c->path[len - 1] == '/')
-        c->path[--len] = '\0';
-    rc = cn_dir_exists(c->path) ? cn_checkpoint_open_dir(c, err) : cn_checkpoint_open_file(c, err);
-    for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++)
-        rc = cn_checkpoint_sort(c, (enum cn_component)i, err);
-    if (rc < 0) {
-        cn_checkpoint_close(c);
-        return rc;
-    }
-    *ret = c;
-    return CN_OK;
-}
-
 void cn_checkpoint_close(struct cn_checkpoint *c)
 {
     if (c == NULL)
         return;
-    for (int i = 0; i < CN_COMP_COUNT; i++)
+    for (int i = 0; i < CN_COMP_COUNT; i++) {
         free(c->comp[i].view);
+        free(c->wish[i]);
+        cn_checkpoint_close(c->donor[i]);
+    }
     for (size_t i = 0; i < c->files; i++)
         cn_tensor_file_close(c->file[i]);
     free(c->file);

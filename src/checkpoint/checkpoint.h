@@ -37,7 +37,7 @@ enum { CN_MAX_TEXTS = 2 }; /* text encoders of a model: CN_COMP_TEXT + i */
 
 enum cn_checkpoint_kind {
     CN_CKPT_PIPELINE,    /* diffusers directory with model_index.json */
-    CN_CKPT_CONTROL_DIR, /* diffusers directory of one ControlNetModel */
+    CN_CKPT_NETWORK_DIR, /* diffusers directory of one network: a ControlNet or a part of a model */
     CN_CKPT_FILE         /* one file */
 };
 

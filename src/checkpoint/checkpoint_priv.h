@@ -33,6 +33,8 @@ struct cn_checkpoint {
     bool zeroes_empty;
     bool difference;
     bool openclip; /* the text encoder came in OpenCLIP's layout */
+    char *wish[CN_COMP_COUNT];                  /* files that components shall come from, or NULL */
+    struct cn_checkpoint *donor[CN_COMP_COUNT]; /* that they come from, or NULL */
 };
 
 /* Opens path and keeps it for the checkpoint's life. */

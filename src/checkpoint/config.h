@@ -64,6 +64,7 @@ struct cn_vae_config {
     int layers_per_block;
     int norm_groups;
     bool mid_attention, use_quant_conv, use_post_quant_conv;
+    bool decoder_only; /* latents to pictures, and not the other way */
     double scaling_factor, shift_factor;
 };
 

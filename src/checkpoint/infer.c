@@ -156,15 +156,19 @@ static void infer_hint(struct ask *a, struct cn_control_config *c)
     c->global_pool = strstr(base_name(a->c->path), "shuffle") != NULL;
 }
 
+/* By the decoder, which every one has; its levels stand in the other order. */
 static void infer_vae(struct ask *a, struct cn_vae_config *v)
 {
-    v->in_channels = dim(a, 1, "encoder.conv_in.weight");
+    v->decoder_only = !has(a, "encoder.conv_in.weight");
     v->out_channels = dim(a, 0, "decoder.conv_out.weight");
+    v->in_channels = v->decoder_only ? v->out_channels : dim(a, 1, "encoder.conv_in.weight");
     v->latent_channels = dim(a, 1, "decoder.conv_in.weight");
-    v->blocks = count_blocks(a, "encoder.down_blocks.", ".resnets.0.conv1.weight");
+    v->blocks = count_blocks(a, "decoder.up_blocks.", ".resnets.0.conv1.weight");
     for (int b = 0; b < v->blocks; b++)
-        v->channels[b] = dim(a, 0, "encoder.down_blocks.%d.resnets.0.conv1.weight", b);
-    v->layers_per_block = count_tensors(a, "encoder.down_blocks.0.resnets.", ".conv1.weight");
+        v->channels[b] =
+            dim(a, 0, "decoder.up_blocks.%d.resnets.0.conv1.weight", v->blocks - 1 - b);
+    v->layers_per_block =
+        CN_MAX(count_tensors(a, "decoder.up_blocks.0.resnets.", ".conv1.weight") - 1, 1);
     v->norm_groups = SD_GROUPS;
     v->mid_attention = has(a, "decoder.mid_block.attentions.0.to_q.weight");
     v->use_quant_conv = has(a, "quant_conv.weight");

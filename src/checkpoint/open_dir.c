@@ -274,6 +274,40 @@ static int open_pipeline(struct cn_checkpoint *c, const char *index_path, struct
     return rc;
 }
 
+/* Which network a directory with a config.json of its own holds; what is not known is taken for a
+ * ControlNet, whose reader says what is wrong. */
+static int network_of(const char *conf, enum cn_component *ret, struct cn_err *err)
+{
+    static const struct {
+        const char *class;
+        enum cn_component comp;
+    } classes[] = {{"AutoencoderKL", CN_COMP_VAE}, {"CLIPTextModel", CN_COMP_TEXT}};
+    struct cn_conf f;
+    const char *class;
+    int rc = cn_conf_open(&f, conf, err);
+
+    if (rc < 0)
+        return rc;
+    class = cn_conf_string(&f, "_class_name", NULL);
+    if (class == NULL) /* transformers' way */
+        class = json_string_value(json_array_get(json_object_get(f.root, "architectures"), 0));
+    *ret = CN_COMP_CONTROL;
+    for (size_t i = 0; class != NULL && i < CN_LEN(classes); i++)
+        if (strcmp(class, classes[i].class) == 0)
+            *ret = classes[i].comp;
+    rc = f.rc;
+    cn_conf_close(&f);
+    return rc;
+}
+
+static int open_network(struct cn_checkpoint *c, const char *conf, struct cn_err *err)
+{
+    enum cn_component comp = CN_COMP_CONTROL;
+    int rc = network_of(conf, &comp, err);
+
+    return rc < 0 ? rc : add_component(c, comp, c->path, err);
+}
+
 int cn_checkpoint_open_dir(struct cn_checkpoint *c, struct cn_err *err)
 {
     char *index = cn_xprintf("%s/model_index.json", c->path);
@@ -284,8 +318,8 @@ int cn_checkpoint_open_dir(struct cn_checkpoint *c, struct cn_err *err)
         c->kind = CN_CKPT_PIPELINE;
         rc = open_pipeline(c, index, err);
     } else if (cn_file_exists(conf)) {
-        c->kind = CN_CKPT_CONTROL_DIR;
-        rc = add_component(c, CN_COMP_CONTROL, c->path, err);
+        c->kind = CN_CKPT_NETWORK_DIR;
+        rc = open_network(c, conf, err);
     } else {
         rc = cn_fail(err, CN_ENOTFOUND,
                      "\"%s\" is no model directory: neither model_index.json "

@@ -38,8 +38,15 @@ static const struct {
      NAMED_DIFFUSERS},
     {CN_COMP_CONTROL, "", "input_hint_block.0.weight", NAMED_LDM},
     {CN_COMP_CONTROL, "", "controlnet_cond_embedding.conv_in.weight", NAMED_DIFFUSERS},
+    {CN_COMP_VAE, "vae.", "decoder.up_blocks.0.resnets.0.norm1.weight", NAMED_DIFFUSERS},
+    {CN_COMP_VAE, "vae.", "decoder.up.0.block.0.norm1.weight", NAMED_LDM},
     {CN_COMP_VAE, "", "decoder.up_blocks.0.resnets.0.norm1.weight", NAMED_DIFFUSERS},
     {CN_COMP_VAE, "", "decoder.up.0.block.0.norm1.weight", NAMED_LDM},
+    {CN_COMP_UNET, "", "output_blocks.0.0.in_layers.0.weight", NAMED_LDM},
+    {CN_COMP_UNET, "", "up_blocks.0.resnets.0.conv1.weight", NAMED_DIFFUSERS},
+    {CN_COMP_TEXT, "", "text_model.embeddings.token_embedding.weight", NAMED_DIFFUSERS},
+    {CN_COMP_TEXT, "", "embeddings.token_embedding.weight", NAMED_DIFFUSERS},
+    {CN_COMP_TEXT, "", "token_embedding.weight", NAMED_OPENCLIP},
 };
 
 static bool has(const struct cn_tensor_file *st, const char *prefix, const char *name)

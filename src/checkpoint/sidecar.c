@@ -3,6 +3,9 @@
  *
  *     {"unet": {"attention_head_dim": 10}, "scheduler": {"prediction_type": "v_prediction"}}
  *
+ * A text instead of an object names the file (from the model's folder) that the component is taken
+ * from: {"vae": "vae-ft-mse.safetensors"}.
+ *
  * Programs of the field keep notes about a model in a file of the same name, texts and numbers
  * under keys of their own; those are none of ours. An object under a key that is no component is
  * refused. "NAME.safetensors.json" is read as well, and after it; so for the other endings.
@@ -72,10 +75,19 @@ static void refuse_unknown(struct cn_conf *f)
     }
 }
 
-/* AUTOMATIC1111's notes name the VAE to be used with a model. */
-static bool is_note(const struct cn_conf *f, const char *key)
+/* A text instead of settings names the file that has the component; AUTOMATIC1111's notes do so
+ * for the VAE, with words that mean no file. */
+static bool is_wish(const struct cn_conf *f, struct cn_checkpoint *c, size_t part)
 {
-    return strcmp(key, "vae") == 0 && json_is_string(json_object_get(f->root, key));
+    const char *name = json_string_value(json_object_get(f->root, parts[part].key));
+
+    if (name == NULL || parts[part].amend == amend_schedule)
+        return false;
+    if (name[0] != '\0' && strcmp(name, "Automatic") != 0 && strcmp(name, "None") != 0) {
+        free(c->wish[parts[part].comp]);
+        c->wish[parts[part].comp] = cn_xstrdup(name);
+    }
+    return true;
 }
 
 static int amend(struct cn_conf *f, struct cn_checkpoint *c)
@@ -84,7 +96,7 @@ static int amend(struct cn_conf *f, struct cn_checkpoint *c)
     for (size_t i = 0; f->rc == CN_OK && i < CN_LEN(parts); i++) {
         struct cn_conf part;
 
-        if (is_note(f, parts[i].key) || !cn_conf_part(f, parts[i].key, &part))
+        if (is_wish(f, c, i) || !cn_conf_part(f, parts[i].key, &part))
             continue;
         if (!c->comp[parts[i].comp].present)
             cn_conf_bad(f, parts[i].key, "the model has no such component");

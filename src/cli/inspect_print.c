@@ -72,6 +72,10 @@ static void print_part(const struct cn_inspected *m, enum cn_component comp, FIL
     fprintf(out, "%s parameters in %zu tensors, %s, %s", cn_cli_count(p->elements, count, 32),
             p->tensors, p->type, cn_cli_bytes(p->bytes, bytes, sizeof(bytes)));
     fprintf(out, "%s%s\n", known[0] ? ": " : "", known);
+    if (m->r.kind == CN_CKPT_FILE && p->file != NULL && strcmp(p->file, m->path) != 0) {
+        print_label("", out);
+        fprintf(out, "from %s\n", p->file);
+    }
     if (comp == CN_COMP_TEXT || comp == CN_COMP_TEXT_2)
         print_text(&m->r.text[comp - CN_COMP_TEXT], out);
     else if (comp == CN_COMP_UNET)
@@ -246,6 +250,7 @@ static json_t *part_json(const struct cn_inspected *m, enum cn_component comp)
                   (json_int_t)p->tensors, "bytes", (json_int_t)p->bytes, "type", p->type,
                   "adapter_sites", cn_inspected_sites(m, comp), "config", config_json(m, comp));
 
+    json_object_set_new(o, "file", p->file != NULL ? cn_cli_json_text(p->file) : json_null());
     json_object_set_new(o, "known_as", known[0] ? json_string(known) : json_null());
     for (int k = 0; k < CN_FINDING_COUNT; k++)
         set_named(o, cn_finding_name((enum cn_finding_kind)k),

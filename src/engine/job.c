@@ -227,6 +227,10 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
                           "model \"%s\": a UNet of %d to %d channels on latents of %d is not "
                           "supported",
                           j->base->name, j->unet->in_channels, j->unet->out_channels, j->channels);
+    if (j->vae->decoder_only && j->spec->init_image.len > 0)
+        return cn_fail_at(err, CN_EINVAL, "/init_image",
+                          "the autoencoder of model \"%s\" has no encoder, only a decoder",
+                          j->base->name);
     if (j->spec->mask.len > 0 && j->spec->init_image.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");
     if (inpaint && j->spec->mask.len == 0)

@@ -100,7 +100,8 @@ void cn_expect_vae(const struct cn_vae_config *v, cn_expect_fn fn, void *ctx)
     const struct listener l = {.tensor = fn, .ctx = ctx};
     int side = cn_vae_factor(v);
 
-    tell(cn_vae_encoder_graph(v, 1, side, side), &l);
+    if (!v->decoder_only)
+        tell(cn_vae_encoder_graph(v, 1, side, side), &l);
     tell(cn_vae_decoder_graph(v, 1, 1, 1), &l);
 }
 

@@ -61,6 +61,8 @@ static void check_actual(struct run *r)
         p->elements += cn_view_elements(&v);
         p->bytes += cn_view_stored(&v);
         if (i == 0)
+            p->file = v.file;
+        if (i == 0)
             snprintf(p->type, sizeof(p->type), "%s", v.type);
         else if (strcmp(p->type, v.type) != 0)
             snprintf(p->type, sizeof(p->type), "mixed");
@@ -161,8 +163,8 @@ const char *cn_checkpoint_kind_name(enum cn_checkpoint_kind kind)
     switch (kind) {
     case CN_CKPT_PIPELINE:
         return "diffusers pipeline";
-    case CN_CKPT_CONTROL_DIR:
-        return "diffusers ControlNet";
+    case CN_CKPT_NETWORK_DIR:
+        return "diffusers network";
     case CN_CKPT_FILE:
         return "single file";
     }

@@ -34,7 +34,8 @@ struct cn_inspect_part {
     bool present;
     size_t tensors;
     uint64_t elements, bytes;
-    char type[16]; /* "F16", or "mixed" */
+    const char *file; /* of its first tensor; lives as long as the checkpoint */
+    char type[16];    /* "F16", or "mixed" */
     size_t findings[CN_FINDING_COUNT];
 };
 

@@ -7,15 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A file with an autoencoder only can be opened, but it is no model that draws. */
+/* A file with one part only can be opened, but it is no model that draws. */
 static int check_complete(const struct cn_model *m, struct cn_err *err)
 {
-    static const enum cn_component needed[] = {CN_COMP_TEXT, CN_COMP_UNET, CN_COMP_VAE};
+    static const enum cn_component needed[] = {CN_COMP_TEXT, CN_COMP_VAE};
+    static const char *const keys[] = {"text_encoder", "vae"};
+    int stem = (int)(strlen(m->path) - cn_checkpoint_ending(m->path));
 
+    if (!cn_checkpoint_has(m->checkpoint, CN_COMP_UNET))
+        return cn_fail(err, CN_EFORMAT, "\"%s\" is a part of a model: it has no unet", m->path);
     for (size_t i = 0; i < CN_LEN(needed); i++)
         if (!cn_checkpoint_has(m->checkpoint, needed[i]))
-            return cn_fail(err, CN_EFORMAT, "\"%s\" has no %s", m->path,
-                           cn_component_name(needed[i]));
+            return cn_fail(
+                err, CN_EFORMAT,
+                "\"%s\" has no %s: put one beside it as %s.safetensors, or name its file "
+                "in \"%.*s.json\": {\"%s\": \"FILE\"}",
+                m->path, cn_component_name(needed[i]), keys[i], stem, m->path, keys[i]);
     return CN_OK;
 }
 

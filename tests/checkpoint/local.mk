@@ -37,3 +37,8 @@ check_PROGRAMS += tests/checkpoint/test_classify
 tests_checkpoint_test_classify_SOURCES = %reldir%/test_classify.c %reldir%/make.c %reldir%/make.h
 tests_checkpoint_test_classify_LDADD = $(checkpoint_libs)
 TESTS += tests/checkpoint/test_classify
+
+check_PROGRAMS += tests/checkpoint/test_parts
+tests_checkpoint_test_parts_SOURCES = %reldir%/test_parts.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_parts_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_parts

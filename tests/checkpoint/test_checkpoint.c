@@ -416,7 +416,7 @@ static void controlnets_come_in_four_forms(void **state)
     make_text(control_json, "%s/config.json", folder);
     write_net(path, control_tensors);
     c = open_ok(folder);
-    assert_int_equal(cn_checkpoint_kind(c), CN_CKPT_CONTROL_DIR);
+    assert_int_equal(cn_checkpoint_kind(c), CN_CKPT_NETWORK_DIR);
     is_complete(c);
     same_unet(&cn_checkpoint_control(c)->unet, &tiny_control.unet);
     cn_checkpoint_close(c);

@@ -102,6 +102,7 @@ class Forms(Case):
         self.assertEqual(want, self.picture("single.ckpt", "control.pth"))
         self.assertEqual(want, self.picture("tiny15", "tiny15-control"))
         self.both(want)
+        self.parts(want)
 
     def both(self, want):
         """The first ControlNets were published together with the model that they belong to."""
@@ -114,6 +115,20 @@ class Forms(Case):
         p = self.run_cli("generate", "-m", self.path("control_sd15_x.pth"), "-p", "x", "-o", "x.png",
                          status=2)
         self.assertIn("is a ControlNet, not a base model", p.message)
+
+    def parts(self, want):
+        """A model without its VAE, which lies beside it under the names of published VAE files."""
+        prefix = "first_stage_model."
+        tensors = cn_torch.read_safetensors(self.path("single.safetensors"))
+        cn_torch.write([t for t in tensors if not t[0].startswith(prefix)], self.path("novae.ckpt"))
+        p = self.run_cli("generate", "-m", self.path("novae.ckpt"), "-p", "x", "-o", "x.png", status=1)
+        self.assertIn("has no vae: put one beside it as vae.safetensors", p.message)
+        cn_torch.write([(t[0][len(prefix):], *t[1:]) for t in tensors if t[0].startswith(prefix)],
+                       self.path("novae.vae.pt"))
+        self.assertEqual(want, self.picture("novae.ckpt", "single-control.safetensors"))
+        m, = json.loads(self.run_cli("inspect", "--json", "novae.ckpt").text)
+        self.assertTrue(m["components"]["vae"]["file"].endswith("novae.vae.pt"))
+        self.assertIn("from novae.vae.pt\n", self.run_cli("inspect", "novae.ckpt").text)
 
     def shards(self, source, folder):
         tensors = cn_torch.read_safetensors(source)

@@ -1,0 +1,173 @@
+/* Opens checkpoints: a directory or a file (open_dir.c, open_file.c), and for a file the parts that
+ * it lacks, or shall have from elsewhere. These are, for SOMETHING.safetensors (or .ckpt ...),
+ *
+ *  1. what SOMETHING.json names: {"vae": "FILE"}, {"text_encoder": "FILE"};
+ *  2. SOMETHING.vae.safetensors, .vae.pt or .vae.ckpt, as AUTOMATIC1111 has it;
+ *  3. the file's own;
+ *  4. vae.safetensors (.pt, .ckpt, .pth, .bin, or a directory) and text_encoder.safetensors in the
+ *     same folder, which all files share that have none.
+ *
+ * A part may come from a file of its own, or from another model. */
+#include "base/base.h"
+#include "checkpoint/checkpoint_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int open_one(const char *path, struct cn_checkpoint **ret, struct cn_err *err)
+{
+    struct cn_checkpoint *c = cn_xcalloc(1, sizeof(*c));
+    size_t len = strlen(path);
+    int rc;
+
+    c->path = cn_xstrdup(path);
+    while (len > 1 && c->path[len - 1] == '/')
+        c->path[--len] = '\0';
+    rc = cn_dir_exists(c->path) ? cn_checkpoint_open_dir(c, err) : cn_checkpoint_open_file(c, err);
+    for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++)
+        rc = cn_checkpoint_sort(c, (enum cn_component)i, err);
+    if (rc < 0) {
+        cn_checkpoint_close(c);
+        return rc;
+    }
+    *ret = c;
+    return CN_OK;
+}
+
+/* ---- where parts may be ---- */
+
+static bool is_there(const char *path)
+{
+    return cn_file_exists(path) || cn_dir_exists(path);
+}
+
+/* name, seen from the model's folder, when something is there; else NULL. The caller frees it. */
+static char *beside(const struct cn_checkpoint *c, const char *name)
+{
+    const char *slash = strrchr(c->path, '/');
+    char *path = name[0] == '/' || slash == NULL
+                     ? cn_xstrdup(name)
+                     : cn_xprintf("%.*s/%s", (int)(slash - c->path), c->path, name);
+
+    if (is_there(path))
+        return path;
+    free(path);
+    return NULL;
+}
+
+/* stem + the first of these endings with which there is a file, or a directory without one. */
+static char *with_ending(const struct cn_checkpoint *c, const char *stem)
+{
+    static const char *const endings[] = {".safetensors", ".pt", ".ckpt", ".pth", ".bin", ""};
+    char *found = NULL;
+
+    for (size_t i = 0; found == NULL && i < CN_LEN(endings); i++) {
+        char *name = cn_xprintf("%s%s", stem, endings[i]);
+
+        found = beside(c, name);
+        free(name);
+    }
+    return found;
+}
+
+/* What the file beside the model names: there, or where AUTOMATIC1111 keeps VAEs. */
+static char *wished(const struct cn_checkpoint *c, enum cn_component comp)
+{
+    char *found = beside(c, c->wish[comp]), *name;
+
+    if (found != NULL || comp != CN_COMP_VAE)
+        return found;
+    name = cn_xprintf("../VAE/%s", c->wish[comp]);
+    found = beside(c, name);
+    free(name);
+    return found;
+}
+
+static char *own_vae(const struct cn_checkpoint *c)
+{
+    const char *slash = strrchr(c->path, '/'), *base = slash != NULL ? slash + 1 : c->path;
+    char *stem = cn_xprintf("%.*s.vae", (int)(strlen(base) - cn_checkpoint_ending(base)), base);
+    char *found = with_ending(c, stem);
+
+    free(stem);
+    return found;
+}
+
+/* The path that a part comes from; NULL: it is the file's own, or nowhere. */
+static int find_part(const struct cn_checkpoint *c, enum cn_component comp, char **ret,
+                     struct cn_err *err)
+{
+    bool vae = comp == CN_COMP_VAE;
+
+    *ret = NULL;
+    if (c->wish[comp] != NULL) {
+        *ret = wished(c, comp);
+        if (*ret == NULL && !c->comp[comp].present)
+            return cn_fail(err, CN_ENOTFOUND, "the %s of \"%s\": there is no \"%s\"",
+                           cn_component_name(comp), c->path, c->wish[comp]);
+    }
+    if (*ret == NULL && vae)
+        *ret = own_vae(c);
+    if (*ret == NULL && !c->comp[comp].present)
+        *ret = with_ending(c, vae ? "vae" : "text_encoder");
+    return CN_OK;
+}
+
+/* ---- taking them ---- */
+
+static void take_part(struct cn_checkpoint *c, enum cn_component comp, struct cn_checkpoint *d)
+{
+    struct cn_component_tensors *to = &c->comp[comp];
+
+    free(to->view);
+    *to = d->comp[comp];
+    d->comp[comp] = (struct cn_component_tensors){0};
+    c->donor[comp] = d;
+    if (comp == CN_COMP_VAE) {
+        c->vae = d->vae;
+        return;
+    }
+    c->text[0] = d->text[0];
+    free(c->tokenizer[0]);
+    c->tokenizer[0] = d->tokenizer[0];
+    d->tokenizer[0] = NULL;
+}
+
+static int borrow(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err)
+{
+    struct cn_checkpoint *d;
+    char *path;
+    int rc = find_part(c, comp, &path, err);
+
+    if (rc < 0 || path == NULL)
+        return rc;
+    rc = open_one(path, &d, err);
+    if (rc < 0) {
+        cn_err_prefix(err, "the %s of \"%s\"", cn_component_name(comp), c->path);
+    } else if (!d->comp[comp].present) {
+        rc = cn_fail(err, CN_EFORMAT, "the %s of \"%s\": there is none in \"%s\"",
+                     cn_component_name(comp), c->path, path);
+        cn_checkpoint_close(d);
+    } else {
+        take_part(c, comp, d);
+    }
+    free(path);
+    return rc;
+}
+
+int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err)
+{
+    struct cn_checkpoint *c;
+    int rc = open_one(path, &c, err);
+
+    if (rc == CN_OK && c->kind == CN_CKPT_FILE && c->comp[CN_COMP_UNET].present) {
+        rc = borrow(c, CN_COMP_VAE, err);
+        if (rc == CN_OK)
+            rc = borrow(c, CN_COMP_TEXT, err);
+        if (rc < 0)
+            cn_checkpoint_close(c);
+    }
+    if (rc == CN_OK)
+        *ret = c;
+    return rc;
+}
