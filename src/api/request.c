@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
@@ -513,16 +514,25 @@ static int read_root(struct reader *r, const json_t *root)
 }
 
 /* An integer that does not fit into 64 bits is no fault of the text but of its field, whose reader
- * says so: it sees a real number there. */
-static json_t *load(const struct cn_skeleton *sk, json_error_t *why)
+ * says so: it sees a real number there. A token for which there is no memory is a bad one to the
+ * library: only errno knows. */
+static int load(const struct cn_skeleton *sk, json_t **ret, struct cn_err *err)
 {
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
     const char *text = (const char *)sk->text.data;
-    json_t *root = json_loadb(text, sk->text.len, flags, why);
+    json_error_t why;
 
-    if (root == NULL && json_error_code(why) == json_error_numeric_overflow)
-        root = json_loadb(text, sk->text.len, flags | JSON_DECODE_INT_AS_REAL, why);
-    return root;
+    errno = 0;
+    *ret = json_loadb(text, sk->text.len, flags, &why);
+    if (*ret == NULL && json_error_code(&why) == json_error_numeric_overflow)
+        *ret = json_loadb(text, sk->text.len, flags | JSON_DECODE_INT_AS_REAL, &why);
+    if (*ret != NULL)
+        return CN_OK;
+    if (errno == ENOMEM || why.text[0] == '\0' ||
+        json_error_code(&why) == json_error_out_of_memory)
+        return cn_fail(err, CN_ENOMEM, "no memory for the JSON text");
+    return cn_fail(err, CN_EFORMAT, "the JSON text cannot be read: %s (line %d, column %d)",
+                   why.text, why.line, why.column);
 }
 
 int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)
@@ -530,21 +540,12 @@ int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_e
     struct cn_err own = CN_ERR_INIT; /* the readers return err->code, so there must be one */
     struct cn_skeleton sk;
     struct reader r = {.in = in, .sk = &sk, .spec = ret, .err = &own};
-    json_error_t why;
     json_t *root;
     int rc;
 
     if ((rc = cn_skeleton_make(&sk, in->json, in->json_len, err)) < 0)
         return rc;
-    root = load(&sk, &why);
-    if (root == NULL &&
-        (why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory)) {
-        cn_skeleton_release(&sk);
-        return cn_fail(err, CN_ENOMEM, "no memory for the JSON text");
-    }
-    if (root == NULL) {
-        rc = cn_fail(err, CN_EFORMAT, "the JSON text cannot be read: %s (line %d, column %d)",
-                     why.text, why.line, why.column);
+    if ((rc = load(&sk, &root, err)) < 0) {
         cn_skeleton_release(&sk);
         return rc;
     }

@@ -49,8 +49,12 @@ static const char *string_end(const unsigned char table[256], const char *p, con
 
 static int put(struct scan *s, const char *text, size_t len)
 {
-    if (cn_buf_add(&s->sk->text, text, len, NULL) == CN_OK)
+    int rc = cn_buf_add(&s->sk->text, text, len, NULL);
+
+    if (rc == CN_OK)
         return CN_OK;
+    if (rc == CN_ENOMEM)
+        return cn_fail(s->err, rc, "no memory for the JSON text");
     return cn_fail(s->err, CN_ETOOBIG, "the JSON text without its images is over %d bytes",
                    CN_JSON_MAX_TEXT);
 }

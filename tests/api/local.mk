@@ -15,6 +15,7 @@ EXTRA_DIST += tests/data/fuzz/request
 check_PROGRAMS += tests/api/test_torture
 tests_api_test_torture_SOURCES = tests/api/test_torture.c
 tests_api_test_torture_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS)
+tests_api_test_torture_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_api_test_torture_LDADD = libcnapi.a libcnjob.a libcnstore.a libcnwire.a libcnbase.a $(JANSSON_LIBS) \
     $(LIBUV_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/api/test_torture
