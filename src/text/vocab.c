@@ -65,8 +65,8 @@ int cn_tok_merges(struct cn_tokenizer *t, const char *path, char *text, struct c
     return CN_OK;
 }
 
-/* Reads path as one JSON object. */
-static int load_object(const char *path, json_t **ret, struct cn_err *err)
+/* Reads path as one JSON object. flags: jansson's. */
+static int load_object(const char *path, size_t flags, json_t **ret, struct cn_err *err)
 {
     struct cn_buf b;
     json_error_t je;
@@ -76,7 +76,7 @@ static int load_object(const char *path, json_t **ret, struct cn_err *err)
     cn_buf_init(&b, MAX_JSON);
     rc = cn_file_read(path, &b, err);
     if (rc == CN_OK) {
-        root = json_loadb((const char *)b.data, b.len, 0, &je);
+        root = json_loadb((const char *)b.data, b.len, flags, &je);
         if (root == NULL)
             rc = cn_fail(err, CN_EFORMAT, "\"%s\": line %d: %s", path, je.line, je.text);
         else if (!json_is_object(root))
@@ -91,13 +91,14 @@ static int load_object(const char *path, json_t **ret, struct cn_err *err)
 }
 
 /* As load_object, of a file that need not be there: then *ret is an empty object. */
-static int load_optional(const char *dir, const char *name, json_t **ret, struct cn_err *err)
+static int load_optional(const char *dir, const char *name, size_t flags, json_t **ret,
+                         struct cn_err *err)
 {
     char *path = cn_xprintf("%s/%s", dir, name);
     int rc = CN_OK;
 
     if (cn_file_exists(path))
-        rc = load_object(path, ret, err);
+        rc = load_object(path, flags, ret, err);
     else
         *ret = json_object();
     free(path);
@@ -108,7 +109,7 @@ static int load_vocab(struct cn_tokenizer *t, const char *path, struct cn_err *e
 {
     const char *symbol;
     json_t *root, *id;
-    int rc = load_object(path, &root, err);
+    int rc = load_object(path, 0, &root, err);
 
     if (rc < 0)
         return rc;
@@ -262,12 +263,13 @@ static int set_specials(struct cn_tokenizer *t, json_t *config, json_t *map, str
 static int load_specials(struct cn_tokenizer *t, const char *dir, struct cn_err *err)
 {
     json_t *config = NULL, *map = NULL, *older = NULL;
-    int rc = load_optional(dir, "tokenizer_config.json", &config, err);
+    /* "model_max_length": 1000000000000000019884624838656, where nobody said one */
+    int rc = load_optional(dir, "tokenizer_config.json", JSON_DECODE_INT_AS_REAL, &config, err);
 
     if (rc == CN_OK)
-        rc = load_optional(dir, "special_tokens_map.json", &map, err);
+        rc = load_optional(dir, "special_tokens_map.json", 0, &map, err);
     if (rc == CN_OK)
-        rc = load_optional(dir, "added_tokens.json", &older, err);
+        rc = load_optional(dir, "added_tokens.json", 0, &older, err);
     if (rc == CN_OK)
         rc = listed_tokens(t, config, err);
     if (rc == CN_OK && json_object_get(config, "added_tokens_decoder") == NULL)
