@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libcnruntime.a
 libcnruntime_a_SOURCES = \
+    %reldir%/file_name.h %reldir%/file_name.c \
     %reldir%/inspect.h %reldir%/inspect.c \
     %reldir%/model.h %reldir%/model.c \
     %reldir%/network.h %reldir%/network.c \

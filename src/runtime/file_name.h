@@ -1,0 +1,10 @@
+/* Names of models and embeddings. Any thread. */
+#ifndef CN_RUNTIME_FILE_NAME_H
+#define CN_RUNTIME_FILE_NAME_H
+
+/* models/sd15, models/sd15.safetensors and models/sd15.ckpt are all "sd15": valid UTF-8 without
+ * control characters, of less than CN_MODEL_NAME bytes, whatever the file's name is made of. free()
+ * it. */
+char *cn_file_name(const char *path);
+
+#endif
