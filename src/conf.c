@@ -97,6 +97,7 @@ static const struct key table[] = {
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
     TEXT("models", dirs, CN_DATADIR "/models:" CN_STORE_DIR "/models", RESTART),
     TEXT("models", default_model, "", RESTART),
+    TEXT("models", embeddings, "", RESTART),
     TEXT("webhook", allow, "", RELOAD),
     TEXT("webhook", networks, "", RELOAD),
     TEXT("webhook", secret_file, "", RELOAD),
@@ -396,16 +397,25 @@ static int check_devices(const struct cn_conf *c, struct cn_err *err)
     return rc;
 }
 
-static int check_dirs(const struct cn_conf *c, struct cn_err *err)
+static int check_list(const char *dirs, struct cn_err *err)
 {
-    int n = c->dirs[0] != '\0';
+    int n = dirs[0] != '\0';
 
-    for (const char *p = c->dirs; *p != '\0'; p++)
+    for (const char *p = dirs; *p != '\0'; p++)
         n += *p == ':';
     if (n > CN_CONF_DIRS)
-        return cn_fail(err, CN_EINVAL, "models.dirs: %d directories, at most %d are accepted", n,
-                       CN_CONF_DIRS);
+        return cn_fail(err, CN_EINVAL, "%d directories, at most %d are accepted", n, CN_CONF_DIRS);
     return CN_OK;
+}
+
+static int check_dirs(const struct cn_conf *c, struct cn_err *err)
+{
+    return check_list(c->dirs, err);
+}
+
+static int check_embeddings(const struct cn_conf *c, struct cn_err *err)
+{
+    return check_list(c->embeddings, err);
 }
 
 static int check_keys(const struct cn_conf *c, struct cn_err *err)
@@ -511,6 +521,7 @@ static const struct {
     {"worker", "devices", check_devices},
     {"worker", "dtype", check_dtype},
     {"models", "dirs", check_dirs},
+    {"models", "embeddings", check_embeddings},
     {"http", "hosts", check_hosts},
     {"http", "trusted_proxies", check_proxies},
     {"webhook", "allow", check_webhook_allow},

@@ -22,7 +22,7 @@ enum {
     CN_CONF_DEVICES = 16,
     CN_CONF_COUNT = 16,
     CN_CONF_WORKERS = 64,
-    CN_CONF_DIRS = 64 /* of models; each becomes an option of the workers */
+    CN_CONF_DIRS = 64 /* of models, of embeddings; each becomes an option of the workers */
 };
 
 struct cn_conf {
@@ -51,6 +51,7 @@ struct cn_conf {
     /* [models] */
     char *dirs;          /* separated by colons */
     char *default_model; /* "": the first base model */
+    char *embeddings;    /* directories, separated by colons */
     /* [webhook] */
     char *allow, *networks, *secret_file;
     int attempt_timeout_s, give_up_s;

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* Other options, two words for each directory, and the NULL at the end. */
-enum { MAX_ARGS = 32 + 2 * CN_CONF_DIRS, MAX_FLEET = CN_CONF_WORKERS };
+enum { MAX_ARGS = 32 + 4 * CN_CONF_DIRS, MAX_FLEET = CN_CONF_WORKERS };
 
 /* The program that the configuration names; else the one beside this program (a build tree), else
  * the installed one. */
@@ -48,10 +48,20 @@ static void add_number(char **args, int *n, const char *option, int value)
         add(args, n, option, cn_xprintf("%d", value));
 }
 
+/* An option for each directory of a list. */
+static void add_dirs(char **args, int *n, const char *option, const char *list)
+{
+    char *dirs = cn_xstrdup(list), *rest = dirs, *dir;
+
+    while ((dir = strsep(&rest, ":")) != NULL)
+        if (dir[0] != '\0')
+            add(args, n, option, cn_xstrdup(dir));
+    free(dirs);
+}
+
 static char **args_for(const struct cn_conf *c, const char *device)
 {
     char **args = cn_xcalloc(MAX_ARGS, sizeof(*args));
-    char *dirs = cn_xstrdup(c->dirs), *rest = dirs, *dir;
     int n = 0;
 
     add(args, &n, "--backend", cn_xstrdup(device));
@@ -63,10 +73,8 @@ static char **args_for(const struct cn_conf *c, const char *device)
     add_number(args, &n, "--memory-mb", c->memory_mb);
     if (c->default_model[0] != '\0')
         add(args, &n, "--default", cn_xstrdup(c->default_model));
-    while ((dir = strsep(&rest, ":")) != NULL)
-        if (dir[0] != '\0')
-            add(args, &n, "--models", cn_xstrdup(dir));
-    free(dirs);
+    add_dirs(args, &n, "--embeddings", c->embeddings);
+    add_dirs(args, &n, "--models", c->dirs);
     return args;
 }
 

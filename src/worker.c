@@ -52,14 +52,15 @@ static const char *annotator_of(const char *name)
 }
 
 /* Why a model is broken, for clients: its files are named by the model, not by where they lie. */
-static void tell_broken(const struct cn_model_facts *m, char *text, size_t size)
+static void tell_broken(const char *broken, const char *path, const char *name, char *text,
+                        size_t size)
 {
-    size_t at = 0, skip = strlen(m->path);
-    const char *p = m->broken != NULL ? m->broken : "";
+    size_t at = 0, skip = strlen(path);
+    const char *p = broken != NULL ? broken : "";
 
     while (*p != '\0' && at + 1 < size) {
-        if (skip > 0 && strncmp(p, m->path, skip) == 0) {
-            at += (size_t)snprintf(text + at, size - at, "%s", m->name);
+        if (skip > 0 && strncmp(p, path, skip) == 0) {
+            at += (size_t)snprintf(text + at, size - at, "%s", name);
             p += skip;
         } else {
             text[at++] = *p++;
@@ -84,7 +85,7 @@ static void describe_model(const struct worker *w, const struct cn_model_facts *
     ret->guidance = m->guidance;
     ret->parameters = m->parameters;
     ret->bytes = m->bytes;
-    tell_broken(m, ret->broken, sizeof(ret->broken));
+    tell_broken(m->broken, m->path, m->name, ret->broken, sizeof(ret->broken));
     ret->is_default = !m->control && chosen != NULL && strcmp(chosen, m->name) == 0;
 }
 
@@ -102,6 +103,27 @@ static void describe_annotators(const struct cn_engine *e, struct cn_msg_hello *
         snprintf(a->name, sizeof(a->name), "%s", from->name);
         snprintf(a->title, sizeof(a->title), "%s", from->help);
         ret->n_annotators++;
+    }
+}
+
+static void describe_embeddings(const struct cn_engine *e, struct cn_msg_hello *ret)
+{
+    int n = CN_MIN(cn_engine_embeddings(e), CN_WIRE_MAX_EMBEDDINGS);
+
+    ret->embedding = cn_xcalloc((size_t)n + 1, sizeof(*ret->embedding));
+    for (int i = 0; i < n; i++) {
+        const struct cn_embedding *from = cn_engine_embedding_at(e, i);
+        struct cn_embedding_info *to = &ret->embedding[ret->n_embeddings++];
+
+        if (from->broken != NULL)
+            cn_log(CN_LOG_WARNING, "worker.embedding_broken", from->broken, "embedding=%s",
+                   from->name);
+        snprintf(to->name, sizeof(to->name), "%s", from->name);
+        snprintf(to->token, sizeof(to->token), "%s", from->token);
+        to->vectors = from->vectors;
+        to->width = from->width[0];
+        to->width_2 = from->width[1];
+        tell_broken(from->broken, from->path, from->name, to->broken, sizeof(to->broken));
     }
 }
 
@@ -130,6 +152,7 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
         describe_model(w, &m, &ret->model[ret->n_models++]);
     }
     describe_annotators(w->engine, ret);
+    describe_embeddings(w->engine, ret);
     return CN_OK;
 }
 
@@ -385,7 +408,7 @@ static void usage(FILE *f)
 {
     fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] [--default MODEL]\n"
           "                         [--lanes N] [--max-batch N] [--memory-mb N] [--dtype TYPE]\n"
-          "                         --models DIR ...\n"
+          "                         [--embeddings DIR] ... --models DIR ...\n"
           "       controlnet-worker --probe\n"
           "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
           "generate.\n",
@@ -394,8 +417,8 @@ static void usage(FILE *f)
 
 struct options {
     struct cn_engine_opts engine;
-    const char *dir[64], *chosen;
-    int n_dirs, fd;
+    const char *dir[64], *embeddings[64], *chosen;
+    int n_dirs, n_embeddings, fd;
     bool probe;
 };
 
@@ -431,6 +454,7 @@ static int parse(int argc, char **argv, struct options *o)
                                           {"backend", required_argument, NULL, 'b'},
                                           {"threads", required_argument, NULL, 't'},
                                           {"models", required_argument, NULL, 'm'},
+                                          {"embeddings", required_argument, NULL, 'e'},
                                           {"default", required_argument, NULL, 'd'},
                                           {"lanes", required_argument, NULL, 'l'},
                                           {"max-batch", required_argument, NULL, 'x'},
@@ -464,6 +488,10 @@ static int parse(int argc, char **argv, struct options *o)
             if (o->n_dirs < (int)CN_LEN(o->dir))
                 o->dir[o->n_dirs++] = optarg;
             break;
+        case 'e':
+            if (o->n_embeddings < (int)CN_LEN(o->embeddings))
+                o->embeddings[o->n_embeddings++] = optarg;
+            break;
         case 'd':
             o->chosen = optarg;
             break;
@@ -489,12 +517,28 @@ static int parse(int argc, char **argv, struct options *o)
     return (o->fd >= 0 || o->probe) && optind == argc ? CN_OK : CN_EINVAL;
 }
 
+/* No default names one, so that a directory which is not there is a fault; a broken embedding is
+ * not. */
+static int scan_embeddings(const struct options *o, struct cn_engine *e, struct cn_err *err)
+{
+    int rc = CN_OK;
+
+    for (int i = 0; i < o->n_embeddings && rc == CN_OK; i++)
+        rc = cn_engine_scan_embeddings(e, o->embeddings[i], err);
+    return rc;
+}
+
 /* A directory that is not there is no fault: the default list has one that some systems lack. */
 static int scan(const struct options *o, struct cn_engine *e, struct cn_err *err)
 {
+    int rc = scan_embeddings(o, e, err);
+
+    if (rc < 0)
+        return rc;
     for (int i = 0; i < o->n_dirs; i++) {
         struct cn_err why = CN_ERR_INIT;
-        int rc = cn_engine_scan(e, o->dir[i], &why);
+
+        rc = cn_engine_scan(e, o->dir[i], &why);
 
         if (rc < 0)
             cn_log(rc == CN_ENOTFOUND ? CN_LOG_INFO : CN_LOG_ERROR, "worker.models", why.msg,

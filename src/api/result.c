@@ -215,10 +215,21 @@ struct cn_result cn_result_of_job(const struct cn_job *job)
                               .stage_ms = job->stage_ms};
 }
 
+/* Why something cannot be used, if it cannot; without paths. */
+static void set_broken(json_t **o, const char *why)
+{
+    char broken[sizeof(((struct cn_model_info *)0)->broken)];
+
+    if (why[0] == '\0')
+        return;
+    snprintf(broken, sizeof(broken), "%s", why);
+    cn_hide_paths(broken);
+    cn_json_set(o, "broken", json_string(broken));
+}
+
 static json_t *model_json(const struct cn_model_info *m, const struct cn_model_view *v,
                           bool is_default)
 {
-    char broken[sizeof(m->broken)];
     json_t *o = json_pack("{ss ss ss}", "name", m->name, "kind", cn_enum_model_kind.name[m->kind],
                           "family", m->family);
 
@@ -234,11 +245,7 @@ static json_t *model_json(const struct cn_model_info *m, const struct cn_model_v
     }
     if (m->guidance > 0)
         cn_json_set(&o, "guidance_scale", json_real(m->guidance));
-    if (m->broken[0] != '\0') {
-        snprintf(broken, sizeof(broken), "%s", m->broken);
-        cn_hide_paths(broken);
-        cn_json_set(&o, "broken", json_string(broken));
-    }
+    set_broken(&o, m->broken);
     if (m->parameters != 0)
         cn_json_set(&o, "parameters", json_integer((json_int_t)m->parameters));
     if (m->bytes != 0)
@@ -258,18 +265,40 @@ static int put_list(struct cn_buf *out, const char *name, json_t *list, struct c
     return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
 }
 
+static json_t *embedding_json(const struct cn_embedding_info *e)
+{
+    json_t *o = json_pack("{ss ss}", "name", e->name, "token", e->token);
+    json_t *widths = json_array();
+
+    set_broken(&o, e->broken);
+    if (e->broken[0] != '\0') {
+        json_decref(widths);
+        return o;
+    }
+    cn_json_add(&widths, json_integer(e->width));
+    if (e->width_2 > 0)
+        cn_json_add(&widths, json_integer(e->width_2));
+    cn_json_set(&o, "vectors", json_integer(e->vectors));
+    cn_json_set(&o, "widths", widths);
+    return o;
+}
+
 int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_err *err)
 {
     const struct cn_catalog *c = cn_dispatch_catalog(d);
     const struct cn_model_info *preset = cn_catalog_default(c);
-    json_t *list = json_array();
+    json_t *list = json_array(), *embeddings = json_array();
+    int rc;
 
     for (int i = 0; i < c->n; i++) {
         struct cn_model_view v = cn_dispatch_model(d, c->model[i].name);
 
         cn_json_add(&list, model_json(&c->model[i], &v, &c->model[i] == preset));
     }
-    return put_list(out, "models", list, err);
+    for (int i = 0; i < c->n_embeddings; i++)
+        cn_json_add(&embeddings, embedding_json(&c->embedding[i]));
+    rc = cn_json_put_take(out, json_pack("{so so}", "models", list, "embeddings", embeddings), err);
+    return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
 }
 
 static json_t *names_json(const struct cn_enum *e)

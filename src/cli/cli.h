@@ -65,7 +65,8 @@ int cn_cli_blame(struct cn_err *err);
 
 /* Members of the options of every command that needs an engine. */
 struct cn_cli_engine_opts {
-    struct cn_option_list models; /* --models */
+    struct cn_option_list models;     /* --models */
+    struct cn_option_list embeddings; /* --embeddings */
     const char *backend;
     int threads;
 };
@@ -77,11 +78,16 @@ struct cn_cli_engine_opts {
      .offset = offsetof(type, member.models),                                                      \
      .help = "directory of models, repeatable (default: $CONTROLNETD_MODELS, else the installed "  \
              "ones)"},                                                                             \
-    {.kind = CN_OPT_TEXT,                                                                          \
-     .name = "backend",                                                                            \
-     .arg = "NAME",                                                                                \
-     .offset = offsetof(type, member.backend),                                                     \
-     .help = "what computes: auto, onednn or reference (slow, exact)"},                            \
+        {.kind = CN_OPT_LIST,                                                                      \
+         .name = "embeddings",                                                                     \
+         .arg = "DIR",                                                                             \
+         .offset = offsetof(type, member.embeddings),                                              \
+         .help = "directory of embeddings that prompts may name, repeatable"},                     \
+        {.kind = CN_OPT_TEXT,                                                                      \
+         .name = "backend",                                                                        \
+         .arg = "NAME",                                                                            \
+         .offset = offsetof(type, member.backend),                                                 \
+         .help = "what computes: auto, onednn or reference (slow, exact)"},                        \
     {                                                                                              \
         .kind = CN_OPT_INT, .name = "threads", .arg = "N",                                         \
         .offset = offsetof(type, member.threads), .min = 0, .max = 1024,                           \

@@ -11,13 +11,17 @@ int cn_cli_engine_open(const struct cn_cli_engine_opts *o, bool profile, struct 
                        struct cn_err *err)
 {
     struct cn_engine_opts opts = CN_ENGINE_DEFAULTS;
+    int rc;
 
     if (o->backend != NULL)
         opts.backend = o->backend;
     opts.threads = o->threads;
     opts.profile = profile;
     *ret = (struct cn_cli_models){.dirs = &o->models};
-    return cn_engine_new(&opts, &ret->e, err);
+    rc = cn_engine_new(&opts, &ret->e, err);
+    for (int i = 0; i < o->embeddings.n && rc == CN_OK; i++)
+        rc = cn_engine_scan_embeddings(ret->e, o->embeddings.item[i], err);
+    return rc;
 }
 
 void cn_cli_engine_close(struct cn_cli_models *m)

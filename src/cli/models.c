@@ -1,6 +1,7 @@
 /* controlnet models: what there is to draw with. */
 #include "base/base.h"
 #include "cli/cli.h"
+#include "runtime/embeddings.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -14,9 +15,17 @@ struct options {
 
 static const struct cn_option table[] = {
     CN_OPTION_HEADING("options"),
-    {.kind = CN_OPT_LIST, .name = "models", .arg = "DIR", AT(engine.models),
+    {.kind = CN_OPT_LIST,
+     .name = "models",
+     .arg = "DIR",
+     AT(engine.models),
      .help = "directory of models, repeatable (default: $CONTROLNETD_MODELS, else the installed "
              "ones)"},
+    {.kind = CN_OPT_LIST,
+     .name = "embeddings",
+     .arg = "DIR",
+     AT(engine.embeddings),
+     .help = "directory of embeddings, repeatable"},
     {.kind = CN_OPT_FLAG, .name = "json", AT(json), .help = "as JSON"},
     CN_CLI_HELP(struct options),
     CN_OPTION_END};
@@ -24,7 +33,8 @@ static const struct cn_option table[] = {
 static const struct cn_cli_help help = {
     .name = "models",
     .usage = "[options]",
-    .about = "Lists the models that are there, by the names that --model and --control take.\n"
+    .about = "Lists the models that are there, by the names that --model and --control take, and\n"
+             "embeddings, by the names that prompts have for them.\n"
              "A ControlNet can be used with base models of its family.\n",
     .options = table};
 
@@ -48,6 +58,16 @@ static void print_row(const struct cn_model_facts *m, int width)
            cn_cli_bytes(m->bytes, bytes, sizeof(bytes)));
 }
 
+static void print_embedding(const struct cn_embedding *e, int width)
+{
+    printf("%-*s  %-10s  ", width, e->name, e->broken != NULL ? "-" : "embedding");
+    if (e->broken != NULL)
+        printf("cannot be used: %s\n", e->broken);
+    else
+        printf("%d vector%s of %d%s\n", e->vectors, e->vectors == 1 ? "" : "s", e->width[0],
+               e->encoders > 1 ? ", for models with two text encoders" : "");
+}
+
 static int print_table(const struct cn_engine *e)
 {
     struct cn_model_facts m;
@@ -57,12 +77,16 @@ static int print_table(const struct cn_engine *e)
         cn_engine_at(e, i, &m);
         width = CN_MAX(width, (int)strlen(m.name));
     }
+    for (int i = 0; i < cn_engine_embeddings(e); i++)
+        width = CN_MAX(width, (int)strlen(cn_engine_embedding_at(e, i)->name));
     printf("%-*s  %-10s  %-20s  %-11s  %13s  %s\n", width, "name", "kind", "family", "size",
            "parameters", "bytes");
     for (int i = 0; i < cn_engine_count(e); i++) {
         cn_engine_at(e, i, &m);
         print_row(&m, width);
     }
+    for (int i = 0; i < cn_engine_embeddings(e); i++)
+        print_embedding(cn_engine_embedding_at(e, i), width);
     return cn_cli_flush();
 }
 
@@ -88,6 +112,26 @@ static json_t *model_json(const struct cn_model_facts *m)
     return o;
 }
 
+static json_t *embedding_json(const struct cn_embedding *e)
+{
+    json_t *o = json_object(), *widths = json_array();
+
+    json_object_set_new(o, "name", cn_cli_json_text(e->name));
+    json_object_set_new(o, "path", cn_cli_json_text(e->path));
+    if (e->broken != NULL) {
+        json_object_set_new(o, "broken", cn_cli_json_text(e->broken));
+        json_decref(widths);
+        return o;
+    }
+    json_object_set_new(o, "kind", json_string("embedding"));
+    json_object_set_new(o, "token", cn_cli_json_text(e->token));
+    json_object_set_new(o, "vectors", json_integer(e->vectors));
+    for (int i = 0; i < e->encoders; i++)
+        json_array_append_new(widths, json_integer(e->width[i]));
+    json_object_set_new(o, "widths", widths);
+    return o;
+}
+
 static int print_json(const struct cn_engine *e)
 {
     json_t *a = json_array();
@@ -97,6 +141,8 @@ static int print_json(const struct cn_engine *e)
         cn_engine_at(e, i, &m);
         json_array_append_new(a, model_json(&m));
     }
+    for (int i = 0; i < cn_engine_embeddings(e); i++)
+        json_array_append_new(a, embedding_json(cn_engine_embedding_at(e, i)));
     return cn_cli_print_json_take(a);
 }
 

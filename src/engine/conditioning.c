@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "engine/job_priv.h"
 #include "base/clock.h"
+#include "runtime/token_rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,6 +203,8 @@ static int open_models(struct cn_job *j, struct cn_err *err)
     double start = cn_now_s();
     int rc = cn_model_open(j->base, j->e->rt.backend, err);
 
+    for (int i = 0; i < j->base->n_texts && rc == CN_OK; i++)
+        rc = cn_token_triggers(j->base, i, &j->e->rt.embeddings, err);
     if (rc < 0)
         return rc;
     cn_plans_fix_layouts(j->base, j->positions);

@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "engine/job_priv.h"
 #include "base/clock.h"
+#include "runtime/token_rows.h"
 
 #include <string.h>
 
@@ -98,8 +99,8 @@ static int check_skip(const struct cn_job *j, const struct cn_text_config *c, st
                       skip < j->spec->clip_skip ? " (1 is the last layer)" : "");
 }
 
-/* n chunks of ids through text encoder i without its last `skip` layers. */
-static int run_encoder(struct cn_job *j, int i, const int32_t *ids, int n, int skip, float *ret,
+/* n chunks through text encoder i without its last `skip` layers. */
+static int run_encoder(struct cn_job *j, int i, const float *rows, int n, int skip, float *ret,
                        struct cn_err *err)
 {
     struct cn_text_use use = cn_text_usual(cn_checkpoint_text(j->base->checkpoint, i), skip);
@@ -110,7 +111,7 @@ static int run_encoder(struct cn_job *j, int i, const int32_t *ids, int n, int s
     if (rc == CN_OK)
         rc = cn_job_planned(j, cn_plan_for_text(j->base, i, n, j->positions, &use, &p, err),
                             &j->base->text[i].net, start, err);
-    return rc < 0 ? rc : cn_plan_run_host(p, ids, ret, err);
+    return rc < 0 ? rc : cn_plan_run_host(p, rows, ret, err);
 }
 
 /* One encoder's work on the texts of a job. */
@@ -119,7 +120,8 @@ struct encoding {
     int encoder;
     const struct cn_prompt_chunks *of; /* [texts] */
     size_t width;
-    float *scratch; /* TOGETHER chunks */
+    float *rows;    /* TOGETHER chunks: what the encoder is given */
+    float *scratch; /* and its answer */
     float *ret;     /* [texts, chunks, positions, width] */
 };
 
@@ -139,7 +141,12 @@ static int encode_chunk(const struct encoding *e, int text, int n, int k, struct
 
     for (int i = 0; i < n; i++)
         memcpy(ids + (size_t)i * s, e->of[text + i].id + (size_t)k * s, s * sizeof(*ids));
-    rc = run_encoder(e->j, e->encoder, ids, n, skip_of(e->j, text), e->scratch, err);
+    rc = cn_token_rows(e->j->base, e->encoder, &e->j->e->rt.embeddings, ids, n, (int)s, e->rows,
+                       err);
+    if (rc == CN_ENOTFOUND || rc == CN_EFORMAT)
+        rc = cn_job_blame_model(e->j, &e->j->base->text[e->encoder].net, err);
+    if (rc == CN_OK)
+        rc = run_encoder(e->j, e->encoder, e->rows, n, skip_of(e->j, text), e->scratch, err);
     for (int i = 0; i < n && rc == CN_OK; i++)
         memcpy(chunk_of(e, text + i, k), e->scratch + (size_t)i * size, size * sizeof(float));
     return rc;
@@ -209,13 +216,13 @@ static void place_columns(const struct cn_job *j, float *context, size_t at, con
 static int encode(struct cn_job *j, const struct tokens *t, size_t size, float *ret,
                   struct cn_err *err)
 {
+    size_t together = (size_t)TOGETHER * (size_t)j->positions * (size_t)j->context, at = 0;
     struct encoding e = {.j = j};
-    size_t at = 0;
     int rc;
 
     if ((rc = cn_job_floats(j, size, &e.ret, err)) < 0 ||
-        (rc = cn_job_floats(j, (size_t)TOGETHER * (size_t)j->positions * (size_t)j->context,
-                            &e.scratch, err)) < 0)
+        (rc = cn_job_floats(j, together, &e.rows, err)) < 0 ||
+        (rc = cn_job_floats(j, together, &e.scratch, err)) < 0)
         return rc;
     for (; e.encoder < j->base->n_texts; e.encoder++) {
         const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint, e.encoder);

@@ -95,6 +95,21 @@ int cn_engine_add(struct cn_engine *e, const char *path, struct cn_err *err)
     return cn_runtime_add(&e->rt, path, err);
 }
 
+int cn_engine_scan_embeddings(struct cn_engine *e, const char *dir, struct cn_err *err)
+{
+    return cn_embeddings_scan(&e->rt.embeddings, dir, err);
+}
+
+int cn_engine_embeddings(const struct cn_engine *e)
+{
+    return e->rt.embeddings.n;
+}
+
+const struct cn_embedding *cn_engine_embedding_at(const struct cn_engine *e, int i)
+{
+    return &e->rt.embeddings.item[i];
+}
+
 int cn_engine_count(const struct cn_engine *e)
 {
     return e->rt.n_models;

@@ -142,6 +142,12 @@ int cn_engine_add_annotator(struct cn_engine *e, const struct cn_engine_annotato
 int cn_engine_annotators(const struct cn_engine *e);
 const struct cn_engine_annotator *cn_engine_annotator_at(const struct cn_engine *e, int i);
 
+/* Adds every embedding in a directory and those below it (runtime/embeddings.h), before the first
+ * job. Prompts name them. CN_ENOTFOUND when there is no such directory. */
+int cn_engine_scan_embeddings(struct cn_engine *e, const char *dir, struct cn_err *err);
+int cn_engine_embeddings(const struct cn_engine *e);
+const struct cn_embedding *cn_engine_embedding_at(const struct cn_engine *e, int i);
+
 int cn_engine_count(const struct cn_engine *e);
 void cn_engine_at(const struct cn_engine *e, int i, struct cn_model_facts *ret);
 

@@ -228,19 +228,33 @@ void cn_prompts_warn_unseen(const struct cn_job *j)
 
 /* ---- ids ---- */
 
+static void warn_of_misfit(const struct cn_job *j, int row, const char *name)
+{
+    char text[CN_WARNING_TEXT];
+
+    if (name == NULL)
+        return;
+    snprintf(text, sizeof(text),
+             "the embedding \"%.60s\" is for models with other text encoders: it is read as text",
+             name);
+    warn(j, CN_WARN_NO_EFFECT, row, text);
+}
+
 static int plain_ids(struct cn_job *j, int i, int row, struct cn_prompt_chunks *ret,
                      struct cn_err *err)
 {
-    const struct cn_tokenizer *t = j->base->text[i].tokenizer;
-    bool truncated = false;
+    const struct cn_text_encoder *e = &j->base->text[i];
+    const struct cn_tokenizer *t = e->tokenizer;
+    struct cn_encoded how = {false, NULL};
     int rc;
 
     *ret = (struct cn_prompt_chunks){.length = j->positions};
     cn_prompt_chunks_add_empty(t, ret);
-    rc = cn_tokenizer_encode(t, prompt_of(j, row), ret->id, j->positions, &truncated, err);
+    rc = cn_tokenizer_encode(t, e->triggers, prompt_of(j, row), ret->id, j->positions, &how, err);
+    ret->misfit = how.misfit;
     if (rc < 0)
         cn_prompt_chunks_release(ret);
-    else if (truncated && i == 0)
+    else if (how.truncated && i == 0)
         warn_of_length(j, row);
     return rc;
 }
@@ -254,8 +268,10 @@ int cn_prompts_tokenize(struct cn_job *j, int i, int text, struct cn_prompt_chun
     if (j->spec->prompt_syntax == CN_PROMPT_PLAIN)
         rc = plain_ids(j, i, t->row, ret, err);
     else
-        rc = cn_prompt_chunks(j->base->text[i].tokenizer, &t->pieces, j->positions, MAX_CHUNKS, ret,
-                              err);
+        rc = cn_prompt_chunks(j->base->text[i].tokenizer, j->base->text[i].triggers, &t->pieces,
+                              j->positions, MAX_CHUNKS, ret, err);
+    if (rc == CN_OK)
+        warn_of_misfit(j, t->row, ret->misfit);
     return blame(j, rc, t->row, err);
 }
 

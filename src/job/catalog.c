@@ -1,4 +1,5 @@
-/* Which models and annotators the workers said they have, and what the names of a request mean. */
+/* Which models, annotators and embeddings the workers said they have, and what the names of a
+ * request mean. */
 #include "base/base.h"
 #include "job/catalog.h"
 #include "base/mem.h"
@@ -11,7 +12,8 @@ void cn_catalog_release(struct cn_catalog *c)
 {
     free(c->model);
     free(c->annotator);
-    *c = (struct cn_catalog){NULL, 0, NULL, 0};
+    free(c->embedding);
+    *c = (struct cn_catalog){.n = 0};
 }
 
 void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello)
@@ -21,6 +23,10 @@ void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello)
     c->n = hello->n_models;
     c->annotator = hello->annotator;
     c->n_annotators = hello->n_annotators;
+    c->embedding = hello->embedding;
+    c->n_embeddings = hello->n_embeddings;
+    hello->embedding = NULL;
+    hello->n_embeddings = 0;
     hello->model = NULL;
     hello->annotator = NULL;
     hello->n_annotators = 0;

@@ -15,11 +15,13 @@ struct cn_catalog {
     int n;
     struct cn_annotator_info *annotator;
     int n_annotators;
+    struct cn_embedding_info *embedding;
+    int n_embeddings;
 };
 
 void cn_catalog_release(struct cn_catalog *c);
 
-/* Takes the models and annotators of *hello and leaves it without. */
+/* Takes the models, annotators and embeddings of *hello and leaves it without. */
 void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello);
 
 const struct cn_model_info *cn_catalog_find(const struct cn_catalog *c, enum cn_model_kind kind,

@@ -1,5 +1,5 @@
 /* The tensors of a network, and the places where an adapter may attach: read from the graphs that
- * its functions emit, at the least sizes. There is no second list. */
+ * its functions emit, at the least sizes; beside them only what is in no graph. */
 #include "base/base.h"
 #include "model/expect.h"
 #include "model/text.h"
@@ -82,6 +82,12 @@ static void tell_unet(const struct cn_unet_config *u, const struct listener *l)
 
 void cn_expect_text(const struct cn_text_config *t, cn_expect_fn fn, void *ctx)
 {
+    const int64_t tokens[] = {t->vocab_size, t->hidden_size},
+                  positions[] = {t->max_position, t->hidden_size};
+
+    /* In no graph: their rows are looked up before (runtime/token_rows.h). */
+    fn(ctx, "text_model.embeddings.token_embedding.weight", 2, tokens);
+    fn(ctx, "text_model.embeddings.position_embedding.weight", 2, positions);
     tell_text(t, &(struct listener){.tensor = fn, .ctx = ctx});
 }
 

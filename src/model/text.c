@@ -1,5 +1,5 @@
-/* Emits the graph of CLIP's text encoder: embeddings, causal transformer layers, final norm; the
- * projection of the end token. */
+/* Emits the graph of CLIP's text encoder: causal transformer layers, final norm; the projection of
+ * the end token. */
 #include "base/base.h"
 #include "model/text.h"
 #include "model/nn.h"
@@ -64,16 +64,13 @@ struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s,
                                const struct cn_text_use *use)
 {
     struct nn nn = {.g = cn_graph_new("text")};
-    cn_val x = cn_graph_input(nn.g, "ids", cn_shape2(n, s), CN_I32, 0), end = -1;
+    cn_val x = cn_graph_input(nn.g, "rows", cn_shape3(n, s, c->hidden_size), CN_F32, 0), end = -1;
     int used = c->layers - use->skip;
 
     CN_ASSERT(use->skip >= 0 && used >= 0 && (!use->pooled || c->projection > 0));
     if (use->pooled)
         end = cn_graph_input(nn.g, "end", cn_shape2(n, 1), CN_I32, 0);
     nn_enter(&nn, "text_model");
-    x = cn_embed(nn.g, x, nn_name(&nn, "embeddings.token_embedding", "weight"), c->vocab_size,
-                 c->hidden_size, nn_name(&nn, "embeddings.position_embedding", "weight"),
-                 c->max_position);
     x = encoder_layers(&nn, x, c, 0, used);
     cn_graph_output(nn.g, "context", use->final_norm ? final_norm(&nn, x, c) : x, CN_IO_NATIVE);
     if (use->pooled)

@@ -17,7 +17,8 @@ struct cn_text_use {
 /* What c's UNet was trained on, with `skip` layers fewer. */
 struct cn_text_use cn_text_usual(const struct cn_text_config *c, int skip);
 
-/* input "ids" I32 [n, s]; output "context" [n, s, hidden], native. With pooled also an input "end"
+/* input "rows" [n, s, hidden], the sums of the rows of the token and position tables, which are not
+ * in the graph; output "context" [n, s, hidden], native. With pooled also an input "end"
  * I32 [n, 1], the place of the end token in each row, and an output "pooled" [n, 1, projection]:
  * text_projection of the last layer through the final norm, there. */
 struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s,

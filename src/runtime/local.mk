@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libcnruntime.a
 libcnruntime_a_SOURCES = \
+    %reldir%/embeddings.h %reldir%/embeddings.c \
     %reldir%/file_name.h %reldir%/file_name.c \
     %reldir%/inspect.h %reldir%/inspect.c \
     %reldir%/model.h %reldir%/model.c \
@@ -8,4 +9,5 @@ libcnruntime_a_SOURCES = \
     %reldir%/plans.h %reldir%/plans.c \
     %reldir%/registry.c \
     %reldir%/residency.c \
-    %reldir%/runtime.h
+    %reldir%/runtime.h \
+    %reldir%/token_rows.h %reldir%/token_rows.c

@@ -153,7 +153,11 @@ void cn_model_close(struct cn_model *m)
     for (int i = 0; i < m->n_texts; i++) {
         cn_network_close(&m->text[i].net);
         cn_tokenizer_close(m->text[i].tokenizer);
+        cn_triggers_free(m->text[i].triggers);
+        free(m->text[i].position);
         m->text[i].tokenizer = NULL;
+        m->text[i].triggers = NULL;
+        m->text[i].position = NULL;
     }
     cn_network_close(&m->unet);
     cn_network_close(&m->vae);

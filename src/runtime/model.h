@@ -30,6 +30,9 @@ struct cn_model {
     /* Of a base model. */
     struct cn_text_encoder {
         struct cn_tokenizer *tokenizer;
+        struct cn_triggers *triggers; /* NULL: there are no embeddings, or nobody asked */
+        struct cn_tensor_view table;  /* token_rows.c: of tokens, set with position */
+        float *position;              /* [max_position, hidden]; NULL: not read yet */
         struct cn_network net;
     } text[CN_MAX_TEXTS];
     int n_texts; /* that the checkpoint has */

@@ -142,6 +142,7 @@ void cn_runtime_release(struct cn_runtime *rt)
     for (int i = 0; i < rt->n_models; i++)
         cn_model_free(rt->model[i]);
     free(rt->model);
+    cn_embeddings_release(&rt->embeddings);
     rt->model = NULL;
     rt->n_models = 0;
 }

@@ -1,8 +1,9 @@
 /* What is there before the first job: one device, the models that were found, and which of them are
  * resident on it. It knows no job.
  *
- * Owning worker. Files: param_reader (tensors of a checkpoint), network (weights and plans), model,
- * plans (graphs by their sizes), registry (the list of models), residency (the memory budget).
+ * Owning worker. Files: file_name, param_reader (tensors of a checkpoint), network (weights and
+ * plans), model, plans (graphs by their sizes), embeddings (words that are vectors), token_rows
+ * (what a text encoder is given), registry (the list of models), residency (the memory budget).
  *
  *     struct cn_runtime rt = {.backend = backend};
  *     cn_runtime_scan(&rt, "models", &err);
@@ -14,6 +15,7 @@
 #ifndef CN_RUNTIME_RUNTIME_H
 #define CN_RUNTIME_RUNTIME_H
 
+#include "runtime/embeddings.h"
 #include "runtime/model.h"
 
 struct cn_runtime {
@@ -26,6 +28,7 @@ struct cn_runtime {
     int n_models;
     size_t models_cap;
     const struct cn_model *chosen; /* the default, or NULL */
+    struct cn_embeddings embeddings;
     uint64_t clock;                /* of uses of models */
 };
 
@@ -55,7 +58,7 @@ void cn_model_describe(const struct cn_model *m, struct cn_model_facts *ret);
 /* The base model that "" means: the first one, unless set. */
 int cn_runtime_set_default(struct cn_runtime *rt, const char *name, struct cn_err *err);
 const char *cn_runtime_default(const struct cn_runtime *rt); /* NULL: there is no base model */
-/* Frees the models. */
+/* Frees the models and the embeddings. */
 void cn_runtime_release(struct cn_runtime *rt);
 
 /* ---- residency.c ---- */

@@ -15,7 +15,7 @@
  *     struct cn_prompt_pieces p;
  *     struct cn_prompt_chunks c;
  *     if (cn_prompt_emphasis("a (cat:1.2)", &p, err) < 0) ...
- *     rc = cn_prompt_chunks(tokenizer, &p, CN_CLIP_LENGTH, 32, &c, err);
+ *     rc = cn_prompt_chunks(tokenizer, NULL, &p, CN_CLIP_LENGTH, 32, &c, err);
  *     cn_prompt_pieces_release(&p);
  *     ...
  *     cn_prompt_chunks_release(&c);
@@ -90,13 +90,16 @@ struct cn_prompt_chunks {
     float *weight; /* [n, length]: 1 for begin, end and padding */
     int n, length; /* n is at least 1 */
     size_t cap_id, cap_weight;
+    const char *misfit; /* as in struct cn_encoded */
 };
 
 /* Ids and weights of the pieces, each piece by itself, in chunks of `length` positions. BREAK ends
  * a chunk, also an empty one. A chunk that is full with a comma among its last 20 ids ends after
- * that comma. CN_ETOOBIG for more than max chunks, CN_EINVAL for a weight that is not finite. */
-int cn_prompt_chunks(const struct cn_tokenizer *t, const struct cn_prompt_pieces *p, int length,
-                     int max, struct cn_prompt_chunks *ret, struct cn_err *err);
+ * that comma. The vectors of a trigger (triggers may be NULL) stay in one chunk. CN_ETOOBIG for
+ * more than max chunks, CN_EINVAL for a weight that is not finite. */
+int cn_prompt_chunks(const struct cn_tokenizer *t, const struct cn_triggers *triggers,
+                     const struct cn_prompt_pieces *p, int length, int max,
+                     struct cn_prompt_chunks *ret, struct cn_err *err);
 /* One more chunk, of an empty text. */
 void cn_prompt_chunks_add_empty(const struct cn_tokenizer *t, struct cn_prompt_chunks *c);
 void cn_prompt_chunks_release(struct cn_prompt_chunks *c);

@@ -11,6 +11,7 @@ enum { COMMA_REACH = 20 }; /* a chunk ends after a comma that is at most so many
 
 struct writer {
     const struct cn_tokenizer *t;
+    const struct cn_triggers *triggers;
     struct cn_prompt_chunks *out;
     int32_t *id;   /* of the open chunk, room for its ids */
     float *weight;
@@ -64,7 +65,8 @@ static int close_chunk(struct writer *w, int n)
     return CN_OK;
 }
 
-static int put_id(struct writer *w, int32_t id, float weight)
+/* Room for the next id of the text, which is this one. */
+static int make_room(struct writer *w, int32_t id)
 {
     int rc = CN_OK;
 
@@ -74,10 +76,46 @@ static int put_id(struct writer *w, int32_t id, float weight)
         rc = close_chunk(w, w->comma + 1);
     if (rc == CN_OK && w->n == w->room)
         rc = close_chunk(w, w->n);
-    if (rc < 0)
-        return rc;
+    return rc;
+}
+
+static void put_id(struct writer *w, int32_t id, float weight)
+{
     w->id[w->n] = id;
     w->weight[w->n++] = weight;
+}
+
+/* In the chunk that is open, or in the next one. */
+static int put_vectors(struct writer *w, const struct cn_trigger *x, float weight)
+{
+    int rc = CN_OK;
+
+    if (x->n > w->room)
+        return cn_fail(w->err, CN_EINVAL, "\"%s\" has %d vectors, and %d fit into a chunk", x->name,
+                       x->n, w->room);
+    if (w->n + x->n > w->room)
+        rc = close_chunk(w, w->n);
+    for (int i = 0; i < x->n && rc == CN_OK; i++)
+        put_id(w, x->first + i, weight);
+    return rc;
+}
+
+/* The first of n ids, or as many as a trigger has; *ret_n are used up. */
+static int put_next(struct writer *w, const int32_t *id, int n, float weight, int *ret_n)
+{
+    const struct cn_trigger *x = cn_triggers_at_ids(w->triggers, id, n);
+    int rc = make_room(w, id[0]);
+
+    *ret_n = 1;
+    if (rc < 0)
+        return rc;
+    if (x != NULL && x->n > 0) {
+        *ret_n = x->n_ids;
+        return put_vectors(w, x, weight);
+    }
+    if (x != NULL)
+        w->out->misfit = x->name;
+    put_id(w, id[0], weight);
     return CN_OK;
 }
 
@@ -110,7 +148,7 @@ static int put_piece(struct writer *w, struct scratch *s, const struct cn_prompt
 {
     const struct cn_prompt_piece *piece = &p->piece[i];
     float weight = (float)piece->weight;
-    int n, rc;
+    int n, used, rc;
 
     if (cn_prompt_is_break(p, i))
         return close_chunk(w, w->n);
@@ -119,16 +157,21 @@ static int put_piece(struct writer *w, struct scratch *s, const struct cn_prompt
     memcpy(s->text, p->text + piece->from, piece->len);
     s->text[piece->len] = '\0';
     rc = cn_tokenize(w->t, s->text, s->id, s->room, &n, w->err);
-    for (int k = 0; k < CN_MIN(n, s->room) && rc == CN_OK; k++)
-        rc = put_id(w, s->id[k], weight);
+    if (rc < 0)
+        return rc;
+    n = CN_MIN(n, s->room);
+    for (int k = 0; k < n && rc == CN_OK; k += used)
+        rc = put_next(w, s->id + k, n - k, weight, &used);
     return rc;
 }
 
-int cn_prompt_chunks(const struct cn_tokenizer *t, const struct cn_prompt_pieces *p, int length,
-                     int max, struct cn_prompt_chunks *ret, struct cn_err *err)
+int cn_prompt_chunks(const struct cn_tokenizer *t, const struct cn_triggers *triggers,
+                     const struct cn_prompt_pieces *p, int length, int max,
+                     struct cn_prompt_chunks *ret, struct cn_err *err)
 {
     struct cn_prompt_chunks out = {.length = length};
-    struct writer w = {.t = t, .out = &out, .room = length - 2, .comma = -1, .max = max};
+    struct writer w = {
+        .t = t, .triggers = triggers, .out = &out, .room = length - 2, .comma = -1, .max = max};
     struct scratch s = {.room = 0};
     int rc;
 

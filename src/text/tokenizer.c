@@ -1,7 +1,7 @@
 /* Text to ids, step by step as transformers' CLIPTokenizer without ftfy (v4.57,
  * tokenization_clip.py):
  *
- * 1. Added tokens ("<|endoftext|>") are cut out of the raw text.
+ * 1. Added tokens ("<|endoftext|>") are cut out of the raw text; so are triggers.
  * 2. Controls are dropped, white space and each CJK ideograph split words (BasicTokenizer).
  * 3. A word is normalised (NFC) and lowercased.
  * 4. A word is split by the pattern of OpenAI's CLIP, ignoring case:
@@ -29,6 +29,8 @@ enum {
 
 struct work {
     const struct cn_tokenizer *t;
+    const struct cn_triggers *triggers;
+    const char *misfit;
     struct cn_cps word, scratch;
     struct cn_ids *out;
     struct cn_err *err;
@@ -182,14 +184,35 @@ static const struct cn_added *added_at(const struct cn_tokenizer *t, const char 
     return best;
 }
 
+/* The vectors of a trigger at s, in the place of its text, of which the length is returned. */
+static size_t put_vectors(struct work *w, const char *s, size_t len, int *rc)
+{
+    const struct cn_trigger *x = cn_triggers_at_text(w->triggers, s, len);
+
+    if (x == NULL)
+        return 0;
+    if (x->n == 0) {
+        w->misfit = x->name;
+        return 0;
+    }
+    *rc = end_word(w);
+    for (int i = 0; i < x->n; i++)
+        put_id(w->out, x->first + i);
+    return x->token_len;
+}
+
 static int encode_text(struct work *w, const char *text, size_t len)
 {
     int rc = CN_OK;
 
-    for (size_t i = 0; rc == CN_OK && i < len;) {
+    for (size_t i = 0, n; rc == CN_OK && i < len;) {
         const struct cn_added *a = added_at(w->t, text + i, len - i);
         uint32_t cp = 0;
 
+        n = put_vectors(w, text + i, len - i, &rc);
+        i += n;
+        if (n > 0)
+            continue;
         if (a != NULL) {
             rc = end_word(w);
             put_id(w->out, a->id);
@@ -202,11 +225,11 @@ static int encode_text(struct work *w, const char *text, size_t len)
     return rc == CN_OK ? end_word(w) : rc;
 }
 
-int cn_tokenize(const struct cn_tokenizer *t, const char *text, int32_t *ids, int max, int *ret_n,
-                struct cn_err *err)
+static int tokenize(const struct cn_tokenizer *t, const struct cn_triggers *triggers,
+                    const char *text, struct cn_ids *out, const char **ret_misfit,
+                    struct cn_err *err)
 {
-    struct cn_ids out = {.id = ids, .max = max};
-    struct work w = {.t = t, .out = &out, .err = err};
+    struct work w = {.t = t, .triggers = triggers, .out = out, .err = err};
     size_t len = strlen(text), bad;
     int rc;
 
@@ -220,23 +243,37 @@ int cn_tokenize(const struct cn_tokenizer *t, const char *text, int32_t *ids, in
     rc = encode_text(&w, text, len);
     cn_cps_release(&w.word);
     cn_cps_release(&w.scratch);
+    *ret_misfit = w.misfit;
+    return rc;
+}
+
+int cn_tokenize(const struct cn_tokenizer *t, const char *text, int32_t *ids, int max, int *ret_n,
+                struct cn_err *err)
+{
+    struct cn_ids out = {.id = ids, .max = max};
+    const char *misfit;
+    int rc = tokenize(t, NULL, text, &out, &misfit, err);
+
     if (rc == CN_OK)
         *ret_n = out.n;
     return rc;
 }
 
-int cn_tokenizer_encode(const struct cn_tokenizer *t, const char *text, int32_t *ids, int len,
-                        bool *ret_truncated, struct cn_err *err)
+int cn_tokenizer_encode(const struct cn_tokenizer *t, const struct cn_triggers *triggers,
+                        const char *text, int32_t *ids, int len, struct cn_encoded *ret,
+                        struct cn_err *err)
 {
+    struct cn_ids out = {.id = ids + 1, .max = len - 2};
+    const char *misfit;
     int n, rc;
 
     CN_ASSERT(len >= 2);
-    rc = cn_tokenize(t, text, ids + 1, len - 2, &n, err);
+    rc = tokenize(t, triggers, text, &out, &misfit, err);
     if (rc < 0)
         return rc;
-    if (ret_truncated != NULL)
-        *ret_truncated = n > len - 2;
-    n = CN_MIN(n, len - 2);
+    if (ret != NULL)
+        *ret = (struct cn_encoded){out.n > len - 2, misfit};
+    n = CN_MIN(out.n, len - 2);
     ids[0] = t->bos;
     ids[1 + n] = t->eos;
     for (int i = n + 2; i < len; i++)

@@ -15,6 +15,7 @@
 #define CN_TEXT_TOKENIZER_H
 
 #include "base/base.h"
+#include "text/triggers.h"
 
 enum {
     CN_CLIP_LENGTH = 77,         /* positions of CLIP's text encoder */
@@ -51,8 +52,16 @@ int32_t cn_tokenizer_id(const struct cn_tokenizer *t, const char *symbol);
 int cn_tokenize(const struct cn_tokenizer *t, const char *text, int32_t *ids, int max, int *ret_n,
                 struct cn_err *err);
 
-/* Exactly len ids: begin, the text's (cut to len - 2), end, padding. ret_truncated may be NULL. */
-int cn_tokenizer_encode(const struct cn_tokenizer *t, const char *text, int32_t *ids, int len,
-                        bool *ret_truncated, struct cn_err *err);
+/* What became of a text. */
+struct cn_encoded {
+    bool truncated;
+    const char *misfit; /* the name of a trigger that is not for this model; NULL: there is none */
+};
+
+/* Exactly len ids: begin, the text's (cut to len - 2), end, padding. triggers and ret may be NULL.
+ */
+int cn_tokenizer_encode(const struct cn_tokenizer *t, const struct cn_triggers *triggers,
+                        const char *text, int32_t *ids, int len, struct cn_encoded *ret,
+                        struct cn_err *err);
 
 #endif

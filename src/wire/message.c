@@ -79,6 +79,26 @@ static void get_model(struct cn_unpack *u, struct cn_model_info *m)
     cn_get_text(u, m->broken, sizeof(m->broken));
 }
 
+static void put_embedding(struct cn_pack *p, const struct cn_embedding_info *e)
+{
+    cn_put_str(p, e->name);
+    cn_put_str(p, e->token);
+    cn_put_i32(p, e->vectors);
+    cn_put_i32(p, e->width);
+    cn_put_i32(p, e->width_2);
+    cn_put_str(p, e->broken);
+}
+
+static void get_embedding(struct cn_unpack *u, struct cn_embedding_info *e)
+{
+    cn_get_text(u, e->name, sizeof(e->name));
+    cn_get_text(u, e->token, sizeof(e->token));
+    e->vectors = cn_get_range(u, 0, 1024);
+    e->width = cn_get_range(u, 0, 65536);
+    e->width_2 = cn_get_range(u, 0, 65536);
+    cn_get_text(u, e->broken, sizeof(e->broken));
+}
+
 int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_err *err)
 {
     struct cn_writer w;
@@ -100,6 +120,9 @@ int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_e
         cn_put_str(p, m->annotator[i].name);
         cn_put_str(p, m->annotator[i].title);
     }
+    cn_put_i32(p, m->n_embeddings);
+    for (int i = 0; i < m->n_embeddings; i++)
+        put_embedding(p, &m->embedding[i]);
     return cn_writer_end(&w, err);
 }
 
@@ -107,6 +130,7 @@ void cn_msg_hello_release(struct cn_msg_hello *m)
 {
     free(m->model);
     free(m->annotator);
+    free(m->embedding);
     memset(m, 0, sizeof(*m));
 }
 
@@ -136,6 +160,10 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn
         cn_get_text(&u, m->annotator[i].name, sizeof(m->annotator[i].name));
         cn_get_text(&u, m->annotator[i].title, sizeof(m->annotator[i].title));
     }
+    m->n_embeddings = cn_get_range(&u, 0, CN_WIRE_MAX_EMBEDDINGS);
+    m->embedding = cn_xcalloc((size_t)m->n_embeddings + 1, sizeof(*m->embedding));
+    for (int i = 0; i < m->n_embeddings && u.rc == CN_OK; i++)
+        get_embedding(&u, &m->embedding[i]);
     rc = cn_unpack_end(&u, "a hello frame", err);
     if (rc < 0)
         cn_msg_hello_release(m);

@@ -23,9 +23,10 @@
 #include "wire/frame.h"
 
 enum {
-    CN_WIRE_VERSION = 3,
+    CN_WIRE_VERSION = 4,
     CN_WIRE_MAX_MODELS = 512,
     CN_WIRE_MAX_ANNOTATORS = 64,
+    CN_WIRE_MAX_EMBEDDINGS = 4096,
     CN_WIRE_MAX_GAUGES = 64,
     CN_WIRE_MAX_PREVIEW = 64 * 1024 /* bytes of an encoded preview */
 };
@@ -73,6 +74,14 @@ struct cn_annotator_info {
     char title[128]; /* for people; may be empty */
 };
 
+/* Vectors that stand for a word of the prompt. */
+struct cn_embedding_info {
+    char name[CN_MODEL_NAME];
+    char token[CN_MODEL_NAME];   /* its word in plain prompts */
+    int vectors, width, width_2; /* hidden size of each text encoder; 0: none */
+    char broken[400];
+};
+
 struct cn_msg_hello {
     int pid;
     int capacity;     /* jobs that may be with the worker at a time */
@@ -84,6 +93,8 @@ struct cn_msg_hello {
     struct cn_model_info *model; /* n_models of them */
     int n_annotators;            /* "none" is not listed; 0 when the worker has none */
     struct cn_annotator_info *annotator;
+    int n_embeddings;
+    struct cn_embedding_info *embedding;
 };
 
 void cn_msg_hello_release(struct cn_msg_hello *m);

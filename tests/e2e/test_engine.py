@@ -307,6 +307,26 @@ class BrokenModels(Case):
             self.assertIn("diffusion_pytorch_model.safetensors", d.log())
             self.assertEqual(d.images(dict(SIZE, prompt="x")).status, 200)
 
+    def test_embeddings(self):
+        """They are listed, used in both syntaxes, and those that do not fit are told of."""
+        folder = os.path.join(os.path.dirname(MODELS), "embeddings")
+        with daemon("--set", "models.embeddings=" + folder, models=self.dir) as d:
+            listed = {e["name"]: e for e in json.loads(d.get("/v1/models").body)["embeddings"]}
+            self.assertEqual(listed["my-style"], {"name": "my-style", "token": "style-token",
+                                                  "vectors": 3, "widths": [36]})
+            self.assertIn("has 2 tensors", listed["broken"]["broken"])
+            self.assertNotIn(folder, listed["broken"]["broken"])
+            self.assertIn("broken.safetensors", d.log())
+            files = [d.images(dict(SIZE, prompt=p, seed=1, **more)).body for p, more in (
+                ("a MY-STYLE", {"prompt_syntax": "a1111"}), ("a style-token", {}), ("a x", {}))]
+            self.assertEqual(files[0], files[1])
+            self.assertNotEqual(files[0], files[2])
+            r = d.images(dict(SIZE, prompt="wide"))
+            self.assertIn('no-effect;pointer="/prompt"', r.getheader("Controlnetd-Warnings"))
+        with Daemon("--models", self.dir, "--set", "models.embeddings=/nonexistent", worker=ENGINE,
+                    wait=False) as d:
+            d.until(lambda: "directory of embeddings" in d.log(), 20)
+
     def test_default_model(self):
         with daemon("--set", "models.default_model=tiny9",
                     "--models", "/nonexistent") as d:

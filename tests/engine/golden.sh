@@ -43,7 +43,8 @@ images() {
     for backend in $on; do
         echo "# $backend"
         # shellcheck disable=SC2086
-        tests/engine/test_images --backend "$backend" --min-psnr "$psnr" "$models" ${some:-"$@"} ||
+        tests/engine/test_images --backend "$backend" --min-psnr "$psnr" \
+            --embeddings "$data/embeddings" "$models" ${some:-"$@"} ||
             failed=1
     done
 }

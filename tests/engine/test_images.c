@@ -211,6 +211,7 @@ int main(int argc, char **argv)
 {
     struct cn_engine_opts opts = CN_ENGINE_DEFAULTS;
     struct cn_err err = CN_ERR_INIT;
+    const char *embeddings = NULL;
     struct cn_engine *e;
     int i = 1;
 
@@ -223,17 +224,21 @@ int main(int argc, char **argv)
             opts.dtype = strcmp(argv[i + 1], "f16") == 0    ? CN_F16
                          : strcmp(argv[i + 1], "bf16") == 0 ? CN_BF16
                                                             : CN_F32;
+        else if (strcmp(argv[i], "--embeddings") == 0)
+            embeddings = argv[i + 1];
         else
             min_psnr = atof(argv[i + 1]);
     if (argc < i + 2) {
         fprintf(stderr,
                 "usage: test_images [--backend NAME] [--dtype f32|f16|bf16] [--min-psnr DB]\n"
-                "                   MODELS CASE.json...\n");
+                "                   [--embeddings DIR] MODELS CASE.json...\n");
         return 2;
     }
     must(cn_engine_new(&opts, &e, &err), &err);
     for (char *dir = strtok(argv[i], ":"); dir != NULL; dir = strtok(NULL, ":"))
         must(cn_engine_scan(e, dir, &err), &err);
+    if (embeddings != NULL)
+        must(cn_engine_scan_embeddings(e, embeddings, &err), &err);
     for (i++; i < argc; i++)
         check_case(e, argv[i]);
     cn_engine_free(e);

@@ -324,6 +324,41 @@ static void texts_that_are_never_reached_are_told(void **state)
     crowd_free(c);
 }
 
+/* An embedding of another model stays text, of which the client is told. */
+static void an_embedding_that_does_not_fit_is_told(void **state)
+{
+    static const char *const prompt[] = {"a wide cat", "a badhand cat", "a wide cat"};
+    struct crowd *c = crowd_new(), *without = crowd_new();
+    const char *srcdir = getenv("srcdir");
+    char *dir = cn_xprintf("%s/tests/data/embeddings", srcdir ? srcdir : ".");
+
+    (void)state;
+    assert_int_equal(cn_engine_scan_embeddings(c->e, dir, NULL), CN_OK);
+    free(dir);
+    for (int i = 0; i < 6; i++) {
+        struct job *j = add_job(i < 3 ? c : without, 1);
+
+        free(j->spec.prompt);
+        j->spec.prompt = cn_xstrdup(prompt[i % 3]);
+        j->spec.prompt_syntax = i % 3 == 2 ? CN_PROMPT_PLAIN : CN_PROMPT_A1111;
+        begin(j);
+    }
+    run_until_over(c);
+    run_until_over(without);
+    for (int i = 0; i < 3; i++) {
+        double d;
+
+        expect_ok(&c->job[i]);
+        expect_ok(&without->job[i]);
+        d = psnr(&c->job[i].image[0], &without->job[i].image[0]);
+        assert_int_equal(c->job[i].warnings, i != 1);
+        assert_int_equal(without->job[i].warnings, 0);
+        assert_true((d >= 60) == (i != 1));
+    }
+    crowd_free(c);
+    crowd_free(without);
+}
+
 static void a_large_job_does_not_crowd_out_a_small_one(void **state)
 {
     struct cn_engine_opts o;
@@ -504,6 +539,7 @@ int main(void)
         cmocka_unit_test(groups_take_turns_by_their_work),
         cmocka_unit_test(parts_of_a_prompt_count),
         cmocka_unit_test(texts_that_are_never_reached_are_told),
+        cmocka_unit_test(an_embedding_that_does_not_fit_is_told),
         cmocka_unit_test(a_large_job_does_not_crowd_out_a_small_one),
         cmocka_unit_test(a_cancelled_job_ends_before_its_next_step),
         cmocka_unit_test(a_job_cancelled_at_once_takes_no_step),

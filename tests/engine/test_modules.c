@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "runtime/param_reader.h"
 #include "model/text.h"
+#include "runtime/token_rows.h"
 #include "model/unet.h"
 #include "model/vae.h"
 
@@ -167,6 +168,9 @@ static struct cn_weights *weights(struct cn_param_reader *s)
 
 static void check_text(const struct cn_checkpoint *c, const char *dir)
 {
+    struct cn_model model = {.checkpoint = (struct cn_checkpoint *)c, .n_texts = 1};
+    size_t width = (size_t)cn_checkpoint_text(c, 0)->hidden_size;
+    struct cn_err err = CN_ERR_INIT;
     struct golden f;
     struct cn_param_reader s;
     struct cn_weights *w;
@@ -179,16 +183,19 @@ static void check_text(const struct cn_checkpoint *c, const char *dir)
         struct cn_tensor_view ids = tensor(&f, "ids");
         struct cn_tensor_view out = tensor(&f, skip ? "out_skip1" : "out");
         struct cn_text_use use = cn_text_usual(cn_checkpoint_text(c, 0), skip);
+        int n = (int)ids.dim[0], positions = (int)ids.dim[1];
+        float *rows = cn_xcalloc(cn_view_elements(&ids) * width, sizeof(*rows));
         struct run r;
 
-        run_open(&r,
-                 cn_text_graph(cn_checkpoint_text(c, 0), (int)ids.dim[0], (int)ids.dim[1], &use),
-                 w);
-        cn_buffer_write(r.in[0], ids.data);
+        must(cn_token_rows(&model, 0, NULL, ids.data, n, positions, rows, &err), &err);
+        run_open(&r, cn_text_graph(cn_checkpoint_text(c, 0), n, positions, &use), w);
+        cn_buffer_write(r.in[0], rows);
+        free(rows);
         execute(&r);
         compare(skip ? "text, clip skip 1" : "text", r.out[0], &out);
         run_close(&r);
     }
+    free(model.text[0].position);
     cn_weights_free(w);
     golden_close(&f);
 }

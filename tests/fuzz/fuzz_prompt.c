@@ -29,7 +29,7 @@ static void check_chunks(const struct cn_prompt_pieces *p)
 {
     struct cn_prompt_chunks c;
 
-    if (cn_prompt_chunks(tokenizer(), p, CN_CLIP_LENGTH, CHUNKS, &c, NULL) < 0)
+    if (cn_prompt_chunks(tokenizer(), NULL, p, CN_CLIP_LENGTH, CHUNKS, &c, NULL) < 0)
         return;
     CN_ASSERT(c.n >= 1 && c.n <= CHUNKS);
     for (int i = 0; i < c.n * CN_CLIP_LENGTH; i++)

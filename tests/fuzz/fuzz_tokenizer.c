@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     CN_ASSERT((rc == CN_EINVAL) == (cn_utf8_check(text, len) != len) || rc == CN_ETOOBIG);
     if (rc == CN_OK) {
         CN_ASSERT(n >= 0 && (size_t)n <= 3 * len);
-        CN_ASSERT(cn_tokenizer_encode(t, text, ids, CN_CLIP_LENGTH, NULL, NULL) == CN_OK);
+        CN_ASSERT(cn_tokenizer_encode(t, NULL, text, ids, CN_CLIP_LENGTH, NULL, NULL) == CN_OK);
         for (int i = 0; i < CN_CLIP_LENGTH; i++)
             CN_ASSERT(ids[i] >= 0 && ids[i] < cn_tokenizer_size(t));
     }

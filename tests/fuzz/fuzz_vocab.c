@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         CN_ASSERT(err.msg[0] != '\0');
         return 0;
     }
-    if (cn_tokenizer_encode(t, "a cat <toy> don't !", ids, 16, NULL, &err) == CN_OK)
+    if (cn_tokenizer_encode(t, NULL, "a cat <toy> don't !", ids, 16, NULL, &err) == CN_OK)
         for (int i = 0; i < 16; i++)
             CN_ASSERT(ids[i] >= 0 && ids[i] < cn_tokenizer_size(t));
     cn_tokenizer_close(t);

@@ -103,7 +103,7 @@ static void make_catalog(struct cn_catalog *c)
     memcpy(hello.model, model, sizeof(model));
     hello.annotator = cn_xcalloc(1, sizeof(*hello.annotator));
     strcpy(hello.annotator[0].name, "canny");
-    *c = (struct cn_catalog){NULL, 0, NULL, 0};
+    *c = (struct cn_catalog){.n = 0};
     cn_catalog_set(c, &hello);
     cn_msg_hello_release(&hello);
 }

@@ -6,3 +6,10 @@ tests_runtime_test_model_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/checkpo
 tests_runtime_test_model_LDADD = libcnruntime.a libcnmodel.a libcncheckpoint.a libcntext.a \
     $(CNBACKEND_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(CMOCKA_LIBS) $(OPENMP_CFLAGS)
 TESTS += tests/runtime/test_model
+
+check_PROGRAMS += tests/runtime/test_embeddings
+tests_runtime_test_embeddings_SOURCES = %reldir%/test_embeddings.c tests/checkpoint/make.c
+tests_runtime_test_embeddings_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/checkpoint
+tests_runtime_test_embeddings_LDADD = libcnruntime.a libcnmodel.a libcncheckpoint.a libcntext.a \
+    $(CNBACKEND_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(CMOCKA_LIBS) $(OPENMP_CFLAGS)
+TESTS += tests/runtime/test_embeddings

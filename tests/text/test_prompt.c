@@ -194,7 +194,7 @@ static void check_chunks(json_t *row, const struct cn_prompt_pieces *p)
 
     if (ids == NULL)
         return;
-    assert_int_equal(cn_prompt_chunks(clip, p, CN_CLIP_LENGTH, MAX_CHUNKS, &c, NULL), CN_OK);
+    assert_int_equal(cn_prompt_chunks(clip, NULL, p, CN_CLIP_LENGTH, MAX_CHUNKS, &c, NULL), CN_OK);
     assert_int_equal(c.n, json_array_size(ids));
     for (int i = 0; i < c.n * CN_CLIP_LENGTH; i++) {
         size_t place = (size_t)(i % CN_CLIP_LENGTH);
@@ -296,7 +296,7 @@ static int chunks_of(const char *text, int max, struct cn_prompt_chunks *ret, st
     int rc;
 
     assert_int_equal(cn_prompt_emphasis(text, &p, NULL), CN_OK);
-    rc = cn_prompt_chunks(clip, &p, CN_CLIP_LENGTH, max, ret, err);
+    rc = cn_prompt_chunks(clip, NULL, &p, CN_CLIP_LENGTH, max, ret, err);
     cn_prompt_pieces_release(&p);
     return rc;
 }
@@ -320,6 +320,82 @@ static void chunks_have_a_limit(void **state)
     assert_int_equal(chunks_of("(a:9999999999999999999999999999999999999999)", 2, &c, &err),
                      CN_EINVAL);
     assert_non_null(strstr(err.msg, "too large"));
+}
+
+static int chunks_with(const struct cn_triggers *triggers, const char *text,
+                       struct cn_prompt_chunks *ret)
+{
+    struct cn_prompt_pieces p;
+    int rc;
+
+    assert_int_equal(cn_prompt_emphasis(text, &p, NULL), CN_OK);
+    rc = cn_prompt_chunks(clip, triggers, &p, CN_CLIP_LENGTH, MAX_CHUNKS, ret, NULL);
+    cn_prompt_pieces_release(&p);
+    return rc;
+}
+
+static void add_trigger(struct cn_triggers *t, const char *name, const char *token, int32_t first,
+                        int n)
+{
+    int32_t id[16];
+    int n_ids;
+
+    assert_int_equal(cn_tokenize(clip, name, id, 16, &n_ids, NULL), CN_OK);
+    cn_triggers_add(t, name, id, n_ids, token, first, n);
+}
+
+static void triggers_become_vectors(void **state)
+{
+    struct cn_triggers *x = cn_triggers_new();
+    struct cn_encoded how;
+    struct cn_prompt_chunks c;
+    int32_t ids[CN_CLIP_LENGTH], cat[8];
+    char text[512] = "";
+    int n;
+
+    (void)state;
+    add_trigger(x, "Easy Cat", "<cat>", 0, 2);
+    add_trigger(x, "easy cat toy", "<cat-toy>", 2, 75);
+    add_trigger(x, "other", "other", 77, 0);
+    add_trigger(x, "", "", 77, 1); /* stands nowhere */
+    assert_int_equal(cn_tokenize(clip, "a cat", cat, 8, &n, NULL), CN_OK);
+    /* In any case, with the weight of its brackets. */
+    assert_int_equal(chunks_with(x, "a (EASY  cat:1.5) cat", &c), CN_OK);
+    assert_int_equal(c.id[1], cat[0]);
+    assert_int_equal(c.id[2], CN_FIRST_VECTOR);
+    assert_int_equal(c.id[3], CN_FIRST_VECTOR + 1);
+    assert_int_equal(c.id[4], cat[1]);
+    assert_true(c.weight[1] == 1 && c.weight[2] == 1.5f && c.weight[3] == 1.5f && c.weight[4] == 1);
+    assert_null(c.misfit);
+    cn_prompt_chunks_release(&c);
+    /* The longest name counts; what does not fit into a chunk begins the next one. */
+    assert_int_equal(chunks_with(x, "a easy cat toy a", &c), CN_OK);
+    assert_int_equal(c.n, 3);
+    assert_int_equal(c.id[2], 49407);
+    assert_int_equal(c.id[CN_CLIP_LENGTH + 1], CN_FIRST_VECTOR + 2);
+    assert_int_equal(c.id[CN_CLIP_LENGTH + 75], CN_FIRST_VECTOR + 76);
+    assert_int_equal(c.id[2 * CN_CLIP_LENGTH + 1], cat[0]);
+    cn_prompt_chunks_release(&c);
+    /* Not across pieces; one without vectors stays text, and is told. */
+    assert_int_equal(chunks_with(x, "easy (cat) other", &c), CN_OK);
+    for (int i = 0; i < CN_CLIP_LENGTH; i++)
+        assert_true(c.id[i] < CN_FIRST_VECTOR);
+    assert_string_equal(c.misfit, "other");
+    cn_prompt_chunks_release(&c);
+    /* Plain: the very characters, also inside of words; cut like everything else. */
+    assert_int_equal(
+        cn_tokenizer_encode(clip, x, "a <cat>cat easy cat", ids, CN_CLIP_LENGTH, &how, NULL),
+        CN_OK);
+    assert_int_equal(ids[2], CN_FIRST_VECTOR);
+    assert_int_equal(ids[3], CN_FIRST_VECTOR + 1);
+    assert_int_equal(ids[4], cat[1]);
+    assert_true(ids[5] < CN_FIRST_VECTOR && how.misfit == NULL && !how.truncated);
+    strcpy(text, "a <cat-toy> other");
+    assert_int_equal(cn_tokenizer_encode(clip, x, text, ids, CN_CLIP_LENGTH, &how, NULL), CN_OK);
+    assert_int_equal(ids[75], CN_FIRST_VECTOR + 75);
+    assert_true(how.truncated);
+    assert_string_equal(how.misfit, "other");
+    cn_triggers_free(x);
 }
 
 static void bad_texts_are_refused(void **state)
@@ -377,7 +453,7 @@ static void read_everything(const char *pattern)
         cn_prompt_schedule_free(s);
     }
     if (cn_prompt_emphasis(text, &p, NULL) == CN_OK) {
-        if (cn_prompt_chunks(clip, &p, CN_CLIP_LENGTH, 4, &c, NULL) == CN_OK)
+        if (cn_prompt_chunks(clip, NULL, &p, CN_CLIP_LENGTH, 4, &c, NULL) == CN_OK)
             cn_prompt_chunks_release(&c);
         cn_prompt_pieces_release(&p);
     }
@@ -405,6 +481,7 @@ int main(void)
         cmocka_unit_test(and_makes_parts),
         cmocka_unit_test(editing_changes_the_text),
         cmocka_unit_test(golden_texts_are_read_by_the_rules),
+        cmocka_unit_test(triggers_become_vectors),
         cmocka_unit_test(chunks_have_a_limit),
         cmocka_unit_test(bad_texts_are_refused),
         cmocka_unit_test(hostile_texts_are_read),

@@ -101,7 +101,8 @@ static void golden_prompts_have_their_ids(void **state)
         int32_t ids[CN_CLIP_LENGTH];
 
         n = (int)json_array_size(want); /* with begin and end, cut, not padded */
-        assert_int_equal(cn_tokenizer_encode(clip, text, ids, CN_CLIP_LENGTH, NULL, NULL), CN_OK);
+        assert_int_equal(cn_tokenizer_encode(clip, NULL, text, ids, CN_CLIP_LENGTH, NULL, NULL),
+                         CN_OK);
         json_array_foreach(want, k, id) if (ids[k] != json_integer_value(id))
             fail_msg("\"%s\": id %zu is %d, not %d", text, k, ids[k], (int)json_integer_value(id));
         for (int j = n; j < CN_CLIP_LENGTH; j++)
@@ -147,12 +148,13 @@ static void encoding_cuts_and_pads(void **state)
 {
     char text[512] = "";
     int32_t ids[CN_CLIP_LENGTH];
-    bool cut = true;
+    struct cn_encoded cut = {true, NULL};
 
     (void)state;
     assert_int_equal(cn_tokenizer_size(clip), 49408);
-    assert_int_equal(cn_tokenizer_encode(clip, "a cat", ids, CN_CLIP_LENGTH, &cut, NULL), CN_OK);
-    assert_false(cut);
+    assert_int_equal(cn_tokenizer_encode(clip, NULL, "a cat", ids, CN_CLIP_LENGTH, &cut, NULL),
+                     CN_OK);
+    assert_false(cut.truncated);
     assert_int_equal(ids[0], 49406);
     assert_int_equal(ids[1], 320);
     assert_int_equal(ids[2], 2368);
@@ -160,16 +162,16 @@ static void encoding_cuts_and_pads(void **state)
         assert_int_equal(ids[i], 49407);
     for (int i = 0; i < 75; i++)
         strcat(text, "x ");
-    assert_int_equal(cn_tokenizer_encode(clip, text, ids, CN_CLIP_LENGTH, &cut, NULL), CN_OK);
-    assert_false(cut);
+    assert_int_equal(cn_tokenizer_encode(clip, NULL, text, ids, CN_CLIP_LENGTH, &cut, NULL), CN_OK);
+    assert_false(cut.truncated);
     assert_int_equal(ids[76], 49407);
     strcat(text, "cat");
-    assert_int_equal(cn_tokenizer_encode(clip, text, ids, CN_CLIP_LENGTH, &cut, NULL), CN_OK);
-    assert_true(cut);
+    assert_int_equal(cn_tokenizer_encode(clip, NULL, text, ids, CN_CLIP_LENGTH, &cut, NULL), CN_OK);
+    assert_true(cut.truncated);
     assert_int_equal(ids[75], ids[1]);
     assert_int_equal(ids[76], 49407);
-    assert_int_equal(cn_tokenizer_encode(clip, "cat", ids, 2, &cut, NULL), CN_OK);
-    assert_true(cut && ids[0] == 49406 && ids[1] == 49407);
+    assert_int_equal(cn_tokenizer_encode(clip, NULL, "cat", ids, 2, &cut, NULL), CN_OK);
+    assert_true(cut.truncated && ids[0] == 49406 && ids[1] == 49407);
 }
 
 static void bad_text_is_refused(void **state)
@@ -278,7 +280,7 @@ static void small_vocabularies_work(void **state)
         "{\"bos_token\":{\"content\":\"<|startoftext|>\",\"lstrip\":false},\"pad_token\":\"!\"}");
     t = open_ok();
     IDS(t, "cat!c", 8, 0, 4);
-    assert_int_equal(cn_tokenizer_encode(t, "cat", ids, 6, NULL, NULL), CN_OK);
+    assert_int_equal(cn_tokenizer_encode(t, NULL, "cat", ids, 6, NULL, NULL), CN_OK);
     assert_int_equal(ids[0], 10);
     assert_int_equal(ids[2], 11);
     assert_int_equal(ids[3], 0);

@@ -306,6 +306,8 @@ static void hello_keeps_the_models(void **state)
          .parameters = 1234567,
          .bytes = UINT64_C(5) << 32},
         {.name = "emoji-canny", .kind = CN_MODEL_CONTROLNET, .annotator = "canny"}};
+    struct cn_embedding_info embedding = {
+        .name = "badhand", .token = "<bad>", .vectors = 2, .width = 768, .broken = "no"};
     struct cn_msg_hello in = {.pid = 42,
                               .capacity = 4,
                               .lanes = 2,
@@ -313,7 +315,9 @@ static void hello_keeps_the_models(void **state)
                               .device = "2 cores",
                               .build = "0.1.0",
                               .n_models = 2,
-                              .model = model},
+                              .model = model,
+                              .n_embeddings = 1,
+                              .embedding = &embedding},
                         out;
     struct cn_frame_decoder d;
     struct cn_frame f;
@@ -329,6 +333,8 @@ static void hello_keeps_the_models(void **state)
     assert_true(out.model[0].is_default);
     assert_true(out.model[0].bytes == UINT64_C(5) << 32);
     assert_string_equal(out.model[1].annotator, "canny");
+    assert_int_equal(out.n_embeddings, 1);
+    assert_memory_equal(out.embedding, &embedding, sizeof(embedding));
     cn_msg_hello_release(&out);
     /* Another version, another magic: refused with words. */
     struct cn_err err = CN_ERR_INIT;

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+import embeddings
 import samplers
 import weights
 from common import generator, save_json, save_tensors
@@ -138,7 +139,10 @@ def control_arguments(folder, request):
     return lists
 
 
-def prompts(pipe, request):
+def prompts(pipe, request, folder):
+    words = request["prompt"] + request["negative_prompt"]
+    if words in map("".join, [weights.EMBEDDED, PLAIN_EMBEDDED]):
+        embeddings.load(pipe, folder)
     if request.get("prompt_syntax") == "a1111":
         return weights.arguments(pipe, request)
     return dict(prompt=request["prompt"], negative_prompt=request.get("negative_prompt", ""))
@@ -146,7 +150,7 @@ def prompts(pipe, request):
 
 def arguments(pipe, folder, request):
     """Keyword arguments of the pipeline call."""
-    found = prompts(pipe, request)
+    found = prompts(pipe, request, folder.parents[2] / "embeddings")
     found |= dict(
         width=request["width"],
         height=request["height"],
@@ -291,6 +295,20 @@ def weight_cases():
     yield "edited-img2img", base("tiny", SIZE, prompt=edited, negative_prompt=alternating, **(read | start | dict(sampler="euler")))
 
 
+PLAIN_EMBEDDED = ["a <cat-toy> of style-token, <soft>", "badhand, wide"]
+
+
+def embedding_cases():
+    """Words that are vectors, in both syntaxes."""
+    edges = control("tiny-control-a", "edges-40x48.png")
+    for name, (prompt, negative), syntax in (
+        ("embedded", weights.EMBEDDED, dict(prompt_syntax="a1111")),
+        ("embedded-plain", PLAIN_EMBEDDED, {}),
+    ):
+        texts = dict(prompt=prompt, negative_prompt=negative) | syntax
+        yield name, base("tiny", SIZE, **texts, controls=[edges])
+
+
 def image_cases():
     """Starting from an image: denoise 0.6 with every sampler, then with a mask."""
     edges = control("tiny-control-a", "edges-40x48.png")
@@ -335,7 +353,7 @@ def tiny9_cases():
 
 
 CASES = {
-    "tiny": [sampler_cases, control_cases, other_cases, weight_cases, image_cases],
+    "tiny": [sampler_cases, control_cases, other_cases, weight_cases, embedding_cases, image_cases],
     "tiny2": [tiny2_cases],
     "tiny9": [tiny9_cases],
 }

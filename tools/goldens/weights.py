@@ -6,6 +6,7 @@ The grammar is not read here: each prompt stands beside what it means.
 
 import copy
 
+import embeddings
 import torch
 
 WORDS = "red green blue cat dog tree house sun sky sea car boat hat man bird"
@@ -16,7 +17,27 @@ def plain(text):
     return [[(text, 1.0)]]
 
 
+class Vectors(str):
+    """In the place of a text: the vectors of this file."""
+
+
 # prompt -> what stands between BREAKs -> (text, weight)
+EMBEDDED = {
+    "a (My-Style :1.3) tree, CAT_toy, cat": [
+        [
+            ("a", 1.0),
+            (Vectors("my-style.pt"), 1.3),
+            ("tree,", 1.0),
+            (Vectors("cat_toy.bin"), 1.0),
+            (", cat", 1.0),
+        ]
+    ],
+    "(badhand) BREAK soft_light, wide": [
+        [(Vectors("badhand.safetensors"), 1.1)],
+        [(Vectors("soft_light.safetensors"), 1.0), (", wide", 1.0)],
+    ],
+}
+
 PARTS = {
     "a (red:1.4) apple on a [wooden] table BREAK (sharp), ((bright light))": [
         [("a", 1.0), ("red", 1.4), ("apple on a", 1.0), ("wooden", 1 / 1.1), ("table", 1.0)],
@@ -74,15 +95,17 @@ CHANGING = {
 }
 
 
-def chunks_of(tokenizer, parts):
+def ids_of(pipe, text):
+    if isinstance(text, Vectors):
+        return embeddings.ids(pipe, text)
+    return pipe.tokenizer(text, add_special_tokens=False).input_ids
+
+
+def chunks_of(pipe, parts):
     """(id, weight) of each chunk, without begin and end."""
     found = []
     for part in parts:
-        tokens = [
-            (i, weight)
-            for text, weight in part
-            for i in tokenizer(text, add_special_tokens=False).input_ids
-        ]
+        tokens = [(i, weight) for text, weight in part for i in ids_of(pipe, text)]
         found += [tokens[i : i + 75] for i in range(0, len(tokens), 75)]
     return found
 
@@ -106,12 +129,12 @@ def texts_of(prompt):
     """(steps, [(weight, [(last step, parts)])])"""
     if prompt in CHANGING:
         return CHANGING[prompt]
-    return None, [(1.0, [(None, PARTS[prompt])])]
+    return None, [(1.0, [(None, (PARTS | EMBEDDED)[prompt])])]
 
 
 def schedule(pipe, texts, skip):
     """[(last step, context)] of one part: all texts have as many chunks as the longest."""
-    chunks = [chunks_of(pipe.tokenizer, parts) for _, parts in texts]
+    chunks = [chunks_of(pipe, parts) for _, parts in texts]
     most = max(map(len, chunks))
     chunks = [c + [[]] * (most - len(c)) for c in chunks]
     encoded = [encode(pipe, [c[k] for c in chunks], skip) for k in range(most)]
