@@ -23,6 +23,7 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,7 @@ struct worker {
     struct cn_engine *engine;
     struct cn_decoder *decoder; /* the engine's reading thread has it, from its first job on */
     unsigned layers;            /* of the wall around the last one; 0: there was none yet */
+    atomic_int decoders_lost;
     pthread_mutex_t lock;   /* of loop, which the hooks may use on other threads */
     struct cn_worker *loop; /* NULL before it asks to load, and after it has returned */
 };
@@ -182,6 +184,9 @@ static void gauges(void *ctx, struct cn_msg_gauges *ret)
 
     snprintf(g->name, sizeof(g->name), "resident_bytes");
     g->value = (double)cn_engine_bytes(w->engine);
+    g = &ret->gauge[ret->n++];
+    snprintf(g->name, sizeof(g->name), "decoders_lost");
+    g->value = atomic_load(&w->decoders_lost);
 }
 
 static int manage(void *ctx, enum cn_manage action, const char *model, struct cn_err *err)
@@ -240,6 +245,7 @@ static void tell_decoder(void *ctx, bool died, unsigned layers, const char *text
     char have[64], lack[64];
 
     if (died) {
+        atomic_fetch_add(&w->decoders_lost, 1);
         cn_log(CN_LOG_ERROR, "worker.decoder_lost", "a decoder of pictures was lost", "reason=%s",
                text);
         return;

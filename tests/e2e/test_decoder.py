@@ -64,6 +64,8 @@ class Decoder(Case):
             self.assertEqual(d.worker_pid(), worker)
             self.assertEqual(len(d.events("worker.decoder_lost")), 6)
             self.assertEqual(len(d.events("worker.down")), 0)
+            lost = b'controlnetd_worker_report{worker="0",name="decoders_lost"} 6\n'
+            d.until(lambda: lost in d.get("/metrics").body)
 
     def test_a_decoder_that_is_killed_fails_no_picture(self):
         with self.daemon("controlnet-decoder") as d:
