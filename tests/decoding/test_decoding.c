@@ -39,8 +39,6 @@ static struct cn_decoder *open_decoder(const char *program, struct told *t)
     struct cn_decoder_opts o = CN_DECODER_OPTS_DEFAULTS;
 
     o.program = program;
-    o.cpu_ms = 500;
-    o.wall_ms = 30000;
     o.ctx = t;
     o.tell = note;
     *t = (struct told){0};
@@ -125,6 +123,33 @@ static void test_same(void **state)
     assert_int_equal(cn_decoder_decode(d, "", 0, NULL, &back, NULL), CN_EFORMAT);
     assert_int_equal(t.started, 1);
     assert_int_equal(t.died, 0);
+    cn_decoder_free(d);
+}
+
+/* The largest that the limits allow fits behind the wall. */
+static void test_largest(void **state)
+{
+    enum { SIDE = 4096 };
+    struct cn_image img, back = CN_IMAGE_NONE;
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_decoder_opts o = CN_DECODER_OPTS_DEFAULTS;
+    struct cn_decoder *d;
+    struct cn_buf file;
+
+    (void)state;
+    o.program = "./controlnet-decoder";
+    d = cn_decoder_new(&o);
+    assert_int_equal(cn_image_init(&img, SIDE, SIDE, 4, NULL), CN_OK);
+    memset(img.px, 77, cn_image_bytes(&img));
+    img.px[cn_image_bytes(&img) - 1] = 5;
+    cn_buf_init(&file, 32u << 20);
+    assert_int_equal(cn_png_encode(&img, NULL, 0, CN_PNG_LEVEL, &file, NULL), CN_OK);
+    if (cn_decoder_decode(d, file.data, file.len, NULL, &back, &err) != CN_OK)
+        fail_msg("%s", err.msg);
+    assert_memory_equal(back.px, img.px, cn_image_bytes(&img));
+    cn_image_release(&back);
+    cn_image_release(&img);
+    cn_buf_release(&file);
     cn_decoder_free(d);
 }
 
@@ -216,10 +241,16 @@ static void test_bad(void **state)
         {"answer-channels", CN_EFORMAT, 1, "makes no sense", "makes no sense"},
         {"answer-code", CN_EFORMAT, 1, "makes no sense", "makes no sense"},
     };
-    struct told t;
-    struct cn_decoder *d = open_decoder("tests/decoding/bad-decoder", &t);
+    struct cn_decoder_opts o = CN_DECODER_OPTS_DEFAULTS;
+    struct told t = {0};
+    struct cn_decoder *d;
 
     (void)state;
+    o.program = "tests/decoding/bad-decoder";
+    o.cpu_ms = 500; /* of a loop; what is read here is small */
+    o.ctx = &t;
+    o.tell = note;
+    d = cn_decoder_new(&o);
     assert_reads(d);
     for (size_t i = 0; i < CN_LEN(row); i++) {
         struct cn_image back = CN_IMAGE_NONE;
@@ -377,7 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_check),      cmocka_unit_test(test_same),
-        cmocka_unit_test(test_corpus),
+        cmocka_unit_test(test_largest),    cmocka_unit_test(test_corpus),
         cmocka_unit_test(test_limits),     cmocka_unit_test(test_bad),
         cmocka_unit_test(test_text),       cmocka_unit_test(test_sleep),
         cmocka_unit_test(test_memory),     cmocka_unit_test(test_killed),
