@@ -7,7 +7,7 @@ import select
 import socket
 import time
 
-from cn_e2e import SLOW, Case, Daemon, main, sanitized, together
+from cn_e2e import QUICK, SLOW, Case, Daemon, main, sanitized, together
 
 
 def connect(d):
@@ -112,6 +112,40 @@ class Load(Case):
                 self.assertGreater(closed[name], 1, closed)
             self.assertEqual(d.get("/healthz").status, 200)
             self.assertGreaterEqual(d.metric("controlnetd_http_rejected_total", reason="timeout"), 2)
+
+    def test_a_body_must_come_at_a_rate(self):
+        """After ten seconds of grace slow ones are cut; one that keeps the pace is read."""
+        if QUICK:
+            self.skipTest("ten seconds of waiting")
+        with Daemon("--set", "http.body_timeout_s=600") as d:
+            head = (b"POST /v1/images HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                    b"Connection: close\r\nContent-Length: %d\r\n\r\n")
+            body = b'{"prompt":"x","steps":1}'
+            body += b" " * ((100 << 10) - len(body))
+            slow = [connect(d) for _ in range(40)]
+            steady = connect(d)
+            for s in slow + [steady]:
+                s.sendall(head % len(body))
+            open_, at, first_cut, start = set(slow), 0, None, time.monotonic()
+            while at < len(body) or open_:
+                for s in list(open_):
+                    if select.select([s], [], [], 0)[0] and not self.bytes_of(s):
+                        open_.remove(s)
+                        first_cut = first_cut or time.monotonic() - start
+                        s.close()
+                        continue
+                    try:
+                        s.sendall(b" " * 10)
+                    except OSError:
+                        pass
+                due = int((time.monotonic() - start) * (6 << 10))
+                steady.sendall(body[at:due])
+                at = due
+                time.sleep(0.1)
+            self.assertGreater(first_cut, 9)  # the grace
+            self.assertEqual(steady.recv(12), b"HTTP/1.1 200")
+            steady.close()
+            self.assertEqual(d.metric("controlnetd_http_rejected_total", reason="timeout"), 40)
 
     @staticmethod
     def bytes_of(s):
