@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,7 +138,7 @@ static void identify(const struct stat *st, struct cn_file_id *ret)
                                            (int64_t)st->st_mtim.tv_nsec};
 }
 
-static bool same_id(const struct cn_file_id *a, const struct cn_file_id *b)
+bool cn_file_is_same(const struct cn_file_id *a, const struct cn_file_id *b)
 {
     return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns;
 }
@@ -162,7 +163,7 @@ static int check_id(int fd, const char *path, const struct cn_file_id *id, struc
     if (fstat(fd, &st) < 0)
         return cn_fail(err, CN_EIO, "cannot read \"%s\": %s", path, strerror(errno));
     identify(&st, &now);
-    if (same_id(&now, id))
+    if (cn_file_is_same(&now, id))
         return CN_OK;
     return cn_fail(err, CN_EIO, "\"%s\" was %s after it had been opened", path,
                    now.dev != id->dev || now.ino != id->ino ? "replaced"
@@ -189,11 +190,41 @@ static int pread_all(int fd, const char *path, uint64_t offset, unsigned char *p
     return CN_OK;
 }
 
+/* ---- files that stay open ---- */
+
+static atomic_int n_kept;
+
+void cn_file_keep(const char *path, struct cn_file_id *id)
+{
+    struct stat st;
+    int fd;
+
+    if (id->kept > 0)
+        return;
+    fd = atomic_fetch_add(&n_kept, 1) < CN_FILES_KEPT ? open_regular(path, &st, NULL) : -1;
+    if (fd >= 0 && check_id(fd, path, id, NULL) == CN_OK) {
+        id->kept = fd + 1;
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
+    atomic_fetch_sub(&n_kept, 1);
+}
+
+void cn_file_let_go(struct cn_file_id *id)
+{
+    if (id->kept == 0)
+        return;
+    close(id->kept - 1);
+    id->kept = 0;
+    atomic_fetch_sub(&n_kept, 1);
+}
+
 int cn_file_read_part(const char *path, const struct cn_file_id *id, uint64_t offset, void *ret,
                       size_t len, struct cn_err *err)
 {
     struct stat st;
-    int fd = open_regular(path, &st, err), rc;
+    int fd = id->kept > 0 ? id->kept - 1 : open_regular(path, &st, err), rc;
 
     if (fd < 0)
         return fd;
@@ -202,6 +233,7 @@ int cn_file_read_part(const char *path, const struct cn_file_id *id, uint64_t of
         rc = pread_all(fd, path, offset, ret, len, err);
     if (rc == CN_OK) /* a writer may have come while we read */
         rc = check_id(fd, path, id, err);
-    close(fd);
+    if (id->kept == 0)
+        close(fd);
     return rc;
 }

@@ -32,13 +32,22 @@ struct cn_file_id {
     uint64_t dev, ino;
     int64_t size; /* bytes */
     int64_t mtime_ns;
+    int kept; /* a descriptor of it + 1; 0: none, and it is opened by its path */
 };
 
 int cn_file_identify(const char *path, struct cn_file_id *ret, struct cn_err *err);
+bool cn_file_is_same(const struct cn_file_id *a, const struct cn_file_id *b);
 
-/* Reads bytes [offset, offset + len) of the file that was identified: opens it, and holds its
- * identity against *id before and after. CN_EIO when it is another one by now, has changed or
- * cannot be read, and then the contents of ret are undefined; CN_ENOTFOUND. */
+/* From now on a descriptor is kept, so that the file can be read also when it was removed, or
+ * another one has its place. At most CN_FILES_KEPT in the process: what is over, or is another file
+ * already, goes on by its path. Given back by cn_file_let_go(). */
+enum { CN_FILES_KEPT = 384 };
+void cn_file_keep(const char *path, struct cn_file_id *id);
+void cn_file_let_go(struct cn_file_id *id);
+
+/* Reads bytes [offset, offset + len) of the file that was identified: opens it, unless it is kept,
+ * and holds its identity against *id before and after. CN_EIO when it is another one by now, has
+ * changed or cannot be read, and then the contents of ret are undefined; CN_ENOTFOUND. */
 int cn_file_read_part(const char *path, const struct cn_file_id *id, uint64_t offset, void *ret,
                       size_t len, struct cn_err *err);
 

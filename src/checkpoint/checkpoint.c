@@ -25,6 +25,17 @@ void cn_checkpoint_close(struct cn_checkpoint *c)
     free(c);
 }
 
+bool cn_checkpoint_is_current(const struct cn_checkpoint *c)
+{
+    for (size_t i = 0; i < c->files; i++)
+        if (!cn_tensor_file_is_current(c->file[i]))
+            return false;
+    for (int i = 0; i < CN_COMP_COUNT; i++)
+        if (c->donor[i] != NULL && !cn_checkpoint_is_current(c->donor[i]))
+            return false;
+    return true;
+}
+
 const char *cn_checkpoint_path(const struct cn_checkpoint *c)
 {
     return c->path;

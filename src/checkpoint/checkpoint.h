@@ -5,8 +5,8 @@
  * "difference" files); their weights in any form that checkpoint/tensor_file.h reads. Tensors are
  * always asked for by their diffusers name. Shapes are those of the file: a 1x1 convolution may be
  * [c, c, 1, 1] or [c, c]; the data is the same. Weights are read when they are asked for
- * (cn_view_read), and only from the files that were opened: one that was replaced or changed since
- * is an error that names it.
+ * (cn_view_read), and only from the files that were opened, which stay open: one that was replaced
+ * or removed can be read on, one that was written to since is an error that names it.
  *
  * Any thread; an open checkpoint never changes.
  *
@@ -50,6 +50,10 @@ size_t cn_checkpoint_ending(const char *path);
 /* Opens every file and reads every configuration, but no weights. */
 int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err);
 void cn_checkpoint_close(struct cn_checkpoint *c); /* NULL is fine */
+
+/* Are the files that were opened, also those of parts that lie elsewhere, still what lies at their
+ * paths? */
+bool cn_checkpoint_is_current(const struct cn_checkpoint *c);
 
 const char *cn_checkpoint_path(const struct cn_checkpoint *c);
 enum cn_checkpoint_kind cn_checkpoint_kind(const struct cn_checkpoint *c);

@@ -109,6 +109,7 @@ int cn_tensor_file_open(const char *path, struct cn_tensor_file **ret, struct cn
         cn_tensor_file_close(f);
         return rc;
     }
+    cn_file_keep(path, &f->source.id);
     f->source.size = (uint64_t)f->source.id.size;
     return finish_open(f, ret, err);
 }
@@ -118,8 +119,16 @@ void cn_tensor_file_close(struct cn_tensor_file *f)
     if (f == NULL)
         return;
     cn_tensor_table_release(&f->table);
+    cn_file_let_go(&f->source.id);
     free(f->path);
     free(f);
+}
+
+bool cn_tensor_file_is_current(const struct cn_tensor_file *f)
+{
+    struct cn_file_id now;
+
+    return cn_file_identify(f->path, &now, NULL) == CN_OK && cn_file_is_same(&now, &f->source.id);
 }
 
 const char *cn_tensor_file_path(const struct cn_tensor_file *f)

@@ -10,7 +10,7 @@
  * A file that breaks a rule is refused as a whole, with an error that names the file and the
  * tensor. The form is told by the first bytes and not by the ending. Opening reads no weights. A
  * view says where a tensor is, and lives until cn_tensor_file_close(); cn_view_read() reads it,
- * little-endian and row-major. A file that was replaced or written to since it was opened is an
+ * little-endian and row-major. A file that was written to since it was opened is an
  * error then, never a mixture of two.
  *
  * Any thread; an open file never changes.
@@ -57,7 +57,10 @@ struct cn_tensor_view {
 struct cn_tensor_file;
 
 int cn_tensor_file_open(const char *path, struct cn_tensor_file **ret, struct cn_err *err);
-void cn_tensor_file_close(struct cn_tensor_file *f); /* NULL is fine */
+void cn_tensor_file_close(struct cn_tensor_file *f);
+
+/* Is what lies at its path still what was opened? */
+bool cn_tensor_file_is_current(const struct cn_tensor_file *f); /* NULL is fine */
 
 /* The same over bytes in memory that outlive the reader; path is for messages only (fuzzing). */
 int cn_tensor_file_parse(const char *path, const void *data, size_t len,
