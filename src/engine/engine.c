@@ -48,6 +48,7 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
     }
     e->rt.memory = opts->memory;
     e->rt.model_hook = opts->hooks.model;
+    e->rt.change_hook = opts->hooks.change;
     e->rt.hook_ctx = opts->hooks.ctx;
     cn_engine_set_max_batch(e, opts->max_batch);
     add_functions(e);
@@ -108,6 +109,24 @@ int cn_engine_embeddings(const struct cn_engine *e)
 const struct cn_embedding *cn_engine_embedding_at(const struct cn_engine *e, int i)
 {
     return &e->rt.embeddings.item[i];
+}
+
+struct cn_model_changes cn_engine_refresh(struct cn_engine *e)
+{
+    struct cn_model_changes n = cn_runtime_refresh(&e->rt);
+
+    cn_engine_trim(e);
+    return n;
+}
+
+int cn_engine_passed_count(const struct cn_engine *e)
+{
+    return (int)e->rt.n_passed;
+}
+
+const struct cn_passed *cn_engine_passed_at(const struct cn_engine *e, int i)
+{
+    return &e->rt.passed[i];
 }
 
 int cn_engine_count(const struct cn_engine *e)

@@ -37,6 +37,8 @@ struct cn_engine_hooks {
     /* The reading thread: cn_image_decode() with its default limits, done elsewhere. NULL: here. */
     int (*decode)(void *ctx, const void *data, size_t len, struct cn_image *ret,
                   struct cn_err *err);
+    /* The owner's thread, inside cn_engine_refresh(). */
+    void (*change)(void *ctx, const char *name, enum cn_model_change what);
 };
 
 /* Images that one step can draw together: powers of two, so that plans are few. */
@@ -148,8 +150,16 @@ int cn_engine_scan_embeddings(struct cn_engine *e, const char *dir, struct cn_er
 int cn_engine_embeddings(const struct cn_engine *e);
 const struct cn_embedding *cn_engine_embedding_at(const struct cn_engine *e, int i);
 
+/* Looks again where cn_engine_scan() and cn_engine_add() looked. Jobs that were begun keep the
+ * models that they have. */
+struct cn_model_changes cn_engine_refresh(struct cn_engine *e);
+
 int cn_engine_count(const struct cn_engine *e);
 void cn_engine_at(const struct cn_engine *e, int i, struct cn_model_facts *ret);
+
+/* What was passed over in the directories, i < count. */
+int cn_engine_passed_count(const struct cn_engine *e);
+const struct cn_passed *cn_engine_passed_at(const struct cn_engine *e, int i);
 
 /* The base model that "" means: the first one, unless set. */
 int cn_engine_set_default(struct cn_engine *e, const char *name, struct cn_err *err);

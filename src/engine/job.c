@@ -282,6 +282,24 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
 
 /* ---- the job ---- */
 
+/* From now on, whatever becomes of their files. */
+static void hold_models(struct cn_job *j)
+{
+    cn_runtime_hold(j->base);
+    for (int i = 0; i < j->n_controls; i++)
+        cn_runtime_hold(j->control[i].model);
+    j->holds_models = true;
+}
+
+static void let_go_of_models(struct cn_job *j)
+{
+    if (!j->holds_models)
+        return;
+    cn_runtime_let_go(j->base);
+    for (int i = 0; i < j->n_controls; i++)
+        cn_runtime_let_go(j->control[i].model);
+}
+
 static int resolve(struct cn_job *j, struct cn_err *err)
 {
     int rc;
@@ -309,15 +327,18 @@ int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_
     j->serial = ++e->serial;
     cn_arena_init(&j->arena);
     rc = resolve(j, err);
-    if (rc < 0)
+    if (rc < 0) {
         cn_job_free(j);
-    else
-        *ret = j;
-    return rc;
+        return rc;
+    }
+    hold_models(j);
+    *ret = j;
+    return CN_OK;
 }
 
 void cn_job_free(struct cn_job *j)
 {
+    let_go_of_models(j);
     for (size_t i = 0; i < j->n_buffers; i++)
         cn_buffer_free(j->buffers[i]);
     for (size_t i = 0; i < j->n_floats; i++)

@@ -83,14 +83,15 @@ struct cn_job {
     int callbacks;
     bool detached;
     bool pinned;
+    bool holds_models;
     bool warned; /* conditioning has told its warnings */
     struct cn_batcher *batcher;
     struct cn_model *base;
     const struct cn_unet_config *unet;
     const struct cn_vae_config *vae;
-    int width, height;  /* pixels */
-    int rows;           /* 1; with guidance the negative prompt, then each part of the prompt */
-    int channels, h, w; /* of the latent */
+    int width, height;   /* pixels */
+    int rows;            /* 1; with guidance the negative prompt, then each part of the prompt */
+    int channels, h, w;  /* of the latent */
     int positions;       /* that a text encoder reads at a time: one chunk */
     int chunks;          /* of all texts, once they are tokenized */
     int tokens, context; /* a text's: [tokens = positions * chunks, context] */

@@ -47,8 +47,18 @@ static void give_back(struct cn_engine *e)
     malloc_trim(0);
 }
 
+/* Nobody but batchers knows them any more. */
+static void free_retired(struct cn_engine *e)
+{
+    if (!cn_runtime_close_retired(&e->rt))
+        return;
+    cn_batchers_drop_unloaded(e);
+    cn_runtime_free_retired(&e->rt);
+}
+
 void cn_engine_trim(struct cn_engine *e)
 {
+    free_retired(e);
     if (e->rt.memory > 0 && cn_engine_bytes(e) > e->rt.memory)
         cn_annotators_unload(e);
     cn_runtime_trim(&e->rt);

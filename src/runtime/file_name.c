@@ -20,10 +20,7 @@ static void add_character(struct cn_buf *b, const char *s, size_t n, uint32_t cp
         (void)cn_buf_add(b, s, n, NULL);
 }
 
-/* A name that everybody can say, for a file's name of any bytes: valid UTF-8 without control
- * characters, of less than CN_MODEL_NAME bytes. Only the escapes can make one longer than that; it
- * is cut then, and digits of a checksum keep it apart from others. */
-static char *printable(const char *name)
+char *cn_printable_name(const char *name)
 {
     enum { TAIL = 10 }; /* "~", 8 digits, NUL */
     size_t len = strlen(name), fits = 0;
@@ -60,7 +57,7 @@ char *cn_file_name(const char *path)
     slash = slash ? slash + 1 : path;
     name = cn_xprintf("%.*s", (int)(path + len - slash), slash);
     name[strlen(name) - cn_checkpoint_ending(name)] = '\0';
-    ret = printable(name);
+    ret = cn_printable_name(name);
     free(name);
     return ret;
 }

@@ -7,4 +7,8 @@
  * it. */
 char *cn_file_name(const char *path);
 
+/* A name that everybody can say, for a file's name of any bytes: only the escapes can make one
+ * longer than CN_MODEL_NAME; it is cut then, and digits of a checksum keep it apart from others. */
+char *cn_printable_name(const char *name);
+
 #endif

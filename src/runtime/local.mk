@@ -10,4 +10,5 @@ libcnruntime_a_SOURCES = \
     %reldir%/registry.c \
     %reldir%/residency.c \
     %reldir%/runtime.h \
-    %reldir%/token_rows.h %reldir%/token_rows.c
+    %reldir%/token_rows.h %reldir%/token_rows.c \
+    %reldir%/version.h %reldir%/version.c

@@ -167,8 +167,10 @@ void cn_model_close(struct cn_model *m)
 void cn_model_close_for_base(struct cn_model *m, const struct cn_model *base)
 {
     for (size_t i = 0; i < m->n_nets; i++)
-        if (m->nets[i]->base == base)
+        if (base != NULL && m->nets[i]->base == base) {
             cn_network_close(&m->nets[i]->net);
+            m->nets[i]->base = NULL;
+        }
 }
 
 void cn_model_free(struct cn_model *m)

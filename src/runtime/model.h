@@ -43,7 +43,10 @@ struct cn_model {
      * them, so each is a block of its own; they stay until cn_model_free(). */
     struct cn_control_net **nets;
     size_t n_nets, nets_cap;
-    int users;             /* jobs that it must stay for */
+    uint64_t version;      /* of its files: version.h */
+    bool retired;          /* not listed any more */
+    int holders;           /* jobs that know it */
+    int users;             /* jobs that it must stay resident for */
     uint64_t used;         /* of the runtime's clock */
     size_t reported_bytes; /* as hooks.model was told last */
     size_t peak_bytes;     /* the most that it had when it was resident; 0: never was */
@@ -60,7 +63,8 @@ int cn_model_control(struct cn_model *m, struct cn_backend *backend, const struc
                      struct cn_network **ret, struct cn_err *err);
 /* Gives up what was loaded; it can be opened again. */
 void cn_model_close(struct cn_model *m);
-/* Gives up the networks of a difference ControlNet that read this base's file. */
+/* Gives up the networks of a difference ControlNet that read this base's file; the base may be
+ * freed then. */
 void cn_model_close_for_base(struct cn_model *m, const struct cn_model *base);
 
 bool cn_model_loaded(const struct cn_model *m);

@@ -1,9 +1,16 @@
-/* Which models there are: found by scanning directories, named by their file names. */
+/* Which models there are: found by scanning directories, named by their file names, and found again
+ * when the directories have changed.
+ *
+ * DESIGN. A model that is listed never changes: when its files do, another one takes its name, and
+ * the old one is retired, which means that nobody finds it any more. It keeps what was loaded and
+ * its files open for the jobs that hold it, and is freed when the last of them has ended. */
 #include "base/base.h"
 #include "runtime/runtime.h"
 #include "base/file.h"
+#include "base/mem.h"
 #include "runtime/file_name.h"
 #include "runtime/inspect.h"
+#include "runtime/version.h"
 #include "model/vae.h"
 
 #include <dirent.h>
@@ -20,21 +27,107 @@ struct cn_model *cn_runtime_find(const struct cn_runtime *rt, const char *name)
     return NULL;
 }
 
-int cn_runtime_add(struct cn_runtime *rt, const char *path, struct cn_err *err)
-{
-    char *name = cn_file_name(path);
-    struct cn_model *m;
-    int rc;
+/* ---- what is passed over ---- */
 
-    if (cn_runtime_find(rt, name) != NULL) {
+static void pass_over(struct cn_runtime *rt, const char *path, const char *why)
+{
+    const char *slash = strrchr(path, '/');
+    struct cn_passed *p;
+
+    rt->passed = cn_grow(rt->passed, rt->n_passed, &rt->passed_cap, sizeof(*rt->passed));
+    p = &rt->passed[rt->n_passed++];
+    p->name = cn_printable_name(slash != NULL && slash[1] != '\0' ? slash + 1 : path);
+    p->why = cn_xstrdup(why);
+}
+
+static void forget_passed(struct cn_runtime *rt)
+{
+    for (size_t i = 0; i < rt->n_passed; i++) {
+        free(rt->passed[i].name);
+        free(rt->passed[i].why);
+    }
+    rt->n_passed = 0;
+}
+
+/* ---- looking ---- */
+
+/* One look at all sources. old: the list before it, of which those that are still good are taken.
+ */
+struct look {
+    struct cn_runtime *rt;
+    struct cn_model **old;
+    int n_old;
+    struct cn_model_changes n;
+};
+
+/* Before those that are retired. */
+static void append(struct cn_runtime *rt, struct cn_model *m)
+{
+    size_t all = (size_t)(rt->n_models + rt->n_retired);
+
+    rt->model = cn_grow(rt->model, all, &rt->models_cap, sizeof(*rt->model));
+    rt->model[all] = rt->model[rt->n_models];
+    rt->model[rt->n_models++] = m;
+}
+
+static struct cn_model **old_named(const struct look *l, const char *name)
+{
+    for (int i = 0; i < l->n_old; i++)
+        if (l->old[i] != NULL && strcmp(l->old[i]->name, name) == 0)
+            return &l->old[i];
+    return NULL;
+}
+
+static void tell(struct look *l, const char *name, enum cn_model_change what)
+{
+    l->n.added += what == CN_MODEL_ADDED;
+    l->n.changed += what == CN_MODEL_CHANGED;
+    l->n.removed += what == CN_MODEL_REMOVED;
+    if (l->rt->change_hook != NULL)
+        l->rt->change_hook(l->rt->hook_ctx, name, what);
+}
+
+/* One that cannot be used may be so for a reason outside of its files: it is tried each time. */
+static bool is_still_good(const struct cn_model *m, const char *path, uint64_t version)
+{
+    return m->broken == NULL && m->version == version && strcmp(m->path, path) == 0 &&
+           cn_checkpoint_is_current(m->checkpoint);
+}
+
+static bool is_news(const struct cn_model *before, const struct cn_model *m)
+{
+    return before->broken == NULL || m->broken == NULL || strcmp(before->broken, m->broken) != 0;
+}
+
+static int take(struct look *l, const char *path, struct cn_err *err)
+{
+    uint64_t version = cn_files_version(path); /* first: what changes from now on is seen later */
+    char *name = cn_file_name(path);
+    struct cn_model **before = old_named(l, name), *m;
+    int rc = CN_OK;
+
+    if (cn_runtime_find(l->rt, name) != NULL) {
         rc = cn_fail(err, CN_EINVAL, "there are two models named \"%s\": the second is \"%s\"",
                      name, path);
+        pass_over(l->rt, path, "there is another model of this name");
         free(name);
         return rc;
     }
+    if (before != NULL && is_still_good(*before, path, version)) {
+        append(l->rt, *before);
+        *before = NULL;
+        free(name);
+        return CN_OK;
+    }
     rc = cn_model_new(name, path, &m, err);
-    rt->model = cn_grow(rt->model, (size_t)rt->n_models, &rt->models_cap, sizeof(*rt->model));
-    rt->model[rt->n_models++] = m;
+    m->version = version;
+    append(l->rt, m);
+    if (before == NULL)
+        tell(l, name, CN_MODEL_ADDED);
+    else if (is_news(*before, m))
+        tell(l, name, CN_MODEL_CHANGED);
+    if (before != NULL) /* what the hook of residency was told of this name */
+        m->reported_bytes = (*before)->reported_bytes;
     return rc;
 }
 
@@ -56,7 +149,35 @@ static int visible(const struct dirent *d)
     return d->d_name[0] != '.';
 }
 
-int cn_runtime_scan(struct cn_runtime *rt, const char *dir, struct cn_err *err)
+/* NAME.json beside NAME.safetensors, or NAME.safetensors.json: it belongs to the model. */
+static bool is_note(const char *path)
+{
+    static const char *const ending[] = {"", ".safetensors", ".ckpt", ".pt", ".pth", ".bin"};
+    size_t len = strlen(path);
+    bool yes = false;
+
+    if (len < 5 || strcmp(path + len - 5, ".json") != 0)
+        return false;
+    for (size_t i = 0; i < CN_LEN(ending) && !yes; i++) {
+        char *file = cn_xprintf("%.*s%s", (int)(len - 5), path, ending[i]);
+
+        yes = cn_checkpoint_ending(file) > 0 && cn_file_exists(file);
+        free(file);
+    }
+    return yes;
+}
+
+static void look_at(struct look *l, const char *path)
+{
+    if (is_model(path))
+        take(l, path, NULL); /* a broken one is listed as such */
+    else if (cn_dir_exists(path))
+        pass_over(l->rt, path, "a directory with neither model_index.json nor config.json");
+    else if (!is_note(path))
+        pass_over(l->rt, path, "its name ends in none of .safetensors, .ckpt, .pt, .pth and .bin");
+}
+
+static int look_into(struct look *l, const char *dir, struct cn_err *err)
 {
     struct dirent **list;
     int n = scandir(dir, &list, visible, alphasort);
@@ -67,13 +188,114 @@ int cn_runtime_scan(struct cn_runtime *rt, const char *dir, struct cn_err *err)
     for (int i = 0; i < n; i++) {
         char *path = cn_xprintf("%s/%s", dir, list[i]->d_name);
 
-        if (is_model(path))
-            cn_runtime_add(rt, path, NULL); /* a broken one is listed as such */
+        look_at(l, path);
         free(path);
         free(list[i]);
     }
     free(list);
     return CN_OK;
+}
+
+/* A directory that cannot be read just now says nothing about its models. */
+static void keep_those_in(struct look *l, const char *dir)
+{
+    size_t len = strlen(dir);
+
+    for (int i = 0; i < l->n_old; i++) {
+        struct cn_model *m = l->old[i];
+
+        if (m == NULL || strncmp(m->path, dir, len) != 0 || m->path[len] != '/' ||
+            cn_runtime_find(l->rt, m->name) != NULL)
+            continue;
+        append(l->rt, m);
+        l->old[i] = NULL;
+    }
+}
+
+static void add_source(struct cn_runtime *rt, const char *path, bool folder)
+{
+    rt->source = cn_grow(rt->source, rt->n_sources, &rt->sources_cap, sizeof(*rt->source));
+    rt->source[rt->n_sources++] = (struct cn_source){cn_xstrdup(path), folder};
+}
+
+int cn_runtime_add(struct cn_runtime *rt, const char *path, struct cn_err *err)
+{
+    add_source(rt, path, false);
+    return take(&(struct look){.rt = rt}, path, err);
+}
+
+int cn_runtime_scan(struct cn_runtime *rt, const char *dir, struct cn_err *err)
+{
+    add_source(rt, dir, true);
+    return look_into(&(struct look){.rt = rt}, dir, err);
+}
+
+static void look_at_source(struct look *l, const struct cn_source *s)
+{
+    struct cn_err err = CN_ERR_INIT;
+    int rc;
+
+    if (!s->folder) {
+        if (cn_file_exists(s->path) || cn_dir_exists(s->path))
+            take(l, s->path, NULL);
+        return;
+    }
+    rc = look_into(l, s->path, &err);
+    if (rc == CN_OK || rc == CN_ENOTFOUND)
+        return;
+    keep_those_in(l, s->path);
+    pass_over(l->rt, s->path, err.msg);
+}
+
+/* Behind all others; nobody finds it any more. */
+static void retire(struct cn_runtime *rt, struct cn_model *m)
+{
+    size_t all = (size_t)(rt->n_models + rt->n_retired);
+
+    rt->model = cn_grow(rt->model, all, &rt->models_cap, sizeof(*rt->model));
+    rt->model[all] = m;
+    rt->n_retired++;
+    m->retired = true;
+}
+
+struct cn_model_changes cn_runtime_refresh(struct cn_runtime *rt)
+{
+    struct look l = {.rt = rt, .old = rt->model, .n_old = rt->n_models};
+    int n_retired = rt->n_retired;
+
+    rt->model = NULL;
+    rt->models_cap = 0;
+    rt->n_models = rt->n_retired = 0;
+    forget_passed(rt);
+    for (int i = 0; i < n_retired; i++)
+        retire(rt, l.old[l.n_old + i]);
+    for (size_t i = 0; i < rt->n_sources; i++)
+        look_at_source(&l, &rt->source[i]);
+    for (int i = 0; i < l.n_old; i++) {
+        struct cn_model *m = l.old[i];
+
+        if (m == NULL)
+            continue;
+        if (cn_runtime_find(rt, m->name) == NULL) {
+            tell(&l, m->name, CN_MODEL_REMOVED);
+            if (rt->model_hook != NULL && m->reported_bytes > 0)
+                rt->model_hook(rt->hook_ctx, m->name, false, 0);
+        }
+        retire(rt, m);
+    }
+    free(l.old);
+    return l.n;
+}
+
+void cn_runtime_hold(struct cn_model *m)
+{
+    m->holders++;
+}
+
+void cn_runtime_let_go(struct cn_model *m)
+{
+    CN_ASSERT(m->holders > 0);
+    m->holders--;
 }
 
 static void count_weights(const struct cn_model *m, struct cn_model_facts *ret)
@@ -115,8 +337,10 @@ void cn_model_describe(const struct cn_model *m, struct cn_model_facts *ret)
 
 const char *cn_runtime_default(const struct cn_runtime *rt)
 {
-    if (rt->chosen != NULL)
-        return rt->chosen->name;
+    const struct cn_model *m = rt->chosen != NULL ? cn_runtime_find(rt, rt->chosen) : NULL;
+
+    if (m != NULL && m->broken == NULL && !m->control)
+        return m->name;
     for (int i = 0; i < rt->n_models; i++)
         if (!rt->model[i]->control && rt->model[i]->broken == NULL)
             return rt->model[i]->name;
@@ -133,16 +357,27 @@ int cn_runtime_set_default(struct cn_runtime *rt, const char *name, struct cn_er
         return cn_fail(err, CN_EFORMAT, "model \"%s\" cannot be used: %s", name, m->broken);
     if (m->control)
         return cn_fail(err, CN_EINVAL, "\"%s\" is a ControlNet, not a base model", name);
-    rt->chosen = m;
+    free(rt->chosen);
+    rt->chosen = cn_xstrdup(name);
     return CN_OK;
 }
 
 void cn_runtime_release(struct cn_runtime *rt)
 {
-    for (int i = 0; i < rt->n_models; i++)
+    for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         cn_model_free(rt->model[i]);
+    forget_passed(rt);
+    for (size_t i = 0; i < rt->n_sources; i++)
+        free(rt->source[i].path);
     free(rt->model);
     cn_embeddings_release(&rt->embeddings);
+    free(rt->source);
+    free(rt->passed);
+    free(rt->chosen);
     rt->model = NULL;
-    rt->n_models = 0;
+    rt->source = NULL;
+    rt->passed = NULL;
+    rt->chosen = NULL;
+    rt->n_models = rt->n_retired = 0;
+    rt->n_sources = rt->n_passed = 0;
 }

@@ -16,14 +16,14 @@ size_t cn_runtime_bytes(const struct cn_runtime *rt)
 {
     size_t sum = 0;
 
-    for (int i = 0; i < rt->n_models; i++)
+    for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         sum += cn_model_bytes(rt->model[i]);
     return sum;
 }
 
 void cn_runtime_tell_models(struct cn_runtime *rt)
 {
-    for (int i = 0; i < rt->n_models; i++) {
+    for (int i = 0; i < rt->n_models; i++) { /* of a name, the version that is listed counts */
         struct cn_model *m = rt->model[i];
         size_t bytes = cn_model_bytes(m);
 
@@ -43,7 +43,7 @@ static void unload_model(struct cn_runtime *rt, struct cn_model *m)
 {
     CN_ASSERT(m->users == 0);
     m->peak_bytes = CN_MAX(cn_model_bytes(m), m->peak_bytes);
-    for (int i = 0; i < rt->n_models; i++)
+    for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         cn_model_close_for_base(rt->model[i], m);
     cn_model_close(m);
 }
@@ -63,7 +63,7 @@ static struct cn_model *find_victim(const struct cn_runtime *rt, struct cn_model
 {
     struct cn_model *oldest = NULL;
 
-    for (int i = 0; i < rt->n_models; i++) {
+    for (int i = 0; i < rt->n_models + rt->n_retired; i++) {
         struct cn_model *m = rt->model[i];
 
         if (m->users == 0 && !is_among(m, needed, n) && cn_model_bytes(m) > 0 &&
@@ -86,13 +86,42 @@ int cn_runtime_unload(struct cn_runtime *rt, const char *name, struct cn_err *er
     return CN_OK;
 }
 
+static bool is_over(const struct cn_model *m)
+{
+    return m->retired && m->holders == 0 && m->users == 0;
+}
+
+bool cn_runtime_close_retired(struct cn_runtime *rt)
+{
+    bool any = false;
+
+    for (int i = rt->n_models; i < rt->n_models + rt->n_retired; i++)
+        if (is_over(rt->model[i])) {
+            unload_model(rt, rt->model[i]);
+            any = true;
+        }
+    return any;
+}
+
+void cn_runtime_free_retired(struct cn_runtime *rt)
+{
+    int n = rt->n_models;
+
+    for (int i = rt->n_models; i < rt->n_models + rt->n_retired; i++)
+        if (is_over(rt->model[i]))
+            cn_model_free(rt->model[i]);
+        else
+            rt->model[n++] = rt->model[i];
+    rt->n_retired = n - rt->n_models;
+}
+
 void cn_runtime_drop_caches(struct cn_runtime *rt)
 {
     struct cn_model *m;
 
     while ((m = find_victim(rt, NULL, 0)) != NULL)
         unload_model(rt, m);
-    for (int i = 0; i < rt->n_models; i++)
+    for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         cn_model_evict_plans(rt->model[i]);
     cn_runtime_tell_models(rt);
 }
@@ -152,7 +181,7 @@ int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, i
 
 static bool has_users(const struct cn_runtime *rt)
 {
-    for (int i = 0; i < rt->n_models; i++)
+    for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         if (rt->model[i]->users > 0)
             return true;
     return false;

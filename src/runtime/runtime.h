@@ -3,7 +3,8 @@
  *
  * Owning worker. Files: file_name, param_reader (tensors of a checkpoint), network (weights and
  * plans), model, plans (graphs by their sizes), embeddings (words that are vectors), token_rows
- * (what a text encoder is given), registry (the list of models), residency (the memory budget).
+ * (what a text encoder is given), version (whether files have changed), registry (the list of
+ * models, and how it follows the directories), residency (the memory budget).
  *
  *     struct cn_runtime rt = {.backend = backend};
  *     cn_runtime_scan(&rt, "models", &err);
@@ -18,18 +19,40 @@
 #include "runtime/embeddings.h"
 #include "runtime/model.h"
 
+enum cn_model_change { CN_MODEL_ADDED, CN_MODEL_CHANGED, CN_MODEL_REMOVED };
+
+/* Something in a directory of models that is no model of the list. */
+struct cn_passed {
+    char *name; /* of the file or directory, printable */
+    char *why;
+};
+
+/* Where models are looked for. */
+struct cn_source {
+    char *path;
+    bool folder; /* of models; else one model */
+};
+
 struct cn_runtime {
     struct cn_backend *backend; /* the caller's */
     size_t memory;              /* bytes of models that may be resident; 0: no limit */
     /* May be NULL. A model was loaded (or grew), or unloaded. bytes: resident. */
     void (*model_hook)(void *ctx, const char *name, bool loaded, size_t bytes);
+    /* May be NULL. cn_runtime_refresh found it so. */
+    void (*change_hook)(void *ctx, const char *name, enum cn_model_change what);
     void *hook_ctx;
+    /* n_models that are listed, and behind them n_retired that are not any more: versions whose
+     * files were replaced or removed, which stay for the jobs that have them. */
     struct cn_model **model;
-    int n_models;
+    int n_models, n_retired;
     size_t models_cap;
-    const struct cn_model *chosen; /* the default, or NULL */
+    struct cn_source *source;
+    size_t n_sources, sources_cap;
+    struct cn_passed *passed;
+    size_t n_passed, passed_cap;
+    char *chosen;   /* the name of the default, or NULL */
     struct cn_embeddings embeddings;
-    uint64_t clock;                /* of uses of models */
+    uint64_t clock; /* of uses of models */
 };
 
 /* ---- registry.c ---- */
@@ -53,9 +76,20 @@ struct cn_model_facts {
 int cn_runtime_scan(struct cn_runtime *rt, const char *dir, struct cn_err *err);
 /* Adds one model by its path, under its file name. */
 int cn_runtime_add(struct cn_runtime *rt, const char *path, struct cn_err *err);
+/* Looks again wherever models were scanned for and added: new ones are listed, those whose files
+ * are gone are not any more, and one whose files have changed (or that was broken) is opened anew
+ * and is another model of the same name. Models that jobs hold stay as they are for these. */
+struct cn_model_changes {
+    int added, changed, removed;
+};
+struct cn_model_changes cn_runtime_refresh(struct cn_runtime *rt);
+/* A job holds the model: it is not freed, whatever becomes of its files. */
+void cn_runtime_hold(struct cn_model *m);
+void cn_runtime_let_go(struct cn_model *m);
 struct cn_model *cn_runtime_find(const struct cn_runtime *rt, const char *name);
 void cn_model_describe(const struct cn_model *m, struct cn_model_facts *ret);
-/* The base model that "" means: the first one, unless set. */
+/* The base model that "" means: the first one, unless set; also when the one that was set is not
+ * there any more. */
 int cn_runtime_set_default(struct cn_runtime *rt, const char *name, struct cn_err *err);
 const char *cn_runtime_default(const struct cn_runtime *rt); /* NULL: there is no base model */
 /* Frees the models and the embeddings. */
@@ -75,6 +109,10 @@ void cn_runtime_pin(struct cn_runtime *rt, struct cn_model *m);
 void cn_runtime_unpin(struct cn_runtime *rt, struct cn_model *m);
 /* Gives up everything that was loaded of a model. CN_EBUSY while it is pinned. */
 int cn_runtime_unload(struct cn_runtime *rt, const char *name, struct cn_err *err);
+/* Models that are not listed any more and that nobody holds: gives up what was loaded of them, and
+ * says whether there are any; and then, when nothing else knows them, frees them. */
+bool cn_runtime_close_retired(struct cn_runtime *rt);
+void cn_runtime_free_retired(struct cn_runtime *rt);
 /* After a lack of memory: unloads what nobody pins, and drops plans. */
 void cn_runtime_drop_caches(struct cn_runtime *rt);
 /* Tells the hook what changed since it was told last. */
