@@ -30,8 +30,8 @@ struct cn_worker_job {
     int *steps_done; /* of each image */
 };
 
-/* lock protects jobs, manage, woken, ended_one, stop and ended. Jobs that have not begun belong to
- * the reader thread and the lock; begun ones to whoever draws them. */
+/* lock protects jobs, manage, changed, woken, ended_one, stop and ended. Jobs that have not begun
+ * belong to the reader thread and the lock; begun ones to whoever draws them. */
 struct cn_worker {
     const struct cn_worker_ops *ops;
     void *ctx;
@@ -43,7 +43,8 @@ struct cn_worker {
     struct cn_msg_manage manage[MANAGE_MAX];
     int n_manage;
     bool woken, ended_one, stop, ended;
-    bool rested; /* rest() was called since there was something to do */
+    bool changed; /* the directories of models */
+    bool rested;  /* rest() was called since there was something to do */
 };
 
 /* Conditions wait by the clock that nobody sets: else a step of the time would end the process at
@@ -293,6 +294,22 @@ void cn_worker_model(struct cn_worker *w, const struct cn_msg_model *m)
     send_frames(w, &b, cn_msg_put_model(&b, m, NULL));
 }
 
+void cn_worker_catalog(struct cn_worker *w, const struct cn_msg_catalog *m)
+{
+    struct cn_buf b;
+
+    cn_buf_init(&b, OUT_MAX);
+    send_frames(w, &b, cn_msg_put_catalog(&b, m, NULL));
+}
+
+void cn_worker_models_changed(struct cn_worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->changed = true;
+    pthread_cond_broadcast(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* ---- reader thread ---- */
 
 static void take_job(struct cn_worker *w, const struct cn_frame *f)
@@ -485,6 +502,21 @@ static void manage_one(struct cn_worker *w)
     send_gauges(w);
 }
 
+/* Nobody asked: the directories did. */
+static void refresh_if_changed(struct cn_worker *w)
+{
+    bool changed;
+
+    pthread_mutex_lock(&w->lock);
+    changed = w->changed;
+    w->changed = false;
+    pthread_mutex_unlock(&w->lock);
+    if (!changed || w->ops->manage == NULL)
+        return;
+    w->ops->manage(w->ctx, CN_MANAGE_REFRESH, "", NULL);
+    send_gauges(w);
+}
+
 /* Waits until there is something to do; false when it is time to leave. *ret_due: step() is due
  * although busy() did not say so. */
 static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_due)
@@ -499,7 +531,7 @@ static bool wait_for_work(struct cn_worker *w, bool busy, bool *ret_due)
         for (int i = 0; i < w->n_jobs; i++)
             fresh |= !w->job[i]->begun;
         leave = w->stop && w->n_jobs == 0;
-        if (leave || busy || fresh || w->woken || w->n_manage > 0 || w->ended_one)
+        if (leave || busy || fresh || w->woken || w->n_manage > 0 || w->changed || w->ended_one)
             break;
         if (w->rested || w->ops->rest == NULL) {
             pthread_cond_wait(&w->wake, &w->lock);
@@ -547,6 +579,7 @@ static int work(struct cn_worker *w, struct cn_err *err)
     while (wait_for_work(w, w->ops->busy(w->ctx), &due)) {
         struct cn_err why = CN_ERR_INIT;
 
+        refresh_if_changed(w); /* before jobs are begun: they want what there is now */
         begin_all(w);
         manage_one(w);
         if ((due || w->ops->busy(w->ctx)) && w->ops->step(w->ctx, &why) == CN_EDEVICE) {

@@ -44,7 +44,8 @@ struct cn_worker_ops {
     int (*step)(void *ctx, struct cn_err *err);
     /* May be NULL. There was nothing to do for some seconds. */
     void (*rest)(void *ctx);
-    /* May be NULL: refused. Loads or unloads a model between two steps. */
+    /* May be NULL: refused. Loads or unloads a model, or looks for models again, between two steps.
+     * A refresh tells what it found with cn_worker_catalog(). */
     int (*manage)(void *ctx, enum cn_manage action, const char *model, struct cn_err *err);
     /* May be NULL. Called after load and after each step that ended a job: "resident_bytes", ... */
     void (*gauges)(void *ctx, struct cn_msg_gauges *ret);
@@ -80,6 +81,8 @@ struct cn_worker *cn_worker_of(const struct cn_worker_job *job);
 void cn_worker_wake(struct cn_worker *w); /* step() is called soon */
 void cn_worker_beat(struct cn_worker *w, int lanes, int images, double ms);
 void cn_worker_model(struct cn_worker *w, const struct cn_msg_model *m);
+void cn_worker_catalog(struct cn_worker *w, const struct cn_msg_catalog *m);
+void cn_worker_models_changed(struct cn_worker *w); /* manage() is called soon, to refresh */
 
 /* Serves the front at the other end of fd (which is closed at the end). CN_OK when the front asked
  * to stop or closed; CN_EDEVICE, or the failure of describe or load, otherwise. */

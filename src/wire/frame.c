@@ -11,7 +11,7 @@ static uint32_t get32(const unsigned char *p)
 
 static bool known(unsigned type)
 {
-    return (type >= CN_FRAME_HELLO && type <= CN_FRAME_WARNING) ||
+    return (type >= CN_FRAME_HELLO && type <= CN_FRAME_CATALOG) ||
            (type >= CN_FRAME_JOB && type <= CN_FRAME_MANAGE);
 }
 

@@ -38,6 +38,7 @@ enum cn_frame_type {
     CN_FRAME_MODEL = 11,
     CN_FRAME_MANAGED = 12,
     CN_FRAME_WARNING = 13,
+    CN_FRAME_CATALOG = 14,
     /* front to worker */
     CN_FRAME_JOB = 32,
     CN_FRAME_CANCEL = 33,

@@ -45,7 +45,7 @@ struct cn_unpack cn_reader(const struct cn_frame *f)
     return (struct cn_unpack){.p = f->data, .left = f->len};
 }
 
-static void put_model(struct cn_pack *p, const struct cn_model_info *m)
+void cn_put_model_info(struct cn_pack *p, const struct cn_model_info *m)
 {
     cn_put_str(p, m->name);
     cn_put_u8(p, m->kind);
@@ -62,7 +62,7 @@ static void put_model(struct cn_pack *p, const struct cn_model_info *m)
     cn_put_str(p, m->broken);
 }
 
-static void get_model(struct cn_unpack *u, struct cn_model_info *m)
+void cn_get_model_info(struct cn_unpack *u, struct cn_model_info *m)
 {
     cn_get_text(u, m->name, sizeof(m->name));
     m->kind = (enum cn_model_kind)cn_get_enum(u, CN_MODEL_KIND_COUNT);
@@ -114,7 +114,7 @@ int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_e
     cn_put_str(p, m->build);
     cn_put_i32(p, m->n_models);
     for (int i = 0; i < m->n_models; i++)
-        put_model(p, &m->model[i]);
+        cn_put_model_info(p, &m->model[i]);
     cn_put_i32(p, m->n_annotators);
     for (int i = 0; i < m->n_annotators; i++) {
         cn_put_str(p, m->annotator[i].name);
@@ -153,7 +153,7 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn
     m->n_models = cn_get_range(&u, 0, CN_WIRE_MAX_MODELS);
     m->model = cn_xcalloc((size_t)m->n_models + 1, sizeof(*m->model));
     for (int i = 0; i < m->n_models && u.rc == CN_OK; i++)
-        get_model(&u, &m->model[i]);
+        cn_get_model_info(&u, &m->model[i]);
     m->n_annotators = cn_get_range(&u, 0, CN_WIRE_MAX_ANNOTATORS);
     m->annotator = cn_xcalloc((size_t)m->n_annotators + 1, sizeof(*m->annotator));
     for (int i = 0; i < m->n_annotators && u.rc == CN_OK; i++) {

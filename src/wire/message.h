@@ -4,8 +4,9 @@
  * (at most hello.capacity at a time) and gets PROGRESS, WARNING, PREVIEW and IMAGE frames, then
  * exactly one DONE or FAILED per job, also for a job it cancelled. The first PROGRESS of a job says
  * that it was begun. BEAT follows every step of the device, MODEL every change of what is resident.
- * MANAGE is answered by MANAGED, PING by PONG at any time. SHUTDOWN, or the end of the stream, ends
- * the worker.
+ * CATALOG follows HELLO, and every change of what models there are. MANAGE is answered by MANAGED
+ * (after the CATALOG that a refresh makes), PING by PONG at any time. SHUTDOWN, or the end of the
+ * stream, ends the worker.
  *
  * cn_msg_put_* append one whole frame to b; cn_msg_get_* read the payload of a frame of that type.
  *
@@ -25,6 +26,7 @@
 enum {
     CN_WIRE_VERSION = 4,
     CN_WIRE_MAX_MODELS = 512,
+    CN_WIRE_MAX_PASSED = 512,
     CN_WIRE_MAX_ANNOTATORS = 64,
     CN_WIRE_MAX_EMBEDDINGS = 4096,
     CN_WIRE_MAX_GAUGES = 64,
@@ -152,7 +154,25 @@ struct cn_msg_model {
     char text[400]; /* why, when broken */
 };
 
-enum cn_manage { CN_MANAGE_LOAD, CN_MANAGE_UNLOAD, CN_MANAGE_COUNT };
+/* Something in the directories of models that is listed as no model. */
+struct cn_passed_over {
+    char name[CN_MODEL_NAME]; /* of the file or directory, for people */
+    char why[200];
+};
+
+/* What models there are, all of them. */
+struct cn_msg_catalog {
+    int added, changed, removed; /* models, since the last one */
+    int n_models;
+    struct cn_model_info *model; /* n_models of them */
+    int n_passed;
+    struct cn_passed_over *passed; /* n_passed of them */
+};
+
+void cn_msg_catalog_release(struct cn_msg_catalog *m);
+
+/* REFRESH looks at the directories again; its name is "". */
+enum cn_manage { CN_MANAGE_LOAD, CN_MANAGE_UNLOAD, CN_MANAGE_REFRESH, CN_MANAGE_COUNT };
 
 struct cn_msg_manage {
     uint64_t number; /* of the question; comes back with the answer */
@@ -209,6 +229,7 @@ int cn_msg_put_gauges(struct cn_buf *b, const struct cn_msg_gauges *m, struct cn
 int cn_msg_put_preview(struct cn_buf *b, const struct cn_msg_preview *m, struct cn_err *err);
 int cn_msg_put_beat(struct cn_buf *b, const struct cn_msg_beat *m, struct cn_err *err);
 int cn_msg_put_model(struct cn_buf *b, const struct cn_msg_model *m, struct cn_err *err);
+int cn_msg_put_catalog(struct cn_buf *b, const struct cn_msg_catalog *m, struct cn_err *err);
 int cn_msg_put_manage(struct cn_buf *b, const struct cn_msg_manage *m, struct cn_err *err);
 int cn_msg_put_managed(struct cn_buf *b, const struct cn_msg_managed *m, struct cn_err *err);
 int cn_msg_put_job(struct cn_buf *b, uint64_t id, const struct cn_spec *s, struct cn_err *err);
@@ -228,6 +249,7 @@ int cn_msg_get_gauges(const struct cn_frame *f, struct cn_msg_gauges *ret, struc
 int cn_msg_get_preview(const struct cn_frame *f, struct cn_msg_preview *ret, struct cn_err *err);
 int cn_msg_get_beat(const struct cn_frame *f, struct cn_msg_beat *ret, struct cn_err *err);
 int cn_msg_get_model(const struct cn_frame *f, struct cn_msg_model *ret, struct cn_err *err);
+int cn_msg_get_catalog(const struct cn_frame *f, struct cn_msg_catalog *ret, struct cn_err *err);
 int cn_msg_get_manage(const struct cn_frame *f, struct cn_msg_manage *ret, struct cn_err *err);
 int cn_msg_get_managed(const struct cn_frame *f, struct cn_msg_managed *ret, struct cn_err *err);
 int cn_msg_get_number(const struct cn_frame *f, uint64_t *ret, struct cn_err *err);

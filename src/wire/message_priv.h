@@ -16,6 +16,10 @@ struct cn_pack *cn_writer_begin(struct cn_writer *w, struct cn_buf *b, enum cn_f
 /* A frame that could not be written leaves no half of it behind. */
 int cn_writer_end(struct cn_writer *w, struct cn_err *err);
 
+/* Parts of more than one message. */
+void cn_put_model_info(struct cn_pack *p, const struct cn_model_info *m);
+void cn_get_model_info(struct cn_unpack *u, struct cn_model_info *m);
+
 struct cn_unpack cn_reader(const struct cn_frame *f);
 
 #endif

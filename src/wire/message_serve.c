@@ -2,8 +2,11 @@
  */
 #include "base/base.h"
 #include "wire/message_priv.h"
+#include "base/mem.h"
 
 #include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define MAX_TURN_MS 86400e3 /* a day: what is computed from it stays in range */
 
@@ -82,6 +85,57 @@ int cn_msg_get_model(const struct cn_frame *f, struct cn_msg_model *m, struct cn
     m->bytes = cn_get_u64(&u);
     cn_get_text(&u, m->text, sizeof(m->text));
     return cn_unpack_end(&u, "a model frame", err);
+}
+
+int cn_msg_put_catalog(struct cn_buf *b, const struct cn_msg_catalog *m, struct cn_err *err)
+{
+    struct cn_writer w;
+    struct cn_pack *p = cn_writer_begin(&w, b, CN_FRAME_CATALOG, err);
+
+    cn_put_i32(p, m->added);
+    cn_put_i32(p, m->changed);
+    cn_put_i32(p, m->removed);
+    cn_put_i32(p, m->n_models);
+    for (int i = 0; i < m->n_models; i++)
+        cn_put_model_info(p, &m->model[i]);
+    cn_put_i32(p, m->n_passed);
+    for (int i = 0; i < m->n_passed; i++) {
+        cn_put_str(p, m->passed[i].name);
+        cn_put_str(p, m->passed[i].why);
+    }
+    return cn_writer_end(&w, err);
+}
+
+void cn_msg_catalog_release(struct cn_msg_catalog *m)
+{
+    free(m->model);
+    free(m->passed);
+    memset(m, 0, sizeof(*m));
+}
+
+int cn_msg_get_catalog(const struct cn_frame *f, struct cn_msg_catalog *m, struct cn_err *err)
+{
+    struct cn_unpack u = cn_reader(f);
+    int rc;
+
+    memset(m, 0, sizeof(*m));
+    m->added = cn_get_range(&u, 0, CN_WIRE_MAX_MODELS);
+    m->changed = cn_get_range(&u, 0, CN_WIRE_MAX_MODELS);
+    m->removed = cn_get_range(&u, 0, CN_WIRE_MAX_MODELS);
+    m->n_models = cn_get_range(&u, 0, CN_WIRE_MAX_MODELS);
+    m->model = cn_xcalloc((size_t)m->n_models + 1, sizeof(*m->model));
+    for (int i = 0; i < m->n_models && u.rc == CN_OK; i++)
+        cn_get_model_info(&u, &m->model[i]);
+    m->n_passed = cn_get_range(&u, 0, CN_WIRE_MAX_PASSED);
+    m->passed = cn_xcalloc((size_t)m->n_passed + 1, sizeof(*m->passed));
+    for (int i = 0; i < m->n_passed && u.rc == CN_OK; i++) {
+        cn_get_text(&u, m->passed[i].name, sizeof(m->passed[i].name));
+        cn_get_text(&u, m->passed[i].why, sizeof(m->passed[i].why));
+    }
+    rc = cn_unpack_end(&u, "a catalogue frame", err);
+    if (rc < 0)
+        cn_msg_catalog_release(m);
+    return rc;
 }
 
 int cn_msg_put_manage(struct cn_buf *b, const struct cn_msg_manage *m, struct cn_err *err)

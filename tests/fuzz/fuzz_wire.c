@@ -43,6 +43,7 @@ static void one(const struct cn_frame *f)
         struct cn_msg_preview preview;
         struct cn_msg_beat beat;
         struct cn_msg_model model;
+        struct cn_msg_catalog catalog;
         struct cn_msg_manage manage;
         struct cn_msg_managed managed;
         uint64_t number;
@@ -82,6 +83,10 @@ static void one(const struct cn_frame *f)
         break;
     case CN_FRAME_MODEL:
         (void)cn_msg_get_model(f, &m.model, NULL);
+        break;
+    case CN_FRAME_CATALOG:
+        if (cn_msg_get_catalog(f, &m.catalog, NULL) == CN_OK)
+            cn_msg_catalog_release(&m.catalog);
         break;
     case CN_FRAME_MANAGE:
         (void)cn_msg_get_manage(f, &m.manage, NULL);

@@ -461,6 +461,37 @@ static void messages_of_serving_survive(void **state)
     cn_buf_release(&b);
 }
 
+static void a_catalogue_survives_the_wire(void **state)
+{
+    struct cn_model_info model[] = {{.name = "emoji", .width = 64, .height = 64, .multiple = 8},
+                                    {.name = "edges", .kind = CN_MODEL_CONTROLNET}};
+    struct cn_passed_over passed[] = {{"notes.txt", "its name says so"}};
+    struct cn_msg_catalog m = {1, 2, 3, 2, model, 1, passed}, got;
+    struct cn_frame_decoder d;
+    struct cn_frame f;
+    struct cn_buf b;
+
+    (void)state;
+    cn_buf_init(&b, 1 << 16);
+    assert_int_equal(cn_msg_put_catalog(&b, &m, NULL), CN_OK);
+    f = only_frame(&d, &b);
+    for (size_t n = 0; n < f.len; n++) {
+        struct cn_frame cut = {f.type, f.data, n};
+
+        assert_int_equal(cn_msg_get_catalog(&cut, &got, NULL), CN_EFORMAT);
+        assert_null(got.model);
+    }
+    assert_int_equal(cn_msg_get_catalog(&f, &got, NULL), CN_OK);
+    assert_true(got.added == 1 && got.changed == 2 && got.removed == 3 && got.n_models == 2);
+    assert_string_equal(got.model[1].name, "edges");
+    assert_int_equal(got.model[1].kind, CN_MODEL_CONTROLNET);
+    assert_int_equal(got.n_passed, 1);
+    assert_string_equal(got.passed[0].why, "its name says so");
+    cn_msg_catalog_release(&got);
+    cn_frame_decoder_release(&d);
+    cn_buf_release(&b);
+}
+
 static void a_preview_has_a_bound(void **state)
 {
     struct cn_msg_preview m = {.id = 1, .format = CN_JPEG, .width = 8, .height = 8};
@@ -516,6 +547,7 @@ int main(void)
         cmocka_unit_test(hello_keeps_the_models),
         cmocka_unit_test(small_messages_survive),
         cmocka_unit_test(messages_of_serving_survive),
+        cmocka_unit_test(a_catalogue_survives_the_wire),
         cmocka_unit_test(a_preview_has_a_bound),
         cmocka_unit_test(numbers_that_are_none_are_refused),
     };
