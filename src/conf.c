@@ -97,6 +97,7 @@ static const struct key table[] = {
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
     TEXT("models", dirs, CN_DATADIR "/models:" CN_STORE_DIR "/models", RESTART),
     TEXT("models", default_model, "", RESTART),
+    NUMBER("models", settle_s, 2, 0, 600, RESTART),
     TEXT("models", embeddings, "", RESTART),
     TEXT("webhook", allow, "", RELOAD),
     TEXT("webhook", networks, "", RELOAD),

@@ -51,6 +51,7 @@ struct cn_conf {
     /* [models] */
     char *dirs;          /* separated by colons */
     char *default_model; /* "": the first base model */
+    int settle_s;        /* without changes, then changed directories are looked at; 0: never */
     char *embeddings;    /* directories, separated by colons */
     /* [webhook] */
     char *allow, *networks, *secret_file;

@@ -18,6 +18,7 @@
 #include "engine/engine.h"
 #include "image/annotate.h"
 #include "image/codec.h"
+#include "model_watch.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -41,6 +42,8 @@ struct worker {
     atomic_int decoders_lost;
     pthread_mutex_t lock;   /* of loop, which the hooks may use on other threads */
     struct cn_worker *loop; /* NULL before it asks to load, and after it has returned */
+    struct cn_model_watch *watch; /* NULL: nobody looks at the directories */
+    bool missed; /* under lock: they changed while there was no loop to tell */
 };
 
 /* ---- what there is ---- */
@@ -129,10 +132,49 @@ static void describe_embeddings(const struct cn_engine *e, struct cn_msg_hello *
     }
 }
 
+/* As many as fit into a message. */
+static int describe_models(const struct worker *w, struct cn_model_info **ret)
+{
+    int n = CN_MIN(cn_engine_count(w->engine), CN_WIRE_MAX_MODELS);
+
+    *ret = cn_xcalloc((size_t)CN_MAX(n, 1), sizeof(**ret));
+    for (int i = 0; i < n; i++) {
+        struct cn_model_facts m;
+
+        cn_engine_at(w->engine, i, &m);
+        describe_model(w, &m, &(*ret)[i]);
+    }
+    return n;
+}
+
+static int describe_passed(const struct worker *w, struct cn_passed_over **ret)
+{
+    int n = CN_MIN(cn_engine_passed_count(w->engine), CN_WIRE_MAX_PASSED);
+
+    *ret = cn_xcalloc((size_t)CN_MAX(n, 1), sizeof(**ret));
+    for (int i = 0; i < n; i++) {
+        const struct cn_passed *p = cn_engine_passed_at(w->engine, i);
+
+        snprintf((*ret)[i].name, sizeof((*ret)[i].name), "%s", p->name);
+        snprintf((*ret)[i].why, sizeof((*ret)[i].why), "%s", p->why);
+    }
+    return n;
+}
+
+static void log_broken(const struct worker *w)
+{
+    struct cn_model_facts m;
+
+    for (int i = 0; i < cn_engine_count(w->engine); i++) {
+        cn_engine_at(w->engine, i, &m);
+        if (m.broken != NULL)
+            cn_log(CN_LOG_WARNING, "worker.model_broken", m.broken, "model=%s", m.name);
+    }
+}
+
 static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
 {
     struct worker *w = ctx;
-    int n = cn_engine_count(w->engine);
 
     if (cn_engine_default(w->engine) == NULL)
         return cn_fail(err, CN_ENOTFOUND, "there is no base model in the directories of models");
@@ -144,24 +186,31 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
     snprintf(ret->build, sizeof(ret->build), "%s", PACKAGE_VERSION);
     ret->lanes = cn_engine_options(w->engine)->lanes;
     ret->capacity = ret->lanes + WAITING;
-    ret->model = cn_xcalloc((size_t)n, sizeof(*ret->model));
-    for (int i = 0; i < n && ret->n_models < CN_WIRE_MAX_MODELS; i++) {
-        struct cn_model_facts m;
-
-        cn_engine_at(w->engine, i, &m);
-        if (m.broken != NULL)
-            cn_log(CN_LOG_WARNING, "worker.model_broken", m.broken, "model=%s", m.name);
-        describe_model(w, &m, &ret->model[ret->n_models++]);
-    }
+    log_broken(w);
+    ret->n_models = describe_models(w, &ret->model);
     describe_annotators(w->engine, ret);
     describe_embeddings(w->engine, ret);
     return CN_OK;
+}
+
+static void send_catalog(const struct worker *w, struct cn_model_changes n)
+{
+    struct cn_msg_catalog m = {.added = CN_MIN(n.added, CN_WIRE_MAX_MODELS),
+                               .changed = CN_MIN(n.changed, CN_WIRE_MAX_MODELS),
+                               .removed = CN_MIN(n.removed, CN_WIRE_MAX_MODELS)};
+
+    m.n_models = describe_models(w, &m.model);
+    m.n_passed = describe_passed(w, &m.passed);
+    cn_worker_catalog(w->loop, &m);
+    cn_msg_catalog_release(&m);
 }
 
 static void set_loop(struct worker *w, struct cn_worker *loop)
 {
     pthread_mutex_lock(&w->lock);
     w->loop = loop;
+    if (loop != NULL && w->missed)
+        cn_worker_models_changed(loop);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -174,6 +223,7 @@ static int load(void *ctx, struct cn_worker *loop, struct cn_err *err)
     if (rc < 0)
         return rc;
     set_loop(w, loop);
+    send_catalog(w, (struct cn_model_changes){0, 0, 0});
     return cn_engine_load(w->engine, cn_engine_default(w->engine), err);
 }
 
@@ -189,10 +239,23 @@ static void gauges(void *ctx, struct cn_msg_gauges *ret)
     g->value = atomic_load(&w->decoders_lost);
 }
 
+static void refresh(struct worker *w)
+{
+    struct cn_model_changes n = cn_engine_refresh(w->engine);
+
+    if (n.added + n.changed > 0)
+        log_broken(w);
+    send_catalog(w, n);
+}
+
 static int manage(void *ctx, enum cn_manage action, const char *model, struct cn_err *err)
 {
-    const struct worker *w = ctx;
+    struct worker *w = ctx;
 
+    if (action == CN_MANAGE_REFRESH) {
+        refresh(w);
+        return CN_OK;
+    }
     return action == CN_MANAGE_LOAD ? cn_engine_load(w->engine, model, err)
                                     : cn_engine_unload(w->engine, model, err);
 }
@@ -227,10 +290,31 @@ static void tell_model(void *ctx, const char *name, bool loaded, size_t bytes)
         cn_worker_model(w->loop, &m);
 }
 
+static void tell_change(void *ctx, const char *name, enum cn_model_change what)
+{
+    static const char *const word[] = {
+        [CN_MODEL_ADDED] = "added", [CN_MODEL_CHANGED] = "changed", [CN_MODEL_REMOVED] = "removed"};
+    const struct worker *w = ctx;
+
+    if (w->loop != NULL) /* not while the first list is made */
+        cn_log(CN_LOG_INFO, "worker.model_change", "", "model=%s change=%s", name, word[what]);
+}
+
+/* The thread that looks at the directories. */
+static void models_changed(void *ctx)
+{
+    struct worker *w = ctx;
+
+    pthread_mutex_lock(&w->lock);
+    w->missed = w->loop == NULL;
+    if (w->loop != NULL)
+        cn_worker_models_changed(w->loop);
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* ---- pictures of requests ---- */
 
-static int decode(void *ctx, const void *data, size_t len, struct cn_image *ret,
-                  struct cn_err *err)
+static int decode(void *ctx, const void *data, size_t len, struct cn_image *ret, struct cn_err *err)
 {
     const struct worker *w = ctx;
 
@@ -414,7 +498,7 @@ static void usage(FILE *f)
 {
     fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] [--default MODEL]\n"
           "                         [--lanes N] [--max-batch N] [--memory-mb N] [--dtype TYPE]\n"
-          "                         [--embeddings DIR] ... --models DIR ...\n"
+          "                         [--settle-s N] [--embeddings DIR] ... --models DIR ...\n"
           "       controlnet-worker --probe\n"
           "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
           "generate.\n",
@@ -424,7 +508,7 @@ static void usage(FILE *f)
 struct options {
     struct cn_engine_opts engine;
     const char *dir[64], *embeddings[64], *chosen;
-    int n_dirs, n_embeddings, fd;
+    int n_dirs, n_embeddings, fd, settle_s;
     bool probe;
 };
 
@@ -466,6 +550,7 @@ static int parse(int argc, char **argv, struct options *o)
                                           {"max-batch", required_argument, NULL, 'x'},
                                           {"memory-mb", required_argument, NULL, 'M'},
                                           {"dtype", required_argument, NULL, 'T'},
+                                          {"settle-s", required_argument, NULL, 's'},
                                           {"probe", no_argument, NULL, 'p'},
                                           {"help", no_argument, NULL, 'h'},
                                           {"version", no_argument, NULL, 'v'},
@@ -510,6 +595,9 @@ static int parse(int argc, char **argv, struct options *o)
             break;
         case 'M':
             o->engine.memory = (size_t)CN_MAX(atol(optarg), 0) << 20;
+            break;
+        case 's':
+            o->settle_s = CN_MAX(atoi(optarg), 0);
             break;
         case 'h':
             usage(stdout);
@@ -575,6 +663,16 @@ static char *program_named(const char *name)
     return path;
 }
 
+/* Without it the directories are looked at when somebody asks. */
+static void watch(const struct options *o, struct worker *w)
+{
+    struct cn_err why = CN_ERR_INIT;
+
+    if (cn_model_watch_start(o->dir, o->n_dirs, o->settle_s, models_changed, w, &w->watch, &why) <
+        0)
+        cn_log(CN_LOG_WARNING, "worker.watch", why.msg, "outcome=%s", "failed");
+}
+
 static int serve(const struct options *o, struct cn_err *err)
 {
     static const struct cn_worker_ops ops = {.describe = describe,
@@ -599,13 +697,17 @@ static int serve(const struct options *o, struct cn_err *err)
                                           .wake = wake,
                                           .step_stats = step_stats,
                                           .model = tell_model,
+                                          .change = tell_change,
                                           .decode = decode};
     rc = cn_engine_new(&opts, &w.engine, err);
+    if (rc == CN_OK && o->settle_s > 0) /* before the first look, so that nothing is missed */
+        watch(o, &w);
     if (rc == CN_OK)
         rc = scan(o, w.engine, err);
     if (rc == CN_OK)
         rc = cn_worker_loop(o->fd, &ops, &w, err);
     set_loop(&w, NULL);
+    cn_model_watch_stop(w.watch);
     cn_engine_free(w.engine);
     cn_decoder_free(w.decoder);
     free(program);
