@@ -13,7 +13,8 @@ void cn_catalog_release(struct cn_catalog *c)
     free(c->model);
     free(c->annotator);
     free(c->embedding);
-    *c = (struct cn_catalog){.n = 0};
+    free(c->passed);
+    *c = (struct cn_catalog){.model = NULL};
 }
 
 void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello)
@@ -33,6 +34,105 @@ void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello)
     hello->n_models = 0;
 }
 
+void cn_catalog_take(struct cn_catalog *c, struct cn_msg_catalog *m)
+{
+    free(c->model);
+    free(c->passed);
+    c->model = m->model;
+    c->n = m->n_models;
+    c->passed = m->passed;
+    c->n_passed = m->n_passed;
+    *m = (struct cn_msg_catalog){.model = NULL};
+}
+
+/* ---- of several workers one ---- */
+
+static void merge_models(struct cn_catalog *ret, const struct cn_catalog *from)
+{
+    bool has_default = false;
+
+    for (int i = 0; i < ret->n; i++)
+        has_default = has_default || ret->model[i].is_default;
+    for (int i = 0; i < from->n; i++) {
+        const struct cn_model_info *m = &from->model[i];
+        struct cn_model_info *known =
+            (struct cn_model_info *)cn_catalog_find(ret, m->kind, m->name);
+
+        if (known == NULL) {
+            ret->model[ret->n] = *m;
+            ret->model[ret->n++].is_default = m->is_default && !has_default;
+        } else if (known->broken[0] != '\0' && m->broken[0] == '\0') {
+            bool was_default = known->is_default;
+
+            *known = *m;
+            known->is_default = was_default || (m->is_default && !has_default);
+        }
+    }
+}
+
+static void merge_passed(struct cn_catalog *ret, const struct cn_catalog *from)
+{
+    for (int i = 0; i < from->n_passed; i++) {
+        const struct cn_passed_over *p = &from->passed[i];
+        bool known = false;
+
+        for (int k = 0; k < ret->n_passed && !known; k++)
+            known = strcmp(ret->passed[k].name, p->name) == 0 &&
+                    strcmp(ret->passed[k].why, p->why) == 0;
+        if (!known)
+            ret->passed[ret->n_passed++] = *p;
+    }
+}
+
+static void merge_annotators(struct cn_catalog *ret, const struct cn_catalog *from)
+{
+    for (int i = 0; i < from->n_annotators; i++) {
+        bool known = false;
+
+        for (int k = 0; k < ret->n_annotators && !known; k++)
+            known = strcmp(ret->annotator[k].name, from->annotator[i].name) == 0;
+        if (!known)
+            ret->annotator[ret->n_annotators++] = from->annotator[i];
+    }
+}
+
+static void merge_embeddings(struct cn_catalog *ret, const struct cn_catalog *from)
+{
+    for (int i = 0; i < from->n_embeddings; i++) {
+        bool known = false;
+
+        for (int k = 0; k < ret->n_embeddings && !known; k++)
+            known = strcmp(ret->embedding[k].name, from->embedding[i].name) == 0;
+        if (!known)
+            ret->embedding[ret->n_embeddings++] = from->embedding[i];
+    }
+}
+
+void cn_catalog_merge(struct cn_catalog *ret, const struct cn_catalog *const *from, int n)
+{
+    size_t models = 1, annotators = 1, embeddings = 1, passed = 1;
+
+    cn_catalog_release(ret);
+    for (int i = 0; i < n; i++) {
+        models += (size_t)from[i]->n;
+        annotators += (size_t)from[i]->n_annotators;
+        embeddings += (size_t)from[i]->n_embeddings;
+        passed += (size_t)from[i]->n_passed;
+    }
+    ret->model = cn_xcalloc(models, sizeof(*ret->model));
+    ret->annotator = cn_xcalloc(annotators, sizeof(*ret->annotator));
+    ret->embedding = cn_xcalloc(embeddings, sizeof(*ret->embedding));
+    ret->passed = cn_xcalloc(passed, sizeof(*ret->passed));
+    for (int i = 0; i < n; i++) {
+        merge_models(ret, from[i]);
+        merge_annotators(ret, from[i]);
+        merge_embeddings(ret, from[i]);
+        merge_passed(ret, from[i]);
+    }
+}
+
+/* ---- finding ---- */
+
 const struct cn_model_info *cn_catalog_find(const struct cn_catalog *c, enum cn_model_kind kind,
                                             const char *name)
 {
@@ -51,7 +151,8 @@ const struct cn_model_info *cn_catalog_default(const struct cn_catalog *c)
             continue;
         if (c->model[i].is_default)
             return &c->model[i];
-        first = first == NULL ? &c->model[i] : first;
+        if (first == NULL || (first->broken[0] != '\0' && c->model[i].broken[0] == '\0'))
+            first = &c->model[i];
     }
     return first;
 }
@@ -146,4 +247,32 @@ int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct 
         if ((rc = check_control(c, m, &spec->control[i], i, err)) < 0)
             return rc;
     return CN_OK;
+}
+
+static int check_model(const struct cn_catalog *c, enum cn_model_kind kind, const char *name,
+                       const char *where, struct cn_err *err)
+{
+    const struct cn_model_info *m = cn_catalog_find(c, kind, name);
+    const char *what = kind == CN_MODEL_BASE ? "model" : "ControlNet";
+
+    if (m == NULL)
+        return cn_fail_at(err, CN_ENOTFOUND, where,
+                          "%s \"%.60s\" was removed from the server while the job waited", what,
+                          name);
+    if (m->broken[0] != '\0')
+        return cn_fail_at(err, CN_EINVAL, where, "%s \"%.60s\" cannot be used any more: %s", what,
+                          name, m->broken);
+    return CN_OK;
+}
+
+int cn_catalog_check(const struct cn_catalog *c, const struct cn_spec *spec, struct cn_err *err)
+{
+    int rc = check_model(c, CN_MODEL_BASE, spec->model, "/model", err);
+    char where[48];
+
+    for (int i = 0; i < spec->n_controls && rc == CN_OK; i++) {
+        snprintf(where, sizeof(where), "/controls/%d/model", i);
+        rc = check_model(c, CN_MODEL_CONTROLNET, spec->control[i].model, where, err);
+    }
+    return rc;
 }

@@ -1,4 +1,5 @@
-/* The models that the workers offer, as their HELLO told. Loop thread only.
+/* The models that the workers offer, as they told: one catalogue for each, and one of all. Loop
+ * thread only.
  *
  *     cn_catalog_set(&cat, &hello);
  *     if (cn_catalog_resolve(&cat, &spec, &err) < 0) ...   -- err.where = "/model"
@@ -17,12 +18,25 @@ struct cn_catalog {
     int n_annotators;
     struct cn_embedding_info *embedding;
     int n_embeddings;
+    struct cn_passed_over *passed; /* in the directories of models */
+    int n_passed;
 };
 
 void cn_catalog_release(struct cn_catalog *c);
 
 /* Takes the models, annotators and embeddings of *hello and leaves it without. */
 void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello);
+
+/* Takes the models of *m, and what was passed over, and leaves it without. */
+void cn_catalog_take(struct cn_catalog *c, struct cn_msg_catalog *m);
+
+/* *ret (released, or zeroed) becomes what any of them has: of models of one name one that can be
+ * used, and as the default the first one's. */
+void cn_catalog_merge(struct cn_catalog *ret, const struct cn_catalog *const *from, int n);
+
+/* Are all models of a job that was resolved before there, and can be used? CN_OK, or CN_ENOTFOUND
+ * or CN_EINVAL at their field. */
+int cn_catalog_check(const struct cn_catalog *c, const struct cn_spec *spec, struct cn_err *err);
 
 const struct cn_model_info *cn_catalog_find(const struct cn_catalog *c, enum cn_model_kind kind,
                                             const char *name);

@@ -395,6 +395,8 @@ void cn_dispatch_free(struct cn_dispatch *d)
         cn_process_free(d->slot[i].process);
     cn_dispatch_models_release(d);
     cn_catalog_release(&d->catalog);
+    for (int i = 0; i < d->o.workers; i++)
+        cn_catalog_release(&d->slot[i].catalog);
     cn_tenants_free(d->tenants);
     free(d->slot);
     free(d);

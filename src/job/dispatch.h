@@ -167,10 +167,11 @@ enum { CN_WORKER_ANY = -1 };
 /* rc CN_OK, or why not. */
 typedef void (*cn_managed_fn)(void *arg, int rc, const struct cn_err *err);
 
-/* Loads or unloads a model (what->action and name) in one worker. CN_WORKER_ANY: loads it where it
- * is loaded already, else in the worker with the least to do; unloads it everywhere. done comes
- * once, from the loop, when all workers that were asked have answered or are lost. CN_ENOTFOUND: no
- * such model; CN_EBUSY: no worker is ready. */
+/* Has a model loaded or unloaded (what->action and name), or models looked for again, which all
+ * workers do; those that are not ready do so when they are. Loads or unloads it in one worker.
+ * CN_WORKER_ANY: loads it where it is loaded already, else in the worker with the least to do;
+ * unloads it everywhere. done comes once, from the loop, when all workers that were asked have
+ * answered or are lost. CN_ENOTFOUND: no such model; CN_EBUSY: no worker is ready. */
 int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, int worker,
                        cn_managed_fn done, void *arg, struct cn_err *err);
 

@@ -158,6 +158,8 @@ void cn_dispatch_on_frame(void *slot, const struct cn_frame *f)
         on_beat(s, f, &err);
     else if (f->type == CN_FRAME_MODEL)
         cn_dispatch_on_model(s, f, &err);
+    else if (f->type == CN_FRAME_CATALOG)
+        cn_dispatch_on_catalog(s, f, &err);
     else if (f->type == CN_FRAME_MANAGED)
         cn_dispatch_on_managed(s, f, &err);
     else
@@ -174,7 +176,7 @@ void cn_dispatch_on_hello(void *slot, struct cn_msg_hello *hello)
     s->capacity = CN_MIN(hello->capacity, CN_SLOT_JOBS);
     s->lanes = CN_MAX(hello->lanes, 1);
     memcpy(s->backend, hello->backend, sizeof(s->backend));
-    cn_catalog_set(&s->d->catalog, hello);
+    cn_dispatch_introduce(s, hello);
 }
 
 void cn_dispatch_on_ready(void *slot)
@@ -183,4 +185,5 @@ void cn_dispatch_on_ready(void *slot)
 
     s->d->known = true;
     s->d->pump_wanted = true;
+    cn_dispatch_send_refresh(s);
 }

@@ -63,6 +63,27 @@ int cn_dispatch_affinity(const struct cn_slot *s, const struct cn_job *job)
     return m == NULL ? 0 : value[m->state];
 }
 
+void cn_dispatch_prune_models(struct cn_slot *s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->models; i++) {
+        const struct cn_msg_model *m = &s->model[i];
+
+        if (cn_catalog_find(&s->catalog, CN_MODEL_BASE, m->name) != NULL ||
+            cn_catalog_find(&s->catalog, CN_MODEL_CONTROLNET, m->name) != NULL)
+            s->model[n++] = *m;
+        else
+            s->loading -= m->state == CN_MODEL_LOADING;
+    }
+    s->models = n;
+}
+
+bool cn_dispatch_has_models(const struct cn_slot *s, const struct cn_job *job)
+{
+    return !s->has_catalog || cn_catalog_check(&s->catalog, &job->spec, NULL) == CN_OK;
+}
+
 struct cn_model_view cn_dispatch_model(const struct cn_dispatch *d, const char *name)
 {
     static const int rank[CN_RESIDENCE_COUNT] = {
@@ -173,8 +194,7 @@ static uint64_t who_is_asked(const struct cn_dispatch *d, const struct cn_msg_ma
     if (worker == CN_WORKER_ANY && what->action == CN_MANAGE_LOAD)
         worker = best_for(d, what->name);
     for (int i = 0; i < d->o.workers; i++)
-        if (is_ready(&d->slot[i]) &&
-            (i == worker || (worker == CN_WORKER_ANY && what->action == CN_MANAGE_UNLOAD)))
+        if (is_ready(&d->slot[i]) && (i == worker || worker == CN_WORKER_ANY))
             mask |= UINT64_C(1) << i;
     return mask;
 }
@@ -199,6 +219,31 @@ static int ask(struct cn_dispatch *d, const struct cn_msg_manage *what, uint64_t
     return CN_OK;
 }
 
+static const char *word(enum cn_manage action)
+{
+    static const char *const words[] = {[CN_MANAGE_LOAD] = "load the model",
+                                        [CN_MANAGE_UNLOAD] = "unload the model",
+                                        [CN_MANAGE_REFRESH] = "look for models"};
+
+    return words[action];
+}
+
+/* Those that are not ready look when they are. */
+static void note_refresh(struct cn_dispatch *d)
+{
+    for (int i = 0; i < d->o.workers; i++)
+        d->slot[i].refresh = !is_ready(&d->slot[i]);
+}
+
+void cn_dispatch_send_refresh(struct cn_slot *s)
+{
+    struct cn_msg_manage m = {.action = CN_MANAGE_REFRESH, .number = ++s->d->last_number};
+
+    if (s->refresh)
+        ask(s->d, &m, UINT64_C(1) << s->index, NULL);
+    s->refresh = false;
+}
+
 int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, int worker,
                        cn_managed_fn done, void *arg, struct cn_err *err)
 {
@@ -207,12 +252,14 @@ int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, 
     uint64_t mask;
     int rc;
 
-    if (cn_catalog_find(&d->catalog, CN_MODEL_BASE, m.name) == NULL &&
-        cn_catalog_find(&d->catalog, CN_MODEL_CONTROLNET, m.name) == NULL)
+    if (m.action == CN_MANAGE_REFRESH)
+        note_refresh(d);
+    else if (cn_catalog_find(&d->catalog, CN_MODEL_BASE, m.name) == NULL &&
+             cn_catalog_find(&d->catalog, CN_MODEL_CONTROLNET, m.name) == NULL)
         return cn_fail(err, CN_ENOTFOUND, "there is no model \"%.60s\"", m.name);
     if (d->stopping || (mask = who_is_asked(d, &m, worker)) == 0)
-        return cn_fail(err, CN_EBUSY, "no worker is ready to %s \"%.60s\"",
-                       m.action == CN_MANAGE_LOAD ? "load" : "unload", m.name);
+        return cn_fail(err, CN_EBUSY, "no worker is ready to %s%s%.60s", word(m.action),
+                       m.name[0] != '\0' ? " " : "", m.name);
     if (d->n_managing >= MANAGING_MAX)
         return cn_fail(err, CN_EBUSY, "%d models are being loaded or unloaded already",
                        MANAGING_MAX);

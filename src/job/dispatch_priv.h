@@ -5,6 +5,7 @@
  *     dispatch.c           interface: submitting, cancelling, time, the end
  *     dispatch_run.c       handing out
  *     dispatch_frames.c    what the workers say
+ *     dispatch_catalog.c   what models there are, and jobs whose models went
  *     dispatch_loss.c      workers that are lost: suspects, poison, hangs, health
  *     dispatch_wait.c      jobs that wait for their images, or for a while
  *     dispatch_end.c       where jobs in service are, and how they leave
@@ -50,6 +51,9 @@ struct cn_slot {
     struct cn_job *reserved_for; /* a suspect that waits until the worker is empty */
     bool exclusive;              /* a suspect is in it, and nothing else may come */
     char backend[32];
+    struct cn_catalog catalog;         /* what it has, as it told last; it may be down */
+    bool has_catalog;                  /* it told */
+    bool refresh;                      /* when it is ready, it is to look for models again */
     struct cn_msg_gauges gauges;       /* the last that the worker sent */
     double device_s;                   /* time that each job in it had of the device */
     int64_t clock_ns;                  /* up to when device_s counts */
@@ -90,7 +94,7 @@ struct cn_dispatch {
     struct cn_treap deadlines; /* of all jobs that are not final */
     struct cn_treap delayed;   /* jobs that wait for a while, by its end */
     int fetching;              /* jobs whose images are being read */
-    struct cn_catalog catalog;
+    struct cn_catalog catalog; /* of all workers together */
     struct cn_slot *slot;
     struct cn_dispatch_metrics m;
     uv_timer_t tick, alarm;   /* alarm: the next deadline */
@@ -121,6 +125,16 @@ void cn_dispatch_pump(struct cn_dispatch *d);
 void cn_dispatch_on_hello(void *slot, struct cn_msg_hello *hello);
 void cn_dispatch_on_ready(void *slot);
 void cn_dispatch_on_frame(void *slot, const struct cn_frame *f);
+
+/* ---- dispatch_catalog.c ---- */
+
+/* The worker began, or has looked again: what is there now is known, and jobs that wait for what is
+ * not there any more fail. */
+void cn_dispatch_introduce(struct cn_slot *s, struct cn_msg_hello *hello);
+void cn_dispatch_on_catalog(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err);
+
+/* Nobody has the job's models, nor will: then it is over, and this is true. */
+bool cn_dispatch_fail_orphan(struct cn_dispatch *d, struct cn_job *job);
 
 /* ---- dispatch_end.c ---- */
 
@@ -153,6 +167,9 @@ bool cn_dispatch_is_due(struct cn_dispatch *d, struct cn_job *job);
  * while, each time longer, and at last fails. That is no attempt. */
 void cn_dispatch_worker_busy(struct cn_dispatch *d, struct cn_job *job);
 
+/* No worker that has room has its model (it is in no place any more): it waits for a moment. */
+void cn_dispatch_wait_for_model(struct cn_dispatch *d, struct cn_job *job);
+
 /* Every tick. */
 void cn_dispatch_end_delays(struct cn_dispatch *d, int64_t now);
 
@@ -175,6 +192,15 @@ void cn_dispatch_on_model(struct cn_slot *s, const struct cn_frame *f, struct cn
 void cn_dispatch_on_managed(struct cn_slot *s, const struct cn_frame *f, struct cn_err *err);
 void cn_dispatch_models_lost(struct cn_slot *s, const char *why);
 void cn_dispatch_models_release(struct cn_dispatch *d);
+
+/* Has it all models of the job? Yes, while it has not told. */
+bool cn_dispatch_has_models(const struct cn_slot *s, const struct cn_job *job);
+
+/* What is known of models that its catalogue does not have is forgotten. */
+void cn_dispatch_prune_models(struct cn_slot *s);
+
+/* The worker is ready: a refresh that was asked for meanwhile. */
+void cn_dispatch_send_refresh(struct cn_slot *s);
 
 /* 2: has the job's model; 1: loads it; 0: does not know it; -1: cannot read it. */
 int cn_dispatch_affinity(const struct cn_slot *s, const struct cn_job *job);

@@ -80,7 +80,7 @@ static bool read_inputs_first(struct cn_dispatch *d, struct cn_job *job)
     return true;
 }
 
-/* For a job that fairness has chosen; one of them has room. */
+/* For a job that fairness has chosen. NULL: those that have its models have no room. */
 static struct cn_slot *best_slot(struct cn_dispatch *d, const struct cn_job *job)
 {
     struct cn_slot *best = NULL;
@@ -90,8 +90,9 @@ static struct cn_slot *best_slot(struct cn_dispatch *d, const struct cn_job *job
         struct cn_slot *s = &d->slot[i];
         int a = cn_dispatch_affinity(s, job);
 
-        if (!has_room(s) || (best != NULL && (a < best_affinity ||
-                                              (a == best_affinity && s->images >= best->images))))
+        if (!has_room(s) || !cn_dispatch_has_models(s, job) ||
+            (best != NULL &&
+             (a < best_affinity || (a == best_affinity && s->images >= best->images))))
             continue;
         best = s;
         best_affinity = a;
@@ -107,12 +108,14 @@ static struct cn_slot *slot_for_suspect(struct cn_dispatch *d, const struct cn_j
     bool other = false;
 
     for (int i = 0; i < d->o.workers; i++)
-        other = other || (ready(&d->slot[i]) && i != job->last_worker);
+        other = other || (ready(&d->slot[i]) && i != job->last_worker &&
+                          cn_dispatch_has_models(&d->slot[i], job));
     for (int i = 0; i < d->o.workers; i++) {
         struct cn_slot *s = &d->slot[i];
 
         if (ready(s) && !s->exclusive && s->reserved_for == NULL &&
-            !(other && i == job->last_worker) && (best == NULL || s->n < best->n))
+            cn_dispatch_has_models(s, job) && !(other && i == job->last_worker) &&
+            (best == NULL || s->n < best->n))
             best = s;
     }
     return best;
@@ -150,8 +153,14 @@ void cn_dispatch_pump(struct cn_dispatch *d)
         return;
     place_suspects(d);
     while (count_room(d) > 0 && (job = cn_queue_pop(&d->queue)) != NULL) {
-        if (!job->inputs_evicted)
-            assign(best_slot(d, job), job);
+        struct cn_slot *s = best_slot(d, job);
+
+        if (s == NULL && cn_dispatch_fail_orphan(d, job))
+            continue;
+        if (s == NULL)
+            cn_dispatch_wait_for_model(d, job);
+        else if (!job->inputs_evicted)
+            assign(s, job);
         else if (!read_inputs_first(d, job))
             break;
     }

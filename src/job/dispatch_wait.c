@@ -75,6 +75,12 @@ void cn_dispatch_inputs_ready(struct cn_dispatch *d, struct cn_job *job, const s
     }
 }
 
+void cn_dispatch_wait_for_model(struct cn_dispatch *d, struct cn_job *job)
+{
+    cn_queue_put_aside(&d->queue, job);
+    cn_treap_add(&d->delayed, &job->delay, (double)(cn_now_ns() + DELAY_FIRST), job->id, 0);
+}
+
 void cn_dispatch_worker_busy(struct cn_dispatch *d, struct cn_job *job)
 {
     if (++job->busy > BUSY_MAX) {

@@ -4,7 +4,7 @@ libcnjob_a_SOURCES = \
     %reldir%/catalog.h %reldir%/catalog.c \
     %reldir%/cost.h %reldir%/cost.c %reldir%/deferred.h %reldir%/deferred.c \
     %reldir%/dispatch.h %reldir%/dispatch_priv.h %reldir%/dispatch.c %reldir%/dispatch_run.c \
-    %reldir%/dispatch_frames.c %reldir%/dispatch_loss.c %reldir%/dispatch_end.c \
+    %reldir%/dispatch_frames.c %reldir%/dispatch_catalog.c %reldir%/dispatch_loss.c %reldir%/dispatch_end.c \
     %reldir%/dispatch_models.c %reldir%/dispatch_metrics.c %reldir%/dispatch_view.c %reldir%/dispatch_wait.c \
     %reldir%/job.h %reldir%/job.c \
     %reldir%/jobs.h %reldir%/jobs_priv.h %reldir%/jobs.c %reldir%/jobs_delete.c \

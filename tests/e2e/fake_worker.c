@@ -1,7 +1,8 @@
 /* fake-worker: a worker whose engine is a clock.
  *
  * Takes the arguments of controlnet-worker and offers two small models. What a job does is said by
- * words in its prompt; how the worker starts, by words in CONTROLNET_FAKE:
+ * words in its prompt; how the worker starts, by words in CONTROLNET_FAKE; and which of its models
+ * it has not, now or after the next refresh, by words in the file that --without names:
  *
  *     prompt           step=MS        each step takes so long (default 1); of a batch, the longest
  *                      fail=WORD      ends with that error (a cn_code_name) ...
@@ -49,7 +50,7 @@ struct task {
 
 struct fake {
     int fd;
-    const char *mode; /* CONTROLNET_FAKE */
+    const char *mode, *without; /* CONTROLNET_FAKE; --without, or NULL */
     struct cn_worker *worker;
     bool loaded[MODELS];
     struct task *task[CN_WORKER_JOBS];
@@ -193,6 +194,37 @@ static int find_model(const char *name)
     return -1;
 }
 
+/* Those that there are, in memory of their own. */
+static int present(const struct fake *f, struct cn_model_info **ret)
+{
+    char gone[256] = "";
+    FILE *file = f->without != NULL ? fopen(f->without, "r") : NULL;
+    int n = 0;
+
+    if (file != NULL) {
+        gone[fread(gone, 1, sizeof(gone) - 1, file)] = '\0';
+        fclose(file);
+    }
+    *ret = cn_xcalloc(MODELS, sizeof(**ret));
+    for (int i = 0; i < MODELS; i++)
+        if (!has(gone, models[i].name))
+            (*ret)[n++] = models[i];
+    return n;
+}
+
+static void send_catalog(struct fake *f)
+{
+    struct cn_msg_catalog m = {.changed = 1};
+
+    m.n_models = present(f, &m.model);
+    m.n_passed = 1;
+    m.passed = cn_xcalloc(1, sizeof(*m.passed));
+    snprintf(m.passed[0].name, sizeof(m.passed[0].name), "notes.txt");
+    snprintf(m.passed[0].why, sizeof(m.passed[0].why), "it is no model (says the fake)");
+    cn_worker_catalog(f->worker, &m);
+    cn_msg_catalog_release(&m);
+}
+
 static void report_model(struct fake *f, int i, enum cn_residence state)
 {
     struct cn_msg_model m = {.state = state, .bytes = state == CN_MODEL_LOADED ? 4000 : 0};
@@ -230,6 +262,10 @@ static int manage(void *ctx, enum cn_manage action, const char *name, struct cn_
     struct fake *f = ctx;
     int i = find_model(name);
 
+    if (action == CN_MANAGE_REFRESH) {
+        send_catalog(f);
+        return CN_OK;
+    }
     if (i < 0)
         return cn_fail(err, CN_ENOTFOUND, "there is no model \"%s\"", name);
     if (models[i].broken[0] != '\0')
@@ -260,9 +296,7 @@ static int describe(void *ctx, struct cn_msg_hello *ret, struct cn_err *err)
     snprintf(ret->build, sizeof(ret->build), "%s", PACKAGE_VERSION);
     ret->capacity = number(f->mode, "capacity", 1);
     ret->lanes = f->lanes;
-    ret->n_models = MODELS;
-    ret->model = cn_xmalloc(sizeof(models));
-    memcpy(ret->model, models, sizeof(models));
+    ret->n_models = present(f, &ret->model);
     ret->n_annotators = 1;
     ret->annotator = cn_xcalloc(1, sizeof(*ret->annotator));
     snprintf(ret->annotator[0].name, sizeof(ret->annotator[0].name), "canny");
@@ -528,6 +562,8 @@ int main(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i += 2)
         if (strcmp(argv[i], "--fd") == 0)
             f.fd = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--without") == 0)
+            f.without = argv[i + 1];
     if (f.fd < 0) {
         fputs("fake-worker: it is started by controlnetd, with --fd N\n", stderr);
         return 2;

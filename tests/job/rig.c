@@ -68,13 +68,20 @@ static void fetch(void *arg, struct cn_job *job)
 
 void rig_open(struct rig *r, struct cn_dispatch_options *o, const char *mode)
 {
-    static const char *const args[] = {NULL};
+    static const char *const none[] = {NULL};
+    const char *const *args[RIG_WORKERS] = {none, none, none, none};
 
+    rig_open_with(r, o, mode, args);
+}
+
+void rig_open_with(struct rig *r, struct cn_dispatch_options *o, const char *mode,
+                   const char *const *const args[RIG_WORKERS])
+{
     memset(r, 0, sizeof(*r));
     setenv("CONTROLNET_FAKE", mode, 1);
     uv_loop_init(&r->loop);
     for (int i = 0; i < RIG_WORKERS; i++)
-        r->worker[i] = (struct cn_dispatch_worker){WORKER, args, "fake"};
+        r->worker[i] = (struct cn_dispatch_worker){WORKER, args[i], "fake"};
     o->loop = &r->loop;
     o->metrics = r->metrics = cn_metrics_new();
     o->worker = r->worker;

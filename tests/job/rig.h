@@ -25,6 +25,8 @@ struct rig {
 
 /* Options before rig_open: workers, capacities and so on. mode: CONTROLNET_FAKE. */
 void rig_open(struct rig *r, struct cn_dispatch_options *o, const char *mode);
+void rig_open_with(struct rig *r, struct cn_dispatch_options *o, const char *mode,
+                   const char *const *const args[RIG_WORKERS]); /* each worker's */
 void rig_close(struct rig *r);
 
 /* A job of 64 x 64 pixels; nobody has submitted it yet. */
