@@ -15,7 +15,7 @@
  * process, and serves each connection that there is until its next answer, which ends it.
  *
  * A reload (SIGHUP) makes a whole new configuration and exchanges the values that may change; when
- * anything is wrong with it, nothing changes.
+ * anything is wrong with it, nothing changes. The workers look for models again in either case.
  */
 #include "base/base.h"
 #include "args.h"
@@ -335,6 +335,16 @@ static void refresh_keys(struct front *f, int64_t now)
     warn_of_plain_keys(f);
 }
 
+/* Whoever added a model, or one that no notice came of, says so with the same signal. */
+static void refresh_models(struct front *f)
+{
+    const struct cn_msg_manage what = {.action = CN_MANAGE_REFRESH};
+    struct cn_err err = CN_ERR_INIT;
+
+    if (cn_dispatch_manage(f->dispatch, &what, CN_WORKER_ANY, NULL, NULL, &err) < 0)
+        cn_log(CN_LOG_INFO, "models.refresh", err.msg, "outcome=%s", "later");
+}
+
 static void on_reload(uv_signal_t *h, int number)
 {
     struct front *f = h->data;
@@ -353,6 +363,7 @@ static void on_reload(uv_signal_t *h, int number)
     else
         cn_log(CN_LOG_INFO, "config.reload", "", "outcome=%s changed=%d", "succeeded", rc);
     count_reload(f, rc >= 0);
+    refresh_models(f);
     cn_notify("READY=1");
 }
 

@@ -40,10 +40,10 @@ struct worker {
     struct cn_decoder *decoder; /* the engine's reading thread has it, from its first job on */
     unsigned layers;            /* of the wall around the last one; 0: there was none yet */
     atomic_int decoders_lost;
-    pthread_mutex_t lock;   /* of loop, which the hooks may use on other threads */
-    struct cn_worker *loop; /* NULL before it asks to load, and after it has returned */
+    pthread_mutex_t lock;         /* of loop, which the hooks may use on other threads */
+    struct cn_worker *loop;       /* NULL before it asks to load, and after it has returned */
     struct cn_model_watch *watch; /* NULL: nobody looks at the directories */
-    bool missed; /* under lock: they changed while there was no loop to tell */
+    bool missed;                  /* under lock: they changed while there was no loop to tell */
 };
 
 /* ---- what there is ---- */

@@ -80,12 +80,11 @@ json_t *cn_json_spec(const struct cn_spec *s)
         "{ss ss ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "kind",
         cn_enum_job_kind.name[s->kind], "model", s->model, "prompt", s->prompt, "negative_prompt",
         s->negative_prompt, "prompt_syntax", cn_enum_prompt_syntax.name[s->prompt_syntax], "width",
-        s->width, "height", s->height, "steps", s->steps,
-        "guidance_scale", s->guidance_scale, "sampler", cn_enum_sampler.name[s->sampler],
-        "schedule", cn_enum_schedule.name[s->schedule], "spacing", cn_enum_spacing.name[s->spacing],
-        "rng", cn_enum_rng.name[s->rng], "eta", s->eta, "seed", (json_int_t)s->seed, "n", s->n,
-        "clip_skip", s->clip_skip, "denoise", s->denoise, "format", cn_enum_format.name[s->format],
-        "quality", s->quality);
+        s->width, "height", s->height, "steps", s->steps, "guidance_scale", s->guidance_scale,
+        "sampler", cn_enum_sampler.name[s->sampler], "schedule", cn_enum_schedule.name[s->schedule],
+        "spacing", cn_enum_spacing.name[s->spacing], "rng", cn_enum_rng.name[s->rng], "eta", s->eta,
+        "seed", (json_int_t)s->seed, "n", s->n, "clip_skip", s->clip_skip, "denoise", s->denoise,
+        "format", cn_enum_format.name[s->format], "quality", s->quality);
     json_t *controls = json_array();
 
     for (int i = 0; i < s->n_controls; i++)
@@ -283,6 +282,20 @@ static json_t *embedding_json(const struct cn_embedding_info *e)
     return o;
 }
 
+static json_t *passed_json(const struct cn_catalog *c)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < c->n_passed; i++) {
+        char why[sizeof(c->passed[i].why)];
+
+        snprintf(why, sizeof(why), "%s", c->passed[i].why);
+        cn_hide_paths(why);
+        cn_json_add(&list, json_pack("{ss ss}", "name", c->passed[i].name, "reason", why));
+    }
+    return list;
+}
+
 int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_err *err)
 {
     const struct cn_catalog *c = cn_dispatch_catalog(d);
@@ -297,7 +310,10 @@ int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_
     }
     for (int i = 0; i < c->n_embeddings; i++)
         cn_json_add(&embeddings, embedding_json(&c->embedding[i]));
-    rc = cn_json_put_take(out, json_pack("{so so}", "models", list, "embeddings", embeddings), err);
+    rc = cn_json_put_take(out,
+                          json_pack("{so so so}", "models", list, "embeddings", embeddings,
+                                    "passed_over", passed_json(c)),
+                          err);
     return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
 }
 

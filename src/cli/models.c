@@ -33,9 +33,10 @@ static const struct cn_option table[] = {
 static const struct cn_cli_help help = {
     .name = "models",
     .usage = "[options]",
-    .about = "Lists the models that are there, by the names that --model and --control take, and\n"
-             "embeddings, by the names that prompts have for them.\n"
-             "A ControlNet can be used with base models of its family.\n",
+    .about = "Lists the models that are there, by the names that --model and --control take,\n"
+             "and embeddings, by the names that prompts have for them. A ControlNet can be\n"
+             "used with base models of its family. What else lies in the directories of\n"
+             "models is listed behind them, with the reason why it is no model.\n",
     .options = table};
 
 static const char *kind(const struct cn_model_facts *m)
@@ -87,6 +88,11 @@ static int print_table(const struct cn_engine *e)
     }
     for (int i = 0; i < cn_engine_embeddings(e); i++)
         print_embedding(cn_engine_embedding_at(e, i), width);
+    for (int i = 0; i < cn_engine_passed_count(e); i++) {
+        const struct cn_passed *p = cn_engine_passed_at(e, i);
+
+        printf("%s%s: %s\n", i == 0 ? "\npassed over:\n" : "", p->name, p->why);
+    }
     return cn_cli_flush();
 }
 
@@ -143,6 +149,14 @@ static int print_json(const struct cn_engine *e)
     }
     for (int i = 0; i < cn_engine_embeddings(e); i++)
         json_array_append_new(a, embedding_json(cn_engine_embedding_at(e, i)));
+    for (int i = 0; i < cn_engine_passed_count(e); i++) {
+        const struct cn_passed *p = cn_engine_passed_at(e, i);
+        json_t *o = json_object();
+
+        json_object_set_new(o, "name", cn_cli_json_text(p->name));
+        json_object_set_new(o, "passed_over", cn_cli_json_text(p->why));
+        json_array_append_new(a, o);
+    }
     return cn_cli_print_json_take(a);
 }
 

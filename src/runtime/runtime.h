@@ -50,7 +50,7 @@ struct cn_runtime {
     size_t n_sources, sources_cap;
     struct cn_passed *passed;
     size_t n_passed, passed_cap;
-    char *chosen;   /* the name of the default, or NULL */
+    char *chosen; /* the name of the default, or NULL */
     struct cn_embeddings embeddings;
     uint64_t clock; /* of uses of models */
 };

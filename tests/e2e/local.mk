@@ -45,6 +45,10 @@ dist_check_SCRIPTS += %reldir%/engine.sh
 EXTRA_DIST += %reldir%/test_engine.py
 TESTS += tests/e2e/engine.sh
 
+dist_check_SCRIPTS += %reldir%/refresh.sh
+EXTRA_DIST += %reldir%/test_refresh.py
+TESTS += tests/e2e/refresh.sh
+
 dist_check_SCRIPTS += %reldir%/decoder.sh
 EXTRA_DIST += %reldir%/test_decoder.py
 TESTS += tests/e2e/decoder.sh

@@ -1,5 +1,6 @@
-/* POST /v1/models/{name}/load and /unload: for administrators. */
+/* POST /v1/models/{name}/load and /unload, and /v1/models/refresh: for administrators. */
 #include "base/base.h"
+#include "api/result.h"
 #include "http/routes/routes_priv.h"
 
 #include <string.h>
@@ -7,8 +8,11 @@
 _Static_assert((int)CN_PATH_ARG >= (int)CN_MODEL_NAME,
                "the name of a model is an argument of a path");
 
+enum { LIST_MAX = 4 << 20 };
+
 struct managed {
     bool asked, done, closing;
+    bool lists; /* the answer is the models */
     int rc;
     struct cn_err err;
 };
@@ -28,6 +32,19 @@ static void refuse(struct cn_request *q, const struct cn_err *err, enum cn_probl
     }
 }
 
+static void answer_models(struct cn_request *q)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_buf b;
+
+    cn_buf_init(&b, LIST_MAX);
+    if (cn_result_models(cn_app_of(q)->o.dispatch, &b, &err) < 0)
+        cn_answer_err(q, &err);
+    else
+        cn_answer_buf(q, 200, "application/json", &b);
+    cn_buf_release(&b);
+}
+
 static void resume(struct cn_request *q)
 {
     const struct managed *m = q->ctx;
@@ -36,6 +53,8 @@ static void resume(struct cn_request *q)
         cn_answer_problem(q, CN_PROBLEM_NOT_READY, "the server is shutting down", NULL);
     else if (!m->done)
         cn_request_suspend(q, true);
+    else if (m->rc == CN_OK && m->lists)
+        answer_models(q);
     else if (m->rc == CN_OK)
         cn_answer_empty(q, 204);
     else
@@ -86,6 +105,20 @@ static void unload(struct cn_request *q)
     manage(q, CN_MANAGE_UNLOAD);
 }
 
+static void refresh(struct cn_request *q)
+{
+    struct cn_msg_manage what = {.action = CN_MANAGE_REFRESH};
+    struct managed *m = q->ctx;
+
+    if (cn_dispatch_manage(cn_app_of(q)->o.dispatch, &what, CN_WORKER_ANY, on_managed, q, &m->err) <
+        0) {
+        refuse(q, &m->err, CN_PROBLEM_NOT_READY);
+        return;
+    }
+    m->asked = m->lists = true;
+    resume(q);
+}
+
 static void dispose(struct cn_request *q)
 {
     if (((struct managed *)q->ctx)->asked)
@@ -102,3 +135,8 @@ const struct cn_handler cn_unload_model = {.ctx_size = sizeof(struct managed),
                                            .resume = resume,
                                            .shutdown = on_shutdown,
                                            .dispose = dispose};
+const struct cn_handler cn_refresh_models = {.ctx_size = sizeof(struct managed),
+                                             .start = refresh,
+                                             .resume = resume,
+                                             .shutdown = on_shutdown,
+                                             .dispose = dispose};
