@@ -68,7 +68,7 @@ static void check_tokenizer(struct cn_inspected *m, int i)
     if (!m->r.part[CN_COMP_TEXT + i].present)
         return;
     if (dir == NULL && m->r.kind == CN_CKPT_PIPELINE) {
-        complain(m, "there is no tokenizer%s/vocab.json", i == 0 ? "" : "_2");
+        complain(m, "there is no directory tokenizer%s", i == 0 ? "" : "_2");
         return;
     }
     rc = dir ? cn_tokenizer_open(dir, &t, &err) : cn_tokenizer_builtin(&t, &err);

@@ -70,7 +70,7 @@ static int open_tokenizer(const struct cn_model *m, int i, struct cn_tokenizer *
 
     if (dir == NULL && cn_checkpoint_kind(m->checkpoint) == CN_CKPT_PIPELINE)
         return cn_fail(err, CN_ENOTFOUND,
-                       "the tokenizer is missing: no \"%s/tokenizer%s/vocab.json\"", m->path,
+                       "the tokenizer is missing: no \"%s/tokenizer%s\"", m->path,
                        i == 0 ? "" : "_2");
     rc = dir ? cn_tokenizer_open(dir, ret, err) : cn_tokenizer_builtin(ret, err);
     if (rc < 0)

@@ -7,5 +7,7 @@ libcntext_a_SOURCES = \
     %reldir%/tokenizer.h %reldir%/tokenizer.c \
     %reldir%/triggers.h %reldir%/triggers.c \
     %reldir%/unicode.c %reldir%/unicode_class.c %reldir%/unicode_norm.c \
-    %reldir%/vocab.c
+    %reldir%/rules.c %reldir%/rules_file.c \
+    %reldir%/vocab.c \
+    %reldir%/words.c
 EXTRA_DIST += tools/unicode/make-tables

@@ -81,6 +81,26 @@ size_t cn_prompt_trim_space(const char *s, size_t from, size_t at)
     return at;
 }
 
+bool cn_prompt_ends_with_word(const char *s, size_t at)
+{
+    uint32_t cp = 0;
+
+    if (at == 0)
+        return false;
+    previous(s, at, &cp);
+    return is_word(cp);
+}
+
+bool cn_prompt_begins_with_word(const char *s, size_t len)
+{
+    uint32_t cp = 0;
+
+    if (len == 0)
+        return false;
+    next(s, 0, len, &cp);
+    return is_word(cp);
+}
+
 size_t cn_prompt_find_word(const char *s, size_t at, size_t len, const char *word)
 {
     size_t n = strlen(word);

@@ -13,6 +13,10 @@ int cn_prompt_check(const char *text, size_t len, struct cn_err *err);
 size_t cn_prompt_skip_space(const char *s, size_t at, size_t len);
 size_t cn_prompt_trim_space(const char *s, size_t from, size_t at);
 
+/* Is the character before `at`, or the first one, a letter, a number or an underscore? */
+bool cn_prompt_ends_with_word(const char *s, size_t at);
+bool cn_prompt_begins_with_word(const char *s, size_t len);
+
 /* The next whole word (\b...\b) of ASCII letters at or after `at`, or len. Words stand between
  * characters that are no letters, numbers or underscores. */
 size_t cn_prompt_find_word(const char *s, size_t at, size_t len, const char *word);

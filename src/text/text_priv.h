@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "base/strmap.h"
+#include "text/triggers.h"
 
 /* ---- characters (unicode.c; tables written by tools/unicode/make-tables) ---- */
 
@@ -48,8 +49,9 @@ enum cn_uc_class cn_uc_class(uint32_t cp);
 /* Replaces the text by its normalisation form C. */
 void cn_uc_nfc(struct cn_cps *s, struct cn_cps *scratch);
 
-/* Replaces the text by its lower case as Python's str.lower() has it, final sigma included. */
-void cn_uc_lowercase(struct cn_cps *s, struct cn_cps *scratch);
+/* Replaces the text by its lower case. final: with a final sigma, as Python's str.lower(); else
+ * each character by itself, as Rust's char::to_lowercase(). */
+void cn_uc_lowercase(struct cn_cps *s, struct cn_cps *scratch, bool final);
 
 /* ---- byte pairs (bpe.c) ---- */
 
@@ -83,13 +85,27 @@ int cn_bpe_word(const struct cn_bpe *b, const unsigned char *word, size_t len, s
 
 /* ---- the tokenizer ---- */
 
-enum { CN_MAX_ADDED = 4096 };
+enum { CN_MAX_ADDED = 4096, CN_MAX_TOKEN = 1 << 22 /* ids are below it */ };
 
 /* A text that is one token wherever it stands, taken before anything else happens to it. */
 struct cn_added {
-    char *text;
+    char *text; /* normalized: as the normalizer leaves it */
     size_t len;
     int32_t id;
+    /* Of a tokenizer.json. */
+    bool normalized;     /* looked for in the normalized text */
+    bool single_word;    /* not inside of words */
+    bool lstrip, rstrip; /* white space beside it goes with it */
+};
+
+enum cn_rule { CN_RULE_NFC, CN_RULE_COLLAPSE, CN_RULE_LOWERCASE };
+
+/* How a tokenizer.json reads a text: rules.c. */
+struct cn_rules {
+    enum cn_rule step[8];
+    int steps;
+    bool specials; /* the pattern knows the special tokens */
+    bool again;    /* and they are split by the next pattern all the same */
 };
 
 struct cn_tokenizer {
@@ -99,6 +115,7 @@ struct cn_tokenizer {
     struct cn_added *added;
     size_t n_added, added_cap;
     int32_t bos, eos, pad, unknown;
+    struct cn_rules *rules; /* NULL: of vocab.json and merges.txt */
 };
 
 /* Puts a symbol into the vocabulary. False when it is there already. */
@@ -108,10 +125,58 @@ bool cn_tok_add(struct cn_tokenizer *t, const char *symbol, int32_t id);
  * CLIP's own 48,894 are the most: what its files have after them is not used. */
 int cn_tok_merges(struct cn_tokenizer *t, const char *path, char *text, struct cn_err *err);
 
-/* vocab.json and merges.txt, tokenizer_config.json and special_tokens_map.json. */
+/* One more added token, of which `text` is in the vocabulary, `seen` in texts; how: its flags. */
+int cn_tok_add_special(struct cn_tokenizer *t, const char *text, const char *seen, int32_t id,
+                       const struct cn_added *how, struct cn_err *err);
+int32_t cn_tok_id(const struct cn_tokenizer *t, const char *symbol); /* or -1 */
+
+struct json_t;
+
+/* Reads a file of at most max bytes as one JSON object. flags: jansson's. */
+int cn_tok_load_json(const char *path, size_t max, size_t flags, struct json_t **ret,
+                     struct cn_err *err);
+/* tokenizer_config.json, special_tokens_map.json and added_tokens.json, where they are there. */
+int cn_tok_load_specials(struct cn_tokenizer *t, const char *dir, struct cn_err *err);
+
+/* vocab.json and merges.txt with what is beside them. */
 int cn_tok_load_dir(struct cn_tokenizer *t, const char *dir, struct cn_err *err);
+
+/* The tokenizer.json at path, with what is beside it in dir (rules_file.c). */
+int cn_tok_load_rules(struct cn_tokenizer *t, const char *dir, const char *path,
+                      struct cn_err *err);
 
 /* bpe_simple_vocab_16e6.txt.gz in dir. */
 int cn_tok_load_clip(struct cn_tokenizer *t, const char *dir, struct cn_err *err);
+
+/* ---- a text while it is read ---- */
+
+struct cn_words {
+    const struct cn_tokenizer *t;
+    const struct cn_triggers *triggers;
+    const char *misfit;
+    struct cn_cps word, scratch;
+    struct cn_ids *out;
+    struct cn_err *err;
+};
+
+void cn_words_put(struct cn_ids *out, int32_t id);
+
+/* What is looked for: all, or what is looked for before and after a text is normalized. */
+enum cn_which { CN_WORDS_ALL, CN_WORDS_RAW, CN_WORDS_NORMALIZED };
+
+struct cn_found {
+    size_t len;
+    const struct cn_added *added; /* one of these two */
+    const struct cn_trigger *trigger;
+};
+
+/* What begins at s and is taken as a whole. */
+bool cn_words_find(struct cn_words *w, const char *s, size_t len, enum cn_which which,
+                   struct cn_found *ret);
+void cn_words_put_found(struct cn_words *w, const struct cn_found *f);
+
+/* rules.c */
+int cn_rules_encode(struct cn_words *w, const char *text, size_t len);
+char *cn_rules_normalise(const struct cn_rules *r, const char *text); /* free() it */
 
 #endif

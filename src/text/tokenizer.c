@@ -1,5 +1,5 @@
-/* Text to ids, step by step as transformers' CLIPTokenizer without ftfy (v4.57,
- * tokenization_clip.py):
+/* Text to ids: by the rules of a tokenizer.json (rules.c) where that is all there is, else step by
+ * step as transformers' CLIPTokenizer without ftfy (v4.57, tokenization_clip.py):
  *
  * 1. Added tokens ("<|endoftext|>") are cut out of the raw text; so are triggers.
  * 2. Controls are dropped, white space and each CJK ideograph split words (BasicTokenizer).
@@ -12,6 +12,7 @@
  * Normalising word by word is the same as normalising the text: nothing composes across a space.
  */
 #include "base/base.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "text/text_priv.h"
@@ -25,15 +26,6 @@ enum {
     LONG_S = 0x17f,       /* lower case already, and equal to s when case is ignored */
     YPOGEGRAMMENI = 0x345 /* equal to iota, a letter, when case is ignored: the pattern's third
                              class shuts it out, its first does not take it; it vanishes */
-};
-
-struct work {
-    const struct cn_tokenizer *t;
-    const struct cn_triggers *triggers;
-    const char *misfit;
-    struct cn_cps word, scratch;
-    struct cn_ids *out;
-    struct cn_err *err;
 };
 
 static const char *const suffixes[] = {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
@@ -87,14 +79,7 @@ static size_t piece_end(const struct cn_cps *s, size_t i)
     return i;
 }
 
-static void put_id(struct cn_ids *out, int32_t id)
-{
-    if (out->n < out->max)
-        out->id[out->n] = id;
-    out->n++;
-}
-
-static int add_piece(struct work *w, size_t from, size_t to)
+static int add_piece(struct cn_words *w, size_t from, size_t to)
 {
     unsigned char small[256], *bytes = small;
     size_t n = 0;
@@ -111,7 +96,7 @@ static int add_piece(struct work *w, size_t from, size_t to)
     /* The reference looks whole words up in its cache first, where these two are. */
     if (strcmp((char *)bytes, specials[0]) == 0 || strcmp((char *)bytes, specials[1]) == 0) {
         id = cn_tokenizer_id(w->t, (char *)bytes);
-        put_id(w->out, id >= 0 ? id : w->t->unknown);
+        cn_words_put(w->out, id >= 0 ? id : w->t->unknown);
         rc = CN_OK;
     } else {
         rc = cn_bpe_word(w->t->bpe, bytes, n, w->out, w->err);
@@ -122,14 +107,14 @@ static int add_piece(struct work *w, size_t from, size_t to)
 }
 
 /* Ends the word that was gathered. */
-static int end_word(struct work *w)
+static int end_word(struct cn_words *w)
 {
     int rc = CN_OK;
 
     if (w->word.n == 0)
         return CN_OK;
     cn_uc_nfc(&w->word, &w->scratch);
-    cn_uc_lowercase(&w->word, &w->scratch);
+    cn_uc_lowercase(&w->word, &w->scratch, true);
     for (size_t i = 0, to; rc == CN_OK && i < w->word.n; i = to) {
         to = piece_end(&w->word, i);
         if (class_at(&w->word, i) != CN_UC_SPACE)
@@ -152,7 +137,7 @@ static bool is_cjk(uint32_t cp)
     return false;
 }
 
-static int add_character(struct work *w, uint32_t cp)
+static int add_character(struct cn_words *w, uint32_t cp)
 {
     enum cn_uc_class class = cn_uc_class(cp);
     int rc = CN_OK;
@@ -169,54 +154,18 @@ static int add_character(struct work *w, uint32_t cp)
     return rc;
 }
 
-/* The longest added token at s, or NULL. */
-static const struct cn_added *added_at(const struct cn_tokenizer *t, const char *s, size_t len)
-{
-    const struct cn_added *best = NULL;
-
-    for (size_t i = 0; i < t->n_added; i++) {
-        const struct cn_added *a = &t->added[i];
-
-        if (a->text[0] == s[0] && a->len <= len && memcmp(a->text, s, a->len) == 0 &&
-            (best == NULL || a->len > best->len))
-            best = a;
-    }
-    return best;
-}
-
-/* The vectors of a trigger at s, in the place of its text, of which the length is returned. */
-static size_t put_vectors(struct work *w, const char *s, size_t len, int *rc)
-{
-    const struct cn_trigger *x = cn_triggers_at_text(w->triggers, s, len);
-
-    if (x == NULL)
-        return 0;
-    if (x->n == 0) {
-        w->misfit = x->name;
-        return 0;
-    }
-    *rc = end_word(w);
-    for (int i = 0; i < x->n; i++)
-        put_id(w->out, x->first + i);
-    return x->token_len;
-}
-
-static int encode_text(struct work *w, const char *text, size_t len)
+static int encode_text(struct cn_words *w, const char *text, size_t len)
 {
     int rc = CN_OK;
 
-    for (size_t i = 0, n; rc == CN_OK && i < len;) {
-        const struct cn_added *a = added_at(w->t, text + i, len - i);
+    for (size_t i = 0; rc == CN_OK && i < len;) {
+        struct cn_found f;
         uint32_t cp = 0;
 
-        n = put_vectors(w, text + i, len - i, &rc);
-        i += n;
-        if (n > 0)
-            continue;
-        if (a != NULL) {
+        if (cn_words_find(w, text + i, len - i, CN_WORDS_ALL, &f)) {
             rc = end_word(w);
-            put_id(w->out, a->id);
-            i += a->len;
+            cn_words_put_found(w, &f);
+            i += f.len;
             continue;
         }
         i += cn_utf8_next((const unsigned char *)text + i, len - i, &cp);
@@ -229,7 +178,7 @@ static int tokenize(const struct cn_tokenizer *t, const struct cn_triggers *trig
                     const char *text, struct cn_ids *out, const char **ret_misfit,
                     struct cn_err *err)
 {
-    struct work w = {.t = t, .triggers = triggers, .out = out, .err = err};
+    struct cn_words w = {.t = t, .triggers = triggers, .out = out, .err = err};
     size_t len = strlen(text), bad;
     int rc;
 
@@ -240,7 +189,7 @@ static int tokenize(const struct cn_tokenizer *t, const struct cn_triggers *trig
     if (bad < len)
         return cn_fail(err, CN_EINVAL, "the text is not UTF-8: byte %zu is 0x%02x", bad,
                        (unsigned char)text[bad]);
-    rc = encode_text(&w, text, len);
+    rc = t->rules != NULL ? cn_rules_encode(&w, text, len) : encode_text(&w, text, len);
     cn_cps_release(&w.word);
     cn_cps_release(&w.scratch);
     *ret_misfit = w.misfit;
@@ -306,11 +255,27 @@ static int hand_over(struct cn_tokenizer *t, int rc, struct cn_tokenizer **ret)
     return CN_OK;
 }
 
+static bool has_file(const char *dir, const char *name)
+{
+    char *path = cn_xprintf("%s/%s", dir, name);
+    bool yes = cn_file_exists(path);
+
+    free(path);
+    return yes;
+}
+
 int cn_tokenizer_open(const char *dir, struct cn_tokenizer **ret, struct cn_err *err)
 {
     struct cn_tokenizer *t = new_tokenizer();
+    char *rules = cn_xprintf("%s/tokenizer.json", dir);
+    int rc;
 
-    return hand_over(t, cn_tok_load_dir(t, dir, err), ret);
+    if ((has_file(dir, "vocab.json") && has_file(dir, "merges.txt")) || !cn_file_exists(rules))
+        rc = cn_tok_load_dir(t, dir, err);
+    else
+        rc = cn_tok_load_rules(t, dir, rules, err);
+    free(rules);
+    return hand_over(t, rc, ret);
 }
 
 int cn_tokenizer_builtin(struct cn_tokenizer **ret, struct cn_err *err)
@@ -333,6 +298,7 @@ void cn_tokenizer_close(struct cn_tokenizer *t)
     for (size_t i = 0; i < t->n_added; i++)
         free(t->added[i].text);
     free(t->added);
+    free(t->rules);
     free(t);
 }
 
@@ -366,5 +332,5 @@ bool cn_tokenizer_set_pad(struct cn_tokenizer *t, int32_t id)
 
 int32_t cn_tokenizer_id(const struct cn_tokenizer *t, const char *symbol)
 {
-    return (int32_t)(uintptr_t)cn_strmap_get(&t->vocab, symbol) - 1;
+    return cn_tok_id(t, symbol);
 }

@@ -1,4 +1,5 @@
-/* CLIP's byte-pair tokenizer, as transformers' CLIPTokenizer does it.
+/* CLIP's byte-pair tokenizer, as transformers' CLIPTokenizer does it, or, of a tokenizer.json,
+ * CLIPTokenizerFast.
  *
  * Text is UTF-8; it is normalised (NFC), lowercased, split into words and the words into pieces of
  * the vocabulary. Bit-exact with the reference: a prompt gives the same ids as the Python code.
@@ -24,8 +25,9 @@ enum {
 
 struct cn_tokenizer;
 
-/* vocab.json and merges.txt of a directory; tokenizer_config.json and special_tokens_map.json, if
- * there, say which tokens begin, end and pad. */
+/* vocab.json and merges.txt of a directory, or a tokenizer.json alone, which is read by its own
+ * rules; tokenizer_config.json and special_tokens_map.json, if there, say which tokens begin, end
+ * and pad. */
 int cn_tokenizer_open(const char *dir, struct cn_tokenizer **ret, struct cn_err *err);
 
 /* The standard CLIP vocabulary (49,408 tokens), for models that bring none: from

@@ -269,7 +269,7 @@ static bool sigma_is_final(const struct cn_cps *s, size_t i, bool before)
     return j == s->n || case_of(s->cp[j]) != CASED;
 }
 
-void cn_uc_lowercase(struct cn_cps *s, struct cn_cps *scratch)
+void cn_uc_lowercase(struct cn_cps *s, struct cn_cps *scratch, bool final)
 {
     bool cased = false; /* the last character that is not ignorable was cased */
 
@@ -279,7 +279,7 @@ void cn_uc_lowercase(struct cn_cps *s, struct cn_cps *scratch)
         unsigned c = case_of(cp);
 
         if (cp == CAPITAL_SIGMA) {
-            cn_cps_add(scratch, sigma_is_final(s, i, cased) ? FINAL_SIGMA : SMALL_SIGMA);
+            cn_cps_add(scratch, final && sigma_is_final(s, i, cased) ? FINAL_SIGMA : SMALL_SIGMA);
         } else if (cp == CAPITAL_I_DOT) {
             cn_cps_add(scratch, 'i');
             cn_cps_add(scratch, 0x307);

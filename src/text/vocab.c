@@ -13,7 +13,6 @@
 
 enum {
     MAX_MERGES = 49152 - 256 - 2,
-    MAX_ID = 1 << 22,
     /* CLIP's vocab.json has 860 KB, its text of merges 3.2 MB; jansson takes some 10 times that. */
     MAX_JSON = 4 * 1024 * 1024,
     MAX_MERGES_TEXT = 8 * 1024 * 1024
@@ -27,6 +26,11 @@ bool cn_tok_add(struct cn_tokenizer *t, const char *symbol, int32_t id)
         return false;
     t->size = CN_MAX(t->size, id + 1);
     return true;
+}
+
+int32_t cn_tok_id(const struct cn_tokenizer *t, const char *symbol)
+{
+    return (int32_t)(uintptr_t)cn_strmap_get(&t->vocab, symbol) - 1;
 }
 
 /* The next line of *text without its end, or NULL; *text moves on. */
@@ -65,15 +69,14 @@ int cn_tok_merges(struct cn_tokenizer *t, const char *path, char *text, struct c
     return CN_OK;
 }
 
-/* Reads path as one JSON object. flags: jansson's. */
-static int load_object(const char *path, size_t flags, json_t **ret, struct cn_err *err)
+int cn_tok_load_json(const char *path, size_t max, size_t flags, json_t **ret, struct cn_err *err)
 {
     struct cn_buf b;
     json_error_t je;
     json_t *root = NULL;
     int rc;
 
-    cn_buf_init(&b, MAX_JSON);
+    cn_buf_init(&b, max);
     rc = cn_file_read(path, &b, err);
     if (rc == CN_OK) {
         root = json_loadb((const char *)b.data, b.len, flags, &je);
@@ -90,7 +93,7 @@ static int load_object(const char *path, size_t flags, json_t **ret, struct cn_e
     return rc;
 }
 
-/* As load_object, of a file that need not be there: then *ret is an empty object. */
+/* As cn_tok_load_json, of a file that need not be there: then *ret is an empty object. */
 static int load_optional(const char *dir, const char *name, size_t flags, json_t **ret,
                          struct cn_err *err)
 {
@@ -98,7 +101,7 @@ static int load_optional(const char *dir, const char *name, size_t flags, json_t
     int rc = CN_OK;
 
     if (cn_file_exists(path))
-        rc = load_object(path, flags, ret, err);
+        rc = cn_tok_load_json(path, MAX_JSON, flags, ret, err);
     else
         *ret = json_object();
     free(path);
@@ -109,18 +112,18 @@ static int load_vocab(struct cn_tokenizer *t, const char *path, struct cn_err *e
 {
     const char *symbol;
     json_t *root, *id;
-    int rc = load_object(path, 0, &root, err);
+    int rc = cn_tok_load_json(path, MAX_JSON, 0, &root, err);
 
     if (rc < 0)
         return rc;
     json_object_foreach(root, symbol, id)
     {
         if (!json_is_integer(id) || json_integer_value(id) < 0 ||
-            json_integer_value(id) >= MAX_ID) {
+            json_integer_value(id) >= CN_MAX_TOKEN) {
             rc = cn_fail(err, CN_EFORMAT,
                          "\"%s\": the id of \"%.60s\" is not a whole number "
                          "below %d",
-                         path, symbol, MAX_ID);
+                         path, symbol, CN_MAX_TOKEN);
             break;
         }
         cn_tok_add(t, symbol, (int32_t)json_integer_value(id));
@@ -144,25 +147,35 @@ static int load_merges(struct cn_tokenizer *t, const char *path, struct cn_err *
     return rc;
 }
 
-/* An added token: its vocabulary id, or a given one, or the next free one. */
-static int add_token(struct cn_tokenizer *t, const char *text, int32_t id, struct cn_err *err)
+int cn_tok_add_special(struct cn_tokenizer *t, const char *text, const char *seen, int32_t id,
+                       const struct cn_added *how, struct cn_err *err)
 {
-    uintptr_t known = (uintptr_t)cn_strmap_get(&t->vocab, text);
+    struct cn_added *a;
 
-    if (text[0] == '\0')
+    if (seen[0] == '\0')
         return CN_OK;
     for (size_t i = 0; i < t->n_added; i++)
-        if (strcmp(t->added[i].text, text) == 0)
+        if (strcmp(t->added[i].text, seen) == 0)
             return CN_OK;
     if (t->n_added == CN_MAX_ADDED)
         return cn_fail(err, CN_ETOOBIG, "more than %d added tokens", CN_MAX_ADDED);
     if (id < 0)
-        id = known ? (int32_t)(known - 1) : t->size;
+        id = cn_tok_id(t, text) >= 0 ? cn_tok_id(t, text) : t->size;
     cn_tok_add(t, text, id);
     t->size = CN_MAX(t->size, id + 1);
     t->added = cn_grow(t->added, t->n_added, &t->added_cap, sizeof(*t->added));
-    t->added[t->n_added++] = (struct cn_added){cn_xstrdup(text), strlen(text), id};
+    a = &t->added[t->n_added++];
+    *a = *how;
+    a->text = cn_xstrdup(seen);
+    a->len = strlen(seen);
+    a->id = id;
     return CN_OK;
+}
+
+/* An added token: its vocabulary id, or a given one, or the next free one. */
+static int add_token(struct cn_tokenizer *t, const char *text, int32_t id, struct cn_err *err)
+{
+    return cn_tok_add_special(t, text, text, id, &(struct cn_added){0}, err);
 }
 
 /* A special token as the configurations spell it: a string, or an object with "content". */
@@ -201,7 +214,7 @@ static int listed_tokens(struct cn_tokenizer *t, json_t *config, struct cn_err *
         char *end;
         long id = strtol(key, &end, 10);
 
-        if (text == NULL || *end != '\0' || end == key || id < 0 || id >= MAX_ID)
+        if (text == NULL || *end != '\0' || end == key || id < 0 || id >= CN_MAX_TOKEN)
             return cn_fail(err, CN_EFORMAT,
                            "tokenizer_config.json: added_tokens_decoder: "
                            "\"%.40s\" is not an added token",
@@ -224,19 +237,14 @@ static int older_tokens(struct cn_tokenizer *t, json_t *map, struct cn_err *err)
         json_int_t id = json_is_integer(v) ? json_integer_value(v) : -1;
         int rc;
 
-        if (id < 0 || id >= MAX_ID)
+        if (id < 0 || id >= CN_MAX_TOKEN)
             return cn_fail(err, CN_EFORMAT, "added_tokens.json: \"%.40s\" has no id below %d", text,
-                           MAX_ID);
+                           CN_MAX_TOKEN);
         rc = add_token(t, text, (int32_t)id, err);
         if (rc < 0)
             return rc;
     }
     return CN_OK;
-}
-
-static int32_t id_of(const struct cn_tokenizer *t, const char *symbol)
-{
-    return (int32_t)(uintptr_t)cn_strmap_get(&t->vocab, symbol) - 1;
 }
 
 static int set_specials(struct cn_tokenizer *t, json_t *config, json_t *map, struct cn_err *err)
@@ -251,16 +259,16 @@ static int set_specials(struct cn_tokenizer *t, json_t *config, json_t *map, str
         if (rc < 0)
             return rc;
     }
-    t->bos = id_of(t, text[0]);
-    t->eos = id_of(t, text[1]);
-    t->unknown = id_of(t, text[2]);
-    t->pad = id_of(t, text[3]);
+    t->bos = cn_tok_id(t, text[0]);
+    t->eos = cn_tok_id(t, text[1]);
+    t->unknown = cn_tok_id(t, text[2]);
+    t->pad = cn_tok_id(t, text[3]);
     if (t->bos < 0 || t->eos < 0 || t->unknown < 0 || t->pad < 0)
         return cn_fail(err, CN_EFORMAT, "an empty special token");
     return CN_OK;
 }
 
-static int load_specials(struct cn_tokenizer *t, const char *dir, struct cn_err *err)
+int cn_tok_load_specials(struct cn_tokenizer *t, const char *dir, struct cn_err *err)
 {
     json_t *config = NULL, *map = NULL, *older = NULL;
     /* "model_max_length": 1000000000000000019884624838656, where nobody said one */
@@ -292,7 +300,7 @@ int cn_tok_load_dir(struct cn_tokenizer *t, const char *dir, struct cn_err *err)
     if (rc == CN_OK)
         rc = load_merges(t, merges, err);
     if (rc == CN_OK)
-        rc = load_specials(t, dir, err);
+        rc = cn_tok_load_specials(t, dir, err);
     free(vocab);
     free(merges);
     return rc;

@@ -1,5 +1,6 @@
-/* Vocabulary files. The input is the four files of a folder, one after the other, each ended by a
- * NUL: vocab.json, merges.txt, tokenizer_config.json, added_tokens.json. */
+/* Vocabulary files. The input is the files of a folder, one after the other, each ended by a NUL:
+ * vocab.json, merges.txt, tokenizer_config.json, added_tokens.json, tokenizer.json. An empty one is
+ * not there. */
 #include "base/base.h"
 #include "text/tokenizer.h"
 
@@ -12,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static char folder[64];
 static const char *const names[] = {"vocab.json", "merges.txt", "tokenizer_config.json",
-                                    "added_tokens.json"};
+                                    "added_tokens.json", "tokenizer.json"};
 
 static void clean(void)
 {
@@ -42,10 +43,10 @@ static void put(const char *name, const uint8_t *data, size_t len)
     FILE *f;
 
     snprintf(path, sizeof(path), "%s/%s", folder, name);
-    f = fopen(path, "wb");
+    unlink(path);
+    f = len > 0 ? fopen(path, "wb") : NULL;
     if (f != NULL) {
-        if (len > 0)
-            fwrite(data, 1, len, f);
+        fwrite(data, 1, len, f);
         fclose(f);
     }
 }

@@ -112,6 +112,44 @@ static void golden_prompts_have_their_ids(void **state)
     json_decref(root);
 }
 
+/* 300 prompts and what the library `tokenizers` makes of them by a tokenizer.json; see
+ * tools/goldens. */
+static void a_tokenizer_json_is_read_by_its_rules(void **state)
+{
+    const char *src = getenv("srcdir");
+    char *path = cn_xprintf("%s/tests/data/golden/tokenizer-json.json", src ? src : ".");
+    char *dir = cn_xprintf("%s/tests/data/tokenizer-json", src ? src : ".");
+    json_t *root = json_load_file(path, 0, NULL), *row, *id;
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_tokenizer *t;
+    int32_t ids[512];
+    size_t i, k;
+
+    (void)state;
+    assert_non_null(root);
+    if (cn_tokenizer_open(dir, &t, &err) < 0)
+        fail_msg("%s", err.msg);
+    json_array_foreach(root, i, row)
+    {
+        const char *text = json_string_value(json_object_get(row, "text"));
+        json_t *want = json_object_get(row, "ids"); /* with begin and end */
+        int n = (int)json_array_size(want);
+
+        assert_true(n < (int)CN_LEN(ids));
+        assert_int_equal(cn_tokenizer_encode(t, NULL, text, ids, n, NULL, NULL), CN_OK);
+        json_array_foreach(want, k, id) if (ids[k] != json_integer_value(id))
+            fail_msg("\"%s\": id %zu is %d, not %d", text, k, ids[k], (int)json_integer_value(id));
+        assert_int_equal(cn_tokenize(t, text, ids, CN_LEN(ids), &n, NULL), CN_OK);
+        assert_int_equal(n + 2, json_array_size(want));
+    }
+    assert_int_equal(i, 300);
+    assert_int_equal(cn_tokenizer_pad(t), cn_tokenizer_eos(t));
+    cn_tokenizer_close(t);
+    json_decref(root);
+    free(path);
+    free(dir);
+}
+
 /* One text in several spellings. */
 static void spellings_that_mean_the_same(void **state)
 {
@@ -295,7 +333,8 @@ static void small_vocabularies_work(void **state)
     drop("added_tokens.json");
 
     put("tokenizer_config.json",
-        "{\"pad_token\":\"a</w>\",\"added_tokens_decoder\":{\"20\":{\"content\":\"<new>\"}}}");
+        "{\"model_max_length\":1000000000000000019884624838656,\"pad_token\":\"a</"
+        "w>\",\"added_tokens_decoder\":{\"20\":{\"content\":\"<new>\"}}}");
     t = open_ok();
     IDS(t, "c<new>a", 4, 20, 5);
     assert_int_equal(cn_tokenizer_pad(t), 5);
@@ -333,6 +372,75 @@ static void broken_vocabularies_are_refused(void **state)
     open_fails(CN_ENOTFOUND, "vocab.json");
 }
 
+/* A tokenizer.json of these parts. */
+static void put_rules(const char *normalizer, const char *split, const char *model,
+                      const char *post)
+{
+    char *text = cn_xprintf(
+        "{\"normalizer\":%s,\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[%s,"
+        "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}]},\"model\":{%s},"
+        "\"post_processor\":%s,\"added_tokens\":[]}",
+        normalizer, split, model, post);
+
+    put("tokenizer.json", text);
+    free(text);
+}
+
+#define SPLIT                                                                                      \
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"'s|'t|'re|'ve|'m|'ll|'d|[\\\\p{L}]+|[\\\\p{N}]|" \
+    "[^\\\\s\\\\p{L}\\\\p{N}]+\"},\"behavior\":\"Removed\",\"invert\":true}"
+#define MODEL(more)                                                                                \
+    "\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"c\":1,\"a\":2,\"t\":3,\"c</w>\":4,\"t</w>\":6,"  \
+    "\"ca\":7,\"cat</w>\":8,\"<|startoftext|>\":10,\"<|endoftext|>\":11}," more
+#define MERGES "\"merges\":[\"c a\",[\"ca\",\"t</w>\"]]"
+#define POST                                                                                       \
+    "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<|endoftext|>\"}},"  \
+    "{\"Sequence\":{\"id\":\"A\"}},{\"SpecialToken\":{\"id\":\"<|startoftext|>\"}}]}"
+
+static void other_rules_are_refused(void **state)
+{
+    static const struct {
+        const char *normalizer, *split, *model, *post, *says;
+    } bad[] = {
+        {"{\"type\":\"NFKC\"}", SPLIT, MODEL(MERGES), POST, "normalizer: NFKC"},
+        {"{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"b\"}", SPLIT,
+         MODEL(MERGES), POST, "normalizer: Replace"},
+        {"null", "{\"type\":\"Whitespace\"}", MODEL(MERGES), POST, "pre_tokenizer: Whitespace"},
+        {"null", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x+\"},\"behavior\":\"Removed\"}",
+         MODEL(MERGES), POST, "pre_tokenizer: x+"},
+        {"null", SPLIT, MODEL("\"type\":\"Unigram\""), POST, "model: Unigram"},
+        {"null", SPLIT, MODEL("\"byte_fallback\":true"), POST, "model: byte_fallback"},
+        {"null", SPLIT, MODEL("\"merges\":[\"ca\"]"), POST, "merge 0 is not two symbols"},
+        {"null", SPLIT, MODEL("\"merges\":1"), POST, "vocab or merges are missing"},
+        {"null", SPLIT, MODEL(MERGES), "{\"type\":\"BertProcessing\"}", "post_processor: Bert"},
+        {"null", SPLIT, MODEL(MERGES),
+         "{\"type\":\"RobertaProcessing\",\"cls\":[\"x\",1],\"sep\":[\"y\",2]}",
+         "the token at the beginning is not there"},
+    };
+    struct cn_tokenizer *t;
+
+    (void)state;
+    drop("tokenizer_config.json");
+    drop("special_tokens_map.json");
+    drop("merges.txt"); /* vocab.json without it is not enough */
+    put_rules("{\"type\":\"Lowercase\"}", SPLIT, MODEL(MERGES), POST);
+    t = open_ok();
+    IDS(t, "Cat tc", 8, 3, 4);
+    assert_int_equal(cn_tokenizer_bos(t), 11); /* as the file says */
+    assert_int_equal(cn_tokenizer_eos(t), 10);
+    cn_tokenizer_close(t);
+    for (size_t i = 0; i < CN_LEN(bad); i++) {
+        put_rules(bad[i].normalizer, bad[i].split, bad[i].model, bad[i].post);
+        open_fails(CN_EFORMAT, bad[i].says);
+        open_fails(CN_EFORMAT, "tokenizer.json");
+    }
+    put("tokenizer.json", "{}");
+    open_fails(CN_EFORMAT, "pre_tokenizer");
+    put("tokenizer.json", "[1]");
+    open_fails(CN_EFORMAT, "not a JSON object");
+    drop("tokenizer.json");
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -352,12 +460,14 @@ int main(void)
     const struct CMUnitTest standard[] = {
         cmocka_unit_test(known_prompts_have_their_ids),
         cmocka_unit_test(golden_prompts_have_their_ids),
+        cmocka_unit_test(a_tokenizer_json_is_read_by_its_rules),
         cmocka_unit_test(spellings_that_mean_the_same),
         cmocka_unit_test(encoding_cuts_and_pads),
         cmocka_unit_test(bad_text_is_refused),
     };
     const struct CMUnitTest folders[] = {
         cmocka_unit_test(small_vocabularies_work),
+        cmocka_unit_test(other_rules_are_refused),
         cmocka_unit_test(broken_vocabularies_are_refused),
     };
 
