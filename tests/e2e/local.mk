@@ -53,6 +53,10 @@ dist_check_SCRIPTS += %reldir%/decoder.sh
 EXTRA_DIST += %reldir%/test_decoder.py
 TESTS += tests/e2e/decoder.sh
 
+dist_check_SCRIPTS += %reldir%/properties.sh
+EXTRA_DIST += %reldir%/test_properties.py
+TESTS += tests/e2e/properties.sh
+
 dist_check_SCRIPTS += %reldir%/reload.sh
 EXTRA_DIST += %reldir%/test_reload.py
 TESTS += tests/e2e/reload.sh
