@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/hmac.h"
 #include "webhook/sender.h"
+#include "receiver.h"
 
 #include <dlfcn.h>
 #include <netdb.h>
@@ -19,131 +20,22 @@ enum { MESSAGES = 24, SECRET_LEN = 24 };
 
 static const char secret[SECRET_LEN + 1] = "abcdefghijklmnopqrstuvwx";
 
-/* ---- the receiver ---- */
-
-struct peer {
-    uv_tcp_t tcp;
-    char in[8192];
-    size_t len;
-    char out[256];
-    uv_write_t write;
-};
-
-static struct {
-    uv_loop_t loop;
-    uv_tcp_t listener;
-    int port;
-    int open, most_open; /* connections with a request that has no answer yet */
-    int n_requests;
-    char last[8192]; /* the last request, whole */
-} receiver;
-
-static void on_peer_closed(uv_handle_t *h)
-{
-    free(h->data);
-}
-
-static void on_written(uv_write_t *w, int status)
-{
-    struct peer *p = w->data;
-
-    (void)status;
-    receiver.open--;
-    if (strstr(p->in, "/kept ") != NULL)
-        p->len = 0;
-    else
-        uv_close((uv_handle_t *)&p->tcp, on_peer_closed);
-}
-
-/* The path says what the answer is: /200, /410, /429, …; /hang gives none. After /200/kept the
- * connection stays open. */
-static void answer(struct peer *p)
-{
-    uv_buf_t b;
-    int status = 0;
-
-    receiver.n_requests++;
-    receiver.open++;
-    receiver.most_open = CN_MAX(receiver.most_open, receiver.open);
-    memcpy(receiver.last, p->in, p->len + 1);
-    if (sscanf(p->in, "POST /%d", &status) != 1)
-        return;
-    snprintf(p->out, sizeof(p->out),
-             "HTTP/1.1 %d X\r\nRetry-After: 7200\r\nLocation: /200\r\nContent-Length: 2\r\n\r\nok",
-             status);
-    b = uv_buf_init(p->out, (unsigned)strlen(p->out));
-    p->write.data = p;
-    uv_write(&p->write, (uv_stream_t *)&p->tcp, &b, 1, on_written);
-}
-
-static void give_room(uv_handle_t *h, size_t wanted, uv_buf_t *ret)
-{
-    struct peer *p = h->data;
-
-    (void)wanted;
-    *ret = uv_buf_init(p->in + p->len, (unsigned)(sizeof(p->in) - 1 - p->len));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-    struct peer *p = stream->data;
-    const char *end, *length;
-
-    (void)buf;
-    if (n < 0) {
-        if (!uv_is_closing((uv_handle_t *)stream))
-            uv_close((uv_handle_t *)stream, on_peer_closed);
-        return;
-    }
-    p->len += (size_t)n;
-    p->in[p->len] = '\0';
-    end = strstr(p->in, "\r\n\r\n");
-    length = strstr(p->in, "Content-Length: ");
-    if (end != NULL && length != NULL &&
-        p->len >= (size_t)(end + 4 - p->in) + strtoul(length + 16, NULL, 10))
-        answer(p);
-}
-
-static void on_connection(uv_stream_t *listener, int status)
-{
-    struct peer *p = calloc(1, sizeof(*p));
-
-    (void)status;
-    uv_tcp_init(&receiver.loop, &p->tcp);
-    p->tcp.data = p;
-    uv_accept(listener, (uv_stream_t *)&p->tcp);
-    uv_read_start((uv_stream_t *)&p->tcp, give_room, on_read);
-}
+static struct receiver receiver;
 
 static int start(void **state)
 {
-    struct sockaddr_in a;
-    int len = sizeof(a);
-
     (void)state;
-    memset(&receiver, 0, sizeof(receiver));
-    uv_loop_init(&receiver.loop);
-    uv_tcp_init(&receiver.loop, &receiver.listener);
-    uv_ip4_addr("127.0.0.1", 0, &a);
-    uv_tcp_bind(&receiver.listener, (struct sockaddr *)&a, 0);
-    uv_tcp_getsockname(&receiver.listener, (struct sockaddr *)&a, &len);
-    receiver.port = ntohs(a.sin_port);
-    return uv_listen((uv_stream_t *)&receiver.listener, 64, on_connection);
-}
-
-static void close_any(uv_handle_t *h, void *arg)
-{
-    (void)arg;
-    if (!uv_is_closing(h))
-        uv_close(h, h == (uv_handle_t *)&receiver.listener ? NULL : on_peer_closed);
+    receiver_start(&receiver);
+    receiver.status = RECEIVER_BY_PATH;
+    receiver.retry_after_s = 7200;
+    return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    uv_walk(&receiver.loop, close_any, NULL);
-    uv_run(&receiver.loop, UV_RUN_DEFAULT);
-    return uv_loop_close(&receiver.loop);
+    receiver_stop(&receiver);
+    return 0;
 }
 
 /* ---- the sender's side ---- */
@@ -244,11 +136,12 @@ static void a_delivery_is_signed(void **state)
     run_until(&t.n, 1);
     assert_int_equal(t.last.outcome, CN_WEBHOOK_DELIVERED);
     assert_int_equal(t.last.status, 200);
-    field_of(receiver.last, "webhook-timestamp: ", stamp, sizeof(stamp));
-    field_of(receiver.last, "webhook-signature: v1,", signature, sizeof(signature));
-    assert_non_null(strstr(receiver.last, "webhook-id: job-1.done\r\n"));
-    assert_non_null(strstr(receiver.last, "Content-Type: application/json\r\n"));
-    assert_non_null(strstr(receiver.last, "\r\n\r\n{\"a\":1}"));
+    field_of(receiver.request[receiver.n - 1], "webhook-timestamp: ", stamp, sizeof(stamp));
+    field_of(receiver.request[receiver.n - 1], "webhook-signature: v1,", signature,
+             sizeof(signature));
+    assert_non_null(strstr(receiver.request[receiver.n - 1], "webhook-id: job-1.done\r\n"));
+    assert_non_null(strstr(receiver.request[receiver.n - 1], "Content-Type: application/json\r\n"));
+    assert_non_null(strstr(receiver.request[receiver.n - 1], "\r\n\r\n{\"a\":1}"));
     snprintf(text, sizeof(text), "job-1.done.%s.{\"a\":1}", stamp);
     cn_hmac_sha256(secret, SECRET_LEN, text, strlen(text), mac);
     cn_buf_init(&b, 100);
@@ -280,7 +173,7 @@ static void outcomes_follow_the_status(void **state)
         assert_int_equal(t.last.status, atoi(row[i].path));
         assert_int_equal(t.last.retry_after_s, 3600); /* 7200 was asked for */
     }
-    assert_int_equal(receiver.n_requests, CN_LEN(row)); /* the redirect was not followed */
+    assert_int_equal(receiver.n, CN_LEN(row)); /* the redirect was not followed */
     end(s, r);
 }
 
@@ -295,7 +188,7 @@ static void addresses_that_are_not_public_are_not_called(void **state)
     run_until(&t.n, 1);
     assert_int_equal(t.last.outcome, CN_WEBHOOK_GIVE_UP);
     assert_null(strstr(t.reason, "127.0.0.1"));
-    assert_int_equal(receiver.n_requests, 0);
+    assert_int_equal(receiver.n, 0);
     cn_webhook_send(s, &(struct cn_webhook_message){.url = "http://other.example/", .id = "1"},
                     on_done, &t);
     run_until(&t.n, 2);
@@ -318,7 +211,7 @@ static void rules_hold_for_each_message(void **state)
     post(s, "200/kept", &t);
     run_until(&t.n, 2);
     assert_int_equal(t.last.outcome, CN_WEBHOOK_GIVE_UP);
-    assert_int_equal(receiver.n_requests, 1);
+    assert_int_equal(receiver.n, 1);
     cn_webhook_rules_free(r);
     end(s, closed);
 }
@@ -349,7 +242,7 @@ static void a_receiver_that_hangs_takes_a_part_only(void **state)
         post(s, "hang", &t);
     run_until(&t.n, MESSAGES);
     assert_int_equal(t.last.outcome, CN_WEBHOOK_RETRY);
-    assert_true(receiver.n_requests <= MESSAGES);
+    assert_true(receiver.n <= MESSAGES);
     end(s, r);
 }
 
@@ -363,7 +256,7 @@ static void what_is_cancelled_is_not_told(void **state)
     (void)state;
     for (int i = 0; i < 8; i++)
         d[i] = post(s, "hang", &cancelled);
-    run_until(&receiver.n_requests, 4); /* per_host; the others wait */
+    run_until(&receiver.n, 4); /* per_host; the others wait */
     assert_int_equal(receiver.most_open, 4);
     for (int i = 0; i < 8; i++)
         cn_webhook_cancel(d[i]);
@@ -373,7 +266,7 @@ static void what_is_cancelled_is_not_told(void **state)
     assert_int_equal(cancelled.n, 0);
     for (int i = 0; i < 6; i++) /* closed while some are on their way and some wait */
         post(s, "hang", &cancelled);
-    run_until(&receiver.n_requests, 9);
+    run_until(&receiver.n, 9);
     end(s, r);
     assert_int_equal(cancelled.n, 0);
 }

@@ -1,4 +1,4 @@
-/* A small HTTP server: takes a POST, keeps it, answers as it is told. */
+/* A receiver of webhooks. */
 #include "base/base.h"
 #include "receiver.h"
 #include "base/mem.h"
@@ -16,7 +16,7 @@ struct peer {
     size_t len;
     bool complete, answered;
     uv_write_t write;
-    char out[128], in[REQUEST_MAX];
+    char out[256], in[REQUEST_MAX];
 };
 
 static void on_closed(uv_handle_t *h)
@@ -32,8 +32,16 @@ static void close_peer(struct peer *p)
 
 static void on_written(uv_write_t *w, int status)
 {
+    struct peer *p = w->data;
+
     (void)status;
-    close_peer(w->data);
+    p->r->open--;
+    if (strstr(p->in, "/kept ") == NULL) {
+        close_peer(p);
+        return;
+    }
+    p->len = 0;
+    p->complete = p->answered = false;
 }
 
 static void answer(struct peer *p, int status)
@@ -43,7 +51,9 @@ static void answer(struct peer *p, int status)
     if (status == 0 || p->answered)
         return;
     p->answered = true;
-    snprintf(p->out, sizeof(p->out), "HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n", status);
+    snprintf(p->out, sizeof(p->out),
+             "HTTP/1.1 %d X\r\nRetry-After: %d\r\nLocation: /200\r\nContent-Length: 2\r\n\r\nok",
+             status, p->r->retry_after_s);
     b = uv_buf_init(p->out, (unsigned)strlen(p->out));
     p->write.data = p;
     uv_write(&p->write, (uv_stream_t *)&p->tcp, &b, 1, on_written);
@@ -61,6 +71,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct peer *p = stream->data;
     const char *end, *length;
+    int status;
 
     (void)buf;
     if (n < 0) {
@@ -77,7 +88,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     p->complete = true;
     CN_ASSERT(p->r->n < RECEIVER_KEPT);
     p->r->request[p->r->n++] = cn_xstrdup(p->in);
-    answer(p, p->r->status);
+    p->r->open++;
+    p->r->most_open = CN_MAX(p->r->most_open, p->r->open);
+    if (p->r->status != RECEIVER_BY_PATH)
+        answer(p, p->r->status);
+    else if (sscanf(p->in, "POST /%d", &status) == 1)
+        answer(p, status);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
