@@ -31,6 +31,7 @@ struct cn_model_watch {
     int *above; /* of each directory that is not there: the watch of the one above it; -1: none */
     pthread_t thread;
     int64_t since_ns, until_ns; /* the first change that was not told; when it will be. 0: none */
+    bool full;                  /* the system lets us watch no more */
 };
 
 /* ---- what is watched ---- */
@@ -40,7 +41,11 @@ static void add_tree(struct cn_model_watch *w, const char *path, int depth)
     struct dirent *d;
     DIR *dir;
 
-    if (inotify_add_watch(w->inotify, path, CHANGES | IN_ONLYDIR) < 0 || depth >= DEPTH_MAX)
+    if (inotify_add_watch(w->inotify, path, CHANGES | IN_ONLYDIR) < 0) {
+        w->full = w->full || errno == ENOSPC || errno == ENOMEM;
+        return;
+    }
+    if (depth >= DEPTH_MAX)
         return;
     dir = opendir(path);
     while (dir != NULL && (d = readdir(dir)) != NULL) {
@@ -92,6 +97,7 @@ static int watch_above(const struct cn_model_watch *w, const char *dir)
 /* All that there is by now; what is watched already stays so. */
 static void add_all(struct cn_model_watch *w)
 {
+    w->full = false;
     for (int i = 0; i < w->n_dirs; i++) {
         if (w->above[i] >= 0)
             inotify_rm_watch(w->inotify, w->above[i]);
@@ -156,19 +162,29 @@ static void take_events(struct cn_model_watch *w)
                          w->since_ns + CN_WATCH_PATIENCE_S * CN_SECOND_NS);
 }
 
+static int wait_ms(const struct cn_model_watch *w)
+{
+    if (w->since_ns == 0)
+        return w->full ? CN_WATCH_PATIENCE_S * 1000 : -1;
+    return (int)CN_MAX((w->until_ns - cn_now_ns()) / 1000000 + 1, 0);
+}
+
 static void *run(void *arg)
 {
     struct cn_model_watch *w = arg;
     struct pollfd fd[2] = {{.fd = w->inotify, .events = POLLIN}, {.fd = w->stop, .events = POLLIN}};
 
     for (;;) {
-        int64_t left_ms = w->since_ns == 0 ? -1 : (w->until_ns - cn_now_ns()) / 1000000 + 1;
-        int n = poll(fd, 2, w->since_ns == 0 ? -1 : (int)CN_MAX(left_ms, 0));
+        int n = poll(fd, 2, wait_ms(w));
 
         if (n < 0 && errno != EINTR)
             return NULL;
         if (n > 0 && fd[1].revents != 0)
             return NULL;
+        if (n == 0 && w->since_ns == 0) { /* what is not seen is looked at */
+            add_all(w);
+            w->changed(w->arg);
+        }
         if (n > 0 && fd[0].revents != 0)
             take_events(w);
         if (w->since_ns != 0 && cn_now_ns() >= w->until_ns) {
@@ -191,7 +207,7 @@ static void release(struct cn_model_watch *w)
 }
 
 int cn_model_watch_start(const char *const *dir, int n, int quiet_s, void (*changed)(void *arg),
-                         void *arg, struct cn_model_watch **ret, struct cn_err *err)
+                         void *arg, struct cn_model_watch **ret, bool *ret_full, struct cn_err *err)
 {
     struct cn_model_watch *w = cn_xcalloc(1, sizeof(*w));
     int rc;
@@ -210,6 +226,7 @@ int cn_model_watch_start(const char *const *dir, int n, int quiet_s, void (*chan
         return rc;
     }
     add_all(w);
+    *ret_full = w->full;
     if (pthread_create(&w->thread, NULL, run, w) != 0) {
         release(w);
         return cn_fail(err, CN_EIO, "cannot start the thread that watches the directories");

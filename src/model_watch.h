@@ -6,9 +6,10 @@
  *
  * DESIGN. A thread of its own, which calls changed(); nothing else is shared. A change may be told
  * that is none, and after a change that came too fast for the kernel's list all is told as changed.
- * Where something changes all the time it is told every CN_WATCH_PATIENCE_S.
+ * Where something changes all the time, and where the system does not let us watch everything, it
+ * is told every CN_WATCH_PATIENCE_S.
  *
- *     if (cn_model_watch_start(dirs, n, 2, changed, arg, &watch, &err) < 0) ...
+ *     if (cn_model_watch_start(dirs, n, 2, changed, arg, &watch, &full, &err) < 0) ...
  *     cn_model_watch_stop(watch);       -- changed() is not called any more
  */
 #ifndef CN_MODEL_WATCH_H
@@ -20,9 +21,11 @@ enum { CN_WATCH_PATIENCE_S = 600 };
 
 struct cn_model_watch;
 
-/* dir: n of them, which outlive the watch. */
+/* dir: n of them, which outlive the watch. *ret_full: not all of it can be watched (the system's
+ * fs.inotify.max_user_watches). */
 int cn_model_watch_start(const char *const *dir, int n, int quiet_s, void (*changed)(void *arg),
-                         void *arg, struct cn_model_watch **ret, struct cn_err *err);
+                         void *arg, struct cn_model_watch **ret, bool *ret_full,
+                         struct cn_err *err);
 void cn_model_watch_stop(struct cn_model_watch *w); /* NULL is fine */
 
 #endif

@@ -667,10 +667,16 @@ static char *program_named(const char *name)
 static void watch(const struct options *o, struct worker *w)
 {
     struct cn_err why = CN_ERR_INIT;
+    bool full = false;
 
-    if (cn_model_watch_start(o->dir, o->n_dirs, o->settle_s, models_changed, w, &w->watch, &why) <
-        0)
+    if (cn_model_watch_start(o->dir, o->n_dirs, o->settle_s, models_changed, w, &w->watch, &full,
+                             &why) < 0)
         cn_log(CN_LOG_WARNING, "worker.watch", why.msg, "outcome=%s", "failed");
+    else if (full)
+        cn_log(CN_LOG_WARNING, "worker.watch",
+               "not all directories of models can be watched (fs.inotify.max_user_watches): they "
+               "are looked at every ten minutes",
+               "outcome=%s", "partly");
 }
 
 static int serve(const struct options *o, struct cn_err *err)

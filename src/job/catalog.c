@@ -163,6 +163,8 @@ static int unknown(const struct cn_catalog *c, enum cn_model_kind kind, const ch
     char list[256] = "";
     size_t at = 0;
 
+    if (name[0] == '\0')
+        return cn_fail_at(err, CN_ENOTFOUND, where, "the server has no model at the moment");
     for (int i = 0; i < c->n && at < sizeof(list); i++)
         if (c->model[i].kind == kind)
             at += (size_t)snprintf(list + at, sizeof(list) - at, "%s\"%s\"", at == 0 ? "" : ", ",
