@@ -42,7 +42,8 @@ controlnetdconfdir = $(sysconfdir)/controlnetd
 dist_controlnetdconf_DATA = etc/controlnetd.conf
 
 pkglibexec_PROGRAMS += controlnet-worker
-controlnet_worker_SOURCES = %reldir%/worker.c %reldir%/model_watch.h %reldir%/model_watch.c
+controlnet_worker_SOURCES = %reldir%/worker.c %reldir%/model_watch.h %reldir%/model_watch.c \
+    %reldir%/worker_facts.h %reldir%/worker_facts.c
 controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a libcndecoding.a $(CNENGINE_LIBS)
 
 # What workers start to read the pictures of requests.
@@ -53,7 +54,8 @@ controlnet_decoder_LDADD = $(CNDECODER_LIBS)
 # The same with the CUDA backend. Only this program needs NVIDIA's libraries.
 if CN_CUDA
 pkglibexec_PROGRAMS += controlnet-worker-cuda
-controlnet_worker_cuda_SOURCES = %reldir%/worker.c %reldir%/model_watch.h %reldir%/model_watch.c
+controlnet_worker_cuda_SOURCES = %reldir%/worker.c %reldir%/model_watch.h %reldir%/model_watch.c \
+    %reldir%/worker_facts.h %reldir%/worker_facts.c
 controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a libcndecoding.a $(CNENGINE_ABOVE) $(CNCUDA_LIBS) \
     $(CNENGINE_BELOW)
 endif

@@ -1,0 +1,168 @@
+/* What the engine has, as the wire says it. */
+#include "base/base.h"
+#include "worker_facts.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "image/annotate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    WAITING = 2 /* jobs beyond the lanes: their pictures are read while others are drawn */
+};
+
+/* ControlNets are named after the map they want: "emoji-canny". */
+static const char *annotator_of(const char *name)
+{
+    const char *dash = strrchr(name, '-');
+
+    return dash != NULL && cn_annotator_find(dash + 1) != NULL ? dash + 1 : "";
+}
+
+/* Why a model is broken, for clients: its files are named by the model, not by where they lie. */
+static void tell_broken(const char *broken, const char *path, const char *name, char *text,
+                        size_t size)
+{
+    size_t at = 0, skip = strlen(path);
+    const char *p = broken != NULL ? broken : "";
+
+    while (*p != '\0' && at + 1 < size) {
+        if (skip > 0 && strncmp(p, path, skip) == 0) {
+            at += (size_t)snprintf(text + at, size - at, "%s", name);
+            p += skip;
+        } else {
+            text[at++] = *p++;
+        }
+    }
+    text[CN_MIN(at, size - 1)] = '\0';
+}
+
+static void describe_model(const struct cn_engine *e, const struct cn_model_facts *m,
+                           struct cn_model_info *ret)
+{
+    const char *chosen = cn_engine_default(e);
+
+    memset(ret, 0, sizeof(*ret));
+    snprintf(ret->name, sizeof(ret->name), "%s", m->name);
+    snprintf(ret->family, sizeof(ret->family), "%s", m->family);
+    snprintf(ret->annotator, sizeof(ret->annotator), "%s", m->control ? annotator_of(m->name) : "");
+    ret->kind = m->control ? CN_MODEL_CONTROLNET : CN_MODEL_BASE;
+    ret->width = m->width;
+    ret->height = m->height;
+    ret->multiple = m->multiple;
+    ret->guidance = m->guidance;
+    ret->parameters = m->parameters;
+    ret->bytes = m->bytes;
+    tell_broken(m->broken, m->path, m->name, ret->broken, sizeof(ret->broken));
+    ret->is_default = !m->control && chosen != NULL && strcmp(chosen, m->name) == 0;
+}
+
+static void describe_annotators(const struct cn_engine *e, struct cn_msg_hello *ret)
+{
+    int n = cn_engine_annotators(e);
+
+    ret->annotator = cn_xcalloc((size_t)n, sizeof(*ret->annotator));
+    for (int i = 0; i < n; i++) {
+        const struct cn_engine_annotator *from = cn_engine_annotator_at(e, i);
+        struct cn_annotator_info *a = &ret->annotator[ret->n_annotators];
+
+        if (strcmp(from->name, "none") == 0)
+            continue;
+        snprintf(a->name, sizeof(a->name), "%s", from->name);
+        snprintf(a->title, sizeof(a->title), "%s", from->help);
+        ret->n_annotators++;
+    }
+}
+
+static void describe_embeddings(const struct cn_engine *e, struct cn_msg_hello *ret)
+{
+    int n = CN_MIN(cn_engine_embeddings(e), CN_WIRE_MAX_EMBEDDINGS);
+
+    ret->embedding = cn_xcalloc((size_t)n + 1, sizeof(*ret->embedding));
+    for (int i = 0; i < n; i++) {
+        const struct cn_embedding *from = cn_engine_embedding_at(e, i);
+        struct cn_embedding_info *to = &ret->embedding[ret->n_embeddings++];
+
+        if (from->broken != NULL)
+            cn_log(CN_LOG_WARNING, "worker.embedding_broken", from->broken, "embedding=%s",
+                   from->name);
+        snprintf(to->name, sizeof(to->name), "%s", from->name);
+        snprintf(to->token, sizeof(to->token), "%s", from->token);
+        to->vectors = from->vectors;
+        to->width = from->width[0];
+        to->width_2 = from->width[1];
+        tell_broken(from->broken, from->path, from->name, to->broken, sizeof(to->broken));
+    }
+}
+
+/* As many as fit into a message. */
+static int describe_models(const struct cn_engine *e, struct cn_model_info **ret)
+{
+    int n = CN_MIN(cn_engine_count(e), CN_WIRE_MAX_MODELS);
+
+    *ret = cn_xcalloc((size_t)CN_MAX(n, 1), sizeof(**ret));
+    for (int i = 0; i < n; i++) {
+        struct cn_model_facts m;
+
+        cn_engine_at(e, i, &m);
+        describe_model(e, &m, &(*ret)[i]);
+    }
+    return n;
+}
+
+static int describe_passed(const struct cn_engine *e, struct cn_passed_over **ret)
+{
+    int n = CN_MIN(cn_engine_passed_count(e), CN_WIRE_MAX_PASSED);
+
+    *ret = cn_xcalloc((size_t)CN_MAX(n, 1), sizeof(**ret));
+    for (int i = 0; i < n; i++) {
+        const struct cn_passed *p = cn_engine_passed_at(e, i);
+
+        snprintf((*ret)[i].name, sizeof((*ret)[i].name), "%s", p->name);
+        snprintf((*ret)[i].why, sizeof((*ret)[i].why), "%s", p->why);
+    }
+    return n;
+}
+
+void cn_facts_log_broken(const struct cn_engine *e)
+{
+    struct cn_model_facts m;
+
+    for (int i = 0; i < cn_engine_count(e); i++) {
+        cn_engine_at(e, i, &m);
+        if (m.broken != NULL)
+            cn_log(CN_LOG_WARNING, "worker.model_broken", m.broken, "model=%s", m.name);
+    }
+}
+
+int cn_facts_hello(const struct cn_engine *e, struct cn_msg_hello *ret, struct cn_err *err)
+{
+    if (cn_engine_default(e) == NULL)
+        return cn_fail(err, CN_ENOTFOUND, "there is no base model in the directories of models");
+    snprintf(ret->backend, sizeof(ret->backend), "%s", cn_engine_backend(e));
+    snprintf(ret->device, sizeof(ret->device), "%s", cn_engine_device(e));
+    if (ret->device[0] == '\0')
+        snprintf(ret->device, sizeof(ret->device), "CPU, %ld processors",
+                 sysconf(_SC_NPROCESSORS_ONLN));
+    snprintf(ret->build, sizeof(ret->build), "%s", PACKAGE_VERSION);
+    ret->lanes = cn_engine_options(e)->lanes;
+    ret->capacity = ret->lanes + WAITING;
+    cn_facts_log_broken(e);
+    ret->n_models = describe_models(e, &ret->model);
+    describe_annotators(e, ret);
+    describe_embeddings(e, ret);
+    return CN_OK;
+}
+
+void cn_facts_catalog(const struct cn_engine *e, struct cn_model_changes n,
+                      struct cn_msg_catalog *ret)
+{
+    *ret = (struct cn_msg_catalog){.added = CN_MIN(n.added, CN_WIRE_MAX_MODELS),
+                                   .changed = CN_MIN(n.changed, CN_WIRE_MAX_MODELS),
+                                   .removed = CN_MIN(n.removed, CN_WIRE_MAX_MODELS)};
+    ret->n_models = describe_models(e, &ret->model);
+    ret->n_passed = describe_passed(e, &ret->passed);
+}
