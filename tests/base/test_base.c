@@ -154,6 +154,39 @@ static void files_are_read_whole_or_refused(void **state)
     unlink(path);
 }
 
+/* What is kept is read whatever lies at the path by now; what is over the number by its path. */
+static void files_are_kept_up_to_a_number(void **state)
+{
+    enum { MORE = CN_FILES_KEPT + 3 };
+    static struct cn_file_id id[MORE];
+    char path[] = "/tmp/cn-test-XXXXXX", text[5];
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(cn_file_write(path, "hello", 5, NULL), CN_OK);
+    for (int i = 0; i < MORE; i++) {
+        assert_int_equal(cn_file_identify(path, &id[i], NULL), CN_OK);
+        cn_file_keep(path, &id[i]);
+        assert_true((id[i].kept > 0) == (i < CN_FILES_KEPT));
+        assert_int_equal(cn_file_read_part(path, &id[i], 0, text, 5, NULL), CN_OK);
+    }
+    assert_int_equal(cn_file_write(path, "other", 5, NULL), CN_OK); /* by a rename */
+    assert_int_equal(cn_file_read_part(path, &id[0], 0, text, 5, NULL), CN_OK);
+    assert_memory_equal(text, "hello", 5);
+    assert_int_equal(cn_file_read_part(path, &id[MORE - 1], 0, text, 5, NULL), CN_EIO);
+    cn_file_keep(path, &id[MORE - 1]); /* another file by now */
+    assert_int_equal(id[MORE - 1].kept, 0);
+    for (int i = 0; i < MORE; i++)
+        cn_file_let_go(&id[i]);
+    assert_int_equal(cn_file_identify(path, &id[0], NULL), CN_OK);
+    cn_file_keep(path, &id[0]); /* there is room again */
+    assert_true(id[0].kept > 0);
+    cn_file_let_go(&id[0]);
+    unlink(path);
+}
+
 static void check_fails(const struct cn_spec *s, int code, const char *where)
 {
     struct cn_limits l = CN_LIMITS_DEFAULTS;
@@ -301,6 +334,7 @@ int main(void)
         cmocka_unit_test(sizes_do_not_overflow),
         cmocka_unit_test(map_keeps_what_it_was_given),
         cmocka_unit_test(files_are_read_whole_or_refused),
+        cmocka_unit_test(files_are_kept_up_to_a_number),
         cmocka_unit_test(every_field_is_held_against_its_range),
         cmocka_unit_test(names_are_found),
         cmocka_unit_test(all_is_written_or_an_error),
