@@ -19,14 +19,16 @@ CONTROL = {"model": "emoji-canny", "image": IMAGE}
 
 # Values of every kind; what a member may have is among them often enough.
 VALUES = [None, True, False, -1, 0, 1, 2, 7, 64, 65, 100, 513, 10 ** 6, 2 ** 31, 2 ** 63, 10 ** 30,
-          0.0, 0.5, 1.0, 1.5, -0.25, 1e17, 1e308, "", "a", "none", "emoji", "photo", "euler", "png",
-          "jpeg", "a1111", "cond", "part:x", "input:x", IMAGE, "A" * 5000, "\u00e9\u2028\U0001f600", "../../etc/passwd",
-          "a\tb", [], [1], ["a"], [[]], {}, {"a": 1}, [CONTROL], [CONTROL, dict(CONTROL, strength=0.5)],
-          [dict(CONTROL, start=0.2, end=0.1)], [dict(CONTROL, weights="soft")], [{}], [1, CONTROL]]
-MEMBERS = ["kind", "model", "prompt", "negative_prompt", "prompt_syntax", "width", "height", "steps",
-           "guidance_scale", "guidance_rescale", "sampler", "schedule", "spacing", "rng", "eta", "seed",
-           "n", "clip_skip", "init_image", "mask", "denoise", "format", "quality", "preview_every",
-           "priority", "timeout_s", "controls", "webhook", "nonsense"]
+          0.0, 0.5, 1.0, 1.5, -0.25, 1e17, 1e308, "", "a", "none", "emoji", "photo", "euler",
+          "png", "jpeg", "a1111", "cond", "part:x", "input:x", IMAGE, "A" * 5000,
+          "\u00e9\u2028\U0001f600", "../../etc/passwd", "a\tb", [], [1], ["a"], [[]], {}, {"a": 1},
+          [CONTROL], [CONTROL, dict(CONTROL, strength=0.5)],
+          [dict(CONTROL, start=0.2, end=0.1)], [dict(CONTROL, weights="soft")], [{}],
+          [1, CONTROL]]
+MEMBERS = ["kind", "model", "prompt", "negative_prompt", "prompt_syntax", "width", "height",
+           "steps", "guidance_scale", "guidance_rescale", "sampler", "schedule", "spacing", "rng",
+           "eta", "seed", "n", "clip_skip", "init_image", "mask", "denoise", "format", "quality",
+           "preview_every", "priority", "timeout_s", "controls", "webhook", "nonsense"]
 # One at fault may be told of at another: these belong together.
 TOGETHER = [{"width", "height", "model", "controls", "kind"}, {"seed", "n"},
             {"mask", "init_image", "denoise", "kind", "model"}, {"prompt", "prompt_syntax"},
@@ -86,8 +88,8 @@ class Properties(Case):
                  "{name}": ["emoji", "nothing", "%2e%2e", "a" * 300]}
         for name, values in parts.items():
             path = path.replace(name, self.rng.choice(values))
-        query = ["", "", "?", "?limit=0", "?limit=5", "?limit=99999999999", "?state=running&state=x",
-                 "?cursor=AAAA", "?x=%00", "?a=1&a=2", "?ticket=abc", "?verbose", "?" + "b" * 500]
+        query = ["", "", "?", "?limit=0", "?limit=5", "?limit=99999999999",
+                 "?state=running&state=x", "?cursor=AAAA", "?x=%00", "?a=1&a=2", "?ticket=abc", "?verbose", "?" + "b" * 500]
         return path + self.rng.choice(query)
 
     def test_routes(self):
@@ -100,7 +102,8 @@ class Properties(Case):
                                            "application/json")]
         headers += [("Range", v) for v in ("bytes=0-", "bytes=9-3", "x", "bytes=-0")]
         headers += [("If-None-Match", "*"), ("Prefer", "respond-async, wait=x"),
-                    ("Last-Event-ID", "-1"), ("Content-Type", "application/json"), ("Content-Type", "multipart/form-data"),
+                    ("Last-Event-ID", "-1"), ("Content-Type", "application/json"),
+                    ("Content-Type", "multipart/form-data"),
                     ("Idempotency-Key", "k"), ("Authorization", "Basic x"), ("Origin", "null"),
                     ("Expect", "nonsense"), ("Content-Encoding", "gzip")]
         bodies = [None, b"", b"{}", b"[]", json.dumps(BASE).encode(), b"\xff\xfe", b"--b\r\n"]
