@@ -89,7 +89,8 @@ class Properties(Case):
         for name, values in parts.items():
             path = path.replace(name, self.rng.choice(values))
         query = ["", "", "?", "?limit=0", "?limit=5", "?limit=99999999999",
-                 "?state=running&state=x", "?cursor=AAAA", "?x=%00", "?a=1&a=2", "?ticket=abc", "?verbose", "?" + "b" * 500]
+                 "?state=running&state=x", "?cursor=AAAA", "?x=%00", "?a=1&a=2", "?ticket=abc",
+                 "?verbose", "?" + "b" * 500]
         return path + self.rng.choice(query)
 
     def test_routes(self):
