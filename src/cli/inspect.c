@@ -32,8 +32,9 @@ static const struct cn_cli_help help = {
     .about = "Says what models hold: kind, sizes, types, parameters; which tensors are\n"
              "missing, have the wrong shape, or are not needed; and, when base models and\n"
              "ControlNets are named together, which of them fit. PATH is a diffusers\n"
-             "directory or a file (.safetensors, .ckpt, .pt, .pth, .bin). Weights are not read,\n"
-             "and nothing in a pickle is run. The status is 1 when a model is not in order.\n",
+             "directory or a file (.safetensors, .ckpt, .pt, .pth, .bin). Weights are not\n"
+             "read, and nothing in a pickle is run. The status is 1 when a model is not in\n"
+             "order.\n",
     .options = table,
     .examples = "  controlnet inspect models/sd15 models/canny\n"
                 "  controlnet inspect --json v1-5-pruned.safetensors | jq .[0].components\n"};

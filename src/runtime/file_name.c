@@ -61,3 +61,22 @@ char *cn_file_name(const char *path)
     free(name);
     return ret;
 }
+
+char *cn_model_name(const char *folder, const char *name, int k)
+{
+    size_t stem = strlen(name) - cn_checkpoint_ending(name);
+    bool with_ending = k % 2 == 1, has_ending = name[stem] != '\0';
+    char *word, *ret;
+
+    if (!has_ending) {
+        with_ending = false;
+        k *= 2;
+    }
+    if (k >= (folder[0] != '\0' ? 4 : 2))
+        return NULL;
+    word = cn_xprintf("%s%s%.*s", k < 2 ? "" : folder, k < 2 ? "" : "--",
+                      (int)(with_ending ? strlen(name) : stem), name);
+    ret = cn_printable_name(word);
+    free(word);
+    return ret;
+}

@@ -2,6 +2,7 @@ noinst_LIBRARIES += libcnruntime.a
 libcnruntime_a_SOURCES = \
     %reldir%/embeddings.h %reldir%/embeddings.c \
     %reldir%/file_name.h %reldir%/file_name.c \
+    %reldir%/find_models.h %reldir%/find_models.c \
     %reldir%/inspect.h %reldir%/inspect.c \
     %reldir%/model.h %reldir%/model.c \
     %reldir%/network.h %reldir%/network.c \

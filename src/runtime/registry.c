@@ -9,12 +9,11 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "runtime/file_name.h"
+#include "runtime/find_models.h"
 #include "runtime/inspect.h"
 #include "runtime/version.h"
 #include "model/vae.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,20 +98,33 @@ static bool is_news(const struct cn_model *before, const struct cn_model *m)
     return before->broken == NULL || m->broken == NULL || strcmp(before->broken, m->broken) != 0;
 }
 
-static int take(struct look *l, const char *path, struct cn_err *err)
+/* The first of its names that no other model has; NULL: all are taken. */
+static char *free_name(const struct cn_runtime *rt, const struct cn_found_model *f)
 {
-    uint64_t version = cn_files_version(path); /* first: what changes from now on is seen later */
-    char *name = cn_file_name(path);
-    struct cn_model **before = old_named(l, name), *m;
-    int rc = CN_OK;
+    char *name;
 
-    if (cn_runtime_find(l->rt, name) != NULL) {
-        rc = cn_fail(err, CN_EINVAL, "there are two models named \"%s\": the second is \"%s\"",
-                     name, path);
-        pass_over(l->rt, path, "there is another model of this name");
+    for (int k = 0; (name = cn_model_name(f->folder, f->name, k)) != NULL; k++) {
+        if (cn_runtime_find(rt, name) == NULL)
+            return name;
         free(name);
-        return rc;
     }
+    return NULL;
+}
+
+static int take(struct look *l, const struct cn_found_model *f, struct cn_err *err)
+{
+    const char *path = f->path;
+    uint64_t version = cn_files_version(path); /* first: what changes from now on is seen later */
+    char *name = free_name(l->rt, f);
+    struct cn_model **before, *m;
+    int rc;
+
+    if (name == NULL) {
+        pass_over(l->rt, path, "there are other models of this name");
+        return cn_fail(err, CN_EINVAL, "there are two models named \"%s\": the second is \"%s\"",
+                       f->name, path);
+    }
+    before = old_named(l, name);
     if (before != NULL && is_still_good(*before, path, version)) {
         append(l->rt, *before);
         *before = NULL;
@@ -129,24 +141,6 @@ static int take(struct look *l, const char *path, struct cn_err *err)
     if (before != NULL) /* what the hook of residency was told of this name */
         m->reported_bytes = (*before)->reported_bytes;
     return rc;
-}
-
-static bool is_model(const char *path)
-{
-    char *index = cn_xprintf("%s/model_index.json", path);
-    char *config = cn_xprintf("%s/config.json", path);
-    bool yes = cn_file_exists(index) || cn_file_exists(config);
-
-    free(index);
-    free(config);
-    if (cn_checkpoint_ending(path) > 0)
-        yes = cn_file_exists(path);
-    return yes;
-}
-
-static int visible(const struct dirent *d)
-{
-    return d->d_name[0] != '.';
 }
 
 /* NAME.json beside NAME.safetensors, or NAME.safetensors.json: it belongs to the model. */
@@ -167,33 +161,48 @@ static bool is_note(const char *path)
     return yes;
 }
 
-static void look_at(struct look *l, const char *path)
+static void on_found(void *ctx, const struct cn_found_model *f)
 {
-    if (is_model(path))
-        take(l, path, NULL); /* a broken one is listed as such */
-    else if (cn_dir_exists(path))
-        pass_over(l->rt, path, "a directory with neither model_index.json nor config.json");
-    else if (!is_note(path))
-        pass_over(l->rt, path, "its name ends in none of .safetensors, .ckpt, .pt, .pth and .bin");
+    take(ctx, f, NULL); /* a broken one is listed as such */
+}
+
+static void on_passed_over(void *ctx, const char *path, const char *why)
+{
+    const struct look *l = ctx;
+
+    if (!is_note(path))
+        pass_over(l->rt, path, why);
 }
 
 static int look_into(struct look *l, const char *dir, struct cn_err *err)
 {
-    struct dirent **list;
-    int n = scandir(dir, &list, visible, alphasort);
+    const struct cn_model_finder f = {.found = on_found, .passed_over = on_passed_over, .ctx = l};
 
-    if (n < 0)
-        return cn_fail(err, errno == ENOENT ? CN_ENOTFOUND : CN_EIO,
-                       "cannot read the directory of models \"%s\": %s", dir, strerror(errno));
-    for (int i = 0; i < n; i++) {
-        char *path = cn_xprintf("%s/%s", dir, list[i]->d_name);
+    return cn_find_models(dir, &f, err);
+}
 
-        look_at(l, path);
-        free(path);
-        free(list[i]);
+/* One by its path. */
+static int take_path(struct look *l, const char *path, struct cn_err *err)
+{
+    char *copy = cn_xstrdup(path), *name, *folder = NULL;
+    size_t len = strlen(copy);
+    int rc;
+
+    while (len > 1 && copy[len - 1] == '/')
+        copy[--len] = '\0';
+    name = strrchr(copy, '/');
+    if (name != NULL) {
+        *name++ = '\0';
+        folder = strrchr(copy, '/');
+        folder = folder != NULL ? folder + 1 : copy;
     }
-    free(list);
-    return CN_OK;
+    rc = take(l,
+              &(struct cn_found_model){.path = path,
+                                       .name = name != NULL ? name : copy,
+                                       .folder = folder != NULL ? folder : ""},
+              err);
+    free(copy);
+    return rc;
 }
 
 /* A directory that cannot be read just now says nothing about its models. */
@@ -221,7 +230,7 @@ static void add_source(struct cn_runtime *rt, const char *path, bool folder)
 int cn_runtime_add(struct cn_runtime *rt, const char *path, struct cn_err *err)
 {
     add_source(rt, path, false);
-    return take(&(struct look){.rt = rt}, path, err);
+    return take_path(&(struct look){.rt = rt}, path, err);
 }
 
 int cn_runtime_scan(struct cn_runtime *rt, const char *dir, struct cn_err *err)
@@ -237,7 +246,7 @@ static void look_at_source(struct look *l, const struct cn_source *s)
 
     if (!s->folder) {
         if (cn_file_exists(s->path) || cn_dir_exists(s->path))
-            take(l, s->path, NULL);
+            take_path(l, s->path, NULL);
         return;
     }
     rc = look_into(l, s->path, &err);

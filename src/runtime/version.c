@@ -3,6 +3,7 @@
 #include "runtime/version.h"
 #include "base/mem.h"
 #include "base/table.h"
+#include "checkpoint/checkpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -62,11 +63,12 @@ static uint64_t add_path(uint64_t h, const char *path, int depth)
 }
 
 /* What lies beside a file and may be a part of it: NAME.json, NAME.vae.pt, and what all files of a
- * folder share. */
+ * folder share; but not NAME with another ending of weights, which is another model. */
 static bool may_belong(const char *name, const char *stem, size_t len)
 {
     return strncmp(name, "vae", 3) == 0 || strncmp(name, "text_encoder", 12) == 0 ||
-           (strncmp(name, stem, len) == 0 && name[len] == '.');
+           (strncmp(name, stem, len) == 0 && name[len] == '.' &&
+            strlen(name) - cn_checkpoint_ending(name) != len);
 }
 
 static uint64_t add_neighbours(uint64_t h, const char *path)

@@ -128,6 +128,16 @@ class Inspect(Case):
                          "x.png", status=1)
         self.assertIn("a LoRA for SDXL", p.message)
 
+    def test_list_has_folders_and_the_cache(self):
+        snapshot = self.path("models--org--edges/snapshots/1f")
+        os.makedirs(os.path.dirname(snapshot))
+        shutil.move(self.copy("tiny-control-a"), snapshot)
+        os.makedirs(self.path("sub folder"))
+        shutil.move(self.copy("tiny-control-b"), self.path("sub folder/edges"))
+        models = json.loads(self.run_cli("models", "--models", self.dir, "--json").text)
+        self.assertEqual([m["name"] for m in models if "broken" not in m or not m["broken"]],
+                         ["edges", "sub folder--edges"])
+
     def test_list_says_what_is_broken(self):
         os.unlink(os.path.join(self.copy("tiny"), "unet/config.json"))
         self.copy("tiny-control-b")

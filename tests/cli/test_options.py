@@ -63,7 +63,7 @@ class Mistakes(Case):
         self.generate("--seed", "1e3", says="--seed")
         self.generate("--quality", "0", says="--quality")
         self.generate("--count", "0", says="--count")
-        self.generate("--clip-skip", "3", says=["--clip-skip", "3 layers"])
+        self.generate("--clip-skip", "4", says=["--clip-skip", "3 layers"])
 
     def test_words(self):
         self.generate("--sampler", "eulr", says=["--sampler", 'did you mean "euler"'])

@@ -112,11 +112,12 @@ static void the_list_follows_the_directory(void **state)
     assert_null(cn_runtime_find(&rt, "half")->broken);
     drop("half.safetensors");
     drop("notes.txt");
-    write_control("b.ckpt", 4); /* of the same name */
-    expect(&rt, 0, 1, 1);
-    assert_int_equal(rt.n_models, 2);
-    assert_int_equal(rt.n_passed, 1);
-    assert_non_null(strstr(rt.passed[0].why, "another model"));
+    write_control("b.ckpt", 4); /* takes the longer of its names */
+    expect(&rt, 1, 0, 1);
+    assert_int_equal(rt.n_models, 3);
+    assert_non_null(cn_runtime_find(&rt, "b.ckpt"));
+    assert_non_null(strstr(cn_runtime_find(&rt, "b")->path, "b.safetensors"));
+    assert_int_equal(rt.n_passed, 0);
     cn_runtime_release(&rt);
     make_remove(folder);
 }
