@@ -538,6 +538,13 @@ static void an_older_database_is_migrated(void **state)
     rig_end(&r);
 }
 
+/* The description of rig_spec() as version 1 has it: up to the initial image's length, and what
+ * follows the image. */
+#define SPEC_1 \
+    "0105000000656d6f6a690b0000006120726564206170706c65000000000000000000000000140000000000" \
+    "000000001e4004000000000000000000000000001032547698badcfe0100000000000000"
+#define SPEC_1_END "00000000000000000000e83f005a00000000000000000000000000000000"
+
 /* What the release before wrote: no kind in the table, none in the description. */
 static void jobs_of_the_version_before_draw(void **state)
 {
@@ -553,8 +560,9 @@ static void jobs_of_the_version_before_draw(void **state)
     assert_int_equal(rig_add(&r, 1, 1, 100), CN_OK);
     rig_close(&r);
     sql(&r, "alter table jobs drop column kind; pragma user_version = 3;"
-            "update jobs set spec = cast(x'01' || substr(spec, 3, length(spec) - 3) as blob);"
-            "update payload set spec = cast(x'01' || substr(spec, 3, length(spec) - 3) as blob)");
+            "update jobs set spec = x'" SPEC_1 "00000000" SPEC_1_END "';"
+            "update payload set spec = cast(x'" SPEC_1 "64000000'"
+            " || replace(hex(zeroblob(50)), '0', 'i') || x'" SPEC_1_END "' as blob)");
     assert_int_equal(rig_open(&r, NULL), CN_OK);
     assert_int_equal(rig_get(&r, id, &job), CN_OK);
     assert_true(job.readable && job.kind == CN_KIND_DRAW && job.spec.kind == CN_KIND_DRAW);
