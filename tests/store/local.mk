@@ -6,6 +6,12 @@ tests_store_test_store_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS
 tests_store_test_store_LDADD = $(CNSTORE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/store/test_store
 
+check_PROGRAMS += tests/store/test_damage
+tests_store_test_damage_SOURCES = %reldir%/test_damage.c %reldir%/rig.h %reldir%/rig.c
+tests_store_test_damage_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS) $(SQLITE_CFLAGS)
+tests_store_test_damage_LDADD = $(CNSTORE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/store/test_damage
+
 check_PROGRAMS += tests/store/test_webhooks
 tests_store_test_webhooks_SOURCES = %reldir%/test_webhooks.c %reldir%/fault.h %reldir%/fault.c \
     %reldir%/rig.h %reldir%/rig.c

@@ -150,6 +150,25 @@ void rig_spec(struct cn_spec *s, int n, size_t image_bytes)
     }
 }
 
+void rig_id(char id[CN_STORE_ID], int number)
+{
+    struct cn_store_job j;
+
+    rig_job(&j, "", number, 1);
+    memcpy(id, j.id, CN_STORE_ID);
+}
+
+void rig_sql(const struct rig *r, const char *text)
+{
+    char path[128];
+    sqlite3 *h;
+
+    snprintf(path, sizeof(path), "%s/jobs.db", r->dir);
+    CN_ASSERT(sqlite3_open(path, &h) == SQLITE_OK);
+    CN_ASSERT(sqlite3_exec(h, text, NULL, NULL, NULL) == SQLITE_OK);
+    sqlite3_close(h);
+}
+
 int rig_add(struct rig *r, int number, int n, size_t image_bytes)
 {
     struct heard h = {.n = 0};

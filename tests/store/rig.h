@@ -43,6 +43,10 @@ void rig_hear(void *arg, const struct cn_store_done *done);
  * image of so many. */
 void rig_job(struct cn_store_job *j, const char *tenant, int number, int n);
 void rig_spec(struct cn_spec *s, int n, size_t image_bytes);
+void rig_id(char id[CN_STORE_ID], int number); /* of that job */
+
+/* Behind the store's back. */
+void rig_sql(const struct rig *r, const char *text);
 
 /* The whole way of one operation; how it ended (0: CN_STORE_OK), or the code of its refusal. */
 int rig_add(struct rig *r, int number, int n, size_t image_bytes);
