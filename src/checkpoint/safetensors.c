@@ -54,7 +54,7 @@ static int check_tiling(const char *path, struct cn_tensor_table *h, uint64_t le
                                  e->begin < at ? "overlaps the tensor before it"
                                                : "a hole before its data");
         if (e->end > len)
-            return cn_tensor_bad(path, e, err, "ends behind the end of the file");
+            return cn_tensor_bad(path, e, err, "ends behind the end of the file, which is cut off");
         at = e->end;
     }
     if (at != len)
@@ -71,8 +71,8 @@ static int header_length(const char *path, const unsigned char first[8], uint64_
 
     if (n > CN_MAX_HEADER)
         return cn_fail(err, CN_ETOOBIG,
-                       "\"%s\": not a safetensors file, or its header of %llu bytes is over the "
-                       "limit of %d",
+                       "\"%s\": neither a file of torch.save() nor a safetensors file, whose "
+                       "header of %llu bytes would be over the limit of %d",
                        path, (unsigned long long)n, CN_MAX_HEADER);
     if (n > len - 8)
         return cn_fail(err, CN_EFORMAT,

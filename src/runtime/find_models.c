@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 enum {
@@ -74,12 +75,18 @@ static void add_folder(struct walk *w, char *path, const char *name, const struc
                                         .ino = st.st_ino};
 }
 
+/* The folder that is being read has something in it, and so have those above. */
+static void mark(struct walk *w)
+{
+    for (size_t i = w->next - 1; !w->folder[i].has_model; i = w->folder[i].above)
+        w->folder[i].has_model = true;
+}
+
 static void found(struct walk *w, const char *path, const char *name, const char *folder)
 {
     struct cn_found_model m = {.path = path, .name = name, .folder = folder};
 
-    for (size_t i = w->next - 1; !w->folder[i].has_model; i = w->folder[i].above)
-        w->folder[i].has_model = true;
+    mark(w);
     w->f->found(w->f->ctx, &m);
 }
 
@@ -206,9 +213,27 @@ static void look_at_dir(struct walk *w, const char *path, const char *name, cons
     free(copy);
 }
 
+/* Named as what models share (checkpoint/open.c): "vae.safetensors", "sd15.vae.pt", and what is in
+ * a folder VAE. */
+static bool is_part(const char *name, const char *folder)
+{
+    static const char *const parts[] = {"vae", "text_encoder"};
+    size_t len = strlen(name) - cn_checkpoint_ending(name);
+
+    for (size_t i = 0; i < CN_LEN(parts); i++)
+        if (len == strlen(parts[i]) && memcmp(name, parts[i], len) == 0)
+            return true;
+    if (strcasecmp(folder, "vae") == 0)
+        return true;
+    return name[len] != '\0' && len > 4 && memcmp(name + len - 4, ".vae", 4) == 0;
+}
+
 static void look_at(struct walk *w, const char *path, const char *name, const struct folder *in)
 {
-    if (cn_dir_exists(path))
+    if (is_part(name, in->name) && (cn_file_exists(path) || is_model_dir(path))) {
+        mark(w);
+        pass_over(w, path, "a part of models that lie beside it");
+    } else if (cn_dir_exists(path))
         look_at_dir(w, path, name, in);
     else if (cn_checkpoint_ending(name) > 0 && cn_file_exists(path))
         found(w, path, name, in->name);

@@ -90,6 +90,12 @@ static void folders_are_looked_into(void **state)
     file(top, "x.safetensors");
     file(top, ".hidden/y.safetensors");
     file(top, "README.md");
+    file(top, "x.vae.pt");
+    file(top, "a/vae.safetensors");
+    make_dir("%s/VAE", top);
+    file(top, "VAE/ft-mse.ckpt");
+    make_dir("%s/text_encoder", top);
+    file(top, "text_encoder/config.json");
     link_to("..", top, "a/up"); /* a circle */
     link_to("nowhere", top, "gone.safetensors");
     look(top,
@@ -100,6 +106,10 @@ static void folders_are_looked_into(void **state)
          "a/deep/x.safetensors|x.safetensors|deep\n",
          "README.md: its name ends in none of .safetensors, .ckpt, .pt, .pth and .bin\n"
          "gone.safetensors: no file, or a link to one that is not there\n"
+         "text_encoder: a part of models that lie beside it\n"
+         "x.vae.pt: a part of models that lie beside it\n"
+         "VAE/ft-mse.ckpt: a part of models that lie beside it\n"
+         "a/vae.safetensors: a part of models that lie beside it\n"
          "empty: a directory with neither model_index.json nor config.json, and no weights\n");
     make_remove(top);
 }
@@ -153,7 +163,8 @@ static void deep_folders_end(void **state)
         free(path);
         path = next;
     }
-    look(top, "", "d/d/d/d/d: too many folders inside of each other\n"
+    look(top, "",
+         "d/d/d/d/d: too many folders inside of each other\n"
          "d: a directory with neither model_index.json nor config.json, and no weights\n");
     make_remove(top);
     free(path);
