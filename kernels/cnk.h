@@ -173,12 +173,7 @@ int cnk_conv(enum cn_dtype dt, void *y, const void *x, const void *w, const stru
 int cnk_conv_transpose(enum cn_dtype dt, void *y, const void *x, const void *w,
                        const struct cnk_conv_nhwc *a, struct CUstream_st *stream);
 
-/* ---- embeddings (embed.cu) ---- */
-
-/* table, position and y are of dt. outside: the number of bad ids is added to it; may be NULL. */
-int cnk_embed(enum cn_dtype dt, void *y, const int32_t *ids, const void *table,
-              const void *position, int32_t *outside, const struct cnk_embed *a,
-              struct CUstream_st *stream);
+/* ---- embeddings of timesteps (timestep.cu) ---- */
 
 /* t [n] binary32 · y [n,dim] */
 int cnk_timestep(enum cn_dtype dt, void *y, const float *t, const struct cnk_timestep *a,

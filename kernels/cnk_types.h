@@ -50,12 +50,6 @@ struct cnk_add_rows {
     int w_width, w_offset;
 };
 
-/* y[n,s,i] = table[ids[n,s], i] + position[s,i]. ids [n,s] · table [vocab,d] · position [>= s,d].
- * An id outside [0, vocab) gives a row of zeros, and is counted. */
-struct cnk_embed {
-    int n, s, d, vocab;
-};
-
 /* How a window moves over a map: taps, step, distance of taps, along the height and the width. The
  * tap (u, v) of result (i, j) is at
  *     (i step[0] + u spread[0] - top, j step[1] + v spread[1] - left) */

@@ -8,7 +8,7 @@ libcnkref_a_SOURCES = \
     %reldir%/ref/attention.c \
     %reldir%/ref/conv.c \
     %reldir%/ref/elementwise.c \
-    %reldir%/ref/embed.c \
+    %reldir%/ref/timestep.c \
     %reldir%/ref/layout.c \
     %reldir%/ref/linear.c \
     %reldir%/ref/matmul.c \

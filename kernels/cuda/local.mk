@@ -4,7 +4,7 @@ cnk_cuda_headers = kernels/cnk.h kernels/cnk_types.h %reldir%/cuda_priv.cuh
 cnk_cuda_sources = \
     %reldir%/attention.cu \
     %reldir%/elementwise.cu \
-    %reldir%/embed.cu \
+    %reldir%/timestep.cu \
     %reldir%/group_norm.cu \
     %reldir%/layout.cu \
     %reldir%/norm.cu \

@@ -139,10 +139,6 @@ void cnk_ref_from_tokens(float *y, const float *x, int n, int c, int hw);
 void cnk_ref_to_nhwc(float *y, const float *x, const struct cnk_layout *a);
 void cnk_ref_from_nhwc(float *y, const float *x, const struct cnk_layout *a);
 
-/* Returns the number of ids outside [0, vocab). */
-int cnk_ref_embed(float *y, const int32_t *ids, const float *table, const float *position,
-                  const struct cnk_embed *a);
-
 void cnk_ref_timestep(float *y, const float *t, const struct cnk_timestep *a);
 
 #ifdef __cplusplus

@@ -46,15 +46,15 @@ const char *cn_shape_text(const struct cn_shape *s, char *text, size_t size);
 enum cn_op {
     CN_OP_INPUT,
     CN_OP_PARAM,
-    CN_OP_CONV2D,     /* in: x [n,ci,h,w], w [co,ci/groups,kh,kw], bias [co]?, residual
+    CN_OP_CONV2D,      /* in: x [n,ci,h,w], w [co,ci/groups,kh,kw], bias [co]?, residual
                          [n,co,oh,ow]? */
-    CN_OP_LINEAR,     /* in: x [.., k], w [o, k], bias [o]?, residual [.., o]? */
-    CN_OP_GROUP_NORM, /* in: x [n,c,h,w], gamma [c]?, beta [c]?, channel add t [n,T]?; with as many
+    CN_OP_LINEAR,      /* in: x [.., k], w [o, k], bias [o]?, residual [.., o]? */
+    CN_OP_GROUP_NORM,  /* in: x [n,c,h,w], gamma [c]?, beta [c]?, channel add t [n,T]?; with as many
                          groups as channels it is the instance norm */
-    CN_OP_LAYER_NORM, /* in: x [.., d], gamma [d], beta [d] */
-    CN_OP_ACT,        /* elementwise activation */
-    CN_OP_GEGLU,      /* in: x [.., 2d] -> [.., d]: x[:d] * gelu(x[d:]), exact erf */
-    CN_OP_ADD,        /* x + y, same shape */
+    CN_OP_LAYER_NORM,  /* in: x [.., d], gamma [d], beta [d] */
+    CN_OP_ACT,         /* elementwise activation */
+    CN_OP_GEGLU,       /* in: x [.., 2d] -> [.., d]: x[:d] * gelu(x[d:]), exact erf */
+    CN_OP_ADD,         /* x + y, same shape */
     CN_OP_ADD_CHANNEL, /* in: x [n,c,h,w], t [n,T]: x[n,c,:,:] + t[n, offset + c] */
     CN_OP_ADD_ROWS,    /* in: x, y [same], w [n, L]: x + w[n, offset] * y; where the weight is 0, x
                           bit for bit, whatever y holds */
@@ -64,7 +64,6 @@ enum cn_op {
     CN_OP_CONCAT,      /* in: 2 to CN_MAX_IN values joined along one axis */
     CN_OP_TO_TOKENS,   /* [n,c,h,w] -> [n, h*w, c] */
     CN_OP_FROM_TOKENS, /* [n, h*w, c] -> [n,c,h,w] */
-    CN_OP_EMBED,       /* in: ids I32 [n,s], table [v,d], position [p,d]: table[id]+position[s] */
     CN_OP_TIMESTEP,    /* in: t [n] -> [n, d] sinusoids (DDPM; diffusers get_timestep_embedding) */
     CN_OP_POOL_HW,     /* mean over h and w, broadcast back to [n,c,h,w] */
     CN_OP_MUL,         /* x * y, same shape */
@@ -80,11 +79,11 @@ enum cn_op {
     CN_OP_CONV_TRANSPOSE, /* in: x [n,ci,h,w], w [ci,co/groups,kh,kw], bias [co]?: each x adds its
                              kernel's picture, stride apart; pad is cut off, and may be negative at
                              bottom and right (PyTorch's output_padding) */
-    CN_OP_RESIZE,      /* bilinear to [n,c,oh,ow], as PyTorch's interpolate */
-    CN_OP_PAD_REFLECT, /* [n,c,h,w] mirrored at its edges, which are not repeated */
-    CN_OP_UNSHUFFLE,   /* [n,c,h*r,w*r] -> [n,c*r*r,h,w]: channel (c, y % r, x % r) */
-    CN_OP_SHUFFLE,     /* [n,c*r*r,h,w] -> [n,c,h*r,w*r] */
-    CN_OP_PRELU,       /* in: x [n,c,..], slope [c] or [1]: x where positive, else slope x */
+    CN_OP_RESIZE,         /* bilinear to [n,c,oh,ow], as PyTorch's interpolate */
+    CN_OP_PAD_REFLECT,    /* [n,c,h,w] mirrored at its edges, which are not repeated */
+    CN_OP_UNSHUFFLE,      /* [n,c,h*r,w*r] -> [n,c*r*r,h,w]: channel (c, y % r, x % r) */
+    CN_OP_SHUFFLE,        /* [n,c*r*r,h,w] -> [n,c,h*r,w*r] */
+    CN_OP_PRELU,          /* in: x [n,c,..], slope [c] or [1]: x where positive, else slope x */
     CN_OP_COUNT
 };
 
@@ -223,8 +222,6 @@ cn_val cn_reduce(struct cn_graph *g, cn_val x, enum cn_reduction kind, int axis,
 cn_val cn_gather(struct cn_graph *g, cn_val x, cn_val ids);
 cn_val cn_to_tokens(struct cn_graph *g, cn_val x);
 cn_val cn_from_tokens(struct cn_graph *g, cn_val x, int h, int w);
-cn_val cn_embed(struct cn_graph *g, cn_val ids, const char *table, int vocab, int width,
-                const char *position, int max_position);
 cn_val cn_timestep(struct cn_graph *g, cn_val t, int dim, bool cos_first, int freq_shift);
 cn_val cn_pool_hw(struct cn_graph *g, cn_val x);
 

@@ -160,14 +160,6 @@ struct cn_shape cn_shape_from_tokens(cn_shapes in, const struct cn_attr *a)
     return cn_shape4(in[0]->dim[0], in[0]->dim[2], a->oh, a->ow);
 }
 
-struct cn_shape cn_shape_embed(cn_shapes in, const struct cn_attr *a)
-{
-    (void)a;
-    CN_ASSERT(in[0]->rank == 2 && in[0]->dim[1] <= in[2]->dim[0]);
-    CN_ASSERT(in[1]->dim[1] == in[2]->dim[1]);
-    return cn_shape3(in[0]->dim[0], in[0]->dim[1], in[1]->dim[1]);
-}
-
 struct cn_shape cn_shape_timestep(cn_shapes in, const struct cn_attr *a)
 {
     CN_ASSERT(in[0]->rank == 1 && a->length > 0);

@@ -311,17 +311,6 @@ cn_val cn_from_tokens(struct cn_graph *g, cn_val x, int h, int w)
     return unary(g, CN_OP_FROM_TOKENS, x, &(struct cn_attr){.oh = h, .ow = w});
 }
 
-cn_val cn_embed(struct cn_graph *g, cn_val ids, const char *table, int vocab, int width,
-                const char *position, int max_position)
-{
-    cn_val in[3] = {ids};
-
-    CN_ASSERT(g->value[ids].dtype == CN_I32);
-    in[1] = cn_param(g, table, cn_shape2(vocab, width));
-    in[2] = cn_param(g, position, cn_shape2(max_position, width));
-    return emit(g, CN_OP_EMBED, in, 3, &(struct cn_attr){0});
-}
-
 cn_val cn_timestep(struct cn_graph *g, cn_val t, int dim, bool cos_first, int freq_shift)
 {
     return unary(
@@ -456,7 +445,6 @@ static const struct op ops[CN_OP_COUNT] = {
     [CN_OP_CONCAT] = {"concat", CN_MAX_IN, 2, cn_shape_concat, AXIS, grad_concat},
     [CN_OP_TO_TOKENS] = {"to_tokens", 1, 1, cn_shape_to_tokens, 0, grad_to_tokens},
     [CN_OP_FROM_TOKENS] = {"from_tokens", 1, 1, cn_shape_from_tokens, 0, grad_from_tokens},
-    [CN_OP_EMBED] = {"embed", 3, 3, cn_shape_embed, 0, NULL},
     [CN_OP_TIMESTEP] = {"timestep", 1, 1, cn_shape_timestep, TIME, NULL},
     [CN_OP_POOL_HW] = {"pool_hw", 1, 1, cn_shape_map, 0, NULL},
     [CN_OP_MUL] = {"mul", 2, 2, cn_shape_same_pair, 0, grad_mul},

@@ -24,7 +24,6 @@ struct cn_shape cn_shape_sized(cn_shapes in, const struct cn_attr *a);
 struct cn_shape cn_shape_concat(cn_shapes in, const struct cn_attr *a);
 struct cn_shape cn_shape_to_tokens(cn_shapes in, const struct cn_attr *a);
 struct cn_shape cn_shape_from_tokens(cn_shapes in, const struct cn_attr *a);
-struct cn_shape cn_shape_embed(cn_shapes in, const struct cn_attr *a);
 struct cn_shape cn_shape_timestep(cn_shapes in, const struct cn_attr *a);
 struct cn_shape cn_shape_matmul(cn_shapes in, const struct cn_attr *a);
 struct cn_shape cn_shape_reshape(cn_shapes in, const struct cn_attr *a);

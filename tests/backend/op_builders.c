@@ -169,14 +169,6 @@ cn_val op_from_tokens(struct cn_graph *g, const struct op_case *c)
     return cn_from_tokens(g, x, c->h, c->w);
 }
 
-/* A table of `out` tokens. */
-cn_val op_embed(struct cn_graph *g, const struct op_case *c)
-{
-    cn_val ids = cn_graph_input(g, "ids", cn_shape2(c->n, c->s), CN_I32, 0);
-
-    return cn_embed(g, ids, "table", c->out, c->d, "position", 77);
-}
-
 cn_val op_timestep(struct cn_graph *g, const struct op_case *c)
 {
     cn_val t = cn_graph_input(g, "x", cn_shape1(c->n), CN_F32, 0);

@@ -162,10 +162,10 @@ static cn_val time_mlp(struct cn_graph *g, const struct op_case *c)
     return cn_act(g, linear(g, t, "weight2", c->out), CN_SILU);
 }
 
-/* Two layers of the text encoder's shape: embed, norm, causal attention, quick GELU. */
+/* A layer of the text encoder's shape: norm, causal attention, quick GELU. */
 static cn_val text_layer(struct cn_graph *g, const struct op_case *c)
 {
-    cn_val x = op_embed(g, c), h, k, v;
+    cn_val x = cn_graph_input(g, "x", cn_shape3(c->n, c->s, c->d), CN_F32, 0), h, k, v;
 
     h = cn_layer_norm(g, x, "gamma1", "beta1", 1e-5f);
     k = linear(g, h, "k", c->d);
@@ -337,8 +337,6 @@ const struct op_case op_cases[] = {
     {"to tokens, odd", op_to_tokens, MAP(2, 7, 3, 5)},
     {"from tokens", op_from_tokens, MAP(2, 32, 4, 6)},
     {"from tokens, odd", op_from_tokens, MAP(2, 7, 3, 5)},
-    {"embed", op_embed, TOKENS(2, 77, 32), .out = 100},
-    {"embed, few", op_embed, TOKENS(1, 3, 7), .out = 11},
     {"timestep, cosines first", op_timestep, .n = 4, .d = 320, .cos_first = true},
     {"timestep, sines first", op_timestep, .n = 2, .d = 64},
     {"timestep, shifted", op_timestep, .n = 2, .d = 32, .cos_first = true, .freq_shift = 1},
@@ -379,8 +377,8 @@ const struct op_case op_cases[] = {
     {"linear, tanh", op_linear, TOKENS(2, 5, 24), .out = 17, .bias = true, .act = CN_TANH},
     {"group norm, sigmoid", op_group_norm, MAP(2, 32, 5, 5), .groups = 8, .act = CN_SIGMOID},
     {"group norm, tanh, odd", op_group_norm, MAP(1, 6, 5, 3), .groups = 3, .act = CN_TANH},
-    {"group norm, leaky relu", op_group_norm, MAP(1, 16, 5, 3), .groups = 2,
-     .act = CN_LEAKY_RELU, .alpha = 0.3f},
+    {"group norm, leaky relu", op_group_norm, MAP(1, 16, 5, 3), .groups = 2, .act = CN_LEAKY_RELU,
+     .alpha = 0.3f},
     {"instance norm", op_group_norm, MAP(2, 12, 6, 7), .groups = 12, .bias = true},
     {"instance norm, relu, blocks", op_group_norm, MAP(1, 32, 9, 9), .groups = 32, .bias = true,
      .act = CN_RELU},
@@ -392,13 +390,13 @@ const struct op_case op_cases[] = {
      .stride_w = 1, .pad = {2, 1, 2, 1}, .out = 10, .bias = true},
     {"conv 3x3, dilated", op_conv2d, MAP(1, 16, 12, 12), KERNEL(3, 2, 32), .dilation = 2,
      .bias = true},
-    {"conv 3x3, dilated 1x4", op_conv2d, MAP(1, 5, 12, 12), .k = 3, .dilation = 1,
-     .dilation_w = 4, .pad = {1, 4, 1, 4}, .out = 7},
+    {"conv 3x3, dilated 1x4", op_conv2d, MAP(1, 5, 12, 12), .k = 3, .dilation = 1, .dilation_w = 4,
+     .pad = {1, 4, 1, 4}, .out = 7},
     {"conv 3x3, depthwise", op_conv2d, MAP(2, 32, 9, 8), KERNEL(3, 1, 32), .groups = 32,
      .bias = true, .act = CN_RELU},
     {"conv 3x3, depthwise, odd", op_conv2d, MAP(1, 11, 6, 5), KERNEL(3, 1, 22), .groups = 11},
-    {"conv 3x3, 4 groups", op_conv2d, MAP(1, 32, 8, 8), KERNEL(3, 1, 48), .groups = 4,
-     .bias = true, .residual = true},
+    {"conv 3x3, 4 groups", op_conv2d, MAP(1, 32, 8, 8), KERNEL(3, 1, 48), .groups = 4, .bias = true,
+     .residual = true},
     {"conv 3x3, 3 groups of 5", op_conv2d, MAP(2, 15, 7, 6), .k = 3, .stride = 2,
      .pad = {1, 1, 1, 1}, .out = 9, .groups = 3, .bias = true},
     {"conv 3x3, weights in buffers", op_conv2d, MAP(2, 32, 8, 8), KERNEL(3, 1, 48), .bias = true,
@@ -406,9 +404,7 @@ const struct op_case op_cases[] = {
     {"linear, weights in buffers", op_linear, TOKENS(2, 9, 40), .out = 33, .bias = true,
      .act = CN_GELU, .bound = true},
     {"layer norm, weights in buffers", op_layer_norm, TOKENS(3, 5, 32), .bound = true},
-    {"group norm, weights in buffers", op_group_norm, MAP(2, 32, 5, 5), .groups = 8,
-     .bound = true},
-    {"embed, table in a buffer", op_embed, TOKENS(2, 6, 24), .out = 50, .bound = true},
+    {"group norm, weights in buffers", op_group_norm, MAP(2, 32, 5, 5), .groups = 8, .bound = true},
     {"transposed conv 2x2", op_conv_transpose, MAP(2, 16, 5, 6), .k = 2, .stride = 2, .out = 8,
      .bias = true},
     {"transposed conv 4x4", op_conv_transpose, MAP(1, 12, 6, 5), .k = 4, .stride = 2,
@@ -423,13 +419,12 @@ const struct op_case op_cases[] = {
      .reduction = CN_MAX_OF},
     {"mean pool 2x3", op_pool, MAP(2, 7, 8, 9), .k = 2, .k_w = 3, .stride = 2, .stride_w = 3,
      .reduction = CN_MEAN},
-    {"mean pool 3x3, padded", op_pool, MAP(1, 32, 7, 7), .k = 3, .stride = 1,
-     .pad = {1, 1, 1, 1}, .reduction = CN_MEAN},
+    {"mean pool 3x3, padded", op_pool, MAP(1, 32, 7, 7), .k = 3, .stride = 1, .pad = {1, 1, 1, 1},
+     .reduction = CN_MEAN},
     {"resize up", op_resize, MAP(2, 6, 5, 7), .s = 10, .t = 15},
     {"resize down", op_resize, MAP(1, 16, 12, 9), .s = 5, .t = 4},
     {"resize, corners", op_resize, MAP(1, 3, 6, 5), .s = 11, .t = 9, .align_corners = true},
-    {"resize, corners, to one", op_resize, MAP(1, 3, 6, 5), .s = 1, .t = 1,
-     .align_corners = true},
+    {"resize, corners, to one", op_resize, MAP(1, 3, 6, 5), .s = 1, .t = 1, .align_corners = true},
     {"pad reflect", op_pad_reflect, MAP(2, 5, 4, 6), .pad = {3, 2, 1, 5}},
     {"pixel unshuffle 2", op_unshuffle, MAP(2, 4, 6, 8), .factor = 2},
     {"pixel unshuffle 8", op_unshuffle, MAP(1, 3, 16, 8), .factor = 8},
@@ -457,8 +452,7 @@ const struct op_case op_cases[] = {
     {"gather one", op_gather, TOKENS(2, 77, 16), .t = 1},
     {"sum of columns", op_reduce, TOKENS(2, 9, 33), .axis = 2, .axes = 1},
     {"mean of a map", op_reduce, MAP(2, 16, 5, 7), .axis = 2, .axes = 2, .reduction = CN_MEAN},
-    {"max of channels", op_reduce, MAP(2, 16, 5, 7), .axis = 1, .axes = 1,
-     .reduction = CN_MAX_OF},
+    {"max of channels", op_reduce, MAP(2, 16, 5, 7), .axis = 1, .axes = 1, .reduction = CN_MAX_OF},
     {"sum of rows", op_reduce, MAP(3, 5, 4, 4), .axis = 0, .axes = 1},
     {"sum of everything", op_reduce, MAP(3, 5, 6, 6), .axis = 0, .axes = 4},
     {"concat three", op_concat, MAP(2, 16, 4, 5), .out = 7, .length = 32},

@@ -59,7 +59,6 @@ cn_val op_upsample(struct cn_graph *g, const struct op_case *c);
 cn_val op_concat(struct cn_graph *g, const struct op_case *c);
 cn_val op_to_tokens(struct cn_graph *g, const struct op_case *c);
 cn_val op_from_tokens(struct cn_graph *g, const struct op_case *c);
-cn_val op_embed(struct cn_graph *g, const struct op_case *c);
 cn_val op_timestep(struct cn_graph *g, const struct op_case *c);
 cn_val op_pool_hw(struct cn_graph *g, const struct op_case *c);
 cn_val op_conv_transpose(struct cn_graph *g, const struct op_case *c);

@@ -486,14 +486,6 @@ static double from_tokens(const struct naive *e, const int *at)
     return get(e, "x")[(at[0] * e->c->h * e->c->w + p) * e->c->c + at[1]];
 }
 
-static double embed(const struct naive *e, const int *at)
-{
-    const int32_t *ids = (const int32_t *)(const void *)get(e, "ids");
-
-    return (double)get(e, "table")[ids[at[0] * e->c->s + at[1]] * e->c->d + at[2]] +
-           get(e, "position")[at[1] * e->c->d + at[2]];
-}
-
 static double pool_hw(const struct naive *e, const int *at)
 {
     double sum = 0.0;
@@ -507,16 +499,35 @@ static const struct {
     op_build_fn build;
     element_fn element;
 } kinds[] = {
-    {op_conv2d, conv2d},       {op_linear, linear},       {op_group_norm, group_norm},
-    {op_layer_norm, layer_norm}, {op_act, act},           {op_geglu, geglu},
-    {op_add, add},             {op_add_channel, add_channel}, {op_add_rows, add_rows},
-    {op_scale, scale},         {op_attention, attention}, {op_upsample, upsample},
-    {op_concat, concat},       {op_to_tokens, to_tokens}, {op_from_tokens, from_tokens},
-    {op_embed, embed},         {op_pool_hw, pool_hw},     {op_conv_transpose, conv_transpose},
-    {op_pool, pool},           {op_resize, resize},       {op_pad_reflect, pad_reflect},
-    {op_unshuffle, unshuffle}, {op_shuffle, shuffle},     {op_prelu, prelu},
-    {op_mul, mul},             {op_matmul, matmul},       {op_reshape, reshape},
-    {op_permute, permute},     {op_slice, slice},         {op_gather, gather},
+    {op_conv2d, conv2d},
+    {op_linear, linear},
+    {op_group_norm, group_norm},
+    {op_layer_norm, layer_norm},
+    {op_act, act},
+    {op_geglu, geglu},
+    {op_add, add},
+    {op_add_channel, add_channel},
+    {op_add_rows, add_rows},
+    {op_scale, scale},
+    {op_attention, attention},
+    {op_upsample, upsample},
+    {op_concat, concat},
+    {op_to_tokens, to_tokens},
+    {op_from_tokens, from_tokens},
+    {op_pool_hw, pool_hw},
+    {op_conv_transpose, conv_transpose},
+    {op_pool, pool},
+    {op_resize, resize},
+    {op_pad_reflect, pad_reflect},
+    {op_unshuffle, unshuffle},
+    {op_shuffle, shuffle},
+    {op_prelu, prelu},
+    {op_mul, mul},
+    {op_matmul, matmul},
+    {op_reshape, reshape},
+    {op_permute, permute},
+    {op_slice, slice},
+    {op_gather, gather},
     {op_reduce, reduce},
 };
 

@@ -559,7 +559,7 @@ static void unknown_backend_is_not_found(void **state)
     cn_backend_close(b);
 }
 
-static void token_id_outside_the_table_is_refused(void **state)
+static void an_id_outside_the_rows_is_refused(void **state)
 {
     static const int32_t ids[3] = {0, 7, 8};
     struct cn_graph *g = cn_graph_new("ids");
@@ -570,7 +570,7 @@ static void token_id_outside_the_table_is_refused(void **state)
     struct op_session s;
 
     (void)state;
-    cn_graph_output(g, "y", cn_embed(g, x, "table", 8, 4, "position", 5), 0);
+    cn_graph_output(g, "y", cn_gather(g, cn_param(g, "table", cn_shape3(1, 8, 4)), x), 0);
     op_session_open(&s, "reference", g, &op_plan_opts);
     p = op_compile(&s, g);
     in = op_buffer(&s, g, &g->input[0]);
@@ -599,7 +599,7 @@ int main(void)
         cmocka_unit_test(buffer_that_does_not_fit_is_refused),
         cmocka_unit_test(plan_that_does_not_fit_is_refused),
         cmocka_unit_test(unknown_backend_is_not_found),
-        cmocka_unit_test(token_id_outside_the_table_is_refused),
+        cmocka_unit_test(an_id_outside_the_rows_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

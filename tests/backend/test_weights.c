@@ -235,35 +235,6 @@ static void check_refused(struct session *s, struct cn_graph *g, int code, const
     cn_graph_free(g);
 }
 
-static struct cn_graph *embed_graph(void)
-{
-    struct cn_graph *g = cn_graph_new("embed");
-    cn_val ids = cn_graph_input(g, "ids", cn_shape2(1, 3), CN_I32, 0);
-
-    cn_graph_output(
-        g, "y", cn_embed(g, ids, "square", CHANNELS, CHANNELS, "square.position", CHANNELS), 0);
-    return g;
-}
-
-/* A refused table is not taken for a good one the next time. */
-static void check_embedding(const char *backend)
-{
-    struct session s;
-
-    session_open(&s, backend, CN_F32);
-    s.file.square = cn_shape4(CHANNELS, 3, 8, 1);
-    for (int i = 0; i < 2; i++)
-        check_refused(&s, embed_graph(), CN_EFORMAT,
-                      (const char *const[]){"\"square\"", "[24, 3, 8, 1]", "[24, 24]", NULL});
-    session_close(&s);
-}
-
-static void wrong_embeddings_are_refused_again(void **state)
-{
-    (void)state;
-    each_backend(check_embedding);
-}
-
 static void check_refusals(const char *backend)
 {
     struct session s;
@@ -331,7 +302,6 @@ int main(void)
         cmocka_unit_test(any_element_type_and_alignment_will_do),
         cmocka_unit_test(plans_share_parameters),
         cmocka_unit_test(wrong_and_missing_tensors_are_named),
-        cmocka_unit_test(wrong_embeddings_are_refused_again),
         cmocka_unit_test(graphs_must_agree_on_a_shape),
         cmocka_unit_test(tensor_with_too_few_bytes_is_refused),
     };

@@ -6,7 +6,7 @@ cnkemu_sources = \
     %reldir%/emu/emu.cc %reldir%/emu/fiber.cc \
     %reldir%/emu/k_attention.cc \
     %reldir%/emu/k_elementwise.cc \
-    %reldir%/emu/k_embed.cc \
+    %reldir%/emu/k_timestep.cc \
     %reldir%/emu/k_group_norm.cc \
     %reldir%/emu/k_layout.cc \
     %reldir%/emu/k_norm.cc \

@@ -214,56 +214,7 @@ static void test_pool_hw(void **state)
         }
 }
 
-/* ---- embeddings ---- */
-
-static int launch_embed(struct test_case *t, void *arg)
-{
-    struct arg *a = arg;
-
-    return cnk_embed(t->dt, a->y, a->ids, a->x, a->z, a->count, a->sizes, NULL);
-}
-
-static void embed(enum cn_dtype dt, struct cnk_embed s, unsigned off, bool counted)
-{
-    size_t tokens = (size_t)s.n * (size_t)s.s, d = (size_t)s.d;
-    int32_t *ids = malloc(tokens * sizeof(*ids)), five = 5;
-    struct arg arg = {.sizes = &s};
-    float *table, *position, *want;
-    struct test_case t;
-    int outside;
-
-    assert_non_null(ids);
-    for (size_t i = 0; i < tokens; i++)
-        ids[i] = (int32_t)(case_uniform() * s.vocab);
-    ids[tokens - 1] = s.vocab;
-    ids[tokens / 2] = -1;
-    case_begin(&t, dt, off);
-    arg.ids = case_bytes(&t, ids, tokens * sizeof(*ids));
-    arg.x = case_input(&t, (size_t)s.vocab * d, &table);
-    arg.z = case_input(&t, (size_t)s.s * d, &position);
-    arg.y = case_output(&t, tokens * d);
-    arg.count = counted ? case_bytes(&t, &five, sizeof(five)) : NULL;
-    want = case_floats(&t, tokens * d);
-    outside = cnk_ref_embed(want, ids, table, position, &s);
-    case_run(&t, launch_embed, &arg);
-    case_close(&t, "embed", arg.y, want, tokens * d);
-    if (counted)
-        assert_int_equal(*arg.count, 5 + outside);
-    case_end(&t);
-    free(ids);
-}
-
-static void test_embed(void **state)
-{
-    static const struct cnk_embed cases[] = {
-        {1, 1, 1, 3}, {2, 7, 3, 11}, {3, 77, 8, 5}, {1, 33, 65, 100}, {2, 5, 768, 31},
-        {2, 3, 64, 5}, {2, 3, 64, 5},  {2, 3, 64, 5}};
-
-    (void)state;
-    for (int d = 0; d < 3; d++)
-        for (size_t i = 0; i < CN_LEN(cases); i++)
-            embed(case_types[d], cases[i], i < 5 ? 0 : 2u << (i - 5), i % 2 == 0);
-}
+/* ---- embeddings of timesteps ---- */
 
 static int launch_timestep(struct test_case *t, void *arg)
 {
@@ -317,7 +268,6 @@ static void test_wide_indices(void **state)
     test_layouts(state);
     test_concat(state);
     test_upsample(state);
-    test_embed(state);
     test_timestep(state);
 }
 
@@ -330,7 +280,6 @@ int main(void)
         cmocka_unit_test(test_upsample),
         cmocka_unit_test(test_upsample_refused),
         cmocka_unit_test(test_pool_hw),
-        cmocka_unit_test(test_embed),
         cmocka_unit_test(test_timestep),
         cmocka_unit_test_setup_teardown(test_wide_indices, set_wide, set_narrow),
     };

@@ -229,30 +229,6 @@ static int run_from_tokens(struct onednn_plan *p, struct onednn_step *s)
     return CN_OK;
 }
 
-static int run_embed(struct onednn_plan *p, struct onednn_step *s)
-{
-    const int32_t *ids = (const int32_t *)onednn_address(p, s->node.in[0]);
-    const struct onednn_param *constant = s->param[0];
-    const void *table = constant ? constant->raw.data : onednn_address(p, s->node.in[1]);
-    enum cn_dtype type = constant ? constant->raw.dtype : CN_F32;
-    int64_t tokens = count_of(p, s->node.in[0]), d = last_dim(p, s->out);
-    int64_t len = last_dim(p, s->node.in[0]), vocab = p->g->value[s->node.in[1]].shape.dim[0];
-    size_t row = (size_t)d * cn_dtype_size(type);
-    float *out = onednn_address(p, s->out);
-
-    for (int64_t i = 0; i < tokens; i++) {
-        const float *pos = param_of(p, s, 1) + (i % len) * d;
-
-        if (ids[i] < 0 || ids[i] >= vocab)
-            return CN_EINVAL;
-        cn_to_f32(out + i * d, (const unsigned char *)table + (size_t)ids[i] * row, type,
-                  (size_t)d);
-        for (int64_t k = 0; k < d; k++)
-            out[i * d + k] += pos[k];
-    }
-    return CN_OK;
-}
-
 static int run_timestep(struct onednn_plan *p, struct onednn_step *s)
 {
     cn_cpu_timestep(onednn_address(p, s->out), onednn_address(p, s->node.in[0]),
@@ -337,7 +313,6 @@ static const onednn_run_fn run_table[CN_OP_COUNT] = {
     [CN_OP_CONCAT] = run_concat,
     [CN_OP_TO_TOKENS] = run_to_tokens,
     [CN_OP_FROM_TOKENS] = run_from_tokens,
-    [CN_OP_EMBED] = run_embed,
     [CN_OP_TIMESTEP] = run_timestep,
     [CN_OP_POOL_HW] = run_pool,
 };
@@ -353,10 +328,7 @@ static int fetch_params(struct onednn_plan *p, struct onednn_step *s, struct cn_
         if (v < 0 || p->g->node[v].op != CN_OP_PARAM)
             continue;
         CN_ASSERT(k - 1 < (int)CN_LEN(s->param));
-        if (s->op == CN_OP_EMBED && k == 1)
-            rc = onednn_param_raw(p->weights, p->g, v, &s->param[0], err);
-        else
-            rc = onednn_param_plain(p->weights, p->g, v, &s->param[k - 1], err);
+        rc = onednn_param_plain(p->weights, p->g, v, &s->param[k - 1], err);
     }
     return rc;
 }

@@ -33,7 +33,6 @@ bool onednn_is_plain(const struct cn_node *n)
     case CN_OP_UPSAMPLE:
     case CN_OP_TO_TOKENS:
     case CN_OP_FROM_TOKENS:
-    case CN_OP_EMBED:
     case CN_OP_TIMESTEP:
     case CN_OP_POOL_HW:
         return false;

@@ -37,7 +37,6 @@ struct onednn_param {
     bool layout_fixed; /* every plan is offered this layout first; where it does not do, the plan
                           takes what oneDNN likes best */
     dnnl_memory_desc_t layout;
-    struct cn_param_data raw; /* the file's own bytes: the embedding table only */
 };
 
 struct onednn_weights {
@@ -125,8 +124,6 @@ int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val 
 /* A row-major copy in F32: of one that has a buffer, nothing is fetched. */
 int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                        struct onednn_param **ret, struct cn_err *err);
-int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
-                     struct onednn_param **ret, struct cn_err *err);
 /* Packs as md wants; plain_md describes the row-major file layout. */
 int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                         const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,

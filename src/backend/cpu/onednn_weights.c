@@ -31,7 +31,7 @@ static void give_back(struct onednn_weights *w, const char *name, struct cn_para
         w->source.done(w->source.ctx, name, d);
 }
 
-static void param_free(struct onednn_weights *w, const char *name, struct onednn_param *p)
+static void param_free(struct onednn_param *p)
 {
     struct onednn_packed *k, *next;
 
@@ -40,8 +40,6 @@ static void param_free(struct onednn_weights *w, const char *name, struct onednn
         dnnl_memory_destroy(k->memory);
         free(k);
     }
-    if (p->raw.data != NULL)
-        give_back(w, name, &p->raw);
     free(p->plain);
     free(p);
 }
@@ -51,7 +49,7 @@ void onednn_weights_free(struct cn_weights *base)
     struct onednn_weights *w = (struct onednn_weights *)base;
 
     for (size_t i = 0; i < w->map.count; i++)
-        param_free(w, w->map.item[i].key, w->map.item[i].value);
+        param_free(w->map.item[i].value);
     cn_strmap_release(&w->map);
     free(w);
 }
@@ -123,23 +121,6 @@ int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_va
     w->bytes += p->plain_bytes;
     give_back(w, name, &d);
     return rc;
-}
-
-int onednn_param_raw(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
-                     struct onednn_param **ret, struct cn_err *err)
-{
-    struct onednn_param *p = param_of(w, g->value[v].name);
-    struct cn_param_data d = {0};
-    int rc;
-
-    *ret = p;
-    if (p->raw.data != NULL)
-        return CN_OK;
-    if ((rc = cn_param_fetch(&w->source, g, v, &d, err)) < 0)
-        return rc;
-    p->raw = d; /* what a failed fetch left behind must not look like a parameter */
-    w->bytes += d.bytes;
-    return CN_OK;
 }
 
 /* Runs one reorder from host floats into a fresh memory of layout md. */

@@ -11,7 +11,7 @@ struct step {
     const struct cn_shape *s[CN_MAX_IN]; /* shapes of the inputs */
     const struct cn_shape *o;            /* shape of the result */
     const float *in[CN_MAX_IN];
-    const int32_t *ids; /* EMBED, GATHER: the input that holds numbers of rows */
+    const int32_t *ids; /* GATHER: the input that holds numbers of rows */
     float *out;
     int bad_ids; /* how many of them are outside the table */
 };
@@ -355,14 +355,6 @@ static void from_tokens(struct step *t)
     cnk_ref_from_tokens(t->out, t->in[0], dim(t->o, 0), dim(t->o, 1), product(t->o, 2, 0));
 }
 
-static void embed(struct step *t)
-{
-    struct cnk_embed a = {
-        .n = dim(t->o, 0), .s = dim(t->o, 1), .d = dim(t->o, 2), .vocab = dim(t->s[1], 0)};
-
-    t->bad_ids = cnk_ref_embed(t->out, t->ids, t->in[1], t->in[2], &a);
-}
-
 static void timestep(struct step *t)
 {
     struct cnk_timestep a = {.n = dim(t->o, 0),
@@ -394,7 +386,6 @@ static const step_fn steps[CN_OP_COUNT] = {
     [CN_OP_CONCAT] = concat,
     [CN_OP_TO_TOKENS] = to_tokens,
     [CN_OP_FROM_TOKENS] = from_tokens,
-    [CN_OP_EMBED] = embed,
     [CN_OP_TIMESTEP] = timestep,
     [CN_OP_POOL_HW] = pool_hw,
     [CN_OP_MUL] = mul,
@@ -430,7 +421,6 @@ int cn_reference_step(const struct cn_graph *g, int i, const void *const *in, fl
     }
     steps[n->op](&t);
     if (t.bad_ids > 0)
-        return cn_fail(err, CN_EINVAL, "%d token ids are outside the table of %d", t.bad_ids,
-                       n->op == CN_OP_EMBED ? dim(t.s[1], 0) : dim(t.s[0], 1));
+        return cn_fail(err, CN_EINVAL, "%d ids are outside the %d rows", t.bad_ids, dim(t.s[0], 1));
     return CN_OK;
 }

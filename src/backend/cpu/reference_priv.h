@@ -5,7 +5,7 @@
 #include "tensor/graph.h"
 
 /* Computes node i of g (no INPUT or PARAM) into out. in[k] is the data of the node's input k, NULL
- * when absent. Fails with CN_EINVAL for a token id outside the table. */
+ * when absent. Fails with CN_EINVAL for an id outside the rows. */
 int cn_reference_step(const struct cn_graph *g, int i, const void *const *in, float *out,
                       struct cn_err *err);
 

@@ -175,20 +175,6 @@ static int concat_init(struct cuda_plan *p, struct cuda_step *s, struct cn_err *
     return CN_OK;
 }
 
-/* Token ids were checked when the run began. */
-static int embed(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream, struct cn_err *err)
-{
-    const struct cn_shape *o = cuda_shape(p, s->val);
-    struct cnk_embed a = {cuda_dim(o, 0), cuda_dim(o, 1), cuda_dim(o, 2),
-                          cuda_dim(cuda_shape(p, s->node.in[1]), 0)};
-
-    return cuda_check_launch(p, s,
-                             cnk_embed(s->type, cuda_address(p, s->out), cuda_operand(p, s, 0),
-                                       cuda_operand(p, s, 1), cuda_operand(p, s, 2), NULL, &a,
-                                       stream),
-                             err);
-}
-
 static int timestep(struct cuda_plan *p, struct cuda_step *s, cudaStream_t stream,
                     struct cn_err *err)
 {
@@ -231,7 +217,6 @@ static const struct {
     [CN_OP_SCALE] = {.run = bias_act},
     [CN_OP_PRELU] = {.run = prelu},
     [CN_OP_UPSAMPLE] = {.run = upsample},
-    [CN_OP_EMBED] = {.run = embed},
     [CN_OP_TIMESTEP] = {.run = timestep},
     [CN_OP_POOL_HW] = {.run = pool_hw},
     [CN_OP_CONCAT] = {NULL, concat_init},

@@ -127,8 +127,6 @@ static int64_t rows_named(const struct cn_graph *g, int i, cn_val ids)
 {
     const struct cn_node *n = &g->node[i];
 
-    if (n->op == CN_OP_EMBED && n->in[0] == ids)
-        return g->value[n->in[1]].shape.dim[0];
     if (n->op == CN_OP_GATHER && n->in[1] == ids)
         return g->value[n->in[0]].shape.dim[1];
     return 0;

@@ -1,28 +1,7 @@
-/* Embeddings of tokens and of timesteps. */
+/* Embeddings of timesteps. */
 #include "kernels/ref/ref_priv.h"
 
 #include <math.h>
-#include <string.h>
-
-int cnk_ref_embed(float *y, const int32_t *ids, const float *table, const float *position,
-                  const struct cnk_embed *a)
-{
-    int outside = 0;
-
-    for (int r = 0; r < a->n * a->s; r++) {
-        float *out = y + (size_t)r * a->d;
-        const float *p = position + (size_t)(r % a->s) * a->d;
-
-        if (ids[r] < 0 || ids[r] >= a->vocab) {
-            memset(out, 0, (size_t)a->d * sizeof(*out));
-            outside++;
-            continue;
-        }
-        for (int i = 0; i < a->d; i++)
-            out[i] = table[(size_t)ids[r] * a->d + i] + p[i];
-    }
-    return outside;
-}
 
 void cnk_ref_timestep(float *y, const float *t, const struct cnk_timestep *a)
 {

@@ -1,2 +1,0 @@
-/* kernels/cuda/embed.cu for the emulator. */
-#include "kernels/cuda/embed.cu"

@@ -1,0 +1,2 @@
+/* kernels/cuda/timestep.cu for the emulator. */
+#include "kernels/cuda/timestep.cu"
