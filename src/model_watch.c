@@ -16,7 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 4, EVENTS = 16384 };
+enum {
+    DEPTH_MAX = 8,       /* folders of models in each other, and those that are a model */
+    FOLDERS_MAX = 20000, /* a home directory by mistake */
+    EVENTS = 16384
+};
 
 #define CHANGES                                                                                    \
     (IN_CREATE | IN_DELETE | IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_FROM |              \
@@ -31,22 +35,46 @@ struct cn_model_watch {
     int *above; /* of each directory that is not there: the watch of the one above it; -1: none */
     pthread_t thread;
     int64_t since_ns, until_ns; /* the first change that was not told; when it will be. 0: none */
-    bool full;                  /* the system lets us watch no more */
+    bool full;                  /* not everything can be watched */
+    bool *seen; /* by number of the watch, in this walk: links may lead in circles */
+    size_t n_seen, seen_cap;
+    int n_folders;
 };
 
 /* ---- what is watched ---- */
+
+/* Was it seen in this walk before? */
+static bool see(struct cn_model_watch *w, int wd)
+{
+    bool before;
+
+    while (w->n_seen <= (size_t)wd) {
+        w->seen = cn_grow(w->seen, w->n_seen, &w->seen_cap, sizeof(*w->seen));
+        w->seen[w->n_seen++] = false;
+    }
+    before = w->seen[wd];
+    w->seen[wd] = true;
+    return before;
+}
 
 static void add_tree(struct cn_model_watch *w, const char *path, int depth)
 {
     struct dirent *d;
     DIR *dir;
+    int wd;
 
-    if (inotify_add_watch(w->inotify, path, CHANGES | IN_ONLYDIR) < 0) {
+    if (w->n_folders >= FOLDERS_MAX) {
+        w->full = true;
+        return;
+    }
+    wd = inotify_add_watch(w->inotify, path, CHANGES | IN_ONLYDIR);
+    if (wd < 0) {
         w->full = w->full || errno == ENOSPC || errno == ENOMEM;
         return;
     }
-    if (depth >= DEPTH_MAX)
+    if (see(w, wd) || depth >= DEPTH_MAX)
         return;
+    w->n_folders++;
     dir = opendir(path);
     while (dir != NULL && (d = readdir(dir)) != NULL) {
         char *child;
@@ -98,6 +126,8 @@ static int watch_above(const struct cn_model_watch *w, const char *dir)
 static void add_all(struct cn_model_watch *w)
 {
     w->full = false;
+    w->n_folders = 0;
+    w->n_seen = 0;
     for (int i = 0; i < w->n_dirs; i++) {
         if (w->above[i] >= 0)
             inotify_rm_watch(w->inotify, w->above[i]);
@@ -203,6 +233,7 @@ static void release(struct cn_model_watch *w)
     if (w->stop >= 0)
         close(w->stop);
     free(w->above);
+    free(w->seen);
     free(w);
 }
 

@@ -124,6 +124,13 @@ class Refresh(Case):
             os.mkdir(later)
             shutil.copytree(os.path.join(MODELS, "tiny-control-a"), os.path.join(later, "edges"))
             d.until(lambda: "edges" in self.listed(d), 30)
+            os.makedirs(os.path.join(later, "of", "others"))
+            os.symlink("..", os.path.join(later, "of", "circle"))
+            shutil.copytree(os.path.join(MODELS, "tiny-control-b"),
+                            os.path.join(later, "of", "others", "lines"))
+            d.until(lambda: "lines" in self.listed(d), 30)
+            shutil.rmtree(os.path.join(later, "of"))
+            d.until(lambda: "lines" not in self.listed(d), 30)
 
     def test_another_version_draws_another_picture(self):
         with self.daemon(0) as d:
