@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -161,7 +162,6 @@ static void a_version_stays_for_those_who_hold_it(void **state)
     make_remove(folder);
 }
 
-/* The default is a name: it comes back with its model. */
 static void a_directory_that_comes_later_is_seen(void **state)
 {
     struct cn_runtime rt = {.backend = NULL};
@@ -177,6 +177,38 @@ static void a_directory_that_comes_later_is_seen(void **state)
     expect(&rt, 1, 0, 0);
     cn_runtime_release(&rt);
     free(later);
+    make_remove(folder);
+}
+
+/* No descriptors are left: that says nothing about the models. */
+static void a_directory_that_cannot_be_read_keeps_its_models(void **state)
+{
+    struct cn_runtime rt = {.backend = NULL};
+    struct rlimit before, none;
+    const struct cn_model *a;
+    int fd;
+
+    (void)state;
+    folder = make_folder();
+    write_control("a.safetensors", 1);
+    assert_int_equal(cn_runtime_scan(&rt, folder, NULL), CN_OK);
+    a = cn_runtime_find(&rt, "a");
+    fd = dup(STDIN_FILENO); /* the next one that would be given */
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)fd;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    expect(&rt, 0, 0, 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_ptr_equal(cn_runtime_find(&rt, "a"), a);
+    assert_int_equal(rt.n_passed, 1);
+    assert_non_null(strstr(rt.passed[0].why, "Too many open files"));
+    expect(&rt, 0, 0, 0);
+    assert_ptr_equal(cn_runtime_find(&rt, "a"), a);
+    assert_int_equal(rt.n_passed, 0);
+    cn_runtime_release(&rt);
     make_remove(folder);
 }
 
@@ -211,6 +243,7 @@ int main(void)
         cmocka_unit_test(the_list_follows_the_directory),
         cmocka_unit_test(a_version_stays_for_those_who_hold_it),
         cmocka_unit_test(a_directory_that_comes_later_is_seen),
+        cmocka_unit_test(a_directory_that_cannot_be_read_keeps_its_models),
         cmocka_unit_test(versions_tell_changes),
     };
 
