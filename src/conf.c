@@ -93,6 +93,7 @@ static const struct key table[] = {
     NUMBER("worker", lanes, 0, 0, 64, RESTART),
     NUMBER("worker", max_batch, 0, 0, 64, RESTART),
     NUMBER("worker", memory_mb, 0, 0, 1 << 24, RESTART),
+    NUMBER("worker", vae_memory_mb, 0, 0, 1 << 24, RESTART),
     NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
     TEXT("models", dirs, CN_DATADIR "/models:" CN_STORE_DIR "/models", RESTART),

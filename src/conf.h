@@ -47,7 +47,7 @@ struct cn_conf {
     char *program, *backend, *devices; /* devices: separated by blanks; "": one, of backend */
     char *dtype;                       /* auto, f32, f16 or bf16 */
     int count, threads, start_timeout_s, hang_timeout_s;
-    int lanes, max_batch, memory_mb; /* 0: the worker chooses */
+    int lanes, max_batch, memory_mb, vae_memory_mb; /* 0: the worker chooses */
     /* [models] */
     char *dirs;          /* separated by colons */
     char *default_model; /* "": the first base model */

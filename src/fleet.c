@@ -72,6 +72,7 @@ static char **args_for(const struct cn_conf *c, const char *device)
     add_number(args, &n, "--max-batch", c->max_batch);
     add_number(args, &n, "--memory-mb", c->memory_mb);
     add_number(args, &n, "--settle-s", c->settle_s);
+    add_number(args, &n, "--vae-memory-mb", c->vae_memory_mb);
     if (c->default_model[0] != '\0')
         add(args, &n, "--default", cn_xstrdup(c->default_model));
     add_dirs(args, &n, "--embeddings", c->embeddings);

@@ -354,7 +354,8 @@ static void usage(FILE *f)
 {
     fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] [--default MODEL]\n"
           "                         [--lanes N] [--max-batch N] [--memory-mb N] [--dtype TYPE]\n"
-          "                         [--settle-s N] [--embeddings DIR] ... --models DIR ...\n"
+          "                         [--vae-memory-mb N] [--settle-s N] [--embeddings DIR] ...\n"
+          "                         --models DIR ...\n"
           "       controlnet-worker --probe\n"
           "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
           "generate.\n",
@@ -405,6 +406,7 @@ static int parse(int argc, char **argv, struct options *o)
                                           {"lanes", required_argument, NULL, 'l'},
                                           {"max-batch", required_argument, NULL, 'x'},
                                           {"memory-mb", required_argument, NULL, 'M'},
+                                          {"vae-memory-mb", required_argument, NULL, 'V'},
                                           {"dtype", required_argument, NULL, 'T'},
                                           {"settle-s", required_argument, NULL, 's'},
                                           {"probe", no_argument, NULL, 'p'},
@@ -454,6 +456,9 @@ static int parse(int argc, char **argv, struct options *o)
             break;
         case 's':
             o->settle_s = CN_MAX(atoi(optarg), 0);
+            break;
+        case 'V':
+            o->engine.vae_memory = (size_t)CN_MAX(atol(optarg), 0) << 20;
             break;
         case 'h':
             usage(stdout);

@@ -173,18 +173,43 @@ void cn_to_f32(float *dst, const void *src, enum cn_dtype t, size_t n)
         dst[i] = load(p + i * size, t);
 }
 
+/* cn_f32_to_f16() by masks. */
+static inline uint16_t f16_of(float f)
+{
+    uint32_t u = to_bits(f), sign = (u >> 16) & 0x8000u, a = u & 0x7fffffffu;
+    uint32_t nan = 0u - (uint32_t)(a > 0x7f800000u), all = 0u - (uint32_t)(a >= 0x477ff000u);
+    uint32_t small = 0u - (uint32_t)(a < 0x38800000u);
+    uint32_t usual = (a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u) >> 13;
+    uint32_t tiny = to_bits(from_bits(a & small) + 0.5f) - 0x3f000000u;
+    uint32_t r = (usual & ~small) | (tiny & small);
+
+    r = (0x7c00u & all) | (r & ~all);
+    return (uint16_t)(sign | ((0x7e00u & nan) | (r & ~nan)));
+}
+
+CN_SIMD
+static void f16_stride_of(uint16_t *restrict dst, const float *restrict src)
+{
+    for (int i = 0; i < STRIDE; i++)
+        dst[i] = f16_of(src[i]);
+}
+
 void cn_from_f32(void *dst, const float *src, enum cn_dtype t, size_t n)
 {
     uint16_t *half = dst;
+    size_t i = 0;
 
     CN_ASSERT(t == CN_F32 || t == CN_F16 || t == CN_BF16);
-    if (t == CN_F32)
+    if (t == CN_F32) {
         memcpy(dst, src, n * 4);
-    else if (t == CN_F16)
-        for (size_t i = 0; i < n; i++)
+    } else if (t == CN_F16) {
+        for (; i + STRIDE <= n; i += STRIDE)
+            f16_stride_of(half + i, src + i);
+        for (; i < n; i++)
             half[i] = cn_f32_to_f16(src[i]);
-    else
-        for (size_t i = 0; i < n; i++)
+    }
+    if (t == CN_BF16)
+        for (; i < n; i++)
             half[i] = cn_f32_to_bf16(src[i]);
 }
 

@@ -165,22 +165,76 @@ static int make_hint(struct cn_job *j, struct cn_job_control *c, struct cn_err *
     return rc < 0 ? rc : encode_hint(j, c, err);
 }
 
-/* Mean and log variance of pixels [3, H, W], from which each image draws its own latent. */
-static int encode_image(struct cn_job *j, const float *pixels, float **ret, struct cn_err *err)
+static int encode_whole(struct cn_job *j, const float *pixels, float *ret, struct cn_err *err)
 {
     struct cn_plan_entry *p;
     double start = cn_now_s(), at;
-    int rc = cn_job_go_on(j, "the encoder", err);
-
-    if (rc == CN_OK)
-        rc = cn_job_planned(j, cn_plan_for_encoder(j->base, j->height, j->width, &p, err),
+    int rc = cn_job_planned(j, cn_plan_for_encoder(j->base, j->height, j->width, &p, err),
                             &j->base->vae, start, err);
-    if (rc < 0 || (rc = cn_job_floats(j, 2 * j->latent, ret, err)) < 0)
+
+    if (rc < 0)
         return rc;
     at = cn_now_s();
-    rc = cn_plan_run_host(p, pixels, *ret, err);
+    rc = cn_plan_run_host(p, pixels, ret, err);
     cn_job_stage(j, CN_ENGINE_VAE, &at);
     return rc;
+}
+
+static bool cancelled(void *ctx)
+{
+    return cn_job_cancelled(ctx);
+}
+
+/* In bands of rows. again: they did not fit into their type. */
+static int encode_bands(struct cn_job *j, const float *pixels, enum cn_dtype store, float *ret,
+                        bool *again, struct cn_err *err)
+{
+    struct cn_bands_opts opts = CN_BANDS_DEFAULTS;
+    double start = cn_now_s();
+    struct cn_bands *b;
+    int rc, more = 1;
+
+    *again = false;
+    opts.store = store;
+    opts.cancelled = cancelled;
+    opts.ctx = j;
+    if ((rc = cn_bands_for_encoder(j->base, j->height, j->width, &opts, &b, err)) < 0)
+        return rc;
+    rc = cn_bands_write(b, pixels, err);
+    while (rc == CN_OK && !*again && (more = cn_bands_next(b, err)) > 0) {
+        rc = cn_bands_run(b, err);
+        *again = rc == CN_OK && store != CN_F32 && cn_bands_not_finite(b);
+    }
+    if (more < 0)
+        rc = cn_job_planned(j, more, &j->base->vae, cn_now_s(), err);
+    if (rc == CN_OK && !*again)
+        cn_bands_read(b, ret);
+    cn_bands_free(b);
+    cn_job_stage(j, CN_ENGINE_VAE, &start);
+    return rc;
+}
+
+/* Mean and log variance of pixels [3, H, W], from which each image draws its own latent. */
+static int encode_image(struct cn_job *j, const float *pixels, float **ret, struct cn_err *err)
+{
+    bool split = cn_engine_wants_bands(j->e, cn_encoder_bytes(j->base, j->height, j->width));
+    int rc = cn_job_go_on(j, "the encoder", err);
+    bool again;
+
+    if (rc < 0 || (rc = cn_job_floats(j, 2 * j->latent, ret, err)) < 0)
+        return rc;
+    if (!split) {
+        struct cn_err why = CN_ERR_INIT;
+
+        rc = encode_whole(j, pixels, *ret, &why);
+        split = rc == CN_ENOMEM || rc == CN_EDEVMEM;
+        if (!split && rc < 0 && err != NULL)
+            *err = why;
+    }
+    if (!split)
+        return rc;
+    rc = encode_bands(j, pixels, CN_F16, *ret, &again, err);
+    return rc == CN_OK && again ? encode_bands(j, pixels, CN_F32, *ret, &again, err) : rc;
 }
 
 static int encode_images(struct cn_job *j, struct cn_err *err)

@@ -4,6 +4,9 @@
  * stored in a type of small range may overflow where the latent is bright or the model unsuited
  * (that of SDXL is known for it): pixels that are not numbers are never a picture. The owner then
  * gives the task a plan of wider range, and an error when there is none.
+ *
+ * A large picture is decoded in bands of rows (runtime/bands.h), layer by layer: the owner prepares
+ * a layer, the decoding thread runs it, and so on until the picture is there.
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
@@ -31,14 +34,66 @@ static int take_plan(struct cn_decode_task *f, struct cn_err *err)
     return rc < 0 ? rc : cn_plan_output(plan, 0, &f->out, err);
 }
 
+static bool cancelled(void *ctx)
+{
+    return cn_job_cancelled(ctx);
+}
+
+/* The first layer of the bands. On failure the task may have some. */
+static int take_bands(struct cn_decode_task *f, struct cn_err *err)
+{
+    struct cn_job *j = f->job;
+    struct cn_bands_opts opts = CN_BANDS_DEFAULTS;
+    int rc;
+
+    opts.store = f->store;
+    opts.flags = CN_PLAN_CONCURRENT;
+    opts.cancelled = cancelled;
+    opts.ctx = j;
+    rc = cn_bands_for_decoder(j->base, j->h, j->w, &opts, &f->bands, err);
+    if (rc < 0)
+        return rc;
+    f->band_bytes = cn_bands_expected_bytes(f->bands);
+    j->e->band_bytes += f->band_bytes;
+    rc = cn_bands_write(f->bands, f->latent, err);
+    return rc < 0 ? rc : cn_decode_task_go_on(f, err);
+}
+
 static void drop_plan(struct cn_decode_task *f)
 {
     if (f->plan != NULL)
         f->plan->pins--;
     cn_buffer_free(f->in);
     cn_buffer_free(f->out);
+    cn_bands_free(f->bands);
+    f->job->e->band_bytes -= f->band_bytes;
+    f->band_bytes = 0;
     f->plan = NULL;
     f->in = f->out = NULL;
+    f->bands = NULL;
+    f->more = false;
+}
+
+int cn_decode_task_go_on(struct cn_decode_task *f, struct cn_err *err)
+{
+    struct cn_job *j = f->job;
+    double start = cn_now_s();
+    int rc = cn_bands_next(f->bands, err);
+
+    cn_job_stage(j, CN_ENGINE_LOAD, &start);
+    f->more = false;
+    if (rc == CN_ENOTFOUND || rc == CN_EFORMAT)
+        return cn_job_blame_model(j, &j->base->vae, err);
+    return rc < 0 ? rc : CN_OK;
+}
+
+int cn_decode_task_split(struct cn_decode_task *f, struct cn_err *err)
+{
+    if (f->bands != NULL)
+        return CN_ENOTFOUND;
+    f->err = (struct cn_err)CN_ERR_INIT;
+    drop_plan(f);
+    return take_bands(f, err);
 }
 
 static int new_arrays(struct cn_decode_task *f, struct cn_err *err)
@@ -57,6 +112,7 @@ struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
     struct cn_decode_task *f = cn_xcalloc(1, sizeof(*f));
     struct cn_job *j = l->job;
     const struct cn_vae_config *c = j->vae;
+    int rc;
 
     f->job = j;
     f->index = l->image;
@@ -65,12 +121,19 @@ struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
     f->height = j->height;
     f->picture = (struct cn_image)CN_IMAGE_NONE;
     cn_buf_init(&f->file, CN_ENGINE_MAX_FILE);
-    if (take_plan(f, err) < 0 || new_arrays(f, err) < 0) {
+    f->store = CN_F16;
+    if (new_arrays(f, err) < 0) {
         cn_decode_task_free(f);
         return NULL;
     }
     for (size_t i = 0; i < j->latent; i++)
         f->latent[i] = l->x[i] / (float)c->scaling_factor + (float)c->shift_factor;
+    rc = cn_engine_wants_bands(j->e, cn_decoder_bytes(j->base, j->h, j->w)) ? take_bands(f, err)
+                                                                            : take_plan(f, err);
+    if (rc < 0) {
+        cn_decode_task_free(f);
+        return NULL;
+    }
     return f;
 }
 
@@ -88,6 +151,19 @@ int cn_decode_task_widen(struct cn_decode_task *f, struct cn_err *err)
 {
     struct cn_model *m = f->job->base;
 
+    if (f->bands != NULL && f->store != CN_F32) {
+        cn_model_widen_vae(m, f->job->e->rt.backend);
+        f->store = CN_F32;
+        f->not_finite = false;
+        f->err = (struct cn_err)CN_ERR_INIT;
+        drop_plan(f);
+        return take_bands(f, err);
+    }
+    if (f->bands != NULL) {
+        if (err != NULL)
+            *err = f->err;
+        return f->rc;
+    }
     /* Another picture's task may have changed the model's type in the meantime. */
     if (f->plan->dtype == m->vae.dtype && !cn_model_widen_vae(m, f->job->e->rt.backend)) {
         if (err != NULL)
@@ -100,9 +176,8 @@ int cn_decode_task_widen(struct cn_decode_task *f, struct cn_err *err)
     return take_plan(f, err);
 }
 
-int cn_decode_task_run(struct cn_decode_task *f)
+static int run_plan(struct cn_decode_task *f)
 {
-    size_t bad;
     int rc;
 
     cn_buffer_write(f->in, f->latent);
@@ -110,8 +185,34 @@ int cn_decode_task_run(struct cn_decode_task *f)
     if (rc < 0)
         return rc;
     cn_buffer_read(f->out, f->pixels);
-    rc = cn_backend_check(f->job->e->rt.backend, &f->err);
+    return cn_backend_check(f->job->e->rt.backend, &f->err);
+}
+
+static int run_bands(struct cn_decode_task *f)
+{
+    int rc = cn_bands_run(f->bands, &f->err);
+
     if (rc < 0)
+        return rc;
+    if (cn_bands_not_finite(f->bands)) {
+        f->not_finite = true;
+        return cn_fail(&f->err, CN_EINTERNAL,
+                       "the autoencoder of model \"%s\" made image %d of values that are not "
+                       "numbers",
+                       f->job->base->name, f->index);
+    }
+    f->more = !cn_bands_at_end(f->bands);
+    if (!f->more)
+        cn_bands_read(f->bands, f->pixels);
+    return CN_OK;
+}
+
+int cn_decode_task_run(struct cn_decode_task *f)
+{
+    size_t bad;
+    int rc = f->bands != NULL ? run_bands(f) : run_plan(f);
+
+    if (rc < 0 || f->more)
         return rc;
     rc = cn_image_from_planar(f->pixels, f->width, f->height, &f->picture, &bad, &f->err);
     if (rc < 0 || bad == 0)

@@ -45,6 +45,7 @@ struct cn_engine_hooks {
 enum { CN_ENGINE_MAX_FILE = 64 << 20 }; /* bytes of one encoded picture */
 
 enum { CN_ENGINE_MAX_BATCH = 8, CN_ENGINE_MAX_LANES = 64 };
+#define CN_ENGINE_VAE_MEMORY ((size_t)4 << 30) /* SD's: pictures beyond 1182 x 1182 */
 
 struct cn_engine_opts {
     const char *backend;   /* "auto", or as cn_backend_list() says */
@@ -57,6 +58,9 @@ struct cn_engine_opts {
                             it always does, processors lose more than the larger batch gains */
     int lanes;           /* images in progress; each job may have one beyond it */
     size_t memory;       /* bytes of models that may be resident; 0: no limit */
+    size_t vae_memory;   /* working memory of the autoencoder above which it goes through a picture
+                            in bands of rows; 0: CN_ENGINE_VAE_MEMORY on processors, and on other
+                            devices only when there is no room */
     enum cn_dtype dtype; /* of values, where the backend has a choice; CN_DTYPE_COUNT: its best */
     int device;          /* which, of several */
     bool first_choice;   /* take the algorithms that libraries propose, without timing them */

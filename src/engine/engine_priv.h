@@ -39,6 +39,7 @@ struct cn_engine {
     double now;     /* virtual time: step_loop.c */
     double step_ms; /* what the last step took */
     int64_t largest;           /* pixels of the largest picture since memory was given back */
+    size_t band_bytes; /* of autoencoders that go through pictures in bands of rows */
     float *work;    /* host side of a step's inputs and outputs */
     size_t work_n;
 };
@@ -54,6 +55,8 @@ int cn_engine_batch(const struct cn_engine *e, int width, int height);
  * CN_EDEVMEM: there never is. */
 int cn_engine_pin_models(struct cn_engine *e, struct cn_job *j, struct cn_err *err);
 void cn_engine_unpin_models(struct cn_engine *e, struct cn_job *j);
+/* An autoencoder of so much working memory goes through the picture in bands of rows. */
+bool cn_engine_wants_bands(const struct cn_engine *e, size_t bytes);
 /* Gives working memory back when all jobs in progress are much smaller than earlier ones. */
 void cn_engine_shrink(struct cn_engine *e);
 /* Unloads what no job uses, oldest first, while more is resident than the budget allows. */

@@ -127,7 +127,7 @@ static void *decode_images(void *arg)
         f->rc = wanted ? cn_decode_task_run(f) : CN_OK;
         f->ms += (cn_now_s() - start) * 1e3;
         pthread_mutex_lock(&c->lock);
-        f->encode = f->rc == CN_OK && wanted ? CN_ENCODE_WAITS : CN_ENCODE_DONE;
+        f->encode = f->rc == CN_OK && wanted && !f->more ? CN_ENCODE_WAITS : CN_ENCODE_DONE;
         append_task(f->encode == CN_ENCODE_WAITS ? &c->to_show : &c->was_decoded, f);
         if (f->encode == CN_ENCODE_WAITS)
             pthread_cond_broadcast(&c->work);

@@ -137,8 +137,12 @@ struct cn_lane {
 struct cn_decode_task {
     struct cn_decode_task *next;
     struct cn_job *job;
-    struct cn_plan_entry *plan; /* pinned */
+    struct cn_plan_entry *plan; /* pinned; NULL: the picture is decoded in bands */
     struct cn_buffer *in, *out;
+    struct cn_bands *bands;
+    enum cn_dtype store;    /* what the bands keep */
+    size_t band_bytes;      /* as the engine counts them */
+    bool more;              /* another layer of the bands is to be prepared */
     float *latent, *pixels; /* host sides of in and out */
     bool not_finite;        /* pixels are not numbers: a plan of wider range may help */
     int index, width, height;
@@ -262,6 +266,10 @@ struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
 void cn_decode_task_free(struct cn_decode_task *f);
 /* Of one that was not finite: another plan, when there is one of wider range. */
 int cn_decode_task_widen(struct cn_decode_task *f, struct cn_err *err);
+/* Of one that has more to do: prepares the next layer. */
+int cn_decode_task_go_on(struct cn_decode_task *f, struct cn_err *err);
+/* Of one that found no memory: in bands, unless it was. CN_ENOTFOUND: there is no other way. */
+int cn_decode_task_split(struct cn_decode_task *f, struct cn_err *err);
 /* On the decoding thread. */
 int cn_decode_task_run(struct cn_decode_task *f);
 

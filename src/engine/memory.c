@@ -118,8 +118,17 @@ int cn_engine_unload(struct cn_engine *e, const char *name, struct cn_err *err)
     return rc;
 }
 
+bool cn_engine_wants_bands(const struct cn_engine *e, size_t bytes)
+{
+    size_t most = e->opts.vae_memory;
+
+    if (most == 0)
+        most = cn_backend_caps(e->rt.backend)->host_memory ? CN_ENGINE_VAE_MEMORY : SIZE_MAX;
+    return bytes > most;
+}
+
 size_t cn_engine_bytes(const struct cn_engine *e)
 {
-    return cn_backend_bytes(e->rt.backend) + cn_batchers_bytes(e) + cn_annotators_bytes(e) +
-           cn_runtime_bytes(&e->rt);
+    return e->band_bytes + cn_backend_bytes(e->rt.backend) + cn_batchers_bytes(e) +
+           cn_annotators_bytes(e) + cn_runtime_bytes(&e->rt);
 }

@@ -128,26 +128,54 @@ static void end_jobs(struct cn_engine *e)
 
 /* ---- what the helpers have done ---- */
 
+static bool lacks_memory(int rc)
+{
+    return rc == CN_ENOMEM || rc == CN_EDEVMEM;
+}
+
+/* The task has another layer to do, or another way to try; else its rc and err say how it ended. */
+static bool decode_again(struct cn_engine *e, struct cn_decode_task *f)
+{
+    struct cn_err why = CN_ERR_INIT;
+    int rc;
+
+    if (f->rc == CN_OK && f->more) {
+        f->rc = cn_decode_task_go_on(f, &f->err);
+        return f->rc == CN_OK;
+    }
+    if (f->not_finite) {
+        f->rc = cn_decode_task_widen(f, &f->err);
+        return f->rc == CN_OK;
+    }
+    if (!lacks_memory(f->rc))
+        return false;
+    cn_engine_drop_caches(e);
+    rc = cn_decode_task_split(f, &why);
+    if (rc == CN_ENOTFOUND)
+        return false;
+    f->rc = rc;
+    f->err = why;
+    return rc == CN_OK;
+}
+
 /* The device's failure is everybody's. */
 static int take_finished(struct cn_engine *e, struct cn_decode_task *f, struct cn_err *err)
 {
     struct cn_job *j = f->job;
-    int rc = f->rc;
+    int rc;
 
-    if (f->not_finite && j->rc == CN_OK && j->state != CN_JOB_OVER) {
-        rc = f->rc = cn_decode_task_widen(f, &f->err);
-        if (rc == CN_OK) {
-            cn_helpers_decode(e, f);
-            return CN_OK;
-        }
+    if (j->rc == CN_OK && j->state != CN_JOB_OVER && decode_again(e, f)) {
+        cn_helpers_decode(e, f);
+        return CN_OK;
     }
+    rc = f->rc;
     j->finishing--;
     j->ms[CN_ENGINE_VAE] += f->ms;
     if (rc < 0) {
         if (rc == CN_EDEVICE && err != NULL)
             *err = f->err;
         fail_job(e, j, rc, &f->err);
-    } else {
+    } else if (!f->more) {
         j->done++;
     }
     cn_decode_task_free(f);
@@ -170,11 +198,6 @@ static int take_back(struct cn_engine *e, struct cn_err *err)
 }
 
 /* ---- newcomers ---- */
-
-static bool lacks_memory(int rc)
-{
-    return rc == CN_ENOMEM || rc == CN_EDEVMEM;
-}
 
 /* CN_EBUSY: not now. Other failures become the job's, but for the device's. */
 static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)

@@ -167,6 +167,47 @@ int cn_plan_for_encoder(struct cn_model *base, int height, int width, struct cn_
     return cn_network_plan(&base->vae, key, 0, build_encoder, &a, ret, err);
 }
 
+int cn_bands_for_decoder(struct cn_model *base, int h, int w, const struct cn_bands_opts *opts,
+                         struct cn_bands **ret, struct cn_err *err)
+{
+    struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), h, w};
+
+    return cn_bands_new(&base->vae, build_decoder, &a, opts, ret, err);
+}
+
+int cn_bands_for_encoder(struct cn_model *base, int height, int width,
+                         const struct cn_bands_opts *opts, struct cn_bands **ret,
+                         struct cn_err *err)
+{
+    struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), height, width};
+
+    return cn_bands_new(&base->vae, build_encoder, &a, opts, ret, err);
+}
+
+static size_t whole_bytes(const struct cn_model *base, cn_build_fn build, int h, int w)
+{
+    struct vae_arg a = {cn_checkpoint_vae(base->checkpoint), h, w};
+    enum cn_dtype t = base->vae.dtype;
+    struct cn_graph *g = build(&a);
+    size_t n;
+
+    if (t == CN_DTYPE_COUNT)
+        t = cn_backend_caps(base->vae.backend)->dtype;
+    n = cn_bands_whole_bytes(g, t);
+    cn_graph_free(g);
+    return n;
+}
+
+size_t cn_decoder_bytes(const struct cn_model *base, int h, int w)
+{
+    return whole_bytes(base, build_decoder, h, w);
+}
+
+size_t cn_encoder_bytes(const struct cn_model *base, int height, int width)
+{
+    return whole_bytes(base, build_encoder, height, width);
+}
+
 /* ---- the model at its own size ---- */
 
 enum { USUAL_SIDE = 64 }; /* of a latent, for a model that does not say */

@@ -10,6 +10,7 @@
 
 #include "model/text.h"
 #include "model/unet.h"
+#include "runtime/bands.h"
 #include "runtime/model.h"
 
 /* Time projections are made for this many steps at once, so that every step count uses one plan. */
@@ -41,6 +42,15 @@ int cn_plan_for_decoder(struct cn_model *base, int h, int w, int flags, struct c
                         struct cn_err *err);
 int cn_plan_for_encoder(struct cn_model *base, int height, int width, struct cn_plan_entry **ret,
                         struct cn_err *err);
+/* The same in bands of rows. */
+int cn_bands_for_decoder(struct cn_model *base, int h, int w, const struct cn_bands_opts *opts,
+                         struct cn_bands **ret, struct cn_err *err);
+int cn_bands_for_encoder(struct cn_model *base, int height, int width,
+                         const struct cn_bands_opts *opts, struct cn_bands **ret,
+                         struct cn_err *err);
+/* Working memory of their plans, about. */
+size_t cn_decoder_bytes(const struct cn_model *base, int h, int w);
+size_t cn_encoder_bytes(const struct cn_model *base, int height, int width);
 
 /* Which kernels a network uses is decided by these, once, and not by the sizes of the first
  * request: the same request gives the same picture to the last bit, whatever was drawn before. */

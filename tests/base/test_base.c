@@ -75,6 +75,24 @@ static void every_half_at_once(void)
     free(f);
 }
 
+static void floats_to_halves_at_once(void)
+{
+    enum { N = 1 << 16 };
+    float *f = malloc(N * sizeof(*f));
+    uint16_t *h = malloc(N * sizeof(*h));
+
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t u = i * 2654435761u; /* all exponents */
+
+        memcpy(&f[i], &u, sizeof(u));
+    }
+    cn_from_f32(h, f, CN_F16, N - 3);
+    for (uint32_t i = 0; i < N - 3; i++)
+        assert_int_equal(h[i], cn_f32_to_f16(f[i]));
+    free(f);
+    free(h);
+}
+
 /* Every half value survives the way to float and back, NaNs as NaNs. */
 static void half_floats_round_trip(void **state)
 {
@@ -91,6 +109,7 @@ static void half_floats_round_trip(void **state)
             assert_int_equal(cn_f32_to_bf16(f), h);
     }
     every_half_at_once();
+    floats_to_halves_at_once();
     assert_int_equal(cn_f32_to_f16(65519.0f), 0x7bff);
     assert_int_equal(cn_f32_to_f16(65520.0f), 0x7c00);
     assert_int_equal(cn_f32_to_f16(0x1p-25f), 0);   /* tie to even */

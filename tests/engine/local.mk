@@ -58,3 +58,8 @@ tests_engine_test_previews_SOURCES = \
 tests_engine_test_previews_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=cn_plan_for_decoder
 tests_engine_test_previews_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_previews
+
+check_PROGRAMS += tests/engine/test_bands
+tests_engine_test_bands_SOURCES = %reldir%/test_bands.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_bands_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_bands
