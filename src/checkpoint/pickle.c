@@ -619,6 +619,7 @@ static int (*const ops[256])(struct cn_pickle *p) = {
     ['C'] = op_text1,         /* SHORT_BINBYTES */
     ['B'] = op_text4,         /* BINBYTES */
     [0x8e] = op_text8,        /* BINBYTES8 */
+    [0x96] = op_text8,        /* BYTEARRAY8 */
     [')'] = op_tuple0,        /* EMPTY_TUPLE */
     [0x85] = op_tuple1,       /* TUPLE1 */
     [0x86] = op_tuple2,       /* TUPLE2 */

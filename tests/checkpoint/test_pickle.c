@@ -32,9 +32,9 @@ static struct cn_tensor_file *open_ok(const char *path)
 }
 
 static const char *const files[] = {
-    "types.pt",           "types-old.pt", "views.pt",       "views-old.pt",
-    "protocol-4.pth",     "module.bin",   "parameters.bin", "lightning.ckpt",
-    "lightning-old.ckpt", "embedding.pt", "attributes.pt",  "tensor.pt",
+    "types.pt",     "types-old.pt",   "views.pt",       "views-old.pt",       "protocol-4.pth",
+    "module.bin",   "parameters.bin", "lightning.ckpt", "lightning-old.ckpt", "lightning-5.ckpt",
+    "embedding.pt", "attributes.pt",  "tensor.pt",
 };
 
 static void compare(const char *name)

@@ -3,11 +3,16 @@
 The names in the .safetensors files are those that the reader gives: keys joined by dots, without "state_dict".
 """
 
+import argparse
+import collections
+import datetime
+import pathlib
 import sys
 import types
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy
 import torch
 from safetensors.torch import save_file
 
@@ -72,6 +77,9 @@ def lightning():
         "state_dict": layer.state_dict(),
         "callbacks": {cls: {"monitor": "val/loss", "best_model_score": numbers(1)[0], "saver": cls()}},
         "optimizer_states": [{"state": {0: {"step": 5, "exp_avg": numbers(3)}}, "param_groups": [{"lr": 1e-4, "betas": (0.9, 0.99)}]}],
+        "notes": [numpy.float64(3.5), numpy.arange(4), argparse.Namespace(a=1), pathlib.Path("x"), {1, 2},
+                  collections.defaultdict(list, {"k": [1]}), datetime.date(2022, 8, 22), torch.__version__,
+                  torch.device("cpu"), torch.Size([1, 2]), torch.float16, b"bytes", bytearray(b"more")],
         "lr": float("nan"),
         "big": 1 << 70,
     }
@@ -117,6 +125,7 @@ def make(out):
         "parameters.bin": (dict(parameters().named_parameters()), {}),
         "lightning.ckpt": (lightning(), {}),
         "lightning-old.ckpt": (lightning(), old),
+        "lightning-5.ckpt": (lightning(), dict(pickle_protocol=5)),
         "embedding.pt": (embedding(), {}),
         "attributes.pt": (attributes(), {}),
         "tensor.pt": (numbers(2, 3), {}),
