@@ -150,7 +150,9 @@ static const char *const sql[CN_SQL_COUNT] = {
     /* What is no time (a text is over every number, too) becomes the present, so that nothing is
      * kept, or waits, for ever. */
     [CN_SQL_MEND_CREATED] = "update jobs set created = ?1 where created < 0 or created > ?2",
-    [CN_SQL_MEND_ENDED] = "update jobs set ended = ?1 where ended > 0 and gone = 0 and ended > ?2",
+    [CN_SQL_MEND_ENDED] = "update jobs set ended = ?1 where gone = 0"
+                          " and state in ('succeeded', 'failed', 'cancelled', 'expired')"
+                          " and (ended < 1 or ended > ?2)",
     [CN_SQL_MEND_GONE] = "update jobs set ended = ?1 where gone = 1 and (ended < 0 or ended > ?2)",
     [CN_SQL_MEND_KEYS] = "delete from keys where created < 0 or created > ?2",
     [CN_SQL_MEND_WEBHOOKS] = "update webhooks set next = ?1"
