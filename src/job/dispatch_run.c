@@ -147,21 +147,25 @@ static void place_suspects(struct cn_dispatch *d)
 
 void cn_dispatch_pump(struct cn_dispatch *d)
 {
+    enum { ASIDE_MAX = 1000 }; /* in one go: workers of different models, and a long queue */
     struct cn_job *job;
+    int aside = 0;
 
     if (d->stopping)
         return;
     place_suspects(d);
-    while (count_room(d) > 0 && (job = cn_queue_pop(&d->queue)) != NULL) {
+    while (count_room(d) > 0 && aside < ASIDE_MAX && (job = cn_queue_pop(&d->queue)) != NULL) {
         struct cn_slot *s = best_slot(d, job);
 
         if (s == NULL && cn_dispatch_fail_orphan(d, job))
             continue;
-        if (s == NULL)
+        if (s == NULL) {
             cn_dispatch_wait_for_model(d, job);
-        else if (!job->inputs_evicted)
+            aside++;
+        } else if (!job->inputs_evicted) {
             assign(s, job);
-        else if (!read_inputs_first(d, job))
+        } else if (!read_inputs_first(d, job)) {
             break;
+        }
     }
 }
