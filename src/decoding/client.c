@@ -219,8 +219,8 @@ int cn_decoder_decode(struct cn_decoder *d, const void *data, size_t len,
         return cn_fail(err, CN_ETOOBIG, "an image file of %zu bytes is over the limit of %zu", len,
                        l->max_bytes);
     fd[0] = sealed(data, len, len);
-    fd[1] = sealed(NULL, 0, most);
-    if (fd[0] < 0 || fd[1] < 0)
+    fd[1] = fd[0] < 0 ? -1 : sealed(NULL, 0, most);
+    if (fd[1] < 0)
         rc = cn_fail(err, CN_ENOMEM, "no memory for an image file of %zu bytes: %s", len,
                      strerror(errno));
     for (int tries = 0; tries < 2 && rc > 0; tries++)

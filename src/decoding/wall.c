@@ -36,10 +36,17 @@ static bool limit(int what, rlim_t most)
     return setrlimit((__rlimit_resource_t)what, &(struct rlimit){most, most}) == 0;
 }
 
-/* The soft limit of processor time comes as SIGXCPU, which says more than SIGKILL. */
+/* The soft limit of processor time comes as SIGXCPU, which says more than SIGKILL. A hard one that
+ * is lower already stays. */
 static bool limit_cpu(void)
 {
-    return setrlimit(RLIMIT_CPU, &(struct rlimit){CN_WALL_CPU_S, CN_WALL_CPU_S + 1}) == 0;
+    struct rlimit now;
+
+    if (getrlimit(RLIMIT_CPU, &now) != 0)
+        return false;
+    now.rlim_max = CN_MIN(now.rlim_max, (rlim_t)CN_WALL_CPU_S + 1);
+    now.rlim_cur = CN_MIN(now.rlim_max, (rlim_t)CN_WALL_CPU_S);
+    return setrlimit(RLIMIT_CPU, &now) == 0;
 }
 
 static bool raise_limits(void)
