@@ -47,6 +47,10 @@ struct cn_checkpoint;
  * ".bin", in any case), or 0. What is in it only opening tells. */
 size_t cn_checkpoint_ending(const char *path);
 
+/* Of a repository in the cache of Hugging Face's libraries (models--ORG--NAME) the directory of the
+ * revision in use, or NULL; to be free()d. */
+char *cn_checkpoint_snapshot(const char *dir);
+
 /* Opens every file and reads every configuration, but no weights. */
 int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err);
 void cn_checkpoint_close(struct cn_checkpoint *c); /* NULL is fine */

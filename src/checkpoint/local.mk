@@ -12,7 +12,7 @@ libcncheckpoint_a_SOURCES = \
     %reldir%/pickle_value.c \
     %reldir%/safetensors.h %reldir%/safetensors.c \
     %reldir%/safetensors_header.c %reldir%/safetensors_write.c \
-    %reldir%/sidecar.c \
+    %reldir%/sidecar.c %reldir%/snapshot.c \
     %reldir%/tensor_file.h %reldir%/tensor_file_priv.h %reldir%/tensor_file.c \
     %reldir%/tensor_set.c %reldir%/tensor_table.c \
     %reldir%/torch_legacy.c %reldir%/torch_tensors.c %reldir%/torch_zip.c

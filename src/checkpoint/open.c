@@ -14,6 +14,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A repository of the cache stands for its revision in use. */
+static void go_to_snapshot(struct cn_checkpoint *c)
+{
+    static const char prefix[] = "models--";
+    const char *slash = strrchr(c->path, '/'), *name = slash != NULL ? slash + 1 : c->path;
+    char *path;
+
+    if (strncmp(name, prefix, strlen(prefix)) != 0 || !cn_dir_exists(c->path))
+        return;
+    path = cn_checkpoint_snapshot(c->path);
+    if (path != NULL) {
+        free(c->path);
+        c->path = path;
+    }
+}
+
 static int open_one(const char *path, struct cn_checkpoint **ret, struct cn_err *err)
 {
     struct cn_checkpoint *c = cn_xcalloc(1, sizeof(*c));
@@ -23,6 +39,7 @@ static int open_one(const char *path, struct cn_checkpoint **ret, struct cn_err 
     c->path = cn_xstrdup(path);
     while (len > 1 && c->path[len - 1] == '/')
         c->path[--len] = '\0';
+    go_to_snapshot(c);
     rc = cn_dir_exists(c->path) ? cn_checkpoint_open_dir(c, err) : cn_checkpoint_open_file(c, err);
     for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++)
         rc = cn_checkpoint_sort(c, (enum cn_component)i, err);

@@ -1,7 +1,6 @@
 /* The walk over directories of models. */
 #include "base/base.h"
 #include "runtime/find_models.h"
-#include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "checkpoint/checkpoint.h"
@@ -122,64 +121,16 @@ static bool is_repository(char *dir, const char **ret_owner, const char **ret_na
     return true;
 }
 
-/* The revision that "main" is, by refs/main; NULL. */
-static char *main_snapshot(const char *dir)
-{
-    char *ref = cn_xprintf("%s/refs/main", dir), *path = NULL;
-    struct cn_buf b;
-
-    cn_buf_init(&b, 256);
-    if (cn_file_read(ref, &b, NULL) == CN_OK && b.len > 0 && strchr((char *)b.data, '/') == NULL)
-        path = cn_xprintf("%s/snapshots/%.*s", dir, (int)strcspn((char *)b.data, "\r\n"),
-                          (const char *)b.data);
-    if (path != NULL && !cn_dir_exists(path)) {
-        free(path);
-        path = NULL;
-    }
-    cn_buf_release(&b);
-    free(ref);
-    return path;
-}
-
 static int visible(const struct dirent *d)
 {
     return d->d_name[0] != '.';
 }
 
-/* Without a name for it, the one that was written last. */
-static char *newest_snapshot(const char *dir)
-{
-    char *all = cn_xprintf("%s/snapshots", dir), *newest = NULL;
-    time_t when = 0;
-    struct dirent **list;
-    int n = scandir(all, &list, visible, alphasort);
-
-    for (int i = 0; i < n; i++) {
-        char *path = cn_xprintf("%s/%s", all, list[i]->d_name);
-        struct stat st;
-
-        if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
-            (newest == NULL || st.st_mtime >= when)) {
-            free(newest);
-            newest = cn_xstrdup(path);
-            when = st.st_mtime;
-        }
-        free(path);
-        free(list[i]);
-    }
-    if (n >= 0)
-        free(list);
-    free(all);
-    return newest;
-}
-
 static void look_at_repository(struct walk *w, const char *path, const char *owner,
                                const char *name, const struct folder *in)
 {
-    char *snapshot = main_snapshot(path);
+    char *snapshot = cn_checkpoint_snapshot(path);
 
-    if (snapshot == NULL)
-        snapshot = newest_snapshot(path);
     if (snapshot == NULL) {
         pass_over(w, path, "a repository of the cache without a snapshot");
     } else if (is_model_dir(snapshot)) {

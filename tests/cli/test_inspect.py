@@ -132,6 +132,8 @@ class Inspect(Case):
         snapshot = self.path("models--org--edges/snapshots/1f")
         os.makedirs(os.path.dirname(snapshot))
         shutil.move(self.copy("tiny-control-a"), snapshot)
+        m, = self.inspect("models--org--edges")
+        self.assertIn("controlnet", m["components"])
         os.makedirs(self.path("sub folder"))
         shutil.move(self.copy("tiny-control-b"), self.path("sub folder/edges"))
         models = json.loads(self.run_cli("models", "--models", self.dir, "--json").text)
