@@ -356,7 +356,7 @@ static void warn(void *ctx, enum cn_warning_code code, const char *field, const 
 
     (void)code;
     cn_progress_pause(&r->progress);
-    fprintf(stderr, "controlnet: warning: %s is %s\n", field + 1, text);
+    fprintf(stderr, "controlnet: warning: %s: %s\n", field + 1, text);
     cn_progress_go_on(&r->progress);
 }
 

@@ -27,6 +27,7 @@ struct cn_job_text {
     char *source;                   /* a1111: as the schedule has it */
     struct cn_prompt_pieces pieces; /* a1111: what it says */
     int times;                      /* that it stands in the row's schedule */
+    int first;                      /* step that it is there for */
 };
 
 enum { CN_MAX_LEVELS = CN_MAX_SKIPS + 1 };

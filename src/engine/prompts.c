@@ -90,7 +90,8 @@ static int read_parts(struct cn_job *j, struct cn_prompt_part *part, struct cn_e
 /* ---- the texts of a row ---- */
 
 /* The text of the row that says the same; a new one if there is none. */
-static int find_text(struct cn_job *j, int row, const char *source, int *ret, struct cn_err *err)
+static int find_text(struct cn_job *j, int row, int step, const char *source, int *ret,
+                     struct cn_err *err)
 {
     struct cn_job_text *t;
     int i = j->n_texts, rc;
@@ -104,6 +105,7 @@ static int find_text(struct cn_job *j, int row, const char *source, int *ret, st
         return cn_fail(err, CN_EINVAL, "the prompts change into more than %d texts in all",
                        CN_MAX_JOB_TEXTS);
     t = add_text(j, row);
+    t->first = step;
     t->source = cn_xstrdup(source);
     rc = cn_prompt_emphasis(source, &t->pieces, err);
     *ret = j->n_texts - 1;
@@ -123,7 +125,7 @@ static int read_step(struct cn_job *j, int row, const struct cn_prompt_schedule 
     if (rc == CN_OK)
         rc = cn_buf_add(&text, "", 1, err);
     if (rc == CN_OK)
-        rc = find_text(j, row, (const char *)text.data, &i, err);
+        rc = find_text(j, row, step, (const char *)text.data, &i, err);
     cn_buf_release(&text);
     if (rc < 0)
         return rc;
@@ -221,8 +223,8 @@ void cn_prompts_warn_unseen(const struct cn_job *j)
              "a text of later steps is never reached: steps are counted to %d, and this picture "
              "takes %d",
              j->schedule_steps, j->calls);
-    for (int i = 0; i < j->n_texts; i++)
-        if (!seen[i])
+    for (int i = 0; i < j->n_texts; i++) /* that of the last step alone never is: see DESIGN */
+        if (!seen[i] && j->text[i].first < j->schedule_steps)
             warn(j, CN_WARN_NO_EFFECT, j->text[i].row, text);
 }
 

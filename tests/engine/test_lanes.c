@@ -301,7 +301,7 @@ static void parts_of_a_prompt_count(void **state)
 static void texts_that_are_never_reached_are_told(void **state)
 {
     struct crowd *c = crowd_new();
-    struct job *j = add_job(c, 1), *same = add_job(c, 1);
+    struct job *j = add_job(c, 1), *same = add_job(c, 1), *last;
 
     (void)state;
     free(j->spec.prompt);
@@ -321,6 +321,13 @@ static void texts_that_are_never_reached_are_told(void **state)
     assert_true(psnr(&j->image[0], &same->image[0]) >= 60);
     assert_int_equal(j->warnings, 1);
     assert_int_equal(same->warnings, 0);
+    last = add_job(c, 2); /* of which the last step's is the only one of its kind */
+    free(last->spec.prompt);
+    last->spec.prompt = cn_xstrdup("[a|b|c] [d|e]");
+    last->spec.prompt_syntax = CN_PROMPT_A1111;
+    begin(last);
+    run_until_over(c);
+    assert_int_equal(last->warnings, 0);
     crowd_free(c);
 }
 

@@ -268,6 +268,15 @@ static void costs_follow_the_work(void **state)
     s.steps = 40;
     assert_true(cn_cost(&s) / base > 1.8 && cn_cost(&s) / base < 2);
     s.steps = 20;
+    free(s.prompt);
+    s.prompt = cn_xstrdup("AND a ANDY, bAND AND (c)AND"); /* four parts */
+    assert_true(fabs(cn_cost(&s) / base - 1) < 1e-9);
+    s.prompt_syntax = CN_PROMPT_A1111;
+    assert_true(cn_cost(&s) / base > 2.3 && cn_cost(&s) / base < 2.5);
+    s.prompt_syntax = CN_PROMPT_PLAIN;
+    s.sampler = CN_DPM2; /* two calls in a step */
+    assert_true(cn_cost(&s) / base > 1.8 && cn_cost(&s) / base < 2);
+    s.sampler = CN_DPMPP_2M;
     s.guidance_scale = 1;
     assert_true(cn_cost(&s) / base > 0.5 && cn_cost(&s) / base < 0.6);
     s.guidance_scale = 7.5;
