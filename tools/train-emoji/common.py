@@ -216,6 +216,8 @@ class Muon(torch.optim.Optimizer):
         self.n += 1
         for g in self.param_groups:
             ps = [p for p in g["params"] if p.grad is not None]
+            if not ps:
+                continue
             if g["kind"] == "m":
                 flat = torch.zeros(sum(p.numel() for p in ps), device=ps[0].device)
                 at = 0
@@ -237,7 +239,7 @@ class Muon(torch.optim.Optimizer):
                     p.mul_(1 - g["lr"] * g["decay"])
                     p.add_(flat[at:at + p.numel()].view_as(p), alpha=-g["lr"])
                     at += p.numel()
-            elif ps:
+            else:
                 b1, b2 = g["betas"]
                 for p in ps:
                     st = self.state[p]
@@ -256,15 +258,15 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_addcdiv_(ps, ms, den, -g["lr"] / c1)
 
 
-def muon_for(modules, lr, team, skip=()):
+def muon_for(modules, lr, team, skip=(), adam=False):
     """Muon over the modules; first and last layers, embeddings, gains and
-    biases go to its Adam part"""
+    biases go to its Adam part; with adam everything does"""
     mats, rest = [], []
     for m in modules:
         for n, p in m.named_parameters():
             if not p.requires_grad:
                 continue
-            inner = p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= 16 and \
+            inner = not adam and p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= 16 and \
                 not any(s in n for s in ("conv_in", "conv_out", "embedding.weight", "zero",
                                          "controlnet_down_blocks", "controlnet_mid", *skip))
             (mats if inner else rest).append(p)

@@ -119,6 +119,7 @@ def arguments():
                     help="share of the run before the learning rate falls")
     ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--lr", type=float, default=1.5e-3)
+    ap.add_argument("--optimizer", choices=["muon", "adam"], default="muon")
     ap.add_argument("--drop", type=float, default=0.1)
     ap.add_argument("--channels", default="128,256")
     ap.add_argument("--layers", type=int, default=1)
@@ -166,9 +167,10 @@ class Run:
         self.unet.to(args.device)
         self.text.to(args.device)
         self.nets = [self.unet, self.text]
-        self.opt = muon_for(self.nets, args.lr, team)
+        self.opt = muon_for(self.nets, args.lr, team, adam=args.optimizer == "adam")
         self.ema = [Ema(self.nets, d) for d in args.ema]
         self.step = self.seen = 0
+        self.spent = 0.0        # processor seconds of earlier calls
         self.path = os.path.join(args.out, "state%s.pt" % ("" if team.first else team.rank))
         if os.path.exists(self.path):
             self.load()
@@ -188,13 +190,17 @@ class Run:
         for k, st in s["opt"].items():
             self.opt.state[order[k]] = st
         self.opt.n, self.step, self.seen = s["opt_n"], s["step"], s["seen"]
+        self.spent = s.get("cpu", 0.0)
+
+    def cpu(self):
+        return self.spent + time.process_time()
 
     def save(self):
         order = [p for g in self.opt.param_groups for p in g["params"]]
         s = dict(nets=[m.state_dict() for m in self.nets],
                  ema=[(e.n, e.shadow) for e in self.ema],
                  opt={k: self.opt.state[p] for k, p in enumerate(order) if p in self.opt.state},
-                 opt_n=self.opt.n, step=self.step, seen=self.seen)
+                 opt_n=self.opt.n, step=self.step, seen=self.seen, cpu=self.cpu())
         torch.save(s, self.path + ".new")
         os.replace(self.path + ".new", self.path)
 
@@ -253,7 +259,7 @@ def main():
     acc, saved = [], time.time()
     buckets = [[] for _ in range(4)]
     while True:
-        p = run.step / args.steps if args.steps else time.process_time() / 60 / args.cpu_minutes
+        p = run.step / args.steps if args.steps else run.cpu() / 60 / args.cpu_minutes
         p, done, save = team.share(torch.tensor(
             [p, float(p >= 1 or bool(stop)), float(time.time() - saved > 60 * args.save_minutes)]
             if team.first else [0.0, 0.0, 0.0])).tolist()
@@ -297,20 +303,20 @@ def main():
         for b, q in zip(err.detach().view(4, -1).mean(1).tolist(), buckets):
             q.append(b)
         if team.first and run.step % 50 == 0:
-            log(step=run.step, seen=run.seen, p=float(p), cpu=time.process_time(),
+            log(step=run.step, seen=run.seen, p=float(p), cpu=run.cpu(),
                 loss=float(np.mean(acc)), quarters=[round(float(np.mean(q)), 4) for q in buckets])
             acc, buckets = [], [[] for _ in range(4)]
         if team.first and run.step % args.sheet_steps == 0:
             run.sheet(tok, vae, prompts, "sheet-%06d" % run.step)
+    if stop:
+        raise SystemExit(3)     # not done: the same command goes on
     if team.first:
         run.sheet(tok, vae, prompts, "sheet-%06d" % run.step)
         for e in run.ema:
             run.export(e, os.path.join(args.out, "ema%g" % e.decay))
         run.export(run.ema[-1], os.path.join(args.out, "best"))
-        json.dump({"steps": run.step, "samples": run.seen, "finished": not stop},
+        json.dump({"steps": run.step, "samples": run.seen},
                   open(os.path.join(args.out, "done.json"), "w"))
-    if stop:
-        raise SystemExit(3)     # not done: the same command goes on
 
 
 if __name__ == "__main__":
