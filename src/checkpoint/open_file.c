@@ -112,6 +112,8 @@ static bool ignored(enum cn_component comp, const char *name)
         return strncmp(name, "loss.", 5) == 0 || strncmp(name, "model_ema.", 10) == 0;
     if (comp == CN_COMP_CONTROL)
         return strcmp(name, "difference") == 0;
+    if (comp == CN_COMP_UNET) /* marks beside a UNet without a prefix, see infer.c */
+        return strcmp(name, "v_pred") == 0 || strcmp(name, "ztsnr") == 0;
     for (size_t i = 0; comp == CN_COMP_TEXT && i < CN_LEN(text); i++)
         if (strcmp(name, text[i]) == 0)
             return true;

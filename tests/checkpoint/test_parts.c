@@ -253,6 +253,25 @@ static void a_unet_finds_its_parts(void **state)
     }
 }
 
+static void marked_unet(struct make *m)
+{
+    bare_unet(m);
+    make_add(m, "v_pred", CN_F32, 1, (const int64_t[]){0});
+}
+
+static void marks_of_a_bare_unet_are_read(void **state)
+{
+    char *folder = make_folder();
+    struct cn_checkpoint *c;
+
+    (void)state;
+    write_file(folder, "x.safetensors", marked_unet, NULL, NULL);
+    c = open_ok(folder, "x.safetensors");
+    assert_int_equal(cn_checkpoint_schedule(c)->prediction, CN_PREDICT_V);
+    cn_checkpoint_close(c);
+    make_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +279,7 @@ int main(void)
         cmocka_unit_test(vaes_are_directories_too),
         cmocka_unit_test(a_decoder_is_enough),
         cmocka_unit_test(a_unet_finds_its_parts),
+        cmocka_unit_test(marks_of_a_bare_unet_are_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
