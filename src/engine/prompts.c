@@ -167,7 +167,7 @@ int cn_prompts_read(struct cn_job *j, struct cn_err *err)
     j->schedule_steps = j->spec->steps * cn_spec_calls_per_step(j->spec->sampler);
     j->shown = cn_arena_alloc(&j->arena, (size_t)j->rows * (size_t)j->schedule_steps);
     for (int row = 0; row < j->rows && rc == CN_OK; row++) {
-        const struct cn_prompt_part *p = &part[j->rows > 1 ? row - 1 : 0];
+        const struct cn_prompt_part *p = &part[CN_MAX(row - 1, 0)]; /* of a row that is one */
         const char *text = prompt_of(j, row);
 
         rc = is_negative(j, row) ? read_row(j, row, text, strlen(text), err)
