@@ -427,6 +427,31 @@ static int read_controls(struct reader *r, const json_t *v, const char *where, v
     return CN_OK;
 }
 
+/* ---- the second pass ---- */
+
+#define IN_HIRES(field) offsetof(struct cn_spec_hires, field)
+
+static const struct member hires_members[] = {
+    {"scale", read_real, IN_HIRES(scale), NULL},
+    {"width", read_int, IN_HIRES(width), NULL},
+    {"height", read_int, IN_HIRES(height), NULL},
+    {"steps", read_int, IN_HIRES(steps), NULL},
+    {"strength", read_real, IN_HIRES(strength), NULL},
+    {"upscaler", read_enum, IN_HIRES(upscaler), &cn_enum_upscaler},
+};
+
+static int read_hires(struct reader *r, const json_t *v, const char *where, void *target,
+                      const struct cn_enum *e)
+{
+    struct cn_spec_hires *h = target;
+
+    (void)e;
+    if (!json_is_object(v))
+        return wrong_type(r, v, where, "an object");
+    h->on = true;
+    return read_members(r, v, hires_members, CN_LEN(hires_members), where, h);
+}
+
 /* ---- the webhook ---- */
 
 void cn_api_webhook_release(struct cn_api_webhook *w)
@@ -491,6 +516,7 @@ static const struct member spec_members[] = {
     {"init_image", read_image, IN_SPEC(init_image), NULL},
     {"mask", read_image, IN_SPEC(mask), NULL},
     {"denoise", read_real, IN_SPEC(denoise), NULL},
+    {"hires", read_hires, IN_SPEC(hires), NULL},
     {"format", read_enum, IN_SPEC(format), &cn_enum_format},
     {"quality", read_int, IN_SPEC(quality), NULL},
     {"preview_every", read_int, IN_SPEC(preview_every), NULL},

@@ -74,6 +74,13 @@ json_t *cn_json_warnings(const struct cn_warnings *w)
     return list;
 }
 
+static json_t *hires_json(const struct cn_spec_hires *h)
+{
+    return json_pack("{sf si si si sf ss}", "scale", h->scale, "width", h->width, "height",
+                     h->height, "steps", h->steps, "strength", h->strength, "upscaler",
+                     cn_enum_upscaler.name[h->upscaler]);
+}
+
 json_t *cn_json_spec(const struct cn_spec *s)
 {
     json_t *o = json_pack(
@@ -94,6 +101,8 @@ json_t *cn_json_spec(const struct cn_spec *s)
     if (s->mask.len > 0)
         cn_json_set(&o, "mask_bytes", json_integer((json_int_t)s->mask.len));
     cn_json_set(&o, "guidance_rescale", json_real(s->guidance_rescale));
+    if (s->hires.on)
+        cn_json_set(&o, "hires", hires_json(&s->hires));
     cn_json_set(&o, "controls", controls);
     return o;
 }

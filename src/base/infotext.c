@@ -77,6 +77,20 @@ static void put_control(struct cn_buf *b, int i, const struct cn_spec_control *c
     cn_buf_release(&text);
 }
 
+static void put_hires(struct cn_buf *b, const struct cn_spec_hires *h)
+{
+    static const char *const titles[CN_UPSCALER_COUNT] = {"Latent", "Latent (nearest)"};
+
+    put_real(b, "Denoising strength", h->strength);
+    if (h->width > 0)
+        cn_buf_printf(b, NULL, ", Hires resize: %dx%d", h->width, h->height);
+    else
+        put_real(b, "Hires upscale", h->scale);
+    if (h->steps > 0)
+        cn_buf_printf(b, NULL, ", Hires steps: %d", h->steps);
+    put(b, "Hires upscaler", titles[h->upscaler]);
+}
+
 static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
                            const struct cn_infotext_facts *f)
 {
@@ -86,10 +100,14 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
     put_real(b, "CFG scale", s->guidance_scale);
     if (s->guidance_rescale > 0)
         put_real(b, "CFG Rescale", s->guidance_rescale);
-    cn_buf_printf(b, NULL, ", Seed: %" PRIu64 ", Size: %dx%d", f->seed, f->width, f->height);
+    cn_buf_printf(b, NULL, ", Seed: %" PRIu64 ", Size: %dx%d", f->seed,
+                  s->hires.on && s->width > 0 ? s->width : f->width,
+                  s->hires.on && s->height > 0 ? s->height : f->height);
     put(b, "Model", f->model);
     if (s->init_image.len > 0)
         put_real(b, "Denoising strength", s->denoise);
+    if (s->hires.on)
+        put_hires(b, &s->hires);
     if (s->clip_skip > 0) /* theirs counts from 1 */
         cn_buf_printf(b, NULL, ", Clip skip: %d",
                       s->clip_skip + (s->prompt_syntax == CN_PROMPT_PLAIN ? 1 : 0));

@@ -29,6 +29,8 @@ static const char *const weights_names[CN_WEIGHTS_COUNT] = {"uniform", "soft", "
 static const char *const resize_names[CN_RESIZE_COUNT] = {"stretch", "crop", "pad"};
 static const char *const format_names[CN_FORMAT_COUNT] = {"png", "jpeg", "webp"};
 
+static const char *const upscaler_names[CN_UPSCALER_COUNT] = {"latent", "latent_nearest"};
+
 const struct cn_enum cn_enum_job_kind = {"kind", job_kind_names, CN_JOB_KIND_COUNT};
 const struct cn_enum cn_enum_sampler = {"sampler", sampler_names, CN_SAMPLER_COUNT};
 const struct cn_enum cn_enum_schedule = {"schedule", schedule_names, CN_SCHEDULE_COUNT};
@@ -36,6 +38,7 @@ const struct cn_enum cn_enum_spacing = {"spacing", spacing_names, CN_SPACING_COU
 const struct cn_enum cn_enum_rng = {"rng", rng_names, CN_RNG_COUNT};
 const struct cn_enum cn_enum_prompt_syntax = {"prompt_syntax", prompt_syntax_names,
                                               CN_PROMPT_SYNTAX_COUNT};
+const struct cn_enum cn_enum_upscaler = {"upscaler", upscaler_names, CN_UPSCALER_COUNT};
 const struct cn_enum cn_enum_branch = {"branch", branch_names, CN_BRANCH_COUNT};
 const struct cn_enum cn_enum_weights = {"weights", weights_names, CN_WEIGHTS_COUNT};
 const struct cn_enum cn_enum_resize = {"resize", resize_names, CN_RESIZE_COUNT};
@@ -73,6 +76,7 @@ void cn_spec_init(struct cn_spec *s)
         .sampler = CN_DPMPP_2M,
         .n = 1,
         .denoise = 0.75,
+        .hires = {.scale = 2, .strength = 0.7},
         .quality = 90,
     };
 }
@@ -274,6 +278,8 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
     if (l->max_pixels != 0 && (long)s->width * s->height > l->max_pixels)
         return cn_fail_at(err, CN_EINVAL, "/width", "%d x %d is over the limit of %ld pixels",
                           s->width, s->height, l->max_pixels);
+    if ((rc = cn_spec_hires_check(s, l, err)) < 0)
+        return rc;
     if (s->mask.len > 0 && s->init_image.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");
     if (s->n_controls > l->max_controls)

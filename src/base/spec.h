@@ -95,6 +95,10 @@ enum cn_resize { CN_STRETCH, CN_CROP, CN_PAD, CN_RESIZE_COUNT };
 
 enum cn_format { CN_PNG, CN_JPEG, CN_WEBP, CN_FORMAT_COUNT };
 
+/* How the picture of the first pass becomes as large as the second's: its latent, in between or as
+ * the nearest cell is. */
+enum cn_upscaler { CN_UP_LATENT, CN_UP_LATENT_NEAREST, CN_UPSCALER_COUNT };
+
 /* Encoded bytes of an image file; data is malloc'd and owned by the holder. len 0: absent. */
 struct cn_blob {
     unsigned char *data;
@@ -113,6 +117,16 @@ struct cn_spec_control {
     double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, then deeper */
     int n_weights; /* how many of them the request gave; the last is the middle */
     enum cn_resize resize;
+};
+
+/* A second pass over a larger picture, from what the first one drew. */
+struct cn_spec_hires {
+    bool on;
+    double scale;      /* of both sides, when width and height are 0 */
+    int width, height; /* pixels of the second pass */
+    int steps;         /* that it takes; 0: as many as the first */
+    double strength;   /* (0,1]: how much of the first one's picture may change */
+    enum cn_upscaler upscaler;
 };
 
 struct cn_spec {
@@ -139,6 +153,7 @@ struct cn_spec {
     struct cn_blob init_image; /* img2img, inpainting */
     struct cn_blob mask;       /* white is painted anew */
     double denoise;            /* img2img strength, (0,1] */
+    struct cn_spec_hires hires;
     enum cn_format format;
     int quality; /* JPEG and WebP, 1..100 */
     int preview_every;
@@ -175,6 +190,18 @@ int cn_spec_rows(const struct cn_spec *s);
 /* Network calls of most of the sampler's steps. */
 int cn_spec_calls_per_step(enum cn_sampler sampler);
 
+/* ---- spec_hires.c ---- */
+
+/* Pixels of the finished picture, when the first pass has width x height. */
+void cn_spec_final_size(const struct cn_spec *s, int width, int height, int *ret_width,
+                        int *ret_height);
+/* Steps of an img2img job of that strength that takes as many as the second pass wants. */
+int cn_spec_hires_levels(const struct cn_spec *s);
+int cn_spec_hires_check(const struct cn_spec *s, const struct cn_limits *limits,
+                        struct cn_err *err);
+
+/* ---- spec.c ---- */
+
 /* Of all its images together. */
 size_t cn_spec_image_bytes(const struct cn_spec *s);
 
@@ -199,8 +226,8 @@ struct cn_enum {
 };
 
 extern const struct cn_enum cn_enum_job_kind, cn_enum_sampler, cn_enum_schedule, cn_enum_spacing,
-    cn_enum_rng,
-    cn_enum_prompt_syntax, cn_enum_branch, cn_enum_weights, cn_enum_resize, cn_enum_format;
+    cn_enum_rng, cn_enum_prompt_syntax, cn_enum_upscaler, cn_enum_branch, cn_enum_weights,
+    cn_enum_resize, cn_enum_format;
 
 int cn_enum_find(const struct cn_enum *e, const char *name);
 

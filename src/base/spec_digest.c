@@ -74,5 +74,14 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
         add_text(&h, "guidance_rescale");
         add_real(&h, s->guidance_rescale);
     }
+    if (s->hires.on) {
+        add_text(&h, "hires");
+        add_real(&h, s->hires.scale);
+        add_number(&h, s->hires.width);
+        add_number(&h, s->hires.height);
+        add_number(&h, s->hires.steps);
+        add_real(&h, s->hires.strength);
+        add_number(&h, (int64_t)s->hires.upscaler);
+    }
     cn_sha256_end(&h, digest);
 }

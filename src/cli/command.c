@@ -61,6 +61,10 @@ static const struct {
     {"/init_image", "--init"},
     {"/mask", "--mask"},
     {"/denoise", "--denoise"},
+    {"/hires", "--hires-scale"},
+    {"/hires/scale", "--hires-scale"},
+    {"/hires/steps", "--hires-steps"},
+    {"/hires/strength", "--hires-strength"},
     {"/quality", "--quality"},
 };
 

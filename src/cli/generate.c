@@ -21,6 +21,7 @@ struct options {
     struct cn_option_list controls;
     struct cn_option_seed seed;
     double guidance; /* negative: not given */
+    double hires_scale; /* 0: no second pass */
     int format;      /* -1: by the name of the output */
     bool json, quiet, metadata, help;
 };
@@ -187,6 +188,34 @@ static const struct cn_option table[] = {
      .min = 0,
      .max = 1,
      .help = "how much of the picture may change (default: 0.75)"},
+    CN_OPTION_HEADING("a second pass over a larger picture"),
+    {.kind = CN_OPT_REAL,
+     .name = "hires-scale",
+     .arg = "X",
+     AT(hires_scale),
+     .min = 1,
+     .max = 8,
+     .help = "draw, enlarge the latent by X, and draw on from there (default: no second pass)"},
+    {.kind = CN_OPT_INT,
+     .name = "hires-steps",
+     .arg = "N",
+     AT(spec.hires.steps),
+     .min = 0,
+     .max = CN_MAX_STEPS,
+     .help = "of the second pass (default: 0, as many as of the first)"},
+    {.kind = CN_OPT_REAL,
+     .name = "hires-strength",
+     .arg = "X",
+     AT(spec.hires.strength),
+     .min = 0,
+     .max = 1,
+     .help = "how much of the first picture may change (default: 0.7)"},
+    {.kind = CN_OPT_WORD,
+     .name = "hires-upscaler",
+     .arg = "NAME",
+     AT(spec.hires.upscaler),
+     .words = &cn_enum_upscaler,
+     .help = "how the latent is enlarged"},
     CN_OPTION_HEADING("output"),
     {.kind = CN_OPT_WORD,
      .name = "format",
@@ -304,6 +333,9 @@ static int make_spec(struct options *o, struct cn_err *err)
     o->spec.has_guidance = o->guidance >= 0;
     if (o->spec.has_guidance)
         o->spec.guidance_scale = o->guidance;
+    o->spec.hires.on = o->hires_scale > 0;
+    if (o->spec.hires.on)
+        o->spec.hires.scale = o->hires_scale;
     set_text(&o->spec.model, o->model);
     set_text(&o->spec.prompt, o->prompt);
     set_text(&o->spec.negative_prompt, o->negative);
@@ -479,6 +511,10 @@ static int generate(struct options *o, struct cn_err *err)
     }
     if (!o->spec.has_guidance && cn_cli_find(&m, o->spec.model, &base) && base.guidance > 0)
         o->spec.guidance_scale = base.guidance;
+    if (o->spec.hires.on && cn_cli_find(&m, o->spec.model, &base)) { /* for the metadata */
+        o->spec.width = o->spec.width > 0 ? o->spec.width : base.width;
+        o->spec.height = o->spec.height > 0 ? o->spec.height : base.height;
+    }
     cn_progress_init(&r.progress, o->quiet, o->spec.n);
     r.images = json_array();
     for (int i = 0; i < o->spec.n; i++)

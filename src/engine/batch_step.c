@@ -353,7 +353,7 @@ static void show_preview(struct cn_lane *l, const float *eps, float *work)
         return;
     cn_sampler_x0(l->sampler, l->x, eps, work);
     if (cn_preview_draw(j, work, &small, NULL) == CN_OK)
-        j->cb.preview(j->cb.ctx, &m, call);
+        j->cb.preview(j->cb.ctx, &m, j->calls_before + call);
     cn_image_release(&small);
     j->preview_s = cn_now_s();
 }

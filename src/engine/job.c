@@ -338,6 +338,9 @@ int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_
 
 void cn_job_free(struct cn_job *j)
 {
+    if (j->second != NULL)
+        cn_job_free(j->second);
+    free(j->own_spec);
     let_go_of_models(j);
     for (size_t i = 0; i < j->n_buffers; i++)
         cn_buffer_free(j->buffers[i]);

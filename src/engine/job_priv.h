@@ -12,6 +12,7 @@
 #include "diffusion/control.h"
 #include "diffusion/noise.h"
 #include "diffusion/sampler.h"
+#include "diffusion/upscale.h"
 #include "engine/engine_priv.h"
 #include "engine/row_inputs.h"
 #include "runtime/plans.h"
@@ -69,6 +70,12 @@ struct cn_job {
     struct cn_engine *e;
     const struct cn_spec *spec; /* not after end() */
     struct cn_engine_cb cb;
+    /* Two passes (passes.c): the first one's job has the second's, which waits for its latents. */
+    struct cn_job *second;
+    struct cn_spec *own_spec; /* spec, when it is not the request's */
+    float *drawn;             /* of the second: [n, first latent]; NULL: it is none */
+    struct cn_latent_size drawn_size;
+    int calls_before, calls_after; /* of the other pass */
     struct cn_job_outcome *outcome; /* NULL, or where the end is told as well */
     struct cn_job *next;
     uint64_t serial;
@@ -218,6 +225,14 @@ void cn_prompts_emphasize(const struct cn_emphasis *e, int n, size_t tokens, siz
 /* contexts.c */
 /* The texts through the text encoders: [n_texts, tokens, context], native. */
 int cn_contexts_encode(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err);
+
+/* passes.c: the job of a request, with that of its second pass. */
+int cn_passes_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
+                  struct cn_job **ret, struct cn_err *err);
+/* What image l drew in the first pass is where the second begins. */
+void cn_passes_keep(const struct cn_lane *l);
+/* The second job of one whose images are all drawn: it takes over from the first. */
+struct cn_job *cn_passes_take_second(struct cn_job *first);
 
 /* lane.c */
 /* The job's sampler, for a latent of n elements. */

@@ -12,7 +12,7 @@ libcnengine_a_SOURCES = \
     %reldir%/helper_threads.c \
     %reldir%/inputs.c \
     %reldir%/job_priv.h %reldir%/job.c \
-    %reldir%/lane.c \
+    %reldir%/passes.c %reldir%/lane.c \
     %reldir%/memory.c \
     %reldir%/preview.c \
     %reldir%/prompts.c \

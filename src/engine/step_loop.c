@@ -110,6 +110,25 @@ static void cancel_job(struct cn_engine *e, struct cn_job *j)
     fail_job(e, j, CN_ECANCELED, &why);
 }
 
+static void add_job(struct cn_engine *e, struct cn_job *j)
+{
+    struct cn_job **at = &e->jobs;
+
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = j;
+    cn_helpers_read(e, j);
+}
+
+/* The first pass is drawn: its job makes place for the second's. */
+static void begin_second(struct cn_engine *e, struct cn_job *first)
+{
+    add_job(e, cn_passes_take_second(first));
+    first->state = CN_JOB_OVER;
+    first->batcher = NULL;
+    drop_job(e, first);
+}
+
 /* Those that failed, were cancelled, or are complete. */
 static void end_jobs(struct cn_engine *e)
 {
@@ -121,7 +140,9 @@ static void end_jobs(struct cn_engine *e)
             continue;
         if (j->rc == CN_OK && cn_job_cancelled(j))
             cancel_job(e, j);
-        if (j->rc < 0 || j->done == j->spec->n)
+        if (j->rc == CN_OK && j->done == j->spec->n && j->second != NULL)
+            begin_second(e, j);
+        else if (j->rc < 0 || j->done == j->spec->n)
             end_job(e, j);
     }
 }
@@ -416,14 +437,21 @@ static void account(const struct batch *batch,
             j->cb.step(j->cb.ctx, spent->control_ms * share, spent->unet_ms * share);
         if (j->cb.progress != NULL)
             j->cb.progress(j->cb.ctx, batch->lane[i]->image,
-                           cn_sampler_call(batch->lane[i]->sampler), j->calls);
+                           j->calls_before + cn_sampler_call(batch->lane[i]->sampler),
+                           j->calls_before + j->calls + j->calls_after);
     }
 }
 
 static int start_decoding(struct cn_engine *e, struct cn_lane *l, struct cn_err *err)
 {
-    struct cn_decode_task *f = cn_decode_task_new(l, err);
+    struct cn_decode_task *f;
 
+    if (l->job->second != NULL) {
+        cn_passes_keep(l);
+        l->job->done++;
+        return CN_OK;
+    }
+    f = cn_decode_task_new(l, err);
     if (f == NULL)
         return err->code;
     l->job->finishing++;
@@ -588,16 +616,13 @@ static int step(struct cn_engine *e, struct cn_err *err)
 static int begin_job(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
                      struct cn_job_outcome *outcome, struct cn_err *err)
 {
-    struct cn_job **at = &e->jobs, *j;
+    struct cn_job *j;
     int rc = cn_helpers_start(e, err);
 
-    if (rc < 0 || (rc = cn_job_new(e, spec, cb, &j, err)) < 0)
+    if (rc < 0 || (rc = cn_passes_new(e, spec, cb, &j, err)) < 0)
         return rc;
     j->outcome = outcome;
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = j;
-    cn_helpers_read(e, j);
+    add_job(e, j);
     return CN_OK;
 }
 

@@ -57,6 +57,13 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
         cn_put_u8(p, s->control[i].window);
     cn_put_u8(p, s->prompt_syntax);
     cn_put_f64(p, s->guidance_rescale);
+    cn_put_u8(p, s->hires.on);
+    cn_put_f64(p, s->hires.scale);
+    cn_put_i32(p, s->hires.width);
+    cn_put_i32(p, s->hires.height);
+    cn_put_i32(p, s->hires.steps);
+    cn_put_f64(p, s->hires.strength);
+    cn_put_u8(p, s->hires.upscaler);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -73,6 +80,17 @@ static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
         c->weight[i] = cn_get_f64(u);
     c->n_weights = cn_get_enum(u, CN_CONTROL_LEVELS + 1);
     c->resize = (enum cn_resize)cn_get_enum(u, CN_RESIZE_COUNT);
+}
+
+static void get_hires(struct cn_unpack *u, struct cn_spec_hires *h)
+{
+    h->on = cn_get_enum(u, 2) != 0;
+    h->scale = cn_get_f64(u);
+    h->width = cn_get_range(u, 0, INT_MAX);
+    h->height = cn_get_range(u, 0, INT_MAX);
+    h->steps = cn_get_range(u, 0, CN_MAX_STEPS);
+    h->strength = cn_get_f64(u);
+    h->upscaler = (enum cn_upscaler)cn_get_enum(u, CN_UPSCALER_COUNT);
 }
 
 static unsigned get_version(struct cn_unpack *u)
@@ -135,6 +153,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
         s->prompt_syntax = (enum cn_prompt_syntax)cn_get_enum(u, CN_PROMPT_SYNTAX_COUNT);
     if (version >= 5)
         s->guidance_rescale = cn_get_f64(u);
+    if (version >= 6)
+        get_hires(u, &s->hires);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

@@ -52,7 +52,8 @@ static void every_field_is_read(void **state)
         "{\"model\":\"m\",\"prompt\":\"p \\u00fc\",\"negative_prompt\":\"q\",\"width\":64,"
         "\"height\":128.0,\"steps\":7,\"guidance_scale\":3,\"sampler\":\"euler_a\","
         "\"schedule\":\"karras\",\"spacing\":\"trailing\",\"rng\":\"cuda\",\"eta\":0.5,"
-        "\"guidance_rescale\":0.7,\"seed\":9007199254740993,\"n\":2,\"clip_skip\":1,"
+        "\"guidance_rescale\":0.7,"
+        "\"seed\":9007199254740993,\"n\":2,\"clip_skip\":1,"
         "\"prompt_syntax\":\"a1111\",\"init_image\":\"aW5pdA==\","
         "\"mask\":\"data:image/png;base64,bWFzaw==\",\"denoise\":0.25,\"format\":\"webp\","
         "\"quality\":80,\"preview_every\":5,\"priority\":-2,\"timeout_s\":9,\"controls\":[{"
@@ -182,6 +183,12 @@ static void wrong_fields_are_named(void **state)
         {"{\"seed\":\"1\"}", "/seed", "expected an integer, got a string"},
         {"{\"n\":0}", "/n", "1 to 16"},
         {"{\"prompt_syntax\":\"x\"}", "/prompt_syntax", "plain or a1111"},
+        {"{\"hires\":2}", "/hires", "an object"},
+        {"{\"hires\":{\"upscaler\":\"x\"}}", "/hires/upscaler", "latent or latent_nearest"},
+        {"{\"hires\":{\"scale\":0.5}}", "/hires/scale", "1 to 8"},
+        {"{\"hires\":{\"width\":64}}", "/hires/height", "together"},
+        {"{\"hires\":{\"size\":64}}", "/hires/size", "no such field"},
+        {"{\"hires\":{},\"init_image\":\"aW5pdA==\"}", "/hires", "init_image"},
         {"{\"clip_skip\":33}", "/clip_skip", "0 to 32"},
         {"{\"init_image\":7}", "/init_image", "expected an image"},
         {"{\"init_image\":\"\"}", "/init_image", "empty"},

@@ -238,6 +238,17 @@ static void every_field_is_held_against_its_range(void **state)
     BAD(n, 17, "/n");
     BAD(guidance_scale, NAN, "/guidance_scale");
     BAD(guidance_rescale, 1.5, "/guidance_rescale");
+    s.hires.on = true;
+    check_fails(&s, CN_OK, "");
+    BAD(hires.scale, 0.5, "/hires/scale");
+    BAD(hires.steps, 151, "/hires/steps");
+    BAD(hires.strength, 0.0, "/hires/strength");
+    BAD(hires.strength, 0.001, "/hires/strength");
+    BAD(hires.width, 64, "/hires/height");
+    BAD(hires.height, 12, "/hires/height");
+    BAD(width, 1032, "/hires");
+    BAD(init_image.len, 1, "/hires");
+    s.hires.on = false;
     BAD(denoise, 0.0, "/denoise");
     BAD(clip_skip, -1, "/clip_skip");
     BAD(quality, 101, "/quality");

@@ -136,6 +136,15 @@ class Files(Case):
         self.assertEqual(p.returncode, 1)
         self.assertIn(b"No space left", p.stderr)
 
+    def test_a_second_pass(self):
+        small = self.draw("small.png", "-S", "7")
+        large = self.draw("large.png", "-S", "7", "--hires-scale", "1.5", "--hires-steps", "2", "--metadata")
+        self.assertEqual(size(small), (40, 48))
+        self.assertEqual(size(large), (56, 72))
+        for part in ("Size: 40x48", "Hires upscale: 1.5", "Hires steps: 2", "Hires upscaler: Latent",
+                     "Denoising strength: 0.7"):
+            self.assertIn(part, str(texts(large)))
+
     def test_metadata(self):
         self.run_cli("generate", *QUICK, "-S", "5", "-p", "a cat: red", "-n", "blurry, dark", "-C",
                      CONTROL + ",weights=soft,end=0.8", "--schedule", "karras", "--metadata", "-o", "x.png")

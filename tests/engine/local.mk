@@ -63,3 +63,8 @@ check_PROGRAMS += tests/engine/test_bands
 tests_engine_test_bands_SOURCES = %reldir%/test_bands.c %reldir%/crowd.h %reldir%/crowd.c
 tests_engine_test_bands_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_bands
+
+check_PROGRAMS += tests/engine/test_passes
+tests_engine_test_passes_SOURCES = %reldir%/test_passes.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_passes_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_passes

@@ -110,6 +110,19 @@ static bool read_text_or_word(struct cn_spec *s, const char *key, json_t *v, con
     return true;
 }
 
+static void read_hires(struct cn_spec_hires *h, json_t *o)
+{
+    double scale = json_number_value(json_object_get(o, "scale"));
+
+    h->on = true;
+    h->scale = scale > 0 ? scale : h->scale;
+    h->width = (int)json_integer_value(json_object_get(o, "width"));
+    h->height = (int)json_integer_value(json_object_get(o, "height"));
+    h->steps = (int)json_integer_value(json_object_get(o, "steps"));
+    h->strength = json_number_value(json_object_get(o, "strength"));
+    h->upscaler = (enum cn_upscaler)word(&cn_enum_upscaler, json_object_get(o, "upscaler"));
+}
+
 static void read_request(struct cn_spec *s, json_t *o, const char *folder)
 {
     struct {
@@ -136,6 +149,8 @@ static void read_request(struct cn_spec *s, json_t *o, const char *folder)
             s->guidance_scale = json_number_value(v);
         else if (strcmp(key, "guidance_rescale") == 0)
             s->guidance_rescale = json_number_value(v);
+        else if (strcmp(key, "hires") == 0)
+            read_hires(&s->hires, v);
         else if (strcmp(key, "denoise") == 0)
             s->denoise = json_number_value(v);
         else if (strcmp(key, "eta") == 0)

@@ -36,6 +36,7 @@ static void full_spec(struct cn_spec *s)
     s->steps = 7;
     s->guidance_scale = 3.25;
     s->guidance_rescale = 0.75;
+    s->hires = (struct cn_spec_hires){true, 1.5, 272, 144, 5, 0.25, CN_UP_LATENT_NEAREST};
     s->sampler = CN_UNIPC;
     s->schedule = CN_KARRAS;
     s->spacing = CN_TRAILING;
@@ -145,7 +146,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 11; /* nor the syntax of prompts, nor rescaling */
+    f.len -= 41; /* nor the syntax of prompts, nor rescaling, nor a second pass */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -156,7 +157,7 @@ static void kinds_and_versions_of_jobs(void **state)
     free(old);
 
     b.data[CN_FRAME_HEAD + 8] = 2;
-    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 11};
+    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 41};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -176,11 +177,23 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.guidance_rescale == 0);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 5;
+    f.len += 8;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_true(s.guidance_rescale == 0.75);
+    assert_false(s.hires.on);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_A1111);
     assert_true(s.guidance_rescale == 0.75);
+    assert_true(s.hires.on && s.hires.scale == 1.5 && s.hires.strength == 0.25);
+    assert_int_equal(s.hires.width, 272);
+    assert_int_equal(s.hires.height, 144);
+    assert_int_equal(s.hires.steps, 5);
+    assert_int_equal(s.hires.upscaler, CN_UP_LATENT_NEAREST);
     cn_spec_release(&s);
     b.data[CN_FRAME_HEAD + 9] = CN_JOB_KIND_COUNT;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EINVAL);

@@ -163,7 +163,9 @@ def arguments(pipe, folder, request):
     if "guidance_rescale" in request:
         found["guidance_rescale"] = request["guidance_rescale"]
     found |= control_arguments(folder, request)
-    if "init_image" in request:
+    if request.get("init_image") == "":  # a latent stands for it
+        found |= dict(strength=request["denoise"])
+    elif "init_image" in request:
         found |= dict(
             image=named_picture(folder, request["init_image"]).convert("RGB"),
             strength=request["denoise"],
@@ -205,8 +207,38 @@ def draws(request):
     return order
 
 
-def run(models, folder, request):
+def enlarged(latent, hires, size, factor):
+    """The latent as large as covers the picture, cut in the middle."""
+    (h, w), (rows, columns) = latent.shape[2:], [n // factor for n in size]
+    wide = w * rows < h * columns
+    cover = (columns * h // w, columns) if wide else (rows, rows * w // h)
+    cover = (max(cover[0], rows), max(cover[1], columns))
+    mode = "nearest" if hires["upscaler"] == "latent_nearest" else "bilinear"
+    latent = torch.nn.functional.interpolate(latent, size=cover, mode=mode)
+    top, left = (cover[0] - rows) // 2, (cover[1] - columns) // 2
+    return latent[:, :, top : top + rows, left : left + columns]
+
+
+def run_passes(models, folder, request):
+    """The picture of the first pass, then img2img from its latent."""
+    hires = request["hires"]
+    first = {k: v for k, v in request.items() if k != "hires"}
+    _, latent, calls, _ = run(models, folder, first)
+    size = [hires.get(k) or int(request[k] * hires["scale"]) // 8 * 8 for k in ("height", "width")]
+    steps, levels = hires.get("steps") or request["steps"], 1
+    while int(levels * hires["strength"]) < steps:
+        levels += 1
+    factor = request["height"] // latent.shape[2]
+    second = dict(init_image="", denoise=hires["strength"], steps=levels)
+    second = first | second | dict(height=size[0], width=size[1])
+    images, latent, more, name = run(models, folder, second, enlarged(latent, hires, size, factor))
+    return images, latent, calls + more, name
+
+
+def run(models, folder, request, start=None):
     """(images, last latents, number of network calls) of a request."""
+    if "hires" in request:
+        return run_passes(models, folder, request)
     pipe = build(models, request)
     seen = {}
 
@@ -214,7 +246,8 @@ def run(models, folder, request):
         seen.update(latent=values["latents"].clone(), calls=i + 1)
         return {}
 
-    images = pipe(**arguments(pipe, folder, request), callback_on_step_end=after_step).images
+    found = arguments(pipe, folder, request) | ({} if start is None else dict(image=start))
+    images = pipe(**found, callback_on_step_end=after_step).images
     return images, seen["latent"], seen["calls"], type(pipe).__name__
 
 
@@ -274,6 +307,10 @@ def other_cases():
     yield "wide", base("tiny", dict(width=72, height=40), controls=[wide])
     small = control("tiny-control-b", "blocks-24x32.png")
     yield "rescaled", base("tiny", SIZE, sampler="dpmpp_2m", guidance_rescale=0.7)
+    hires = dict(scale=1.7, strength=0.6, upscaler="latent")
+    yield "hires", base("tiny", SIZE, n=2, hires=hires)
+    hires = dict(width=72, height=56, steps=4, strength=0.7, upscaler="latent_nearest")
+    yield "hires-cut", base("tiny", SIZE, sampler="dpmpp_2m_sde", hires=hires)
     yield "small", base("tiny", dict(width=24, height=32), steps=4, controls=[small])
 
 

@@ -167,9 +167,12 @@ static bool negotiate(struct cn_request *q, const struct cn_spec *spec)
 static bool fits(struct cn_request *q, const struct cn_spec *spec)
 {
     const struct cn_submit_ctx *c = q->ctx;
-    uint64_t worst = (uint64_t)spec->n * (uint64_t)spec->width * (uint64_t)spec->height * 3;
+    int width, height;
+    uint64_t worst;
     char text[160];
 
+    cn_spec_final_size(spec, spec->width, spec->height, &width, &height);
+    worst = (uint64_t)spec->n * (uint64_t)width * (uint64_t)height * 3;
     if (c->durable || worst <= q->core->out.max)
         return true;
     snprintf(text, sizeof(text),

@@ -1,0 +1,87 @@
+/* The second pass over a larger picture: its size and steps, by the rules of AUTOMATIC1111's
+ * program (modules/processing.py, hires fix). */
+#include "base/base.h"
+#include "base/spec.h"
+
+enum { CELL = 8, MAX_SCALE = 8 };
+
+void cn_spec_final_size(const struct cn_spec *s, int width, int height, int *ret_width,
+                        int *ret_height)
+{
+    const struct cn_spec_hires *h = &s->hires;
+
+    *ret_width = width;
+    *ret_height = height;
+    if (!h->on)
+        return;
+    *ret_width = h->width > 0 ? h->width : (int)(width * h->scale) / CELL * CELL;
+    *ret_height = h->height > 0 ? h->height : (int)(height * h->scale) / CELL * CELL;
+}
+
+/* Such a job takes int(levels * strength) steps. */
+int cn_spec_hires_levels(const struct cn_spec *s)
+{
+    int steps = s->hires.steps > 0 ? s->hires.steps : s->steps;
+    double exact = steps / s->hires.strength;
+    int levels;
+
+    if (!(exact <= CN_MAX_STEPS))
+        return CN_MAX_STEPS + 1;
+    levels = CN_MAX((int)exact, steps);
+    while ((int)(levels * s->hires.strength) < steps)
+        levels++;
+    return levels;
+}
+
+static int check_side(const char *where, int v, struct cn_err *err)
+{
+    if (v < 0 || v % CELL != 0)
+        return cn_fail_at(err, CN_EINVAL, where, "%d is not a multiple of %d", v, CELL);
+    return CN_OK;
+}
+
+static int check_size(const struct cn_spec *s, const struct cn_limits *l, struct cn_err *err)
+{
+    const struct cn_spec_hires *h = &s->hires;
+    int most = l->max_side ? l->max_side : 16384, width, height, rc;
+
+    if ((rc = check_side("/hires/width", h->width, err)) < 0 ||
+        (rc = check_side("/hires/height", h->height, err)) < 0)
+        return rc;
+    if ((h->width == 0) != (h->height == 0))
+        return cn_fail_at(err, CN_EINVAL, h->width == 0 ? "/hires/width" : "/hires/height",
+                          "\"width\" and \"height\" come together, or \"scale\" alone");
+    if (!(h->scale >= 1 && h->scale <= MAX_SCALE))
+        return cn_fail_at(err, CN_EINVAL, "/hires/scale",
+                          "%g is out of range: 1 to %d are accepted", h->scale, MAX_SCALE);
+    cn_spec_final_size(s, s->width, s->height, &width, &height);
+    if (CN_MAX(width, height) > most)
+        return cn_fail_at(err, CN_EINVAL, "/hires", "%d x %d: sides of at most %d are accepted",
+                          width, height, most);
+    if (l->max_pixels != 0 && (long)width * height > l->max_pixels)
+        return cn_fail_at(err, CN_EINVAL, "/hires", "%d x %d is over the limit of %ld pixels",
+                          width, height, l->max_pixels);
+    return CN_OK;
+}
+
+int cn_spec_hires_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_err *err)
+{
+    const struct cn_spec_hires *h = &s->hires;
+    int most = l->max_steps ? l->max_steps : CN_MAX_STEPS;
+
+    if (!h->on)
+        return CN_OK;
+    if (s->init_image.len > 0)
+        return cn_fail_at(err, CN_EINVAL, "/hires", "it does not go with an \"init_image\"");
+    if (h->steps < 0 || h->steps > most)
+        return cn_fail_at(err, CN_EINVAL, "/hires/steps",
+                          "%d is out of range: 0 to %d are accepted", h->steps, most);
+    if (!(h->strength > 0 && h->strength <= 1))
+        return cn_fail_at(err, CN_EINVAL, "/hires/strength",
+                          "%g is out of range: above 0 and up to 1 is accepted", h->strength);
+    if (cn_spec_hires_levels(s) > CN_MAX_STEPS)
+        return cn_fail_at(err, CN_EINVAL, "/hires/strength",
+                          "%g is too little for %d steps: they would be %d levels of noise apart",
+                          h->strength, h->steps > 0 ? h->steps : s->steps, CN_MAX_STEPS);
+    return check_size(s, l, err);
+}
