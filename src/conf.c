@@ -100,6 +100,7 @@ static const struct key table[] = {
     TEXT("models", default_model, "", RESTART),
     NUMBER("models", settle_s, 2, 0, 600, RESTART),
     TEXT("models", embeddings, "", RESTART),
+    TEXT("models", taesd, "", RESTART),
     TEXT("webhook", allow, "", RELOAD),
     TEXT("webhook", networks, "", RELOAD),
     TEXT("webhook", secret_file, "", RELOAD),

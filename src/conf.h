@@ -53,6 +53,7 @@ struct cn_conf {
     char *default_model; /* "": the first base model */
     int settle_s;        /* without changes, then changed directories are looked at; 0: never */
     char *embeddings;    /* directories, separated by colons */
+    char *taesd;         /* file, or "" */
     /* [webhook] */
     char *allow, *networks, *secret_file;
     int attempt_timeout_s, give_up_s;

@@ -75,6 +75,8 @@ static char **args_for(const struct cn_conf *c, const char *device)
     add_number(args, &n, "--vae-memory-mb", c->vae_memory_mb);
     if (c->default_model[0] != '\0')
         add(args, &n, "--default", cn_xstrdup(c->default_model));
+    if (c->taesd[0] != '\0')
+        add(args, &n, "--taesd", cn_xstrdup(c->taesd));
     add_dirs(args, &n, "--embeddings", c->embeddings);
     add_dirs(args, &n, "--models", c->dirs);
     return args;

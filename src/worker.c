@@ -355,7 +355,7 @@ static void usage(FILE *f)
     fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] [--default MODEL]\n"
           "                         [--lanes N] [--max-batch N] [--memory-mb N] [--dtype TYPE]\n"
           "                         [--vae-memory-mb N] [--settle-s N] [--embeddings DIR] ...\n"
-          "                         --models DIR ...\n"
+          "                         [--taesd FILE] --models DIR ...\n"
           "       controlnet-worker --probe\n"
           "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
           "generate.\n",
@@ -402,6 +402,7 @@ static int parse(int argc, char **argv, struct options *o)
                                           {"threads", required_argument, NULL, 't'},
                                           {"models", required_argument, NULL, 'm'},
                                           {"embeddings", required_argument, NULL, 'e'},
+                                          {"taesd", required_argument, NULL, 'P'},
                                           {"default", required_argument, NULL, 'd'},
                                           {"lanes", required_argument, NULL, 'l'},
                                           {"max-batch", required_argument, NULL, 'x'},
@@ -456,6 +457,9 @@ static int parse(int argc, char **argv, struct options *o)
             break;
         case 's':
             o->settle_s = CN_MAX(atoi(optarg), 0);
+            break;
+        case 'P':
+            o->engine.taesd = optarg;
             break;
         case 'V':
             o->engine.vae_memory = (size_t)CN_MAX(atol(optarg), 0) << 20;

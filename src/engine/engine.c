@@ -42,6 +42,11 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
     e->opts = *opts;
     e->opts.lanes = CN_MIN(CN_MAX(opts->lanes, 1), CN_ENGINE_MAX_LANES);
     rc = cn_backend_open(opts->backend, &b, &e->rt.backend, err);
+    if (rc == CN_OK && opts->taesd != NULL) {
+        rc = cn_tiny_decoder_open(opts->taesd, &e->tiny, err);
+        if (rc < 0)
+            cn_backend_close(e->rt.backend);
+    }
     if (rc < 0) {
         free(e);
         return rc;
@@ -63,6 +68,7 @@ void cn_engine_free(struct cn_engine *e)
     cn_engine_drop_jobs(e);
     cn_batchers_drop_idle(e, 0);
     cn_annotators_free(e);
+    cn_tiny_decoder_free(e->tiny);
     cn_runtime_release(&e->rt);
     free(e->work);
     cn_backend_close(e->rt.backend);

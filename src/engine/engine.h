@@ -61,6 +61,7 @@ struct cn_engine_opts {
     size_t vae_memory;   /* working memory of the autoencoder above which it goes through a picture
                             in bands of rows; 0: CN_ENGINE_VAE_MEMORY on processors, and on other
                             devices only when there is no room */
+    const char *taesd;   /* file of a tiny autoencoder, which makes the previews; NULL: none */
     enum cn_dtype dtype; /* of values, where the backend has a choice; CN_DTYPE_COUNT: its best */
     int device;          /* which, of several */
     bool first_choice;   /* take the algorithms that libraries propose, without timing them */

@@ -9,6 +9,7 @@
 #define CN_ENGINE_ENGINE_PRIV_H
 
 #include "engine/engine.h"
+#include "runtime/tiny_decoder.h"
 
 struct cn_job;
 struct cn_lane;
@@ -39,6 +40,7 @@ struct cn_engine {
     double now;     /* virtual time: step_loop.c */
     double step_ms; /* what the last step took */
     int64_t largest;           /* pixels of the largest picture since memory was given back */
+    struct cn_tiny_decoder *tiny; /* of previews; NULL: there is none */
     size_t band_bytes; /* of autoencoders that go through pictures in bands of rows */
     float *work;    /* host side of a step's inputs and outputs */
     size_t work_n;

@@ -71,6 +71,7 @@ void cn_engine_drop_caches(struct cn_engine *e)
     cn_batchers_drop_idle(e, 0);
     cn_batchers_clear(e);
     cn_annotators_unload(e);
+    cn_tiny_decoder_unload(e->tiny);
     cn_runtime_drop_caches(&e->rt);
     give_back(e);
 }
@@ -130,5 +131,5 @@ bool cn_engine_wants_bands(const struct cn_engine *e, size_t bytes)
 size_t cn_engine_bytes(const struct cn_engine *e)
 {
     return e->band_bytes + cn_backend_bytes(e->rt.backend) + cn_batchers_bytes(e) +
-           cn_annotators_bytes(e) + cn_runtime_bytes(&e->rt);
+           cn_annotators_bytes(e) + cn_tiny_decoder_bytes(e->tiny) + cn_runtime_bytes(&e->rt);
 }

@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "engine/job_priv.h"
 #include "base/mem.h"
+#include "image/convert.h"
 #include "image/resize.h"
 #include "model/vae.h"
 
@@ -170,6 +171,46 @@ static void paint(const struct cn_rgb_map *map, const float *latent, struct cn_i
         }
 }
 
+/* By the tiny autoencoder, when the engine has one that knows such latents. */
+static int draw_tiny(struct cn_job *j, const float *latent, struct cn_image *ret,
+                     struct cn_err *err)
+{
+    int factor = cn_taesd_factor(cn_tiny_decoder_config(j->e->tiny));
+    int w = j->w * factor, h = j->h * factor, most = CN_MAX(w, h);
+    size_t n = (size_t)3 * (size_t)w * (size_t)h, bad;
+    float *pixels = cn_try_alloc(n * sizeof(*pixels));
+    struct cn_image whole = CN_IMAGE_NONE;
+    struct cn_fit fit = CN_FIT_DEFAULTS;
+    struct cn_plan_entry *p;
+    int rc = pixels != NULL ? CN_OK : cn_fail(err, CN_ENOMEM, "no memory for a preview");
+
+    if (rc == CN_OK)
+        rc = cn_tiny_decoder_plan(j->e->tiny, j->e->rt.backend, j->h, j->w, &p, err);
+    if (rc == CN_OK)
+        rc = cn_plan_run_host(p, latent, pixels, err);
+    for (size_t i = 0; i < n && rc == CN_OK; i++)
+        pixels[i] = pixels[i] * 2 - 1;
+    if (rc == CN_OK)
+        rc = cn_image_from_planar(pixels, w, h, &whole, &bad, err);
+    free(pixels);
+    if (rc == CN_OK && most > MAX_SIDE) {
+        rc = cn_image_fit(&whole, CN_MAX(w * MAX_SIDE / most, 1), CN_MAX(h * MAX_SIDE / most, 1),
+                          &fit, ret, err);
+        cn_image_release(&whole);
+    } else if (rc == CN_OK) {
+        *ret = whole;
+    }
+    return rc;
+}
+
+static bool has_tiny(const struct cn_job *j)
+{
+    const struct cn_taesd_config *c = j->e->tiny ? cn_tiny_decoder_config(j->e->tiny) : NULL;
+
+    return c != NULL && c->latent_channels == j->channels &&
+           cn_taesd_factor(c) == cn_vae_factor(j->vae);
+}
+
 int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret, struct cn_err *err)
 {
     struct cn_rgb_map *map = &j->base->rgb;
@@ -177,6 +218,8 @@ int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret,
     struct cn_fit fit = CN_FIT_DEFAULTS;
     int grow = GROW, rc;
 
+    if (has_tiny(j))
+        return draw_tiny(j, latent, ret, err);
     if (!map->made && j->channels <= CN_MAX_LATENT_CHANNELS)
         make_map(j);
     if (!map->usable)

@@ -4,4 +4,4 @@ libcnmodel_a_SOURCES = \
     %reldir%/nn.h %reldir%/nn.c \
     %reldir%/text.h %reldir%/text.c \
     %reldir%/unet.h %reldir%/unet.c \
-    %reldir%/vae.h %reldir%/vae.c
+    %reldir%/vae.h %reldir%/taesd.c %reldir%/taesd.h %reldir%/vae.c

@@ -1,6 +1,7 @@
 noinst_LIBRARIES += libcnruntime.a
 libcnruntime_a_SOURCES = \
     %reldir%/bands.h %reldir%/bands_priv.h %reldir%/bands.c %reldir%/bands_graph.c \
+    %reldir%/tiny_decoder.h %reldir%/tiny_decoder.c \
     %reldir%/kept_rows.h %reldir%/kept_rows.c \
     %reldir%/embeddings.h %reldir%/embeddings.c \
     %reldir%/file_name.h %reldir%/file_name.c \

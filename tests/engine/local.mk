@@ -68,3 +68,9 @@ check_PROGRAMS += tests/engine/test_passes
 tests_engine_test_passes_SOURCES = %reldir%/test_passes.c %reldir%/crowd.h %reldir%/crowd.c
 tests_engine_test_passes_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_passes
+
+check_PROGRAMS += tests/engine/test_tiny_decoder
+tests_engine_test_tiny_decoder_SOURCES = \
+    %reldir%/test_tiny_decoder.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_tiny_decoder_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_tiny_decoder
