@@ -315,7 +315,7 @@ static int resolve(struct cn_job *j, struct cn_err *err)
 }
 
 int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
-               struct cn_job **ret, struct cn_err *err)
+               int steps_before, struct cn_job **ret, struct cn_err *err)
 {
     struct cn_job *j = cn_xcalloc(1, sizeof(*j));
     int rc;
@@ -325,6 +325,7 @@ int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_
     j->spec = spec;
     j->cb = *cb;
     j->serial = ++e->serial;
+    j->steps_before = steps_before;
     cn_arena_init(&j->arena);
     rc = resolve(j, err);
     if (rc < 0) {

@@ -107,6 +107,7 @@ struct cn_job {
     int n_texts;
     size_t texts_cap;
     int schedule_steps; /* over which texts change */
+    int steps_before;   /* of the pass before; 0: this is the first */
     uint8_t *shown;     /* [rows, schedule_steps]: the text of each step; NULL: row i has text i */
     double guidance[CN_MAX_IMAGE_ROWS]; /* of each row: the request's, times its part's weight */
     int calls;
@@ -180,8 +181,9 @@ int cn_job_read_inputs(struct cn_job *j, struct cn_err *err);
 int cn_job_prepare(struct cn_job *j, struct cn_err *err);
 
 /* job.c */
+/* steps_before: of the pass before, or 0. */
 int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
-               struct cn_job **ret, struct cn_err *err);
+               int steps_before, struct cn_job **ret, struct cn_err *err);
 void cn_job_free(struct cn_job *j);
 int cn_job_buffer(struct cn_job *j, const struct cn_value *v, int flags, struct cn_buffer **ret,
                   struct cn_err *err);

@@ -16,9 +16,9 @@
 
 /* A job with a description of its own, which is taken. Texts and images stay the request's. */
 static int new_pass(struct cn_engine *e, struct cn_spec *own, const struct cn_engine_cb *cb,
-                    struct cn_job **ret, struct cn_err *err)
+                    int steps_before, struct cn_job **ret, struct cn_err *err)
 {
-    int rc = cn_job_new(e, own, cb, ret, err);
+    int rc = cn_job_new(e, own, cb, steps_before, ret, err);
 
     if (rc < 0)
         free(own);
@@ -62,7 +62,7 @@ static int add_second(struct cn_job *first, const struct cn_spec *spec, struct c
 {
     struct cn_job *second;
     size_t n;
-    int rc = new_pass(first->e, second_spec(spec, first), &first->cb, &second, err);
+    int rc = new_pass(first->e, second_spec(spec, first), &first->cb, spec->steps, &second, err);
 
     if (rc < 0) {
         if (err != NULL &&
@@ -88,8 +88,8 @@ int cn_passes_new(struct cn_engine *e, const struct cn_spec *spec, const struct 
     int rc;
 
     if (!spec->hires.on)
-        return cn_job_new(e, spec, cb, ret, err);
-    if ((rc = new_pass(e, first_spec(spec), cb, &j, err)) < 0)
+        return cn_job_new(e, spec, cb, 0, ret, err);
+    if ((rc = new_pass(e, first_spec(spec), cb, 0, &j, err)) < 0)
         return rc;
     rc = add_second(j, spec, err);
     if (rc < 0)

@@ -9,7 +9,8 @@
  * them a row shows in which step. Everything after this file knows texts by their places in that
  * list. Steps are counted as the web UI counts them: the table has the request's number of steps,
  * twice as many for samplers that call the network twice, also where a picture begins at a later
- * one; call number c, from 0, shows the text of step c, the first two that of step 1.
+ * one; call number c, from 0, shows the text of step c, the first two that of step 1. A second pass
+ * has steps of its own, after those of the first.
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
@@ -138,8 +139,9 @@ static int read_step(struct cn_job *j, int row, const struct cn_prompt_schedule 
 
 static int read_row(struct cn_job *j, int row, const char *text, size_t len, struct cn_err *err)
 {
+    int calls = cn_spec_calls_per_step(j->spec->sampler);
     struct cn_prompt_schedule *s;
-    int rc = cn_prompt_schedule_new(text, len, j->schedule_steps, &s, err);
+    int rc = cn_prompt_schedule_new(text, len, j->schedule_steps, j->steps_before * calls, &s, err);
 
     if (rc < 0)
         return rc;
@@ -147,6 +149,14 @@ static int read_row(struct cn_job *j, int row, const char *text, size_t len, str
         rc = read_step(j, row, s, until + 1, &until, err);
     cn_prompt_schedule_free(s);
     return rc;
+}
+
+/* Steps of this pass: those of a second one are not its levels of noise. */
+static int count_steps(const struct cn_job *j)
+{
+    if (j->steps_before == 0)
+        return j->spec->steps;
+    return j->spec->hires.steps > 0 ? j->spec->hires.steps : j->steps_before;
 }
 
 int cn_prompts_read(struct cn_job *j, struct cn_err *err)
@@ -164,7 +174,7 @@ int cn_prompts_read(struct cn_job *j, struct cn_err *err)
     rc = read_parts(j, part, err);
     if (rc < 0)
         return blame(j, rc, j->rows - 1, err);
-    j->schedule_steps = j->spec->steps * cn_spec_calls_per_step(j->spec->sampler);
+    j->schedule_steps = count_steps(j) * cn_spec_calls_per_step(j->spec->sampler);
     j->shown = cn_arena_alloc(&j->arena, (size_t)j->rows * (size_t)j->schedule_steps);
     for (int row = 0; row < j->rows && rc == CN_OK; row++) {
         const struct cn_prompt_part *p = &part[CN_MAX(row - 1, 0)]; /* of a row that is one */

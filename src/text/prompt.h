@@ -46,11 +46,13 @@ int cn_prompt_parts(const char *text, struct cn_prompt_part *part, int max, int 
 struct cn_prompt_schedule;
 
 /* Reads [from:to:when], [to:when], [from::when] and [a|b|c] in len bytes of text, for a picture of
- * so many steps. `when` with a point in it is a fraction of the steps, without one a step. A text
+ * so many steps. `when` with a point in it is a fraction of the steps, without one a step. In a
+ * second pass, after one of `before` steps (else 0), fractions go on from 1 and steps from `before`
+ * on: what was meant for the first pass is over. A text
  * that does not follow the grammar (a | outside of brackets, a \ at the end) stands for itself in
  * every step; brackets that do not are characters. */
-int cn_prompt_schedule_new(const char *text, size_t len, int steps, struct cn_prompt_schedule **ret,
-                           struct cn_err *err);
+int cn_prompt_schedule_new(const char *text, size_t len, int steps, int before,
+                           struct cn_prompt_schedule **ret, struct cn_err *err);
 void cn_prompt_schedule_free(struct cn_prompt_schedule *s); /* NULL is fine */
 
 /* The last step up to which the text is that of `step` (1 is the first step). */

@@ -29,7 +29,7 @@ struct construct {
 struct cn_prompt_schedule {
     char *text;
     size_t len;
-    int steps;
+    int steps, before;
     bool verbatim;      /* the text is that of all steps */
     uint32_t *at;       /* [len]: 1 + the construct that begins here, or 0 */
     struct construct *construct;
@@ -94,7 +94,8 @@ static bool read_when(const struct cn_prompt_schedule *s, size_t from, size_t to
     n = number_length(s->text + from, &point);
     if (n == 0 || cn_prompt_skip_space(s->text, from + n, to) != to)
         return false;
-    v = strtod(s->text + from, NULL) * (point ? s->steps : 1);
+    v = strtod(s->text + from, NULL);
+    v = point ? (v - (s->before > 0)) * s->steps : v - s->before;
     *ret = v >= s->steps ? s->steps : v < 1 ? 0 : (int)v;
     return true;
 }
@@ -234,8 +235,8 @@ static int allocate(struct cn_prompt_schedule *s, const char *text, struct cn_er
     return CN_OK;
 }
 
-int cn_prompt_schedule_new(const char *text, size_t len, int steps, struct cn_prompt_schedule **ret,
-                           struct cn_err *err)
+int cn_prompt_schedule_new(const char *text, size_t len, int steps, int before,
+                           struct cn_prompt_schedule **ret, struct cn_err *err)
 {
     struct cn_prompt_schedule *s;
     struct reader *r;
@@ -247,6 +248,7 @@ int cn_prompt_schedule_new(const char *text, size_t len, int steps, struct cn_pr
     s = cn_xcalloc(1, sizeof(*s));
     s->len = len;
     s->steps = steps;
+    s->before = before;
     r = cn_xcalloc(1, sizeof(*r));
     r->s = s;
     r->err = err;

@@ -331,6 +331,37 @@ static void texts_that_are_never_reached_are_told(void **state)
     crowd_free(c);
 }
 
+/* Steps are counted on in a second pass: what comes after the last one of the first is shown
+ * there. */
+static void texts_go_on_in_a_second_pass(void **state)
+{
+    static const char *const prompt[] = {"a [cat:dog:1.0]", "a [cat:dog:4]", "a cat",
+                                         "a [cat:dog:2.0]", "a [dog:cat:0]"};
+    struct crowd *c = crowd_new();
+    double same[CN_LEN(prompt)];
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(prompt); i++) {
+        struct job *j = add_job(c, 1);
+
+        free(j->spec.prompt);
+        j->spec.prompt = cn_xstrdup(prompt[i]);
+        j->spec.prompt_syntax = CN_PROMPT_A1111;
+        j->spec.guidance_scale = 7.5;
+        j->spec.hires.on = true;
+        j->spec.hires.scale = 1;
+        begin(j);
+        run_until_over(c);
+        expect_ok(j);
+        same[i] = psnr(&j->image[0], &c->job[i / 2 * 2].image[0]);
+    }
+    assert_true(same[1] >= 60); /* the same as the first */
+    assert_true(psnr(&c->job[0].image[0], &c->job[2].image[0]) < 60);
+    assert_true(same[3] >= 60); /* as the one before */
+    assert_true(psnr(&c->job[2].image[0], &c->job[4].image[0]) >= 60);
+    crowd_free(c);
+}
+
 /* An embedding of another model stays text, of which the client is told. */
 static void an_embedding_that_does_not_fit_is_told(void **state)
 {
@@ -547,6 +578,7 @@ int main(void)
         cmocka_unit_test(parts_of_a_prompt_count),
         cmocka_unit_test(texts_that_are_never_reached_are_told),
         cmocka_unit_test(an_embedding_that_does_not_fit_is_told),
+        cmocka_unit_test(texts_go_on_in_a_second_pass),
         cmocka_unit_test(a_large_job_does_not_crowd_out_a_small_one),
         cmocka_unit_test(a_cancelled_job_ends_before_its_next_step),
         cmocka_unit_test(a_job_cancelled_at_once_takes_no_step),

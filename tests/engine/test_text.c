@@ -496,7 +496,7 @@ static void keys_of(struct cn_engine *e, const char *negative, const char *promp
     s.negative_prompt = cn_xstrdup(negative);
     s.has_seed = true;
     s.steps = 1;
-    if (cn_job_new(e, &s, &cb, &j, &err) < 0 || cn_job_prepare(j, &err) < 0)
+    if (cn_job_new(e, &s, &cb, 0, &j, &err) < 0 || cn_job_prepare(j, &err) < 0)
         fail_msg("%s", err.msg);
     k = &j->main.rows.input[0];
     assert_string_equal(k->name, "k0");

@@ -60,7 +60,7 @@ static void check_part(const char *text, size_t len)
     struct cn_prompt_schedule *s;
     struct cn_buf b;
 
-    if (cn_prompt_schedule_new(text, len, STEPS, &s, NULL) < 0)
+    if (cn_prompt_schedule_new(text, len, STEPS, 0, &s, NULL) < 0)
         return;
     cn_buf_init(&b, len + 1);
     for (int step = 1; step <= STEPS; step = cn_prompt_schedule_until(s, step) + 1) {

@@ -133,7 +133,7 @@ static void schedule_is(const char *text, const struct stretch *want, size_t n)
     struct cn_buf b;
     int step = 1;
 
-    assert_int_equal(cn_prompt_schedule_new(text, strlen(text), STEPS, &s, NULL), CN_OK);
+    assert_int_equal(cn_prompt_schedule_new(text, strlen(text), STEPS, 0, &s, NULL), CN_OK);
     cn_buf_init(&b, strlen(text));
     for (size_t i = 0; i < n; i++) {
         int until = cn_prompt_schedule_until(s, step);
@@ -322,6 +322,35 @@ static void chunks_have_a_limit(void **state)
     assert_non_null(strstr(err.msg, "too large"));
 }
 
+/* After a pass of 20 steps: what was meant for it is over, fractions go on from 1. */
+static void a_second_pass_goes_on(void **state)
+{
+    static const struct {
+        const char *text, *first, *last;
+        int until;
+    } is[] = {{"[a:b:0.5]", "b", "b", 10}, {"[a:b:1.5]", "a", "b", 5}, {"[a:b:1.0]", "b", "b", 10},
+              {"[a:b:2.0]", "a", "a", 10}, {"[a:b:15]", "b", "b", 10}, {"[a:b:23]", "a", "b", 3},
+              {"[a:b:20]", "b", "b", 10},  {"[a::21]", "a", "", 1}};
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(is); i++) {
+        struct cn_prompt_schedule *s;
+        struct cn_buf text;
+
+        assert_int_equal(cn_prompt_schedule_new(is[i].text, strlen(is[i].text), 10, 20, &s, NULL),
+                         CN_OK);
+        assert_int_equal(cn_prompt_schedule_until(s, 1), is[i].until);
+        for (int step = 1; step <= 10; step += 9) {
+            cn_buf_init(&text, 16);
+            assert_int_equal(cn_prompt_schedule_text(s, step, &text, NULL), CN_OK);
+            assert_int_equal(cn_buf_add(&text, "", 1, NULL), CN_OK);
+            assert_string_equal((const char *)text.data, step == 1 ? is[i].first : is[i].last);
+            cn_buf_release(&text);
+        }
+        cn_prompt_schedule_free(s);
+    }
+}
+
 static int chunks_with(const struct cn_triggers *triggers, const char *text,
                        struct cn_prompt_chunks *ret)
 {
@@ -421,15 +450,15 @@ static void bad_texts_are_refused(void **state)
     assert_int_equal(cn_prompt_emphasis("a\xff", &p, NULL), CN_EINVAL);
     assert_int_equal(cn_prompt_plain("a\xff", &p, NULL), CN_EINVAL);
     assert_int_equal(cn_prompt_parts("a\xff", &part, 1, &n, NULL), CN_EINVAL);
-    assert_int_equal(cn_prompt_schedule_new("a\xff", 2, 1, &s, NULL), CN_EINVAL);
+    assert_int_equal(cn_prompt_schedule_new("a\xff", 2, 1, 0, &s, NULL), CN_EINVAL);
     memset(deep, '(', sizeof(deep));
     deep[CN_PROMPT_DEPTH + 1] = '\0';
     assert_int_equal(cn_prompt_emphasis(deep, &p, NULL), CN_EINVAL);
-    assert_int_equal(cn_prompt_schedule_new(deep, CN_PROMPT_DEPTH + 1, 1, &s, NULL), CN_EINVAL);
+    assert_int_equal(cn_prompt_schedule_new(deep, CN_PROMPT_DEPTH + 1, 1, 0, &s, NULL), CN_EINVAL);
     deep[CN_PROMPT_DEPTH] = '\0';
     assert_int_equal(cn_prompt_emphasis(deep, &p, NULL), CN_OK);
     cn_prompt_pieces_release(&p);
-    assert_int_equal(cn_prompt_schedule_new(deep, CN_PROMPT_DEPTH, 1, &s, NULL), CN_OK);
+    assert_int_equal(cn_prompt_schedule_new(deep, CN_PROMPT_DEPTH, 1, 0, &s, NULL), CN_OK);
     cn_prompt_schedule_free(s);
 }
 
@@ -448,7 +477,7 @@ static void read_everything(const char *pattern)
         text[i] = pattern[i % len];
     cn_buf_init(&b, CN_MAX_TOKENIZE);
     cn_prompt_parts(text, part, 2, &n, NULL);
-    if (cn_prompt_schedule_new(text, CN_MAX_TOKENIZE, 4, &s, NULL) == CN_OK) {
+    if (cn_prompt_schedule_new(text, CN_MAX_TOKENIZE, 4, 0, &s, NULL) == CN_OK) {
         assert_int_equal(cn_prompt_schedule_text(s, 4, &b, NULL), CN_OK);
         cn_prompt_schedule_free(s);
     }
@@ -481,6 +510,7 @@ int main(void)
         cmocka_unit_test(and_makes_parts),
         cmocka_unit_test(editing_changes_the_text),
         cmocka_unit_test(golden_texts_are_read_by_the_rules),
+        cmocka_unit_test(a_second_pass_goes_on),
         cmocka_unit_test(triggers_become_vectors),
         cmocka_unit_test(chunks_have_a_limit),
         cmocka_unit_test(bad_texts_are_refused),
