@@ -27,8 +27,8 @@ enum { MS_NS = 1000000, DYING_MS = 1000 };
 
 static bool wanted_env(const char *e)
 {
-    static const char *const prefix[] = {"LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=",
-                                         "TSAN_OPTIONS="};
+    static const char *const prefix[] = {
+        "LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
 
     for (size_t i = 0; i < CN_LEN(prefix); i++)
         if (strncmp(e, prefix[i], strlen(prefix[i])) == 0)
@@ -156,7 +156,8 @@ void cn_child_end(struct cn_child *c, struct cn_child_end *ret)
 
 /* ---- messages ---- */
 
-int64_t cn_child_cpu_ms(const struct cn_child *c)
+/* Milliseconds of a processor that it has had; 0 when it is over. */
+static int64_t cpu_used_ms(const struct cn_child *c)
 {
     struct timespec t;
 
@@ -193,11 +194,11 @@ int cn_child_send(const struct cn_child *c, const void *data, size_t size, const
  * that there is no need to look at it more often than the rest of its allowance. */
 static int wait_for(const struct cn_child *c, int cpu_ms, int wall_ms, struct cn_err *err)
 {
-    int64_t started = cn_child_cpu_ms(c), until = cn_now_ns() + (int64_t)wall_ms * MS_NS;
+    int64_t started = cpu_used_ms(c), until = cn_now_ns() + (int64_t)wall_ms * MS_NS;
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
 
     for (;;) {
-        int64_t cpu = cpu_ms - (cn_child_cpu_ms(c) - started);
+        int64_t cpu = cpu_ms - (cpu_used_ms(c) - started);
         int64_t wall = (until - cn_now_ns()) / MS_NS;
 
         if (poll(&p, 1, 0) > 0)

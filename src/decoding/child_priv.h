@@ -26,9 +26,6 @@ int cn_child_start(const char *program, struct cn_child *ret, struct cn_err *err
 /* Kills it unless it has ended, and takes its status. */
 void cn_child_end(struct cn_child *c, struct cn_child_end *ret);
 
-/* Milliseconds of a processor that it has had; 0 when it is over. */
-int64_t cn_child_cpu_ms(const struct cn_child *c);
-
 /* Sends data and two descriptors. CN_EIO: the other end is closed. */
 int cn_child_send(const struct cn_child *c, const void *data, size_t size, const int fd[2]);
 

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "decoding/child_priv.h"
+#include "decoding/keeper_priv.h"
 #include "decoding/message.h"
 #include "decoding/wall.h"
 
@@ -17,8 +18,8 @@
 
 struct cn_decoder {
     struct cn_decoder_opts o;
-    struct cn_child child;
-    int pictures; /* that this child was given */
+    struct cn_child child; /* has the picture */
+    struct cn_keeper keeper;
 };
 
 static const struct cn_image_limits default_limits = CN_IMAGE_LIMITS_DEFAULTS;
@@ -28,6 +29,7 @@ struct cn_decoder *cn_decoder_new(const struct cn_decoder_opts *o)
     struct cn_decoder *d = cn_xcalloc(1, sizeof(*d));
 
     d->o = *o;
+    cn_keeper_init(&d->keeper, o->program);
     return d;
 }
 
@@ -50,20 +52,17 @@ void cn_decoder_free(struct cn_decoder *d)
     if (d == NULL)
         return;
     stop(d, NULL);
+    cn_keeper_release(&d->keeper);
     free(d);
 }
 
-static int start(struct cn_decoder *d, struct cn_err *err)
+static int greet(struct cn_decoder *d, struct cn_err *err)
 {
     struct cn_child_end end = {.text = ""};
     struct cn_decoding_hello hello = {0};
     struct cn_err why = CN_ERR_INIT;
-    int rc = cn_child_start(d->o.program, &d->child, err);
+    int rc = cn_child_receive(&d->child, &hello, sizeof(hello), d->o.wall_ms, d->o.wall_ms, &why);
 
-    if (rc < 0)
-        return rc;
-    d->pictures = 0;
-    rc = cn_child_receive(&d->child, &hello, sizeof(hello), d->o.wall_ms, d->o.wall_ms, &why);
     if (rc == CN_OK && hello.type == CN_DECODING_HELLO) {
         tell(d, false, hello.layers & CN_WALL_ALL, "a decoder of pictures has started");
         return CN_OK;
@@ -75,13 +74,25 @@ static int start(struct cn_decoder *d, struct cn_err *err)
                    rc == CN_ETOOBIG ? "does not start" : "is of another version");
 }
 
-/* One that has served long enough is not given another picture. */
+static int start(struct cn_decoder *d, struct cn_err *err)
+{
+    int rc = cn_child_start(d->o.program, &d->child, err);
+
+    return rc < 0 ? rc : greet(d, err);
+}
+
+/* The spare one, and where that came to nothing one that is started now. */
 static int ready(struct cn_decoder *d, struct cn_err *err)
 {
-    if (d->child.pid != 0 && (d->pictures >= CN_DECODER_PICTURES ||
-                              cn_child_cpu_ms(&d->child) > CN_DECODER_LIFE_MS))
-        stop(d, NULL);
-    return d->child.pid != 0 ? CN_OK : start(d, err);
+    struct cn_err why = CN_ERR_INIT;
+
+    CN_ASSERT(d->child.pid == 0);
+    if (!cn_keeper_take(&d->keeper, &d->child))
+        return start(d, err);
+    if (greet(d, &why) == CN_OK)
+        return CN_OK;
+    tell(d, true, 0, why.msg);
+    return start(d, err);
 }
 
 /* ---- what it is given ---- */
@@ -195,12 +206,12 @@ static int ask(struct cn_decoder *d, const struct cn_decoding_request *request,
 
     if (rc < 0)
         return rc;
-    d->pictures++;
     rc = cn_child_receive(&d->child, &reply, sizeof(reply), d->o.cpu_ms, d->o.wall_ms, err);
     if (rc == CN_OK && !makes_sense(&reply, &request->limits))
         rc = CN_EFORMAT;
     if (rc < 0)
         return lost(d, rc, err);
+    cn_keeper_retire(&d->keeper, &d->child);
     return reply.rc == CN_OK ? take_pixels(&reply, fd[1], ret, err) : repeat(&reply, err);
 }
 
@@ -231,6 +242,7 @@ int cn_decoder_decode(struct cn_decoder *d, const void *data, size_t len,
     for (int i = 0; i < CN_DECODING_FDS; i++)
         if (fd[i] >= 0)
             close(fd[i]);
+    cn_keeper_want(&d->keeper); /* it starts while the caller does what it does with this one */
     return rc;
 }
 

@@ -7,22 +7,18 @@
  *     rc = cn_decoder_decode(d, file, len, NULL, &img, err);       -- as cn_image_decode()
  *     cn_decoder_free(d);
  *
- * DESIGN. The decoder is started by exec (posix_spawn) when it is first needed, serves many
- * pictures, one after the other, and is replaced when it dies, after CN_DECODER_PICTURES pictures,
- * and after CN_DECODER_LIFE_MS of a processor. It dies with the thread that started it; that costs
- * the next picture the start of another one. A picture that takes longer than it may is ended with
+ * DESIGN. A decoder is started by exec (posix_spawn), reads one picture, and is killed: what has
+ * taken it over by that picture sees none before it and none after it. A start takes about 2 ms, so
+ * one that stands behind its wall is kept for the next picture: a thread starts it when a picture
+ * has been read, and takes the statuses of those that were killed. Pictures that come
+ * faster than decoders start wait for theirs. A picture that takes longer than it may is ended with
  * its decoder. Nothing that it answers is believed: sizes are held against the limits, and pixels
  * are copied out of memory that it cannot shrink. One thread at a time.
- *
- * Not promised: that what has taken a decoder over by one picture does not see, or change, those
- * that come to the same decoder after it.
  */
 #ifndef CN_DECODING_CLIENT_H
 #define CN_DECODING_CLIENT_H
 
 #include "image/codec.h"
-
-enum { CN_DECODER_PICTURES = 64, CN_DECODER_LIFE_MS = 30000 };
 
 struct cn_decoder_opts {
     const char *program; /* must live as long as the decoder */
@@ -30,7 +26,7 @@ struct cn_decoder_opts {
      * for what waits for ever. The slowest picture within the limits takes about 2 s. */
     int cpu_ms, wall_ms;
     void *ctx;
-    /* A decoder has started (died = false; layers: cn_wall_layer), or was lost. May be NULL. */
+    /* A decoder takes a picture (died = false; layers: cn_wall_layer), or was lost. May be NULL. */
     void (*tell)(void *ctx, bool died, unsigned layers, const char *text);
 };
 

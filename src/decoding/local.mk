@@ -4,6 +4,7 @@ libcndecoding_a_SOURCES = \
     %reldir%/wall.h %reldir%/wall.c %reldir%/wall_names.c \
     %reldir%/serve.h %reldir%/serve.c \
     %reldir%/child_priv.h %reldir%/child.c \
+    %reldir%/keeper_priv.h %reldir%/keeper.c \
     %reldir%/client.h %reldir%/client.c
 # What a decoder links, and nobody else.
 CNDECODER_LIBS = libcndecoding.a libcnimage.a libcnbase.a $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS) \

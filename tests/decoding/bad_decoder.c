@@ -2,7 +2,8 @@
  * "picture". Everything else it decodes like the real one. Behind the same wall.
  *
  * crash, abort, loop, sleep, memory, exit, close; system calls: open, socket, fork, exec, kill,
- * stop, code, print; nonsense on its socket: answer-*.
+ * stop, code, print; nonsense on its socket: answer-*. "remember" says how
+ * many it has read before, and which process it is.
  */
 #include "base/base.h"
 #include "decoding/message.h"
@@ -182,6 +183,14 @@ static int take_memory(struct cn_err *err)
     return cn_fail(err, CN_ENOMEM, "no memory after %zu MiB", taken >> 20);
 }
 
+/* As taken-over code would keep something for the next picture. */
+static int remember(struct cn_err *err)
+{
+    static int seen;
+
+    return cn_fail(err, CN_EFORMAT, "%d seen before by %d", seen++, (int)getpid());
+}
+
 static int decode(const void *data, size_t len, const struct cn_image_limits *limits,
                   struct cn_image *ret, struct cn_err *err)
 {
@@ -192,6 +201,8 @@ static int decode(const void *data, size_t len, const struct cn_image_limits *li
         }
     if (len == 6 && memcmp(data, "memory", 6) == 0)
         return take_memory(err);
+    if (len == 8 && memcmp(data, "remember", 8) == 0)
+        return remember(err);
     return cn_image_decode(data, len, limits, ret, err);
 }
 
