@@ -517,6 +517,7 @@ static const struct member spec_members[] = {
     {"mask", read_image, IN_SPEC(mask), NULL},
     {"denoise", read_real, IN_SPEC(denoise), NULL},
     {"hires", read_hires, IN_SPEC(hires), NULL},
+    {"decoder", read_enum, IN_SPEC(decoder), &cn_enum_decoder},
     {"format", read_enum, IN_SPEC(format), &cn_enum_format},
     {"quality", read_int, IN_SPEC(quality), NULL},
     {"preview_every", read_int, IN_SPEC(preview_every), NULL},

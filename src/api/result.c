@@ -101,6 +101,7 @@ json_t *cn_json_spec(const struct cn_spec *s)
     if (s->mask.len > 0)
         cn_json_set(&o, "mask_bytes", json_integer((json_int_t)s->mask.len));
     cn_json_set(&o, "guidance_rescale", json_real(s->guidance_rescale));
+    cn_json_set(&o, "decoder", json_string(cn_enum_decoder.name[s->decoder]));
     if (s->hires.on)
         cn_json_set(&o, "hires", hires_json(&s->hires));
     cn_json_set(&o, "controls", controls);

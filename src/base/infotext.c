@@ -106,6 +106,8 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
     put(b, "Model", f->model);
     if (s->init_image.len > 0)
         put_real(b, "Denoising strength", s->denoise);
+    if (s->decoder == CN_DECODER_TAESD)
+        put(b, "VAE Decoder", "TAESD");
     if (s->hires.on)
         put_hires(b, &s->hires);
     if (s->clip_skip > 0) /* theirs counts from 1 */

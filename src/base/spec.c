@@ -31,6 +31,8 @@ static const char *const format_names[CN_FORMAT_COUNT] = {"png", "jpeg", "webp"}
 
 static const char *const upscaler_names[CN_UPSCALER_COUNT] = {"latent", "latent_nearest"};
 
+static const char *const decoder_names[CN_DECODER_COUNT] = {"vae", "taesd"};
+
 const struct cn_enum cn_enum_job_kind = {"kind", job_kind_names, CN_JOB_KIND_COUNT};
 const struct cn_enum cn_enum_sampler = {"sampler", sampler_names, CN_SAMPLER_COUNT};
 const struct cn_enum cn_enum_schedule = {"schedule", schedule_names, CN_SCHEDULE_COUNT};
@@ -39,6 +41,7 @@ const struct cn_enum cn_enum_rng = {"rng", rng_names, CN_RNG_COUNT};
 const struct cn_enum cn_enum_prompt_syntax = {"prompt_syntax", prompt_syntax_names,
                                               CN_PROMPT_SYNTAX_COUNT};
 const struct cn_enum cn_enum_upscaler = {"upscaler", upscaler_names, CN_UPSCALER_COUNT};
+const struct cn_enum cn_enum_decoder = {"decoder", decoder_names, CN_DECODER_COUNT};
 const struct cn_enum cn_enum_branch = {"branch", branch_names, CN_BRANCH_COUNT};
 const struct cn_enum cn_enum_weights = {"weights", weights_names, CN_WEIGHTS_COUNT};
 const struct cn_enum cn_enum_resize = {"resize", resize_names, CN_RESIZE_COUNT};

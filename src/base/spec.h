@@ -99,6 +99,9 @@ enum cn_format { CN_PNG, CN_JPEG, CN_WEBP, CN_FORMAT_COUNT };
  * the nearest cell is. */
 enum cn_upscaler { CN_UP_LATENT, CN_UP_LATENT_NEAREST, CN_UPSCALER_COUNT };
 
+/* What makes the picture of the last latent: the model's autoencoder, or the worker's tiny one. */
+enum cn_latent_decoder { CN_DECODER_VAE, CN_DECODER_TAESD, CN_DECODER_COUNT };
+
 /* Encoded bytes of an image file; data is malloc'd and owned by the holder. len 0: absent. */
 struct cn_blob {
     unsigned char *data;
@@ -154,6 +157,7 @@ struct cn_spec {
     struct cn_blob mask;       /* white is painted anew */
     double denoise;            /* img2img strength, (0,1] */
     struct cn_spec_hires hires;
+    enum cn_latent_decoder decoder;
     enum cn_format format;
     int quality; /* JPEG and WebP, 1..100 */
     int preview_every;
@@ -226,8 +230,8 @@ struct cn_enum {
 };
 
 extern const struct cn_enum cn_enum_job_kind, cn_enum_sampler, cn_enum_schedule, cn_enum_spacing,
-    cn_enum_rng, cn_enum_prompt_syntax, cn_enum_upscaler, cn_enum_branch, cn_enum_weights,
-    cn_enum_resize, cn_enum_format;
+    cn_enum_rng, cn_enum_prompt_syntax, cn_enum_upscaler, cn_enum_decoder, cn_enum_branch,
+    cn_enum_weights, cn_enum_resize, cn_enum_format;
 
 int cn_enum_find(const struct cn_enum *e, const char *name);
 

@@ -74,6 +74,8 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
         add_text(&h, "guidance_rescale");
         add_real(&h, s->guidance_rescale);
     }
+    if (s->decoder != CN_DECODER_VAE)
+        add_text(&h, cn_enum_decoder.name[s->decoder]);
     if (s->hires.on) {
         add_text(&h, "hires");
         add_real(&h, s->hires.scale);

@@ -16,13 +16,20 @@
 
 #include <stdlib.h>
 
+static bool is_tiny(const struct cn_decode_task *f)
+{
+    return f->job->spec->decoder == CN_DECODER_TAESD;
+}
+
 /* The plan, with its buffers. On failure the task has none. */
 static int take_plan(struct cn_decode_task *f, struct cn_err *err)
 {
     struct cn_job *j = f->job;
     struct cn_plan_entry *plan;
     double start = cn_now_s();
-    int rc = cn_plan_for_decoder(j->base, j->h, j->w, CN_PLAN_CONCURRENT, &plan, err);
+    int rc = is_tiny(f) ? cn_tiny_decoder_plan(j->e->tiny, j->e->rt.backend, j->h, j->w,
+                                               CN_PLAN_CONCURRENT, &plan, err)
+                        : cn_plan_for_decoder(j->base, j->h, j->w, CN_PLAN_CONCURRENT, &plan, err);
 
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     if (rc < 0)
@@ -89,7 +96,7 @@ int cn_decode_task_go_on(struct cn_decode_task *f, struct cn_err *err)
 
 int cn_decode_task_split(struct cn_decode_task *f, struct cn_err *err)
 {
-    if (f->bands != NULL)
+    if (f->bands != NULL || is_tiny(f))
         return CN_ENOTFOUND;
     f->err = (struct cn_err)CN_ERR_INIT;
     drop_plan(f);
@@ -127,9 +134,12 @@ struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
         return NULL;
     }
     for (size_t i = 0; i < j->latent; i++)
-        f->latent[i] = l->x[i] / (float)c->scaling_factor + (float)c->shift_factor;
-    rc = cn_engine_wants_bands(j->e, cn_decoder_bytes(j->base, j->h, j->w)) ? take_bands(f, err)
-                                                                            : take_plan(f, err);
+        f->latent[i] =
+            is_tiny(f) ? l->x[i] : l->x[i] / (float)c->scaling_factor + (float)c->shift_factor;
+    if (!is_tiny(f) && cn_engine_wants_bands(j->e, cn_decoder_bytes(j->base, j->h, j->w)))
+        rc = take_bands(f, err);
+    else
+        rc = take_plan(f, err);
     if (rc < 0) {
         cn_decode_task_free(f);
         return NULL;
@@ -159,7 +169,7 @@ int cn_decode_task_widen(struct cn_decode_task *f, struct cn_err *err)
         drop_plan(f);
         return take_bands(f, err);
     }
-    if (f->bands != NULL) {
+    if (f->bands != NULL || is_tiny(f)) {
         if (err != NULL)
             *err = f->err;
         return f->rc;
@@ -185,6 +195,8 @@ static int run_plan(struct cn_decode_task *f)
     if (rc < 0)
         return rc;
     cn_buffer_read(f->out, f->pixels);
+    for (size_t i = 0; i < (size_t)3 * (size_t)f->width * (size_t)f->height && is_tiny(f); i++)
+        f->pixels[i] = f->pixels[i] * 2 - 1;
     return cn_backend_check(f->job->e->rt.backend, &f->err);
 }
 

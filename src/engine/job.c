@@ -59,6 +59,14 @@ void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start)
     *start = now;
 }
 
+bool cn_job_has_tiny(const struct cn_job *j)
+{
+    const struct cn_taesd_config *c = j->e->tiny ? cn_tiny_decoder_config(j->e->tiny) : NULL;
+
+    return c != NULL && c->latent_channels == j->channels &&
+           cn_taesd_factor(c) == cn_vae_factor(j->vae);
+}
+
 bool cn_job_cancelled(const struct cn_job *j)
 {
     return j->cb.cancelled != NULL && j->cb.cancelled(j->cb.ctx);
@@ -230,6 +238,10 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
     if (j->vae->decoder_only && j->spec->init_image.len > 0)
         return cn_fail_at(err, CN_EINVAL, "/init_image",
                           "the autoencoder of model \"%s\" has no encoder, only a decoder",
+                          j->base->name);
+    if (j->spec->decoder == CN_DECODER_TAESD && !cn_job_has_tiny(j))
+        return cn_fail_at(err, CN_EINVAL, "/decoder",
+                          "there is no tiny autoencoder (TAESD) here for model \"%s\"",
                           j->base->name);
     if (j->spec->mask.len > 0 && j->spec->init_image.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");

@@ -189,6 +189,8 @@ int cn_job_buffer(struct cn_job *j, const struct cn_value *v, int flags, struct 
                   struct cn_err *err);
 /* Adds the time since *start (seconds) to a stage, and restarts *start. */
 void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start);
+/* Does the engine's tiny autoencoder know the latents of its model? */
+bool cn_job_has_tiny(const struct cn_job *j);
 bool cn_job_cancelled(const struct cn_job *j);
 /* Stands before every network call: whoever cancels does not wait for the rest. */
 int cn_job_go_on(const struct cn_job *j, const char *what, struct cn_err *err);

@@ -185,7 +185,7 @@ static int draw_tiny(struct cn_job *j, const float *latent, struct cn_image *ret
     int rc = pixels != NULL ? CN_OK : cn_fail(err, CN_ENOMEM, "no memory for a preview");
 
     if (rc == CN_OK)
-        rc = cn_tiny_decoder_plan(j->e->tiny, j->e->rt.backend, j->h, j->w, &p, err);
+        rc = cn_tiny_decoder_plan(j->e->tiny, j->e->rt.backend, j->h, j->w, 0, &p, err);
     if (rc == CN_OK)
         rc = cn_plan_run_host(p, latent, pixels, err);
     for (size_t i = 0; i < n && rc == CN_OK; i++)
@@ -203,14 +203,6 @@ static int draw_tiny(struct cn_job *j, const float *latent, struct cn_image *ret
     return rc;
 }
 
-static bool has_tiny(const struct cn_job *j)
-{
-    const struct cn_taesd_config *c = j->e->tiny ? cn_tiny_decoder_config(j->e->tiny) : NULL;
-
-    return c != NULL && c->latent_channels == j->channels &&
-           cn_taesd_factor(c) == cn_vae_factor(j->vae);
-}
-
 int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret, struct cn_err *err)
 {
     struct cn_rgb_map *map = &j->base->rgb;
@@ -218,7 +210,7 @@ int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret,
     struct cn_fit fit = CN_FIT_DEFAULTS;
     int grow = GROW, rc;
 
-    if (has_tiny(j))
+    if (cn_job_has_tiny(j))
         return draw_tiny(j, latent, ret, err);
     if (!map->made && j->channels <= CN_MAX_LATENT_CHANNELS)
         make_map(j);

@@ -133,7 +133,7 @@ static struct cn_graph *build(const void *arg)
 }
 
 int cn_tiny_decoder_plan(struct cn_tiny_decoder *d, struct cn_backend *backend, int h, int w,
-                         struct cn_plan_entry **ret, struct cn_err *err)
+                         int flags, struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct size s = {&d->config, h, w};
     char key[64];
@@ -141,14 +141,18 @@ int cn_tiny_decoder_plan(struct cn_tiny_decoder *d, struct cn_backend *backend, 
 
     if (rc < 0)
         return rc;
-    snprintf(key, sizeof(key), "decode %dx%d", w, h);
-    return cn_network_plan(&d->net, key, 0, build, &s, ret, err);
+    snprintf(key, sizeof(key), "decode %dx%d%s", w, h, flags & CN_PLAN_CONCURRENT ? " beside" : "");
+    return cn_network_plan(&d->net, key, flags, build, &s, ret, err);
 }
 
 void cn_tiny_decoder_unload(struct cn_tiny_decoder *d)
 {
-    if (d != NULL)
-        cn_network_close(&d->net);
+    if (d == NULL)
+        return;
+    for (int i = 0; i < CN_MAX_PLANS; i++)
+        if (d->net.slot[i].entry.pins > 0) /* a picture is with it */
+            return;
+    cn_network_close(&d->net);
 }
 
 size_t cn_tiny_decoder_bytes(const struct cn_tiny_decoder *d)

@@ -12,10 +12,11 @@ struct cn_tiny_decoder;
 int cn_tiny_decoder_open(const char *path, struct cn_tiny_decoder **ret, struct cn_err *err);
 void cn_tiny_decoder_free(struct cn_tiny_decoder *d);
 const struct cn_taesd_config *cn_tiny_decoder_config(const struct cn_tiny_decoder *d);
-/* h x w of a latent. */
+/* h x w of a latent. flags: CN_PLAN_CONCURRENT or 0 */
 int cn_tiny_decoder_plan(struct cn_tiny_decoder *d, struct cn_backend *backend, int h, int w,
-                         struct cn_plan_entry **ret, struct cn_err *err);
-void cn_tiny_decoder_unload(struct cn_tiny_decoder *d); /* weights and plans; NULL is fine */
+                         int flags, struct cn_plan_entry **ret, struct cn_err *err);
+/* Weights and plans, unless a plan is pinned. NULL is fine. */
+void cn_tiny_decoder_unload(struct cn_tiny_decoder *d);
 size_t cn_tiny_decoder_bytes(const struct cn_tiny_decoder *d);
 
 #endif

@@ -64,6 +64,7 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_i32(p, s->hires.steps);
     cn_put_f64(p, s->hires.strength);
     cn_put_u8(p, s->hires.upscaler);
+    cn_put_u8(p, s->decoder);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -155,6 +156,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
         s->guidance_rescale = cn_get_f64(u);
     if (version >= 6)
         get_hires(u, &s->hires);
+    if (version >= 7)
+        s->decoder = (enum cn_latent_decoder)cn_get_enum(u, CN_DECODER_COUNT);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

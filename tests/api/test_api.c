@@ -183,6 +183,7 @@ static void wrong_fields_are_named(void **state)
         {"{\"seed\":\"1\"}", "/seed", "expected an integer, got a string"},
         {"{\"n\":0}", "/n", "1 to 16"},
         {"{\"prompt_syntax\":\"x\"}", "/prompt_syntax", "plain or a1111"},
+        {"{\"decoder\":\"x\"}", "/decoder", "vae or taesd"},
         {"{\"hires\":2}", "/hires", "an object"},
         {"{\"hires\":{\"upscaler\":\"x\"}}", "/hires/upscaler", "latent or latent_nearest"},
         {"{\"hires\":{\"scale\":0.5}}", "/hires/scale", "1 to 8"},

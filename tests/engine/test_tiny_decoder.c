@@ -53,7 +53,7 @@ static void compare(const char *backend)
     assert_int_equal(cn_tensor_file_open(golden, &f, NULL), CN_OK);
     read_floats(f, "latent", CELLS, latent);
     read_floats(f, "decoded", PIXELS, want);
-    if (cn_tiny_decoder_plan(d, b, H, W, &p, &err) < 0)
+    if (cn_tiny_decoder_plan(d, b, H, W, 0, &p, &err) < 0)
         fail_msg("%s", err.msg);
     assert_int_equal(cn_plan_run_host(p, latent, got, NULL), CN_OK);
     for (int i = 0; i < PIXELS; i++) {
@@ -122,12 +122,43 @@ static void it_makes_previews(void **state)
     free(path);
 }
 
+static void it_decodes_pictures(void **state)
+{
+    struct crowd *c = cn_xcalloc(1, sizeof(*c)), *without = crowd_new();
+    struct cn_engine_opts o = options(c);
+    struct cn_engine_cb cb = {NULL};
+    struct cn_err err = CN_ERR_INIT;
+    char *path = data_file("golden/taesd/model.safetensors");
+    struct job *a, *b, *none = add_job(without, 1);
+
+    (void)state;
+    o.taesd = path;
+    o.vae_memory = 1;
+    crowd_open(c, &o);
+    a = add_job(c, 1);
+    b = add_job(c, 1);
+    a->spec.decoder = none->spec.decoder = CN_DECODER_TAESD;
+    begin(a);
+    begin(b);
+    run_until_over(c);
+    expect_ok(a);
+    expect_ok(b);
+    assert_int_equal(a->image[0].w, b->image[0].w);
+    assert_true(psnr(&a->image[0], &b->image[0]) < 40); /* its weights are random ones */
+    assert_int_equal(cn_engine_begin(without->e, &none->spec, &cb, &err), CN_EINVAL);
+    assert_string_equal(err.where, "/decoder");
+    crowd_free(c);
+    crowd_free(without);
+    free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_decodes_as_the_reference),
         cmocka_unit_test(other_files_are_refused),
         cmocka_unit_test(it_makes_previews),
+        cmocka_unit_test(it_decodes_pictures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,7 @@ static void full_spec(struct cn_spec *s)
     s->steps = 7;
     s->guidance_scale = 3.25;
     s->guidance_rescale = 0.75;
+    s->decoder = CN_DECODER_TAESD;
     s->hires = (struct cn_spec_hires){true, 1.5, 272, 144, 5, 0.25, CN_UP_LATENT_NEAREST};
     s->sampler = CN_UNIPC;
     s->schedule = CN_KARRAS;
@@ -146,7 +147,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 41; /* nor the syntax of prompts, nor rescaling, nor a second pass */
+    f.len -= 42; /* nor the syntax of prompts, nor rescaling, nor a second pass */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -157,7 +158,7 @@ static void kinds_and_versions_of_jobs(void **state)
     free(old);
 
     b.data[CN_FRAME_HEAD + 8] = 2;
-    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 41};
+    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 42};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -184,11 +185,19 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_false(s.hires.on);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 6;
+    f.len += 30;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_true(s.hires.on);
+    assert_int_equal(s.decoder, CN_DECODER_VAE);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_A1111);
     assert_true(s.guidance_rescale == 0.75);
+    assert_int_equal(s.decoder, CN_DECODER_TAESD);
     assert_true(s.hires.on && s.hires.scale == 1.5 && s.hires.strength == 0.25);
     assert_int_equal(s.hires.width, 272);
     assert_int_equal(s.hires.height, 144);
