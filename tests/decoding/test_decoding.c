@@ -422,7 +422,7 @@ static void test_killed_early(void **state)
 {
     struct told t;
     struct cn_decoder *d = open_decoder("tests/decoding/bad-decoder", &t);
-    int pid[8], n = 0, killed = 0;
+    int pid[8], n = children(pid, 0), killed = 0;
 
     (void)state;
     for (int i = 0; i < 20 && n >= 0; i++) {
@@ -464,6 +464,18 @@ static void test_no_decoder(void **state)
     }
 }
 
+static int count_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int n = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n;
+}
+
 /* Nothing is left open, however decoders end. */
 static void test_descriptors(void **state)
 {
@@ -474,15 +486,18 @@ static void test_descriptors(void **state)
     int before, after;
 
     (void)state;
-    assert_reads(d);
-    before = dup(0);
-    close(before);
+    if (children(&before, 1) < 0) {
+        cn_decoder_free(d);
+        skip();
+    }
+    wait_for_spare(remember(d));
+    before = count_descriptors();
     for (size_t i = 0; i < CN_LEN(deed); i++) {
         assert_true(cn_decoder_decode(d, deed[i], strlen(deed[i]), NULL, &back, NULL) < 0);
         assert_reads(d);
     }
-    after = dup(0);
-    close(after);
+    wait_for_spare(remember(d));
+    after = count_descriptors();
     assert_int_equal(after, before);
     cn_decoder_free(d);
 }
