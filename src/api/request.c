@@ -449,7 +449,12 @@ static int read_hires(struct reader *r, const json_t *v, const char *where, void
     if (!json_is_object(v))
         return wrong_type(r, v, where, "an object");
     h->on = true;
-    return read_members(r, v, hires_members, CN_LEN(hires_members), where, h);
+    if (read_members(r, v, hires_members, CN_LEN(hires_members), where, h) < 0)
+        return r->err->code;
+    if ((h->width != 0 || h->height != 0) && json_is_number(json_object_get(v, "scale")))
+        return cn_fail_at(r->err, CN_EINVAL, "/hires/scale",
+                          "\"width\" and \"height\" come together, or \"scale\" alone");
+    return CN_OK;
 }
 
 /* ---- the webhook ---- */

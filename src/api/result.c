@@ -74,11 +74,19 @@ json_t *cn_json_warnings(const struct cn_warnings *w)
     return list;
 }
 
+/* The size as it was asked for: a request takes one of both forms. */
 static json_t *hires_json(const struct cn_spec_hires *h)
 {
-    return json_pack("{sf si si si sf ss}", "scale", h->scale, "width", h->width, "height",
-                     h->height, "steps", h->steps, "strength", h->strength, "upscaler",
-                     cn_enum_upscaler.name[h->upscaler]);
+    json_t *o = json_pack("{si sf ss}", "steps", h->steps, "strength", h->strength, "upscaler",
+                          cn_enum_upscaler.name[h->upscaler]);
+
+    if (h->width > 0) {
+        cn_json_set(&o, "width", json_integer(h->width));
+        cn_json_set(&o, "height", json_integer(h->height));
+    } else {
+        cn_json_set(&o, "scale", json_real(h->scale));
+    }
+    return o;
 }
 
 json_t *cn_json_spec(const struct cn_spec *s)

@@ -126,7 +126,7 @@ struct cn_spec_control {
 struct cn_spec_hires {
     bool on;
     double scale;      /* of both sides, when width and height are 0 */
-    int width, height; /* pixels of the second pass */
+    int width, height; /* pixels of the second pass: no side is smaller than in the first */
     int steps;         /* that it takes; 0: as many as the first */
     double strength;   /* (0,1]: how much of the first one's picture may change */
     enum cn_upscaler upscaler;
@@ -201,6 +201,7 @@ void cn_spec_final_size(const struct cn_spec *s, int width, int height, int *ret
                         int *ret_height);
 /* Steps of an img2img job of that strength that takes as many as the second pass wants. */
 int cn_spec_hires_levels(const struct cn_spec *s);
+/* Its size is looked at only when it is known: sides that are 0 are the model's own. */
 int cn_spec_hires_check(const struct cn_spec *s, const struct cn_limits *limits,
                         struct cn_err *err);
 

@@ -55,12 +55,21 @@ static int check_size(const struct cn_spec *s, const struct cn_limits *l, struct
         return cn_fail_at(err, CN_EINVAL, "/hires/scale",
                           "%g is out of range: 1 to %d are accepted", h->scale, MAX_SCALE);
     cn_spec_final_size(s, s->width, s->height, &width, &height);
+    if (width == 0 || height == 0) /* the model's own: looked at again when they are filled in */
+        return CN_OK;
     if (CN_MAX(width, height) > most)
-        return cn_fail_at(err, CN_EINVAL, "/hires", "%d x %d: sides of at most %d are accepted",
+        return cn_fail_at(err, CN_EINVAL, "/hires",
+                          "the second pass would be %d x %d: sides of at most %d are accepted",
                           width, height, most);
     if (l->max_pixels != 0 && (long)width * height > l->max_pixels)
-        return cn_fail_at(err, CN_EINVAL, "/hires", "%d x %d is over the limit of %ld pixels",
+        return cn_fail_at(err, CN_EINVAL, "/hires",
+                          "the second pass would be %d x %d: at most %ld pixels are accepted",
                           width, height, l->max_pixels);
+    if (s->width > 0 && s->height > 0 && (width < s->width || height < s->height))
+        return cn_fail_at(err, CN_EINVAL, "/hires",
+                          "the second pass would be %d x %d: no side may be smaller than in the "
+                          "first, which is %d x %d",
+                          width, height, s->width, s->height);
     return CN_OK;
 }
 

@@ -246,7 +246,16 @@ static void every_field_is_held_against_its_range(void **state)
     BAD(hires.strength, 0.001, "/hires/strength");
     BAD(hires.width, 64, "/hires/height");
     BAD(hires.height, 12, "/hires/height");
+    s.height = 512;
     BAD(width, 1032, "/hires");
+    s.height = 0; /* the model's own: nobody knows yet how large the second pass is */
+    s.width = 1032;
+    check_fails(&s, CN_OK, "");
+    s.width = s.height = s.hires.width = s.hires.height = 64; /* the same size is accepted */
+    check_fails(&s, CN_OK, "");
+    BAD(width, 72, "/hires");
+    BAD(height, 72, "/hires");
+    s.width = s.height = s.hires.width = s.hires.height = 0;
     BAD(init_image.len, 1, "/hires");
     s.hires.on = false;
     BAD(denoise, 0.0, "/denoise");

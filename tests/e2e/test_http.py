@@ -228,10 +228,20 @@ class Http(Case):
                                            "weights": [1] * 12 + ["a"]}]},
              "/controls/0/weights/12"),
             ({"prompt": "x", "mask": "AAAA"}, "/mask"),
+            ({"prompt": "x", "hires": {"width": 56, "height": 64}}, "/hires"),
         ]
         for spec, pointer in cases:
             with self.subTest(pointer=pointer):
                 self.problem(self.d.images(spec), 422, "validation", pointer)
+
+    def test_size_of_a_second_pass(self):
+        r = self.d.images({"prompt": "x", "width": 512, "hires": {"scale": 8, "steps": 1}})
+        self.assertIn("the second pass would be 4096 x 512:", r.body.decode())
+        for hires in ({"width": 64, "height": 72}, {"scale": 1.5}): # an answer says what can be asked for again
+            for _ in range(2):
+                r = self.d.images({"prompt": "x", "steps": 1, "hires": hires}, "application/json")
+                self.assertEqual(r.status, 200, r.body)
+                hires = json.loads(r.body)["parameters"]["hires"]
 
     def test_worker_failures(self):
         for prompt, status, kind in (("fail=bad-format where=/controls/0/image", 422, "validation"),
