@@ -217,7 +217,8 @@ static void warn_of_length(const struct cn_job *j, int row)
     char text[CN_WARNING_TEXT];
 
     snprintf(text, sizeof(text),
-             "longer than the %d tokens that the model reads: the rest is ignored", j->positions);
+             "longer than the %d tokens of text that the model reads: the rest is ignored",
+             j->positions - 2); /* without those for the beginning and the end */
     warn(j, CN_WARN_PROMPT_TRUNCATED, row, text);
 }
 

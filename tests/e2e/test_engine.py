@@ -136,7 +136,7 @@ class Pictures(Case):
         self.assertEqual((r.status, r.getheader("Controlnetd-Warnings")), (200, field))
         r = self.d.images(spec, "application/json")
         self.assertEqual(told(json.loads(r.body)), codes)
-        self.assertIn("77 tokens", json.loads(r.body)["warnings"][1]["detail"])
+        self.assertIn("75 tokens of text", json.loads(r.body)["warnings"][1]["detail"])
         r = self.d.images(dict(spec, n=2), "multipart/mixed")
         parts = r.body.split(b"--" + r.getheader("Content-Type").split("=")[1].encode())[1:-1]
         self.assertEqual([p.count(b"image/png") for p in parts], [1, 1, 0])

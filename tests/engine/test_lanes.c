@@ -301,7 +301,7 @@ static void parts_of_a_prompt_count(void **state)
 static void texts_that_are_never_reached_are_told(void **state)
 {
     struct crowd *c = crowd_new();
-    struct job *j = add_job(c, 1), *same = add_job(c, 1), *last;
+    struct job *j = add_job(c, 1), *same = add_job(c, 1), *last, *none;
 
     (void)state;
     free(j->spec.prompt);
@@ -328,6 +328,13 @@ static void texts_that_are_never_reached_are_told(void **state)
     begin(last);
     run_until_over(c);
     assert_int_equal(last->warnings, 0);
+    none = add_job(c, 3); /* whose texts are for no step at all */
+    free(none->spec.prompt);
+    none->spec.prompt = cn_xstrdup("[a:b:0] [with a leaf:30]");
+    none->spec.prompt_syntax = CN_PROMPT_A1111;
+    begin(none);
+    run_until_over(c);
+    assert_int_equal(none->warnings, 0);
     crowd_free(c);
 }
 
