@@ -60,6 +60,8 @@ class Start(Case):
             return subprocess.run([DAEMON, *args], capture_output=True, text=True, timeout=60)
         self.assertIn("controlnetd 0", run("--version").stdout)
         self.assertIn("--check-config", run("--help").stdout)
+        lines = [line for line in run("--help").stdout.splitlines() if not line.endswith("controlnetd.conf")]
+        self.assertLess(max(map(len, lines)), 80)  # the installation may lie anywhere
         conf = os.path.join(os.environ.get("srcdir", "."), "etc", "controlnetd.conf")
         r = run("-c", conf, "--check-config")
         self.assertEqual((r.returncode, r.stdout), (0, "the configuration is good\n"), r.stderr)
