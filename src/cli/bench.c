@@ -21,6 +21,7 @@ struct options {
     struct cn_spec spec;
     const char *model;
     struct cn_option_list controls;
+    double guidance; /* negative: not given */
     int repeat, jobs;
     bool csv, profile, quiet, help;
 };
@@ -40,8 +41,8 @@ static const struct cn_option table[] = {
     {.kind = CN_OPT_INT, .name = "height", .letter = 'H', .arg = "PIXELS", AT(spec.height),
      .min = 8, .max = 16384, .help = "likewise"},
     {.kind = CN_OPT_REAL, .name = "guidance", .letter = 'g', .arg = "X",
-     AT(spec.guidance_scale), .min = 0, .max = 100,
-     .help = "above 1 every step is computed twice (default: 7.5)"},
+     AT(guidance), .min = 0, .max = 100,
+     .help = "above 1 every step is computed twice (default: the model's own, else 7.5)"},
     {.kind = CN_OPT_WORD, .name = "sampler", .arg = "NAME", AT(spec.sampler),
      .words = &cn_enum_sampler, .help = "default: dpmpp_2m; one of"},
     CN_OPTION_HEADING("how to measure"),
@@ -247,6 +248,9 @@ static int parse_spec(struct options *o, struct cn_err *err)
     if (o->jobs == 0)
         o->spec.steps += 1; /* the one that warms up */
     o->spec.has_seed = true;
+    o->spec.has_guidance = o->guidance >= 0;
+    if (o->spec.has_guidance)
+        o->spec.guidance_scale = o->guidance;
     for (int i = 0; i < o->controls.n && rc == CN_OK; i++)
         rc = cn_cli_add_control(o->controls.item[i], false, &o->spec, err);
     return rc;
@@ -261,6 +265,7 @@ static int complete_spec(struct options *o, struct cn_cli_models *m, struct cn_e
 
     if (rc < 0)
         return rc;
+    cn_cli_fill_guidance(m, s);
     cn_cli_find(m, s->model, &base);
     w = s->width ? s->width : base.width;
     h = s->height ? s->height : base.height;
@@ -390,7 +395,7 @@ static int bench(struct options *o, struct cn_err *err)
 
 int cn_cli_bench(int argc, char **argv)
 {
-    struct options o = {.repeat = 1};
+    struct options o = {.repeat = 1, .guidance = -1};
     struct cn_err err = CN_ERR_INIT;
     int rest, status;
 

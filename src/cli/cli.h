@@ -61,6 +61,9 @@ int cn_cli_complain(const char *name, int status, const struct cn_err *err);
  * drawn, else 1. The field at fault is put before the message as the option that sets it. */
 int cn_cli_blame(struct cn_err *err);
 
+/* Prints a warning on standard error, with the option that sets the field. */
+void cn_cli_warn(const char *field, const char *text);
+
 /* ---- engine.c ---- */
 
 /* Members of the options of every command that needs an engine. */
@@ -117,6 +120,9 @@ int cn_cli_resolve(struct cn_cli_models *m, const char *word, char **ret, struct
 
 /* Resolves the model and the ControlNets of a job in place. */
 int cn_cli_resolve_spec(struct cn_cli_models *m, struct cn_spec *s, struct cn_err *err);
+
+/* The guidance that the model itself asks for, when no option says another. */
+void cn_cli_fill_guidance(const struct cn_cli_models *m, struct cn_spec *s);
 
 /* Fills *ret with the named model; false when there is none. */
 bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_model_facts *ret);

@@ -55,7 +55,11 @@ static const struct {
     {"/steps", "--steps"},
     {"/guidance_scale", "--guidance"},
     {"/guidance_rescale", "--guidance-rescale"},
+    {"/sampler", "--sampler"},
+    {"/schedule", "--schedule"},
+    {"/spacing", "--spacing"},
     {"/eta", "--eta"},
+    {"/seed", "--seed"},
     {"/n", "--count"},
     {"/clip_skip", "--clip-skip"},
     {"/init_image", "--init"},
@@ -65,22 +69,70 @@ static const struct {
     {"/hires/scale", "--hires-scale"},
     {"/hires/steps", "--hires-steps"},
     {"/hires/strength", "--hires-strength"},
+    {"/hires/upscaler", "--hires-upscaler"},
     {"/quality", "--quality"},
 };
 
-int cn_cli_blame(struct cn_err *err)
+/* What messages call fields, and what they are called here. */
+static const struct {
+    const char *field, *option;
+} words[] = {
+    {"an \"init_image\"", "--init"},
+    {"no init_image", "no --init"},
+    {"guidance_scale is", "--guidance is"},
+};
+
+static bool find_option(const char *field, char *ret, size_t size)
 {
     char rest[32] = "";
     int n = 0;
 
+    for (size_t i = 0; i < CN_LEN(fields); i++)
+        if (strcmp(field, fields[i].field) == 0) {
+            snprintf(ret, size, "%s", fields[i].option);
+            return true;
+        }
+    if (sscanf(field, "/controls/%d/%31s", &n, rest) != 2)
+        return false;
+    snprintf(ret, size, "--control %d: %s", n + 1, rest);
+    return true;
+}
+
+static void translate(const char *text, char *ret, size_t size)
+{
+    const char *at;
+
+    snprintf(ret, size, "%s", text);
+    for (size_t i = 0; i < CN_LEN(words); i++)
+        if ((at = strstr(text, words[i].field)) != NULL) {
+            snprintf(ret, size, "%.*s%s%s", (int)(at - text), text, words[i].option,
+                     at + strlen(words[i].field));
+            return;
+        }
+}
+
+int cn_cli_blame(struct cn_err *err)
+{
+    char option[64], text[sizeof(err->msg)];
+
     if (err->code == CN_ECANCELED && cn_cli_signal() != 0)
         return 128 + cn_cli_signal();
-    for (size_t i = 0; i < CN_LEN(fields); i++)
-        if (strcmp(err->where, fields[i].field) == 0)
-            cn_err_prefix(err, "%s", fields[i].option);
-    if (sscanf(err->where, "/controls/%d/%31s", &n, rest) == 2)
-        cn_err_prefix(err, "--control %d: %s", n + 1, rest);
+    if (find_option(err->where, option, sizeof(option))) {
+        translate(err->msg, text, sizeof(text));
+        memcpy(err->msg, text, sizeof(text));
+        cn_err_prefix(err, "%s", option);
+    }
     return err->where[0] != '\0' && (err->code == CN_EINVAL || err->code == CN_ETOOBIG)
                ? CN_EXIT_USAGE
                : CN_EXIT_FAILED;
+}
+
+void cn_cli_warn(const char *field, const char *text)
+{
+    char option[64], own[256];
+
+    if (!find_option(field, option, sizeof(option)))
+        snprintf(option, sizeof(option), "%s", field + (field[0] == '/'));
+    translate(text, own, sizeof(own));
+    fprintf(stderr, "controlnet: warning: %s: %s\n", option, own);
 }

@@ -74,6 +74,14 @@ bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_mode
     return false;
 }
 
+void cn_cli_fill_guidance(const struct cn_cli_models *m, struct cn_spec *s)
+{
+    struct cn_model_facts base;
+
+    if (!s->has_guidance && cn_cli_find(m, s->model, &base) && base.guidance > 0)
+        s->guidance_scale = base.guidance;
+}
+
 static bool is_path(const char *word)
 {
     return strchr(word, '/') != NULL;

@@ -7,6 +7,7 @@
 #include "base/infotext.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "base/warnings.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -20,9 +21,11 @@ struct options {
     const char *model, *prompt, *negative, *output, *init, *mask;
     struct cn_option_list controls;
     struct cn_option_seed seed;
-    double guidance; /* negative: not given */
+    double guidance;    /* negative: not given */
     double hires_scale; /* 0: no second pass */
-    int format;      /* -1: by the name of the output */
+    double hires_strength;
+    int hires_steps, hires_upscaler; /* negative, as hires_strength: not given */
+    int format;                      /* -1: by the name of the output */
     bool json, quiet, metadata, help;
 };
 
@@ -152,7 +155,7 @@ static const struct cn_option table[] = {
      AT(spec.eta),
      .min = 0,
      .max = 1,
-     .help = "noise that DDIM adds in each step (default: 0)"},
+     .help = "noise that DDIM and TCD add (default: 0; TCD: 0.3)"},
     {.kind = CN_OPT_WORD,
      .name = "rng",
      .arg = "NAME",
@@ -199,21 +202,21 @@ static const struct cn_option table[] = {
     {.kind = CN_OPT_INT,
      .name = "hires-steps",
      .arg = "N",
-     AT(spec.hires.steps),
+     AT(hires_steps),
      .min = 0,
      .max = CN_MAX_STEPS,
      .help = "of the second pass (default: 0, as many as of the first)"},
     {.kind = CN_OPT_REAL,
      .name = "hires-strength",
      .arg = "X",
-     AT(spec.hires.strength),
+     AT(hires_strength),
      .min = 0,
      .max = 1,
      .help = "how much of the first picture may change (default: 0.7)"},
     {.kind = CN_OPT_WORD,
      .name = "hires-upscaler",
      .arg = "NAME",
-     AT(spec.hires.upscaler),
+     AT(hires_upscaler),
      .words = &cn_enum_upscaler,
      .help = "how the latent is enlarged"},
     CN_OPTION_HEADING("output"),
@@ -238,7 +241,11 @@ static const struct cn_option table[] = {
      .name = "json",
      AT(json),
      .help = "describe the result on standard output as JSON"},
-    {.kind = CN_OPT_FLAG, .name = "quiet", .letter = 'q', AT(quiet), .help = "print errors only"},
+    {.kind = CN_OPT_FLAG,
+     .name = "quiet",
+     .letter = 'q',
+     AT(quiet),
+     .help = "print errors and warnings only"},
     CN_CLI_HELP(struct options),
     CN_OPTION_END};
 
@@ -275,6 +282,8 @@ static const struct cn_cli_help help = {.name = "generate",
                                         .more = print_control_help};
 
 /* ---- from options to a job ---- */
+
+static const struct cn_limits limits = {.max_controls = CN_MAX_CONTROLS};
 
 static void set_text(char **field, const char *text)
 {
@@ -319,9 +328,30 @@ static int choose_format(struct options *o, struct cn_err *err)
     return CN_OK;
 }
 
+static int read_hires(struct options *o, struct cn_err *err)
+{
+    struct cn_spec_hires *h = &o->spec.hires;
+    const char *given = o->hires_steps >= 0      ? "steps"
+                        : o->hires_strength >= 0 ? "strength"
+                        : o->hires_upscaler >= 0 ? "upscaler"
+                                                 : NULL;
+
+    h->on = o->hires_scale > 0;
+    if (!h->on && given != NULL)
+        return cn_fail(err, CN_EINVAL, "--hires-%s: it needs --hires-scale", given);
+    if (h->on)
+        h->scale = o->hires_scale;
+    if (o->hires_steps >= 0)
+        h->steps = o->hires_steps;
+    if (o->hires_strength >= 0)
+        h->strength = o->hires_strength;
+    if (o->hires_upscaler >= 0)
+        h->upscaler = (enum cn_upscaler)o->hires_upscaler;
+    return CN_OK;
+}
+
 static int make_spec(struct options *o, struct cn_err *err)
 {
-    static const struct cn_limits limits = {.max_controls = CN_MAX_CONTROLS};
     int rc;
 
     if (o->prompt == NULL)
@@ -333,16 +363,13 @@ static int make_spec(struct options *o, struct cn_err *err)
     o->spec.has_guidance = o->guidance >= 0;
     if (o->spec.has_guidance)
         o->spec.guidance_scale = o->guidance;
-    o->spec.hires.on = o->hires_scale > 0;
-    if (o->spec.hires.on)
-        o->spec.hires.scale = o->hires_scale;
     set_text(&o->spec.model, o->model);
     set_text(&o->spec.prompt, o->prompt);
     set_text(&o->spec.negative_prompt, o->negative);
     if ((rc = check_text("--prompt", o->spec.prompt, err)) < 0 ||
         (rc = check_text("--negative", o->spec.negative_prompt, err)) < 0 ||
-        (rc = choose_format(o, err)) < 0 || (rc = read_files(o, err)) < 0 ||
-        (rc = cn_spec_check(&o->spec, &limits, err)) < 0)
+        (rc = read_hires(o, err)) < 0 || (rc = choose_format(o, err)) < 0 ||
+        (rc = read_files(o, err)) < 0 || (rc = cn_spec_check(&o->spec, &limits, err)) < 0)
         return rc;
     o->spec.seed = o->seed.given ? o->seed.value : cn_random_seed();
     o->spec.has_seed = true;
@@ -388,7 +415,7 @@ static void warn(void *ctx, enum cn_warning_code code, const char *field, const 
 
     (void)code;
     cn_progress_pause(&r->progress);
-    fprintf(stderr, "controlnet: warning: %s: %s\n", field + 1, text);
+    cn_cli_warn(field, text);
     cn_progress_go_on(&r->progress);
 }
 
@@ -496,25 +523,42 @@ static int draw(struct run *r, struct cn_cli_models *m, struct cn_err *err)
     return rc;
 }
 
+/* What the model itself says where the options say nothing. */
+static int complete_spec(const struct cn_cli_models *m, struct cn_spec *s, struct cn_err *err)
+{
+    struct cn_model_facts base;
+
+    cn_cli_fill_guidance(m, s);
+    if (!s->hires.on || !cn_cli_find(m, s->model, &base))
+        return CN_OK;
+    s->width = s->width > 0 ? s->width : base.width; /* for the second pass, and the metadata */
+    s->height = s->height > 0 ? s->height : base.height;
+    return cn_spec_check(s, &limits, err);
+}
+
+static void warn_of_options(const struct cn_spec *s)
+{
+    struct cn_warnings w = {0};
+
+    cn_spec_warn(s, &w);
+    for (int i = 0; i < w.n; i++)
+        cn_cli_warn(w.item[i].where, w.item[i].text);
+    cn_warnings_release(&w);
+}
+
 static int generate(struct options *o, struct cn_err *err)
 {
     struct run r = {.o = o, .output = {o->output, o->spec.n, o->spec.format, o->spec.quality}};
     struct cn_cli_models m = {0};
-    struct cn_model_facts base;
     int status = CN_EXIT_OK;
 
     cn_cli_catch_signals();
     if (cn_output_check(&r.output, err) < 0 || cn_cli_engine_open(&o->engine, false, &m, err) < 0 ||
-        cn_cli_resolve_spec(&m, &o->spec, err) < 0) {
+        cn_cli_resolve_spec(&m, &o->spec, err) < 0 || complete_spec(&m, &o->spec, err) < 0) {
         cn_cli_engine_close(&m);
         return cn_cli_complain("generate", cn_cli_blame(err), err);
     }
-    if (!o->spec.has_guidance && cn_cli_find(&m, o->spec.model, &base) && base.guidance > 0)
-        o->spec.guidance_scale = base.guidance;
-    if (o->spec.hires.on && cn_cli_find(&m, o->spec.model, &base)) { /* for the metadata */
-        o->spec.width = o->spec.width > 0 ? o->spec.width : base.width;
-        o->spec.height = o->spec.height > 0 ? o->spec.height : base.height;
-    }
+    warn_of_options(&o->spec);
     cn_progress_init(&r.progress, o->quiet, o->spec.n);
     r.images = json_array();
     for (int i = 0; i < o->spec.n; i++)
@@ -532,7 +576,11 @@ static int generate(struct options *o, struct cn_err *err)
 
 int cn_cli_generate(int argc, char **argv)
 {
-    struct options o = {.format = -1, .guidance = -1};
+    struct options o = {.format = -1,
+                        .guidance = -1,
+                        .hires_strength = -1,
+                        .hires_steps = -1,
+                        .hires_upscaler = -1};
     struct cn_err err = CN_ERR_INIT;
     int rest, status;
 

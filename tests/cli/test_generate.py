@@ -93,6 +93,18 @@ class Files(Case):
             self.assertGreater(r["timings_ms"][stage], 0)
         self.assertGreater(r["engine_bytes"], 500000)
 
+    def test_what_has_no_effect_is_told(self):
+        for args, says in ((["--guidance-rescale", "0.7", "-g", "1"],
+                            "--guidance-rescale: guidance is off (--guidance is 1, not above 1)"),
+                           (["-d", "0.3"], "--denoise: there is no --init"),
+                           (["--eta", "0.5"], "--eta: only the samplers ddim and tcd have it, not dpmpp_2m"),
+                           (["-C", CONTROL + ",strength=0"], "--control 1: strength: 0: this control does nothing")):
+            p = self.run_cli("generate", *QUICK, "-q", *args, "-o", "x.png")
+            self.assertEqual(p.message, "controlnet: warning: %s\n" % says)
+        p = self.run_cli("generate", *QUICK, "-q", "-p", "apple " * 99, "-o", "x.png")
+        self.assertEqual(p.message, "controlnet: warning: --prompt: longer than the 75 tokens of text that the "
+                                    "model reads: the rest is ignored\n")
+
     def test_a_model_may_have_a_guidance_of_its_own(self):
         own = self.path("own")
         os.mkdir(own)
@@ -106,6 +118,8 @@ class Files(Case):
         for more, scale in (([], 3), (["-g", "2"], 2), (["-m", "tiny"], 7.5)):
             p = self.run_cli("generate", *QUICK, "-m", own + "/", *more, "-o", "x.png", "--json")
             self.assertEqual(json.loads(p.text)["guidance_scale"], scale)
+            p = self.run_cli("bench", "--models", MODELS, "-m", own + "/", *more, "-s", "1", "--threads", "1")
+            self.assertIn(", guidance %g," % scale, p.text)
 
     def test_random_seed_is_reported(self):
         seeds = set()

@@ -77,7 +77,11 @@ class Mistakes(Case):
         self.fails("generate", "-p", "x", "-o", "x", says="suffix")
         self.fails("generate", "-p", "x", "-o", "-", "--json", says="standard output")
         self.fails("generate", *QUICK, "-o", "-", "--count", "2", says="one picture")
-        self.generate("--mask", BLOCKS, says=["--mask", "init_image"])
+        self.generate("--mask", BLOCKS, says="--mask: a mask needs --init\n")
+        self.generate("--init", BLOCKS, "--hires-scale", "2", says="--hires-scale: it does not go with --init\n")
+        for option, value in (("strength", "0.5"), ("steps", "0"), ("upscaler", "latent")):
+            self.generate("--hires-" + option, value, says="--hires-%s: it needs --hires-scale" % option)
+        self.generate("-W", "4096", "--hires-scale", "8", says="--hires-scale: the second pass would be 32768 x 384")
         self.generate("--init", "nowhere.png", says=["--init", "nowhere.png"], status=1)
         self.generate("--output", "nowhere/x.png", says="no directory", status=1)
         self.generate("--output", "./", says="suffix")
