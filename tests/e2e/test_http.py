@@ -1,6 +1,7 @@
 """One daemon, all routes: answers, refusals, limits."""
 import base64
 import json
+import re
 import socket
 import time
 
@@ -134,6 +135,8 @@ class Http(Case):
             self.assertIn(path, r.body)
         r = self.d.get("/")
         self.assertIn(b"<canvas", r.body)
+        guidance, = re.findall(rb'<input id="guidance_scale"[^>]*>', r.body)
+        self.assertNotIn(b"value=", guidance)  # the model's own, unless one is asked for
         self.assertIn("default-src 'none'", r.getheader("Content-Security-Policy"))
         self.assertNotIn(b"http://", r.body.replace(b"http://www.w3.org", b""))
         self.assertNotIn(b"https://", r.body)
