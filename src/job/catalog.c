@@ -142,6 +142,11 @@ const struct cn_model_info *cn_catalog_find(const struct cn_catalog *c, enum cn_
     return NULL;
 }
 
+static bool is_usable(const struct cn_model_info *m, enum cn_model_kind kind)
+{
+    return m->kind == kind && m->broken[0] == '\0';
+}
+
 const struct cn_model_info *cn_catalog_default(const struct cn_catalog *c)
 {
     const struct cn_model_info *first = NULL;
@@ -157,21 +162,44 @@ const struct cn_model_info *cn_catalog_default(const struct cn_catalog *c)
     return first;
 }
 
+/* Those of a kind that can be used, as "a, b and c"; of a long list the beginning. How many there
+ * are. */
+static int list_usable(const struct cn_catalog *c, enum cn_model_kind kind, char *list, size_t size)
+{
+    static const size_t tail = sizeof(" and 2147483647 more");
+    int n = 0, done = 0;
+    size_t at = 0;
+
+    for (int i = 0; i < c->n; i++)
+        n += is_usable(&c->model[i], kind);
+    for (int i = 0; i < c->n && done < n; i++) {
+        const char *name = c->model[i].name;
+
+        if (!is_usable(&c->model[i], kind))
+            continue;
+        if (at + strlen(name) + sizeof(" and \"\"") + tail > size) {
+            snprintf(list + at, size - at, " and %d more", n - done);
+            return n;
+        }
+        at += (size_t)snprintf(list + at, size - at, "%s\"%s\"",
+                               done == 0 ? "" : (done == n - 1 ? " and " : ", "), name);
+        done++;
+    }
+    return n;
+}
+
 static int unknown(const struct cn_catalog *c, enum cn_model_kind kind, const char *where,
                    const char *name, struct cn_err *err)
 {
-    char list[256] = "";
-    size_t at = 0;
+    char list[256] = "none that can be used";
+    int n;
 
     if (name[0] == '\0')
         return cn_fail_at(err, CN_ENOTFOUND, where, "the server has no model at the moment");
-    for (int i = 0; i < c->n && at < sizeof(list); i++)
-        if (c->model[i].kind == kind)
-            at += (size_t)snprintf(list + at, sizeof(list) - at, "%s\"%s\"", at == 0 ? "" : ", ",
-                                   c->model[i].name);
+    n = list_usable(c, kind, list, sizeof(list));
     return cn_fail_at(err, CN_ENOTFOUND, where, "there is no %s \"%.60s\": there %s %s",
-                      kind == CN_MODEL_BASE ? "model" : "ControlNet", name, at == 0 ? "are" : "is",
-                      at == 0 ? "none at all" : list);
+                      kind == CN_MODEL_BASE ? "model" : "ControlNet", name, n > 1 ? "are" : "is",
+                      list);
 }
 
 static int resolve_side(int *side, int preset, int multiple, const char *where, struct cn_err *err)

@@ -143,7 +143,15 @@ static void the_catalog_fills_in_and_refuses(void **state)
     err.code = 0;
     set(&s.model, "c");
     assert_int_equal(cn_catalog_resolve(&c, &s, &err), CN_ENOTFOUND);
-    assert_string_equal(err.msg, "there is no model \"c\": there is \"a\", \"b\"");
+    assert_string_equal(err.msg, "there is no model \"c\": there are \"a\" and \"b\"");
+    strcpy(c.model[1].broken, "cut off"); /* is not proposed */
+    err.code = 0;
+    assert_int_equal(cn_catalog_resolve(&c, &s, &err), CN_ENOTFOUND);
+    assert_string_equal(err.msg, "there is no model \"c\": there is \"b\"");
+    strcpy(c.model[2].broken, "cut off");
+    err.code = 0;
+    assert_int_equal(cn_catalog_resolve(&c, &s, &err), CN_ENOTFOUND);
+    assert_string_equal(err.msg, "there is no model \"c\": there is none that can be used");
     cn_spec_release(&s);
     cn_catalog_release(&c);
 }
