@@ -36,14 +36,14 @@ static enum cn_guard_verdict check_ticket(const struct cn_guard *a,
     const struct cn_key *key;
 
     if (q->purpose == CN_TICKET_NONE || !cn_ticket_read(q->ticket, &t) || t.purpose != q->purpose)
-        return CN_GUARD_WRONG;
+        return CN_GUARD_TICKET;
     key = cn_keys_find(a->keys, t.key); /* a ticket ends with its key */
     if (key == NULL)
-        return CN_GUARD_WRONG;
+        return CN_GUARD_TICKET;
     t.tenant = key->tenant;
     t.job = q->job;
     if (!cn_ticket_is_valid(&a->secret, q->ticket, &t, q->wall_s))
-        return CN_GUARD_WRONG;
+        return CN_GUARD_TICKET;
     if (cn_key_is_expired(key, q->wall_s))
         return CN_GUARD_EXPIRED;
     stand_for(ret, key);
@@ -127,6 +127,8 @@ const char *cn_guard_reason(enum cn_guard_verdict v)
         return "no API key came with the request";
     case CN_GUARD_WRONG:
         return "the API key is unknown";
+    case CN_GUARD_TICKET:
+        return "the ticket is not valid, or its time is over";
     case CN_GUARD_EXPIRED:
         return "the API key has expired";
     case CN_GUARD_GUESSING:

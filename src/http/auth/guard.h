@@ -26,6 +26,7 @@ enum cn_guard_verdict {
     CN_GUARD_OK,
     CN_GUARD_NONE,     /* no key came, and one is needed */
     CN_GUARD_WRONG,    /* none of ours */
+    CN_GUARD_TICKET,   /* a ticket that does not open this, or not any more */
     CN_GUARD_EXPIRED,  /* was one of ours */
     CN_GUARD_GUESSING, /* none of ours, once too often from this address */
     CN_GUARD_RATE,     /* the key has used up its minute */
