@@ -213,6 +213,12 @@ static bool skip_data_url(struct cn_slice *s)
     return true;
 }
 
+/* "http://", "file://" and so on. In base64 there is no colon. */
+static bool is_url(struct cn_slice s)
+{
+    return memmem(s.data, CN_MIN(s.len, (size_t)32), "://", 3) != NULL;
+}
+
 static int decode_image(struct reader *r, struct cn_slice text, const char *where,
                         struct cn_blob *blob)
 {
@@ -221,6 +227,10 @@ static int decode_image(struct reader *r, struct cn_slice text, const char *wher
 
     if (!skip_data_url(&text))
         return cn_fail_at(r->err, CN_EINVAL, where, "the data URL is not in base64");
+    if (is_url(text))
+        return cn_fail_at(r->err, CN_EINVAL, where,
+                          "pictures are not fetched from URLs: send base64, a data URL, part:NAME "
+                          "or input:ID");
     rc = cn_base64_decode(text.data, text.len, r->in->max_image, &blob->data, &blob->len, &why);
     if (rc < 0)
         return cn_fail_at(r->err, rc, where, "%s", why.msg);
