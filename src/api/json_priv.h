@@ -13,6 +13,9 @@
 
 #include <jansson.h>
 
+/* A number with three digits behind the point: the others are noise. */
+json_t *cn_json_rounded(double v);
+
 void cn_json_set(json_t **object, const char *name, json_t *v);
 void cn_json_add(json_t **list, json_t *v);
 int cn_json_put_take(struct cn_buf *out, json_t *v, struct cn_err *err);

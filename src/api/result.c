@@ -5,7 +5,9 @@
 #include "base/base64.h"
 #include "base/text.h"
 
+#include <float.h>
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 static int append(const char *text, size_t len, void *arg)
@@ -13,12 +15,19 @@ static int append(const char *text, size_t len, void *arg)
     return cn_buf_add(arg, text, len, NULL) == CN_OK ? 0 : -1;
 }
 
+/* DBL_DIG: what somebody sent as a decimal comes back as it was, 0.05 and not with 17 digits. */
 int cn_json_put_take(struct cn_buf *out, json_t *v, struct cn_err *err)
 {
-    int rc = v == NULL || json_dump_callback(v, append, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0;
+    static const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(DBL_DIG);
+    int rc = v == NULL || json_dump_callback(v, append, out, flags) != 0;
 
     json_decref(v);
     return rc ? cn_fail(err, CN_ENOMEM, "cannot write JSON") : CN_OK;
+}
+
+json_t *cn_json_rounded(double v)
+{
+    return json_real(round(v * 1000) / 1000);
 }
 
 void cn_json_set(json_t **o, const char *name, json_t *v)
@@ -128,7 +137,7 @@ static json_t *stages_json(const double *stage_ms)
 
     for (int i = 0; i < CN_STAGE_COUNT; i++)
         if (stage_ms[i] > 0)
-            cn_json_set(&stages, cn_enum_stage.name[i], json_real(stage_ms[i]));
+            cn_json_set(&stages, cn_enum_stage.name[i], cn_json_rounded(stage_ms[i]));
     return stages;
 }
 
@@ -136,9 +145,9 @@ static json_t *timings_json(const struct cn_result *r)
 {
     json_t *o = json_object();
 
-    cn_json_set(&o, "queue", json_real(r->queue_ms));
-    cn_json_set(&o, "run", json_real(r->run_ms));
-    cn_json_set(&o, "total", json_real(r->total_ms));
+    cn_json_set(&o, "queue", cn_json_rounded(r->queue_ms));
+    cn_json_set(&o, "run", cn_json_rounded(r->run_ms));
+    cn_json_set(&o, "total", cn_json_rounded(r->total_ms));
     cn_json_set(&o, "stages", stages_json(r->stage_ms));
     return o;
 }

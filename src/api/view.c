@@ -9,12 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A double with three digits behind the point: the others are noise. */
-static json_t *rounded(double v)
-{
-    return json_real((double)(int64_t)(v * 1000 + 0.5) / 1000);
-}
-
 static json_t *time_json(int64_t us)
 {
     char text[CN_TIME_TEXT];
@@ -61,12 +55,12 @@ static json_t *images_json(const struct cn_job_view *v)
 static void set_progress(json_t **o, const struct cn_job_view *v)
 {
     cn_json_set(o, "progress",
-                json_pack("{so si si}", "fraction", rounded(v->fraction), "done", v->done, "total",
-                          v->total));
+                json_pack("{so si si}", "fraction", cn_json_rounded(v->fraction), "done", v->done,
+                          "total", v->total));
     if (v->state == CN_JOB_QUEUED && v->position > 0)
         cn_json_set(o, "position", json_integer(v->position));
     if (v->eta_s >= 0 && v->state <= CN_JOB_RUNNING)
-        cn_json_set(o, "eta_s", rounded(v->eta_s));
+        cn_json_set(o, "eta_s", cn_json_rounded(v->eta_s));
 }
 
 /* How far the telling of its end is. */
@@ -92,7 +86,7 @@ static void set_full(json_t **o, const struct cn_job_view *v)
         cn_json_set(o, "webhook", delivery_json(&v->delivery));
     for (int i = 0; i < CN_STAGE_COUNT; i++)
         if (v->stage_ms[i] > 0)
-            cn_json_set(&stages, cn_enum_stage.name[i], rounded(v->stage_ms[i]));
+            cn_json_set(&stages, cn_enum_stage.name[i], cn_json_rounded(v->stage_ms[i]));
     cn_json_set(o, "stages_ms", stages);
 }
 
@@ -227,10 +221,10 @@ static json_t *progress_event(const struct cn_job_event *e)
     json_t *o =
         json_pack("{ss si si si si si so}", "stage", cn_enum_stage.name[e->progress.stage], "image",
                   e->progress.image, "step", e->progress.step, "steps", e->progress.steps, "done",
-                  e->done, "total", e->total, "fraction", rounded(e->fraction));
+                  e->done, "total", e->total, "fraction", cn_json_rounded(e->fraction));
 
     if (e->eta_s >= 0)
-        cn_json_set(&o, "eta_s", rounded(e->eta_s));
+        cn_json_set(&o, "eta_s", cn_json_rounded(e->eta_s));
     return o;
 }
 

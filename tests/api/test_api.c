@@ -202,6 +202,8 @@ static void wrong_fields_are_named(void **state)
         {"{\"init_image\":\"part:x\"}", "/init_image", "no part \"x\""},
         {"{\"init_image\":\"A\"}", "/init_image", "not base64"},
         {"{\"init_image\":\"data:image/png,x\"}", "/init_image", "not in base64"},
+        {"{\"init_image\":\"http://a.example/x.png\"}", "/init_image", "not fetched from URLs"},
+        {"{\"init_image\":\"ZA==\",\"mask\":\"file:///x\"}", "/mask", "not fetched from URLs"},
         {"{\"mask\":\"ZA==\"}", "/mask", "init_image"},
         {"{\"denoise\":0}", "/denoise", "above 0"},
         {"{\"format\":\"gif\"}", "/format", "png, jpeg or webp"},
@@ -390,7 +392,7 @@ static void a_result_can_be_read_again(void **state)
 
     (void)state;
     assert_int_equal(read_text("{\"prompt\":\"\\\"\xc3\xbc\\n\",\"seed\":5,\"n\":2,\"controls\":[{"
-                               "\"model\":\"c\",\"image\":\"ZA==\",\"weights\":"
+                               "\"model\":\"c\",\"image\":\"ZA==\",\"strength\":0.05,\"weights\":"
                                "[0,1,2,3,4,5,6,7,8,9,10,11,12.5]}]}",
                                &s, &err),
                      CN_OK);
@@ -405,9 +407,13 @@ static void a_result_can_be_read_again(void **state)
             NULL);
     cn_job_move(job, CN_JOB_RUNNING);
     job->stage_ms[CN_STAGE_UNET] = 12.5;
+    job->stage_ms[CN_STAGE_VAE] = 1.23456;
     cn_job_move(job, CN_JOB_SUCCEEDED);
     cn_buf_init(&b, 1 << 20);
     assert_int_equal(write_result(job, &b, &err), CN_OK);
+    assert_non_null(memmem(b.data, b.len, "\"strength\":0.05,", 16)); /* not with 17 digits */
+    assert_non_null(memmem(b.data, b.len, ":1.235", 6));
+    assert_null(memmem(b.data, b.len, ":1.2350", 7));
     root = json_loadb((char *)b.data, b.len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(root);
     json_t *image = json_array_get(json_object_get(root, "images"), 1);

@@ -80,6 +80,7 @@ class Jobs(Case):
         if doc["state"] == "running":
             self.assertFalse(doc["images"][2]["ready"], doc)
             self.assertTrue(0 < doc["progress"]["fraction"] < 1, doc)
+            self.assertEqual(doc["progress"]["fraction"], round(doc["progress"]["fraction"], 3))
         self.assertEqual(self.d.get(doc["images"][0]["url"]).status, 200)
         self.assertEqual(self.d.wait_job(job["id"])["progress"]["fraction"], 1)
 
