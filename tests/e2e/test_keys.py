@@ -183,8 +183,9 @@ class Keys(Case):
         path = "/v1/jobs/%s/links" % id
         self.problem(self.d.request("POST", path, None, bearer(CARL)), 404, "not-found")
         for wrong in ("0", "-1", "604801", "x", ""):
-            self.problem(self.d.request("POST", path + "?expires_in_s=" + wrong, None, bearer(ANNA)),
-                         400, "invalid-request")
+            doc = self.problem(self.d.request("POST", path + "?expires_in_s=" + wrong, None, bearer(ANNA)),
+                               400, "invalid-request")
+            self.assertEqual(doc["detail"], "expires_in_s: must be an integer between 1 and 604800")
         r = self.d.request("POST", path, None, bearer(ANNA))
         self.assertEqual(r.status, 201, r.body)
         links = json.loads(r.body)["images"]
@@ -202,7 +203,10 @@ class Keys(Case):
                     "/v1/jobs/%s/events?ticket=%s" % (id, ticket),
                     "/v1/jobs/%s/images/0?ticket=%s" % (id, events["ticket"]),
                     links[0].replace("~", "~1", 1)):  # a later end
-            self.problem(self.d.get(url), 401, "unauthenticated")
+            doc = self.problem(self.d.get(url), 401, "unauthenticated")
+            self.assertEqual(doc["detail"], "the ticket is not valid, or its time is over"
+                             if "/images/" in url or "/events" in url
+                             else "no API key came with the request")  # takes no tickets
         short = json.loads(self.d.request("POST", path + "?expires_in_s=1", None, bearer(ANNA)).body)
         self.d.until(lambda: self.d.get(short["images"][0]).status == 401, 30)
         self.assertNotIn(ticket[-32:], self.d.log())

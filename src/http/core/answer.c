@@ -130,8 +130,10 @@ void cn_answer_later(struct cn_request *q, enum cn_problem_kind kind, const char
 
 void cn_answer_parameter(struct cn_request *q, const char *name, const char *detail)
 {
-    struct cn_problem p = {.detail = detail, .parameter = name};
+    char text[320];
+    struct cn_problem p = {.detail = text, .parameter = name};
 
+    snprintf(text, sizeof(text), "%s: %s", name, detail);
     problem(q, CN_PROBLEM_BAD_REQUEST, &p);
 }
 
