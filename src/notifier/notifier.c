@@ -335,7 +335,7 @@ int cn_notifier_check(const struct cn_notifier *n, const char *url, char host[CN
     int rc;
 
     if (n == NULL || !cn_webhook_rules_allow_any(n->rules))
-        return cn_fail(err, CN_EINVAL, "this server sends no webhooks");
+        return cn_fail(err, CN_EINVAL, "this server sends no webhooks (webhook.allow is empty)");
     if ((rc = cn_webhook_rules_check(n->rules, url, err)) < 0)
         return rc;
     text = cn_webhook_host(url);

@@ -244,7 +244,7 @@ class Webhooks(Case):
         with Receiver() as r, Daemon() as d:
             doc = self.problem(d.jobs({"prompt": "x", "webhook": {"url": r.url()}}), 422,
                                "validation", "/webhook/url")
-            self.assertIn("sends no webhooks", json.dumps(doc))
+            self.assertIn("sends no webhooks (webhook.allow is empty)", json.dumps(doc))
 
     def test_the_key_stands_for_the_webhook_too(self):
         with Receiver() as r, Daemon(*options(r)) as d:
