@@ -111,12 +111,28 @@ static int add_path(struct cn_cli_models *m, const char *path, char **ret, struc
     return CN_OK;
 }
 
+/* A file of this name that is something else, with the reason; NULL. */
+static const struct cn_passed *find_passed(const struct cn_cli_models *m, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (int i = 0; i < cn_engine_passed_count(m->e); i++) {
+        const struct cn_passed *p = cn_engine_passed_at(m->e, i);
+
+        if (strncmp(p->name, name, n) == 0 &&
+            (p->name[n] == '\0' || strrchr(p->name, '.') == p->name + n))
+            return p;
+    }
+    return NULL;
+}
+
 /* Says what there is instead of a model that is not there. */
 static int fail_missing(const struct cn_cli_models *m, const char *name, struct cn_err *err)
 {
     struct cn_model_facts found;
     int n = cn_engine_count(m->e);
     const char **names = cn_xcalloc((size_t)n + 1, sizeof(*names));
+    const struct cn_passed *passed = find_passed(m, name);
     const char *near;
 
     for (int i = 0; i < n; i++) {
@@ -124,7 +140,9 @@ static int fail_missing(const struct cn_cli_models *m, const char *name, struct 
         names[i] = found.name;
     }
     near = cn_closest(name, names, n);
-    if (near != NULL)
+    if (passed != NULL)
+        cn_fail(err, CN_ENOTFOUND, "\"%s\" is no model: %s", name, passed->why);
+    else if (near != NULL)
         cn_fail(err, CN_ENOTFOUND, "there is no model \"%s\": did you mean \"%s\"?", name, near);
     else
         cn_fail(err, CN_ENOTFOUND,

@@ -188,14 +188,31 @@ static int list_usable(const struct cn_catalog *c, enum cn_model_kind kind, char
     return n;
 }
 
+/* A file of this name that is something else, with the reason; NULL. */
+static const struct cn_passed_over *find_passed(const struct cn_catalog *c, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (int i = 0; i < c->n_passed; i++) {
+        const char *file = c->passed[i].name;
+
+        if (strncmp(file, name, n) == 0 && (file[n] == '\0' || strrchr(file, '.') == file + n))
+            return &c->passed[i];
+    }
+    return NULL;
+}
+
 static int unknown(const struct cn_catalog *c, enum cn_model_kind kind, const char *where,
                    const char *name, struct cn_err *err)
 {
     char list[256] = "none that can be used";
+    const struct cn_passed_over *passed = find_passed(c, name);
     int n;
 
     if (name[0] == '\0')
         return cn_fail_at(err, CN_ENOTFOUND, where, "the server has no model at the moment");
+    if (passed != NULL)
+        return cn_fail_at(err, CN_ENOTFOUND, where, "\"%.60s\" is no model: %s", name, passed->why);
     n = list_usable(c, kind, list, sizeof(list));
     return cn_fail_at(err, CN_ENOTFOUND, where, "there is no %s \"%.60s\": there %s %s",
                       kind == CN_MODEL_BASE ? "model" : "ControlNet", name, n > 1 ? "are" : "is",

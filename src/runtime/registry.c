@@ -8,6 +8,7 @@
 #include "runtime/runtime.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "checkpoint/classify.h"
 #include "runtime/file_name.h"
 #include "runtime/find_models.h"
 #include "runtime/inspect.h"
@@ -111,8 +112,24 @@ static char *free_name(const struct cn_runtime *rt, const struct cn_found_model 
     return NULL;
 }
 
-static int take(struct look *l, const struct cn_found_model *f, struct cn_err *err)
+/* What cannot be used because it is something else: a LoRA, an autoencoder. A model of a kind that
+ * is not supported, and a file of which nothing is known, stay in the list as broken. */
+static bool is_no_model(const char *path, struct cn_file_class *ret)
 {
+    struct cn_tensor_file *t;
+
+    if (!cn_file_exists(path) || cn_tensor_file_open(path, &t, NULL) < 0)
+        return false;
+    cn_tensor_file_classify(t, ret);
+    cn_tensor_file_close(t);
+    return ret->kind != CN_FILE_UNKNOWN && ret->kind != CN_FILE_BASE && ret->kind != CN_FILE_UNET &&
+           ret->kind != CN_FILE_CONTROLNET;
+}
+
+/* named: by whoever configured it, who is told why it cannot be used. */
+static int take(struct look *l, const struct cn_found_model *f, bool named, struct cn_err *err)
+{
+    struct cn_file_class class;
     const char *path = f->path;
     uint64_t version = cn_files_version(path); /* first: what changes from now on is seen later */
     char *name = free_name(l->rt, f);
@@ -132,6 +149,11 @@ static int take(struct look *l, const struct cn_found_model *f, struct cn_err *e
         return CN_OK;
     }
     rc = cn_model_new(name, path, &m, err);
+    if (rc < 0 && !named && is_no_model(path, &class)) {
+        cn_model_free(m);
+        pass_over(l->rt, path, class.what);
+        return rc;
+    }
     m->version = version;
     append(l->rt, m);
     if (before == NULL)
@@ -163,7 +185,7 @@ static bool is_note(const char *path)
 
 static void on_found(void *ctx, const struct cn_found_model *f)
 {
-    take(ctx, f, NULL); /* a broken one is listed as such */
+    take(ctx, f, false, NULL); /* a broken one is listed as such */
 }
 
 static void on_passed_over(void *ctx, const char *path, const char *why)
@@ -200,7 +222,7 @@ static int take_path(struct look *l, const char *path, struct cn_err *err)
               &(struct cn_found_model){.path = path,
                                        .name = name != NULL ? name : copy,
                                        .folder = folder != NULL ? folder : ""},
-              err);
+              true, err);
     free(copy);
     return rc;
 }

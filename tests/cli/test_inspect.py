@@ -123,7 +123,7 @@ class Inspect(Case):
         self.assertIn(": a LoRA for SDXL\n", text)
         self.assertIn("1, 8,192 numbers", text.replace("8192", "8,192"))
         models = json.loads(self.run_cli("models", "--models", self.dir, "--json").text)
-        self.assertIn("a LoRA for SDXL", models[0]["broken"])
+        self.assertIn("a LoRA for SDXL", models[0]["passed_over"])
         p = self.run_cli("generate", "--models", self.dir, "-m", "x", "-p", "x", "-o",
                          "x.png", status=1)
         self.assertIn("a LoRA for SDXL", p.message)

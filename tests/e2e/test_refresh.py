@@ -78,6 +78,10 @@ class Refresh(Case):
             os.mkdir(os.path.join(self.models, "empty"))
             with open(os.path.join(self.models, "half.safetensors"), "wb") as f:
                 f.write(struct.pack("<Q", 100) + b"{")
+            header = json.dumps({"lora_unet_x_attn2_to_k.lora_down.weight":
+                                 {"dtype": "F16", "shape": [4, 768], "data_offsets": [0, 6144]}})
+            with open(os.path.join(self.models, "lora.safetensors"), "wb") as f:
+                f.write(struct.pack("<Q", len(header)) + header.encode() + bytes(6144))
             self.problem(d.images(dict(SPEC, model="tiny2")), 422, "validation", "/model")
             doc = self.refresh(d)
             models = {m["name"]: m for m in doc["models"]}
@@ -86,7 +90,10 @@ class Refresh(Case):
             self.assertIn("half", models["half"]["broken"])
             self.assertNotIn(self.dir, json.dumps(doc))
             passed = {p["name"]: p["reason"] for p in doc["passed_over"]}
-            self.assertEqual(sorted(passed), ["empty", "notes.txt"])
+            self.assertEqual(sorted(passed), ["empty", "lora.safetensors", "notes.txt"])
+            self.assertEqual(passed["lora.safetensors"], "a LoRA for SD 1.x")
+            r = self.problem(d.images(dict(SPEC, model="lora")), 422, "validation", "/model")
+            self.assertEqual(r["detail"], '"lora" is no model: a LoRA for SD 1.x')
             self.assertIn("model_index.json", passed["empty"])
             self.assertIn("safetensors", passed["notes.txt"])
             self.assertEqual(json.loads(d.get("/v1/models").body), doc)

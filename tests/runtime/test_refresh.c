@@ -44,6 +44,27 @@ static void write_control(const char *name, uint32_t seed)
     free(tmp);
 }
 
+/* A LoRA as trainers write them, and an autoencoder alone. */
+static void write_others(void)
+{
+    static const int64_t down[] = {4, 768}, norm[] = {32};
+    char *lora = in_folder("lora.safetensors"), *part = in_folder("ft-mse.safetensors");
+    struct make m;
+
+    make_init(&m);
+    make_add(&m,
+             "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight",
+             CN_F16, 2, down);
+    make_write(&m, lora);
+    make_release(&m);
+    make_init(&m);
+    make_add(&m, "decoder.up.0.block.0.norm1.weight", CN_F16, 1, norm);
+    make_write(&m, part);
+    make_release(&m);
+    free(lora);
+    free(part);
+}
+
 static void put(const char *name, const char *text)
 {
     char *path = in_folder(name);
@@ -120,6 +141,40 @@ static void the_list_follows_the_directory(void **state)
     assert_non_null(strstr(cn_runtime_find(&rt, "b")->path, "b.safetensors"));
     assert_int_equal(rt.n_passed, 0);
     cn_runtime_release(&rt);
+    make_remove(folder);
+}
+
+/* What is known to be something else is no model, with the reason; one that was named is one. */
+static void what_is_something_else_is_passed_over(void **state)
+{
+    struct cn_runtime rt = {.backend = NULL};
+    char *lora;
+
+    (void)state;
+    folder = make_folder();
+    write_control("a.safetensors", 1);
+    write_others();
+    put("half.safetensors", "half");
+    assert_int_equal(cn_runtime_scan(&rt, folder, NULL), CN_OK);
+    assert_int_equal(rt.n_models, 2);
+    assert_non_null(cn_runtime_find(&rt, "half")->broken);
+    assert_int_equal(rt.n_passed, 2);
+    assert_string_equal(rt.passed[0].name, "ft-mse.safetensors");
+    assert_string_equal(rt.passed[0].why, "an autoencoder (VAE)");
+    assert_string_equal(rt.passed[1].name, "lora.safetensors");
+    assert_string_equal(rt.passed[1].why, "a LoRA for SD 1.x");
+    write_control("lora.safetensors", 2);
+    expect(&rt, 1, 0, 0);
+    write_others();
+    expect(&rt, 0, 0, 1);
+    assert_int_equal(rt.n_passed, 2);
+    lora = in_folder("lora.safetensors");
+    assert_true(cn_runtime_add(&rt, lora, NULL) < 0);
+    assert_non_null(strstr(cn_runtime_find(&rt, "lora")->broken, "is a LoRA for SD 1.x"));
+    expect(&rt, 0, 0, 0);
+    assert_non_null(cn_runtime_find(&rt, "lora"));
+    cn_runtime_release(&rt);
+    free(lora);
     make_remove(folder);
 }
 
@@ -241,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_list_follows_the_directory),
+        cmocka_unit_test(what_is_something_else_is_passed_over),
         cmocka_unit_test(a_version_stays_for_those_who_hold_it),
         cmocka_unit_test(a_directory_that_comes_later_is_seen),
         cmocka_unit_test(a_directory_that_cannot_be_read_keeps_its_models),
