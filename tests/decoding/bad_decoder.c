@@ -27,7 +27,7 @@ static void do_crash(void)
 
 static void do_loop(void)
 {
-    for (volatile int i = 0;; i = i + 1)
+    for (volatile unsigned i = 0;; i = i + 1) /* a sanitizer would report an overflow */
         ;
 }
 
