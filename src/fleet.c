@@ -2,36 +2,21 @@
 #include "base/base.h"
 #include "fleet.h"
 #include "base/mem.h"
+#include "base/program.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Other options, two words for each directory, and the NULL at the end. */
 enum { MAX_ARGS = 32 + 4 * CN_CONF_DIRS, MAX_FLEET = CN_CONF_WORKERS };
 
-/* The program that the configuration names; else the one beside this program (a build tree), else
- * the installed one. */
+/* The program that the configuration names; else the one for the device. */
 static char *program_for(const struct cn_conf *c, const char *device)
 {
     const char *name =
         strncmp(device, "cuda", 4) == 0 ? "controlnet-worker-cuda" : "controlnet-worker";
-    char self[512];
-    ssize_t n;
-    char *path;
 
-    if (c->program[0] != '\0')
-        return cn_xstrdup(c->program);
-    n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n < 0 ? 0 : n] = '\0';
-    if (strrchr(self, '/') != NULL)
-        *strrchr(self, '/') = '\0';
-    path = cn_xprintf("%s/%s", self, name);
-    if (access(path, X_OK) != 0) {
-        free(path);
-        path = cn_xprintf(CN_LIBEXECDIR "/%s", name);
-    }
-    return path;
+    return c->program[0] != '\0' ? cn_xstrdup(c->program) : cn_program_path(name);
 }
 
 static void add(char **args, int *n, const char *option, char *value)

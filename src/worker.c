@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/program.h"
 #include "base/log.h"
 #include "decoding/client.h"
 #include "decoding/wall.h"
@@ -510,24 +511,6 @@ static int scan(const struct options *o, struct cn_engine *e, struct cn_err *err
     return o->chosen != NULL ? cn_engine_set_default(e, o->chosen, err) : CN_OK;
 }
 
-/* A program beside this one (a build tree, a prefix), else the installed one. */
-static char *program_named(const char *name)
-{
-    char self[512];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *path;
-
-    self[n < 0 ? 0 : n] = '\0';
-    if (strrchr(self, '/') != NULL)
-        *strrchr(self, '/') = '\0';
-    path = cn_xprintf("%s/%s", self, name);
-    if (access(path, X_OK) != 0) {
-        free(path);
-        path = cn_xprintf(CN_LIBEXECDIR "/%s", name);
-    }
-    return path;
-}
-
 /* Without it the directories are looked at when somebody asks. */
 static void watch(const struct options *o, struct worker *w)
 {
@@ -557,7 +540,7 @@ static int serve(const struct options *o, struct cn_err *err)
     struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER};
     struct cn_decoder_opts decoder = CN_DECODER_OPTS_DEFAULTS;
     struct cn_engine_opts opts = o->engine;
-    char *program = program_named("controlnet-decoder");
+    char *program = cn_program_path("controlnet-decoder");
     int rc;
 
     decoder.program = program;
