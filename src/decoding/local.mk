@@ -10,3 +10,8 @@ libcndecoding_a_SOURCES = \
 CNDECODER_LIBS = libcndecoding.a libcnimage.a libcnbase.a $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS) \
     $(SECCOMP_LIBS)
 libcndecoding_a_CPPFLAGS = $(AM_CPPFLAGS) $(SECCOMP_CFLAGS)
+
+# What workers start to read the pictures of requests.
+pkglibexec_PROGRAMS += controlnet-decoder
+controlnet_decoder_SOURCES = %reldir%/main.c
+controlnet_decoder_LDADD = $(CNDECODER_LIBS)

@@ -26,7 +26,7 @@
  * such pictures too.
  */
 #include "base/base.h"
-#include "worker_loop.h"
+#include "worker/loop.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"

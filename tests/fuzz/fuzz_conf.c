@@ -1,7 +1,7 @@
 /* Configuration files: whatever the bytes, each key that comes out stands in the text as one line
  * "key = value" under its section, and nothing beyond the first fault is taken. */
 #include "base/base.h"
-#include "conf_file.h"
+#include "conf/conf_file.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -4,8 +4,8 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "conf.h"
-#include "conf_file.h"
+#include "conf/conf.h"
+#include "conf/conf_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -26,7 +26,7 @@ standin_engine_libs = $(CNENGINE_ABOVE) $(standin_libs) $(CNENGINE_BELOW)
 if CN_CUDA_STANDIN
 check_PROGRAMS += tests/standin/test_modules tests/standin/test_images \
     tests/standin/controlnet-worker-cuda tests/standin/controlnet-decoder
-tests_standin_controlnet_decoder_SOURCES = src/decoder.c
+tests_standin_controlnet_decoder_SOURCES = src/decoding/main.c
 tests_standin_controlnet_decoder_LDADD = $(CNDECODER_LIBS)
 tests_standin_test_modules_SOURCES = tests/engine/test_modules.c
 tests_standin_test_modules_CPPFLAGS = $(standin_test_cppflags)
@@ -34,7 +34,7 @@ tests_standin_test_modules_LDADD = $(standin_engine_libs)
 tests_standin_test_images_SOURCES = tests/engine/test_images.c
 tests_standin_test_images_CPPFLAGS = $(standin_test_cppflags)
 tests_standin_test_images_LDADD = $(standin_engine_libs)
-tests_standin_controlnet_worker_cuda_SOURCES = src/worker.c src/model_watch.c src/worker_facts.c
+tests_standin_controlnet_worker_cuda_SOURCES = $(CNWORKER_SOURCES)
 tests_standin_controlnet_worker_cuda_LDADD = libcnworkerloop.a libcnwire.a libcndecoding.a $(standin_engine_libs)
 
 standin_tests = tests/standin/test_ops tests/standin/test_plans tests/standin/test_weights \

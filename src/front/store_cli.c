@@ -1,6 +1,6 @@
 /* controlnetd --check-store: the check of the job store, for a person at a terminal. */
 #include "base/base.h"
-#include "store_cli.h"
+#include "front/store_cli.h"
 #include "store/check.h"
 
 #include <stdio.h>

@@ -2,11 +2,11 @@
  * whether a reload may change it. Reading, checking, printing and merging all walk that table. The
  * form of the files is conf_file.c's. */
 #include "base/base.h"
-#include "conf.h"
-#include "conf_file.h"
+#include "conf/conf.h"
+#include "conf/conf_file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "keyring.h"
+#include "conf/keyring.h"
 #include "http/auth/peer.h"
 #include "http/auth/site.h"
 #include "http/server/listen.h"

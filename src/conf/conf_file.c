@@ -1,7 +1,7 @@
 /* Reads a configuration file line by line and refuses what could be understood in two ways. It
  * replaces a library that cuts long lines and takes their rest for the next one. */
 #include "base/base.h"
-#include "conf_file.h"
+#include "conf/conf_file.h"
 #include "base/buf.h"
 #include "base/file.h"
 

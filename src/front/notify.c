@@ -1,7 +1,7 @@
 /* The protocol of sd_notify(3): one datagram with lines of text. A library would be a dependency
  * for sixty lines. */
 #include "base/base.h"
-#include "notify.h"
+#include "front/notify.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
  * daemon that reads meanwhile sees the one or the other, and two editors do not lose each other's
  * lines. Lines that are not concerned stay byte by byte. */
 #include "base/base.h"
-#include "keys_cli.h"
-#include "args.h"
-#include "conf.h"
-#include "keyring.h"
+#include "front/keys_cli.h"
+#include "front/args.h"
+#include "conf/conf.h"
+#include "conf/keyring.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"

@@ -1,12 +1,12 @@
 /* controlnet-worker: the engine at the end of a socket.
  *
  * Started by controlnetd, one process for each device; everything about frames and cancelling is in
- * worker_loop.c, everything about drawing in engine/. This file joins the two. Images are encoded
+ * loop.c, everything about drawing in engine/. This file joins the two. Images are encoded
  * and sent on the engine's finishing thread; everything else here runs on the main thread, but for
  * the hook that wakes it.
  */
 #include "base/base.h"
-#include "worker_loop.h"
+#include "worker/loop.h"
 #include "backend/backend.h"
 #include "base/reexec.h"
 #include "base/buf.h"
@@ -19,8 +19,8 @@
 #include "engine/engine.h"
 #include "image/annotate.h"
 #include "image/codec.h"
-#include "model_watch.h"
-#include "worker_facts.h"
+#include "worker/watch.h"
+#include "worker/facts.h"
 
 #include <fcntl.h>
 #include <getopt.h>

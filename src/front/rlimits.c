@@ -1,6 +1,6 @@
 /* What the system lets the daemon have, set once at the start. */
 #include "base/base.h"
-#include "rlimits.h"
+#include "front/rlimits.h"
 
 #include <malloc.h>
 #include <sys/resource.h>

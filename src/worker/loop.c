@@ -1,6 +1,6 @@
 /* Worker loop: reader thread, jobs, reports. */
 #include "base/base.h"
-#include "worker_loop.h"
+#include "worker/loop.h"
 #include "base/mem.h"
 #include "wire/peer.h"
 

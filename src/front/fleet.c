@@ -1,6 +1,6 @@
 /* Which worker processes there are, and the command line of each, from the configuration. */
 #include "base/base.h"
-#include "fleet.h"
+#include "front/fleet.h"
 #include "base/mem.h"
 #include "base/program.h"
 

@@ -1,6 +1,6 @@
 /* The thread that looks at the directories of models. */
 #include "base/base.h"
-#include "model_watch.h"
+#include "worker/watch.h"
 #include "base/clock.h"
 #include "base/mem.h"
 

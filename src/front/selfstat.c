@@ -1,7 +1,7 @@
 /* What the process costs, for /metrics: read from /proc/self, because getrusage() has no resident
  * memory of now and no descriptors. */
 #include "base/base.h"
-#include "selfstat.h"
+#include "front/selfstat.h"
 #include "base/clock.h"
 
 #include <dirent.h>

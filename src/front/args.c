@@ -1,6 +1,6 @@
 /* Parses the command line, and makes one configuration of defaults, files and options. */
 #include "base/base.h"
-#include "args.h"
+#include "front/args.h"
 #include "base/mem.h"
 
 #include <errno.h>

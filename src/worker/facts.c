@@ -1,6 +1,6 @@
 /* What the engine has, as the wire says it. */
 #include "base/base.h"
-#include "worker_facts.h"
+#include "worker/facts.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "image/annotate.h"

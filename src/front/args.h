@@ -9,7 +9,7 @@
 #define CN_ARGS_H
 
 #include "base/base.h"
-#include "conf.h"
+#include "conf/conf.h"
 
 struct cn_args {
     int argc;

@@ -1,6 +1,6 @@
 /* Loads the file of keys, and notices when it changes. */
 #include "base/base.h"
-#include "keyring.h"
+#include "conf/keyring.h"
 #include "base/mem.h"
 
 #include <errno.h>

@@ -10,7 +10,7 @@
 #define CN_FLEET_H
 
 #include "base/base.h"
-#include "conf.h"
+#include "conf/conf.h"
 #include "job/dispatch.h"
 
 struct cn_fleet {
