@@ -2,7 +2,8 @@ noinst_LIBRARIES += libcnworkerloop.a
 libcnworkerloop_a_SOURCES = %reldir%/loop.h %reldir%/loop.c
 
 pkglibexec_PROGRAMS += controlnet-worker
-CNWORKER_SOURCES = %reldir%/main.c \
+CNWORKER_SOURCES = %reldir%/main.c %reldir%/options.h %reldir%/options.c %reldir%/job.h %reldir%/job.c \
+    %reldir%/twin.h %reldir%/twin.c \
     %reldir%/watch.h %reldir%/watch.c %reldir%/facts.h %reldir%/facts.c
 controlnet_worker_SOURCES = $(CNWORKER_SOURCES)
 controlnet_worker_LDADD = libcnworkerloop.a libcnwire.a libcndecoding.a $(CNENGINE_LIBS)

@@ -1,36 +1,29 @@
 /* controlnet-worker: the engine at the end of a socket.
  *
  * Started by controlnetd, one process for each device; everything about frames and cancelling is in
- * loop.c, everything about drawing in engine/. This file joins the two. Images are encoded
- * and sent on the engine's finishing thread; everything else here runs on the main thread, but for
- * the hook that wakes it.
+ * loop.c, everything about drawing in engine/. This file joins the two, and tells what there is.
+ * What is here runs on the main thread, but for the hooks that say otherwise.
  */
 #include "base/base.h"
-#include "worker/loop.h"
 #include "backend/backend.h"
-#include "base/reexec.h"
-#include "base/buf.h"
-#include "base/clock.h"
-#include "base/mem.h"
-#include "base/program.h"
 #include "base/log.h"
+#include "base/program.h"
+#include "base/reexec.h"
 #include "decoding/client.h"
 #include "decoding/wall.h"
 #include "engine/engine.h"
-#include "image/annotate.h"
-#include "image/codec.h"
-#include "worker/watch.h"
 #include "worker/facts.h"
+#include "worker/job.h"
+#include "worker/loop.h"
+#include "worker/options.h"
+#include "worker/twin.h"
+#include "worker/watch.h"
 
-#include <fcntl.h>
-#include <getopt.h>
 #include <pthread.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 struct worker {
@@ -202,128 +195,10 @@ static void tell_decoder(void *ctx, bool died, unsigned layers, const char *text
            "layers=%s missing=%s", have, lack);
 }
 
-/* ---- a job ---- */
-
-static bool cancelled(void *ctx)
-{
-    return cn_worker_cancelled(ctx);
-}
-
-static void progress(void *ctx, int image, int step, int steps)
-{
-    cn_worker_progress(ctx, CN_STAGE_UNET, image, step, steps);
-}
-
-static void warning(void *ctx, enum cn_warning_code code, const char *field, const char *text)
-{
-    cn_worker_warn(ctx, code, field, text);
-}
-
-static void stage(void *ctx, enum cn_engine_stage s, double ms)
-{
-    static const enum cn_stage map[CN_ENGINE_STAGE_COUNT] = {
-        [CN_ENGINE_LOAD] = CN_STAGE_LOAD,          [CN_ENGINE_DECODE] = CN_STAGE_DECODE,
-        [CN_ENGINE_PREPARE] = CN_STAGE_PREPROCESS, [CN_ENGINE_TEXT] = CN_STAGE_TEXT,
-        [CN_ENGINE_HINT] = CN_STAGE_CONTROLNET,    [CN_ENGINE_CONTROL] = CN_STAGE_CONTROLNET,
-        [CN_ENGINE_UNET] = CN_STAGE_UNET,          [CN_ENGINE_VAE] = CN_STAGE_VAE,
-    };
-
-    cn_worker_stage(ctx, map[s], ms);
-}
-
-static int encode(const struct cn_image *img, const struct cn_spec *spec, struct cn_buf *out,
-                  struct cn_err *err)
-{
-    switch (spec->format) {
-    case CN_JPEG:
-        return cn_jpeg_encode(img, spec->quality, out, err);
-    case CN_WEBP:
-        return cn_webp_encode(img, spec->quality, out, err);
-    default:
-        return cn_png_encode(img, NULL, 0, CN_PNG_AUTO, out, err);
-    }
-}
-
-static int encode_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
-{
-    const struct cn_spec *spec = cn_worker_spec(ctx);
-    struct cn_err why = CN_ERR_INIT;
-    double start = cn_now_s();
-    int rc = encode(m->image, spec, m->file, &why);
-
-    if (rc == CN_ETOOBIG)
-        cn_fail_at(err, rc, "/format",
-                   "image %d has more than %d MiB as %s: ask for a smaller picture, or one of less "
-                   "bytes",
-                   m->index, CN_ENGINE_MAX_FILE >> 20, cn_enum_format.name[spec->format]);
-    else if (rc < 0)
-        *err = why;
-    cn_worker_stage(ctx, CN_STAGE_ENCODE, (cn_now_s() - start) * 1e3);
-    return rc;
-}
-
-static int send_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
-{
-    struct cn_msg_image msg = {
-        .index = m->index,
-        .meta = {.seed = m->seed,
-                 .format = cn_worker_spec(ctx)->format,
-                 .width = m->image->w,
-                 .height = m->image->h,
-                 .bytes = m->file->len},
-        .data = m->file->data,
-    };
-
-    return cn_worker_image(ctx, &msg, err);
-}
-
-/* As good as it gets in the bytes that a preview may have. */
-static int encode_preview(const struct cn_image *img, struct cn_buf *out)
-{
-    static const int quality[] = {80, 60, 40, 20};
-    int rc = CN_ETOOBIG;
-
-    for (size_t i = 0; i < CN_LEN(quality) && rc == CN_ETOOBIG; i++)
-        rc = cn_jpeg_encode(img, quality[i], out, NULL);
-    return rc;
-}
-
-static void send_preview(void *ctx, const struct cn_engine_image *m, int step)
-{
-    struct cn_buf file;
-
-    cn_buf_init(&file, CN_WIRE_MAX_PREVIEW);
-    if (encode_preview(m->image, &file) == CN_OK) {
-        struct cn_msg_preview msg = {.index = m->index,
-                                     .step = step,
-                                     .format = CN_JPEG,
-                                     .width = m->image->w,
-                                     .height = m->image->h,
-                                     .data = file.data,
-                                     .len = file.len};
-
-        cn_worker_preview(ctx, &msg);
-    }
-    cn_buf_release(&file);
-}
-
-static void end(void *ctx, int rc, const struct cn_err *err)
-{
-    cn_worker_end(ctx, rc, err);
-}
-
 static int begin(void *ctx, struct cn_worker_job *job, struct cn_err *err)
 {
     struct worker *w = ctx;
-    struct cn_engine_cb cb = {.ctx = job,
-                              .cancelled = cancelled,
-                              .progress = progress,
-                              .warning = warning,
-                              .preview = send_preview,
-                              .encode = encode_image,
-                              .image = send_image,
-                              .stage = stage,
-                              .end = end};
+    struct cn_engine_cb cb = worker_job_hooks(job);
 
     return cn_engine_begin(w->engine, cn_worker_spec(job), &cb, err);
 }
@@ -351,174 +226,48 @@ static void rest(void *ctx)
 
 /* ---- start ---- */
 
-static void usage(FILE *f)
-{
-    fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] [--default MODEL]\n"
-          "                         [--lanes N] [--max-batch N] [--memory-mb N] [--dtype TYPE]\n"
-          "                         [--vae-memory-mb N] [--settle-s N] [--embeddings DIR] ...\n"
-          "                         [--taesd FILE] --models DIR ...\n"
-          "       controlnet-worker --probe\n"
-          "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
-          "generate.\n",
-          f);
-}
-
-struct options {
-    struct cn_engine_opts engine;
-    const char *dir[64], *embeddings[64], *chosen;
-    int n_dirs, n_embeddings, fd, settle_s;
-    bool probe;
-};
-
-/* "cuda:1" is the second device. */
-static void set_backend(struct options *o, char *text)
-{
-    char *colon = strchr(text, ':');
-
-    if (colon != NULL) {
-        *colon = '\0';
-        o->engine.device = atoi(colon + 1);
-    }
-    o->engine.backend = text;
-}
-
-static int set_type(struct options *o, const char *text)
-{
-    static const char *const name[] = {"f32", "f16", "bf16", "auto"};
-    static const enum cn_dtype type[] = {CN_F32, CN_F16, CN_BF16, CN_DTYPE_COUNT};
-
-    for (size_t i = 0; i < CN_LEN(name); i++)
-        if (strcmp(text, name[i]) == 0) {
-            o->engine.dtype = type[i];
-            return CN_OK;
-        }
-    fprintf(stderr, "controlnet-worker: --dtype is f32, f16, bf16 or auto, not \"%s\"\n", text);
-    return CN_EINVAL;
-}
-
-static int parse(int argc, char **argv, struct options *o)
-{
-    static const struct option known[] = {{"fd", required_argument, NULL, 'f'},
-                                          {"backend", required_argument, NULL, 'b'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"models", required_argument, NULL, 'm'},
-                                          {"embeddings", required_argument, NULL, 'e'},
-                                          {"taesd", required_argument, NULL, 'P'},
-                                          {"default", required_argument, NULL, 'd'},
-                                          {"lanes", required_argument, NULL, 'l'},
-                                          {"max-batch", required_argument, NULL, 'x'},
-                                          {"memory-mb", required_argument, NULL, 'M'},
-                                          {"vae-memory-mb", required_argument, NULL, 'V'},
-                                          {"dtype", required_argument, NULL, 'T'},
-                                          {"settle-s", required_argument, NULL, 's'},
-                                          {"probe", no_argument, NULL, 'p'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
-    int c;
-
-    while ((c = getopt_long(argc, argv, "", known, NULL)) != -1)
-        switch (c) {
-        case 'f':
-            o->fd = atoi(optarg);
-            break;
-        case 'b':
-            set_backend(o, optarg);
-            break;
-        case 'T':
-            if (set_type(o, optarg) < 0)
-                return CN_EINVAL;
-            break;
-        case 'p':
-            o->probe = true;
-            break;
-        case 't':
-            o->engine.threads = atoi(optarg);
-            break;
-        case 'm':
-            if (o->n_dirs < (int)CN_LEN(o->dir))
-                o->dir[o->n_dirs++] = optarg;
-            break;
-        case 'e':
-            if (o->n_embeddings < (int)CN_LEN(o->embeddings))
-                o->embeddings[o->n_embeddings++] = optarg;
-            break;
-        case 'd':
-            o->chosen = optarg;
-            break;
-        case 'l':
-            if (atoi(optarg) > 0)
-                o->engine.lanes = atoi(optarg);
-            break;
-        case 'x':
-            o->engine.max_batch = atoi(optarg);
-            break;
-        case 'M':
-            o->engine.memory = (size_t)CN_MAX(atol(optarg), 0) << 20;
-            break;
-        case 's':
-            o->settle_s = CN_MAX(atoi(optarg), 0);
-            break;
-        case 'P':
-            o->engine.taesd = optarg;
-            break;
-        case 'V':
-            o->engine.vae_memory = (size_t)CN_MAX(atol(optarg), 0) << 20;
-            break;
-        case 'h':
-            usage(stdout);
-            exit(0);
-        case 'v':
-            puts("controlnet-worker " PACKAGE_VERSION);
-            exit(0);
-        default:
-            return CN_EINVAL;
-        }
-    return (o->fd >= 0 || o->probe) && optind == argc ? CN_OK : CN_EINVAL;
-}
-
 /* No default names one, so that a directory which is not there is a fault; a broken embedding is
  * not. */
-static int scan_embeddings(const struct options *o, struct cn_engine *e, struct cn_err *err)
+static int scan_embeddings(const struct worker_options *o, struct cn_engine *e, struct cn_err *err)
 {
     int rc = CN_OK;
 
-    for (int i = 0; i < o->n_embeddings && rc == CN_OK; i++)
-        rc = cn_engine_scan_embeddings(e, o->embeddings[i], err);
+    for (int i = 0; i < o->embeddings.n && rc == CN_OK; i++)
+        rc = cn_engine_scan_embeddings(e, o->embeddings.dir[i], err);
     return rc;
 }
 
 /* A directory that is not there is no fault: the default list has one that some systems lack. */
-static int scan(const struct options *o, struct cn_engine *e, struct cn_err *err)
+static int scan(const struct worker_options *o, struct cn_engine *e, struct cn_err *err)
 {
     int rc = scan_embeddings(o, e, err);
 
     if (rc < 0)
         return rc;
-    for (int i = 0; i < o->n_dirs; i++) {
+    for (int i = 0; i < o->models.n; i++) {
         struct cn_err why = CN_ERR_INIT;
 
-        rc = cn_engine_scan(e, o->dir[i], &why);
+        rc = cn_engine_scan(e, o->models.dir[i], &why);
 
         if (rc < 0)
             cn_log(rc == CN_ENOTFOUND ? CN_LOG_INFO : CN_LOG_ERROR, "worker.models", why.msg,
-                   "dir=%s", o->dir[i]);
+                   "dir=%s", o->models.dir[i]);
         if (rc < 0 && rc != CN_ENOTFOUND) {
             *err = why;
             return rc;
         }
     }
-    return o->chosen != NULL ? cn_engine_set_default(e, o->chosen, err) : CN_OK;
+    return o->default_model != NULL ? cn_engine_set_default(e, o->default_model, err) : CN_OK;
 }
 
 /* Without it the directories are looked at when somebody asks. */
-static void watch(const struct options *o, struct worker *w)
+static void watch(const struct worker_options *o, struct worker *w)
 {
     struct cn_err why = CN_ERR_INIT;
     bool full = false;
 
-    if (cn_model_watch_start(o->dir, o->n_dirs, o->settle_s, models_changed, w, &w->watch, &full,
-                             &why) < 0)
+    if (cn_model_watch_start(o->models.dir, o->models.n, o->settle_s, models_changed, w, &w->watch,
+                             &full, &why) < 0)
         cn_log(CN_LOG_WARNING, "worker.watch", why.msg, "outcome=%s", "failed");
     else if (full)
         cn_log(CN_LOG_WARNING, "worker.watch",
@@ -527,7 +276,7 @@ static void watch(const struct options *o, struct worker *w)
                "outcome=%s", "partly");
 }
 
-static int serve(const struct options *o, struct cn_err *err)
+static int serve(const struct worker_options *o, struct cn_err *err)
 {
     static const struct cn_worker_ops ops = {.describe = describe,
                                              .load = load,
@@ -568,77 +317,21 @@ static int serve(const struct options *o, struct cn_err *err)
     return rc;
 }
 
-/* Says what would draw, and whether it answers: 0, or 1. */
-static int probe(const struct options *o)
-{
-    struct cn_err err = CN_ERR_INIT;
-    struct cn_engine *e;
-
-    if (cn_engine_new(&o->engine, &e, &err) < 0) {
-        fprintf(stderr, "controlnet-worker: %s\n", err.msg);
-        return 1;
-    }
-    printf("%s %s\n", cn_engine_backend(e), cn_engine_device(e));
-    cn_engine_free(e);
-    return 0;
-}
-
-/* ---- the twin for NVIDIA devices ---- */
-
-/* Runs "TWIN --backend cuda --probe"; true when it finds a device. What it says is not for this
- * program's output: that it is not installed, or its libraries are not, is no fault. */
-static bool finds_device(char *twin)
-{
-    char *const args[] = {twin, "--backend", "cuda", "--probe", NULL};
-    posix_spawn_file_actions_t quiet;
-    int status = 0;
-    pid_t child;
-    bool found;
-
-    posix_spawn_file_actions_init(&quiet);
-    posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    found = posix_spawn(&child, twin, &quiet, NULL, args, environ) == 0 &&
-            waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    posix_spawn_file_actions_destroy(&quiet);
-    return found;
-}
-
-/* backend = auto is a CUDA device when one answers: then this program becomes its twin, which
- * stands beside it and links NVIDIA's libraries. That is asked here and not in the daemon, because
- * opening a driver takes longer than the daemon's whole start. */
-static void become_twin(char **argv)
-{
-    char self[512];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *twin;
-
-    if (n <= 0)
-        return;
-    self[n] = '\0';
-    twin = cn_xprintf("%s-cuda", self);
-    if (access(twin, X_OK) == 0 && finds_device(twin))
-        execv(twin, argv);
-    free(twin);
-}
-
 int main(int argc, char **argv)
 {
-    struct options o = {.engine = CN_ENGINE_DEFAULTS, .fd = -1};
+    struct worker_options o;
     struct cn_err err = CN_ERR_INIT;
     int rc;
 
     /* OpenMP reads it when the library is loaded. Threads that spin at the end of every kernel make
      * a picture ten times slower as soon as another program wants a processor (docs/SPEED.md). */
     cn_reexec_with("OMP_WAIT_POLICY", "passive", argv);
-    if (parse(argc, argv, &o) < 0) {
-        usage(stderr);
+    if (worker_options_parse(&o, argc, argv) < 0)
         return 2;
-    }
     if (o.probe)
-        return probe(&o);
+        return worker_probe(&o.engine);
     if (strcmp(o.engine.backend, "auto") == 0 && !cn_backend_has_device())
-        become_twin(argv);
+        worker_become_twin(argv);
     cn_log_init(&(struct cn_log_options)CN_LOG_DEFAULTS);
     rc = serve(&o, &err);
     if (rc < 0)

@@ -122,3 +122,7 @@ EXTRA_DIST += %reldir%/installed.py
 installcheck-local:
 	@test -n '$(DESTDIR)' || python3 $(srcdir)/tests/e2e/installed.py '$(sbindir)/controlnetd' \
 	    '$(localstatedir)/lib/controlnetd' || test $$? = 77
+
+dist_check_SCRIPTS += %reldir%/worker_options.sh
+EXTRA_DIST += %reldir%/test_worker_options.py
+TESTS += tests/e2e/worker_options.sh

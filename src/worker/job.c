@@ -1,0 +1,129 @@
+/* Progress, stages, previews and pictures of a job, on their way to the daemon. */
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "image/codec.h"
+#include "worker/job.h"
+
+#include <stdio.h>
+
+static bool cancelled(void *ctx)
+{
+    return cn_worker_cancelled(ctx);
+}
+
+static void progress(void *ctx, int image, int step, int steps)
+{
+    cn_worker_progress(ctx, CN_STAGE_UNET, image, step, steps);
+}
+
+static void warning(void *ctx, enum cn_warning_code code, const char *field, const char *text)
+{
+    cn_worker_warn(ctx, code, field, text);
+}
+
+static void stage(void *ctx, enum cn_engine_stage s, double ms)
+{
+    static const enum cn_stage map[CN_ENGINE_STAGE_COUNT] = {
+        [CN_ENGINE_LOAD] = CN_STAGE_LOAD,          [CN_ENGINE_DECODE] = CN_STAGE_DECODE,
+        [CN_ENGINE_PREPARE] = CN_STAGE_PREPROCESS, [CN_ENGINE_TEXT] = CN_STAGE_TEXT,
+        [CN_ENGINE_HINT] = CN_STAGE_CONTROLNET,    [CN_ENGINE_CONTROL] = CN_STAGE_CONTROLNET,
+        [CN_ENGINE_UNET] = CN_STAGE_UNET,          [CN_ENGINE_VAE] = CN_STAGE_VAE,
+    };
+
+    cn_worker_stage(ctx, map[s], ms);
+}
+
+static int encode(const struct cn_image *img, const struct cn_spec *spec, struct cn_buf *out,
+                  struct cn_err *err)
+{
+    switch (spec->format) {
+    case CN_JPEG:
+        return cn_jpeg_encode(img, spec->quality, out, err);
+    case CN_WEBP:
+        return cn_webp_encode(img, spec->quality, out, err);
+    default:
+        return cn_png_encode(img, NULL, 0, CN_PNG_AUTO, out, err);
+    }
+}
+
+static int encode_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
+{
+    const struct cn_spec *spec = cn_worker_spec(ctx);
+    struct cn_err why = CN_ERR_INIT;
+    double start = cn_now_s();
+    int rc = encode(m->image, spec, m->file, &why);
+
+    if (rc == CN_ETOOBIG)
+        cn_fail_at(err, rc, "/format",
+                   "image %d has more than %d MiB as %s: ask for a smaller picture, or one of less "
+                   "bytes",
+                   m->index, CN_ENGINE_MAX_FILE >> 20, cn_enum_format.name[spec->format]);
+    else if (rc < 0)
+        *err = why;
+    cn_worker_stage(ctx, CN_STAGE_ENCODE, (cn_now_s() - start) * 1e3);
+    return rc;
+}
+
+static int send_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
+{
+    struct cn_msg_image msg = {
+        .index = m->index,
+        .meta = {.seed = m->seed,
+                 .format = cn_worker_spec(ctx)->format,
+                 .width = m->image->w,
+                 .height = m->image->h,
+                 .bytes = m->file->len},
+        .data = m->file->data,
+    };
+
+    return cn_worker_image(ctx, &msg, err);
+}
+
+/* As good as it gets in the bytes that a preview may have. */
+static int encode_preview(const struct cn_image *img, struct cn_buf *out)
+{
+    static const int quality[] = {80, 60, 40, 20};
+    int rc = CN_ETOOBIG;
+
+    for (size_t i = 0; i < CN_LEN(quality) && rc == CN_ETOOBIG; i++)
+        rc = cn_jpeg_encode(img, quality[i], out, NULL);
+    return rc;
+}
+
+static void send_preview(void *ctx, const struct cn_engine_image *m, int step)
+{
+    struct cn_buf file;
+
+    cn_buf_init(&file, CN_WIRE_MAX_PREVIEW);
+    if (encode_preview(m->image, &file) == CN_OK) {
+        struct cn_msg_preview msg = {.index = m->index,
+                                     .step = step,
+                                     .format = CN_JPEG,
+                                     .width = m->image->w,
+                                     .height = m->image->h,
+                                     .data = file.data,
+                                     .len = file.len};
+
+        cn_worker_preview(ctx, &msg);
+    }
+    cn_buf_release(&file);
+}
+
+static void end(void *ctx, int rc, const struct cn_err *err)
+{
+    cn_worker_end(ctx, rc, err);
+}
+
+struct cn_engine_cb worker_job_hooks(struct cn_worker_job *job)
+{
+    return (struct cn_engine_cb){.ctx = job,
+                                 .cancelled = cancelled,
+                                 .progress = progress,
+                                 .warning = warning,
+                                 .preview = send_preview,
+                                 .encode = encode_image,
+                                 .image = send_image,
+                                 .stage = stage,
+                                 .end = end};
+}
