@@ -88,7 +88,8 @@ void cn_args_parse(struct cn_args *ret, int argc, char **argv)
             fputs(usage, stdout);
             exit(0);
         case 'V':
-            puts("controlnetd " PACKAGE_VERSION);
+            puts(CN_REVISION[0] != '\0' ? "controlnetd " PACKAGE_VERSION " (" CN_REVISION ")"
+                                        : "controlnetd " PACKAGE_VERSION);
             exit(0);
         case '?':
             fputs("Try \"controlnetd --help\".\n", stderr);

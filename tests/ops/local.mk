@@ -1,7 +1,7 @@
 dist_check_SCRIPTS += %reldir%/units.sh %reldir%/rules.sh %reldir%/contract.sh \
-    %reldir%/hardened.sh
+    %reldir%/hardened.sh %reldir%/version.sh
 EXTRA_DIST += %reldir%/alerts_test.yml
-TESTS += tests/ops/units.sh tests/ops/rules.sh tests/ops/contract.sh tests/ops/hardened.sh
+TESTS += tests/ops/units.sh tests/ops/rules.sh tests/ops/contract.sh tests/ops/hardened.sh tests/ops/version.sh
 
 # What units.sh runs the decoder below.
 check_PROGRAMS += tests/ops/under-filter
