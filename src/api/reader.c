@@ -70,6 +70,16 @@ int cn_read_real(struct cn_reader *r, const json_t *v, const char *where, void *
     return CN_OK;
 }
 
+int cn_read_bool(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                 const struct cn_enum *e)
+{
+    (void)e;
+    if (!json_is_boolean(v))
+        return cn_read_wrong_type(r, v, where, "a boolean");
+    *(bool *)target = json_is_true(v);
+    return CN_OK;
+}
+
 int cn_read_enum(struct cn_reader *r, const json_t *v, const char *where, void *target,
                  const struct cn_enum *e)
 {
@@ -164,6 +174,13 @@ static int load(const struct cn_skeleton *sk, json_t **ret, struct cn_err *err)
                    why.text, why.line, why.column);
 }
 
+void cn_api_beside_release(struct cn_api_beside *b)
+{
+    free(b->webhook.url);
+    free(b->webhook.context);
+    memset(b, 0, sizeof(*b));
+}
+
 int cn_reader_run(struct cn_api_input *in, int (*read)(struct cn_reader *r, const json_t *root),
                   struct cn_spec *ret, struct cn_err *err)
 {
@@ -186,6 +203,8 @@ int cn_reader_run(struct cn_api_input *in, int (*read)(struct cn_reader *r, cons
         rc = read(&r, root);
     if (rc < 0) {
         cn_spec_release(ret);
+        if (in->beside != NULL)
+            cn_api_beside_release(in->beside);
         cn_fail_at(err, rc, own.where, "%s", own.msg);
     }
     json_decref(root);

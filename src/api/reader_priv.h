@@ -24,6 +24,7 @@ struct cn_reader {
     const struct cn_skeleton *sk;
     struct cn_spec *spec;
     size_t total; /* bytes of the images so far */
+    bool takes_webhook;
     struct cn_err *err;
 };
 
@@ -45,12 +46,14 @@ const char *cn_json_type_name(const json_t *v);
 int cn_read_wrong_type(struct cn_reader *r, const json_t *v, const char *where,
                        const char *expected);
 
-/* Targets: char * (replaced, owned), int, double, an enum. */
+/* Targets: char * (replaced, owned), int, double, bool, an enum. */
 int cn_read_text(struct cn_reader *r, const json_t *v, const char *where, void *target,
                  const struct cn_enum *e);
 int cn_read_int(struct cn_reader *r, const json_t *v, const char *where, void *target,
                 const struct cn_enum *e);
 int cn_read_real(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                 const struct cn_enum *e);
+int cn_read_bool(struct cn_reader *r, const json_t *v, const char *where, void *target,
                  const struct cn_enum *e);
 int cn_read_enum(struct cn_reader *r, const json_t *v, const char *where, void *target,
                  const struct cn_enum *e);

@@ -146,13 +146,6 @@ static int read_hires(struct cn_reader *r, const json_t *v, const char *where, v
 
 /* ---- the webhook ---- */
 
-void cn_api_webhook_release(struct cn_api_webhook *w)
-{
-    free(w->url);
-    free(w->context);
-    *w = (struct cn_api_webhook){NULL, NULL};
-}
-
 static const struct cn_member webhook_members[] = {
     {"url", cn_read_text, offsetof(struct cn_api_webhook, url), NULL},
     {"context", cn_read_text, offsetof(struct cn_api_webhook, context), NULL},
@@ -162,11 +155,11 @@ static const struct cn_member webhook_members[] = {
 static int read_webhook(struct cn_reader *r, const json_t *v, const char *where, void *target,
                         const struct cn_enum *e)
 {
-    struct cn_api_webhook *w = r->in->webhook;
+    struct cn_api_webhook *w = &r->in->beside->webhook;
 
     (void)target;
     (void)e;
-    if (w == NULL)
+    if (!r->takes_webhook)
         return cn_fail_at(r->err, CN_EINVAL, where,
                           "only jobs of POST /v1/jobs have one: here the answer tells the end");
     if (!json_is_object(v))
@@ -232,9 +225,16 @@ static int read_root(struct cn_reader *r, const json_t *root)
 
 int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)
 {
-    int rc = cn_reader_run(in, read_root, ret, err);
+    return cn_reader_run(in, read_root, ret, err);
+}
 
-    if (rc < 0 && in->webhook != NULL)
-        cn_api_webhook_release(in->webhook);
-    return rc;
+static int read_job(struct cn_reader *r, const json_t *root)
+{
+    r->takes_webhook = true;
+    return read_root(r, root);
+}
+
+int cn_api_read_jobs(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)
+{
+    return cn_reader_run(in, read_job, ret, err);
 }

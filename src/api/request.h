@@ -31,7 +31,12 @@ struct cn_api_webhook {
 
 enum { CN_API_CONTEXT_MAX = 1024 /* bytes */ };
 
-void cn_api_webhook_release(struct cn_api_webhook *w);
+/* What a request says besides its job: how it is to be answered, and who is told. */
+struct cn_api_beside {
+    struct cn_api_webhook webhook;
+};
+
+void cn_api_beside_release(struct cn_api_beside *b);
 
 struct cn_api_input {
     const char *json;
@@ -44,10 +49,13 @@ struct cn_api_input {
     /* Appends the picture that was uploaded under an id; NULL: there are none. Names no path. */
     int (*fetch)(void *arg, const char *id, struct cn_buf *ret, struct cn_err *err);
     void *arg;
-    struct cn_api_webhook *webhook; /* zeroed; empty after an error. NULL: there may be none */
+    struct cn_api_beside *beside; /* zeroed; empty after an error. NULL: for cn_api_read_images */
 };
 
 /* err->where: a JSON pointer, or "" when the request as a whole is at fault. */
 int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err);
+
+/* The same of a job, which may have a webhook. */
+int cn_api_read_jobs(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err);
 
 #endif

@@ -152,7 +152,7 @@ static json_t *timings_json(const struct cn_result *r)
     return o;
 }
 
-int cn_result_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
+static int put_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
 {
     int rc = cn_buf_printf(out, err, "{\"id\":\"%s\",\"model\":", r->id);
 
@@ -161,22 +161,24 @@ int cn_result_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err
     return rc == CN_OK ? cn_buf_adds(out, ",\"images\":[", err) : rc;
 }
 
-int cn_result_image(const struct cn_image_meta *m, int index, struct cn_buf *out,
-                    struct cn_err *err)
+static int put_image(const struct cn_result *r, const struct cn_image_meta *m, int nth, int index,
+                     struct cn_buf *out, struct cn_err *err)
 {
+    (void)r;
     return cn_buf_printf(out, err,
                          "%s{\"index\":%d,\"seed\":%lu,\"format\":\"%s\",\"width\":%d,"
                          "\"height\":%d,\"data\":\"",
-                         index == 0 ? "" : ",", index, (unsigned long)m->seed,
+                         nth == 0 ? "" : ",", index, (unsigned long)m->seed,
                          cn_enum_format.name[m->format], m->width, m->height);
 }
 
-int cn_result_image_end(struct cn_buf *out, struct cn_err *err)
+static int put_image_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
 {
+    (void)r;
     return cn_buf_adds(out, "\"}", err);
 }
 
-int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
+static int put_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
 {
     int rc = cn_buf_adds(out, "],\"parameters\":", err);
 
@@ -192,6 +194,9 @@ int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *
         rc = cn_json_put_take(out, timings_json(r), err);
     return rc == CN_OK ? cn_buf_adds(out, "}\n", err) : rc;
 }
+
+const struct cn_result_form cn_result_native = {
+    .begin = put_begin, .image = put_image, .image_end = put_image_end, .end = put_end};
 
 int cn_result_warnings(const char *id, const struct cn_warnings *w, struct cn_buf *out,
                        struct cn_err *err)

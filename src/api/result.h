@@ -4,9 +4,9 @@
  * A result is written in pieces, so that nobody ever holds it with all its pictures: the text
  * before a picture's base64, and what stands between two of them.
  *
- *     cn_result_begin(&r, &buf, &err);
- *     for each picture: cn_result_image(&meta, i, &buf, &err), its base64, cn_result_image_end
- *     cn_result_end(&r, &buf, &err);
+ *     form->begin(&r, &buf, &err);
+ *     for each picture: form->image(&r, &meta, nth, index, &buf, &err), its base64, form->image_end
+ *     form->end(&r, &buf, &err);
  */
 #ifndef CN_API_RESULT_H
 #define CN_API_RESULT_H
@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "api/problem.h"
 #include "api/problem_kind.h"
+#include "api/request.h"
 #include "job/catalog.h"
 #include "job/job.h"
 #include "job/jobs.h"
@@ -23,6 +24,7 @@
 struct cn_result {
     const char *id;
     const struct cn_spec *spec;
+    const struct cn_api_beside *beside; /* of the request that is answered; NULL: nothing */
     const struct cn_warnings *warnings;
     double queue_ms, run_ms, total_ms;
     const double *stage_ms; /* CN_STAGE_COUNT of them; 0: not measured */
@@ -30,12 +32,18 @@ struct cn_result {
 
 struct cn_result cn_result_of_job(const struct cn_job *job);
 
-/* {id, model, images: [{…, data}], parameters, warnings, timings_ms}, but what data has. */
-int cn_result_begin(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
-int cn_result_image(const struct cn_image_meta *m, int index, struct cn_buf *out,
-                    struct cn_err *err);
-int cn_result_image_end(struct cn_buf *out, struct cn_err *err);
-int cn_result_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
+/* What stands around the pictures' base64, by dialect. */
+struct cn_result_form {
+    int (*begin)(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
+    /* nth: of those that are answered, from 0; index: of the job's pictures. */
+    int (*image)(const struct cn_result *r, const struct cn_image_meta *m, int nth, int index,
+                 struct cn_buf *out, struct cn_err *err);
+    int (*image_end)(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
+    int (*end)(const struct cn_result *r, struct cn_buf *out, struct cn_err *err);
+};
+
+/* {id, model, images: [{…, data}], parameters, warnings, timings_ms}. */
+extern const struct cn_result_form cn_result_native;
 
 /* {id, warnings}, for who gets the pictures themselves. */
 int cn_result_warnings(const char *id, const struct cn_warnings *w, struct cn_buf *out,

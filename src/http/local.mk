@@ -50,7 +50,8 @@ libcnhttproutes_a_SOURCES = \
     %reldir%/routes/parts.c \
     %reldir%/routes/picture.h %reldir%/routes/picture.c \
     %reldir%/routes/problems.c %reldir%/routes/queue.c %reldir%/routes/results.c %reldir%/routes/routes_priv.h \
-    %reldir%/routes/submit_priv.h %reldir%/routes/submit.c %reldir%/routes/table.c
+    %reldir%/routes/submit_priv.h %reldir%/routes/submit.c \
+    %reldir%/routes/submit_head.c %reldir%/routes/table.c
 nodist_libcnhttproutes_a_SOURCES = %reldir%/routes/assets.c
 
 libcnhttpserver_a_CPPFLAGS = $(http_cppflags)

@@ -105,19 +105,19 @@ static void every_field_is_read(void **state)
     cn_spec_release(&s);
 }
 
-static int read_with_webhook(const char *json, struct cn_api_webhook *w, struct cn_err *err)
+static int read_with_webhook(const char *json, struct cn_api_beside *beside, struct cn_err *err)
 {
     struct cn_api_input in = {.json = json,
                               .json_len = strlen(json),
                               .limits = &limits,
                               .max_image = 1 << 20,
                               .max_total = 2 << 20,
-                              .webhook = w};
+                              .beside = beside};
     struct cn_spec s;
     int rc;
 
     *err = (struct cn_err)CN_ERR_INIT;
-    if ((rc = cn_api_read_images(&in, &s, err)) == CN_OK)
+    if ((rc = cn_api_read_jobs(&in, &s, err)) == CN_OK)
         cn_spec_release(&s);
     return rc;
 }
@@ -133,23 +133,24 @@ static void a_webhook_goes_beside_the_description(void **state)
         {"{\"webhook\":{\"url\":\"u\",\"event\":1}}", "/webhook/event"},
         {"{\"webhook\":{\"url\":\"u\"},\"steps\":\"x\"}", "/steps"},
     };
-    struct cn_api_webhook w = {NULL, NULL};
+    struct cn_api_beside b = {.webhook = {NULL, NULL}};
+    struct cn_api_webhook *w = &b.webhook;
     struct cn_err err;
     struct cn_spec s;
 
     (void)state;
     for (size_t i = 0; i < CN_LEN(bad); i++) {
-        assert_true(read_with_webhook(bad[i][0], &w, &err) < 0);
+        assert_true(read_with_webhook(bad[i][0], &b, &err) < 0);
         assert_string_equal(err.where, bad[i][1]);
-        assert_true(w.url == NULL && w.context == NULL);
+        assert_true(w->url == NULL && w->context == NULL);
     }
-    assert_int_equal(read_with_webhook("{\"webhook\":null}", &w, &err), CN_OK);
-    assert_null(w.url);
-    assert_int_equal(read_with_webhook("{\"webhook\":{\"url\":\"u\",\"context\":\"c\"}}", &w, &err),
+    assert_int_equal(read_with_webhook("{\"webhook\":null}", &b, &err), CN_OK);
+    assert_null(w->url);
+    assert_int_equal(read_with_webhook("{\"webhook\":{\"url\":\"u\",\"context\":\"c\"}}", &b, &err),
                      CN_OK);
-    assert_string_equal(w.url, "u");
-    assert_string_equal(w.context, "c");
-    cn_api_webhook_release(&w);
+    assert_string_equal(w->url, "u");
+    assert_string_equal(w->context, "c");
+    cn_api_beside_release(&b);
     assert_true(read_text("{\"webhook\":{\"url\":\"u\"}}", &s, &err) < 0);
     assert_string_equal(err.where, "/webhook");
 }
@@ -370,16 +371,16 @@ static void parts_are_found_by_name(void **state)
 static int write_result(const struct cn_job *job, struct cn_buf *out, struct cn_err *err)
 {
     struct cn_result r = cn_result_of_job(job);
-    int rc = cn_result_begin(&r, out, err);
+    int rc = cn_result_native.begin(&r, out, err);
 
     for (int i = 0; rc == CN_OK && i < job->spec.n; i++) {
         const struct cn_job_image *m = &job->image[i];
 
-        if ((rc = cn_result_image(&m->meta, i, out, err)) == CN_OK &&
+        if ((rc = cn_result_native.image(&r, &m->meta, i, i, out, err)) == CN_OK &&
             (rc = cn_base64_encode(out, m->data, m->meta.bytes, err)) == CN_OK)
-            rc = cn_result_image_end(out, err);
+            rc = cn_result_native.image_end(&r, out, err);
     }
-    return rc == CN_OK ? cn_result_end(&r, out, err) : rc;
+    return rc == CN_OK ? cn_result_native.end(&r, out, err) : rc;
 }
 
 static void a_result_can_be_read_again(void **state)

@@ -86,13 +86,13 @@ static int write_result(const struct cn_job *job, struct cn_buf *out)
 {
     const struct cn_image_meta meta = {.width = 8, .height = 8};
     struct cn_result r = cn_result_of_job(job);
-    int rc = cn_result_begin(&r, out, NULL);
+    int rc = cn_result_native.begin(&r, out, NULL);
 
     if (rc == CN_OK)
-        rc = cn_result_image(&meta, 0, out, NULL);
+        rc = cn_result_native.image(&r, &meta, 0, 0, out, NULL);
     if (rc == CN_OK)
-        rc = cn_result_image_end(out, NULL);
-    return rc == CN_OK ? cn_result_end(&r, out, NULL) : rc;
+        rc = cn_result_native.image_end(&r, out, NULL);
+    return rc == CN_OK ? cn_result_native.end(&r, out, NULL) : rc;
 }
 
 static void writing(void **state)

@@ -44,13 +44,14 @@ struct cn_route {
     unsigned methods; /* enum cn_method; a path may have several rows, each with its methods */
     const struct cn_handler *handler;
     const struct cn_dialect *dialect;
-    bool open;         /* no key needed */
-    bool admin;        /* moves to the admin listener when there is one */
-    bool on_both;      /* answered by the admin listener as well */
-    bool takes_body;   /* of POST */
-    bool admins_only;  /* of the keys with the scope admin */
-    int takes_ticket;  /* ?ticket= instead of a key: of this purpose, for `access`; 0: none */
-    unsigned scope;    /* that a key must have, for `access`; 0: by the method */
+    const void *what; /* the handler's, that has several routes: what this one is */
+    bool open;        /* no key needed */
+    bool admin;       /* moves to the admin listener when there is one */
+    bool on_both;     /* answered by the admin listener as well */
+    bool takes_body;  /* of POST */
+    bool admins_only; /* of the keys with the scope admin */
+    int takes_ticket; /* ?ticket= instead of a key: of this purpose, for `access`; 0: none */
+    unsigned scope;   /* that a key must have, for `access`; 0: by the method */
 };
 
 struct cn_routes {

@@ -12,7 +12,7 @@
 #include "base/spec_digest.h"
 #include "http/core/core.h"
 #include "http/core/multipart.h"
-#include "http/routes/routes_priv.h"
+#include "http/routes/submit_priv.h"
 #include "inputs/inputs.h"
 
 #include <stdlib.h>
@@ -31,9 +31,9 @@ struct cn_parse {
     char *type;
     bool done, dropped, with_digest;
     int rc;
-    struct cn_spec spec;                   /* when rc is CN_OK */
-    bool may_have_webhook;                 /* and then */
-    struct cn_api_webhook webhook;         /* this */
+    struct cn_spec spec;         /* when rc is CN_OK */
+    struct cn_api_beside beside; /* and then */
+    const struct cn_ask *ask;
     unsigned char digest[CN_SHA256_BYTES]; /* of both, if wanted */
     enum cn_problem_kind kind;
     struct cn_err err;
@@ -74,7 +74,7 @@ static int read_multipart(struct cn_parse *r, struct cn_api_input *in)
     if ((rc = sort_parts(part, n, in, r->image, &r->err)) < 0)
         return rc;
     r->kind = CN_PROBLEM_KIND_COUNT;
-    return cn_api_read_images(in, &r->spec, &r->err);
+    return r->ask->read(in, &r->spec, &r->err);
 }
 
 static int fetch_input(void *arg, const char *id, struct cn_buf *ret, struct cn_err *err)
@@ -94,8 +94,7 @@ static int read_body(struct cn_parse *r)
         in.fetch = fetch_input;
         in.arg = r;
     }
-    if (r->may_have_webhook)
-        in.webhook = &r->webhook;
+    in.beside = &r->beside;
     r->kind = CN_PROBLEM_KIND_COUNT; /* by the error's code */
     if (r->body.len == 0)
         return cn_fail(&r->err, CN_EFORMAT, "the body is empty");
@@ -103,7 +102,7 @@ static int read_body(struct cn_parse *r)
         return read_multipart(r, &in);
     in.json = (const char *)r->body.data;
     in.json_len = r->body.len;
-    return cn_api_read_images(&in, &r->spec, &r->err);
+    return r->ask->read(&in, &r->spec, &r->err);
 }
 
 static void end(struct cn_parse *r)
@@ -111,7 +110,7 @@ static void end(struct cn_parse *r)
     cn_request_return_body(r->q, &r->body);
     if (r->rc == CN_OK)
         cn_spec_release(&r->spec);
-    cn_api_webhook_release(&r->webhook);
+    cn_api_beside_release(&r->beside);
     cn_request_unref(r->q);
     free(r->type);
     free(r);
@@ -121,16 +120,17 @@ static void end(struct cn_parse *r)
  * there were any stay good. */
 static void make_digest(struct cn_parse *r)
 {
+    const struct cn_api_webhook *w = &r->beside.webhook;
     struct cn_sha256 h;
 
     cn_spec_digest(&r->spec, r->digest);
-    if (r->webhook.url == NULL)
+    if (w->url == NULL)
         return;
     cn_sha256_init(&h);
     cn_sha256_add(&h, r->digest, sizeof(r->digest));
-    cn_sha256_add(&h, r->webhook.url, strlen(r->webhook.url) + 1);
-    if (r->webhook.context != NULL)
-        cn_sha256_add(&h, r->webhook.context, strlen(r->webhook.context));
+    cn_sha256_add(&h, w->url, strlen(w->url) + 1);
+    if (w->context != NULL)
+        cn_sha256_add(&h, w->context, strlen(w->context));
     cn_sha256_end(&h, r->digest);
 }
 
@@ -165,7 +165,7 @@ static bool wants_a_thread(const struct cn_parse *r)
                                     memmem(r->body.data, r->body.len, "input:", 6) != NULL);
 }
 
-struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest, bool may_have_webhook)
+struct cn_parse *cn_parse_start(struct cn_request *q, const struct cn_ask *ask, bool with_digest)
 {
     const struct cn_app *app = cn_app_of(q);
     struct cn_parse *r = cn_xcalloc(1, sizeof(*r));
@@ -180,7 +180,7 @@ struct cn_parse *cn_parse_start(struct cn_request *q, bool with_digest, bool may
     r->type = cn_xstrdup(cn_request_header(q, "Content-Type"));
     r->work.data = r;
     r->with_digest = with_digest;
-    r->may_have_webhook = may_have_webhook;
+    r->ask = ask;
     if (!wants_a_thread(r) || uv_queue_work(q->core->o.loop, &r->work, on_work, on_worked) != 0) {
         do_work(r);
         r->done = true;
@@ -193,7 +193,7 @@ bool cn_parse_done(const struct cn_parse *r)
     return r->done;
 }
 
-int cn_parse_take(struct cn_parse *r, struct cn_spec *ret, struct cn_api_webhook *ret_webhook,
+int cn_parse_take(struct cn_parse *r, struct cn_spec *ret, struct cn_api_beside *ret_beside,
                   unsigned char ret_digest[CN_SHA256_BYTES], enum cn_problem_kind *ret_kind,
                   struct cn_err *err)
 {
@@ -204,8 +204,8 @@ int cn_parse_take(struct cn_parse *r, struct cn_spec *ret, struct cn_api_webhook
     *err = r->err;
     if (rc == CN_OK) {
         *ret = r->spec;
-        *ret_webhook = r->webhook;
-        r->webhook = (struct cn_api_webhook){NULL, NULL};
+        *ret_beside = r->beside;
+        memset(&r->beside, 0, sizeof(r->beside));
         memcpy(ret_digest, r->digest, sizeof(r->digest));
         r->rc = CN_EINTERNAL; /* it is the caller's now */
     }

@@ -43,7 +43,8 @@ void cn_answer_result_picture(struct cn_request *q)
 struct document {
     struct cn_request *q;
     struct cn_buf text;
-    size_t *end;   /* n + 1: where the piece before picture k ends, and the last one */
+    int *index;    /* n: which of the job's pictures */
+    size_t *end;   /* n + 1: where the piece before the k-th of them ends, and the last one */
     size_t *bytes; /* n: of the pictures */
     int n, at;     /* pieces of text and pictures that were begun */
     struct cn_picture picture;
@@ -57,6 +58,7 @@ static void release(void *arg)
     if (d->asked)
         cn_picture_drop(&d->picture);
     cn_buf_release(&d->text);
+    free(d->index);
     free(d->end);
     free(d->bytes);
     free(d);
@@ -76,7 +78,7 @@ static int next_picture(struct document *d, int k, struct cn_source **ret)
 
     if (!d->asked) {
         d->asked = true;
-        cn_picture_ask(&d->picture, d->q, c->job, c->id, k, wake, d);
+        cn_picture_ask(&d->picture, d->q, c->job, c->id, d->index[k], wake, d);
     }
     if (!d->picture.done)
         return 0;
@@ -111,29 +113,43 @@ static const struct cn_image_meta *meta_of(const struct cn_submit_ctx *c, int k)
     return c->viewed ? &c->view.image[k].meta : &c->job->image[k].meta;
 }
 
+/* Those that are there: of a job that was interrupted not all are. */
+static void choose_pictures(struct document *d, int n)
+{
+    const struct cn_submit_ctx *c = d->q->ctx;
+
+    d->index = cn_xcalloc((size_t)n, sizeof(*d->index));
+    for (int k = 0; k < n; k++)
+        if (meta_of(c, k)->bytes > 0)
+            d->index[d->n++] = k;
+    d->end = cn_xcalloc((size_t)d->n + 1, sizeof(*d->end));
+    d->bytes = cn_xcalloc((size_t)d->n + 1, sizeof(*d->bytes));
+}
+
 /* All but the pictures; the length of the whole with them in *ret. */
 static int write_text(struct document *d, const struct cn_result *r, int64_t *ret,
                       struct cn_err *err)
 {
     const struct cn_submit_ctx *c = d->q->ctx;
+    const struct cn_result_form *form = c->ask->json;
     uint64_t pictures = 0;
-    int rc = cn_result_begin(r, &d->text, err);
+    int rc = form->begin(r, &d->text, err);
 
     for (int k = 0; rc == CN_OK && k < d->n; k++) {
-        const struct cn_image_meta *m = meta_of(c, k);
+        const struct cn_image_meta *m = meta_of(c, d->index[k]);
 
         if (k > 0)
-            rc = cn_result_image_end(&d->text, err);
+            rc = form->image_end(r, &d->text, err);
         if (rc == CN_OK)
-            rc = cn_result_image(m, k, &d->text, err);
+            rc = form->image(r, m, k, d->index[k], &d->text, err);
         d->bytes[k] = m->bytes;
         d->end[k] = d->text.len;
         pictures += cn_source_base64_length(m->bytes);
     }
+    if (rc == CN_OK && d->n > 0)
+        rc = form->image_end(r, &d->text, err);
     if (rc == CN_OK)
-        rc = cn_result_image_end(&d->text, err);
-    if (rc == CN_OK)
-        rc = cn_result_end(r, &d->text, err);
+        rc = form->end(r, &d->text, err);
     d->end[d->n] = d->text.len;
     *ret = (int64_t)(d->text.len + pictures);
     return rc;
@@ -148,10 +164,15 @@ static struct cn_result result_of(const struct cn_submit_ctx *c)
 {
     const struct cn_job_view *v = &c->view;
 
-    if (!c->viewed)
-        return cn_result_of_job(c->job);
+    if (!c->viewed) {
+        struct cn_result r = cn_result_of_job(c->job);
+
+        r.beside = &c->beside;
+        return r;
+    }
     return (struct cn_result){.id = c->id,
                               .spec = v->spec,
+                              .beside = &c->beside,
                               .warnings = &v->warnings,
                               .queue_ms = ms_between(v->created_us, v->started_us),
                               .run_ms = ms_between(v->started_us, v->ended_us),
@@ -174,9 +195,7 @@ void cn_answer_result_json(struct cn_request *q)
     }
     d = cn_xcalloc(1, sizeof(*d));
     d->q = q;
-    d->n = c->viewed ? c->view.n : r.spec->n;
-    d->end = cn_xcalloc((size_t)d->n + 1, sizeof(*d->end));
-    d->bytes = cn_xcalloc((size_t)d->n + 1, sizeof(*d->bytes));
+    choose_pictures(d, c->viewed ? c->view.n : r.spec->n);
     cn_buf_init(&d->text, TEXT_MAX);
     if (write_text(d, &r, &length, &err) < 0) {
         release(d);

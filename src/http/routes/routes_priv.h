@@ -56,8 +56,12 @@ void cn_answer_no_picture(struct cn_request *q, const struct cn_err *err);
 /* Seconds until it makes sense to look at the job again. */
 int cn_look_again_s(const struct cn_job_view *v);
 
+/* How cn_submit reads and answers (submit_priv.h): cn_route.what of its rows. */
+struct cn_ask;
+extern const struct cn_ask cn_ask_images, cn_ask_jobs;
+
 /* The handlers, for table.c. */
-extern const struct cn_handler cn_post_images, cn_post_jobs, cn_list_jobs, cn_show_job,
+extern const struct cn_handler cn_submit, cn_list_jobs, cn_show_job,
     cn_cancel_job, cn_get_image, cn_follow_events, cn_make_ticket, cn_make_links, cn_refresh_models,
     cn_load_model, cn_unload_model, cn_get_queue, cn_post_input, cn_show_input, cn_delete_input,
     cn_list_models, cn_list_samplers, cn_list_annotators, cn_get_healthz, cn_get_readyz,

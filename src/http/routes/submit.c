@@ -1,6 +1,6 @@
-/* POST /v1/images and POST /v1/jobs: a request becomes a job.
+/* POST /v1/images, POST /v1/jobs and their like in other dialects: a request becomes a job.
  *
- * DESIGN. Both give the job to the service (job/jobs.h) and wait suspended for its answer. /v1/jobs
+ * DESIGN. All give the job to the service (job/jobs.h) and wait suspended for its answer. /v1/jobs
  * answers 202 when the job is kept. /v1/images follows the job's events until its end: a client
  * that hangs up before cancels it. With "Prefer: respond-async" or an Idempotency-Key the job is
  * kept as one of /v1/jobs, and hanging up leaves it alone: with the key it can be asked for again.
@@ -12,176 +12,15 @@
 #include "base/base.h"
 #include "api/result.h"
 #include "base/mem.h"
-#include "http/core/accept.h"
 #include "http/core/core.h"
-#include "http/core/multipart.h"
 #include "http/routes/submit_priv.h"
 #include "notifier/notifier.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { ACCEPTED_MAX = 16384 };
-
-/* ---- the head ---- */
-
-static bool is_json(const char *type)
-{
-    size_t n = strlen("application/json");
-
-    return strncasecmp(type, "application/json", n) == 0 &&
-           (type[n] == '\0' || strchr("; \t", type[n]) != NULL);
-}
-
-struct preferences {
-    struct cn_prefer prefer;
-    int keys; /* Idempotency-Key lines */
-};
-
-static void on_header(void *arg, const char *name, const char *value)
-{
-    struct preferences *p = arg;
-
-    if (strcasecmp(name, "Prefer") == 0)
-        cn_prefer_add(&p->prefer, value);
-    p->keys += strcasecmp(name, "Idempotency-Key") == 0;
-}
-
-/* What the head says about the job; false: refused. */
-static bool read_head(struct cn_request *q, bool is_async)
-{
-    const char *key = cn_request_header(q, "Idempotency-Key");
-    struct preferences p = {CN_PREFER_INIT, 0};
-    struct cn_submit_ctx *c = q->ctx;
-    struct cn_err err = CN_ERR_INIT;
-
-    cn_request_each_header(q, on_header, &p);
-    c->is_async = is_async;
-    c->may_wait_s = p.prefer.respond_async ? CN_MAX(p.prefer.wait_s, 0) : -1;
-    if (p.keys > 1)
-        cn_fail(&err, CN_EINVAL, "there is more than one Idempotency-Key");
-    else if (key != NULL)
-        cn_idempotency_key(key, c->key, &err);
-    if (err.code != 0)
-        cn_answer_problem(q, CN_PROBLEM_BAD_REQUEST, err.msg, NULL);
-    return err.code == 0;
-}
-
-/* A server without a store ignores the preference, as it may; an Idempotency-Key it may not. */
-static void choose_durable(struct cn_request *q)
-{
-    struct cn_submit_ctx *c = q->ctx;
-
-    if (cn_jobs_storage(cn_jobs_of(q), NULL) == CN_ENOTFOUND)
-        c->may_wait_s = -1;
-    c->durable = c->is_async || c->key[0] != '\0' || c->may_wait_s >= 0;
-}
-
-static void admit(struct cn_request *q, bool is_async)
-{
-    const char *type = cn_request_header(q, "Content-Type");
-    const char *coding = cn_request_header(q, "Content-Encoding");
-    struct cn_submit_ctx *c = q->ctx;
-    struct cn_err err = CN_ERR_INIT;
-    struct cn_refused why;
-
-    if (type == NULL || (!is_json(type) && !cn_multipart_is(type))) {
-        cn_answer_problem(q, CN_PROBLEM_MEDIA_TYPE,
-                          "expected application/json or multipart/form-data", NULL);
-        return;
-    }
-    if (coding != NULL && strcasecmp(coding, "identity") != 0) {
-        cn_answer_problem(q, CN_PROBLEM_MEDIA_TYPE, "encoded bodies are not supported", NULL);
-        return;
-    }
-    /* Another node should do it: nobody knows when there is a next process here. With an inherited
-     * socket there is one, and jobs are kept for it. */
-    if (q->core->is_draining && !cn_app_of(q)->is_handoff) {
-        cn_answer_problem(q, CN_PROBLEM_DRAINING, "jobs are finished, new ones refused", NULL);
-        return;
-    }
-    if (!read_head(q, is_async))
-        return;
-    choose_durable(q);
-    /* Who comes again with a key may be told of his job whatever the queue is like. */
-    if (c->key[0] == '\0' &&
-        cn_jobs_admit(cn_jobs_of(q), q->who.tenant, c->durable, &why, &err) < 0)
-        cn_answer_refusal(q, why.kind, &err, why.retry_after_s);
-    else if (!c->durable && cn_outflight_full(&q->core->out))
-        cn_answer_problem(q, CN_PROBLEM_OVERLOADED,
-                          "the answers on their way out take all the memory they may", NULL);
-}
-
-static void admit_images(struct cn_request *q)
-{
-    admit(q, false);
-}
-
-static void admit_jobs(struct cn_request *q)
-{
-    admit(q, true);
-}
-
-/* ---- what is wanted ---- */
-
-/* JSON, parts, or the picture itself? False: none of them, and it is answered. */
-static bool negotiate(struct cn_request *q, const struct cn_spec *spec)
-{
-    const char *accept = cn_request_header(q, "Accept");
-    const char *media = cn_media_of(spec->format);
-    struct cn_submit_ctx *c = q->ctx;
-    bool json_named, parts_named;
-    double json = cn_accept_quality(accept, "application/json", &json_named);
-    double parts = cn_accept_quality(accept, "multipart/mixed", &parts_named);
-    double picture = cn_accept_quality(accept, media, NULL);
-    char text[200];
-
-    c->in_parts = parts_named && (!json_named || parts >= json);
-    if (c->in_parts) { /* before it is drawn: afterwards it would be too late to refuse */
-        if (!cn_request_reserve_stream(q))
-            cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "there are too many streams", NULL);
-        return q->status == 0;
-    }
-    if (spec->n > 1 && !json_named) {
-        snprintf(text, sizeof(text),
-                 "%d images do not fit into one answer of type %s: ask for application/json or "
-                 "multipart/mixed",
-                 spec->n, media);
-        cn_answer_problem(q, CN_PROBLEM_NOT_ACCEPTABLE, text, "/n");
-        return false;
-    }
-    if (json < 0 && picture < 0) {
-        snprintf(text, sizeof(text), "available types: %s, application/json and multipart/mixed",
-                 media);
-        cn_answer_problem(q, CN_PROBLEM_NOT_ACCEPTABLE, text, "/format");
-        return false;
-    }
-    c->as_json = spec->n > 1 || json > picture || (json_named && json == picture);
-    return true;
-}
-
-/* Pictures of a job that is not kept lie in memory until they are sent: what could never be held is
- * refused before it is drawn. Three bytes a pixel is what a picture may have at worst. */
-static bool fits(struct cn_request *q, const struct cn_spec *spec)
-{
-    const struct cn_submit_ctx *c = q->ctx;
-    int width, height;
-    uint64_t worst;
-    char text[160];
-
-    cn_spec_final_size(spec, spec->width, spec->height, &width, &height);
-    worst = (uint64_t)spec->n * (uint64_t)width * (uint64_t)height * 3;
-    if (c->durable || worst <= q->core->out.max)
-        return true;
-    snprintf(text, sizeof(text),
-             "these images may have %lu MiB together, and an answer holds at most %zu: ask for "
-             "fewer, or use /v1/jobs",
-             (unsigned long)(worst >> 20), q->core->out.max >> 20);
-    cn_answer_problem(q, CN_PROBLEM_VALIDATION, text, "/n");
-    return false;
-}
 
 /* ---- following the job ---- */
 
@@ -200,8 +39,8 @@ static void dispose(struct cn_request *q)
 
     cn_parse_drop(c->parse);
     if (c->sub != NULL)
-        cn_jobs_withdraw(c->sub, !c->durable);
-    else if (!c->durable && c->id[0] != '\0' && !c->ended)
+        cn_jobs_withdraw(c->sub, !c->outlives);
+    else if (!c->outlives && c->id[0] != '\0' && !c->ended)
         cn_jobs_cancel(cn_jobs_of(q), NULL, c->id);
     if (c->read != NULL)
         cn_jobs_forget(c->read);
@@ -213,6 +52,7 @@ static void dispose(struct cn_request *q)
         cn_picture_drop(&c->picture);
     stop_timer(c);
     q->core->inflight -= c->bytes;
+    cn_api_beside_release(&c->beside);
     cn_warnings_release(&c->warnings);
     cn_job_unref(c->job);
 }
@@ -226,7 +66,7 @@ static void wake(void *arg)
 
     if (!q->sending && c->stage == CN_SUBMIT_FOLLOWING) { /* only what there is an answer to */
         while (!c->ended && c->first_image < 0 && cn_submit_next_event(c, &k))
-            if (!c->ended && c->in_parts)
+            if (!c->ended && c->form == CN_AS_PARTS)
                 c->first_image = k;
         if (!c->ended && c->first_image < 0)
             return;
@@ -384,16 +224,15 @@ static bool check_webhook(struct cn_request *q, const struct cn_api_webhook *web
     return false;
 }
 
-static bool submit(struct cn_request *q, struct cn_spec *spec, const struct cn_api_webhook *webhook,
-                   const unsigned char *digest)
+static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned char *digest)
 {
+    struct cn_submit_ctx *c = q->ctx;
+    const struct cn_api_webhook *webhook = &c->beside.webhook;
     char host[CN_NOTIFIER_HOST];
     struct cn_store_webhook told = {webhook->url, host,
                                     webhook->context == NULL ? "" : webhook->context};
     struct cn_app *app = cn_app_of(q);
-    struct cn_submit_ctx *c = q->ctx;
-    struct cn_submit_options o = {
-        .durable = c->durable, .waits = !c->is_async, .request_id = q->id};
+    struct cn_submit_options o = {.waits = !c->ask->is_async, .request_id = q->id};
     struct cn_err err = CN_ERR_INIT;
 
     if (cn_catalog_resolve(cn_dispatch_catalog(app->o.dispatch), spec, &err) < 0 ||
@@ -401,7 +240,7 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const struct cn_a
         cn_answer_err(q, &err);
     else if (!check_models(q, spec) || !check_webhook(q, webhook, host))
         ; /* answered */
-    else if (!c->is_async && (!fits(q, spec) || !negotiate(q, spec)))
+    else if (!c->ask->is_async && (!cn_submit_fits(q, spec) || !c->ask->negotiate(q, spec)))
         ; /* answered */
     else if (q->core->inflight + cn_spec_image_bytes(spec) > q->core->o.max_inflight)
         cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "the waiting jobs need too much memory", NULL);
@@ -409,6 +248,7 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const struct cn_a
         cn_spec_release(spec);
         return false;
     }
+    o.durable = c->durable; /* the form of the answer may want it kept */
     if (c->key[0] != '\0') {
         o.route = q->route->path;
         o.key = c->key;
@@ -431,20 +271,15 @@ static bool take_body(struct cn_request *q)
     unsigned char digest[CN_SHA256_BYTES];
     struct cn_err err = CN_ERR_INIT;
     enum cn_problem_kind kind;
-    struct cn_api_webhook webhook;
     struct cn_spec spec;
     int rc;
 
     if (!cn_parse_done(c->parse))
         return false;
-    rc = cn_parse_take(c->parse, &spec, &webhook, digest, &kind, &err);
+    rc = cn_parse_take(c->parse, &spec, &c->beside, digest, &kind, &err);
     c->parse = NULL;
-    if (rc == CN_OK) {
-        bool more = submit(q, &spec, &webhook, digest);
-
-        cn_api_webhook_release(&webhook);
-        return more;
-    }
+    if (rc == CN_OK)
+        return submit(q, &spec, digest);
     if (kind == CN_PROBLEM_KIND_COUNT)
         cn_answer_err(q, &err);
     else
@@ -477,7 +312,7 @@ static bool open_events(struct cn_request *q)
         answer_not_accepted(q);
         return false;
     }
-    if (c->is_async || c->may_wait_s == 0)
+    if (c->ask->is_async || c->may_wait_s == 0)
         return look(q);
     c->stage = CN_SUBMIT_OPENING;
     if (c->may_wait_s > 0)
@@ -501,15 +336,15 @@ static bool answer_end(struct cn_request *q)
         cn_answer_problem(q, cn_problem_of_end(c->state, &c->err), c->err.msg, c->err.where);
         return false;
     }
-    if (c->in_parts) {
+    if (c->form == CN_AS_PARTS) {
         c->stage = CN_SUBMIT_ANSWERED;
         cn_answer_parts(q);
         return false;
     }
-    if (c->as_json && c->durable)
+    if (c->form == CN_AS_JSON && c->durable)
         return look(q);
     c->stage = CN_SUBMIT_LOOKING;
-    if (!c->as_json) {
+    if (c->form == CN_AS_PICTURE) {
         c->asked = true;
         cn_picture_ask(&c->picture, q, c->job, c->id, 0, wake, q);
     }
@@ -528,7 +363,7 @@ static bool follow(struct cn_request *q)
         int k;
 
         while (!c->ended && c->first_image < 0 && cn_submit_next_event(c, &k))
-            if (!c->ended && c->in_parts)
+            if (!c->ended && c->form == CN_AS_PARTS)
                 c->first_image = k;
     }
     if (c->ended)
@@ -588,7 +423,7 @@ static void go_on(struct cn_request *q)
     /* a client that hangs up ends what it waits for, but not the commit of a job of /v1/jobs: it is
      * on its way to the disk, and may be asked for */
     if (q->status == 0)
-        cn_request_suspend(q, !c->is_async || c->stage == CN_SUBMIT_PARSING);
+        cn_request_suspend(q, !c->ask->is_async || c->stage == CN_SUBMIT_PARSING);
 }
 
 static void start(struct cn_request *q)
@@ -596,7 +431,7 @@ static void start(struct cn_request *q)
     struct cn_submit_ctx *c = q->ctx;
 
     c->stage = CN_SUBMIT_PARSING;
-    c->parse = cn_parse_start(q, c->key[0] != '\0', c->is_async);
+    c->parse = cn_parse_start(q, c->ask, c->key[0] != '\0');
     go_on(q);
 }
 
@@ -613,16 +448,15 @@ static void on_shutdown(struct cn_request *q)
         cn_request_resume(q);
 }
 
-const struct cn_handler cn_post_images = {.ctx_size = sizeof(struct cn_submit_ctx),
-                                          .admit = admit_images,
-                                          .start = start,
-                                          .resume = go_on,
-                                          .shutdown = on_shutdown,
-                                          .dispose = dispose};
+const struct cn_handler cn_submit = {.ctx_size = sizeof(struct cn_submit_ctx),
+                                     .admit = cn_submit_admit,
+                                     .start = start,
+                                     .resume = go_on,
+                                     .shutdown = on_shutdown,
+                                     .dispose = dispose};
 
-const struct cn_handler cn_post_jobs = {.ctx_size = sizeof(struct cn_submit_ctx),
-                                        .admit = admit_jobs,
-                                        .start = start,
-                                        .resume = go_on,
-                                        .shutdown = on_shutdown,
-                                        .dispose = dispose};
+const struct cn_ask cn_ask_images = {.read = cn_api_read_images,
+                                     .may_defer = true,
+                                     .negotiate = cn_negotiate_native,
+                                     .json = &cn_result_native};
+const struct cn_ask cn_ask_jobs = {.read = cn_api_read_jobs, .is_async = true, .may_defer = true};

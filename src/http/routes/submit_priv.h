@@ -1,7 +1,12 @@
-/* Shared by submit.c, results.c and parts.c: a request for images on its way. Loop thread only. */
+/* Shared by submit.c, submit_head.c, results.c, parts.c and the dialects: a request for images on
+ * its way. Loop thread only.
+ *
+ * What dialects differ in is a struct cn_ask, static, which the route's row names (cn_route.what);
+ * the stages are the same for all: keys, limits, the queue, and a client that hangs up. */
 #ifndef CN_HTTP_ROUTES_SUBMIT_PRIV_H
 #define CN_HTTP_ROUTES_SUBMIT_PRIV_H
 
+#include "api/result.h"
 #include "http/core/fields.h"
 #include "http/routes/parse_body.h"
 #include "http/routes/picture.h"
@@ -16,19 +21,42 @@ enum cn_submit_stage {
     CN_SUBMIT_ANSWERED
 };
 
-/* q->ctx of POST /v1/images and POST /v1/jobs. */
+/* How the end of the job is answered. */
+enum cn_answer_form {
+    CN_AS_PICTURE, /* the only one, as it is */
+    CN_AS_JSON,
+    CN_AS_PARTS /* multipart/mixed */
+};
+
+/* How a route's request is read, and what it is answered. */
+struct cn_ask {
+    /* From the body, on any thread: one of api/'s readers. */
+    int (*read)(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err);
+    bool is_async;  /* answered when it is accepted, and outlives its client */
+    bool may_defer; /* "Prefer: respond-async" is heard */
+    bool is_loose;  /* whatever the Content-Type says it is JSON, and no body is an empty object */
+    bool has_form;  /* the parts of multipart/form-data are fields: there is none with the JSON */
+    /* Chooses the form of the answer, once the description is complete. False: it has none that the
+     * client takes, and is answered. NULL: it is 202. */
+    bool (*negotiate)(struct cn_request *q, const struct cn_spec *spec);
+    const struct cn_result_form *json;
+};
+
+/* q->ctx of every route that makes images. */
 struct cn_submit_ctx {
     enum cn_submit_stage stage;
-    bool running;  /* one stage after the other, at this moment */
-    bool is_async; /* /v1/jobs */
-    bool durable;  /* the job is kept, and outlives its client */
-    bool as_json, in_parts;
+    bool running; /* one stage after the other, at this moment */
+    const struct cn_ask *ask;
+    bool durable;  /* the job is kept */
+    bool outlives; /* and goes on when its client hangs up */
+    enum cn_answer_form form;
     int may_wait_s; /* Prefer: respond-async, wait=; -1: without */
     bool waited;    /* so long */
     char key[CN_IDEMPOTENCY_KEY];
     size_t bytes; /* of its images, counted in core's inflight */
     struct cn_parse *parse;
-    struct cn_submission *sub; /* NULL: answered */
+    struct cn_api_beside beside; /* what the request said besides its job, once it was read */
+    struct cn_submission *sub;   /* NULL: answered */
     enum cn_submit_outcome outcome;
     enum cn_refusal refusal;
     int retry_after_s;
@@ -49,6 +77,13 @@ struct cn_submit_ctx {
     struct cn_picture picture;   /* the only one that is answered */
     bool asked;                  /* for it */
 };
+
+/* submit_head.c */
+void cn_submit_admit(struct cn_request *q);
+/* The worst that the pictures may need fits into memory. False: answered. */
+bool cn_submit_fits(struct cn_request *q, const struct cn_spec *spec);
+/* cn_ask.negotiate by the Accept field: the picture, JSON or parts. */
+bool cn_negotiate_native(struct cn_request *q, const struct cn_spec *spec);
 
 /* Answers the end of a job that succeeded, from c->view, as JSON with its pictures: written
  * while it is sent, one block of one picture at a time. */

@@ -6,9 +6,9 @@
 #define NATIVE .dialect = &cn_dialect_native
 
 static const struct cn_route table[] = {
-    {"/v1/images", CN_POST, &cn_post_images, NATIVE, .takes_body = true},
+    {"/v1/images", CN_POST, &cn_submit, NATIVE, .what = &cn_ask_images, .takes_body = true},
     {"/v1/jobs", READS, &cn_list_jobs, NATIVE},
-    {"/v1/jobs", CN_POST, &cn_post_jobs, NATIVE, .takes_body = true},
+    {"/v1/jobs", CN_POST, &cn_submit, NATIVE, .what = &cn_ask_jobs, .takes_body = true},
     {"/v1/jobs/{id}", READS, &cn_show_job, NATIVE},
     {"/v1/jobs/{id}", CN_DELETE, &cn_cancel_job, NATIVE},
     {"/v1/jobs/{id}/events", CN_GET, &cn_follow_events, NATIVE, .takes_ticket = CN_TICKET_EVENTS},
