@@ -38,7 +38,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MODELS = 5, LANES_MAX = 64 };
+enum { MODELS = 5, LANES_MAX = 64, SLICE_MS = 10 };
 
 /* A job in progress: its images are drawn in order, `open` of them at a time. */
 struct task {
@@ -482,7 +482,16 @@ static int pick(const struct task *t, int room, int *image)
     return n;
 }
 
-/* The time of a batch's step: the longest that one of its jobs asks for. */
+static bool is_wanted(const struct fake *f)
+{
+    for (int i = 0; i < f->n_tasks; i++)
+        if (!cn_worker_cancelled(f->task[i]->job))
+            return true;
+    return false;
+}
+
+/* The time of a batch's step: the longest that one of its jobs asks for. It ends early when nobody
+ * wants any of them. */
 static void pass_time(const struct fake *f)
 {
     int ms = 0, room = f->lanes, image[LANES_MAX];
@@ -493,7 +502,10 @@ static void pass_time(const struct fake *f)
         room -= pick(f->task[i], room, image);
         ms = CN_MAX(ms, own);
     }
-    sleep_ms(ms);
+    for (; ms > SLICE_MS && is_wanted(f); ms -= SLICE_MS)
+        sleep_ms(SLICE_MS);
+    if (is_wanted(f))
+        sleep_ms(ms);
 }
 
 static void drop_cancelled(struct fake *f)
