@@ -224,13 +224,15 @@ struct cn_jobs_read *cn_jobs_picture(struct cn_jobs *js, const char *tenant, con
 /* ---- ending ---- */
 
 /* Somebody does not want it any more: a job that waits or runs is cancelled, nobody is told. */
-void cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id);
+void cn_jobs_abandon(struct cn_jobs *js, const char *tenant, const char *id);
 
-/* A job that waits or runs is cancelled, and done is called when that is stored; one that is over
- * loses its results, as if their time were over. err NULL: so it is, and removed says which. The
- * handle is as above, never NULL but when there is no such job. CN_ESTORAGE: the store closed, or
- * could not do it. */
+/* A job that waits or runs is cancelled, and done is called when that is stored. One that is over
+ * stays as it is (cancel), or loses its results, as if their time were over (delete). err NULL: so
+ * it is, and removed says which. The handle is as above, never NULL but when there is no such job.
+ * CN_ESTORAGE: the store closed, or could not do it. */
 typedef void (*cn_deleted_fn)(void *arg, bool removed, const struct cn_err *err);
+struct cn_jobs_read *cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id,
+                                    cn_deleted_fn done, void *arg) CN_MUST_USE;
 struct cn_jobs_read *cn_jobs_delete(struct cn_jobs *js, const char *tenant, const char *id,
                                     cn_deleted_fn done, void *arg) CN_MUST_USE;
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id)
+void cn_jobs_abandon(struct cn_jobs *js, const char *tenant, const char *id)
 {
     struct cn_record *r = cn_record_find(js, tenant, id);
 
@@ -15,8 +15,6 @@ void cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id)
     r->cancelling = true;
     cn_record_cancel(r);
 }
-
-/* ---- removing ---- */
 
 static void answer(struct cn_jobs_read *q, bool removed, const struct cn_err *err)
 {
@@ -61,22 +59,23 @@ static void on_row(void *arg, struct cn_store_answer *a)
 
     if (cn_read_row(q, a, &err) == CN_OK && a->row[0].job.state <= CN_STORE_RUNNING)
         cn_fail(&err, CN_EBUSY, "the job waits for the next start of the server");
-    if (err.code < 0)
+    if (err.code < 0 || !q->removes)
         answer(q, false, &err);
     else
         drop(q);
 }
 
-static void on_volatile_removed(struct cn_deferred *d)
+static void on_over(struct cn_deferred *d)
 {
     struct cn_jobs_read *q = (struct cn_jobs_read *)d;
     struct cn_err none = CN_ERR_INIT;
 
-    answer(q, true, &none);
+    answer(q, q->removes, &none);
 }
 
-struct cn_jobs_read *cn_jobs_delete(struct cn_jobs *js, const char *tenant, const char *id,
-                                    cn_deleted_fn done, void *arg)
+/* removes: what is over loses its results; otherwise it stays as it is. */
+static struct cn_jobs_read *end(struct cn_jobs *js, const char *tenant, const char *id,
+                                bool removes, cn_deleted_fn done, void *arg)
 {
     struct cn_record *r = cn_record_find(js, tenant, id);
     struct cn_err err = CN_ERR_INIT;
@@ -89,6 +88,7 @@ struct cn_jobs_read *cn_jobs_delete(struct cn_jobs *js, const char *tenant, cons
     }
     q = cn_read_new(js, tenant, id, arg);
     q->done.deleted = done;
+    q->removes = removes;
     if (r == NULL) {
         q->asked = cn_store_get(js->store, q->id, on_row, q);
     } else if (r->phase < CN_RECORD_OVER) {
@@ -96,11 +96,24 @@ struct cn_jobs_read *cn_jobs_delete(struct cn_jobs *js, const char *tenant, cons
         LIST_INSERT_HEAD(&r->waiters, q, link);
         r->cancelling = true;
         cn_record_cancel(r);
-    } else if (r->durable) {
+    } else if (removes && r->durable) {
         drop(q);
     } else {
-        cn_record_forget(r);
-        cn_defer(&js->deferred, &q->deferred, on_volatile_removed);
+        if (removes)
+            cn_record_forget(r);
+        cn_defer(&js->deferred, &q->deferred, on_over);
     }
     return q;
+}
+
+struct cn_jobs_read *cn_jobs_cancel(struct cn_jobs *js, const char *tenant, const char *id,
+                                    cn_deleted_fn done, void *arg)
+{
+    return end(js, tenant, id, false, done, arg);
+}
+
+struct cn_jobs_read *cn_jobs_delete(struct cn_jobs *js, const char *tenant, const char *id,
+                                    cn_deleted_fn done, void *arg)
+{
+    return end(js, tenant, id, true, done, arg);
 }

@@ -106,7 +106,8 @@ struct cn_jobs_read {
     char *tenant; /* NULL: may see all */
     char id[CN_STORE_ID];
     struct cn_err err;        /* of what is deferred */
-    bool dropping, forgotten; /* delete: the store has it, and will call back */
+    bool removes;             /* delete: what is over loses its results */
+    bool dropping, forgotten; /* the same: the store has it, and will call back */
     union {
         cn_looked_fn looked;
         cn_listed_fn listed;

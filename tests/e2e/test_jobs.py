@@ -123,6 +123,49 @@ class Jobs(Case):
         self.problem(self.d.request("DELETE", "/v1/jobs/" + done["id"]), 410, "gone")
         self.problem(self.d.request("DELETE", "/v1/jobs/nothing"), 404, "not-found")
 
+    def test_cancel_leaves_what_is_over(self):
+        def cancel(id):
+            return self.d.request("POST", "/v1/jobs/%s/cancel" % id)
+
+        running = json.loads(self.d.jobs({"prompt": "step=50", "steps": 100}).body)["id"]
+        queued = json.loads(self.d.jobs({"prompt": "step=50", "steps": 100}).body)["id"]
+        self.d.until(lambda: self.d.job(running)["state"] == "running")
+        for id in (queued, running, running, queued):  # also a second time
+            r = cancel(id)
+            self.assertEqual((r.status, r.getheader("X-Job-Id")), (200, id), r.body)
+            self.assertEqual(json.loads(r.body)["state"], "cancelled")
+            self.assertNotIn("cancelling", json.loads(r.body))
+            self.assertIsNone(r.getheader("Retry-After"))
+        for id in (running, queued):
+            events = list(self.d.stream("/v1/jobs/%s/events" % id))
+            self.assertEqual(events[-1][0], "done")
+            self.assertEqual(events[-1][2]["state"], "cancelled")
+        done = self.d.wait_job(json.loads(self.d.jobs({"prompt": "x"}).body)["id"])
+        kept = self.d.images({"prompt": "x"})  # one that lives in memory only
+        self.assertEqual(kept.status, 200)
+        for id in (done["id"], kept.getheader("X-Job-Id")):
+            r = cancel(id)
+            self.assertEqual((r.status, json.loads(r.body)["state"]), (200, "succeeded"), r.body)
+            self.assertEqual(json.loads(r.body), self.d.job(id))
+        self.assertEqual(self.d.get(done["images"][0]["url"]).status, 200)
+        self.d.request("DELETE", "/v1/jobs/" + done["id"])
+        self.problem(cancel(done["id"]), 410, "gone")
+        self.problem(cancel("nothing"), 404, "not-found")
+        r = self.d.get("/v1/jobs/%s/cancel" % running)
+        self.problem(r, 405, "method-not-allowed")
+        self.assertEqual(r.getheader("Allow"), "POST, OPTIONS")
+        self.problem(self.d.request("POST", "/v1/jobs/%s/cancel" % running, b"{}",
+                                    {"Content-Type": "application/json"}), 400, "invalid-request")
+
+    def test_cancel_after_a_restart(self):
+        """What only the store knows any more."""
+        with Daemon() as d:
+            done = d.wait_job(json.loads(d.jobs({"prompt": "x"}).body)["id"])
+            d.restart()
+            r = d.request("POST", "/v1/jobs/%s/cancel" % done["id"])
+            self.assertEqual((r.status, json.loads(r.body)["state"]), (200, "succeeded"), r.body)
+            self.assertEqual(d.get(done["images"][0]["url"]).status, 200)
+
     def test_filters_of_the_list(self):
         ids = [self.d.wait_job(json.loads(self.d.jobs({"prompt": "x", "steps": 1}).body)["id"])
                for _ in range(3)]

@@ -35,7 +35,7 @@ static void leave_a_job(struct rig *r, const char *prompt, struct answer *a)
     rig_until_state(r, first.id, CN_JOB_RUNNING);
     rig_submit(r, &(struct ask){.tenant = "anna", .prompt = prompt}, a);
     assert_int_equal(a->outcome, CN_SUBMIT_NEW);
-    cn_jobs_cancel(r->jobs, "anna", first.id);
+    cn_jobs_abandon(r->jobs, "anna", first.id);
     rig_stop(r);
 }
 

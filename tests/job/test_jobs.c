@@ -152,7 +152,7 @@ static void a_durable_job_is_kept_followed_and_read(void **state)
     assert_int_equal(rig_picture(&r, "bert", a.id, 0, &file), CN_ENOTFOUND);
     assert_int_equal(try_to_follow(&r, "bert", a.id, 0, wake, &f), CN_ENOTFOUND);
     assert_int_equal(rig_delete(&r, "bert", a.id, NULL), CN_ENOTFOUND);
-    cn_jobs_cancel(r.jobs, "bert", a.id); /* nor that */
+    cn_jobs_abandon(r.jobs, "bert", a.id); /* nor that */
     assert_int_equal(rig_state(&r, NULL, a.id), CN_JOB_SUCCEEDED);
     rig_stop(&r);
 
@@ -223,7 +223,7 @@ static void a_restart_goes_on_where_it_was(void **state)
     rig_start(&r);
     rig_until_state(&r, a[0].id, CN_JOB_RUNNING);
     assert_int_equal(rig_state(&r, "anna", a[4].id), CN_JOB_CANCELLED);
-    cn_jobs_cancel(r.jobs, "anna", a[0].id);
+    cn_jobs_abandon(r.jobs, "anna", a[0].id);
     for (int i = 1; i < 4; i++)
         rig_until_state(&r, a[i].id, CN_JOB_SUCCEEDED);
     rig_until_state(&r, a[0].id, CN_JOB_CANCELLED);
@@ -406,7 +406,7 @@ static void a_sync_job_lives_in_memory(void **state)
     /* Who waits goes away. */
     rig_submit(&r, &(struct ask){.prompt = "step=10000", .sync = true}, &a);
     rig_until_state(&r, a.id, CN_JOB_RUNNING);
-    cn_jobs_cancel(r.jobs, NULL, a.id);
+    cn_jobs_abandon(r.jobs, NULL, a.id);
     rig_until_state(&r, a.id, CN_JOB_CANCELLED);
     /* Before the answer. */
     sub = rig_submit(&r, &(struct ask){.prompt = "step=10000", .sync = true, .fire = true}, &b);
@@ -718,7 +718,7 @@ static void submissions_wait_for_the_store_to_open(void **state)
     rig_until(&r, rig_told, &a);
     assert_int_equal(a.outcome, CN_SUBMIT_NEW);
     assert_int_equal(rig_state(&r, "late", b.id), CN_JOB_QUEUED);
-    cn_jobs_cancel(r.jobs, "late", b.id);
+    cn_jobs_abandon(r.jobs, "late", b.id);
     rig_until_state(&r, b.id, CN_JOB_CANCELLED);
     rig_stop(&r);
     rig_end(&r);

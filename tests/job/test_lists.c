@@ -75,7 +75,7 @@ static void a_start_that_is_not_stored_is_in_its_list(void **state)
     rig_submit(&r, &(struct ask){.tenant = "anna", .prompt = "step=100"}, &b);
     rig_submit(&r, &(struct ask){.tenant = "anna"}, &c);
     cn_fault_stall(true);
-    cn_jobs_cancel(r.jobs, "anna", a.id);
+    cn_jobs_abandon(r.jobs, "anna", a.id);
     rig_until_state(&r, b.id, CN_JOB_RUNNING);
     q.state = CN_JOB_RUNNING;
     assert_int_equal(rig_list(&r, "anna", &q, page), CN_OK);

@@ -1,5 +1,5 @@
-/* /v1/jobs as they are looked at: the list, one job, its end or removal by DELETE, tickets for its
- * events and its pictures. */
+/* /v1/jobs as they are looked at: the list, one job, its end by /cancel or DELETE (which removes
+ * one that is over), tickets for its events and its pictures. */
 #include "base/base.h"
 #include "api/result.h"
 #include "base/clock.h"
@@ -26,7 +26,7 @@ enum {
 struct look {
     struct cn_jobs_read *read; /* a question to the service; NULL: none */
     bool done;
-    bool ending;  /* DELETE is not answered yet */
+    bool ending;  /* its end was asked for, and is not told yet */
     bool removed; /* it was over, and its results went */
     struct cn_err err;
     bool viewed;
@@ -247,7 +247,7 @@ static void show(struct cn_request *q)
 
 /* ---- its end ---- */
 
-static void on_deleted(void *arg, bool removed, const struct cn_err *err)
+static void on_ended(void *arg, bool removed, const struct cn_err *err)
 {
     struct cn_request *q = arg;
     struct look *l = q->ctx;
@@ -262,7 +262,7 @@ static void on_deleted(void *arg, bool removed, const struct cn_err *err)
     cn_request_resume(q);
 }
 
-static void after_delete(struct cn_request *q)
+static void after_end(struct cn_request *q)
 {
     struct look *l = q->ctx;
 
@@ -275,16 +275,29 @@ static void after_delete(struct cn_request *q)
     answer_view(q);
 }
 
-static void delete (struct cn_request *q)
+typedef struct cn_jobs_read *(*end_fn)(struct cn_jobs *js, const char *tenant, const char *id,
+                                       cn_deleted_fn done, void *arg);
+
+static void end(struct cn_request *q, end_fn how)
 {
     struct look *l = q->ctx;
     struct cn_jobs_read *read;
 
     l->ending = true;
-    read = cn_jobs_delete(cn_jobs_of(q), cn_request_scope(q), q->arg[0], on_deleted, q);
+    read = how(cn_jobs_of(q), cn_request_scope(q), q->arg[0], on_ended, q);
     if (l->ending)
         l->read = read;
     answer_view(q);
+}
+
+static void cancel(struct cn_request *q)
+{
+    end(q, cn_jobs_cancel);
+}
+
+static void delete (struct cn_request *q)
+{
+    end(q, cn_jobs_delete);
 }
 
 /* ---- tickets ---- */
@@ -370,6 +383,7 @@ static void make_links(struct cn_request *q)
 
 const struct cn_handler cn_list_jobs = LOOKS(list, answer_list);
 const struct cn_handler cn_show_job = LOOKS(show, answer_view);
-const struct cn_handler cn_cancel_job = LOOKS(delete, after_delete);
+const struct cn_handler cn_cancel_job = LOOKS(cancel, after_end);
+const struct cn_handler cn_delete_job = LOOKS(delete, after_end);
 const struct cn_handler cn_make_ticket = LOOKS(make_ticket, answer_ticket);
 const struct cn_handler cn_make_links = LOOKS(make_links, answer_links);

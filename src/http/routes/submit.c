@@ -41,7 +41,7 @@ static void dispose(struct cn_request *q)
     if (c->sub != NULL)
         cn_jobs_withdraw(c->sub, !c->outlives);
     else if (!c->outlives && c->id[0] != '\0' && !c->ended)
-        cn_jobs_cancel(cn_jobs_of(q), NULL, c->id);
+        cn_jobs_abandon(cn_jobs_of(q), NULL, c->id);
     if (c->read != NULL)
         cn_jobs_forget(c->read);
     if (c->watch != NULL)
