@@ -125,6 +125,11 @@ static const struct cn_member hires_members[] = {
     {"steps", cn_read_int, IN_HIRES(steps), NULL},
     {"strength", cn_read_real, IN_HIRES(strength), NULL},
     {"upscaler", cn_read_enum, IN_HIRES(upscaler), &cn_enum_upscaler},
+    {"sampler", cn_read_enum, IN_HIRES(sampler), &cn_enum_sampler},
+    {"schedule", cn_read_enum, IN_HIRES(schedule), &cn_enum_schedule},
+    {"prompt", cn_read_text, IN_HIRES(prompt), NULL},
+    {"negative_prompt", cn_read_text, IN_HIRES(negative_prompt), NULL},
+    {"guidance_scale", cn_read_real, IN_HIRES(guidance_scale), NULL},
 };
 
 static int read_hires(struct cn_reader *r, const json_t *v, const char *where, void *target,
@@ -138,6 +143,7 @@ static int read_hires(struct cn_reader *r, const json_t *v, const char *where, v
     h->on = true;
     if (cn_read_members(r, v, hires_members, CN_LEN(hires_members), where, h) < 0)
         return r->err->code;
+    h->has_guidance = json_is_number(json_object_get(v, "guidance_scale"));
     if ((h->width != 0 || h->height != 0) && json_is_number(json_object_get(v, "scale")))
         return cn_fail_at(r->err, CN_EINVAL, "/hires/scale",
                           "\"width\" and \"height\" come together, or \"scale\" alone");

@@ -95,6 +95,16 @@ static json_t *hires_json(const struct cn_spec_hires *h)
     } else {
         cn_json_set(&o, "scale", json_real(h->scale));
     }
+    if (h->sampler != CN_HIRES_SAME)
+        cn_json_set(&o, "sampler", json_string(cn_enum_sampler.name[h->sampler]));
+    if (h->schedule != CN_HIRES_SAME)
+        cn_json_set(&o, "schedule", json_string(cn_enum_schedule.name[h->schedule]));
+    if (h->prompt != NULL)
+        cn_json_set(&o, "prompt", json_string(h->prompt));
+    if (h->negative_prompt != NULL)
+        cn_json_set(&o, "negative_prompt", json_string(h->negative_prompt));
+    if (h->has_guidance)
+        cn_json_set(&o, "guidance_scale", json_real(h->guidance_scale));
     return o;
 }
 
@@ -366,9 +376,10 @@ int cn_result_samplers(struct cn_buf *out, struct cn_err *err)
     cn_spec_init(&s);
     rc = cn_json_put_take(
         out,
-        json_pack("{so so so so s{ss ss ss ss}}", "samplers", names_json(&cn_enum_sampler),
+        json_pack("{so so so so so s{ss ss ss ss}}", "samplers", names_json(&cn_enum_sampler),
                   "schedules", names_json(&cn_enum_schedule), "spacings",
-                  names_json(&cn_enum_spacing), "rngs", names_json(&cn_enum_rng), "defaults",
+                  names_json(&cn_enum_spacing), "rngs", names_json(&cn_enum_rng), "upscalers",
+                  names_json(&cn_enum_upscaler), "defaults",
                   "sampler", cn_enum_sampler.name[s.sampler], "schedule",
                   cn_enum_schedule.name[s.schedule], "spacing", cn_enum_spacing.name[s.spacing],
                   "rng", cn_enum_rng.name[s.rng]),

@@ -79,7 +79,15 @@ static void put_control(struct cn_buf *b, int i, const struct cn_spec_control *c
 
 static void put_hires(struct cn_buf *b, const struct cn_spec_hires *h)
 {
-    static const char *const titles[CN_UPSCALER_COUNT] = {"Latent", "Latent (nearest)"};
+    static const char *const titles[CN_UPSCALER_COUNT] = {"Latent",
+                                                          "Latent (nearest)",
+                                                          "Latent (nearest-exact)",
+                                                          "Latent (antialiased)",
+                                                          "Latent (bicubic)",
+                                                          "Latent (bicubic antialiased)",
+                                                          "Nearest",
+                                                          "Bicubic",
+                                                          "Lanczos"};
 
     put_real(b, "Denoising strength", h->strength);
     if (h->width > 0)
@@ -89,6 +97,16 @@ static void put_hires(struct cn_buf *b, const struct cn_spec_hires *h)
     if (h->steps > 0)
         cn_buf_printf(b, NULL, ", Hires steps: %d", h->steps);
     put(b, "Hires upscaler", titles[h->upscaler]);
+    if (h->sampler != CN_HIRES_SAME)
+        put(b, "Hires sampler", sampler_titles[h->sampler]);
+    if (h->schedule != CN_HIRES_SAME && schedule_titles[h->schedule] != NULL)
+        put(b, "Hires schedule type", schedule_titles[h->schedule]);
+    if (h->has_guidance)
+        put_real(b, "Hires CFG Scale", h->guidance_scale);
+    if (h->prompt != NULL)
+        put(b, "Hires prompt", h->prompt);
+    if (h->negative_prompt != NULL)
+        put(b, "Hires negative prompt", h->negative_prompt);
 }
 
 static void put_parameters(struct cn_buf *b, const struct cn_spec *s,

@@ -29,7 +29,16 @@ static const char *const weights_names[CN_WEIGHTS_COUNT] = {"uniform", "soft", "
 static const char *const resize_names[CN_RESIZE_COUNT] = {"stretch", "crop", "pad"};
 static const char *const format_names[CN_FORMAT_COUNT] = {"png", "jpeg", "webp"};
 
-static const char *const upscaler_names[CN_UPSCALER_COUNT] = {"latent", "latent_nearest"};
+static const char *const upscaler_names[CN_UPSCALER_COUNT] = {
+    "latent",
+    "latent_nearest",
+    "latent_nearest_exact",
+    "latent_antialiased",
+    "latent_bicubic",
+    "latent_bicubic_antialiased",
+    "nearest",
+    "bicubic",
+    "lanczos"};
 
 static const char *const decoder_names[CN_DECODER_COUNT] = {"vae", "taesd"};
 
@@ -79,7 +88,10 @@ void cn_spec_init(struct cn_spec *s)
         .sampler = CN_DPMPP_2M,
         .n = 1,
         .denoise = 0.75,
-        .hires = {.scale = 2, .strength = 0.7},
+        .hires = {.scale = 2,
+                  .strength = 0.7,
+                  .sampler = CN_HIRES_SAME,
+                  .schedule = CN_HIRES_SAME},
         .quality = 90,
     };
 }
@@ -94,6 +106,8 @@ void cn_spec_release(struct cn_spec *s)
     free(s->model);
     free(s->prompt);
     free(s->negative_prompt);
+    free(s->hires.prompt);
+    free(s->hires.negative_prompt);
     free(s->init_image.data);
     free(s->mask.data);
     memset(s, 0, sizeof(*s));

@@ -95,9 +95,21 @@ enum cn_resize { CN_STRETCH, CN_CROP, CN_PAD, CN_RESIZE_COUNT };
 
 enum cn_format { CN_PNG, CN_JPEG, CN_WEBP, CN_FORMAT_COUNT };
 
-/* How the picture of the first pass becomes as large as the second's: its latent, in between or as
- * the nearest cell is. */
-enum cn_upscaler { CN_UP_LATENT, CN_UP_LATENT_NEAREST, CN_UPSCALER_COUNT };
+/* How the picture of the first pass becomes as large as the second's. The latent, as PyTorch's
+ * interpolate: bilinear, nearest, nearest-exact, bicubic, each without or with antialiasing; or the
+ * decoded picture, as Pillow resizes it, which is then encoded again. */
+enum cn_upscaler {
+    CN_UP_LATENT,
+    CN_UP_LATENT_NEAREST,
+    CN_UP_LATENT_NEAREST_EXACT,
+    CN_UP_LATENT_ANTIALIASED,
+    CN_UP_LATENT_BICUBIC,
+    CN_UP_LATENT_BICUBIC_ANTIALIASED,
+    CN_UP_NEAREST,
+    CN_UP_BICUBIC,
+    CN_UP_LANCZOS,
+    CN_UPSCALER_COUNT
+};
 
 /* What makes the picture of the last latent: the model's autoencoder, or the worker's tiny one. */
 enum cn_latent_decoder { CN_DECODER_VAE, CN_DECODER_TAESD, CN_DECODER_COUNT };
@@ -130,7 +142,15 @@ struct cn_spec_hires {
     int steps;         /* that it takes; 0: as many as the first */
     double strength;   /* (0,1]: how much of the first one's picture may change */
     enum cn_upscaler upscaler;
+    /* What the second pass has of its own. Left out, it is the first one's. */
+    int sampler;                    /* enum cn_sampler, or CN_HIRES_SAME */
+    int schedule;                   /* enum cn_schedule, or CN_HIRES_SAME */
+    char *prompt, *negative_prompt; /* UTF-8; NULL: the same */
+    double guidance_scale;
+    bool has_guidance; /* false: the same */
 };
+
+enum { CN_HIRES_SAME = -1 };
 
 struct cn_spec {
     enum cn_job_kind kind;
@@ -199,6 +219,11 @@ int cn_spec_calls_per_step(enum cn_sampler sampler);
 /* Pixels of the finished picture, when the first pass has width x height. */
 void cn_spec_final_size(const struct cn_spec *s, int width, int height, int *ret_width,
                         int *ret_height);
+/* Is the decoded picture enlarged, or its latent? */
+bool cn_upscaler_is_pixel(enum cn_upscaler upscaler);
+/* The second pass as a job of its own, without its size. *ret's texts and images are those of s;
+ * ret->hires.steps is never 0. */
+void cn_spec_second(const struct cn_spec *s, struct cn_spec *ret);
 /* Steps of an img2img job of that strength that takes as many as the second pass wants. */
 int cn_spec_hires_levels(const struct cn_spec *s);
 /* Its size is looked at only when it is known: sides that are 0 are the model's own. */

@@ -44,6 +44,31 @@ static void add_control(struct cn_sha256 *h, const struct cn_spec_control *c)
         add_number(h, c->window);
 }
 
+/* What the second pass has of its own; nothing, in digests that are stored. */
+static void add_own(struct cn_sha256 *h, const struct cn_spec_hires *own)
+{
+    if (own->sampler != CN_HIRES_SAME) {
+        add_text(h, "hires.sampler");
+        add_number(h, own->sampler);
+    }
+    if (own->schedule != CN_HIRES_SAME) {
+        add_text(h, "hires.schedule");
+        add_number(h, own->schedule);
+    }
+    if (own->prompt != NULL) {
+        add_text(h, "hires.prompt");
+        add_text(h, own->prompt);
+    }
+    if (own->negative_prompt != NULL) {
+        add_text(h, "hires.negative_prompt");
+        add_text(h, own->negative_prompt);
+    }
+    if (own->has_guidance) {
+        add_text(h, "hires.guidance_scale");
+        add_real(h, own->guidance_scale);
+    }
+}
+
 void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTES])
 {
     const int64_t number[] = {s->width,    s->height,    s->steps,         s->sampler,
@@ -84,6 +109,7 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
         add_number(&h, s->hires.steps);
         add_real(&h, s->hires.strength);
         add_number(&h, (int64_t)s->hires.upscaler);
+        add_own(&h, &s->hires);
     }
     cn_sha256_end(&h, digest);
 }

@@ -3,6 +3,8 @@
 #include "base/base.h"
 #include "base/spec.h"
 
+#include <string.h>
+
 enum { CELL = 8, MAX_SCALE = 8 };
 
 void cn_spec_final_size(const struct cn_spec *s, int width, int height, int *ret_width,
@@ -16,6 +18,32 @@ void cn_spec_final_size(const struct cn_spec *s, int width, int height, int *ret
         return;
     *ret_width = h->width > 0 ? h->width : (int)(width * h->scale) / CELL * CELL;
     *ret_height = h->height > 0 ? h->height : (int)(height * h->scale) / CELL * CELL;
+}
+
+bool cn_upscaler_is_pixel(enum cn_upscaler upscaler)
+{
+    return upscaler >= CN_UP_NEAREST;
+}
+
+void cn_spec_second(const struct cn_spec *s, struct cn_spec *ret)
+{
+    const struct cn_spec_hires *h = &s->hires;
+
+    *ret = *s;
+    ret->hires.on = false;
+    ret->steps = cn_spec_hires_levels(s);
+    ret->hires.steps = h->steps > 0 ? h->steps : s->steps;
+    ret->denoise = h->strength;
+    if (h->sampler != CN_HIRES_SAME)
+        ret->sampler = (enum cn_sampler)h->sampler;
+    if (h->schedule != CN_HIRES_SAME)
+        ret->schedule = (enum cn_schedule)h->schedule;
+    if (h->prompt != NULL)
+        ret->prompt = h->prompt;
+    if (h->negative_prompt != NULL)
+        ret->negative_prompt = h->negative_prompt;
+    if (h->has_guidance)
+        ret->guidance_scale = h->guidance_scale;
 }
 
 /* Such a job takes int(levels * strength) steps. */
@@ -73,10 +101,31 @@ static int check_size(const struct cn_spec *s, const struct cn_limits *l, struct
     return CN_OK;
 }
 
+static int check_text(const char *where, const char *s, const struct cn_limits *l,
+                      struct cn_err *err)
+{
+    if (s != NULL && l->max_prompt != 0 && strlen(s) > l->max_prompt)
+        return cn_fail_at(err, CN_ETOOBIG, where, "%zu bytes of text: at most %zu are accepted",
+                          strlen(s), l->max_prompt);
+    return CN_OK;
+}
+
+/* What it has of its own. */
+static int check_own(const struct cn_spec_hires *h, const struct cn_limits *l, struct cn_err *err)
+{
+    int rc;
+
+    if (h->has_guidance && !(h->guidance_scale >= 0 && h->guidance_scale <= 100))
+        return cn_fail_at(err, CN_EINVAL, "/hires/guidance_scale",
+                          "%g is out of range: 0 to 100 are accepted", h->guidance_scale);
+    rc = check_text("/hires/prompt", h->prompt, l, err);
+    return rc < 0 ? rc : check_text("/hires/negative_prompt", h->negative_prompt, l, err);
+}
+
 int cn_spec_hires_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_err *err)
 {
     const struct cn_spec_hires *h = &s->hires;
-    int most = l->max_steps ? l->max_steps : CN_MAX_STEPS;
+    int most = l->max_steps ? l->max_steps : CN_MAX_STEPS, rc;
 
     if (!h->on)
         return CN_OK;
@@ -92,5 +141,6 @@ int cn_spec_hires_check(const struct cn_spec *s, const struct cn_limits *l, stru
         return cn_fail_at(err, CN_EINVAL, "/hires/strength",
                           "%g is too little for %d steps: they would be %d levels of noise apart",
                           h->strength, h->steps > 0 ? h->steps : s->steps, CN_MAX_STEPS);
-    return check_size(s, l, err);
+    rc = check_own(h, l, err);
+    return rc < 0 ? rc : check_size(s, l, err);
 }

@@ -35,6 +35,21 @@ static void check_control(const struct cn_spec *s, int i, struct cn_warnings *w)
     }
 }
 
+/* Of what the second pass has of its own. */
+static void check_hires(const struct cn_spec *s, struct cn_warnings *w)
+{
+    const struct cn_spec_hires *h = &s->hires;
+    struct cn_spec second;
+
+    if (!h->on)
+        return;
+    cn_spec_second(s, &second);
+    if (h->negative_prompt != NULL && h->negative_prompt[0] != '\0' && !cn_spec_is_guided(&second))
+        cn_warnings_add(w, NONE, "/hires/negative_prompt",
+                        "guidance is off (guidance_scale is %g, not above 1)",
+                        second.guidance_scale);
+}
+
 void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
 {
     struct cn_spec preset;
@@ -58,5 +73,6 @@ void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
         cn_warnings_add(w, NONE, "/quality", "png keeps every pixel: it is for jpeg and webp");
     for (int i = 0; i < s->n_controls; i++)
         check_control(s, i, w);
+    check_hires(s, w);
     cn_spec_release(&preset);
 }

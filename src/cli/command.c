@@ -70,6 +70,11 @@ static const struct {
     {"/hires/steps", "--hires-steps"},
     {"/hires/strength", "--hires-strength"},
     {"/hires/upscaler", "--hires-upscaler"},
+    {"/hires/sampler", "--hires-sampler"},
+    {"/hires/schedule", "--hires-schedule"},
+    {"/hires/guidance_scale", "--hires-guidance"},
+    {"/hires/prompt", "--hires-prompt"},
+    {"/hires/negative_prompt", "--hires-negative"},
     {"/quality", "--quality"},
 };
 

@@ -24,7 +24,10 @@ struct options {
     double guidance;    /* negative: not given */
     double hires_scale; /* 0: no second pass */
     double hires_strength;
-    int hires_steps, hires_upscaler; /* negative, as hires_strength: not given */
+    double hires_guidance;
+    int hires_steps, hires_upscaler; /* negative, as hires_strength and so on: not given */
+    int hires_sampler, hires_schedule;
+    const char *hires_prompt, *hires_negative;
     int format;                      /* -1: by the name of the output */
     bool json, quiet, metadata, help;
 };
@@ -218,7 +221,36 @@ static const struct cn_option table[] = {
      .arg = "NAME",
      AT(hires_upscaler),
      .words = &cn_enum_upscaler,
-     .help = "how the latent is enlarged"},
+     .help = "how the latent is enlarged, or, with the last three, the picture"},
+    {.kind = CN_OPT_WORD,
+     .name = "hires-sampler",
+     .arg = "NAME",
+     AT(hires_sampler),
+     .words = &cn_enum_sampler,
+     .help = "of the second pass (default: the first one's, as with all that follow); one of"},
+    {.kind = CN_OPT_WORD,
+     .name = "hires-schedule",
+     .arg = "NAME",
+     AT(hires_schedule),
+     .words = &cn_enum_schedule,
+     .help = "of the second pass"},
+    {.kind = CN_OPT_REAL,
+     .name = "hires-guidance",
+     .arg = "X",
+     AT(hires_guidance),
+     .min = 0,
+     .max = 100,
+     .help = "of the second pass"},
+    {.kind = CN_OPT_TEXT,
+     .name = "hires-prompt",
+     .arg = "TEXT",
+     AT(hires_prompt),
+     .help = "of the second pass"},
+    {.kind = CN_OPT_TEXT,
+     .name = "hires-negative",
+     .arg = "TEXT",
+     AT(hires_negative),
+     .help = "of the second pass"},
     CN_OPTION_HEADING("output"),
     {.kind = CN_OPT_WORD,
      .name = "format",
@@ -328,13 +360,28 @@ static int choose_format(struct options *o, struct cn_err *err)
     return CN_OK;
 }
 
+/* One of the options that say what a second pass is like; NULL: none is given. */
+static const char *hires_option(const struct options *o)
+{
+    const struct {
+        bool given;
+        const char *name;
+    } option[] = {{o->hires_steps >= 0, "steps"},         {o->hires_strength >= 0, "strength"},
+                  {o->hires_upscaler >= 0, "upscaler"},   {o->hires_sampler >= 0, "sampler"},
+                  {o->hires_schedule >= 0, "schedule"},   {o->hires_guidance >= 0, "guidance"},
+                  {o->hires_prompt != NULL, "prompt"},    {o->hires_negative != NULL, "negative"}};
+
+    for (size_t i = 0; i < CN_LEN(option); i++)
+        if (option[i].given)
+            return option[i].name;
+    return NULL;
+}
+
 static int read_hires(struct options *o, struct cn_err *err)
 {
     struct cn_spec_hires *h = &o->spec.hires;
-    const char *given = o->hires_steps >= 0      ? "steps"
-                        : o->hires_strength >= 0 ? "strength"
-                        : o->hires_upscaler >= 0 ? "upscaler"
-                                                 : NULL;
+    const char *given = hires_option(o);
+    int rc = CN_OK;
 
     h->on = o->hires_scale > 0;
     if (!h->on && given != NULL)
@@ -347,7 +394,17 @@ static int read_hires(struct options *o, struct cn_err *err)
         h->strength = o->hires_strength;
     if (o->hires_upscaler >= 0)
         h->upscaler = (enum cn_upscaler)o->hires_upscaler;
-    return CN_OK;
+    h->sampler = o->hires_sampler; /* negative is CN_HIRES_SAME */
+    h->schedule = o->hires_schedule;
+    h->has_guidance = o->hires_guidance >= 0;
+    h->guidance_scale = h->has_guidance ? o->hires_guidance : 0;
+    set_text(&h->prompt, o->hires_prompt);
+    set_text(&h->negative_prompt, o->hires_negative);
+    if (h->prompt != NULL)
+        rc = check_text("--hires-prompt", h->prompt, err);
+    if (rc == CN_OK && h->negative_prompt != NULL)
+        rc = check_text("--hires-negative", h->negative_prompt, err);
+    return rc;
 }
 
 static int make_spec(struct options *o, struct cn_err *err)
@@ -579,8 +636,11 @@ int cn_cli_generate(int argc, char **argv)
     struct options o = {.format = -1,
                         .guidance = -1,
                         .hires_strength = -1,
+                        .hires_guidance = -1,
                         .hires_steps = -1,
-                        .hires_upscaler = -1};
+                        .hires_upscaler = -1,
+                        .hires_sampler = CN_HIRES_SAME,
+                        .hires_schedule = CN_HIRES_SAME};
     struct cn_err err = CN_ERR_INIT;
     int rest, status;
 

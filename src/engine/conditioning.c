@@ -2,6 +2,8 @@
 #include "base/base.h"
 #include "engine/job_priv.h"
 #include "base/clock.h"
+#include "base/mem.h"
+#include "image/convert.h"
 #include "runtime/token_rows.h"
 
 #include <stdio.h>
@@ -215,26 +217,47 @@ static int encode_bands(struct cn_job *j, const float *pixels, enum cn_dtype sto
 }
 
 /* Mean and log variance of pixels [3, H, W], from which each image draws its own latent. */
-static int encode_image(struct cn_job *j, const float *pixels, float **ret, struct cn_err *err)
+static int encode_pixels(struct cn_job *j, const float *pixels, float *ret, struct cn_err *err)
 {
     bool split = cn_engine_wants_bands(j->e, cn_encoder_bytes(j->base, j->height, j->width));
     int rc = cn_job_go_on(j, "the encoder", err);
     bool again;
 
-    if (rc < 0 || (rc = cn_job_floats(j, 2 * j->latent, ret, err)) < 0)
+    if (rc < 0)
         return rc;
     if (!split) {
         struct cn_err why = CN_ERR_INIT;
 
-        rc = encode_whole(j, pixels, *ret, &why);
+        rc = encode_whole(j, pixels, ret, &why);
         split = rc == CN_ENOMEM || rc == CN_EDEVMEM;
         if (!split && rc < 0 && err != NULL)
             *err = why;
     }
     if (!split)
         return rc;
-    rc = encode_bands(j, pixels, CN_F16, *ret, &again, err);
-    return rc == CN_OK && again ? encode_bands(j, pixels, CN_F32, *ret, &again, err) : rc;
+    rc = encode_bands(j, pixels, CN_F16, ret, &again, err);
+    return rc == CN_OK && again ? encode_bands(j, pixels, CN_F32, ret, &again, err) : rc;
+}
+
+static int encode_image(struct cn_job *j, const float *pixels, float **ret, struct cn_err *err)
+{
+    int rc = cn_job_floats(j, 2 * j->latent, ret, err);
+
+    return rc < 0 ? rc : encode_pixels(j, pixels, *ret, err);
+}
+
+int cn_job_encode_drawn(struct cn_job *j, int image, struct cn_err *err)
+{
+    size_t n = (size_t)3 * (size_t)j->width * (size_t)j->height;
+    float *pixels = cn_try_alloc(n * sizeof(*pixels));
+    int rc;
+
+    if (pixels == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for %zu bytes of a picture", n * sizeof(*pixels));
+    cn_image_to_planar(&j->drawn_picture[image], pixels, 2.0f / 255, -1);
+    rc = encode_pixels(j, pixels, j->drawn_moments, err);
+    free(pixels);
+    return rc;
 }
 
 static int encode_images(struct cn_job *j, struct cn_err *err)

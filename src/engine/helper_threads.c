@@ -115,7 +115,7 @@ static void *decode_images(void *arg)
     while (!c->stop) {
         struct cn_decode_task *f;
         double start = cn_now_s();
-        bool wanted;
+        bool wanted, shown;
 
         if (c->to_decode == NULL) {
             pthread_cond_wait(&c->work, &c->lock);
@@ -127,7 +127,8 @@ static void *decode_images(void *arg)
         f->rc = wanted ? cn_decode_task_run(f) : CN_OK;
         f->ms += (cn_now_s() - start) * 1e3;
         pthread_mutex_lock(&c->lock);
-        f->encode = f->rc == CN_OK && wanted && !f->more ? CN_ENCODE_WAITS : CN_ENCODE_DONE;
+        shown = f->rc == CN_OK && wanted && !f->more && f->job->second == NULL;
+        f->encode = shown ? CN_ENCODE_WAITS : CN_ENCODE_DONE;
         append_task(f->encode == CN_ENCODE_WAITS ? &c->to_show : &c->was_decoded, f);
         if (f->encode == CN_ENCODE_WAITS)
             pthread_cond_broadcast(&c->work);

@@ -353,6 +353,9 @@ void cn_job_free(struct cn_job *j)
 {
     if (j->second != NULL)
         cn_job_free(j->second);
+    for (int i = 0; j->drawn_picture != NULL && i < j->spec->n; i++)
+        cn_image_release(&j->drawn_picture[i]);
+    free(j->drawn_picture);
     free(j->own_spec);
     let_go_of_models(j);
     for (size_t i = 0; i < j->n_buffers; i++)

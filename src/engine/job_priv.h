@@ -74,6 +74,8 @@ struct cn_job {
     struct cn_job *second;
     struct cn_spec *own_spec; /* spec, when it is not the request's */
     float *drawn;             /* of the second: [n, first latent]; NULL: it is none */
+    struct cn_image *drawn_picture; /* of the second, in place of drawn: [n], enlarged */
+    float *drawn_moments;           /* of drawn_picture: [2 * channels, h, w], scratch */
     struct cn_latent_size drawn_size;
     int calls_before, calls_after; /* of the other pass */
     struct cn_job_outcome *outcome; /* NULL, or where the end is told as well */
@@ -107,7 +109,7 @@ struct cn_job {
     int n_texts;
     size_t texts_cap;
     int schedule_steps; /* over which texts change */
-    int steps_before;   /* of the pass before; 0: this is the first */
+    int steps_before;   /* of the pass before, as its texts count them; 0: this is the first */
     uint8_t *shown;     /* [rows, schedule_steps]: the text of each step; NULL: row i has text i */
     double guidance[CN_MAX_IMAGE_ROWS]; /* of each row: the request's, times its part's weight */
     int calls;
@@ -179,9 +181,11 @@ int cn_job_read_inputs(struct cn_job *j, struct cn_err *err);
 /* conditioning.c: what is computed once for a job. After a lack of memory it may be called again.
  */
 int cn_job_prepare(struct cn_job *j, struct cn_err *err);
+/* The picture of the pass before to drawn_moments, for the lane that begins next. */
+int cn_job_encode_drawn(struct cn_job *j, int image, struct cn_err *err);
 
 /* job.c */
-/* steps_before: of the pass before, or 0. */
+/* steps_before: those of the pass before that its texts count, or 0. */
 int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,
                int steps_before, struct cn_job **ret, struct cn_err *err);
 void cn_job_free(struct cn_job *j);
@@ -235,6 +239,11 @@ int cn_passes_new(struct cn_engine *e, const struct cn_spec *spec, const struct 
                   struct cn_job **ret, struct cn_err *err);
 /* What image l drew in the first pass is where the second begins. */
 void cn_passes_keep(const struct cn_lane *l);
+/* Is it the picture that the second begins with? */
+bool cn_passes_by_picture(const struct cn_job *first);
+/* Then the picture, enlarged. Decoding thread. */
+int cn_passes_keep_picture(const struct cn_job *first, int image, const struct cn_image *picture,
+                           struct cn_err *err);
 /* The second job of one whose images are all drawn: it takes over from the first. */
 struct cn_job *cn_passes_take_second(struct cn_job *first);
 

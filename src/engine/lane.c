@@ -39,18 +39,26 @@ static size_t drawn_cells(const struct cn_job *j)
     return (size_t)s->channels * (size_t)s->h * (size_t)s->w;
 }
 
+/* Is it the second pass of a picture? */
+static bool continues(const struct cn_job *j)
+{
+    return j->drawn != NULL || j->drawn_picture != NULL;
+}
+
 /* The latent before the first call. */
 static void lane_start(struct cn_lane *l)
 {
     const struct cn_job *j = l->job;
     bool mask = j->mask != NULL;
     bool from_noise =
-        j->drawn == NULL && (j->init_pixels == NULL || (mask && j->spec->denoise >= 1));
+        !continues(j) && (j->init_pixels == NULL || (mask && j->spec->denoise >= 1));
 
     if (j->drawn != NULL)
         cn_latent_upscale(j->spec->hires.upscaler, j->drawn + (size_t)l->image * drawn_cells(j),
                           &j->drawn_size, l->init_latent,
                           &(struct cn_latent_size){j->channels, j->h, j->w});
+    if (j->drawn_picture != NULL)
+        sample_posterior(l, j->drawn_moments, l->init_latent);
     if (j->init_pixels != NULL && !(nine_channels(j) && from_noise))
         sample_posterior(l, j->init_moments, l->init_latent);
     cn_noise_normal(&l->noise, j->latent, l->start);
@@ -72,7 +80,7 @@ int cn_lane_sampler(const struct cn_job *j, size_t n, struct cn_sampler_state **
         .schedule = s->schedule,
         .spacing = s->spacing,
         .steps = s->steps,
-        .denoise = s->init_image.len > 0 || j->drawn != NULL ? s->denoise : 1,
+        .denoise = s->init_image.len > 0 || continues(j) ? s->denoise : 1,
         .eta = s->eta,
     };
 
@@ -83,7 +91,7 @@ int cn_lane_sampler(const struct cn_job *j, size_t n, struct cn_sampler_state **
 static int allocate(struct cn_lane *l, struct cn_err *err)
 {
     const struct cn_job *j = l->job;
-    size_t arrays = j->init_pixels == NULL && j->drawn == NULL ? 2 : 4, n;
+    size_t arrays = j->init_pixels == NULL && !continues(j) ? 2 : 4, n;
 
     if (!cn_mul_size(arrays, j->latent, &n) || !cn_mul_size(n, sizeof(float), &n))
         return cn_fail_at(err, CN_ETOOBIG, "/width", "%d x %d pixels are too many", j->width,

@@ -34,8 +34,18 @@ static const char *prompt_of(const struct cn_job *j, int row)
     return is_negative(j, row) ? j->spec->negative_prompt : j->spec->prompt;
 }
 
+/* A second pass may have prompts of its own. */
+static bool is_own(const struct cn_job *j, int row)
+{
+    const struct cn_spec_hires *h = &j->spec->hires;
+
+    return j->steps_before > 0 && (is_negative(j, row) ? h->negative_prompt : h->prompt) != NULL;
+}
+
 static const char *where_is(const struct cn_job *j, int row)
 {
+    if (is_own(j, row))
+        return is_negative(j, row) ? "/hires/negative_prompt" : "/hires/prompt";
     return is_negative(j, row) ? "/negative_prompt" : "/prompt";
 }
 
@@ -139,9 +149,8 @@ static int read_step(struct cn_job *j, int row, const struct cn_prompt_schedule 
 
 static int read_row(struct cn_job *j, int row, const char *text, size_t len, struct cn_err *err)
 {
-    int calls = cn_spec_calls_per_step(j->spec->sampler);
     struct cn_prompt_schedule *s;
-    int rc = cn_prompt_schedule_new(text, len, j->schedule_steps, j->steps_before * calls, &s, err);
+    int rc = cn_prompt_schedule_new(text, len, j->schedule_steps, j->steps_before, &s, err);
 
     if (rc < 0)
         return rc;
@@ -154,9 +163,7 @@ static int read_row(struct cn_job *j, int row, const char *text, size_t len, str
 /* Steps of this pass: those of a second one are not its levels of noise. */
 static int count_steps(const struct cn_job *j)
 {
-    if (j->steps_before == 0)
-        return j->spec->steps;
-    return j->spec->hires.steps > 0 ? j->spec->hires.steps : j->steps_before;
+    return j->steps_before == 0 ? j->spec->steps : j->spec->hires.steps;
 }
 
 int cn_prompts_read(struct cn_job *j, struct cn_err *err)
@@ -204,11 +211,12 @@ int cn_prompts_shown(const struct cn_job *j, int row, int call)
                             : j->shown[(size_t)row * (size_t)j->schedule_steps + (size_t)step - 1];
 }
 
-/* ---- warnings: once, also when preparing is tried again ---- */
+/* ---- warnings: once, also when preparing is tried again, and when a second pass has the prompt of
+ * the first ---- */
 
 static void warn(const struct cn_job *j, enum cn_warning_code code, int row, const char *text)
 {
-    if (j->cb.warning != NULL && !j->warned)
+    if (j->cb.warning != NULL && !j->warned && (j->steps_before == 0 || is_own(j, row)))
         j->cb.warning(j->cb.ctx, code, where_is(j, row), text);
 }
 

@@ -314,6 +314,14 @@ static void add_lane(struct cn_engine *e, struct cn_lane *l)
     l->job->lanes++;
 }
 
+/* Of the job's next image. That of a second pass may begin with a picture, which is encoded now. */
+static int new_lane(struct cn_job *j, struct cn_lane **ret, struct cn_err *err)
+{
+    int rc = j->drawn_picture != NULL ? cn_job_encode_drawn(j, j->started, err) : CN_OK;
+
+    return rc < 0 ? rc : cn_lane_new(j, j->started, ret, err);
+}
+
 /* The queue of the decoder is as long as there are lanes: then images rather wait unstarted. */
 static void start_lanes(struct cn_engine *e)
 {
@@ -322,8 +330,13 @@ static void start_lanes(struct cn_engine *e)
     while (images_finishing(e) <= e->opts.lanes && (j = next_to_start(e)) != NULL) {
         struct cn_err why = CN_ERR_INIT;
         struct cn_lane *l;
-        int rc = cn_lane_new(j, j->started, &l, &why);
+        int rc = new_lane(j, &l, &why);
 
+        if (lacks_memory(rc)) {
+            why = (struct cn_err)CN_ERR_INIT;
+            cn_engine_drop_caches(e);
+            rc = new_lane(j, &l, &why);
+        }
         if (rc < 0) {
             fail_job(e, j, rc, &why);
             continue;
@@ -446,7 +459,7 @@ static int start_decoding(struct cn_engine *e, struct cn_lane *l, struct cn_err 
 {
     struct cn_decode_task *f;
 
-    if (l->job->second != NULL) {
+    if (l->job->second != NULL && !cn_passes_by_picture(l->job)) {
         cn_passes_keep(l);
         l->job->done++;
         return CN_OK;

@@ -17,16 +17,20 @@ static double calls_of(const struct cn_spec *s)
     return calls;
 }
 
-/* Its steps are larger ones. */
-static double second_pass(const struct cn_spec *s, double per_call)
+/* Its steps are larger ones, and may have other rows. */
+static double second_pass(const struct cn_spec *s, double nets)
 {
-    int width, height, steps = s->hires.steps > 0 ? s->hires.steps : s->steps;
+    struct cn_spec second;
+    int width, height;
 
     if (!s->hires.on)
         return 0;
+    cn_spec_second(s, &second);
     cn_spec_final_size(s, s->width, s->height, &width, &height);
     return (double)width * height * 1e-6 *
-           (per_call * steps * cn_spec_calls_per_step(s->sampler) + OVERHEAD);
+           (nets * cn_spec_rows(&second) * second.hires.steps *
+                cn_spec_calls_per_step(second.sampler) +
+            OVERHEAD);
 }
 
 static double cost_of_drawing(const struct cn_spec *s)
@@ -37,7 +41,7 @@ static double cost_of_drawing(const struct cn_spec *s)
     for (int i = 0; i < s->n_controls; i++)
         nets += CN_MIN(CN_MAX(s->control[i].end - s->control[i].start, 0), 1);
     return s->n * (pixels * (rows * calls_of(s) * nets + OVERHEAD) +
-                   second_pass(s, rows * nets));
+                   second_pass(s, nets));
 }
 
 double cn_cost(const struct cn_spec *s)

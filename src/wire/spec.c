@@ -3,6 +3,7 @@
 #include "wire/spec.h"
 
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void put_control(struct cn_pack *p, const struct cn_spec_control *c)
@@ -19,6 +20,24 @@ static void put_control(struct cn_pack *p, const struct cn_spec_control *c)
         cn_put_f64(p, c->weight[i]);
     cn_put_u8(p, (unsigned)c->n_weights);
     cn_put_u8(p, c->resize);
+}
+
+/* A text that may be left out. */
+static void put_optional(struct cn_pack *p, const char *s)
+{
+    cn_put_u8(p, s != NULL);
+    cn_put_str(p, s != NULL ? s : "");
+}
+
+/* CN_HIRES_SAME is 0. */
+static void put_hires_own(struct cn_pack *p, const struct cn_spec_hires *h)
+{
+    cn_put_u8(p, (unsigned)(h->sampler + 1));
+    cn_put_u8(p, (unsigned)(h->schedule + 1));
+    put_optional(p, h->prompt);
+    put_optional(p, h->negative_prompt);
+    cn_put_u8(p, h->has_guidance);
+    cn_put_f64(p, h->guidance_scale);
 }
 
 void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
@@ -65,6 +84,7 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_f64(p, s->hires.strength);
     cn_put_u8(p, s->hires.upscaler);
     cn_put_u8(p, s->decoder);
+    put_hires_own(p, &s->hires);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -94,6 +114,27 @@ static void get_hires(struct cn_unpack *u, struct cn_spec_hires *h)
     h->upscaler = (enum cn_upscaler)cn_get_enum(u, CN_UPSCALER_COUNT);
 }
 
+static char *get_optional(struct cn_unpack *u)
+{
+    bool there = cn_get_enum(u, 2) != 0;
+    char *text = cn_get_str(u, CN_WIRE_MAX_TEXT);
+
+    if (there)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static void get_hires_own(struct cn_unpack *u, struct cn_spec_hires *h)
+{
+    h->sampler = cn_get_enum(u, CN_SAMPLER_COUNT + 1) - 1;
+    h->schedule = cn_get_enum(u, CN_SCHEDULE_COUNT + 1) - 1;
+    h->prompt = get_optional(u);
+    h->negative_prompt = get_optional(u);
+    h->has_guidance = cn_get_enum(u, 2) != 0;
+    h->guidance_scale = cn_get_f64(u);
+}
+
 static unsigned get_version(struct cn_unpack *u)
 {
     unsigned version = cn_get_u8(u);
@@ -119,6 +160,7 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
     int n;
 
     memset(s, 0, sizeof(*s));
+    s->hires.sampler = s->hires.schedule = CN_HIRES_SAME;
     s->kind = get_kind(u, version);
     s->model = cn_get_str(u, CN_WIRE_MAX_NAME);
     s->prompt = cn_get_str(u, CN_WIRE_MAX_TEXT);
@@ -158,6 +200,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
         get_hires(u, &s->hires);
     if (version >= 7)
         s->decoder = (enum cn_latent_decoder)cn_get_enum(u, CN_DECODER_COUNT);
+    if (version >= 8)
+        get_hires_own(u, &s->hires);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

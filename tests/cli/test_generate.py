@@ -158,6 +158,13 @@ class Files(Case):
         for part in ("Size: 40x48", "Hires upscale: 1.5", "Hires steps: 2", "Hires upscaler: Latent",
                      "Denoising strength: 0.7"):
             self.assertIn(part, str(texts(large)))
+        own = self.draw("own.png", "-S", "7", "--hires-scale", "1.5", "--hires-steps", "2", "--metadata",
+                        "--hires-upscaler", "lanczos", "--hires-sampler", "euler", "--hires-schedule", "karras",
+                        "--hires-guidance", "3", "--hires-prompt", "a blue, round house", "--hires-negative", "dark")
+        self.assertNotEqual(own, large)
+        for part in ("Hires upscaler: Lanczos, Hires sampler: Euler, Hires schedule type: Karras",
+                     'Hires CFG Scale: 3, Hires prompt: "a blue, round house", Hires negative prompt: dark'):
+            self.assertIn(part, str(texts(own)))
 
     def test_metadata(self):
         self.run_cli("generate", *QUICK, "-S", "5", "-p", "a cat: red", "-n", "blurry, dark", "-C",

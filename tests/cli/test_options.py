@@ -79,7 +79,8 @@ class Mistakes(Case):
         self.fails("generate", *QUICK, "-o", "-", "--count", "2", says="one picture")
         self.generate("--mask", BLOCKS, says="--mask: a mask needs --init\n")
         self.generate("--init", BLOCKS, "--hires-scale", "2", says="--hires-scale: it does not go with --init\n")
-        for option, value in (("strength", "0.5"), ("steps", "0"), ("upscaler", "latent")):
+        for option, value in (("strength", "0.5"), ("steps", "0"), ("upscaler", "latent"), ("sampler", "euler"),
+                              ("schedule", "karras"), ("guidance", "2"), ("prompt", "x"), ("negative", "x")):
             self.generate("--hires-" + option, value, says="--hires-%s: it needs --hires-scale" % option)
         self.generate("-W", "4096", "--hires-scale", "8", says="--hires-scale: the second pass would be 32768 x 384")
         self.generate("--init", "nowhere.png", says=["--init", "nowhere.png"], status=1)

@@ -110,6 +110,23 @@ static bool read_text_or_word(struct cn_spec *s, const char *key, json_t *v, con
     return true;
 }
 
+/* What the second pass has of its own. */
+static void read_own(struct cn_spec_hires *h, json_t *o)
+{
+    json_t *v;
+
+    if ((v = json_object_get(o, "sampler")) != NULL)
+        h->sampler = word(&cn_enum_sampler, v);
+    if ((v = json_object_get(o, "schedule")) != NULL)
+        h->schedule = word(&cn_enum_schedule, v);
+    if ((v = json_object_get(o, "prompt")) != NULL)
+        h->prompt = cn_xstrdup(json_string_value(v));
+    if ((v = json_object_get(o, "negative_prompt")) != NULL)
+        h->negative_prompt = cn_xstrdup(json_string_value(v));
+    h->has_guidance = (v = json_object_get(o, "guidance_scale")) != NULL;
+    h->guidance_scale = json_number_value(v);
+}
+
 static void read_hires(struct cn_spec_hires *h, json_t *o)
 {
     double scale = json_number_value(json_object_get(o, "scale"));
@@ -121,6 +138,7 @@ static void read_hires(struct cn_spec_hires *h, json_t *o)
     h->steps = (int)json_integer_value(json_object_get(o, "steps"));
     h->strength = json_number_value(json_object_get(o, "strength"));
     h->upscaler = (enum cn_upscaler)word(&cn_enum_upscaler, json_object_get(o, "upscaler"));
+    read_own(h, o);
 }
 
 static void read_request(struct cn_spec *s, json_t *o, const char *folder)

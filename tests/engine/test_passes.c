@@ -38,6 +38,58 @@ static void steps_of_both_are_told(void **state)
     crowd_free(c);
 }
 
+/* What another way to enlarge says about the pictures in between must not be seen. */
+static void a_picture_can_be_enlarged(void **state)
+{
+    static const enum cn_upscaler ways[] = {CN_UP_LATENT, CN_UP_LANCZOS};
+    struct crowd *c = crowd_new();
+    struct job *j[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        j[i] = two_passes(c, 1);
+        j[i]->spec.n = 2;
+        j[i]->spec.hires.upscaler = ways[i];
+        begin(j[i]);
+    }
+    run_until_over(c);
+    for (int i = 0; i < 2; i++) {
+        expect_ok(j[i]);
+        assert_int_equal(j[i]->images, 2);
+        assert_int_equal(j[i]->steps, 2 * (4 + 3));
+        assert_int_equal(j[i]->image[1].w, 2 * j[i]->spec.width);
+    }
+    assert_true(psnr(&j[0]->image[0], &j[1]->image[0]) < 40);
+    crowd_free(c);
+}
+
+/* Its own sampler, prompt and guidance change the second pass; what it shares changes nothing. */
+static void the_second_has_its_own(void **state)
+{
+    struct crowd *c = crowd_new();
+    struct job *j[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        j[i] = two_passes(c, 1);
+    j[1]->spec.hires.sampler = (int)j[1]->spec.sampler;
+    j[1]->spec.hires.prompt = cn_xstrdup(j[1]->spec.prompt);
+    j[2]->spec.hires.sampler = CN_HEUN;
+    j[3]->spec.hires.prompt = cn_xstrdup("something else");
+    j[3]->spec.hires.has_guidance = true;
+    j[3]->spec.hires.guidance_scale = 3;
+    for (int i = 0; i < 4; i++)
+        begin(j[i]);
+    run_until_over(c);
+    for (int i = 0; i < 4; i++)
+        expect_ok(j[i]);
+    assert_int_equal(j[2]->steps, 4 + 2 * 3 - 1);
+    assert_true(psnr(&j[0]->image[0], &j[1]->image[0]) > 60);
+    assert_true(psnr(&j[0]->image[0], &j[2]->image[0]) < 50);
+    assert_true(psnr(&j[0]->image[0], &j[3]->image[0]) < 50);
+    crowd_free(c);
+}
+
 /* A picture does not depend on who draws beside it, and whoever draws beside goes on. */
 static void neighbours_change_nothing(void **state)
 {
@@ -62,11 +114,12 @@ static void neighbours_change_nothing(void **state)
 static void it_can_be_cancelled_in_either(void **state)
 {
     (void)state;
-    for (int at = 2; at <= 5; at += 3) {
+    for (int i = 0; i < 4; i++) {
         struct crowd *c = crowd_new();
         struct job *j = two_passes(c, 1);
 
-        j->cancel_at = at;
+        j->cancel_at = i % 2 == 0 ? 2 : 5;
+        j->spec.hires.upscaler = i < 2 ? CN_UP_LATENT : CN_UP_LANCZOS;
         begin(j);
         run_until_over(c);
         assert_int_equal(j->rc, CN_ECANCELED);
@@ -110,6 +163,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_of_both_are_told),
+        cmocka_unit_test(a_picture_can_be_enlarged),
+        cmocka_unit_test(the_second_has_its_own),
         cmocka_unit_test(neighbours_change_nothing),
         cmocka_unit_test(it_can_be_cancelled_in_either),
         cmocka_unit_test(what_the_second_lacks_is_told_at_the_beginning),

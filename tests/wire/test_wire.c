@@ -37,7 +37,18 @@ static void full_spec(struct cn_spec *s)
     s->guidance_scale = 3.25;
     s->guidance_rescale = 0.75;
     s->decoder = CN_DECODER_TAESD;
-    s->hires = (struct cn_spec_hires){true, 1.5, 272, 144, 5, 0.25, CN_UP_LATENT_NEAREST};
+    s->hires = (struct cn_spec_hires){.on = true,
+                                      .scale = 1.5,
+                                      .width = 272,
+                                      .height = 144,
+                                      .steps = 5,
+                                      .strength = 0.25,
+                                      .upscaler = CN_UP_LATENT_NEAREST,
+                                      .sampler = CN_EULER,
+                                      .schedule = CN_SCHEDULE_AYS,
+                                      .prompt = cn_xstrdup("a large apple"),
+                                      .guidance_scale = 2.5,
+                                      .has_guidance = true};
     s->sampler = CN_UNIPC;
     s->schedule = CN_KARRAS;
     s->spacing = CN_TRAILING;
@@ -147,7 +158,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 42; /* nor the syntax of prompts, nor rescaling, nor a second pass */
+    f.len -= 42 + 34; /* nor the syntax of prompts, nor rescaling, nor a second pass */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -158,7 +169,7 @@ static void kinds_and_versions_of_jobs(void **state)
     free(old);
 
     b.data[CN_FRAME_HEAD + 8] = 2;
-    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 42};
+    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 42 - 34};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -192,6 +203,15 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_int_equal(s.decoder, CN_DECODER_VAE);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 7;
+    f.len += 1;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_int_equal(s.decoder, CN_DECODER_TAESD);
+    assert_true(s.hires.sampler == CN_HIRES_SAME && s.hires.schedule == CN_HIRES_SAME);
+    assert_null(s.hires.prompt);
+    assert_false(s.hires.has_guidance);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
@@ -203,6 +223,10 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_int_equal(s.hires.height, 144);
     assert_int_equal(s.hires.steps, 5);
     assert_int_equal(s.hires.upscaler, CN_UP_LATENT_NEAREST);
+    assert_true(s.hires.sampler == CN_EULER && s.hires.schedule == CN_SCHEDULE_AYS);
+    assert_string_equal(s.hires.prompt, "a large apple");
+    assert_null(s.hires.negative_prompt);
+    assert_true(s.hires.has_guidance && s.hires.guidance_scale == 2.5);
     cn_spec_release(&s);
     b.data[CN_FRAME_HEAD + 9] = CN_JOB_KIND_COUNT;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EINVAL);

@@ -207,31 +207,47 @@ def draws(request):
     return order
 
 
+LATENT = {  # mode of interpolate, antialias
+    "latent": ("bilinear", False),
+    "latent_nearest": ("nearest", False),
+    "latent_nearest_exact": ("nearest-exact", False),
+    "latent_antialiased": ("bilinear", True),
+    "latent_bicubic": ("bicubic", False),
+    "latent_bicubic_antialiased": ("bicubic", True),
+}
+OWN = ("sampler", "schedule", "prompt", "negative_prompt", "guidance_scale")
+
+
 def enlarged(latent, hires, size, factor):
     """The latent as large as covers the picture, cut in the middle."""
     (h, w), (rows, columns) = latent.shape[2:], [n // factor for n in size]
     wide = w * rows < h * columns
     cover = (columns * h // w, columns) if wide else (rows, rows * w // h)
     cover = (max(cover[0], rows), max(cover[1], columns))
-    mode = "nearest" if hires["upscaler"] == "latent_nearest" else "bilinear"
-    latent = torch.nn.functional.interpolate(latent, size=cover, mode=mode)
+    mode, antialias = LATENT[hires["upscaler"]]
+    latent = torch.nn.functional.interpolate(latent, size=cover, mode=mode, antialias=antialias)
     top, left = (cover[0] - rows) // 2, (cover[1] - columns) // 2
     return latent[:, :, top : top + rows, left : left + columns]
 
 
 def run_passes(models, folder, request):
-    """The picture of the first pass, then img2img from its latent."""
+    """The picture of the first pass, then img2img from its latent, or from itself."""
     hires = request["hires"]
     first = {k: v for k, v in request.items() if k != "hires"}
-    _, latent, calls, _ = run(models, folder, first)
+    images, latent, calls, _ = run(models, folder, first)
     size = [hires.get(k) or int(request[k] * hires["scale"]) // 8 * 8 for k in ("height", "width")]
     steps, levels = hires.get("steps") or request["steps"], 1
     while int(levels * hires["strength"]) < steps:
         levels += 1
-    factor = request["height"] // latent.shape[2]
     second = dict(init_image="", denoise=hires["strength"], steps=levels)
-    second = first | second | dict(height=size[0], width=size[1])
-    images, latent, more, name = run(models, folder, second, enlarged(latent, hires, size, factor))
+    second = first | {k: hires[k] for k in OWN if k in hires} | second
+    second |= dict(height=size[0], width=size[1])
+    if hires["upscaler"] in LATENT:
+        start = enlarged(latent, hires, size, request["height"] // latent.shape[2])
+    else:
+        how = Image.Resampling[hires["upscaler"].upper()]
+        start = [image.resize(size[::-1], how) for image in images]
+    images, latent, more, name = run(models, folder, second, start)
     return images, latent, calls + more, name
 
 
@@ -311,6 +327,15 @@ def other_cases():
     yield "hires", base("tiny", SIZE, n=2, hires=hires)
     hires = dict(width=72, height=56, steps=4, strength=0.7, upscaler="latent_nearest")
     yield "hires-cut", base("tiny", SIZE, sampler="dpmpp_2m_sde", hires=hires)
+    for name in ("latent_bicubic", "latent_bicubic_antialiased", "latent_nearest_exact"):
+        hires = dict(scale=1.7, steps=3, strength=0.6, upscaler=name)
+        yield "hires-" + name.replace("_", "-"), base("tiny", SIZE, hires=hires)
+    for name in ("lanczos", "nearest", "bicubic"):
+        hires = dict(scale=1.7, steps=3, strength=0.4, upscaler=name)
+        yield f"hires-{name}", base("tiny", SIZE, n=2, hires=hires)
+    own = dict(prompt="a blue house", negative_prompt="dark", guidance_scale=3.0, sampler="heun")
+    hires = dict(scale=1.7, steps=3, strength=0.6, upscaler="latent_antialiased", schedule="karras")
+    yield "hires-own", base("tiny", SIZE, hires=hires | own)
     yield "small", base("tiny", dict(width=24, height=32), steps=4, controls=[small])
 
 
