@@ -268,10 +268,10 @@ static void choose_context(struct cn_job *j)
 
 static int choose_sizes(struct cn_job *j, struct cn_err *err)
 {
-    int factor = cn_vae_factor(j->vae), native = j->unet->sample_size * factor, rc;
+    int factor = cn_vae_factor(j->vae), rc;
 
-    j->width = j->spec->width ? j->spec->width : native;
-    j->height = j->spec->height ? j->spec->height : native;
+    j->width = j->spec->width ? j->spec->width : j->unet->sample_width * factor;
+    j->height = j->spec->height ? j->spec->height : j->unet->sample_height * factor;
     if (j->width == 0 || j->height == 0)
         return cn_fail_at(err, CN_EINVAL, j->width == 0 ? "/width" : "/height",
                           "model \"%s\" has no size of its own: say one", j->base->name);

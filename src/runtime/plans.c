@@ -215,9 +215,10 @@ enum { USUAL_SIDE = 64 }; /* of a latent, for a model that does not say */
 static struct cn_step_size own_size(const struct cn_model *base, int tokens)
 {
     const struct cn_unet_config *c = cn_checkpoint_unet(base->checkpoint);
-    int side = c->sample_size > 0 ? c->sample_size : USUAL_SIDE;
+    bool said = c->sample_height > 0 && c->sample_width > 0;
 
-    return (struct cn_step_size){2, side, side, tokens, 0};
+    return (struct cn_step_size){2, said ? c->sample_height : USUAL_SIDE,
+                                 said ? c->sample_width : USUAL_SIDE, tokens, 0};
 }
 
 void cn_plans_fix_layouts(struct cn_model *base, int tokens)
