@@ -192,6 +192,7 @@ class Daemon:
         for line in self.log().splitlines():
             if line.startswith("{"):
                 o = json.loads(line)
+                assert o["msg"], line  # people read it
                 if o["event"] == name:
                     found.append(o)
         return found
