@@ -92,6 +92,8 @@ static void find_peer(const struct cn_access *a, struct cn_request *q, struct cn
         return;
     cn_buf_init(&b, MAX_FORWARDED);
     cn_request_each_header(q, add_forwarded, &b);
+    if (cn_buf_whole(&b, NULL) < 0)
+        cn_buf_clear(&b); /* half a list would name somebody else */
     cn_peer_resolve(ret, (const char *)b.data, a->trusted_proxies);
     cn_buf_release(&b);
     cn_peer_write(ret, q->peer);

@@ -87,23 +87,30 @@ static int put_event(struct cn_request *q, const struct cn_job_event *e, struct 
     return cn_result_event(e, q->arg[0], failed ? &p : NULL, out, NULL);
 }
 
-/* Written once for all who follow the job; NULL: a preview that is too large is left out. */
-static struct cn_source *share_event(struct cn_request *q, const struct cn_job_event *e)
+/* Written once for all who follow the job. 1; 0: a preview that is too large is left out; no memory
+ * ends the stream, and its client comes again for what it has not got. */
+static int share_event(struct cn_request *q, const struct cn_job_event *e, struct cn_source **ret)
 {
     struct cn_app *app = cn_app_of(q);
     struct cn_shared_text *text = find_text(app, q->arg[0], e->id);
     struct cn_buf b;
 
     if (text == NULL) {
+        int rc;
+
         cn_buf_init(&b, EVENT_MAX);
-        if (put_event(q, e, &b) == CN_OK)
+        rc = put_event(q, e, &b);
+        if (rc == CN_OK)
+            rc = cn_buf_whole(&b, NULL);
+        if (rc == CN_OK)
             text = text_of(&b);
         cn_buf_release(&b);
         if (text == NULL)
-            return NULL;
+            return rc == CN_ETOOBIG ? 0 : CN_SOURCE_BROKEN;
         keep_text(app, q->arg[0], e->id, text);
     }
-    return cn_source_bytes(text->data, text->len, release_text, text);
+    *ret = cn_source_bytes(text->data, text->len, release_text, text);
+    return 1;
 }
 
 static bool next_event(struct events *ev, struct cn_job_event *e)
@@ -133,9 +140,12 @@ static int next(void *arg, struct cn_source **ret)
         *ret = cn_source_bytes(first_text, sizeof(first_text) - 1, NULL, NULL);
         return 1;
     }
-    while (next_event(ev, &e))
-        if ((*ret = share_event(q, &e)) != NULL)
-            return 1;
+    while (next_event(ev, &e)) {
+        int rc = share_event(q, &e, ret);
+
+        if (rc != 0)
+            return rc;
+    }
     return cn_watch_over(ev->watch) ? CN_SOURCE_END : 0;
 }
 
