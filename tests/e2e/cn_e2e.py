@@ -222,7 +222,9 @@ class Daemon:
             try:
                 c.request(method, path, body, headers or {})
             except (BrokenPipeError, ConnectionResetError):
-                pass  # a refusal may come, and the end, before the whole body is sent: it is read
+                if c.sock is None:  # it was not even connected
+                    raise
+                # a refusal may come, and the end, before the whole body is sent: it is read
             r = c.getresponse()
             r.body = r.read()
             return r
