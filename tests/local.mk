@@ -43,4 +43,5 @@ include tests/recipe/local.mk
 include tests/fuzz/local.mk
 include tests/contract/local.mk
 include tests/long/local.mk
+include tests/system/local.mk
 include tests/lint/local.mk
