@@ -152,8 +152,8 @@ int cn_read_members(struct cn_reader *r, const json_t *object, const struct cn_m
 
 /* ---- the text ---- */
 
-/* jansson loses characters of a token without a word when there is no memory for them. Before main():
- * its allocator is one for the whole program. */
+/* jansson loses characters of a token without a word when there is no memory for them. Before
+ * main(): its allocator is one for the whole program. */
 __attribute__((constructor)) static void note_what_fails(void)
 {
     json_set_alloc_funcs(cn_noting_malloc, free);

@@ -34,7 +34,8 @@ void *__wrap_realloc(void *p, size_t size)
 
 static const char request[] =
     "{\"prompt\":\"a red apple on a blue table by a window\",\"seed\":7,\"steps\":3.0,"
-    "\"sampler\":\"euler\",\"init_image\":\"aW5pdA==\",\"controls\":[{\"model\":\"c\",\"image\":\"ZA==\",\"weights\":[1,2,3]}]}";
+    "\"sampler\":\"euler\",\"init_image\":\"aW5pdA==\","
+    "\"controls\":[{\"model\":\"c\",\"image\":\"ZA==\",\"weights\":[1,2,3]}]}";
 
 static int read_request(struct cn_spec *s, struct cn_err *err)
 {
