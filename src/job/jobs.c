@@ -49,10 +49,11 @@ static void look_at_store(uv_timer_t *t)
 
     if (rc == CN_ESTORAGE && js->store_said[0] == '\0') {
         snprintf(js->store_said, sizeof(js->store_said), "%s", err.msg);
-        cn_log(CN_LOG_WARNING, "store.trouble", err.msg, NULL);
+        cn_log(CN_LOG_WARNING, "store.trouble", err.msg, "waiting=%d", js->store_ops);
     } else if (rc == CN_OK && js->store_said[0] != '\0') {
         js->store_said[0] = '\0';
-        cn_log(CN_LOG_INFO, "store.good", "the job store takes jobs again", NULL);
+        cn_log(CN_LOG_INFO, "store.good", "the job store takes jobs again", "waiting=%d",
+               js->store_ops);
     }
 }
 
