@@ -151,14 +151,25 @@ static int next(void *arg, struct cn_source **ret)
 
 /* ---- the request ---- */
 
-/* The last event that the client has seen; -1: the header makes no sense. */
-static int64_t last_seen(const struct cn_request *q)
+static int64_t event_id(const char *text)
 {
-    const char *text = cn_request_header(q, "Last-Event-ID");
-
-    if (text == NULL)
-        text = cn_request_argument(q, "last_event_id");
     return text == NULL || text[0] == '\0' ? 0 : cn_decimal(text);
+}
+
+/* The last event that the client has seen; the header counts before the parameter, which a browser
+ * repeats. False: one of them makes no sense, and it is answered. */
+static bool last_seen(struct cn_request *q, uint64_t *ret)
+{
+    const char *header = cn_request_header(q, "Last-Event-ID");
+    int64_t asked = event_id(cn_request_argument(q, "last_event_id"));
+    int64_t last = header == NULL ? asked : event_id(header);
+
+    if (asked < 0)
+        cn_answer_parameter(q, "last_event_id", "expected an event's id");
+    else if (last < 0)
+        cn_answer_problem(q, CN_PROBLEM_BAD_REQUEST, "Last-Event-ID is no event's id", NULL);
+    *ret = (uint64_t)last;
+    return asked >= 0 && last >= 0;
 }
 
 /* Over, and the client knows: 204 tells an EventSource not to come again. */
@@ -212,18 +223,14 @@ static void on_followed(void *arg, struct cn_watch *watch, const struct cn_err *
 static void start(struct cn_request *q)
 {
     struct events *ev = q->ctx;
-    int64_t last = last_seen(q);
     struct cn_jobs_read *read;
 
-    if (last < 0) {
-        cn_answer_problem(q, CN_PROBLEM_BAD_REQUEST, "Last-Event-ID is no event's id", NULL);
+    if (!last_seen(q, &ev->last))
         return;
-    }
     if (!cn_request_reserve_stream(q)) {
         cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "there are too many streams", NULL);
         return;
     }
-    ev->last = (uint64_t)last;
     read = cn_jobs_follow(cn_jobs_of(q), cn_request_scope(q), q->arg[0], ev->last, wake,
                           on_followed, q);
     if (ev->watch == NULL && ev->err.code == 0)
