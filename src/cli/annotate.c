@@ -4,11 +4,13 @@
 #include "cli/output.h"
 #include "image/annotate.h"
 #include "image/codec.h"
+#include "image/convert.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct options {
+    const char *mask;
     int format, quality;
     bool help;
 };
@@ -19,6 +21,8 @@ static const struct cn_option table[] = {
     CN_OPTION_HEADING("options"),
     {.kind = CN_OPT_WORD, .name = "format", .arg = "NAME", AT(format), .words = &cn_enum_format,
      .help = "default: by the name of OUT, else png; one of"},
+    {.kind = CN_OPT_TEXT, .name = "mask", .arg = "FILE", AT(mask),
+     .help = "what is white in it is missing in the map (inpaint)"},
     {.kind = CN_OPT_INT, .name = "quality", .arg = "N", AT(quality), .min = 1, .max = 100,
      .help = "of JPEG and WebP (default: 90)"},
     CN_CLI_HELP(struct options),
@@ -32,7 +36,7 @@ static void print_annotators(FILE *out)
 
         fprintf(out, "  %-18s %s\n", a->name, a->help);
         for (int k = 0; k < a->n_params; k++)
-            fprintf(out, "    %-16s %s\n%21s%g to %g (default: %g)\n", a->param[k].name,
+            fprintf(out, "    %-16s %s\n%21s%.10g to %.10g (default: %g)\n", a->param[k].name,
                     a->param[k].help, "", a->param[k].min, a->param[k].max, a->param[k].def);
     }
 }
@@ -61,6 +65,31 @@ static int set_parameter(const struct cn_annotator *a, struct cn_annotator_param
     return cn_annotator_set(a, p, name, v, err);
 }
 
+/* Alpha 0 where the mask, of the same size, is white. Takes *photo. */
+static int hide(const char *path, struct cn_image *photo, struct cn_err *err)
+{
+    struct cn_image mask = CN_IMAGE_NONE, grey = CN_IMAGE_NONE, rgba;
+    struct cn_blob file = {0};
+    int rc = cn_cli_read_image(path, &file, err);
+
+    if (rc == CN_OK && (rc = cn_image_decode(file.data, file.len, NULL, &mask, err)) == CN_OK)
+        rc = cn_image_to_grey(&mask, &grey, err);
+    if (rc == CN_OK && (mask.w != photo->w || mask.h != photo->h))
+        rc = cn_fail(err, CN_EINVAL, "the mask has %d by %d pixels, the picture %d by %d", mask.w,
+                     mask.h, photo->w, photo->h);
+    if (rc == CN_OK && (rc = cn_image_to_rgba(photo, &rgba, err)) == CN_OK) {
+        for (size_t i = 0; i < (size_t)grey.w * (size_t)grey.h; i++)
+            if (grey.px[i] > 127)
+                rgba.px[4 * i + 3] = 0;
+        cn_image_release(photo);
+        *photo = rgba;
+    }
+    cn_image_release(&mask);
+    cn_image_release(&grey);
+    free(file.data);
+    return rc;
+}
+
 static int annotate(const struct cn_annotator *a, const struct cn_annotator_params *p, char **files,
                     const struct options *o, struct cn_err *err)
 {
@@ -78,6 +107,7 @@ static int annotate(const struct cn_annotator *a, const struct cn_annotator_para
     if ((rc = cn_output_check(&out, err)) == CN_OK &&
         (rc = cn_cli_read_image(files[0], &file, err)) == CN_OK &&
         (rc = cn_image_decode(file.data, file.len, NULL, &photo, err)) == CN_OK &&
+        (o->mask == NULL || (rc = hide(o->mask, &photo, err)) == CN_OK) &&
         (rc = cn_annotate(a->name, p, &photo, &map, err)) == CN_OK)
         rc = cn_output_write(&out, &picture, &path, &bytes, err);
     cn_image_release(&photo);

@@ -124,38 +124,163 @@ static int binary(const struct cn_annotator_params *p, const struct cn_image *sr
     return CN_OK;
 }
 
+static int hough(const struct cn_annotator_params *p, const struct cn_image *src,
+                 struct cn_image *ret)
+{
+    enum { LOW = 100, HIGH = 200 }; /* of Canny's edges, as is usual */
+    uint8_t *edges = cn_try_alloc(pixels(src));
+    int rc = edges == NULL ? CN_ENOMEM
+                           : cn_canny(src->px, src->w, src->h, 3, LOW, HIGH, false, edges);
+
+    if (rc == CN_OK)
+        rc = cn_hough_lines(edges, src->w, src->h, (int)p->v[0], (int)p->v[1], (int)p->v[2],
+                            ret->px);
+    free(edges);
+    if (rc == CN_OK)
+        spread(ret);
+    return rc;
+}
+
+/* Ink, however it is coloured, becomes white. */
+static int drawing(const struct cn_annotator_params *p, const struct cn_image *src,
+                   struct cn_image *ret)
+{
+    const uint8_t *px = src->px;
+    int t = (int)p->v[0];
+
+    for (size_t i = 0; i < pixels(src); i++, px += 3)
+        ret->px[i] = CN_MIN(px[0], CN_MIN(px[1], px[2])) < t ? 255 : 0;
+    spread(ret);
+    return CN_OK;
+}
+
+static int blur(const struct cn_annotator_params *p, const struct cn_image *src,
+                struct cn_image *ret)
+{
+    return cn_blur_picture(src->px, src->w, src->h, 3, p->v[0], ret->px);
+}
+
+static int tile(const struct cn_annotator_params *p, const struct cn_image *src,
+                struct cn_image *ret)
+{
+    return cn_tile_picture(src, p->v[0], ret);
+}
+
+static int shuffle(const struct cn_annotator_params *p, const struct cn_image *src,
+                   struct cn_image *ret)
+{
+    return cn_shuffle_picture(src, (int)p->v[0], (uint64_t)p->v[1], ret);
+}
+
+static int colour(const struct cn_annotator_params *p, const struct cn_image *src,
+                  struct cn_image *ret)
+{
+    return cn_colour_grid(src, (int)p->v[0], ret);
+}
+
+static int segments(const struct cn_annotator_params *p, const struct cn_image *src,
+                    struct cn_image *ret)
+{
+    return cn_segments(src, (int)p->v[0], ret);
+}
+
+/* What is to be painted is transparent, here as in the hint. */
+static int inpaint(const struct cn_annotator_params *p, const struct cn_image *src,
+                   struct cn_image *ret)
+{
+    (void)p;
+    for (size_t i = 0; i < pixels(src); i++) {
+        const uint8_t *px = src->px + 4 * i;
+        bool missing = px[3] < 128;
+
+        memcpy(ret->px + 4 * i, missing ? (const uint8_t[]){0, 0, 0} : px, 3);
+        ret->px[4 * i + 3] = missing ? 0 : 255;
+    }
+    return CN_OK;
+}
+
+#define WHOLE(n, h, lo, hi, d)                                                                     \
+    {                                                                                              \
+        .name = n, .help = h, .min = lo, .max = hi, .def = d                                       \
+    }
+#define REAL(n, h, lo, hi, d)                                                                      \
+    {                                                                                              \
+        .name = n, .help = h, .min = lo, .max = hi, .def = d, .real = true                         \
+    }
+
 /* Norms of the gradient reach 2040 (L1), so thresholds above 255 make sense. */
 const struct cn_annotator cn_annotators[] = {
-    {"none", "the image is a control map already", 0, {{0}}, none},
-    {"canny",
-     "edges with hysteresis (Canny)",
-     3,
-     {{"low", "gradient from which an edge goes on", 0, 2040, 100},
-      {"high", "gradient from which an edge starts", 0, 2040, 200},
-      {"l2", "1: Euclidean norm of the gradient, 0: sum of magnitudes", 0, 1, 0}},
-     canny},
-    {"scribble",
-     "strong lines (extended difference of Gaussians)",
-     1,
-     {{"threshold", "how dark a line must be against its surroundings", 1, 64, 32}},
-     scribble},
-    {"lineart_standard",
-     "dark lines on a light ground, with their strength",
-     0,
-     {{0}},
-     lineart_standard},
-    {"invert", "dark lines on white become white lines on black", 0, {{0}}, invert},
-    {"threshold",
-     "white where every channel is brighter than the threshold",
-     1,
-     {{"threshold", "brightness", 0, 255, 127}},
-     threshold},
-    {"binary",
-     "dark becomes white, light becomes black",
-     1,
-     {{"threshold", "brightness; 0 and 255: found from the image (Otsu)", 0, 255, 0}},
-     binary},
-    {"grey", "without colour", 0, {{0}}, grey},
+    {.name = "none", .help = "the image is a control map already", .fn = none},
+    {.name = "canny",
+     .help = "edges with hysteresis (Canny)",
+     .fn = canny,
+     .n_params = 3,
+     .param = {WHOLE("low", "gradient from which an edge goes on", 0, 2040, 100),
+               WHOLE("high", "gradient from which an edge starts", 0, 2040, 200),
+               WHOLE("l2", "1: Euclidean norm of the gradient, 0: sum of magnitudes", 0, 1, 0)}},
+    {.name = "scribble",
+     .help = "strong lines (extended difference of Gaussians)",
+     .fn = scribble,
+     .n_params = 1,
+     .param = {WHOLE("threshold", "how dark a line must be against its surroundings", 1, 64, 32)}},
+    {.name = "drawing",
+     .help = "ink of any colour on a light ground becomes white on black",
+     .fn = drawing,
+     .n_params = 1,
+     .param = {WHOLE("threshold", "darkest channel below which it is ink", 1, 255, 127)}},
+    {.name = "lineart_standard",
+     .help = "dark lines on a light ground, with their strength",
+     .fn = lineart_standard},
+    {.name = "hough",
+     .help = "straight lines (Canny, then a probabilistic Hough transform)",
+     .fn = hough,
+     .n_params = 3,
+     .param = {WHOLE("threshold", "edge pixels that a line needs", 1, 1000, 50),
+               WHOLE("min_length", "pixels of the shortest line", 0, 1000, 30),
+               WHOLE("max_gap", "pixels that may be missing in a line", 0, 1000, 5)}},
+    {.name = "invert", .help = "dark lines on white become white lines on black", .fn = invert},
+    {.name = "threshold",
+     .help = "white where every channel is brighter than the threshold",
+     .fn = threshold,
+     .n_params = 1,
+     .param = {WHOLE("threshold", "brightness", 0, 255, 127)}},
+    {.name = "binary",
+     .help = "dark becomes white, light becomes black",
+     .fn = binary,
+     .n_params = 1,
+     .param = {WHOLE("threshold", "brightness; 0 and 255: found from the image (Otsu)", 0, 255,
+                     0)}},
+    {.name = "grey", .help = "without colour", .fn = grey},
+    {.name = "blur",
+     .help = "out of focus (Gaussian)",
+     .fn = blur,
+     .n_params = 1,
+     .param = {REAL("sigma", "pixels", 0.1, 64, 9)}},
+    {.name = "tile",
+     .help = "without fine details, for drawing new ones",
+     .fn = tile,
+     .n_params = 1,
+     .param = {REAL("factor", "how much smaller the picture without them is", 1, 8, 1)}},
+    {.name = "shuffle",
+     .help = "the colours in other places",
+     .fn = shuffle,
+     .n_params = 2,
+     .param = {WHOLE("size", "pixels from one place to the next", 16, 1024, 256),
+               WHOLE("seed", "of the random field", 0, 4294967295, 0)}},
+    {.name = "color",
+     .help = "a coarse grid of colours",
+     .fn = colour,
+     .n_params = 1,
+     .param = {WHOLE("cell", "pixels of a cell's side", 8, 256, 64)}},
+    {.name = "segment",
+     .help = "regions of alike colours, each in its mean colour",
+     .fn = segments,
+     .n_params = 1,
+     .param = {WHOLE("colors", "how many, at most", 2, 32, 8)}},
+    {.name = "inpaint",
+     .help = "the picture, with what the mask (or transparency) hides missing",
+     .fn = inpaint,
+     .hides = true},
 };
 
 const int cn_n_annotators = (int)CN_LEN(cn_annotators);
@@ -166,6 +291,16 @@ const struct cn_annotator *cn_annotator_find(const char *name)
         if (strcmp(cn_annotators[i].name, name) == 0)
             return &cn_annotators[i];
     return NULL;
+}
+
+const char *cn_annotator_of_model(const char *name)
+{
+    const char *last = name;
+
+    for (const char *p = name; *p != '\0'; p++)
+        if (*p == '-' || *p == '_')
+            last = p + 1;
+    return last != name && cn_annotator_find(last) != NULL ? cn_annotator_find(last)->name : "";
 }
 
 void cn_annotator_defaults(const struct cn_annotator *a, struct cn_annotator_params *ret)
@@ -179,12 +314,12 @@ static int check_value(const struct cn_annotator *a, int i, double value, struct
     const struct cn_annotator_param *p = &a->param[i];
     char where[64];
 
-    if (value >= p->min && value <= p->max && value == floor(value))
+    if (value >= p->min && value <= p->max && (p->real || value == floor(value)))
         return CN_OK;
     snprintf(where, sizeof(where), "/%s", p->name);
     return cn_fail_at(err, CN_EINVAL, where,
-                      "\"%s\" of annotator \"%s\" must be a whole number from %g to %g, not %g",
-                      p->name, a->name, p->min, p->max, value);
+                      "\"%s\" of annotator \"%s\" must be a%s number from %.10g to %.10g, not %g",
+                      p->name, a->name, p->real ? "" : " whole", p->min, p->max, value);
 }
 
 int cn_annotator_set(const struct cn_annotator *a, struct cn_annotator_params *p, const char *name,
@@ -203,12 +338,12 @@ int cn_annotator_set(const struct cn_annotator *a, struct cn_annotator_params *p
     return cn_fail(err, CN_EINVAL, "annotator \"%s\" has no parameter \"%s\"", a->name, name);
 }
 
-/* Runs a with checked parameters on an RGB picture. */
+/* Runs a with checked parameters on a picture of the channels that it wants. */
 static int make_map(const struct cn_annotator *a, const struct cn_annotator_params *p,
                     const struct cn_image *rgb, struct cn_image *ret, struct cn_err *err)
 {
     struct cn_image map;
-    int rc = cn_image_init(&map, rgb->w, rgb->h, 3, err);
+    int rc = cn_image_init(&map, rgb->w, rgb->h, rgb->c, err);
 
     if (rc < 0)
         return rc;
@@ -238,9 +373,9 @@ int cn_annotate(const char *name, const struct cn_annotator_params *params,
     }
     for (int i = 0; rc == CN_OK && i < a->n_params; i++)
         rc = check_value(a, i, params->v[i], err);
-    if (rc < 0 || src->c == 3)
+    if (rc < 0 || src->c == (a->hides ? 4 : 3))
         return rc < 0 ? rc : make_map(a, params, src, ret, err);
-    rc = cn_image_to_rgb(src, 255, &rgb, err);
+    rc = a->hides ? cn_image_to_rgba(src, &rgb, err) : cn_image_to_rgb(src, 255, &rgb, err);
     if (rc < 0)
         return rc;
     rc = make_map(a, params, &rgb, ret, err);

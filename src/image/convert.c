@@ -35,6 +35,22 @@ int cn_image_to_rgb(const struct cn_image *src, uint8_t ground, struct cn_image 
     return CN_OK;
 }
 
+int cn_image_to_rgba(const struct cn_image *src, struct cn_image *ret, struct cn_err *err)
+{
+    size_t n = (size_t)src->w * (size_t)src->h, c = (size_t)src->c;
+    int rc;
+
+    if (c == 4)
+        return cn_image_copy(src, ret, err);
+    rc = cn_image_init(ret, src->w, src->h, 4, err);
+    for (size_t i = 0; rc == CN_OK && i < n; i++) {
+        for (size_t k = 0; k < 3; k++)
+            ret->px[4 * i + k] = src->px[i * c + (c == 1 ? 0 : k)];
+        ret->px[4 * i + 3] = 255;
+    }
+    return rc;
+}
+
 int cn_image_to_grey(const struct cn_image *src, struct cn_image *ret, struct cn_err *err)
 {
     size_t n = (size_t)src->w * (size_t)src->h, c = (size_t)src->c;

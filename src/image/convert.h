@@ -13,6 +13,9 @@
 int cn_image_to_rgb(const struct cn_image *src, uint8_t ground, struct cn_image *ret,
                     struct cn_err *err);
 
+/* c = 4: opaque where src has no alpha. */
+int cn_image_to_rgba(const struct cn_image *src, struct cn_image *ret, struct cn_err *err);
+
 /* c = 1, ITU-R 601 luma in the arithmetic of Pillow's mode "L"; alpha is ignored. */
 int cn_image_to_grey(const struct cn_image *src, struct cn_image *ret, struct cn_err *err);
 

@@ -6,6 +6,11 @@ libcnimage_a_SOURCES = \
     %reldir%/annotate_canny.c \
     %reldir%/annotate_blur.h %reldir%/annotate_blur.c \
     %reldir%/annotate_lines.c \
+    %reldir%/annotate_hough.c \
+    %reldir%/annotate_scene.c \
+    %reldir%/edge_pad.h %reldir%/edge_pad.c \
+    %reldir%/map_fit.h %reldir%/map_fit.c \
+    %reldir%/map_thin.h %reldir%/map_thin.c \
     %reldir%/resize.h %reldir%/resize.c \
     %reldir%/codec.h %reldir%/codec_priv.h %reldir%/codec.c \
     %reldir%/codec_common.c %reldir%/codec_png.c %reldir%/codec_jpeg.c \
