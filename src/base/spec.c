@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const job_kind_names[CN_JOB_KIND_COUNT] = {"draw"};
+static const char *const job_kind_names[CN_JOB_KIND_COUNT] = {"draw", "annotate"};
 static const char *const sampler_names[CN_SAMPLER_COUNT] = {
     "ddim",       "euler",   "euler_a",    "heun",      "dpmpp_2m",          "dpmpp_2m_sde",
     "unipc",      "lcm",     "pndm",       "dpmpp_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde",
@@ -27,6 +27,7 @@ static const char *const branch_names[CN_BRANCH_COUNT] = {"both", "cond"};
 static const char *const weights_names[CN_WEIGHTS_COUNT] = {"uniform", "soft", "resolution",
                                                             "custom"};
 static const char *const resize_names[CN_RESIZE_COUNT] = {"stretch", "crop", "pad"};
+static const char *const map_rules_names[CN_MAP_RULES_COUNT] = {"diffusers", "a1111"};
 static const char *const format_names[CN_FORMAT_COUNT] = {"png", "jpeg", "webp"};
 
 static const char *const upscaler_names[CN_UPSCALER_COUNT] = {
@@ -54,6 +55,7 @@ const struct cn_enum cn_enum_decoder = {"decoder", decoder_names, CN_DECODER_COU
 const struct cn_enum cn_enum_branch = {"branch", branch_names, CN_BRANCH_COUNT};
 const struct cn_enum cn_enum_weights = {"weights", weights_names, CN_WEIGHTS_COUNT};
 const struct cn_enum cn_enum_resize = {"resize", resize_names, CN_RESIZE_COUNT};
+const struct cn_enum cn_enum_map_rules = {"rules", map_rules_names, CN_MAP_RULES_COUNT};
 const struct cn_enum cn_enum_format = {"format", format_names, CN_FORMAT_COUNT};
 
 int cn_enum_find(const struct cn_enum *e, const char *name)
@@ -88,6 +90,8 @@ void cn_spec_init(struct cn_spec *s)
         .sampler = CN_DPMPP_2M,
         .n = 1,
         .denoise = 0.75,
+        .paste_back = true,
+        .metadata = true,
         .hires = {.scale = 2,
                   .strength = 0.7,
                   .sampler = CN_HIRES_SAME,
@@ -102,6 +106,7 @@ void cn_spec_release(struct cn_spec *s)
         free(s->control[i].model);
         free(s->control[i].annotator);
         free(s->control[i].image.data);
+        free(s->control[i].mask.data);
     }
     free(s->model);
     free(s->prompt);
@@ -162,8 +167,41 @@ size_t cn_spec_image_bytes(const struct cn_spec *s)
     size_t n = s->init_image.len + s->mask.len;
 
     for (int i = 0; i < s->n_controls; i++)
-        n += s->control[i].image.len;
+        n += s->control[i].image.len + s->control[i].mask.len;
     return n;
+}
+
+int cn_spec_pictures(const struct cn_spec *s)
+{
+    int n = s->n;
+
+    for (int i = 0; i < s->n_controls && s->kind == CN_KIND_DRAW; i++)
+        n += s->control[i].return_map;
+    return n;
+}
+
+int cn_spec_map_of(const struct cn_spec *s, int k)
+{
+    if (s->kind == CN_KIND_ANNOTATE)
+        return 0;
+    for (int i = 0, n = s->n; i < s->n_controls && k >= s->n; i++)
+        if (s->control[i].return_map && n++ == k)
+            return i;
+    return -1;
+}
+
+uint64_t cn_spec_seed_of(const struct cn_spec *s, int k)
+{
+    return s->same_seed || k >= s->n ? s->seed : s->seed + (uint64_t)k;
+}
+
+void cn_spec_control_where(const struct cn_spec *s, int i, const char *field, char *text,
+                           size_t size)
+{
+    if (s->kind == CN_KIND_ANNOTATE)
+        snprintf(text, size, "/%s", field);
+    else
+        snprintf(text, size, "/controls/%d/%s", i, field);
 }
 
 /* In double, as Python divides: 3/10 is the 0.3 that JSON was read into. */
@@ -228,17 +266,31 @@ static int check_text(const char *where, const char *s, const struct cn_limits *
     return CN_OK;
 }
 
-static int check_control(const struct cn_spec_control *c, int index, struct cn_err *err)
+static int check_map(const struct cn_spec *s, int i, struct cn_err *err)
 {
+    const struct cn_spec_control *c = &s->control[i];
+    char where[64];
+
+    cn_spec_control_where(s, i, "image", where, sizeof(where));
+    if (c->image.len == 0)
+        return cn_fail_at(err, CN_EINVAL, where, "a control image is required");
+    cn_spec_control_where(s, i, "resolution", where, sizeof(where));
+    if (c->resolution == CN_RESOLUTION_PIXEL_PERFECT || c->resolution == 0)
+        return CN_OK;
+    return check_int(where, c->resolution, 8, CN_MAX_RESOLUTION, err);
+}
+
+static int check_control(const struct cn_spec *s, int index, struct cn_err *err)
+{
+    const struct cn_spec_control *c = &s->control[index];
     char where[64];
     int rc;
 
 #define AT(field) (snprintf(where, sizeof(where), "/controls/%d/" field, index), where)
     if (c->model[0] == '\0')
         return cn_fail_at(err, CN_EINVAL, AT("model"), "the name of a ControlNet is required");
-    if (c->image.len == 0)
-        return cn_fail_at(err, CN_EINVAL, AT("image"), "a control image is required");
-    if ((rc = check_real(AT("strength"), c->strength, 0, 2, err)) < 0 ||
+    if ((rc = check_map(s, index, err)) < 0 ||
+        (rc = check_real(AT("strength"), c->strength, 0, 2, err)) < 0 ||
         (rc = check_real(AT("start"), c->start, 0, 1, err)) < 0 ||
         (rc = check_real(AT("end"), c->end, 0, 1, err)) < 0)
         return rc;
@@ -249,6 +301,31 @@ static int check_control(const struct cn_spec_control *c, int index, struct cn_e
         if ((rc = check_real(AT("weights"), c->weight[i], -10, 100, err)) < 0)
             return rc;
 #undef AT
+    return CN_OK;
+}
+
+static int check_controls(const struct cn_spec *s, const struct cn_limits *l, struct cn_err *err)
+{
+    int rc = CN_OK;
+
+    if (s->n_controls > l->max_controls)
+        return cn_fail_at(err, CN_EINVAL, "/controls", "%d controls: at most %d are accepted",
+                          s->n_controls, l->max_controls);
+    for (int i = 0; i < s->n_controls && rc == CN_OK; i++)
+        rc = check_control(s, i, err);
+    if (rc == CN_OK && cn_spec_pictures(s) > CN_MAX_IMAGES)
+        return cn_fail_at(err, CN_EINVAL, "/n", "%d pictures with the control maps: at most %d",
+                          cn_spec_pictures(s), CN_MAX_IMAGES);
+    return rc;
+}
+
+/* Nothing of nothing is no picture. */
+static int check_denoise(const struct cn_spec *s, struct cn_err *err)
+{
+    if (s->denoise <= 0 && s->init_image.len == 0)
+        return cn_fail_at(err, CN_EINVAL, "/denoise",
+                          "%g is out of range: without an init_image above 0 and up to 1",
+                          s->denoise);
     return CN_OK;
 }
 
@@ -267,16 +344,16 @@ static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, str
         return rc;
     if ((rc = check_real("/guidance_scale", s->guidance_scale, 0, 100, err)) < 0 ||
         (rc = check_real("/guidance_rescale", s->guidance_rescale, 0, 1, err)) < 0 ||
-        (rc = check_real("/eta", s->eta, 0, 1, err)) < 0)
+        (rc = check_real("/eta", s->eta, 0, 1, err)) < 0 ||
+        (rc = check_real("/denoise", s->denoise, 0, 1, err)) < 0 ||
+        (rc = check_denoise(s, err)) < 0 ||
+        (rc = check_real("/mask_blur", s->mask_blur, 0, 256, err)) < 0)
         return rc;
     /* seeds are told as JSON integers, and the last image's must be one that can be asked for */
     if (s->seed > INT64_MAX || (uint64_t)CN_MAX(s->n - 1, 0) > INT64_MAX - s->seed)
         return cn_fail_at(err, CN_EINVAL, "/seed",
                           "%lu with %d images: seeds must be integers between 0 and 2^63-1",
                           (unsigned long)s->seed, s->n);
-    if (!(s->denoise > 0 && s->denoise <= 1))
-        return cn_fail_at(err, CN_EINVAL, "/denoise",
-                          "%g is out of range: above 0 and up to 1 is accepted", s->denoise);
     return CN_OK;
 }
 
@@ -299,13 +376,7 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
         return rc;
     if (s->mask.len > 0 && s->init_image.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");
-    if (s->n_controls > l->max_controls)
-        return cn_fail_at(err, CN_EINVAL, "/controls", "%d controls: at most %d are accepted",
-                          s->n_controls, l->max_controls);
-    for (int i = 0; i < s->n_controls; i++)
-        if ((rc = check_control(&s->control[i], i, err)) < 0)
-            return rc;
-    return CN_OK;
+    return s->kind == CN_KIND_ANNOTATE ? check_map(s, 0, err) : check_controls(s, l, err);
 }
 
 uint64_t cn_random_seed(void)

@@ -22,11 +22,17 @@ enum {
     CN_MAX_CLIP_SKIP = 32,
     CN_MODEL_NAME = 256, /* bytes of a model's name, with the NUL: it is a file's name */
     CN_MAX_STEPS = 1000,
-    CN_MAX_IMAGES = 1000 /* of one job */
+    CN_MAX_IMAGES = 1000, /* of one job */
+    CN_MAX_ANNOTATOR_PARAMS = 8,
+    CN_PARAM_NAME = 32 /* bytes of an annotator's parameter's name, with the NUL */
 };
 
 /* What is to be done. Workers refuse kinds that they do not know. */
-enum cn_job_kind { CN_KIND_DRAW, CN_JOB_KIND_COUNT };
+enum cn_job_kind {
+    CN_KIND_DRAW,
+    CN_KIND_ANNOTATE, /* control 0's map is the picture: no model, no steps */
+    CN_JOB_KIND_COUNT
+};
 
 enum cn_sampler {
     CN_DDIM,
@@ -90,8 +96,21 @@ enum cn_window { CN_WINDOW_DIFFUSERS, CN_WINDOW_A1111, CN_WINDOW_COUNT };
 /* How strength is spread over the k levels: equal; 0.825^(k-1-i); h_0/h_i; or given numbers. */
 enum cn_weighting { CN_W_UNIFORM, CN_W_SOFT, CN_W_RESOLUTION, CN_W_CUSTOM, CN_WEIGHTS_COUNT };
 
-/* How a control image of another size becomes the picture's size. */
+/* How an image of another size becomes the picture's size. */
 enum cn_resize { CN_STRETCH, CN_CROP, CN_PAD, CN_RESIZE_COUNT };
+
+/* By whose rules a control map is resampled: Pillow's Lanczos, as diffusers' pipelines do (maps of
+ * thin lines apart, which would fade); or as the ControlNet extension of AUTOMATIC1111's program
+ * does, which looks at the map to choose, and pads with the border's median. */
+enum cn_map_rules { CN_MAP_DIFFUSERS, CN_MAP_A1111, CN_MAP_RULES_COUNT };
+
+/* Of a control's "resolution": the shorter side of what the picture is enlarged or shrunk to. */
+enum { CN_RESOLUTION_PIXEL_PERFECT = -1, CN_MAX_RESOLUTION = 4096 };
+
+struct cn_annotator_value {
+    char name[CN_PARAM_NAME];
+    double value;
+};
 
 enum cn_format { CN_PNG, CN_JPEG, CN_WEBP, CN_FORMAT_COUNT };
 
@@ -132,6 +151,12 @@ struct cn_spec_control {
     double weight[CN_CONTROL_LEVELS]; /* CN_W_CUSTOM: level 0 is the shallowest skip, then deeper */
     int n_weights; /* how many of them the request gave; the last is the middle */
     enum cn_resize resize;
+    enum cn_map_rules rules;
+    struct cn_annotator_value param[CN_MAX_ANNOTATOR_PARAMS]; /* those that are not as usual */
+    int n_params;
+    struct cn_blob mask; /* white is missing: of annotators that hide; absent: the request's */
+    int resolution;      /* shorter side at which the annotator looks; 0: as the picture is drawn */
+    bool return_map;     /* as a picture, behind those that are drawn */
 };
 
 /* A second pass over a larger picture, from what the first one drew. */
@@ -175,11 +200,17 @@ struct cn_spec {
                       of both prompts */
     struct cn_blob init_image; /* img2img, inpainting */
     struct cn_blob mask;       /* white is painted anew */
-    double denoise;            /* img2img strength, (0,1] */
+    enum cn_resize resize;     /* of both */
+    bool mask_invert;          /* black is */
+    double mask_blur;          /* pixels (sigma) by which the mask's border is softened */
+    bool paste_back;           /* what the mask spares comes back from init_image as it was */
+    double denoise;            /* img2img strength, [0,1]; 0: init_image as it is */
     struct cn_spec_hires hires;
     enum cn_latent_decoder decoder;
     enum cn_format format;
     int quality; /* JPEG and WebP, 1..100 */
+    bool metadata; /* pictures say how they were made */
+    bool same_seed; /* of all images: they differ by their control images */
     int preview_every;
     int priority;  /* -10..10 */
     int timeout_s; /* 0: the server's default */
@@ -235,6 +266,16 @@ int cn_spec_hires_check(const struct cn_spec *s, const struct cn_limits *limits,
 /* Of all its images together. */
 size_t cn_spec_image_bytes(const struct cn_spec *s);
 
+/* Pictures that the job makes: n, and behind them the control maps that were asked for. */
+int cn_spec_pictures(const struct cn_spec *s);
+/* The control whose map picture number k is; -1: it is one that was drawn. */
+int cn_spec_map_of(const struct cn_spec *s, int k);
+/* The seed of picture number k. */
+uint64_t cn_spec_seed_of(const struct cn_spec *s, int k);
+/* JSON pointer of control i's field, as the request of this kind has it. */
+void cn_spec_control_where(const struct cn_spec *s, int i, const char *field, char *text,
+                           size_t size);
+
 /* Is call number "call" of "calls" inside the control's window? */
 bool cn_spec_in_window(const struct cn_spec_control *c, int call, int calls);
 
@@ -257,7 +298,7 @@ struct cn_enum {
 
 extern const struct cn_enum cn_enum_job_kind, cn_enum_sampler, cn_enum_schedule, cn_enum_spacing,
     cn_enum_rng, cn_enum_prompt_syntax, cn_enum_upscaler, cn_enum_decoder, cn_enum_branch,
-    cn_enum_weights, cn_enum_resize, cn_enum_format;
+    cn_enum_weights, cn_enum_resize, cn_enum_map_rules, cn_enum_format;
 
 int cn_enum_find(const struct cn_enum *e, const char *name);
 

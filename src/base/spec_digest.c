@@ -26,6 +26,25 @@ static void add_text(struct cn_sha256 *h, const char *s)
     add_bytes(h, s, s == NULL ? 0 : strlen(s));
 }
 
+/* Only what is not as usual: digests that are stored were made without it. */
+static void add_map(struct cn_sha256 *h, const struct cn_spec_control *c)
+{
+    if (c->rules != CN_MAP_DIFFUSERS)
+        add_text(h, cn_enum_map_rules.name[c->rules]);
+    for (int i = 0; i < c->n_params; i++) {
+        add_text(h, c->param[i].name);
+        add_real(h, c->param[i].value);
+    }
+    if (c->mask.len > 0)
+        add_bytes(h, c->mask.data, c->mask.len);
+    if (c->resolution != 0) {
+        add_text(h, "resolution");
+        add_number(h, c->resolution);
+    }
+    if (c->return_map)
+        add_text(h, "return_map");
+}
+
 static void add_control(struct cn_sha256 *h, const struct cn_spec_control *c)
 {
     add_text(h, c->model);
@@ -42,6 +61,25 @@ static void add_control(struct cn_sha256 *h, const struct cn_spec_control *c)
     add_number(h, c->resize);
     if (c->window != CN_WINDOW_DIFFUSERS) /* digests that are stored were made without it */
         add_number(h, c->window);
+    add_map(h, c);
+}
+
+static void add_pictures(struct cn_sha256 *h, const struct cn_spec *s)
+{
+    if (s->resize != CN_STRETCH)
+        add_text(h, cn_enum_resize.name[s->resize]);
+    if (s->mask_invert)
+        add_text(h, "mask_invert");
+    if (s->mask_blur > 0) {
+        add_text(h, "mask_blur");
+        add_real(h, s->mask_blur);
+    }
+    if (!s->paste_back)
+        add_text(h, "paste_back");
+    if (!s->metadata)
+        add_text(h, "metadata");
+    if (s->same_seed)
+        add_text(h, "same_seed");
 }
 
 /* What the second pass has of its own; nothing, in digests that are stored. */
@@ -111,5 +149,6 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
         add_number(&h, (int64_t)s->hires.upscaler);
         add_own(&h, &s->hires);
     }
+    add_pictures(&h, s);
     cn_sha256_end(&h, digest);
 }

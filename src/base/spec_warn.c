@@ -54,6 +54,8 @@ void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
 {
     struct cn_spec preset;
 
+    if (s->kind != CN_KIND_DRAW)
+        return;
     cn_spec_init(&preset);
     if (s->negative_prompt[0] != '\0' && !cn_spec_is_guided(s))
         cn_warnings_add(w, NONE, "/negative_prompt",
@@ -71,6 +73,11 @@ void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
         cn_warnings_add(w, NONE, "/denoise", "there is no init_image");
     if (s->quality != preset.quality && s->format == CN_PNG)
         cn_warnings_add(w, NONE, "/quality", "png keeps every pixel: it is for jpeg and webp");
+    if (s->resize != CN_STRETCH && s->init_image.len == 0)
+        cn_warnings_add(w, NONE, "/resize", "there is no init_image");
+    if ((s->mask_invert || s->mask_blur > 0) && s->mask.len == 0)
+        cn_warnings_add(w, NONE, s->mask_invert ? "/mask_invert" : "/mask_blur",
+                        "there is no mask");
     for (int i = 0; i < s->n_controls; i++)
         check_control(s, i, w);
     check_hires(s, w);

@@ -17,6 +17,9 @@
  * binarised (1 when >= 0.5), then nearest neighbour, src = floor(dst * src_size / size). */
 void cn_inpaint_mask(const float *src, int src_w, int src_h, int w, int h, float *ret);
 
+/* The same, but 1 for each cell of which any pixel reaches 0.5: strokes are not missed. */
+void cn_inpaint_cover(const float *src, int src_w, int src_h, int w, int h, float *ret);
+
 /* x = (1 - mask) kept + mask x; x and kept: [channels, pixels], mask: [pixels]. */
 void cn_inpaint_blend(size_t channels, size_t pixels, const float *mask, const float *kept,
                       float *x);

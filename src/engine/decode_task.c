@@ -96,7 +96,7 @@ int cn_decode_task_go_on(struct cn_decode_task *f, struct cn_err *err)
 
 int cn_decode_task_split(struct cn_decode_task *f, struct cn_err *err)
 {
-    if (f->bands != NULL || is_tiny(f))
+    if (f->bands != NULL || f->latent == NULL || is_tiny(f))
         return CN_ENOTFOUND;
     f->err = (struct cn_err)CN_ERR_INIT;
     drop_plan(f);
@@ -144,6 +144,22 @@ struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
         cn_decode_task_free(f);
         return NULL;
     }
+    return f;
+}
+
+struct cn_decode_task *cn_decode_task_ready(struct cn_job *j, int index,
+                                            struct cn_image *picture_take)
+{
+    struct cn_decode_task *f = cn_xcalloc(1, sizeof(*f));
+
+    f->job = j;
+    f->index = index;
+    f->seed = cn_spec_seed_of(j->spec, index);
+    f->width = picture_take->w;
+    f->height = picture_take->h;
+    f->picture = *picture_take;
+    *picture_take = (struct cn_image)CN_IMAGE_NONE;
+    cn_buf_init(&f->file, CN_ENGINE_MAX_FILE);
     return f;
 }
 
@@ -229,6 +245,8 @@ int cn_decode_task_run(struct cn_decode_task *f)
     rc = cn_image_from_planar(f->pixels, f->width, f->height, &f->picture, &bad, &f->err);
     if (rc == CN_OK && bad == 0 && cn_passes_by_picture(f->job))
         return cn_passes_keep_picture(f->job, f->index, &f->picture, &f->err);
+    if (rc == CN_OK && bad == 0)
+        cn_job_paste_back(f->job, &f->picture);
     if (rc < 0 || bad == 0)
         return rc;
     f->not_finite = true;

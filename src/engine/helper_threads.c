@@ -298,6 +298,15 @@ void cn_helpers_decode(struct cn_engine *e, struct cn_decode_task *f)
     pthread_mutex_unlock(&e->helpers->lock);
 }
 
+void cn_helpers_encode(struct cn_engine *e, struct cn_decode_task *f)
+{
+    pthread_mutex_lock(&e->helpers->lock);
+    f->encode = CN_ENCODE_WAITS;
+    append_task(&e->helpers->to_show, f);
+    pthread_cond_broadcast(&e->helpers->work);
+    pthread_mutex_unlock(&e->helpers->lock);
+}
+
 struct cn_job *cn_helpers_take_read(struct cn_engine *e)
 {
     struct cn_job *j = NULL;

@@ -72,6 +72,12 @@ bool cn_job_cancelled(const struct cn_job *j)
     return j->cb.cancelled != NULL && j->cb.cancelled(j->cb.ctx);
 }
 
+bool cn_job_draws_nothing(const struct cn_job *j)
+{
+    return j->base == NULL || (j->spec->init_image.len > 0 && j->spec->denoise <= 0 &&
+                               j->drawn == NULL && j->second == NULL);
+}
+
 int cn_job_go_on(const struct cn_job *j, const char *what, struct cn_err *err)
 {
     return cn_job_cancelled(j) ? cn_fail(err, CN_ECANCELED, "cancelled before %s", what) : CN_OK;
@@ -142,6 +148,37 @@ static int check_fit(const struct cn_job *j, const struct cn_control_config *c, 
     return rc;
 }
 
+static int find_annotator(struct cn_job *j, int i, struct cn_err *err)
+{
+    struct cn_job_control *c = &j->control[i];
+    char where[48];
+
+    c->annotator = cn_annotator_named(j->e, c->spec->annotator);
+    cn_spec_control_where(j->spec, i, "annotator", where, sizeof(where));
+    if (c->annotator == NULL)
+        return cn_fail_at(err, CN_ENOTFOUND, where, "there is no annotator \"%s\"",
+                          c->spec->annotator);
+    return CN_OK;
+}
+
+/* One that was trained on pictures with parts missing draws wrong pictures when none are: the mask
+ * that is there is taken also where no annotator is named. */
+static void choose_inpaint(struct cn_job *j, int i)
+{
+    static char inpaint[] = "inpaint";
+    struct cn_spec_control *c = &j->control[i].own;
+    bool has_mask = c->mask.len > 0 || j->spec->mask.len > 0;
+
+    if (strcmp(cn_annotator_of_model(c->model), inpaint) != 0 || strcmp(c->annotator, "none") != 0)
+        return;
+    if (has_mask)
+        c->annotator = inpaint;
+    else if (j->cb.warning != NULL)
+        j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/controls",
+                      "a ControlNet for inpainting without a mask or annotator \"inpaint\" has "
+                      "nothing to fill in");
+}
+
 static int find_control(struct cn_job *j, int i, struct cn_err *err)
 {
     const struct cn_spec_control *spec = &j->spec->control[i];
@@ -178,6 +215,9 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
         c->side[k] = (int)cn_control_shape(&c->config->unet, &z, k).dim[2];
     c->net.of.config = &c->config->unet;
     c->net.of.kind = CN_NET_CONTROL;
+    choose_inpaint(j, i);
+    if (find_annotator(j, i, err) < 0)
+        return CN_ENOTFOUND;
     return cn_control_check(spec, i, c->levels, err);
 }
 
@@ -225,10 +265,9 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
 {
     bool inpaint = j->unet->in_channels != j->channels;
 
-    if (j->spec->sampler == CN_EULER_CFGPP && cn_unet_takes_guidance(j->unet))
-        return cn_fail_at(err, CN_EINVAL, "/sampler",
-                          "\"euler_cfgpp\" needs the answers with and without the prompt: model "
-                          "\"%s\" does guidance by itself",
+    if (j->unet->time_cond_proj_dim > 0)
+        return cn_fail_at(err, CN_EINVAL, "/model",
+                          "model \"%s\" takes guidance as an embedding, which is not supported",
                           j->base->name);
     if (j->unet->out_channels != j->channels ||
         (inpaint && j->unet->in_channels != 2 * j->channels + 1))
@@ -269,10 +308,10 @@ static void choose_context(struct cn_job *j)
 
 static int choose_sizes(struct cn_job *j, struct cn_err *err)
 {
-    int factor = cn_vae_factor(j->vae), rc;
+    int factor = cn_vae_factor(j->vae), native = j->unet->sample_size * factor, rc;
 
-    j->width = j->spec->width ? j->spec->width : j->unet->sample_width * factor;
-    j->height = j->spec->height ? j->spec->height : j->unet->sample_height * factor;
+    j->width = j->spec->width ? j->spec->width : native;
+    j->height = j->spec->height ? j->spec->height : native;
     if (j->width == 0 || j->height == 0)
         return cn_fail_at(err, CN_EINVAL, j->width == 0 ? "/width" : "/height",
                           "model \"%s\" has no size of its own: say one", j->base->name);
@@ -287,7 +326,7 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
     j->w = j->width / factor;
     j->h = j->height / factor;
     j->latent = (size_t)j->channels * (size_t)j->h * (size_t)j->w;
-    j->rows = cn_spec_is_guided(j->spec) && !cn_unet_takes_guidance(j->unet) ? 2 : 1;
+    j->rows = cn_spec_is_guided(j->spec) ? 2 : 1;
     choose_context(j);
     rc = check_parts(j, err);
     return rc < 0 ? rc : check_kind(j, err);
@@ -298,6 +337,8 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
 /* From now on, whatever becomes of their files. */
 static void hold_models(struct cn_job *j)
 {
+    if (j->base == NULL)
+        return;
     cn_runtime_hold(j->base);
     for (int i = 0; i < j->n_controls; i++)
         cn_runtime_hold(j->control[i].model);
@@ -306,31 +347,30 @@ static void hold_models(struct cn_job *j)
 
 static void let_go_of_models(struct cn_job *j)
 {
-    if (!j->holds_models)
+    if (!j->holds_models || j->base == NULL)
         return;
     cn_runtime_let_go(j->base);
     for (int i = 0; i < j->n_controls; i++)
         cn_runtime_let_go(j->control[i].model);
 }
 
-/* A network that does guidance by itself sees one row, and no negative prompt. */
-static void warn_of_guidance(const struct cn_job *j)
+/* A job without a model: its size is the request's, or the picture's own. */
+static int resolve_annotation(struct cn_job *j, struct cn_err *err)
 {
-    static const char text[] = "no effect: the model does guidance by itself, without it";
-
-    if (!cn_unet_takes_guidance(j->unet) || j->cb.warning == NULL || j->steps_before > 0 ||
-        !cn_spec_is_guided(j->spec)) /* of guidance that is off whoever took the job has told */
-        return;
-    if (j->spec->negative_prompt[0] != '\0')
-        j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/negative_prompt", text);
-    if (j->spec->guidance_rescale > 0)
-        j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/guidance_rescale", text);
+    j->n_controls = 1;
+    j->width = j->spec->width;
+    j->height = j->spec->height;
+    j->control[0].own = j->spec->control[0];
+    j->control[0].spec = &j->control[0].own;
+    return find_annotator(j, 0, err);
 }
 
 static int resolve(struct cn_job *j, struct cn_err *err)
 {
     int rc;
 
+    if (j->spec->kind == CN_KIND_ANNOTATE)
+        return resolve_annotation(j, err);
     if ((rc = find_base(j, err)) < 0 || (rc = choose_sizes(j, err)) < 0)
         return rc;
     j->main.of = (struct cn_denoiser){&j->base->unet, j->unet, CN_NET_UNET};
@@ -338,7 +378,6 @@ static int resolve(struct cn_job *j, struct cn_err *err)
         if ((rc = find_control(j, j->n_controls, err)) < 0)
             return rc;
     order_controls(j);
-    warn_of_guidance(j);
     return cn_prompts_read(j, err);
 }
 
@@ -354,6 +393,7 @@ int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_
     j->cb = *cb;
     j->serial = ++e->serial;
     j->steps_before = steps_before;
+    j->pictures = cn_spec_pictures(spec);
     cn_arena_init(&j->arena);
     rc = resolve(j, err);
     if (rc < 0) {
@@ -379,8 +419,11 @@ void cn_job_free(struct cn_job *j)
     for (size_t i = 0; i < j->n_floats; i++)
         free(j->floats[i]);
     cn_row_inputs_clear(&j->main.rows);
-    for (int i = 0; i < j->n_controls; i++)
+    for (int i = 0; i < j->n_controls; i++) {
         cn_row_inputs_clear(&j->control[i].net.rows);
+        cn_image_release(&j->control[i].map);
+    }
+    cn_image_release(&j->init_image);
     cn_prompts_release(j);
     free(j->buffers);
     free(j->floats);

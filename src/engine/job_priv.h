@@ -47,7 +47,8 @@ struct cn_job_control {
     struct cn_net_inputs net;
     struct cn_annotator_entry *annotator; /* set when the picture was read */
     float *picture; /* [3, H, W] in [0,1], of an annotator that is a network; else NULL */
-    float *pixels;  /* [3, H, W] in [0,1]: the map of which the hint is encoded */
+    float *pixels;  /* [3, H, W] in [0,1], or -1: the map of which the hint is encoded */
+    struct cn_image map; /* of one that is returned, when pixels are there */
     int levels;
     int side[CN_MAX_LEVELS]; /* height of each level's residual */
 };
@@ -86,7 +87,8 @@ struct cn_job {
     struct cn_err err;
     double vtime;      /* what the device has done for it: step_loop.c */
     double preview_s;  /* when the last preview was made */
-    int started, done; /* images */
+    int pictures;      /* images, and maps that are returned */
+    int started, done; /* images; pictures */
     int lanes;         /* images in progress */
     int finishing;     /* images with a helper thread */
     /* Guarded by the helpers' lock: callbacks on helper threads that run; none may begin. */
@@ -119,6 +121,9 @@ struct cn_job {
     int n_controls;
     int order[CN_MAX_CONTROLS]; /* of the controls in a batch: by model, so that jobs agree */
     /* img2img and inpainting; NULL when absent */
+    struct cn_image init_image;           /* picture size */
+    float *mask_level;                    /* [H, W]: how much of each pixel is painted */
+    bool mask_is_empty;                   /* none of them half or more */
     float *init_pixels;                   /* [3, H, W] in [-1,1] */
     float *mask;                          /* [h, w], 1 is painted anew */
     float *masked_pixels;                 /* [3, H, W]: init_pixels where the mask is below 0.5 */
@@ -175,7 +180,29 @@ void cn_annotators_unload(struct cn_engine *e); /* weights and plans */
 void cn_annotators_free(struct cn_engine *e);
 size_t cn_annotators_bytes(const struct cn_engine *e);
 
-/* inputs.c: files to floats. On the reading thread. */
+/* What follows, up to cn_job_read_inputs(), runs on the reading thread. */
+
+/* pictures.c */
+/* Says which field of the request the image was in; returns the error's code. */
+int cn_job_blame_field(struct cn_err *err, const char *where);
+int cn_job_decode(const struct cn_job *j, const struct cn_blob *blob, struct cn_image *ret,
+                  struct cn_err *err);
+/* The map of control i is a picture of the job. */
+bool cn_job_keeps_map(const struct cn_job *j, int i);
+
+/* masks.c */
+/* Levels (c = 1) of a mask file, white where it is to be painted, w x h. */
+int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_resize mode, int w, int h,
+                 struct cn_image *ret, struct cn_err *err);
+/* The request's, after its init_image. */
+int cn_job_read_mask(struct cn_job *j, struct cn_err *err);
+/* On the decoding thread: what the mask spares comes back from init_image. */
+void cn_job_paste_back(const struct cn_job *j, struct cn_image *picture);
+
+/* maps.c: the map of control i, or the picture that a network makes one of. */
+int cn_job_read_map(struct cn_job *j, int i, struct cn_err *err);
+
+/* inputs.c: files to floats. */
 int cn_job_read_inputs(struct cn_job *j, struct cn_err *err);
 
 /* conditioning.c: what is computed once for a job. After a lack of memory it may be called again.
@@ -183,6 +210,8 @@ int cn_job_read_inputs(struct cn_job *j, struct cn_err *err);
 int cn_job_prepare(struct cn_job *j, struct cn_err *err);
 /* The picture of the pass before to drawn_moments, for the lane that begins next. */
 int cn_job_encode_drawn(struct cn_job *j, int image, struct cn_err *err);
+/* Of a job that draws nothing: the maps that are returned, of annotators that are networks. */
+int cn_job_annotate(struct cn_job *j, struct cn_err *err);
 
 /* job.c */
 /* steps_before: those of the pass before that its texts count, or 0. */
@@ -196,6 +225,8 @@ void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start);
 /* Does the engine's tiny autoencoder know the latents of its model? */
 bool cn_job_has_tiny(const struct cn_job *j);
 bool cn_job_cancelled(const struct cn_job *j);
+/* Its pictures are there without a step. */
+bool cn_job_draws_nothing(const struct cn_job *j);
 /* Stands before every network call: whoever cancels does not wait for the rest. */
 int cn_job_go_on(const struct cn_job *j, const char *what, struct cn_err *err);
 /* Stands after asking for a plan, with the answer: what it cost to compile since start counts as
@@ -292,6 +323,9 @@ bool cn_engine_mixes_controls(const struct cn_engine *e);
 
 /* decode_task.c: made and freed by the owner. */
 struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err);
+/* A picture that is there already, which is taken: only its file is to be made. */
+struct cn_decode_task *cn_decode_task_ready(struct cn_job *j, int index,
+                                            struct cn_image *picture_take);
 void cn_decode_task_free(struct cn_decode_task *f);
 /* Of one that was not finite: another plan, when there is one of wider range. */
 int cn_decode_task_widen(struct cn_decode_task *f, struct cn_err *err);
@@ -307,6 +341,8 @@ int cn_helpers_start(struct cn_engine *e, struct cn_err *err);
 void cn_helpers_stop(struct cn_engine *e); /* waits for what they are doing; nothing comes back */
 void cn_helpers_read(struct cn_engine *e, struct cn_job *j);
 void cn_helpers_decode(struct cn_engine *e, struct cn_decode_task *f);
+/* One that is decoded. */
+void cn_helpers_encode(struct cn_engine *e, struct cn_decode_task *f);
 /* What came back, or NULL. */
 struct cn_job *cn_helpers_take_read(struct cn_engine *e);
 struct cn_decode_task *cn_helpers_take_decoded(struct cn_engine *e);

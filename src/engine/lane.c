@@ -115,7 +115,7 @@ int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err
 
     l->job = j;
     l->image = image;
-    l->seed = j->spec->seed + (uint64_t)image;
+    l->seed = cn_spec_seed_of(j->spec, image);
     cn_noise_init(&l->noise, j->spec->rng, l->seed);
     rc = allocate(l, err);
     if (rc == CN_OK)

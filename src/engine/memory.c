@@ -16,6 +16,8 @@ int cn_engine_pin_models(struct cn_engine *e, struct cn_job *j, struct cn_err *e
     struct cn_model *model[1 + CN_MAX_CONTROLS];
     int n = 0, rc;
 
+    if (j->base == NULL) /* it has none */
+        return CN_OK;
     model[n++] = j->base;
     for (int i = 0; i < j->n_controls; i++)
         model[n++] = j->control[i].model;

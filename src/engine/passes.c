@@ -47,6 +47,8 @@ static struct cn_spec *first_spec(const struct cn_spec *spec)
 
     *s = *spec;
     s->hires.on = false;
+    for (int i = 0; i < s->n_controls; i++) /* the map that is returned is the second pass's */
+        s->control[i].return_map = false;
     return s;
 }
 

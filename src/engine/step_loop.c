@@ -106,7 +106,7 @@ static void cancel_job(struct cn_engine *e, struct cn_job *j)
 {
     struct cn_err why = CN_ERR_INIT;
 
-    cn_fail(&why, CN_ECANCELED, "cancelled with %d of %d images done", j->done, j->spec->n);
+    cn_fail(&why, CN_ECANCELED, "cancelled with %d of %d images done", j->done, j->pictures);
     fail_job(e, j, CN_ECANCELED, &why);
 }
 
@@ -140,9 +140,9 @@ static void end_jobs(struct cn_engine *e)
             continue;
         if (j->rc == CN_OK && cn_job_cancelled(j))
             cancel_job(e, j);
-        if (j->rc == CN_OK && j->done == j->spec->n && j->second != NULL)
+        if (j->rc == CN_OK && j->done == j->pictures && j->second != NULL)
             begin_second(e, j);
-        else if (j->rc < 0 || j->done == j->spec->n)
+        else if (j->rc < 0 || j->done == j->pictures)
             end_job(e, j);
     }
 }
@@ -220,6 +220,42 @@ static int take_back(struct cn_engine *e, struct cn_err *err)
 
 /* ---- newcomers ---- */
 
+/* A picture that needs no drawing, which is taken. */
+static void show(struct cn_engine *e, struct cn_job *j, int index, struct cn_image *picture_take)
+{
+    j->finishing++;
+    cn_helpers_encode(e, cn_decode_task_ready(j, index, picture_take));
+}
+
+/* The maps that were asked for, and what is there without a step: a map alone, or the initial image
+ * of which nothing may change. */
+static int show_ready(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
+{
+    struct cn_image copy;
+    int rc;
+
+    for (; cn_job_draws_nothing(j) && j->started < j->spec->n; j->started++) {
+        const struct cn_image *from =
+            j->base == NULL ? &j->control[0].map : &j->init_image;
+
+        if ((rc = cn_image_copy(from, &copy, err)) < 0)
+            return rc;
+        show(e, j, j->started, &copy);
+    }
+    for (int k = j->spec->n; k < j->pictures; k++)
+        show(e, j, k, &j->control[cn_spec_map_of(j->spec, k)].map);
+    return CN_OK;
+}
+
+/* What is computed before the first step, if there is one. */
+static int prepare_job(struct cn_job *j, struct cn_err *err)
+{
+    if (j->mask_is_empty && j->drawn == NULL && j->cb.warning != NULL)
+        j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/mask",
+                      "no pixel of the mask is half white or more: nothing is painted");
+    return cn_job_draws_nothing(j) ? cn_job_annotate(j, err) : cn_job_prepare(j, err);
+}
+
 /* CN_EBUSY: not now. Other failures become the job's, but for the device's. */
 static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
 {
@@ -232,12 +268,12 @@ static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
         fail_job(e, j, rc, &why);
         return CN_OK;
     }
-    rc = cn_job_prepare(j, &why);
+    rc = prepare_job(j, &why);
     if (lacks_memory(rc)) {
         struct cn_err again = CN_ERR_INIT;
 
         cn_engine_drop_caches(e);
-        rc = cn_job_prepare(j, &again);
+        rc = prepare_job(j, &again);
         why = again;
     }
     if (rc == CN_EDEVICE) {
@@ -245,12 +281,15 @@ static int prepare(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
             *err = why;
         return rc;
     }
+    if (rc == CN_OK)
+        rc = show_ready(e, j, &why);
     if (rc < 0) {
         fail_job(e, j, rc, &why);
         return CN_OK;
     }
     j->state = CN_JOB_DRAWING;
-    j->batcher = cn_batcher_for(e, j);
+    if (!cn_job_draws_nothing(j))
+        j->batcher = cn_batcher_for(e, j);
     j->vtime = e->now;
     return CN_OK;
 }

@@ -4,6 +4,7 @@
 #include "job/catalog.h"
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,14 +163,6 @@ const struct cn_model_info *cn_catalog_default(const struct cn_catalog *c)
     return first;
 }
 
-bool cn_catalog_can_draw(const struct cn_catalog *c)
-{
-    for (int i = 0; i < c->n; i++)
-        if (c->model[i].kind == CN_MODEL_BASE && c->model[i].broken[0] == '\0')
-            return true;
-    return false;
-}
-
 /* Those of a kind that can be used, as "a, b and c"; of a long list the beginning. How many there
  * are. */
 static int list_usable(const struct cn_catalog *c, enum cn_model_kind kind, char *list, size_t size)
@@ -237,29 +230,69 @@ static int resolve_side(int *side, int preset, int multiple, const char *where, 
     return CN_OK;
 }
 
-static int check_annotator(const struct cn_catalog *c, const char *name, int index,
-                           struct cn_err *err)
+static const struct cn_annotator_info *find_annotator(const struct cn_catalog *c, const char *name)
+{
+    for (int i = 0; i < c->n_annotators; i++)
+        if (strcmp(name, c->annotator[i].name) == 0)
+            return &c->annotator[i];
+    return NULL;
+}
+
+static int unknown_annotator(const struct cn_catalog *c, const struct cn_spec *s, int index,
+                             struct cn_err *err)
 {
     char where[48], list[256] = "\"none\"";
     size_t at = strlen(list);
 
-    if (strcmp(name, "none") == 0)
-        return CN_OK;
-    for (int i = 0; i < c->n_annotators; i++) {
-        if (strcmp(name, c->annotator[i].name) == 0)
-            return CN_OK;
-        if (at < sizeof(list))
-            at += (size_t)snprintf(list + at, sizeof(list) - at, ", \"%s\"", c->annotator[i].name);
-    }
-    snprintf(where, sizeof(where), "/controls/%d/annotator", index);
+    for (int i = 0; i < c->n_annotators && at < sizeof(list); i++)
+        at += (size_t)snprintf(list + at, sizeof(list) - at, ", \"%s\"", c->annotator[i].name);
+    cn_spec_control_where(s, index, "annotator", where, sizeof(where));
     return cn_fail_at(err, CN_ENOTFOUND, where, "there is no annotator \"%.60s\": there is %s",
-                      name, list);
+                      s->control[index].annotator, list);
+}
+
+static int check_param(const struct cn_annotator_info *a, const struct cn_annotator_value *v,
+                       const char *where, struct cn_err *err)
+{
+    const struct cn_annotator_param_info *p = NULL;
+
+    for (int i = 0; i < a->n_params && p == NULL; i++)
+        if (strcmp(v->name, a->param[i].name) == 0)
+            p = &a->param[i];
+    if (p == NULL)
+        return cn_fail_at(err, CN_EINVAL, where, "annotator \"%s\" has no such parameter", a->name);
+    if (!(v->value >= p->min && v->value <= p->max) ||
+        (!p->real && v->value != floor(v->value)))
+        return cn_fail_at(err, CN_EINVAL, where, "%g is out of range: a%s number from %.10g to "
+                          "%.10g is accepted", v->value, p->real ? "" : " whole", p->min, p->max);
+    return CN_OK;
+}
+
+static int check_annotator(const struct cn_catalog *c, const struct cn_spec *s, int index,
+                           struct cn_err *err)
+{
+    const struct cn_spec_control *control = &s->control[index];
+    const struct cn_annotator_info *a = find_annotator(c, control->annotator);
+    struct cn_annotator_info none = {.name = "none"};
+    char field[CN_PARAM_NAME + 16], where[96];
+    int rc = CN_OK;
+
+    if (a == NULL && strcmp(control->annotator, "none") == 0)
+        a = &none;
+    if (a == NULL)
+        return unknown_annotator(c, s, index, err);
+    for (int i = 0; i < control->n_params && rc == CN_OK; i++) {
+        snprintf(field, sizeof(field), "params/%s", control->param[i].name);
+        cn_spec_control_where(s, index, field, where, sizeof(where));
+        rc = check_param(a, &control->param[i], where, err);
+    }
+    return rc;
 }
 
 static int check_control(const struct cn_catalog *c, const struct cn_model_info *base,
-                         const struct cn_spec_control *control, int index, struct cn_err *err)
+                         const struct cn_spec *spec, int index, struct cn_err *err)
 {
-    const char *name = control->model;
+    const char *name = spec->control[index].model;
     const struct cn_model_info *m = cn_catalog_find(c, CN_MODEL_CONTROLNET, name);
     char where[48];
 
@@ -273,10 +306,10 @@ static int check_control(const struct cn_catalog *c, const struct cn_model_info 
         return cn_fail_at(err, CN_EINVAL, where,
                           "ControlNet \"%.60s\" is of family \"%s\", model \"%.60s\" of \"%s\"",
                           name, m->family, base->name, base->family);
-    return check_annotator(c, control->annotator, index, err);
+    return check_annotator(c, spec, index, err);
 }
 
-int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct cn_err *err)
+static int resolve_drawing(const struct cn_catalog *c, struct cn_spec *spec, struct cn_err *err)
 {
     const struct cn_model_info *m = spec->model[0] == '\0'
                                         ? cn_catalog_default(c)
@@ -299,9 +332,15 @@ int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct 
         (rc = resolve_side(&spec->height, m->height, m->multiple, "/height", err)) < 0)
         return rc;
     for (int i = 0; i < spec->n_controls; i++)
-        if ((rc = check_control(c, m, &spec->control[i], i, err)) < 0)
+        if ((rc = check_control(c, m, spec, i, err)) < 0)
             return rc;
     return CN_OK;
+}
+
+int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct cn_err *err)
+{
+    return spec->kind == CN_KIND_ANNOTATE ? check_annotator(c, spec, 0, err)
+                                          : resolve_drawing(c, spec, err);
 }
 
 static int check_model(const struct cn_catalog *c, enum cn_model_kind kind, const char *name,
@@ -322,9 +361,12 @@ static int check_model(const struct cn_catalog *c, enum cn_model_kind kind, cons
 
 int cn_catalog_check(const struct cn_catalog *c, const struct cn_spec *spec, struct cn_err *err)
 {
-    int rc = check_model(c, CN_MODEL_BASE, spec->model, "/model", err);
     char where[48];
+    int rc;
 
+    if (spec->kind == CN_KIND_ANNOTATE)
+        return check_annotator(c, spec, 0, err);
+    rc = check_model(c, CN_MODEL_BASE, spec->model, "/model", err);
     for (int i = 0; i < spec->n_controls && rc == CN_OK; i++) {
         snprintf(where, sizeof(where), "/controls/%d/model", i);
         rc = check_model(c, CN_MODEL_CONTROLNET, spec->control[i].model, where, err);

@@ -44,10 +44,20 @@ static double cost_of_drawing(const struct cn_spec *s)
                    second_pass(s, nets));
 }
 
+/* A pass over the pixels or a few; a network would be one call. Sides of 0 are the picture's own,
+ * which nobody knows yet. */
+static double cost_of_annotating(const struct cn_spec *s)
+{
+    enum { USUAL = 1024 * 1024 };
+    double pixels = (double)s->width * s->height;
+
+    return (pixels > 0 ? pixels : USUAL) * 1e-6 * 0.1;
+}
+
 double cn_cost(const struct cn_spec *s)
 {
     static double (*const cost_of[CN_JOB_KIND_COUNT])(const struct cn_spec *) = {
-        [CN_KIND_DRAW] = cost_of_drawing};
+        [CN_KIND_DRAW] = cost_of_drawing, [CN_KIND_ANNOTATE] = cost_of_annotating};
 
     return CN_MAX(cost_of[s->kind](s), 1e-6);
 }

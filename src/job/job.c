@@ -46,7 +46,7 @@ struct cn_job *cn_job_new(struct cn_spec *spec)
         job->spec.seed = cn_random_seed();
         job->spec.has_seed = true;
     }
-    job->image = cn_xcalloc((size_t)job->spec.n, sizeof(*job->image));
+    job->image = cn_xcalloc((size_t)cn_spec_pictures(&job->spec), sizeof(*job->image));
     job->queued_ns = cn_now_ns();
     cn_spec_warn(&job->spec, &job->warnings);
     draw_name(job->name);
@@ -61,7 +61,9 @@ struct cn_job *cn_job_ref(struct cn_job *job)
 
 static void drop_images(struct cn_job *job)
 {
-    for (int i = 0; i < job->spec.n; i++) {
+    int n = cn_spec_pictures(&job->spec);
+
+    for (int i = 0; i < n; i++) {
         free(job->image[i].data);
         job->image[i] = (struct cn_job_image){0};
     }
@@ -135,10 +137,11 @@ double cn_job_fraction(const struct cn_job *job)
 int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn_err *err)
 {
     struct cn_job_image *image;
+    int n = cn_spec_pictures(&job->spec);
 
-    if (m->index >= job->spec.n || job->image[m->index].meta.bytes > 0)
+    if (m->index >= n || job->image[m->index].meta.bytes > 0)
         return cn_fail(err, CN_EFORMAT, "the worker sent image %d of %d twice or too many",
-                       m->index, job->spec.n);
+                       m->index, n);
     if (m->meta.bytes == 0)
         return cn_fail(err, CN_EFORMAT, "the worker sent image %d empty", m->index);
     image = &job->image[m->index];
@@ -152,7 +155,9 @@ int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn
 
 int cn_job_complete(const struct cn_job *job, struct cn_err *err)
 {
-    for (int i = 0; i < job->spec.n; i++)
+    int n = cn_spec_pictures(&job->spec);
+
+    for (int i = 0; i < n; i++)
         if (job->image[i].meta.bytes == 0)
             return cn_fail(err, CN_EINTERNAL, "the worker finished without image %d", i);
     return CN_OK;

@@ -50,7 +50,7 @@ struct cn_job {
     enum cn_job_state state;
     int attempt;                                          /* 1 on its first worker */
     int64_t queued_ns, started_ns, ended_ns, deadline_ns; /* monotonic; 0: not yet */
-    struct cn_job_image *image;                           /* spec.n of them */
+    struct cn_job_image *image;                           /* cn_spec_pictures() of them */
     struct cn_msg_progress progress;                      /* the last */
     double stage_ms[CN_STAGE_COUNT];
     struct cn_err err;           /* failed, cancelled and expired say why */
@@ -105,7 +105,7 @@ double cn_job_fraction(const struct cn_job *job); /* [0,1] of its work */
 /* Copies the file into its place: CN_EFORMAT when the index is out of range or came before. */
 int cn_job_put_image(struct cn_job *job, const struct cn_msg_image *m, struct cn_err *err);
 
-/* CN_OK when all spec.n images are there. */
+/* CN_OK when all pictures are there. */
 int cn_job_complete(const struct cn_job *job, struct cn_err *err);
 
 #endif

@@ -107,7 +107,7 @@ static void end_volatile(struct cn_record *r)
 {
     struct cn_job *job = r->job;
 
-    for (int i = 0; i < job->spec.n; i++)
+    for (int i = 0; i < cn_spec_pictures(&job->spec); i++)
         if (job->image[i].meta.bytes > 0)
             r->image[i] = (struct cn_job_view_image){true, job->image[i].meta};
     conclude(r, job->state, &job->err, cn_wall_us());

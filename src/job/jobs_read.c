@@ -131,7 +131,7 @@ static void view_record(const struct cn_record *r, struct cn_job_view *v)
     v->expires_us = cn_record_expires_us(r->js, r->ended_us, r->durable);
     memcpy(v->stage_ms, job->stage_ms, sizeof(v->stage_ms));
     cn_warnings_add_all(&v->warnings, &job->warnings);
-    view_images(v, r->image, job->spec.n);
+    view_images(v, r->image, cn_spec_pictures(&job->spec));
 }
 
 /* Takes the description of the row. */
@@ -403,7 +403,7 @@ static bool picture_in_memory(struct cn_record *r, int k, struct cn_image_file *
     const struct cn_job_image *image;
     bool over = r->phase >= CN_RECORD_OVER;
 
-    if (check_index(k, r->job->spec.n, err) < 0)
+    if (check_index(k, cn_spec_pictures(&r->job->spec), err) < 0)
         return true;
     image = &r->job->image[k];
     if (r->durable && (r->image[k].ready || over))
@@ -490,7 +490,7 @@ static struct cn_record *load_to_follow(struct cn_jobs *js, struct cn_store_row 
     r = cn_record_load(js, row, err);
     if (r == NULL)
         return NULL;
-    for (int k = 0; k < r->job->spec.n; k++)
+    for (int k = 0; k < cn_spec_pictures(&r->job->spec); k++)
         if (r->image[k].ready)
             cn_record_emit(r, CN_EVENT_IMAGE, k);
     cn_record_emit(r, CN_EVENT_DONE, 0);

@@ -57,7 +57,7 @@ struct cn_record *cn_record_new(struct cn_jobs *js, struct cn_job *job_take, con
     memcpy(r->id, job_take->name, sizeof(r->id));
     snprintf(r->tenant, sizeof(r->tenant), "%s", tenant);
     r->created_us = cn_wall_us();
-    r->image = cn_xcalloc((size_t)job_take->spec.n, sizeof(*r->image));
+    r->image = cn_xcalloc((size_t)cn_spec_pictures(&job_take->spec), sizeof(*r->image));
     LIST_INIT(&r->watches);
     LIST_INIT(&r->waiters);
     cn_table_add(&js->records, &r->by_id, hash_of(r->id));
@@ -134,7 +134,7 @@ static size_t picture_bytes(const struct cn_record *r)
 {
     size_t bytes = 0;
 
-    for (int i = 0; i < r->job->spec.n; i++)
+    for (int i = 0; i < cn_spec_pictures(&r->job->spec); i++)
         if (r->job->image[i].data != NULL)
             bytes += r->job->image[i].meta.bytes;
     return bytes;
@@ -213,7 +213,7 @@ struct cn_store_job cn_record_row(const struct cn_record *r)
                                .deaths = r->job->deaths,
                                .kind = r->job->spec.kind,
                                .priority = r->job->spec.priority,
-                               .n = r->job->spec.n,
+                               .n = cn_spec_pictures(&r->job->spec),
                                .cost = r->job->cost,
                                .created_us = r->created_us};
 
@@ -251,7 +251,7 @@ struct cn_record *cn_record_load(struct cn_jobs *js, struct cn_store_row *row, s
     r->ended_us = j->ended_us;
     r->last_id = (uint64_t)(CN_MAX(cn_wall_us(), j->ended_us) / 1000);
     for (int i = 0; i < row->n_results; i++)
-        if (row->result[i].k >= 0 && row->result[i].k < job->spec.n)
+        if (row->result[i].k >= 0 && row->result[i].k < cn_spec_pictures(&job->spec))
             r->image[row->result[i].k] = (struct cn_job_view_image){true, row->result[i].meta};
     return r;
 }

@@ -56,7 +56,7 @@ static void queue_again(struct recovery *v, struct cn_store_row *row)
     v->n++;
     cn_record_set_phase(r, CN_RECORD_LIVE);
     cn_record_emit(r, CN_EVENT_STATE, 0);
-    for (int k = 0; k < r->job->spec.n; k++)
+    for (int k = 0; k < cn_spec_pictures(&r->job->spec); k++)
         if (r->image[k].ready)
             cn_record_emit(r, CN_EVENT_IMAGE, k);
     cn_dispatch_restore(v->js->o.dispatch, r->job, r->tenant);
@@ -66,8 +66,7 @@ static void finish(struct recovery *v)
 {
     struct cn_jobs *js = v->js;
 
-    cn_log(CN_LOG_INFO, "store.open", "what the last run left is queued",
-           "jobs=%d unreadable=%d ms=%.1f", v->n, v->unreadable,
+    cn_log(CN_LOG_INFO, "store.open", "", "jobs=%d unreadable=%d ms=%.1f", v->n, v->unreadable,
            (double)(cn_now_ns() - v->began_ns) * 1e-6);
     free(v);
     js->recover_again.data = NULL;

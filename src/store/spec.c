@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { IMAGES = 2 + CN_MAX_CONTROLS, LENS_BYTES = 8 * IMAGES };
+enum { IMAGES = 2 + 2 * CN_MAX_CONTROLS, LENS_BYTES = 8 * IMAGES };
 
 #define PAYLOAD_MAX ((size_t)256 << 20)
 #define LIGHT_MAX   ((size_t)4 << 20)
@@ -19,6 +19,8 @@ static int images_of(struct cn_spec *s, struct cn_blob *image[IMAGES])
     image[n++] = &s->mask;
     for (int i = 0; i < s->n_controls; i++)
         image[n++] = &s->control[i].image;
+    for (int i = 0; i < s->n_controls; i++) /* rows that were kept before there were any end here */
+        image[n++] = &s->control[i].mask;
     return n;
 }
 
@@ -75,7 +77,7 @@ bool cn_store_unpack(const void *light, size_t n, const void *lens, size_t n_len
         return false;
     count = images_of(ret, image);
     for (int i = 0; i < count; i++)
-        if (image[i]->data == NULL) {
+        if (image[i]->data == NULL && lu.left > 0) {
             image[i]->len = (size_t)cn_get_u64(&lu);
             sound = sound && image[i]->len <= PAYLOAD_MAX;
         }

@@ -99,6 +99,40 @@ static void get_embedding(struct cn_unpack *u, struct cn_embedding_info *e)
     cn_get_text(u, e->broken, sizeof(e->broken));
 }
 
+static void put_annotator(struct cn_pack *p, const struct cn_annotator_info *a)
+{
+    cn_put_str(p, a->name);
+    cn_put_str(p, a->title);
+    cn_put_u8(p, a->takes_mask);
+    cn_put_u8(p, a->network);
+    cn_put_u8(p, (unsigned)a->n_params);
+    for (int i = 0; i < a->n_params; i++) {
+        cn_put_str(p, a->param[i].name);
+        cn_put_str(p, a->param[i].title);
+        cn_put_f64(p, a->param[i].min);
+        cn_put_f64(p, a->param[i].max);
+        cn_put_f64(p, a->param[i].preset);
+        cn_put_u8(p, a->param[i].real);
+    }
+}
+
+static void get_annotator(struct cn_unpack *u, struct cn_annotator_info *a)
+{
+    cn_get_text(u, a->name, sizeof(a->name));
+    cn_get_text(u, a->title, sizeof(a->title));
+    a->takes_mask = cn_get_enum(u, 2) != 0;
+    a->network = cn_get_enum(u, 2) != 0;
+    a->n_params = cn_get_enum(u, CN_MAX_ANNOTATOR_PARAMS + 1);
+    for (int i = 0; i < a->n_params; i++) {
+        cn_get_text(u, a->param[i].name, sizeof(a->param[i].name));
+        cn_get_text(u, a->param[i].title, sizeof(a->param[i].title));
+        a->param[i].min = cn_get_f64(u);
+        a->param[i].max = cn_get_f64(u);
+        a->param[i].preset = cn_get_f64(u);
+        a->param[i].real = cn_get_enum(u, 2) != 0;
+    }
+}
+
 int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_err *err)
 {
     struct cn_writer w;
@@ -116,10 +150,8 @@ int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_e
     for (int i = 0; i < m->n_models; i++)
         cn_put_model_info(p, &m->model[i]);
     cn_put_i32(p, m->n_annotators);
-    for (int i = 0; i < m->n_annotators; i++) {
-        cn_put_str(p, m->annotator[i].name);
-        cn_put_str(p, m->annotator[i].title);
-    }
+    for (int i = 0; i < m->n_annotators; i++)
+        put_annotator(p, &m->annotator[i]);
     cn_put_i32(p, m->n_embeddings);
     for (int i = 0; i < m->n_embeddings; i++)
         put_embedding(p, &m->embedding[i]);
@@ -156,10 +188,8 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn
         cn_get_model_info(&u, &m->model[i]);
     m->n_annotators = cn_get_range(&u, 0, CN_WIRE_MAX_ANNOTATORS);
     m->annotator = cn_xcalloc((size_t)m->n_annotators + 1, sizeof(*m->annotator));
-    for (int i = 0; i < m->n_annotators && u.rc == CN_OK; i++) {
-        cn_get_text(&u, m->annotator[i].name, sizeof(m->annotator[i].name));
-        cn_get_text(&u, m->annotator[i].title, sizeof(m->annotator[i].title));
-    }
+    for (int i = 0; i < m->n_annotators && u.rc == CN_OK; i++)
+        get_annotator(&u, &m->annotator[i]);
     m->n_embeddings = cn_get_range(&u, 0, CN_WIRE_MAX_EMBEDDINGS);
     m->embedding = cn_xcalloc((size_t)m->n_embeddings + 1, sizeof(*m->embedding));
     for (int i = 0; i < m->n_embeddings && u.rc == CN_OK; i++)

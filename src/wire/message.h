@@ -24,7 +24,7 @@
 #include "wire/frame.h"
 
 enum {
-    CN_WIRE_VERSION = 4,
+    CN_WIRE_VERSION = 5,
     CN_WIRE_MAX_MODELS = 512,
     CN_WIRE_MAX_PASSED = 512,
     CN_WIRE_MAX_ANNOTATORS = 64,
@@ -70,10 +70,21 @@ struct cn_model_info {
     char broken[400];    /* why it cannot be used; "" when it can */
 };
 
+struct cn_annotator_param_info {
+    char name[CN_PARAM_NAME];
+    char title[128];
+    double min, max, preset; /* inclusive */
+    bool real;               /* else whole numbers only */
+};
+
 /* A way to make a control map from a photograph. */
 struct cn_annotator_info {
     char name[64];   /* "canny" */
     char title[128]; /* for people; may be empty */
+    bool takes_mask; /* what the mask hides is missing in its map */
+    bool network;    /* has weights */
+    int n_params;
+    struct cn_annotator_param_info param[CN_MAX_ANNOTATOR_PARAMS];
 };
 
 /* Vectors that stand for a word of the prompt. */

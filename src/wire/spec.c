@@ -40,6 +40,20 @@ static void put_hires_own(struct cn_pack *p, const struct cn_spec_hires *h)
     cn_put_f64(p, h->guidance_scale);
 }
 
+/* How the map is made of the image. */
+static void put_map(struct cn_pack *p, const struct cn_spec_control *c)
+{
+    cn_put_u8(p, c->rules);
+    cn_put_u8(p, (unsigned)c->n_params);
+    for (int i = 0; i < c->n_params; i++) {
+        cn_put_str(p, c->param[i].name);
+        cn_put_f64(p, c->param[i].value);
+    }
+    cn_put_bytes(p, c->mask.data, c->mask.len);
+    cn_put_i32(p, c->resolution);
+    cn_put_u8(p, c->return_map);
+}
+
 void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
 {
     cn_put_u8(p, CN_WIRE_SPEC_VERSION);
@@ -85,6 +99,14 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_u8(p, s->hires.upscaler);
     cn_put_u8(p, s->decoder);
     put_hires_own(p, &s->hires);
+    cn_put_u8(p, s->resize);
+    cn_put_u8(p, s->mask_invert);
+    cn_put_f64(p, s->mask_blur);
+    cn_put_u8(p, s->paste_back);
+    cn_put_u8(p, s->metadata);
+    cn_put_u8(p, s->same_seed);
+    for (int i = 0; i < s->n_controls; i++)
+        put_map(p, &s->control[i]);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -101,6 +123,32 @@ static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
         c->weight[i] = cn_get_f64(u);
     c->n_weights = cn_get_enum(u, CN_CONTROL_LEVELS + 1);
     c->resize = (enum cn_resize)cn_get_enum(u, CN_RESIZE_COUNT);
+}
+
+static void get_map(struct cn_unpack *u, struct cn_spec_control *c)
+{
+    c->rules = (enum cn_map_rules)cn_get_enum(u, CN_MAP_RULES_COUNT);
+    c->n_params = cn_get_enum(u, CN_MAX_ANNOTATOR_PARAMS + 1);
+    for (int i = 0; i < c->n_params; i++) {
+        cn_get_text(u, c->param[i].name, sizeof(c->param[i].name));
+        c->param[i].value = cn_get_f64(u);
+    }
+    c->mask = cn_get_blob(u, CN_WIRE_MAX_IMAGE);
+    c->resolution = cn_get_range(u, CN_RESOLUTION_PIXEL_PERFECT, CN_MAX_RESOLUTION);
+    c->return_map = cn_get_enum(u, 2) != 0;
+}
+
+/* What version 9 brought. Before it, pictures outside of masks were whatever the model made. */
+static void get_pictures(struct cn_unpack *u, struct cn_spec *s)
+{
+    s->resize = (enum cn_resize)cn_get_enum(u, CN_RESIZE_COUNT);
+    s->mask_invert = cn_get_enum(u, 2) != 0;
+    s->mask_blur = cn_get_f64(u);
+    s->paste_back = cn_get_enum(u, 2) != 0;
+    s->metadata = cn_get_enum(u, 2) != 0;
+    s->same_seed = cn_get_enum(u, 2) != 0;
+    for (int i = 0; i < s->n_controls; i++)
+        get_map(u, &s->control[i]);
 }
 
 static void get_hires(struct cn_unpack *u, struct cn_spec_hires *h)
@@ -202,6 +250,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
         s->decoder = (enum cn_latent_decoder)cn_get_enum(u, CN_DECODER_COUNT);
     if (version >= 8)
         get_hires_own(u, &s->hires);
+    if (version >= 9)
+        get_pictures(u, s);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

@@ -14,13 +14,6 @@ enum {
     WAITING = 2 /* jobs beyond the lanes: their pictures are read while others are drawn */
 };
 
-/* ControlNets are named after the map they want: "emoji-canny". */
-static const char *annotator_of(const char *name)
-{
-    const char *dash = strrchr(name, '-');
-
-    return dash != NULL && cn_annotator_find(dash + 1) != NULL ? dash + 1 : "";
-}
 
 /* Why a model is broken, for clients: its files are named by the model, not by where they lie. */
 static void tell_broken(const char *broken, const char *path, const char *name, char *text,
@@ -48,7 +41,8 @@ static void describe_model(const struct cn_engine *e, const struct cn_model_fact
     memset(ret, 0, sizeof(*ret));
     snprintf(ret->name, sizeof(ret->name), "%s", m->name);
     snprintf(ret->family, sizeof(ret->family), "%s", m->family);
-    snprintf(ret->annotator, sizeof(ret->annotator), "%s", m->control ? annotator_of(m->name) : "");
+    snprintf(ret->annotator, sizeof(ret->annotator), "%s",
+             m->control ? cn_annotator_of_model(m->name) : "");
     ret->kind = m->control ? CN_MODEL_CONTROLNET : CN_MODEL_BASE;
     ret->width = m->width;
     ret->height = m->height;
@@ -58,6 +52,24 @@ static void describe_model(const struct cn_engine *e, const struct cn_model_fact
     ret->bytes = m->bytes;
     tell_broken(m->broken, m->path, m->name, ret->broken, sizeof(ret->broken));
     ret->is_default = !m->control && chosen != NULL && strcmp(chosen, m->name) == 0;
+}
+
+static void describe_params(const struct cn_annotator *from, struct cn_annotator_info *ret)
+{
+    _Static_assert((int)CN_ANNOTATOR_PARAMS <= (int)CN_MAX_ANNOTATOR_PARAMS, "they fit");
+
+    ret->takes_mask = from->hides;
+    for (; ret->n_params < from->n_params; ret->n_params++) {
+        const struct cn_annotator_param *p = &from->param[ret->n_params];
+        struct cn_annotator_param_info *to = &ret->param[ret->n_params];
+
+        snprintf(to->name, sizeof(to->name), "%s", p->name);
+        snprintf(to->title, sizeof(to->title), "%s", p->help);
+        to->min = p->min;
+        to->max = p->max;
+        to->preset = p->def;
+        to->real = p->real;
+    }
 }
 
 static void describe_annotators(const struct cn_engine *e, struct cn_msg_hello *ret)
@@ -73,6 +85,9 @@ static void describe_annotators(const struct cn_engine *e, struct cn_msg_hello *
             continue;
         snprintf(a->name, sizeof(a->name), "%s", from->name);
         snprintf(a->title, sizeof(a->title), "%s", from->help);
+        a->network = from->graph != NULL;
+        if (from->function != NULL)
+            describe_params(from->function, a);
         ret->n_annotators++;
     }
 }

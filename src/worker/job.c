@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "image/codec.h"
+#include "image/convert.h"
 #include "worker/job.h"
 
 #include <stdio.h>
@@ -34,12 +35,28 @@ static void stage(void *ctx, enum cn_engine_stage s, double ms)
     cn_worker_stage(ctx, map[s], ms);
 }
 
+/* A map with parts missing: JPEG has no alpha. */
+static int encode_flat(const struct cn_image *img, int quality, struct cn_buf *out,
+                       struct cn_err *err)
+{
+    struct cn_image rgb;
+    int rc;
+
+    if (img->c != 4)
+        return cn_jpeg_encode(img, quality, out, err);
+    if ((rc = cn_image_to_rgb(img, 0, &rgb, err)) < 0)
+        return rc;
+    rc = cn_jpeg_encode(&rgb, quality, out, err);
+    cn_image_release(&rgb);
+    return rc;
+}
+
 static int encode(const struct cn_image *img, const struct cn_spec *spec, struct cn_buf *out,
                   struct cn_err *err)
 {
     switch (spec->format) {
     case CN_JPEG:
-        return cn_jpeg_encode(img, spec->quality, out, err);
+        return encode_flat(img, spec->quality, out, err);
     case CN_WEBP:
         return cn_webp_encode(img, spec->quality, out, err);
     default:

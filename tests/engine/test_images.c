@@ -232,6 +232,7 @@ static void check_case(struct cn_engine *e, const char *path)
     *strrchr(folder, '/') = '\0';
     x = (struct expected){stem, strrchr(stem, '/') + 1};
     cn_spec_init(&s);
+    s.paste_back = false; /* as the reference */
     read_request(&s, json_object_get(o, "request"), folder);
     must(cn_engine_run(e, &s, &cb, &err), &err);
     cn_spec_release(&s);

@@ -158,7 +158,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 42 + 34; /* nor the syntax of prompts, nor rescaling, nor a second pass */
+    f.len -= 42 + 34 + 35; /* nor the syntax of prompts, nor rescaling, nor a second pass */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -169,7 +169,8 @@ static void kinds_and_versions_of_jobs(void **state)
     free(old);
 
     b.data[CN_FRAME_HEAD + 8] = 2;
-    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD - 42 - 34};
+    f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD,
+                          b.len - CN_FRAME_HEAD - 42 - 34 - 35};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -210,6 +211,12 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.hires.sampler == CN_HIRES_SAME && s.hires.schedule == CN_HIRES_SAME);
     assert_null(s.hires.prompt);
     assert_false(s.hires.has_guidance);
+    cn_spec_release(&s);
+
+    b.data[CN_FRAME_HEAD + 8] = 8;
+    f.len += 34;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_false(s.paste_back || s.metadata || s.mask_invert || s.control[1].return_map);
     cn_spec_release(&s);
 
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
