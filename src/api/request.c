@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "api/reader_priv.h"
 #include "api/request.h"
+#include "base/mem.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -74,6 +75,50 @@ static int read_weights(struct cn_reader *r, const json_t *v, const char *where,
     return CN_OK;
 }
 
+/* The names are the annotator's own, which only the worker's list knows. */
+static int read_params(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                       const struct cn_enum *e)
+{
+    struct cn_spec_control *c = target;
+    const char *name;
+    json_t *value;
+    char at[96];
+
+    (void)e;
+    if (!json_is_object(v))
+        return cn_read_wrong_type(r, v, where, "an object of numbers");
+    json_object_foreach((json_t *)v, name, value)
+    {
+        struct cn_annotator_value *p = &c->param[c->n_params];
+
+        snprintf(at, sizeof(at), "%s/%.*s", where, CN_PARAM_NAME, name);
+        if (json_is_null(value))
+            continue;
+        if (c->n_params == CN_MAX_ANNOTATOR_PARAMS || strlen(name) >= sizeof(p->name))
+            return cn_fail_at(r->err, CN_EINVAL, at, "no annotator has such a parameter");
+        if (cn_read_real(r, value, at, &p->value, NULL) < 0)
+            return r->err->code;
+        snprintf(p->name, sizeof(p->name), "%s", name);
+        c->n_params++;
+    }
+    return CN_OK;
+}
+
+static int read_resolution(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                           const struct cn_enum *e)
+{
+    (void)e;
+    if (json_is_string(v) && strcmp(json_string_value(v), "pixel_perfect") == 0) {
+        *(int *)target = CN_RESOLUTION_PIXEL_PERFECT;
+        return CN_OK;
+    }
+    if (!json_is_number(v))
+        return cn_read_wrong_type(r, v, where, "a number of pixels or \"pixel_perfect\"");
+    if (json_number_value(v) < 0)
+        return cn_fail_at(r->err, CN_EINVAL, where, "%g is out of range", json_number_value(v));
+    return cn_read_int(r, v, where, target, NULL);
+}
+
 #define IN_CONTROL(field) offsetof(struct cn_spec_control, field)
 
 static const struct cn_member control_members[] = {
@@ -86,6 +131,11 @@ static const struct cn_member control_members[] = {
     {"branch", cn_read_enum, IN_CONTROL(branch), &cn_enum_branch},
     {"weights", read_weights, 0, NULL},
     {"resize", cn_read_enum, IN_CONTROL(resize), &cn_enum_resize},
+    {"params", read_params, 0, NULL},
+    {"mask", cn_read_image, IN_CONTROL(mask), NULL},
+    {"resolution", read_resolution, IN_CONTROL(resolution), NULL},
+    {"rules", cn_read_enum, IN_CONTROL(rules), &cn_enum_map_rules},
+    {"return_map", cn_read_bool, IN_CONTROL(return_map), NULL},
 };
 
 static int read_controls(struct cn_reader *r, const json_t *v, const char *where, void *target,
@@ -183,10 +233,25 @@ static int read_webhook(struct cn_reader *r, const json_t *v, const char *where,
 
 /* ---- the request ---- */
 
+/* Another kind has another route, whose members are others. */
+static int read_kind(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                     const struct cn_enum *e)
+{
+    int kind = CN_KIND_DRAW;
+
+    (void)target;
+    (void)e;
+    if (cn_read_enum(r, v, where, &kind, &cn_enum_job_kind) < 0)
+        return r->err->code;
+    if (kind != CN_KIND_DRAW)
+        return cn_fail_at(r->err, CN_EINVAL, where, "this route is for \"draw\" alone");
+    return CN_OK;
+}
+
 #define IN_SPEC(field) offsetof(struct cn_spec, field)
 
 static const struct cn_member spec_members[] = {
-    {"kind", cn_read_enum, IN_SPEC(kind), &cn_enum_job_kind},
+    {"kind", read_kind, 0, NULL},
     {"model", cn_read_text, IN_SPEC(model), NULL},
     {"prompt", cn_read_text, IN_SPEC(prompt), NULL},
     {"negative_prompt", cn_read_text, IN_SPEC(negative_prompt), NULL},
@@ -206,11 +271,17 @@ static const struct cn_member spec_members[] = {
     {"clip_skip", cn_read_int, IN_SPEC(clip_skip), NULL},
     {"init_image", cn_read_image, IN_SPEC(init_image), NULL},
     {"mask", cn_read_image, IN_SPEC(mask), NULL},
+    {"resize", cn_read_enum, IN_SPEC(resize), &cn_enum_resize},
+    {"mask_invert", cn_read_bool, IN_SPEC(mask_invert), NULL},
+    {"mask_blur", cn_read_real, IN_SPEC(mask_blur), NULL},
+    {"paste_back", cn_read_bool, IN_SPEC(paste_back), NULL},
     {"denoise", cn_read_real, IN_SPEC(denoise), NULL},
     {"hires", read_hires, IN_SPEC(hires), NULL},
     {"decoder", cn_read_enum, IN_SPEC(decoder), &cn_enum_decoder},
     {"format", cn_read_enum, IN_SPEC(format), &cn_enum_format},
     {"quality", cn_read_int, IN_SPEC(quality), NULL},
+    {"metadata", cn_read_bool, IN_SPEC(metadata), NULL},
+    {"same_seed", cn_read_bool, IN_SPEC(same_seed), NULL},
     {"preview_every", cn_read_int, IN_SPEC(preview_every), NULL},
     {"priority", cn_read_int, IN_SPEC(priority), NULL},
     {"timeout_s", cn_read_int, IN_SPEC(timeout_s), NULL},
@@ -218,15 +289,21 @@ static const struct cn_member spec_members[] = {
     {"webhook", read_webhook, 0, NULL},
 };
 
-static int read_root(struct cn_reader *r, const json_t *root)
+/* Parts that nobody named are a mistake, as unknown members are. */
+static int check(struct cn_reader *r)
 {
-    if (cn_read_members(r, root, spec_members, CN_LEN(spec_members), "", r->spec) < 0)
-        return r->err->code;
     for (int i = 0; i < r->in->n_parts; i++)
         if (!r->in->part[i].used)
             return cn_fail(r->err, CN_EINVAL, "part \"%.60s\" is not named by the parameters",
                            r->in->part[i].name);
     return cn_spec_check(r->spec, r->in->limits, r->err);
+}
+
+static int read_root(struct cn_reader *r, const json_t *root)
+{
+    if (cn_read_members(r, root, spec_members, CN_LEN(spec_members), "", r->spec) < 0)
+        return r->err->code;
+    return check(r);
 }
 
 int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)
@@ -243,4 +320,75 @@ static int read_job(struct cn_reader *r, const json_t *root)
 int cn_api_read_jobs(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)
 {
     return cn_reader_run(in, read_job, ret, err);
+}
+
+/* ---- an annotation: the members of a control, and some of the request ---- */
+
+static const struct cn_member annotation_of_control[] = {
+    {"annotator", cn_read_text, IN_CONTROL(annotator), NULL},
+    {"image", cn_read_image, IN_CONTROL(image), NULL},
+    {"mask", cn_read_image, IN_CONTROL(mask), NULL},
+    {"params", read_params, 0, NULL},
+    {"resize", cn_read_enum, IN_CONTROL(resize), &cn_enum_resize},
+    {"resolution", read_resolution, IN_CONTROL(resolution), NULL},
+};
+
+static const struct cn_member annotation_of_spec[] = {
+    {"width", cn_read_int, IN_SPEC(width), NULL},
+    {"height", cn_read_int, IN_SPEC(height), NULL},
+    {"format", cn_read_enum, IN_SPEC(format), &cn_enum_format},
+    {"quality", cn_read_int, IN_SPEC(quality), NULL},
+    {"priority", cn_read_int, IN_SPEC(priority), NULL},
+    {"timeout_s", cn_read_int, IN_SPEC(timeout_s), NULL},
+};
+
+static bool is_of_control(const char *name)
+{
+    for (size_t i = 0; i < CN_LEN(annotation_of_control); i++)
+        if (strcmp(annotation_of_control[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The members for the control and the others, each to their table. */
+static int read_halves(struct cn_reader *r, const json_t *root, struct cn_spec_control *c)
+{
+    json_t *half[2] = {json_object(), json_object()}, *v;
+    const char *name;
+    int rc;
+
+    json_object_foreach((json_t *)root, name, v)
+        json_object_set(half[is_of_control(name) ? 0 : 1], name, v);
+    rc = cn_read_members(r, half[0], annotation_of_control, CN_LEN(annotation_of_control), "", c);
+    if (rc == CN_OK)
+        rc = cn_read_members(r, half[1], annotation_of_spec, CN_LEN(annotation_of_spec), "",
+                             r->spec);
+    json_decref(half[0]);
+    json_decref(half[1]);
+    return rc;
+}
+
+static int read_annotation(struct cn_reader *r, const json_t *root)
+{
+    struct cn_spec_control *c = cn_spec_add_control(r->spec);
+
+    r->spec->kind = CN_KIND_ANNOTATE;
+    r->spec->steps = 1;
+    r->spec->seed = 0; /* it draws no random numbers */
+    r->spec->has_seed = true;
+    free(c->annotator);
+    c->annotator = cn_xstrdup("");
+    if (read_halves(r, root, c) < 0)
+        return r->err->code;
+    if (c->annotator[0] == '\0')
+        return cn_fail_at(r->err, CN_EINVAL, "/annotator", "the name of an annotator is required");
+    if ((r->spec->width == 0) != (r->spec->height == 0))
+        return cn_fail_at(r->err, CN_EINVAL, r->spec->width == 0 ? "/width" : "/height",
+                          "\"width\" and \"height\" come together, or none of them");
+    return check(r);
+}
+
+int cn_api_read_annotation(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)
+{
+    return cn_reader_run(in, read_annotation, ret, err);
 }

@@ -55,6 +55,9 @@ struct cn_api_input {
 /* err->where: a JSON pointer, or "" when the request as a whole is at fault. */
 int cn_api_read_images(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err);
 
+/* Of POST /v1/annotate. */
+int cn_api_read_annotation(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err);
+
 /* The same of a job, which may have a webhook. */
 int cn_api_read_jobs(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err);
 

@@ -62,12 +62,55 @@ static json_t *weights_json(const struct cn_spec_control *c)
     return list;
 }
 
+static json_t *params_json(const struct cn_spec_control *c)
+{
+    json_t *o = json_object();
+
+    for (int i = 0; i < c->n_params; i++)
+        cn_json_set(&o, c->param[i].name, json_real(c->param[i].value));
+    return o;
+}
+
+/* How the map is made of the image: what is not as usual. */
+static void set_map(json_t **o, const struct cn_spec_control *c)
+{
+    if (c->n_params > 0)
+        cn_json_set(o, "params", params_json(c));
+    if (c->mask.len > 0)
+        cn_json_set(o, "mask_bytes", json_integer((json_int_t)c->mask.len));
+    if (c->resolution == CN_RESOLUTION_PIXEL_PERFECT)
+        cn_json_set(o, "resolution", json_string("pixel_perfect"));
+    else if (c->resolution > 0)
+        cn_json_set(o, "resolution", json_integer(c->resolution));
+    if (c->rules != CN_MAP_DIFFUSERS)
+        cn_json_set(o, "rules", json_string(cn_enum_map_rules.name[c->rules]));
+    if (c->return_map)
+        cn_json_set(o, "return_map", json_true());
+}
+
 static json_t *control_json(const struct cn_spec_control *c)
 {
-    return json_pack("{ss sI ss sf sf sf ss so ss}", "model", c->model, "image_bytes",
+    json_t *o = json_pack("{ss sI ss sf sf sf ss so ss}", "model", c->model, "image_bytes",
                      (json_int_t)c->image.len, "annotator", c->annotator, "strength", c->strength,
                      "start", c->start, "end", c->end, "branch", cn_enum_branch.name[c->branch],
                      "weights", weights_json(c), "resize", cn_enum_resize.name[c->resize]);
+
+    set_map(&o, c);
+    return o;
+}
+
+/* Of a job that draws nothing. */
+static json_t *annotation_json(const struct cn_spec *s)
+{
+    const struct cn_spec_control *c = &s->control[0];
+    json_t *o = json_pack("{ss ss sI ss ss si si si}", "kind", cn_enum_job_kind.name[s->kind],
+                          "annotator", c->annotator, "image_bytes", (json_int_t)c->image.len,
+                          "resize", cn_enum_resize.name[c->resize], "format",
+                          cn_enum_format.name[s->format], "quality", s->quality, "width", s->width,
+                          "height", s->height);
+
+    set_map(&o, c);
+    return o;
 }
 
 json_t *cn_json_warnings(const struct cn_warnings *w)
@@ -108,7 +151,25 @@ static json_t *hires_json(const struct cn_spec_hires *h)
     return o;
 }
 
-json_t *cn_json_spec(const struct cn_spec *s)
+/* Of init_image and mask. */
+static void set_pictures(json_t **o, const struct cn_spec *s)
+{
+    if (s->init_image.len > 0) {
+        cn_json_set(o, "init_image_bytes", json_integer((json_int_t)s->init_image.len));
+        cn_json_set(o, "resize", json_string(cn_enum_resize.name[s->resize]));
+    }
+    if (s->mask.len > 0) {
+        cn_json_set(o, "mask_bytes", json_integer((json_int_t)s->mask.len));
+        cn_json_set(o, "mask_invert", json_boolean(s->mask_invert));
+        cn_json_set(o, "mask_blur", json_real(s->mask_blur));
+        cn_json_set(o, "paste_back", json_boolean(s->paste_back));
+    }
+    if (s->same_seed)
+        cn_json_set(o, "same_seed", json_true());
+    cn_json_set(o, "metadata", json_boolean(s->metadata));
+}
+
+static json_t *drawing_json(const struct cn_spec *s)
 {
     json_t *o = json_pack(
         "{ss ss ss ss ss si si si sf ss ss ss ss sf sI si si sf ss si}", "kind",
@@ -123,16 +184,18 @@ json_t *cn_json_spec(const struct cn_spec *s)
 
     for (int i = 0; i < s->n_controls; i++)
         cn_json_add(&controls, control_json(&s->control[i]));
-    if (s->init_image.len > 0)
-        cn_json_set(&o, "init_image_bytes", json_integer((json_int_t)s->init_image.len));
-    if (s->mask.len > 0)
-        cn_json_set(&o, "mask_bytes", json_integer((json_int_t)s->mask.len));
+    set_pictures(&o, s);
     cn_json_set(&o, "guidance_rescale", json_real(s->guidance_rescale));
     cn_json_set(&o, "decoder", json_string(cn_enum_decoder.name[s->decoder]));
     if (s->hires.on)
         cn_json_set(&o, "hires", hires_json(&s->hires));
     cn_json_set(&o, "controls", controls);
     return o;
+}
+
+json_t *cn_json_spec(const struct cn_spec *s)
+{
+    return s->kind == CN_KIND_ANNOTATE ? annotation_json(s) : drawing_json(s);
 }
 
 /* Milliseconds with a thousandth, as text would not be shorter with all digits of a double. */
@@ -174,12 +237,16 @@ static int put_begin(const struct cn_result *r, struct cn_buf *out, struct cn_er
 static int put_image(const struct cn_result *r, const struct cn_image_meta *m, int nth, int index,
                      struct cn_buf *out, struct cn_err *err)
 {
-    (void)r;
-    return cn_buf_printf(out, err,
-                         "%s{\"index\":%d,\"seed\":%lu,\"format\":\"%s\",\"width\":%d,"
-                         "\"height\":%d,\"data\":\"",
-                         nth == 0 ? "" : ",", index, (unsigned long)m->seed,
-                         cn_enum_format.name[m->format], m->width, m->height);
+    int map_of = r->spec->kind == CN_KIND_DRAW ? cn_spec_map_of(r->spec, index) : -1, rc;
+
+    rc = cn_buf_printf(out, err,
+                       "%s{\"index\":%d,\"seed\":%lu,\"format\":\"%s\",\"width\":%d,"
+                       "\"height\":%d,",
+                       nth == 0 ? "" : ",", index, (unsigned long)m->seed,
+                       cn_enum_format.name[m->format], m->width, m->height);
+    if (rc == CN_OK && map_of >= 0)
+        rc = cn_buf_printf(out, err, "\"map_of\":%d,", map_of);
+    return rc == CN_OK ? cn_buf_adds(out, "\"data\":\"", err) : rc;
 }
 
 static int put_image_end(const struct cn_result *r, struct cn_buf *out, struct cn_err *err)
@@ -388,14 +455,33 @@ int cn_result_samplers(struct cn_buf *out, struct cn_err *err)
     return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
 }
 
+static json_t *annotator_json(const struct cn_annotator_info *a)
+{
+    json_t *o = json_pack("{ss ss}", "name", a->name, "title", a->title), *params = json_array();
+
+    for (int i = 0; i < a->n_params; i++) {
+        const struct cn_annotator_param_info *p = &a->param[i];
+
+        cn_json_add(&params, json_pack("{ss ss sf sf sf ss}", "name", p->name, "title", p->title,
+                                       "minimum", p->min, "maximum", p->max, "default", p->preset,
+                                       "type", p->real ? "number" : "integer"));
+    }
+    cn_json_set(&o, "params", params);
+    if (a->takes_mask)
+        cn_json_set(&o, "takes_mask", json_true());
+    if (a->network)
+        cn_json_set(&o, "network", json_true());
+    return o;
+}
+
 int cn_result_annotators(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err)
 {
     json_t *list = json_array();
 
     cn_json_add(
-        &list, json_pack("{ss ss}", "name", "none", "title", "the image is a control map already"));
+        &list, json_pack("{ss ss s[]}", "name", "none", "title",
+                         "the image is a control map already", "params"));
     for (int i = 0; i < c->n_annotators; i++)
-        cn_json_add(&list, json_pack("{ss ss}", "name", c->annotator[i].name, "title",
-                                     c->annotator[i].title));
+        cn_json_add(&list, annotator_json(&c->annotator[i]));
     return put_list(out, "annotators", list, err);
 }

@@ -243,10 +243,8 @@ static int replace_file(const struct command *c, const struct cn_buf *text, stru
 static int change_file(const struct command *c, const struct cn_buf *text, struct cn_err *err)
 {
     struct cn_keys keys;
-    int rc = cn_buf_whole(text, err);
+    int rc = cn_keys_parse(&keys, c->path, (const char *)text->data, text->len, err);
 
-    if (rc == CN_OK)
-        rc = cn_keys_parse(&keys, c->path, (const char *)text->data, text->len, err);
     if (rc < 0)
         return rc;
     cn_keys_release(&keys);

@@ -36,7 +36,7 @@ void cn_picture_ask(struct cn_picture *p, struct cn_request *q, struct cn_job *j
     struct cn_jobs_read *read;
 
     *p = (struct cn_picture){.file = {.fd = -1}, .wake = nothing};
-    if (job != NULL && k < job->spec.n && job->image[k].data != NULL) {
+    if (job != NULL && k < cn_spec_pictures(&job->spec) && job->image[k].data != NULL) {
         const struct cn_job_image *m = &job->image[k];
 
         p->done = true;

@@ -150,8 +150,6 @@ static int write_text(struct document *d, const struct cn_result *r, int64_t *re
         rc = form->image_end(r, &d->text, err);
     if (rc == CN_OK)
         rc = form->end(r, &d->text, err);
-    if (rc == CN_OK)
-        rc = cn_buf_whole(&d->text, err);
     d->end[d->n] = d->text.len;
     *ret = (int64_t)(d->text.len + pictures);
     return rc;
@@ -197,7 +195,7 @@ void cn_answer_result_json(struct cn_request *q)
     }
     d = cn_xcalloc(1, sizeof(*d));
     d->q = q;
-    choose_pictures(d, c->viewed ? c->view.n : r.spec->n);
+    choose_pictures(d, c->viewed ? c->view.n : cn_spec_pictures(r.spec));
     cn_buf_init(&d->text, TEXT_MAX);
     if (write_text(d, &r, &length, &err) < 0) {
         release(d);

@@ -58,7 +58,7 @@ int cn_look_again_s(const struct cn_job_view *v);
 
 /* How cn_submit reads and answers (submit_priv.h): cn_route.what of its rows. */
 struct cn_ask;
-extern const struct cn_ask cn_ask_images, cn_ask_jobs;
+extern const struct cn_ask cn_ask_images, cn_ask_annotate, cn_ask_jobs;
 
 /* The handlers, for table.c. */
 extern const struct cn_handler cn_submit, cn_list_jobs, cn_show_job, cn_cancel_job, cn_delete_job,

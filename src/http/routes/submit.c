@@ -198,6 +198,8 @@ static bool check_models(struct cn_request *q, const struct cn_spec *spec)
     const char *name = cn_guard_allows_model(q->who.models, spec->model) ? NULL : spec->model;
     char where[64] = "/model", text[160];
 
+    if (spec->kind != CN_KIND_DRAW) /* it has none */
+        return true;
     for (int i = 0; name == NULL && i < spec->n_controls; i++)
         if (!cn_guard_allows_model(q->who.models, spec->control[i].model)) {
             name = spec->control[i].model;
@@ -257,7 +259,7 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned ch
     if (webhook->url != NULL)
         o.webhook = &told;
     c->first_image = -1;
-    c->n = spec->n;
+    c->n = cn_spec_pictures(spec);
     c->bytes = cn_spec_image_bytes(spec);
     q->core->inflight += c->bytes;
     c->stage = CN_SUBMIT_WAITING;
@@ -459,4 +461,8 @@ const struct cn_ask cn_ask_images = {.read = cn_api_read_images,
                                      .may_defer = true,
                                      .negotiate = cn_negotiate_native,
                                      .json = &cn_result_native};
+const struct cn_ask cn_ask_annotate = {.read = cn_api_read_annotation,
+                                       .may_defer = true,
+                                       .negotiate = cn_negotiate_native,
+                                       .json = &cn_result_native};
 const struct cn_ask cn_ask_jobs = {.read = cn_api_read_jobs, .is_async = true, .may_defer = true};

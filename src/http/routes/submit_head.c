@@ -108,6 +108,7 @@ bool cn_negotiate_native(struct cn_request *q, const struct cn_spec *spec)
     const char *accept = cn_request_header(q, "Accept");
     const char *media = cn_media_of(spec->format);
     struct cn_submit_ctx *c = q->ctx;
+    int n = cn_spec_pictures(spec);
     bool json_named, parts_named;
     double json = cn_accept_quality(accept, "application/json", &json_named);
     double parts = cn_accept_quality(accept, "multipart/mixed", &parts_named);
@@ -120,11 +121,11 @@ bool cn_negotiate_native(struct cn_request *q, const struct cn_spec *spec)
             cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "there are too many streams", NULL);
         return q->status == 0;
     }
-    if (spec->n > 1 && !json_named) {
+    if (n > 1 && !json_named) {
         snprintf(text, sizeof(text),
                  "%d images do not fit into one answer of type %s: ask for application/json or "
                  "multipart/mixed",
-                 spec->n, media);
+                 n, media);
         cn_answer_problem(q, CN_PROBLEM_NOT_ACCEPTABLE, text, "/n");
         return false;
     }
@@ -134,7 +135,7 @@ bool cn_negotiate_native(struct cn_request *q, const struct cn_spec *spec)
         cn_answer_problem(q, CN_PROBLEM_NOT_ACCEPTABLE, text, "/format");
         return false;
     }
-    if (spec->n > 1 || json > picture || (json_named && json == picture))
+    if (n > 1 || json > picture || (json_named && json == picture))
         c->form = CN_AS_JSON;
     return true;
 }
@@ -149,7 +150,7 @@ bool cn_submit_fits(struct cn_request *q, const struct cn_spec *spec)
     char text[160];
 
     cn_spec_final_size(spec, spec->width, spec->height, &width, &height);
-    worst = (uint64_t)spec->n * (uint64_t)width * (uint64_t)height * 3;
+    worst = (uint64_t)cn_spec_pictures(spec) * (uint64_t)width * (uint64_t)height * 3;
     if (c->durable || worst <= q->core->out.max)
         return true;
     snprintf(text, sizeof(text),

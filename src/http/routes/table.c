@@ -7,6 +7,7 @@
 
 static const struct cn_route table[] = {
     {"/v1/images", CN_POST, &cn_submit, NATIVE, .what = &cn_ask_images, .takes_body = true},
+    {"/v1/annotate", CN_POST, &cn_submit, NATIVE, .what = &cn_ask_annotate, .takes_body = true},
     {"/v1/jobs", READS, &cn_list_jobs, NATIVE},
     {"/v1/jobs", CN_POST, &cn_submit, NATIVE, .what = &cn_ask_jobs, .takes_body = true},
     {"/v1/jobs/{id}", READS, &cn_show_job, NATIVE},

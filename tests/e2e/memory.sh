@@ -1,2 +1,0 @@
-#!/bin/sh
-. "${srcdir:-.}/tests/e2e/run.sh"
