@@ -46,7 +46,8 @@ int cn_problem_put(const struct cn_problem *p, struct cn_buf *out, struct cn_err
     }
     if (p->retry_after_s > 0)
         cn_buf_printf(out, NULL, ",\"retry_after\":%d", p->retry_after_s);
-    return cn_buf_adds(out, "}", err);
+    cn_buf_adds(out, "}", NULL);
+    return cn_buf_whole(out, err);
 }
 
 int cn_problem_write(const struct cn_problem *p, struct cn_buf *out, struct cn_err *err)

@@ -3,7 +3,6 @@
 #include "api/reader_priv.h"
 #include "base/mem.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,22 +152,30 @@ int cn_read_members(struct cn_reader *r, const json_t *object, const struct cn_m
 
 /* ---- the text ---- */
 
+/* jansson loses characters of a token without a word when there is no memory for them. Before
+ * main(): its allocator is one for the whole program. */
+__attribute__((constructor)) static void note_what_fails(void)
+{
+    json_set_alloc_funcs(cn_noting_malloc, free);
+}
+
 /* An integer that does not fit into 64 bits is no fault of the text but of its field, whose reader
- * says so: it sees a real number there. A token for which there is no memory is a bad one to the
- * library: only errno knows. */
+ * says so: it sees a real number there. */
 static int load(const struct cn_skeleton *sk, json_t **ret, struct cn_err *err)
 {
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
     const char *text = (const char *)sk->text.data;
+    unsigned long no_memory = cn_times_no_memory();
     json_error_t why;
 
-    errno = 0;
     *ret = json_loadb(text, sk->text.len, flags, &why);
     if (*ret == NULL && json_error_code(&why) == json_error_numeric_overflow)
         *ret = json_loadb(text, sk->text.len, flags | JSON_DECODE_INT_AS_REAL, &why);
-    if (*ret != NULL)
+    no_memory = cn_times_no_memory() - no_memory;
+    if (*ret != NULL && no_memory == 0)
         return CN_OK;
-    if (errno == ENOMEM || why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory)
+    json_decref(*ret);
+    if (no_memory > 0 || json_error_code(&why) == json_error_out_of_memory)
         return cn_fail(err, CN_ENOMEM, "no memory for the JSON text");
     return cn_fail(err, CN_EFORMAT, "the JSON text cannot be read: %s (line %d, column %d)",
                    why.text, why.line, why.column);

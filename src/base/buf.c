@@ -22,8 +22,24 @@ void cn_buf_release(struct cn_buf *b)
 void cn_buf_clear(struct cn_buf *b)
 {
     b->len = 0;
+    b->failed = CN_OK;
     if (b->data != NULL)
         b->data[0] = 0;
+}
+
+static int fails(struct cn_buf *b, int code)
+{
+    if (b->failed == CN_OK)
+        b->failed = code;
+    return code;
+}
+
+int cn_buf_whole(const struct cn_buf *b, struct cn_err *err)
+{
+    if (b->failed == CN_OK)
+        return CN_OK;
+    return b->failed == CN_ETOOBIG ? cn_fail(err, CN_ETOOBIG, "more than %zu bytes", b->max)
+                                   : cn_fail(err, b->failed, "no memory for text");
 }
 
 int cn_buf_reserve(struct cn_buf *b, size_t len, unsigned char **ret, struct cn_err *err)
@@ -31,7 +47,7 @@ int cn_buf_reserve(struct cn_buf *b, size_t len, unsigned char **ret, struct cn_
     size_t need;
 
     if (!cn_add_size(b->len, len, &need) || need > b->max)
-        return cn_fail(err, CN_ETOOBIG, "more than %zu bytes", b->max);
+        return fails(b, cn_fail(err, CN_ETOOBIG, "more than %zu bytes", b->max));
     if (need + 1 > b->cap) {
         size_t cap = CN_MAX(b->cap * 2, need + 1);
         unsigned char *p;
@@ -39,7 +55,7 @@ int cn_buf_reserve(struct cn_buf *b, size_t len, unsigned char **ret, struct cn_
         cap = CN_MAX(CN_MIN(cap, b->max + 1), (size_t)64);
         p = realloc(b->data, cap);
         if (p == NULL)
-            return cn_fail(err, CN_ENOMEM, "no memory for a buffer of %zu bytes", cap);
+            return fails(b, cn_fail(err, CN_ENOMEM, "no memory for a buffer of %zu bytes", cap));
         b->data = p;
         b->cap = cap;
     }
@@ -74,7 +90,7 @@ int cn_buf_printf(struct cn_buf *b, struct cn_err *err, const char *fmt, ...)
     n = vasprintf(&s, fmt, ap);
     va_end(ap);
     if (n < 0)
-        return cn_fail(err, CN_ENOMEM, "no memory for text");
+        return fails(b, cn_fail(err, CN_ENOMEM, "no memory for text"));
     rc = cn_buf_add(b, s, (size_t)n, err);
     free(s);
     return rc;
@@ -98,5 +114,6 @@ unsigned char *cn_buf_steal(struct cn_buf *b, size_t *ret_len)
     *ret_len = b->len;
     b->data = NULL;
     b->len = b->cap = 0;
+    b->failed = CN_OK;
     return p;
 }

@@ -167,5 +167,7 @@ char *cn_infotext(const struct cn_spec *s, const struct cn_infotext_facts *f)
     if (b.len > 0)
         cn_buf_adds(&b, "\n", NULL);
     put_parameters(&b, s, f);
-    return (char *)cn_buf_steal(&b, &len);
+    if (cn_buf_whole(&b, NULL) < 0)
+        cn_buf_release(&b);
+    return b.data == NULL ? NULL : (char *)cn_buf_steal(&b, &len);
 }

@@ -20,7 +20,7 @@ struct cn_infotext_facts {
     uint64_t seed; /* of this picture */
 };
 
-/* free() it. */
+/* free() it. NULL: no memory. */
 char *cn_infotext(const struct cn_spec *s, const struct cn_infotext_facts *f) CN_MUST_USE;
 
 #endif

@@ -40,6 +40,27 @@ void *cn_xrealloc(void *p, size_t size)
     return or_die(realloc(p, size ? size : 1));
 }
 
+static _Thread_local unsigned long times_no_memory;
+
+void cn_note_no_memory(void)
+{
+    times_no_memory++;
+}
+
+unsigned long cn_times_no_memory(void)
+{
+    return times_no_memory;
+}
+
+void *cn_noting_malloc(size_t size)
+{
+    void *p = malloc(size ? size : 1);
+
+    if (p == NULL)
+        cn_note_no_memory();
+    return p;
+}
+
 char *cn_xstrdup(const char *s)
 {
     return or_die(strdup(s));

@@ -23,6 +23,12 @@ char *cn_xprintf(const char *fmt, ...) CN_PRINTF(1, 2) CN_MUST_USE;
  * Release with free(). size 0 gives a valid pointer. */
 void *cn_try_alloc(size_t size) CN_MUST_USE;
 
+/* malloc() for libraries that go on without what they could not get, and tell nobody: the failures
+ * of the calling thread are counted. */
+void *cn_noting_malloc(size_t size) CN_MUST_USE;
+void cn_note_no_memory(void); /* one more */
+unsigned long cn_times_no_memory(void);
+
 /* *ret = a * b (a + b); false on overflow, and then *ret is unchanged. */
 bool cn_mul_size(size_t a, size_t b, size_t *ret) CN_MUST_USE;
 bool cn_add_size(size_t a, size_t b, size_t *ret) CN_MUST_USE;

@@ -96,10 +96,13 @@ bool cn_conf_part(struct cn_conf *f, const char *key, struct cn_conf *ret);
 void cn_conf_bad(struct cn_conf *f, const char *key, const char *fmt, ...) CN_PRINTF(3, 4);
 
 bool cn_conf_has(const struct cn_conf *f, const char *key); /* there, and not null */
+/* null is false, as Python has it */
 long cn_conf_int(struct cn_conf *f, const char *key, long otherwise, long min, long max);
 double cn_conf_real(struct cn_conf *f, const char *key, double otherwise, double min, double max);
 bool cn_conf_bool(struct cn_conf *f, const char *key, bool otherwise);
 const char *cn_conf_string(struct cn_conf *f, const char *key, const char *otherwise);
+
+bool cn_conf_is_list(const struct cn_conf *f, const char *key);
 
 /* A list of at most max whole numbers; returns how many, or -1 when the key is absent. */
 int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long limit);
@@ -111,25 +114,38 @@ bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long limi
 void cn_conf_kinds(struct cn_conf *f, const char *key, bool *ret, int n, const char *yes,
                    const char *no);
 
-/* What a key may say when we do not implement its other values. */
+/* What a key may say. A list is as good as its members: diffusers takes many settings once for all
+ * blocks or once for each. */
 enum cn_rule_kind {
-    CN_RULE_READ, /* read elsewhere, or of no influence on the result */
-    CN_RULE_NONE, /* null or false */
+    CN_RULE_READ,     /* whoever reads it checks it; null is none of its values */
+    CN_RULE_OPTIONAL, /* so, and null is as good as absent */
+    CN_RULE_FREE,     /* of no influence on the result, whatever it says */
+    /* not implemented but for one value: */
+    CN_RULE_NONE, /* null, false or nothing ([], {}, "") */
     CN_RULE_NUMBER,
-    CN_RULE_STRING,
-    CN_RULE_TRUE
+    CN_RULE_STRING
 };
 
 struct cn_rule {
     const char *key;
     enum cn_rule_kind kind;
     double number;
-    const char *string;
+    const char *string, *other; /* other: a second name of the same, or NULL */
 };
 
-/* Refuses values that break their rule; with strict also keys without one, unless they begin with
- * "_" or are null or false: a setting that we do not know may change the network. */
-void cn_conf_rules(struct cn_conf *f, const struct cn_rule *rules, size_t n, bool strict);
+/* Refuses values that break their rule, and keys without one, unless they begin with "_" or are
+ * null or false: a setting that we do not know may change the result. */
+void cn_conf_rules(struct cn_conf *f, const struct cn_rule *rules, size_t n);
+
+/* What model_index.json says. */
+struct cn_pipeline_config {
+    bool two_texts, control; /* which parts there are, beside those that all have */
+    bool zeroes_empty;       /* force_zeros_for_empty_prompt */
+    double guidance;         /* _guidance_scale; 0: not said */
+};
+
+/* Refuses what is no pipeline of ours, by the name of the part. */
+void cn_conf_pipeline(struct cn_conf *f, struct cn_pipeline_config *ret);
 
 int cn_conf_unet(const char *path, struct cn_unet_config *ret, struct cn_err *err);
 int cn_conf_control(const char *path, struct cn_control_config *ret, struct cn_err *err);

@@ -27,7 +27,8 @@ struct cn_text_config {
 
 /* UNet2DConditionModel; the encoder half also describes a ControlNetModel */
 struct cn_unet_config {
-    int in_channels, out_channels, sample_size;
+    int in_channels, out_channels;
+    int sample_height, sample_width; /* sample_size: cells of the model's own size; 0: not said */
     int blocks;                      /* resolution levels */
     int channels[CN_MAX_BLOCKS];     /* block_out_channels */
     bool down_attention[CN_MAX_BLOCKS]; /* CrossAttnDownBlock2D rather than DownBlock2D */

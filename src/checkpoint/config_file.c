@@ -155,11 +155,11 @@ double cn_conf_real(struct cn_conf *f, const char *key, double otherwise, double
 
 bool cn_conf_bool(struct cn_conf *f, const char *key, bool otherwise)
 {
-    json_t *v = get_key(f, key);
+    json_t *v = json_object_get(f->root, key);
 
     if (v == NULL)
         return otherwise;
-    if (!json_is_boolean(v))
+    if (!json_is_boolean(v) && !json_is_null(v))
         cn_conf_bad(f, key, "neither true nor false");
     return json_is_true(v);
 }
@@ -193,6 +193,11 @@ int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long lim
         if (!whole(json_array_get(v, i), 1, limit, &ret[i]))
             cn_conf_bad(f, key, "%s: not whole numbers from 1 to %ld", text, limit);
     return (int)json_array_size(v);
+}
+
+bool cn_conf_is_list(const struct cn_conf *f, const char *key)
+{
+    return json_is_array(json_object_get(f->root, key));
 }
 
 bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long limit)
@@ -235,24 +240,47 @@ void cn_conf_kinds(struct cn_conf *f, const char *key, bool *ret, int n, const c
     }
 }
 
+static bool is_nothing(const json_t *v)
+{
+    return json_is_null(v) || json_is_false(v) ||
+           (json_is_array(v) && json_array_size(v) == 0) ||
+           (json_is_object(v) && json_object_size(v) == 0) ||
+           (json_is_string(v) && json_string_length(v) == 0);
+}
+
 static bool obeys(const struct cn_rule *r, const json_t *v)
 {
+    const char *s = json_string_value(v);
+
     switch (r->kind) {
     case CN_RULE_READ:
+        return !json_is_null(v);
+    case CN_RULE_OPTIONAL:
+    case CN_RULE_FREE:
         return true;
     case CN_RULE_NONE:
-        return json_is_false(v);
+        return is_nothing(v);
     case CN_RULE_NUMBER:
         return json_is_number(v) && json_number_value(v) == r->number;
     case CN_RULE_STRING:
-        return json_is_string(v) && strcmp(json_string_value(v), r->string) == 0;
-    case CN_RULE_TRUE:
-        return json_is_true(v);
+        return s != NULL &&
+               (strcmp(s, r->string) == 0 || (r->other != NULL && strcmp(s, r->other) == 0));
     }
     return false;
 }
 
-void cn_conf_rules(struct cn_conf *f, const struct cn_rule *rules, size_t n, bool strict)
+/* The value, or each member of a list of them. */
+static bool all_obey(const struct cn_rule *r, const json_t *v)
+{
+    if (!json_is_array(v) || obeys(r, v))
+        return obeys(r, v);
+    for (size_t i = 0; i < json_array_size(v); i++)
+        if (!obeys(r, json_array_get(v, i)))
+            return false;
+    return json_array_size(v) > 0;
+}
+
+void cn_conf_rules(struct cn_conf *f, const struct cn_rule *rules, size_t n)
 {
     const char *key;
     json_t *v;
@@ -264,12 +292,12 @@ void cn_conf_rules(struct cn_conf *f, const struct cn_rule *rules, size_t n, boo
 
         while (i < n && strcmp(rules[i].key, key) != 0)
             i++;
-        if (json_is_null(v) || (i < n && obeys(&rules[i], v)))
+        if (i < n ? all_obey(&rules[i], v) : key[0] == '_' || json_is_null(v) || json_is_false(v))
             continue;
         show(v, text, sizeof(text));
         if (i < n)
             cn_conf_bad(f, key, "the value %s is not supported", text);
-        else if (strict && key[0] != '_' && !json_is_false(v))
+        else
             cn_conf_bad(f, key, "an unknown setting (value %s)", text);
     }
 }

@@ -13,39 +13,40 @@ enum { MAX_CHANNELS = 16384, MAX_LAYERS = 64 };
 static const struct cn_rule unet_rules[] = {
     {.key = "in_channels"},
     {.key = "out_channels"},
-    {.key = "sample_size"},
+    {.key = "sample_size", .kind = CN_RULE_OPTIONAL},
     {.key = "block_out_channels"},
     {.key = "down_block_types"},
     {.key = "up_block_types"},
     {.key = "layers_per_block"},
     {.key = "attention_head_dim"},
-    {.key = "num_attention_heads"},
+    {.key = "num_attention_heads", .kind = CN_RULE_OPTIONAL},
     {.key = "transformer_layers_per_block"},
     {.key = "cross_attention_dim"},
     {.key = "norm_num_groups"},
     {.key = "norm_eps"},
-    {.key = "use_linear_projection"},
-    {.key = "flip_sin_to_cos"},
+    {.key = "use_linear_projection", .kind = CN_RULE_OPTIONAL},
+    {.key = "flip_sin_to_cos", .kind = CN_RULE_OPTIONAL},
     {.key = "freq_shift"},
-    {.key = "time_cond_proj_dim"},
-    {.key = "time_embedding_dim"},
+    {.key = "time_cond_proj_dim", .kind = CN_RULE_OPTIONAL},
+    {.key = "time_embedding_dim", .kind = CN_RULE_OPTIONAL},
     {.key = "conditioning_channels"},
-    {.key = "conditioning_embedding_out_channels"},
+    {.key = "conditioning_embedding_out_channels", .kind = CN_RULE_OPTIONAL},
     {.key = "controlnet_conditioning_channel_order"},
-    {.key = "global_pool_conditions"},
-    {.key = "upcast_attention"},              /* scores are always summed in fp32 here */
-    {.key = "dropout"},                       /* training */
-    {.key = "addition_embed_type_num_heads"}, /* parts of features that are refused below */
-    {.key = "addition_time_embed_dim"},
+    {.key = "global_pool_conditions", .kind = CN_RULE_OPTIONAL},
+    {.key = "upcast_attention", .kind = CN_RULE_FREE}, /* scores are always summed in fp32 here */
+    {.key = "dropout", .kind = CN_RULE_FREE},          /* training */
+    /* parts of features that are refused below */
+    {.key = "addition_embed_type_num_heads", .kind = CN_RULE_FREE},
+    {.key = "addition_time_embed_dim", .kind = CN_RULE_FREE},
     /* traces of training averages, which diffusers' EMAModel leaves in the file */
-    {.key = "decay"},
-    {.key = "min_decay"},
-    {.key = "inv_gamma"},
-    {.key = "power"},
-    {.key = "optimization_step"},
-    {.key = "update_after_step"},
-    {.key = "use_ema_warmup"},
-    {.key = "act_fn", .kind = CN_RULE_STRING, .string = "silu"},
+    {.key = "decay", .kind = CN_RULE_FREE},
+    {.key = "min_decay", .kind = CN_RULE_FREE},
+    {.key = "inv_gamma", .kind = CN_RULE_FREE},
+    {.key = "power", .kind = CN_RULE_FREE},
+    {.key = "optimization_step", .kind = CN_RULE_FREE},
+    {.key = "update_after_step", .kind = CN_RULE_FREE},
+    {.key = "use_ema_warmup", .kind = CN_RULE_FREE},
+    {.key = "act_fn", .kind = CN_RULE_STRING, .string = "silu", .other = "swish"},
     {.key = "mid_block_type", .kind = CN_RULE_STRING, .string = "UNetMidBlock2DCrossAttn"},
     {.key = "resnet_time_scale_shift", .kind = CN_RULE_STRING, .string = "default"},
     {.key = "time_embedding_type", .kind = CN_RULE_STRING, .string = "positional"},
@@ -71,6 +72,7 @@ static const struct cn_rule unet_rules[] = {
     {.key = "reverse_transformer_layers_per_block", .kind = CN_RULE_NONE},
     {.key = "time_embedding_act_fn", .kind = CN_RULE_NONE},
     {.key = "timestep_post_act", .kind = CN_RULE_NONE},
+    {.key = "quantization_config", .kind = CN_RULE_NONE},
 };
 
 static const struct cn_rule vae_rules[] = {
@@ -82,16 +84,17 @@ static const struct cn_rule vae_rules[] = {
     {.key = "up_block_types"},
     {.key = "layers_per_block"},
     {.key = "norm_num_groups"},
-    {.key = "sample_size"},
+    {.key = "sample_size", .kind = CN_RULE_FREE}, /* pictures have the size of the request */
     {.key = "scaling_factor"},
-    {.key = "shift_factor"},
-    {.key = "use_quant_conv"},
-    {.key = "use_post_quant_conv"},
-    {.key = "mid_block_add_attention"},
-    {.key = "force_upcast"}, /* the backend chooses its precision */
-    {.key = "act_fn", .kind = CN_RULE_STRING, .string = "silu"},
+    {.key = "shift_factor", .kind = CN_RULE_OPTIONAL},
+    {.key = "use_quant_conv", .kind = CN_RULE_OPTIONAL},
+    {.key = "use_post_quant_conv", .kind = CN_RULE_OPTIONAL},
+    {.key = "mid_block_add_attention", .kind = CN_RULE_OPTIONAL},
+    {.key = "force_upcast", .kind = CN_RULE_FREE}, /* the backend chooses its precision */
+    {.key = "act_fn", .kind = CN_RULE_STRING, .string = "silu", .other = "swish"},
     {.key = "latents_mean", .kind = CN_RULE_NONE},
     {.key = "latents_std", .kind = CN_RULE_NONE},
+    {.key = "quantization_config", .kind = CN_RULE_NONE},
 };
 
 static void need_class(struct cn_conf *f, const char *name)
@@ -128,6 +131,23 @@ static int read_uniform(struct cn_conf *f, const char *key, int n, int otherwise
 static int read_groups(struct cn_conf *f)
 {
     return (int)cn_conf_int(f, "norm_num_groups", 32, 1, MAX_CHANNELS);
+}
+
+/* One number for both sides, or [height, width]. */
+static void read_sample_size(struct cn_conf *f, struct cn_unet_config *u)
+{
+    int side[2] = {u->sample_height, u->sample_width}, n;
+
+    if (!cn_conf_is_list(f, "sample_size")) {
+        u->sample_height = (int)cn_conf_int(f, "sample_size", side[0], 0, 4096);
+        u->sample_width = (int)cn_conf_int(f, "sample_size", side[1], 0, 4096);
+        return;
+    }
+    n = cn_conf_ints(f, "sample_size", side, 2, 4096);
+    if (n == 1)
+        cn_conf_bad(f, "sample_size", "one number in a list of height and width");
+    u->sample_height = side[0];
+    u->sample_width = side[1];
 }
 
 static void fill(int *each, int n, int value)
@@ -168,7 +188,7 @@ static void read_unet(struct cn_conf *f, struct cn_unet_config *u)
     u->blocks = read_channels(f, u->channels, sd, CN_LEN(sd));
     u->in_channels = (int)cn_conf_int(f, "in_channels", 4, 1, MAX_CHANNELS);
     u->out_channels = (int)cn_conf_int(f, "out_channels", 4, 1, MAX_CHANNELS);
-    u->sample_size = (int)cn_conf_int(f, "sample_size", 0, 0, 4096);
+    read_sample_size(f, u);
     u->layers_per_block = read_uniform(f, "layers_per_block", u->blocks, 2, MAX_LAYERS);
     read_attention(f, u);
     u->norm_groups = read_groups(f);
@@ -179,7 +199,7 @@ static void read_unet(struct cn_conf *f, struct cn_unet_config *u)
     u->time_cond_proj_dim = (int)cn_conf_int(f, "time_cond_proj_dim", 0, 0, MAX_CHANNELS);
     if (cn_conf_int(f, "time_embedding_dim", 4 * u->channels[0], 1, 1 << 20) != 4 * u->channels[0])
         cn_conf_bad(f, "time_embedding_dim", "not 4 times the first of block_out_channels");
-    cn_conf_rules(f, unet_rules, CN_LEN(unet_rules), true);
+    cn_conf_rules(f, unet_rules, CN_LEN(unet_rules));
 }
 
 int cn_conf_unet(const char *path, struct cn_unet_config *ret, struct cn_err *err)
@@ -237,6 +257,8 @@ int cn_conf_control(const char *path, struct cn_control_config *ret, struct cn_e
         return rc;
     need_class(&f, "ControlNetModel");
     read_unet(&f, &c.unet);
+    if (c.unet.time_cond_proj_dim > 0)
+        cn_conf_bad(&f, "time_cond_proj_dim", "not of a ControlNet");
     read_hint(&f, &c);
     rc = f.rc;
     cn_conf_close(&f);
@@ -266,7 +288,7 @@ static void read_vae(struct cn_conf *f, struct cn_vae_config *v)
     v->use_post_quant_conv = cn_conf_bool(f, "use_post_quant_conv", true);
     v->scaling_factor = cn_conf_real(f, "scaling_factor", 0.18215, 1e-6, 1e6);
     v->shift_factor = cn_conf_real(f, "shift_factor", 0, -1e6, 1e6);
-    cn_conf_rules(f, vae_rules, CN_LEN(vae_rules), true);
+    cn_conf_rules(f, vae_rules, CN_LEN(vae_rules));
 }
 
 int cn_conf_vae(const char *path, struct cn_vae_config *ret, struct cn_err *err)
@@ -295,7 +317,7 @@ static void amend_net(struct cn_conf *f, struct cn_unet_config *u)
         cn_conf_each(f, "attention_head_dim", u->heads, u->blocks, MAX_CHANNELS);
     u->norm_groups = (int)cn_conf_int(f, "norm_num_groups", u->norm_groups, 1, MAX_CHANNELS);
     u->norm_eps = cn_conf_real(f, "norm_eps", u->norm_eps, 0, 1);
-    u->sample_size = (int)cn_conf_int(f, "sample_size", u->sample_size, 0, 4096);
+    read_sample_size(f, u);
 }
 
 void cn_conf_amend_unet(struct cn_conf *f, struct cn_unet_config *u)
@@ -307,7 +329,7 @@ void cn_conf_amend_unet(struct cn_conf *f, struct cn_unet_config *u)
                                            {.key = "sample_size"}};
 
     amend_net(f, u);
-    cn_conf_rules(f, rules, CN_LEN(rules), true);
+    cn_conf_rules(f, rules, CN_LEN(rules));
 }
 
 void cn_conf_amend_control(struct cn_conf *f, struct cn_control_config *c)
@@ -319,7 +341,7 @@ void cn_conf_amend_control(struct cn_conf *f, struct cn_control_config *c)
 
     amend_net(f, &c->unet);
     read_order(f, c);
-    cn_conf_rules(f, rules, CN_LEN(rules), true);
+    cn_conf_rules(f, rules, CN_LEN(rules));
 }
 
 void cn_conf_amend_vae(struct cn_conf *f, struct cn_vae_config *v)
@@ -330,7 +352,7 @@ void cn_conf_amend_vae(struct cn_conf *f, struct cn_vae_config *v)
     v->norm_groups = (int)cn_conf_int(f, "norm_num_groups", v->norm_groups, 1, MAX_CHANNELS);
     v->scaling_factor = cn_conf_real(f, "scaling_factor", v->scaling_factor, 1e-6, 1e6);
     v->shift_factor = cn_conf_real(f, "shift_factor", v->shift_factor, -1e6, 1e6);
-    cn_conf_rules(f, rules, CN_LEN(rules), true);
+    cn_conf_rules(f, rules, CN_LEN(rules));
 }
 
 static int check_groups(const char *path, const int *channels, int n, int groups,

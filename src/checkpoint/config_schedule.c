@@ -52,7 +52,7 @@ static void read_presence(const struct cn_conf *f, struct cn_schedule_config *s)
     };
 
     for (size_t i = 0; i < CN_LEN(keys); i++)
-        if (cn_conf_has(f, keys[i].name))
+        if (json_object_get(f->root, keys[i].name) != NULL) /* null is false */
             s->absent &= ~(unsigned)keys[i].key;
 }
 
@@ -134,7 +134,7 @@ static void read_undone(struct cn_conf *f, struct cn_schedule_config *s)
     static const char *const types[] = {"discrete", "continuous", NULL};
     struct cn_solver_config *v = &s->solver;
     json_t *list = json_object_get(f->root, "disable_corrector");
-    bool off = json_is_array(list) ? json_array_size(list) > 0 : list != NULL;
+    bool off = json_is_array(list) ? json_array_size(list) > 0 : json_is_true(list);
 
     if (cn_conf_has(f, "algorithm_type"))
         undone(v, CN_UNDONE_ALGORITHM, read_word(f, "algorithm_type", algorithms, 0) > 2);
@@ -170,12 +170,81 @@ static void read_solver(struct cn_conf *f, struct cn_schedule_config *s)
 
 /* ---- the whole ---- */
 
+/* The keys of the classes below. Of those that are read each class knows some. */
+static const struct cn_rule rules[] = {
+    {.key = "num_train_timesteps"},
+    {.key = "beta_start"},
+    {.key = "beta_end"},
+    {.key = "beta_schedule"},
+    {.key = "prediction_type"},
+    {.key = "timestep_spacing"},
+    {.key = "steps_offset"},
+    {.key = "set_alpha_to_one", .kind = CN_RULE_OPTIONAL},
+    {.key = "rescale_betas_zero_snr", .kind = CN_RULE_OPTIONAL},
+    {.key = "clip_sample", .kind = CN_RULE_OPTIONAL},
+    {.key = "clip_sample_range"},
+    {.key = "skip_prk_steps", .kind = CN_RULE_OPTIONAL},
+    {.key = "use_karras_sigmas", .kind = CN_RULE_OPTIONAL},
+    {.key = "use_exponential_sigmas", .kind = CN_RULE_OPTIONAL},
+    {.key = "use_beta_sigmas", .kind = CN_RULE_OPTIONAL},
+    {.key = "use_lu_lambdas", .kind = CN_RULE_OPTIONAL},
+    {.key = "use_flow_sigmas", .kind = CN_RULE_OPTIONAL},
+    {.key = "sigma_min", .kind = CN_RULE_OPTIONAL},
+    {.key = "sigma_max", .kind = CN_RULE_OPTIONAL},
+    {.key = "solver_order"},
+    {.key = "solver_type"},
+    {.key = "final_sigmas_type"},
+    {.key = "lower_order_final", .kind = CN_RULE_OPTIONAL},
+    {.key = "euler_at_final", .kind = CN_RULE_OPTIONAL},
+    {.key = "lambda_min_clipped"},
+    {.key = "original_inference_steps"},
+    {.key = "timestep_scaling"},
+    {.key = "algorithm_type"},
+    {.key = "interpolation_type"},
+    {.key = "timestep_type"},
+    {.key = "disable_corrector", .kind = CN_RULE_OPTIONAL},
+    {.key = "predict_x0", .kind = CN_RULE_OPTIONAL},
+    {.key = "solver_p", .kind = CN_RULE_OPTIONAL},
+    {.key = "variance_type", .kind = CN_RULE_OPTIONAL},
+    {.key = "trained_betas", .kind = CN_RULE_NONE},
+    {.key = "thresholding", .kind = CN_RULE_NONE},
+    {.key = "use_dynamic_shifting", .kind = CN_RULE_NONE},
+    /* parts of settings that are refused */
+    {.key = "dynamic_thresholding_ratio", .kind = CN_RULE_FREE},
+    {.key = "sample_max_value", .kind = CN_RULE_FREE},
+    {.key = "flow_shift", .kind = CN_RULE_FREE},
+    {.key = "time_shift_type", .kind = CN_RULE_FREE},
+    /* of samplers that are not here, and of a random generator that is another one here */
+    {.key = "predictor_order", .kind = CN_RULE_FREE},
+    {.key = "corrector_order", .kind = CN_RULE_FREE},
+    {.key = "tau_func", .kind = CN_RULE_FREE},
+    {.key = "noise_sampler_seed", .kind = CN_RULE_FREE},
+    {.key = "tensor_format", .kind = CN_RULE_FREE}, /* before diffusers 0.4 */
+};
+
+/* The classes that take noise levels as a model of Stable Diffusion has them. Others have another
+ * course of levels, with the same names of keys or none at all (EDM, flow matching). */
+static void check_class(struct cn_conf *f)
+{
+    static const char *const known[] = {
+        "DDIMScheduler", "DDIMInverseScheduler", "DDIMParallelScheduler", "DDPMScheduler",
+        "DDPMParallelScheduler", "PNDMScheduler", "LCMScheduler", "TCDScheduler",
+        "LMSDiscreteScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
+        "HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
+        "DPMSolverMultistepScheduler", "DPMSolverMultistepInverseScheduler",
+        "DPMSolverSinglestepScheduler", "DPMSolverSDEScheduler", "DEISMultistepScheduler",
+        "UniPCMultistepScheduler", "SASolverScheduler"};
+    const char *class = cn_conf_string(f, "_class_name", NULL);
+
+    for (size_t i = 0; class != NULL && i < CN_LEN(known); i++)
+        if (strcmp(class, known[i]) == 0)
+            return;
+    if (class != NULL)
+        cn_conf_bad(f, "_class_name", "\"%.60s\" is not supported", class);
+}
+
 static void read_schedule(struct cn_conf *f, struct cn_schedule_config *s)
 {
-    static const struct cn_rule rules[] = {
-        {.key = "trained_betas", .kind = CN_RULE_NONE},
-        {.key = "thresholding", .kind = CN_RULE_NONE},
-    };
     const char *spacing = cn_conf_string(f, "timestep_spacing", NULL);
 
     s->train_steps = (int)cn_conf_int(f, "num_train_timesteps", s->train_steps, 2, 100000);
@@ -192,7 +261,7 @@ static void read_schedule(struct cn_conf *f, struct cn_schedule_config *s)
     s->prk_steps = !cn_conf_bool(f, "skip_prk_steps", !s->prk_steps);
     read_presence(f, s);
     read_solver(f, s);
-    cn_conf_rules(f, rules, CN_LEN(rules), false);
+    cn_conf_rules(f, rules, CN_LEN(rules));
 }
 
 int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn_err *err)
@@ -209,6 +278,7 @@ int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn
     s.beta_end = 0.02;
     s.absent = CN_KEY_BETA_START | CN_KEY_BETA_END | CN_KEY_BETA_SCHEDULE | CN_KEY_ALPHA_TO_ONE |
                CN_KEY_CLIP_SAMPLE | CN_KEY_SKIP_PRK;
+    check_class(&f);
     read_schedule(&f, &s);
     rc = f.rc;
     cn_conf_close(&f);
@@ -219,46 +289,5 @@ int cn_conf_schedule(const char *path, struct cn_schedule_config *ret, struct cn
 
 void cn_conf_amend_schedule(struct cn_conf *f, struct cn_schedule_config *s)
 {
-    static const char *const keys[] = {
-        "num_train_timesteps",
-        "beta_start",
-        "beta_end",
-        "beta_schedule",
-        "prediction_type",
-        "timestep_spacing",
-        "steps_offset",
-        "set_alpha_to_one",
-        "rescale_betas_zero_snr",
-        "clip_sample",
-        "clip_sample_range",
-        "skip_prk_steps",
-        "use_karras_sigmas",
-        "use_exponential_sigmas",
-        "use_beta_sigmas",
-        "use_lu_lambdas",
-        "use_flow_sigmas",
-        "sigma_min",
-        "sigma_max",
-        "solver_order",
-        "solver_type",
-        "final_sigmas_type",
-        "lower_order_final",
-        "euler_at_final",
-        "lambda_min_clipped",
-        "original_inference_steps",
-        "timestep_scaling",
-        "algorithm_type",
-        "interpolation_type",
-        "timestep_type",
-        "disable_corrector",
-        "predict_x0",
-        "solver_p",
-        "variance_type",
-    };
-    struct cn_rule rules[CN_LEN(keys)];
-
-    for (size_t i = 0; i < CN_LEN(keys); i++)
-        rules[i] = (struct cn_rule){.key = keys[i]};
     read_schedule(f, s);
-    cn_conf_rules(f, rules, CN_LEN(rules), true);
 }

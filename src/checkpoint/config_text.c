@@ -6,6 +6,50 @@
 #include <limits.h>
 #include <string.h>
 
+/* What transformers writes. What is free belongs to training, to other tasks, or to the way a model
+ * is called, which is ours to choose. */
+static const struct cn_rule text_rules[] = {
+    {.key = "model_type"},
+    {.key = "vocab_size"},
+    {.key = "hidden_size"},
+    {.key = "intermediate_size"},
+    {.key = "num_hidden_layers"},
+    {.key = "num_attention_heads"},
+    {.key = "max_position_embeddings"},
+    {.key = "layer_norm_eps"},
+    {.key = "hidden_act"},
+    {.key = "use_attention_mask", .kind = CN_RULE_NONE},
+    {.key = "pruned_heads", .kind = CN_RULE_NONE},
+    {.key = "quantization_config", .kind = CN_RULE_NONE},
+    {.key = "is_decoder", .kind = CN_RULE_NONE},
+    {.key = "is_encoder_decoder", .kind = CN_RULE_NONE},
+    {.key = "add_cross_attention", .kind = CN_RULE_NONE},
+    {.key = "rope_scaling", .kind = CN_RULE_NONE},
+    {.key = "bos_token_id", .kind = CN_RULE_OPTIONAL},
+    {.key = "eos_token_id", .kind = CN_RULE_OPTIONAL},
+    {.key = "pad_token_id", .kind = CN_RULE_OPTIONAL},
+    {.key = "projection_dim", .kind = CN_RULE_OPTIONAL},
+#define FREE(name) {.key = name, .kind = CN_RULE_FREE}
+    FREE("architectures"), FREE("attention_dropout"), FREE("dropout"), FREE("initializer_factor"),
+    FREE("initializer_range"), FREE("torch_dtype"), FREE("dtype"), FREE("transformers_version"),
+    FREE("gradient_checkpointing"), FREE("attn_implementation"), FREE("logit_scale_init_value"),
+    FREE("output_attentions"), FREE("output_hidden_states"), FREE("output_scores"),
+    FREE("return_dict"), FREE("return_dict_in_generate"), FREE("torchscript"), FREE("use_bfloat16"),
+    FREE("use_cache"), FREE("tie_word_embeddings"), FREE("tie_encoder_decoder"),
+    FREE("chunk_size_feed_forward"), FREE("cross_attention_hidden_size"), FREE("tokenizer_class"),
+    FREE("prefix"), FREE("sep_token_id"), FREE("decoder_start_token_id"), FREE("finetuning_task"),
+    FREE("id2label"), FREE("label2id"), FREE("problem_type"), FREE("num_labels"),
+    FREE("task_specific_params"), FREE("tf_legacy_loss"), FREE("max_length"), FREE("min_length"),
+    FREE("do_sample"), FREE("early_stopping"), FREE("num_beams"), FREE("num_beam_groups"),
+    FREE("diversity_penalty"), FREE("temperature"), FREE("top_k"), FREE("top_p"), FREE("typical_p"),
+    FREE("repetition_penalty"), FREE("length_penalty"), FREE("no_repeat_ngram_size"),
+    FREE("encoder_no_repeat_ngram_size"), FREE("bad_words_ids"), FREE("num_return_sequences"),
+    FREE("forced_bos_token_id"), FREE("forced_eos_token_id"), FREE("remove_invalid_values"),
+    FREE("exponential_decay_length_penalty"), FREE("suppress_tokens"),
+    FREE("begin_suppress_tokens"),
+#undef FREE
+};
+
 static void read_act(struct cn_conf *f, struct cn_text_config *t)
 {
     const char *act = cn_conf_string(f, "hidden_act", NULL);
@@ -35,8 +79,7 @@ static void read_text(struct cn_conf *f, struct cn_text_config *t)
     t->pad_token = (int)cn_conf_int(f, "pad_token_id", 1, 0, INT_MAX);
     t->act = CN_QUICK_GELU;
     read_act(f, t);
-    if (cn_conf_bool(f, "use_attention_mask", false))
-        cn_conf_bad(f, "use_attention_mask", "not supported");
+    cn_conf_rules(f, text_rules, CN_LEN(text_rules));
 }
 
 int cn_check_text(const char *path, const struct cn_text_config *t, struct cn_err *err)
@@ -81,5 +124,5 @@ void cn_conf_amend_text(struct cn_conf *f, struct cn_text_config *t)
     t->layer_norm_eps = cn_conf_real(f, "layer_norm_eps", t->layer_norm_eps, 0, 1);
     t->pad_token = (int)cn_conf_int(f, "pad_token_id", t->pad_token, 0, t->vocab_size - 1);
     read_act(f, t);
-    cn_conf_rules(f, rules, CN_LEN(rules), true);
+    cn_conf_rules(f, rules, CN_LEN(rules));
 }

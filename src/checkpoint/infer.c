@@ -127,7 +127,7 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
     u->norm_groups = SD_GROUPS;
     u->norm_eps = 1e-5;
     u->flip_sin_to_cos = true;
-    u->sample_size = 64;
+    u->sample_height = u->sample_width = 64;
 }
 
 static const char *base_name(const char *path)
@@ -252,7 +252,7 @@ static void infer_schedule(struct cn_checkpoint *c, const struct cn_tensor_file 
         .rescale_zero_snr = cn_tensor_file_has(st, "ztsnr"),
     };
     if (c->schedule.prediction == CN_PREDICT_V && c->unet.cross_attention_dim == SD2_CONTEXT)
-        c->unet.sample_size = 96;
+        c->unet.sample_height = c->unet.sample_width = 96;
 }
 
 static int infer_component(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err)

@@ -4,7 +4,7 @@ libcncheckpoint_a_SOURCES = \
     %reldir%/checkpoint.h %reldir%/checkpoint.c %reldir%/checkpoint_priv.h \
     %reldir%/classify.h %reldir%/classify.c \
     %reldir%/config.h %reldir%/config_file.c %reldir%/config_net.c \
-    %reldir%/config_schedule.c %reldir%/config_text.c \
+    %reldir%/config_pipeline.c %reldir%/config_schedule.c %reldir%/config_text.c \
     %reldir%/infer.c \
     %reldir%/names.h %reldir%/names.c \
     %reldir%/open.c %reldir%/open_dir.c %reldir%/open_file.c \

@@ -153,49 +153,19 @@ static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const ch
                    dir);
 }
 
-/* What model_index.json says a part is: the class, or "" when the part is not there. */
-static const char *part_class(const struct cn_conf *index, const char *part)
-{
-    json_t *v = json_object_get(index->root, part);
-    const char *s = json_string_value(json_array_get(v, 1));
-
-    return s ? s : "";
-}
-
-static const char second[] = "text_encoder_2";
-
-static void check_index(struct cn_conf *index)
-{
-    static const char *const need[][2] = {{"unet", "UNet2DConditionModel"},
-                                          {"vae", "AutoencoderKL"},
-                                          {"text_encoder", "CLIPTextModel"}};
-
-    if (part_class(index, "transformer")[0] != '\0')
-        cn_conf_bad(index, "transformer", "the model is not built on a UNet");
-    for (size_t i = 0; i < CN_LEN(need); i++)
-        if (strcmp(part_class(index, need[i][0]), need[i][1]) != 0)
-            cn_conf_bad(index, need[i][0], "\"%.60s\" instead of \"%s\"",
-                        part_class(index, need[i][0]), need[i][1]);
-    if (part_class(index, second)[0] != '\0' &&
-        strcmp(part_class(index, second), "CLIPTextModelWithProjection") != 0)
-        cn_conf_bad(index, second, "\"%.60s\" instead of \"CLIPTextModelWithProjection\"",
-                    part_class(index, second));
-}
-
 /* Which parts there are. */
 static void read_index(struct cn_checkpoint *c, struct cn_conf *index)
 {
     static const enum cn_component always[] = {CN_COMP_TEXT, CN_COMP_UNET, CN_COMP_VAE};
-    bool two = part_class(index, second)[0] != '\0';
+    struct cn_pipeline_config p;
 
-    check_index(index);
+    cn_conf_pipeline(index, &p);
     for (size_t i = 0; i < CN_LEN(always); i++)
         c->comp[always[i]].present = true;
-    c->comp[CN_COMP_TEXT_2].present = two;
-    c->comp[CN_COMP_CONTROL].present =
-        strcmp(part_class(index, "controlnet"), "ControlNetModel") == 0;
-    c->zeroes_empty = two && cn_conf_bool(index, "force_zeros_for_empty_prompt", true);
-    c->guidance = cn_conf_real(index, "_guidance_scale", 0, 0, 100);
+    c->comp[CN_COMP_TEXT_2].present = p.two_texts;
+    c->comp[CN_COMP_CONTROL].present = p.control;
+    c->zeroes_empty = p.zeroes_empty;
+    c->guidance = p.guidance;
 }
 
 static int read_config(struct cn_checkpoint *c, enum cn_component comp, const char *path,
@@ -230,8 +200,8 @@ static int add_component(struct cn_checkpoint *c, enum cn_component comp, const 
 /* Those that model_index.json marked as present, in the folders of their names. */
 static int add_parts(struct cn_checkpoint *c, struct cn_err *err)
 {
-    static const char *const dirs[CN_COMP_COUNT] = {"text_encoder", second, "unet", "vae",
-                                                    "controlnet"};
+    static const char *const dirs[CN_COMP_COUNT] = {"text_encoder", "text_encoder_2", "unet",
+                                                    "vae", "controlnet"};
     int rc = CN_OK;
 
     for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++) {
@@ -281,7 +251,9 @@ static int network_of(const char *conf, enum cn_component *ret, struct cn_err *e
     static const struct {
         const char *class;
         enum cn_component comp;
-    } classes[] = {{"AutoencoderKL", CN_COMP_VAE}, {"CLIPTextModel", CN_COMP_TEXT}};
+    } classes[] = {{"AutoencoderKL", CN_COMP_VAE},
+                   {"CLIPTextModel", CN_COMP_TEXT},
+                   {"CLIPTextModelWithProjection", CN_COMP_TEXT}};
     struct cn_conf f;
     const char *class;
     int rc = cn_conf_open(&f, conf, err);

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 int cn_cli_engine_open(const struct cn_cli_engine_opts *o, bool profile, struct cn_cli_models *ret,
                        struct cn_err *err)
@@ -87,13 +88,22 @@ static bool is_path(const char *word)
     return strchr(word, '/') != NULL;
 }
 
+/* However the two are written: "a", "a/", "./a", a link to it. */
+static bool is_same(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+                                 x.st_ino == y.st_ino);
+}
+
 /* Adds a path once; the same path may be both named twice and found in a directory. */
 static int add_path(struct cn_cli_models *m, const char *path, char **ret, struct cn_err *err)
 {
     struct cn_model_facts found;
     int i = 0, rc;
 
-    while (i < m->paths.n && strcmp(m->paths.item[i], path) != 0)
+    while (i < m->paths.n && !is_same(m->paths.item[i], path))
         i++;
     if (i == m->paths.n) {
         if (i == CN_OPTION_LIST_MAX)

@@ -504,7 +504,9 @@ static int write_image(void *ctx, const struct cn_engine_image *m, struct cn_err
     int rc;
 
     /* The decoder is not interrupted, but what it gave is not written either. */
-    if (cn_cli_signal() != 0)
+    if (o->metadata && text == NULL)
+        rc = cn_fail(err, CN_ENOMEM, "no memory for the text of picture %d", m->index + 1);
+    else if (cn_cli_signal() != 0)
         rc = cn_fail(err, CN_ECANCELED, "cancelled before picture %d was written", m->index + 1);
     else
         rc = cn_output_write(&r->output, &p, &path, &bytes, err);

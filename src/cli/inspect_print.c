@@ -34,7 +34,7 @@ static void print_unet(const struct cn_unet_config *u, FILE *out)
     print_encoder(u, out);
     print_label("", out);
     fprintf(out, "latents of %d channels to %d, %d x %d\n", u->in_channels, u->out_channels,
-            u->sample_size, u->sample_size);
+            u->sample_width, u->sample_height);
 }
 
 static void print_control(const struct cn_control_config *c, FILE *out)
@@ -204,6 +204,14 @@ static json_t *integers(const int *v, int n)
     return a;
 }
 
+/* As in diffusers' files: one number for both sides, or [height, width]. */
+static json_t *sample_size(const struct cn_unet_config *u)
+{
+    if (u->sample_height == u->sample_width)
+        return json_integer(u->sample_width);
+    return json_pack("[ii]", u->sample_height, u->sample_width);
+}
+
 static json_t *unet_json(const struct cn_unet_config *u)
 {
     return json_pack("{si so si so si sb si}", "in_channels", u->in_channels, "block_out_channels",
@@ -228,7 +236,7 @@ static json_t *config_json(const struct cn_inspected *m, enum cn_component comp)
                          t->hidden_size, "layers", t->layers, "heads", t->heads, "max_position",
                          t->max_position);
     case CN_COMP_UNET:
-        return json_pack("{si si so}", "sample_size", m->r.unet.sample_size, "out_channels",
+        return json_pack("{so si so}", "sample_size", sample_size(&m->r.unet), "out_channels",
                          m->r.unet.out_channels, "encoder", unet_json(&m->r.unet));
     case CN_COMP_VAE:
         return json_pack("{so si sf}", "block_out_channels", integers(v->channels, v->blocks),

@@ -82,6 +82,22 @@ static double deviation(size_t n, const float *v)
     return sqrt(sum);
 }
 
+void cn_guidance_embedding(double scale, int dim, float *ret)
+{
+    int half = dim / 2;
+    float step = -logf(10000.0f) / (float)CN_MAX(half - 1, 1); /* float32, as there */
+    float w = (float)(scale - 1) * 1000.0f;
+
+    for (int i = 0; i < half; i++) {
+        float x = w * expf((float)i * step);
+
+        ret[i] = sinf(x);
+        ret[half + i] = cosf(x);
+    }
+    if (dim % 2 != 0)
+        ret[dim - 1] = 0;
+}
+
 void cn_guidance_rescale(size_t n, const float *eps_c, float phi, float *eps)
 {
     double own = deviation(n, eps);

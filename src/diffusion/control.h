@@ -43,4 +43,9 @@ void cn_guidance_add(size_t n, const float *eps_u, const float *eps_c, float sca
  * (arXiv:2305.08891 eq. 15, 16). */
 void cn_guidance_rescale(size_t n, const float *eps_c, float phi, float *eps);
 
+/* guidance_scale as an input of a network (latent consistency models): sines, then cosines of
+ * 1000 (scale - 1) at half of dim frequencies each, from 1 down to 1/10000; the last is 0 where dim
+ * is odd. */
+void cn_guidance_embedding(double scale, int dim, float *ret);
+
 #endif

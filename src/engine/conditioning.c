@@ -58,6 +58,23 @@ static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_
     return cn_plan_run(p->plan, &context, kv, err);
 }
 
+/* [CN_TIME_ROWS, width]: the scale of guidance for a network that takes it; NULL: it does not. */
+static int embed_guidance(struct cn_job *j, const struct cn_net_inputs *b, float **ret,
+                          struct cn_err *err)
+{
+    size_t width = (size_t)b->of.config->time_cond_proj_dim;
+    int rc;
+
+    *ret = NULL;
+    if (b->of.kind != CN_NET_UNET || !cn_unet_takes_guidance(b->of.config))
+        return CN_OK;
+    if ((rc = cn_job_floats(j, CN_TIME_ROWS * width, ret, err)) < 0)
+        return rc;
+    for (size_t i = 0; i < CN_TIME_ROWS; i++)
+        cn_guidance_embedding(j->spec->guidance_scale, (int)width, *ret + i * width);
+    return CN_OK;
+}
+
 /* The residual blocks' projections of the time embedding: [calls, width], the same for all rows. */
 static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *timesteps,
                         struct cn_err *err)
@@ -65,7 +82,7 @@ static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *
     int padded = (j->calls + CN_TIME_ROWS - 1) / CN_TIME_ROWS * CN_TIME_ROWS;
     struct cn_plan_entry *p;
     double start = cn_now_s();
-    float *all, *time;
+    float *all, *time, *guidance;
     int rc = cn_job_go_on(j, "times", err);
     size_t width;
 
@@ -75,11 +92,13 @@ static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *
         return rc;
     width = (size_t)cn_shape_of(p->g, p->g->output[0].val)->dim[1];
     if ((rc = cn_job_floats(j, (size_t)padded * width, &time, err)) < 0 ||
-        (rc = cn_job_floats(j, (size_t)padded, &all, err)) < 0)
+        (rc = cn_job_floats(j, (size_t)padded, &all, err)) < 0 ||
+        (rc = embed_guidance(j, b, &guidance, err)) < 0)
         return rc;
     memcpy(all, timesteps, (size_t)j->calls * sizeof(*all));
     for (int i = 0; i < padded && rc == CN_OK; i += CN_TIME_ROWS)
-        rc = cn_plan_run_host(p, all + i, time + (size_t)i * width, err);
+        rc = cn_plan_run_hosts(p, (const void *const[]){all + i, guidance},
+                               time + (size_t)i * width, err);
     b->rows.calls = j->calls;
     cn_row_inputs_add(&b->rows, CN_ROW_BY_CALL, p->g->output[0].name, cn_shape2(1, (int64_t)width),
                       0)

@@ -265,9 +265,10 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
 {
     bool inpaint = j->unet->in_channels != j->channels;
 
-    if (j->unet->time_cond_proj_dim > 0)
-        return cn_fail_at(err, CN_EINVAL, "/model",
-                          "model \"%s\" takes guidance as an embedding, which is not supported",
+    if (j->spec->sampler == CN_EULER_CFGPP && cn_unet_takes_guidance(j->unet))
+        return cn_fail_at(err, CN_EINVAL, "/sampler",
+                          "\"euler_cfgpp\" needs the answers with and without the prompt: model "
+                          "\"%s\" does guidance by itself",
                           j->base->name);
     if (j->unet->out_channels != j->channels ||
         (inpaint && j->unet->in_channels != 2 * j->channels + 1))
@@ -308,10 +309,10 @@ static void choose_context(struct cn_job *j)
 
 static int choose_sizes(struct cn_job *j, struct cn_err *err)
 {
-    int factor = cn_vae_factor(j->vae), native = j->unet->sample_size * factor, rc;
+    int factor = cn_vae_factor(j->vae), rc;
 
-    j->width = j->spec->width ? j->spec->width : native;
-    j->height = j->spec->height ? j->spec->height : native;
+    j->width = j->spec->width ? j->spec->width : j->unet->sample_width * factor;
+    j->height = j->spec->height ? j->spec->height : j->unet->sample_height * factor;
     if (j->width == 0 || j->height == 0)
         return cn_fail_at(err, CN_EINVAL, j->width == 0 ? "/width" : "/height",
                           "model \"%s\" has no size of its own: say one", j->base->name);
@@ -326,7 +327,7 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
     j->w = j->width / factor;
     j->h = j->height / factor;
     j->latent = (size_t)j->channels * (size_t)j->h * (size_t)j->w;
-    j->rows = cn_spec_is_guided(j->spec) ? 2 : 1;
+    j->rows = cn_spec_is_guided(j->spec) && !cn_unet_takes_guidance(j->unet) ? 2 : 1;
     choose_context(j);
     rc = check_parts(j, err);
     return rc < 0 ? rc : check_kind(j, err);
@@ -354,6 +355,20 @@ static void let_go_of_models(struct cn_job *j)
         cn_runtime_let_go(j->control[i].model);
 }
 
+/* A network that does guidance by itself sees one row, and no negative prompt. */
+static void warn_of_guidance(const struct cn_job *j)
+{
+    static const char text[] = "no effect: the model does guidance by itself, without it";
+
+    if (!cn_unet_takes_guidance(j->unet) || j->cb.warning == NULL || j->steps_before > 0 ||
+        !cn_spec_is_guided(j->spec)) /* of guidance that is off whoever took the job has told */
+        return;
+    if (j->spec->negative_prompt[0] != '\0')
+        j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/negative_prompt", text);
+    if (j->spec->guidance_rescale > 0)
+        j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/guidance_rescale", text);
+}
+
 /* A job without a model: its size is the request's, or the picture's own. */
 static int resolve_annotation(struct cn_job *j, struct cn_err *err)
 {
@@ -378,6 +393,7 @@ static int resolve(struct cn_job *j, struct cn_err *err)
         if ((rc = find_control(j, j->n_controls, err)) < 0)
             return rc;
     order_controls(j);
+    warn_of_guidance(j);
     return cn_prompts_read(j, err);
 }
 

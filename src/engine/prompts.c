@@ -83,6 +83,10 @@ static int read_parts(struct cn_job *j, struct cn_prompt_part *part, struct cn_e
 
         if (!isfinite((float)guidance))
             return cn_fail(err, CN_EINVAL, "a weight of %g is too large", part[i].weight);
+        if (cn_unet_takes_guidance(j->unet) && (n > 1 || part[i].weight != 1))
+            return cn_fail(err, CN_EINVAL,
+                           "prompts joined by AND, and weights of whole prompts, need a model that "
+                           "does not do guidance by itself");
         if (j->rows == 1 && n > 1)
             return cn_fail(err, CN_EINVAL, "prompts joined by AND need guidance above 1, not %g",
                            j->spec->guidance_scale);

@@ -46,7 +46,7 @@ static int draw_step(struct cn_engine *e, const struct cn_model *base,
     s.steps = 1;
     s.sampler = CN_EULER;
     s.has_seed = true;
-    if (cn_checkpoint_unet(base->checkpoint)->sample_size == 0)
+    if (cn_checkpoint_unet(base->checkpoint)->sample_width == 0)
         s.width = s.height = 64 * cn_vae_factor(cn_checkpoint_vae(base->checkpoint));
     if (control != NULL)
         rc = add_control(&s, control, 64, err);

@@ -243,8 +243,10 @@ static int replace_file(const struct command *c, const struct cn_buf *text, stru
 static int change_file(const struct command *c, const struct cn_buf *text, struct cn_err *err)
 {
     struct cn_keys keys;
-    int rc = cn_keys_parse(&keys, c->path, (const char *)text->data, text->len, err);
+    int rc = cn_buf_whole(text, err);
 
+    if (rc == CN_OK)
+        rc = cn_keys_parse(&keys, c->path, (const char *)text->data, text->len, err);
     if (rc < 0)
         return rc;
     cn_keys_release(&keys);

@@ -331,7 +331,8 @@ static void refresh_keys(struct front *f, int64_t now)
     o = server_options(f);
     cn_server_configure(f->server, &o);
     set_tenants(f);
-    cn_log(CN_LOG_INFO, "keys.read", "", "outcome=%s keys=%zu", "succeeded", f->ring.keys.n);
+    cn_log(CN_LOG_INFO, "keys.read", "the file of keys is in force", "outcome=%s keys=%zu",
+           "succeeded", f->ring.keys.n);
     warn_of_plain_keys(f);
 }
 
@@ -361,7 +362,8 @@ static void on_reload(uv_signal_t *h, int number)
     if (rc < 0)
         cn_log(CN_LOG_ERROR, "config.reload", err.msg, "outcome=%s", "failed");
     else
-        cn_log(CN_LOG_INFO, "config.reload", "", "outcome=%s changed=%d", "succeeded", rc);
+        cn_log(CN_LOG_INFO, "config.reload", "the configuration is in force",
+               "outcome=%s changed=%d", "succeeded", rc);
     count_reload(f, rc >= 0);
     refresh_models(f);
     cn_notify("READY=1");
@@ -374,10 +376,13 @@ static void next_tick(struct front *f);
 static void enter(struct front *f, enum step step)
 {
     static const char *const name[] = {"hold", "run", "drain", "close", "stop"};
+    static const char *const means[] = {"waiting for the last run to end, and for a worker",
+                                        "accepting requests", "finishing accepted work",
+                                        "closing what is still open", "ending workers and store"};
 
     f->step = step;
     f->step_ns = cn_now_ns();
-    cn_log(CN_LOG_INFO, "daemon.step", "", "step=%s waiting=%d running=%d", name[step],
+    cn_log(CN_LOG_INFO, "daemon.step", means[step], "step=%s waiting=%d running=%d", name[step],
            cn_dispatch_waiting(f->dispatch), cn_dispatch_running(f->dispatch));
 }
 
@@ -708,7 +713,8 @@ static int start(struct front *f, struct cn_err *err)
         return rc;
     cn_dispatch_start(f->dispatch);
     f->watchdog_ns = cn_notify_watchdog_us() * 1000;
-    cn_log(CN_LOG_INFO, "daemon.start", "", "version=%s pid=%d", PACKAGE_VERSION, (int)getpid());
+    cn_log(CN_LOG_INFO, "daemon.start", "controlnetd has its sockets", "version=%s pid=%d",
+           PACKAGE_VERSION, (int)getpid());
     if (!cn_server_handoff(f->server))
         return begin_serving(f, err);
     enter(f, HOLD);
@@ -765,7 +771,7 @@ static int run_daemon(int argc, char **argv)
         if (rc == CN_OK)
             rc = serve(f, &err);
         if (rc == CN_OK)
-            cn_log(CN_LOG_INFO, "daemon.end", "", "pid=%d", (int)getpid());
+            cn_log(CN_LOG_INFO, "daemon.end", "controlnetd ends", "pid=%d", (int)getpid());
         cn_log_flush();
     }
     if (rc < 0)

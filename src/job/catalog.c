@@ -163,6 +163,14 @@ const struct cn_model_info *cn_catalog_default(const struct cn_catalog *c)
     return first;
 }
 
+bool cn_catalog_can_draw(const struct cn_catalog *c)
+{
+    for (int i = 0; i < c->n; i++)
+        if (c->model[i].kind == CN_MODEL_BASE && c->model[i].broken[0] == '\0')
+            return true;
+    return false;
+}
+
 /* Those of a kind that can be used, as "a, b and c"; of a long list the beginning. How many there
  * are. */
 static int list_usable(const struct cn_catalog *c, enum cn_model_kind kind, char *list, size_t size)

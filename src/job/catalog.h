@@ -42,6 +42,9 @@ const struct cn_model_info *cn_catalog_find(const struct cn_catalog *c, enum cn_
                                             const char *name);
 const struct cn_model_info *cn_catalog_default(const struct cn_catalog *c);
 
+/* Is there a base model that is not broken? */
+bool cn_catalog_can_draw(const struct cn_catalog *c);
+
 /* Fills in the default model and size; CN_ENOTFOUND for a name that is not there (the message lists
  * those that are), CN_EINVAL for sizes and ControlNets that do not fit the model. */
 int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct cn_err *err);

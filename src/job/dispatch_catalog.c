@@ -89,7 +89,7 @@ void cn_dispatch_on_catalog(struct cn_slot *s, const struct cn_frame *f, struct 
     if (cn_msg_get_catalog(f, &m, err) < 0)
         return;
     if (m.added + m.changed + m.removed > 0)
-        cn_log(CN_LOG_INFO, "worker.models", "",
+        cn_log(CN_LOG_INFO, "worker.models", "a worker's models are others now",
                "worker=%d models=%d added=%d changed=%d removed=%d passed_over=%d", s->index,
                m.n_models, m.added, m.changed, m.removed, m.n_passed);
     cn_catalog_take(&s->catalog, &m);

@@ -89,6 +89,13 @@ static void list_warnings(const struct cn_warnings *w, char *text, size_t size)
                                cn_enum_warning.name[w->item[i].code], w->item[i].where);
 }
 
+static const char *how_it_ended(const struct cn_job *job)
+{
+    if (job->err.msg[0] != '\0')
+        return job->err.msg;
+    return job->state == CN_JOB_SUCCEEDED ? "all pictures are there" : "the job is over";
+}
+
 static void log_end(const struct cn_job *job)
 {
     char warnings[256];
@@ -96,7 +103,7 @@ static void log_end(const struct cn_job *job)
     double ran = job->started_ns ? (double)(job->ended_ns - job->started_ns) : 0;
 
     list_warnings(&job->warnings, warnings, sizeof(warnings));
-    cn_log(job->state == CN_JOB_FAILED ? CN_LOG_WARNING : CN_LOG_INFO, "job.end", job->err.msg,
+    cn_log(job->state == CN_JOB_FAILED ? CN_LOG_WARNING : CN_LOG_INFO, "job.end", how_it_ended(job),
            "job_id=%s outcome=%s kind=%s model=%s tenant=%s priority=%d attempt=%d worker=%d "
            "images=%d steps=%d queue_ms=%.1f run_ms=%.1f warnings=%s",
            job->name, job->poison ? "poison" : cn_enum_job_state.name[job->state],
@@ -104,8 +111,9 @@ static void log_end(const struct cn_job *job)
            job->attempt, job->worker, job->spec.n, job->spec.steps, waited * 1e-6, ran * 1e-6,
            warnings);
     if (cn_log_prompts())
-        cn_log(CN_LOG_INFO, "job.prompt", "", "job_id=%s prompt=%s negative_prompt=%s", job->name,
-               job->spec.prompt, job->spec.negative_prompt);
+        cn_log(CN_LOG_INFO, "job.prompt", "what the job was asked for",
+               "job_id=%s prompt=%s negative_prompt=%s", job->name, job->spec.prompt,
+               job->spec.negative_prompt);
 }
 
 void cn_dispatch_notify(struct cn_dispatch *d, struct cn_job *job)

@@ -45,7 +45,8 @@ void cn_dispatch_on_model(struct cn_slot *s, const struct cn_frame *f, struct cn
         *known = (struct cn_msg_model){.state = CN_MODEL_UNLOADED};
     }
     if (known->state != m.state)
-        cn_log(m.state == CN_MODEL_BROKEN ? CN_LOG_WARNING : CN_LOG_INFO, "worker.model", m.text,
+        cn_log(m.state == CN_MODEL_BROKEN ? CN_LOG_WARNING : CN_LOG_INFO, "worker.model",
+               m.text[0] != '\0' ? m.text : "the model's state in this worker",
                "worker=%d model=%s state=%s bytes=%lu", s->index, m.name,
                cn_enum_residence.name[m.state], (unsigned long)m.bytes);
     cn_dispatch_clock(s); /* the device is nobody's while it loads */

@@ -4,8 +4,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LOOK_MS = 1000 };
 
 /* ---- life ---- */
 
@@ -37,6 +40,23 @@ static void init_metrics(struct cn_jobs *js)
                       "Jobs in memory: waiting, running, and the ones that ended last.", NULL);
 }
 
+/* A store that takes nothing, and one that does again, in the log: /readyz tells who asks. */
+static void look_at_store(uv_timer_t *t)
+{
+    struct cn_jobs *js = t->data;
+    struct cn_err err = CN_ERR_INIT;
+    int rc = cn_jobs_storage(js, &err);
+
+    if (rc == CN_ESTORAGE && js->store_said[0] == '\0') {
+        snprintf(js->store_said, sizeof(js->store_said), "%s", err.msg);
+        cn_log(CN_LOG_WARNING, "store.trouble", err.msg, "waiting=%d", js->store_ops);
+    } else if (rc == CN_OK && js->store_said[0] != '\0') {
+        js->store_said[0] = '\0';
+        cn_log(CN_LOG_INFO, "store.good", "the job store takes jobs again", "waiting=%d",
+               js->store_ops);
+    }
+}
+
 struct cn_jobs *cn_jobs_new(const struct cn_jobs_options *o)
 {
     struct cn_jobs *js = cn_xcalloc(1, sizeof(*js));
@@ -47,6 +67,9 @@ struct cn_jobs *cn_jobs_new(const struct cn_jobs_options *o)
     TAILQ_INIT(&js->listed);
     cn_deferred_init(&js->deferred, o->loop);
     uv_timer_init(o->loop, &js->recover_again);
+    uv_timer_init(o->loop, &js->look);
+    uv_unref((uv_handle_t *)&js->look);
+    js->look.data = js;
     init_metrics(js);
     cn_jobs_observe(js);
     return js;
@@ -56,6 +79,7 @@ void cn_jobs_set_store(struct cn_jobs *js, struct cn_store *store, int result_tt
 {
     js->store = store;
     js->result_ttl_s = result_ttl_s;
+    uv_timer_start(&js->look, look_at_store, 0, LOOK_MS);
 }
 
 void cn_jobs_without_store(struct cn_jobs *js, const char *why)
@@ -116,6 +140,7 @@ void cn_jobs_close(struct cn_jobs *js)
     cn_deferred_close(&js->deferred);
     free(js->recover_again.data);
     uv_close((uv_handle_t *)&js->recover_again, NULL);
+    uv_close((uv_handle_t *)&js->look, NULL);
 }
 
 /* Whoever still waits for its end is told nothing: the server that would answer has gone. */

@@ -166,6 +166,8 @@ struct cn_jobs {
     int store_ops; /* given to the store and not told yet */
     struct cn_deferred_queue deferred;
     uv_timer_t recover_again;
+    uv_timer_t look;     /* at the store, so that the log has what becomes of it */
+    char store_said[400]; /* the trouble that the log has; "": none */
     STAILQ_HEAD(, cn_submission) waiting; /* for the store */
     int n_waiting;
     struct cn_table records, keys;

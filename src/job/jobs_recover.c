@@ -66,7 +66,8 @@ static void finish(struct recovery *v)
 {
     struct cn_jobs *js = v->js;
 
-    cn_log(CN_LOG_INFO, "store.open", "", "jobs=%d unreadable=%d ms=%.1f", v->n, v->unreadable,
+    cn_log(CN_LOG_INFO, "store.open", "what the last run left is queued",
+           "jobs=%d unreadable=%d ms=%.1f", v->n, v->unreadable,
            (double)(cn_now_ns() - v->began_ns) * 1e-6);
     free(v);
     js->recover_again.data = NULL;

@@ -114,7 +114,8 @@ static void accept_job(struct cn_submission *sub, struct cn_record *r)
     cn_record_set_phase(r, CN_RECORD_LIVE);
     memcpy(sub->id, r->id, sizeof(sub->id));
     cn_record_emit(r, CN_EVENT_STATE, 0);
-    cn_log(CN_LOG_DEBUG, "job.accepted", "", "job_id=%s request_id=%s tenant=%s durable=%d", r->id,
+    cn_log(CN_LOG_DEBUG, "job.accepted", "the job may begin",
+           "job_id=%s request_id=%s tenant=%s durable=%d", r->id,
            sub->request_id == NULL ? "" : sub->request_id, r->tenant, r->durable);
     decide(sub, CN_SUBMIT_NEW);
 }

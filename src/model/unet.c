@@ -373,6 +373,19 @@ static cn_val added_embedding(struct nn *nn, const struct cn_unet_config *c, int
     return nn_linear(nn, x, "add_embedding.linear_2", width);
 }
 
+bool cn_unet_takes_guidance(const struct cn_unet_config *c)
+{
+    return c->time_cond_proj_dim > 0;
+}
+
+/* Guided distillation (arXiv:2210.03142): the scale of guidance is an input of the network. */
+static cn_val guidance_projection(struct nn *nn, const struct cn_unet_config *c, int rows)
+{
+    cn_val w = cn_graph_input(nn->g, "guidance", cn_shape2(rows, c->time_cond_proj_dim), CN_F32, 0);
+
+    return nn_linear_no_bias(nn, w, "time_embedding.cond_proj", c->channels[0]);
+}
+
 struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, int rows)
 {
     struct nn nn = {.g = cn_graph_new("time")};
@@ -382,6 +395,8 @@ struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, 
 
     walk(&u, c, net);
     t = cn_timestep(nn.g, t, c->channels[0], c->flip_sin_to_cos, c->freq_shift);
+    if (cn_unet_takes_guidance(c) && net == CN_NET_UNET)
+        t = cn_add(nn.g, t, guidance_projection(&nn, c, rows));
     t = cn_act(nn.g, nn_linear(&nn, t, "time_embedding.linear_1", width), CN_SILU);
     t = nn_linear(&nn, t, "time_embedding.linear_2", width);
     if (c->add_dim > 0)

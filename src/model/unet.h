@@ -12,6 +12,10 @@
 #include "tensor/graph.h"
 #include "checkpoint/config.h"
 
+/* Is the scale of guidance an input of this network (latent consistency models)? Then it answers
+ * with guidance already done, from one row. A ControlNet never takes it. */
+bool cn_unet_takes_guidance(const struct cn_unet_config *c);
+
 enum cn_net { CN_NET_UNET, CN_NET_CONTROL };
 
 /* A network with more skips than this cannot be emitted; cn_control_levels() - 1 says how many a
@@ -20,7 +24,8 @@ enum { CN_MAX_SKIPS = CN_MAX_BLOCKS * 8 };
 
 /* input "t" [rows]; output "time" [rows, T]: every residual block's projection of the time
  * embedding, side by side in the order in which the network runs. Where c->add_dim is not 0 there
- * is an input "add" [rows, add_dim] too, whose embedding is added to the time's. */
+ * is an input "add" [rows, add_dim] too, whose embedding is added to the time's. A UNet that takes
+ * guidance has an input "guidance" [rows, time_cond_proj_dim] after "t". */
 struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net,
                                int rows) CN_MUST_USE;
 

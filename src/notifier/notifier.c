@@ -116,8 +116,8 @@ static void tell_log(const struct telling *t, const struct cn_webhook_result *r,
     double ms = (double)(cn_now_ns() - t->began_ns) * 1e-6;
 
     if (d->state == CN_STORE_WEBHOOK_DELIVERED)
-        cn_log(CN_LOG_INFO, "webhook.delivered", "", "job_id=%s attempt=%d status=%d ms=%.1f",
-               t->id, d->attempts, r->status, ms);
+        cn_log(CN_LOG_INFO, "webhook.delivered", "the job's end was told",
+               "job_id=%s attempt=%d status=%d ms=%.1f", t->id, d->attempts, r->status, ms);
     else if (d->state == CN_STORE_WEBHOOK_FAILED)
         cn_log(CN_LOG_WARNING, "webhook.given_up", r->reason, "job_id=%s attempt=%d status=%d",
                t->id, d->attempts, r->status);

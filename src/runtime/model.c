@@ -66,7 +66,7 @@ static int open_tokenizer(const struct cn_model *m, int i, struct cn_tokenizer *
 {
     const char *dir = cn_checkpoint_tokenizer(m->checkpoint, i);
     const struct cn_text_config *c = cn_checkpoint_text(m->checkpoint, i);
-    int rc;
+    int rc, most;
 
     if (dir == NULL && cn_checkpoint_kind(m->checkpoint) == CN_CKPT_PIPELINE)
         return cn_fail(err, CN_ENOTFOUND,
@@ -77,6 +77,12 @@ static int open_tokenizer(const struct cn_model *m, int i, struct cn_tokenizer *
         return rc;
     if (dir == NULL)
         cn_tokenizer_set_pad(*ret, c->pad_token);
+    most = cn_tokenizer_max_length(*ret);
+    if (most > 0 && most < CN_MIN(c->max_position, (int)CN_CLIP_LENGTH))
+        return cn_fail(err, CN_EINVAL,
+                       "\"%s/tokenizer_config.json\": \"model_max_length\": %d is not supported: "
+                       "texts take all %d positions of the text encoder",
+                       dir, most, c->max_position);
     if (cn_tokenizer_size(*ret) > c->vocab_size)
         return cn_fail(err, CN_EFORMAT, "the tokenizer has %d tokens, the %s of \"%s\" knows %d",
                        cn_tokenizer_size(*ret),

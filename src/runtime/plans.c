@@ -215,9 +215,10 @@ enum { USUAL_SIDE = 64 }; /* of a latent, for a model that does not say */
 static struct cn_step_size own_size(const struct cn_model *base, int tokens)
 {
     const struct cn_unet_config *c = cn_checkpoint_unet(base->checkpoint);
-    int side = c->sample_size > 0 ? c->sample_size : USUAL_SIDE;
+    bool said = c->sample_height > 0 && c->sample_width > 0;
 
-    return (struct cn_step_size){2, side, side, tokens, 0};
+    return (struct cn_step_size){2, said ? c->sample_height : USUAL_SIDE,
+                                 said ? c->sample_width : USUAL_SIDE, tokens, 0};
 }
 
 void cn_plans_fix_layouts(struct cn_model *base, int tokens)
@@ -274,23 +275,36 @@ int cn_plan_output(const struct cn_plan_entry *p, int i, struct cn_buffer **ret,
     return cn_buffer_new(p->backend, &p->g->value[io->val], p->dtype, io->flags, ret, err);
 }
 
-int cn_plan_run_host(const struct cn_plan_entry *p, const void *in, float *out, struct cn_err *err)
-{
-    struct cn_buffer *from, *to = NULL;
-    int rc = cn_plan_input(p, 0, &from, err);
+enum { MAX_HOST_INPUTS = 4 };
 
-    if (rc < 0)
-        return rc;
-    rc = cn_plan_output(p, 0, &to, err);
+int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, float *out,
+                      struct cn_err *err)
+{
+    struct cn_buffer *from[MAX_HOST_INPUTS] = {NULL}, *to = NULL;
+    int n = p->g->n_inputs, rc = CN_OK;
+
+    CN_ASSERT(n <= MAX_HOST_INPUTS);
+    for (int i = 0; i < n && rc == CN_OK; i++)
+        rc = cn_plan_input(p, i, &from[i], err);
+    if (rc == CN_OK)
+        rc = cn_plan_output(p, 0, &to, err);
     if (rc == CN_OK) {
-        cn_buffer_write(from, in);
-        rc = cn_plan_run(p->plan, &from, &to, err);
+        for (int i = 0; i < n; i++)
+            cn_buffer_write(from[i], in[i]);
+        rc = cn_plan_run(p->plan, from, &to, err);
     }
     if (rc == CN_OK) {
         cn_buffer_read(to, out);
         rc = cn_backend_check(p->backend, err);
     }
-    cn_buffer_free(from);
+    for (int i = 0; i < n; i++)
+        cn_buffer_free(from[i]);
     cn_buffer_free(to);
     return rc;
+}
+
+int cn_plan_run_host(const struct cn_plan_entry *p, const void *in, float *out, struct cn_err *err)
+{
+    CN_ASSERT(p->g->n_inputs == 1);
+    return cn_plan_run_hosts(p, &in, out, err);
 }

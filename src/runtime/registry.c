@@ -363,7 +363,8 @@ void cn_model_describe(const struct cn_model *m, struct cn_model_facts *ret)
     cn_unet_family(cn_checkpoint_unet(m->checkpoint), ret->family, sizeof(ret->family));
     ret->multiple = cn_vae_factor(cn_checkpoint_vae(m->checkpoint));
     ret->guidance = cn_checkpoint_guidance(m->checkpoint);
-    ret->width = ret->height = cn_checkpoint_unet(m->checkpoint)->sample_size * ret->multiple;
+    ret->width = cn_checkpoint_unet(m->checkpoint)->sample_width * ret->multiple;
+    ret->height = cn_checkpoint_unet(m->checkpoint)->sample_height * ret->multiple;
 }
 
 const char *cn_runtime_default(const struct cn_runtime *rt)

@@ -410,7 +410,7 @@ static int on_busy(void *arg, int times)
     return 1;
 }
 
-/* A path as a URI that says that nobody writes. */
+/* A path as a URI that says that nobody writes; NULL: no memory. */
 static char *as_it_lies(const char *path)
 {
     struct cn_buf b;
@@ -421,7 +421,7 @@ static char *as_it_lies(const char *path)
     for (; *path != '\0'; path++)
         cn_buf_printf(&b, NULL, strchr("?#%", *path) != NULL ? "%%%02x" : "%c", *path);
     cn_buf_adds(&b, "?immutable=1", NULL);
-    uri = cn_xprintf("%.*s", (int)b.len, (const char *)b.data);
+    uri = cn_buf_whole(&b, NULL) == CN_OK ? cn_xstrdup((const char *)b.data) : NULL;
     cn_buf_release(&b);
     return uri;
 }
@@ -437,6 +437,8 @@ static int open_file(struct cn_db *db, const char *path, const char *vfs, enum c
     if (mode == CN_DB_READ)
         return sqlite3_open_v2(path, &db->h, SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READONLY, vfs);
     uri = as_it_lies(path);
+    if (uri == NULL)
+        return SQLITE_NOMEM;
     rc = sqlite3_open_v2(uri, &db->h, SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI,
                          vfs);
     free(uri);

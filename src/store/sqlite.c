@@ -97,7 +97,7 @@ static void open_late(struct cn_sqlite *s)
 
 static int64_t due_ns(const struct cn_sqlite *s)
 {
-    int64_t due = s->w_sweep_ns;
+    int64_t due = CN_MIN(s->w_sweep_ns, cn_store_probe_due_ns(s));
 
     if (s->w_orphans != NULL && SLIST_EMPTY(&s->w_doomed))
         return 0;
@@ -220,6 +220,7 @@ static void housekeeping(struct cn_sqlite *s)
     }
     if (s->w_orphans != NULL && SLIST_EMPTY(&s->w_doomed))
         cn_store_orphans_step(s);
+    cn_store_probe(s);
     if (now >= s->w_sweep_ns && !cn_store_sweep_some(s, NULL))
         s->w_sweep_ns = now + s->base.o.sweep_s * CN_SECOND_NS;
 }

@@ -144,7 +144,7 @@ struct cn_sqlite {
     char (*w_untold)[CN_STORE_ID]; /* of this transaction: jobs removed before their end was told */
     size_t w_n_untold, w_cap_untold;
     struct cn_op_list w_retry; /* what the disk did not take, and what has to wait for that */
-    int64_t w_retry_ns, w_retry_delay_ns, w_sweep_ns;
+    int64_t w_retry_ns, w_retry_delay_ns, w_sweep_ns, w_probe_ns;
     SLIST_HEAD(, cn_doomed) w_doomed; /* files to be removed after the next commit */
     DIR *w_orphans;                   /* the scan after the start; NULL: finished */
     bool w_results_dirty;             /* results/ may hold a folder that is not on the disk yet */
@@ -174,6 +174,10 @@ bool cn_store_disk_is_full(const struct cn_sqlite *s); /* asks the file system *
  * failed and the transaction must be rolled back; else op->out says how the operation ends if it
  * commits. */
 int cn_store_do(struct cn_sqlite *s, struct cn_op *op, struct cn_err *err);
+
+/* probe.c. Writing thread: after a failure, whether the disk is good again, every second. */
+int64_t cn_store_probe_due_ns(const struct cn_sqlite *s); /* base.lock is held */
+void cn_store_probe(struct cn_sqlite *s);
 
 /* sweep.c. Writing thread. */
 int cn_store_open_db(struct cn_sqlite *s, struct cn_err *err);

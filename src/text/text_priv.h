@@ -115,6 +115,7 @@ struct cn_tokenizer {
     struct cn_added *added;
     size_t n_added, added_cap;
     int32_t bos, eos, pad, unknown;
+    int max_length; /* ids of a text, ends included, as its files have it; 0: they do not say */
     struct cn_rules *rules; /* NULL: of vocab.json and merges.txt */
 };
 

@@ -307,6 +307,11 @@ int cn_tokenizer_size(const struct cn_tokenizer *t)
     return t->size;
 }
 
+int cn_tokenizer_max_length(const struct cn_tokenizer *t)
+{
+    return t->max_length;
+}
+
 int32_t cn_tokenizer_bos(const struct cn_tokenizer *t)
 {
     return t->bos;

@@ -37,6 +37,9 @@ int cn_tokenizer_builtin(struct cn_tokenizer **ret, struct cn_err *err);
 void cn_tokenizer_close(struct cn_tokenizer *t); /* NULL is fine */
 
 int cn_tokenizer_size(const struct cn_tokenizer *t); /* ids are below this */
+/* model_max_length of its configuration; 0: none that limits anything. Encoding does not look at
+ * it: who encodes knows how many positions there are. */
+int cn_tokenizer_max_length(const struct cn_tokenizer *t);
 int32_t cn_tokenizer_bos(const struct cn_tokenizer *t);
 int32_t cn_tokenizer_eos(const struct cn_tokenizer *t);
 int32_t cn_tokenizer_pad(const struct cn_tokenizer *t);

@@ -7,6 +7,7 @@
 #include "text/text_priv.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -268,12 +269,37 @@ static int set_specials(struct cn_tokenizer *t, json_t *config, json_t *map, str
     return CN_OK;
 }
 
+/* Settings of CLIPTokenizer that are done in one way here. What else the file may say concerns
+ * decoding, or names what other files hold. */
+static int check_settings(struct cn_tokenizer *t, const json_t *config, struct cn_err *err)
+{
+    static const char *const sides[] = {"padding_side", "truncation_side"};
+    const json_t *most = json_object_get(config, "model_max_length");
+
+    for (size_t i = 0; i < CN_LEN(sides); i++) {
+        const char *side = json_string_value(json_object_get(config, sides[i]));
+
+        if (side != NULL && strcmp(side, "right") != 0)
+            return cn_fail(err, CN_EINVAL,
+                           "tokenizer_config.json: \"%s\": \"%.40s\" is not supported", sides[i],
+                           side);
+    }
+    if (json_is_true(json_object_get(config, "split_special_tokens")))
+        return cn_fail(err, CN_EINVAL,
+                       "tokenizer_config.json: \"split_special_tokens\": true is not supported");
+    if (json_is_number(most) && json_number_value(most) < INT_MAX)
+        t->max_length = (int)json_number_value(most);
+    return CN_OK;
+}
+
 int cn_tok_load_specials(struct cn_tokenizer *t, const char *dir, struct cn_err *err)
 {
     json_t *config = NULL, *map = NULL, *older = NULL;
     /* "model_max_length": 1000000000000000019884624838656, where nobody said one */
     int rc = load_optional(dir, "tokenizer_config.json", JSON_DECODE_INT_AS_REAL, &config, err);
 
+    if (rc == CN_OK)
+        rc = check_settings(t, config, err);
     if (rc == CN_OK)
         rc = load_optional(dir, "special_tokens_map.json", 0, &map, err);
     if (rc == CN_OK)

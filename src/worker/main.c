@@ -147,7 +147,8 @@ static void tell_change(void *ctx, const char *name, enum cn_model_change what)
     const struct worker *w = ctx;
 
     if (w->loop != NULL) /* not while the first list is made */
-        cn_log(CN_LOG_INFO, "worker.model_change", "", "model=%s change=%s", name, word[what]);
+        cn_log(CN_LOG_INFO, "worker.model_change", "a model came, changed or went",
+               "model=%s change=%s", name, word[what]);
 }
 
 /* The thread that looks at the directories. */

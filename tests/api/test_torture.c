@@ -5,7 +5,6 @@
 #include "api/result.h"
 #include "base/mem.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +18,7 @@ static void *counting_malloc(size_t size)
 {
     if (++allocations != fail_at)
         return malloc(size);
-    errno = ENOMEM;
+    cn_note_no_memory();
     return NULL;
 }
 
@@ -34,8 +33,9 @@ void *__wrap_realloc(void *p, size_t size)
 }
 
 static const char request[] =
-    "{\"prompt\":\"a red apple\",\"seed\":7,\"steps\":3.0,\"sampler\":\"euler\",\"init_image\":"
-    "\"aW5pdA==\",\"controls\":[{\"model\":\"c\",\"image\":\"ZA==\",\"weights\":[1,2,3]}]}";
+    "{\"prompt\":\"a red apple on a blue table by a window\",\"seed\":7,\"steps\":3.0,"
+    "\"sampler\":\"euler\",\"init_image\":\"aW5pdA==\","
+    "\"controls\":[{\"model\":\"c\",\"image\":\"ZA==\",\"weights\":[1,2,3]}]}";
 
 static int read_request(struct cn_spec *s, struct cn_err *err)
 {

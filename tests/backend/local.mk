@@ -33,6 +33,11 @@ tests_backend_test_sgemm_SOURCES = %reldir%/test_sgemm.c $(op_table_sources)
 tests_backend_test_sgemm_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=dnnl_sgemm
 tests_backend_test_sgemm_LDADD = $(op_table_libs)
 TESTS += tests/backend/test_sgemm
+
+check_PROGRAMS += tests/backend/test_winograd
+tests_backend_test_winograd_SOURCES = %reldir%/test_winograd.c
+tests_backend_test_winograd_LDADD = libcnonednn.a libcnbase.a $(CMOCKA_LIBS)
+TESTS += tests/backend/test_winograd
 endif
 
 check_PROGRAMS += tests/backend/test_rules

@@ -20,13 +20,13 @@
     .norm_eps = 1e-5, .flip_sin_to_cos = true
 
 #define SD15_ENCODER                                                                               \
-    .in_channels = 4, .out_channels = 4, .sample_size = 64, .blocks = 4,                           \
+    .in_channels = 4, .out_channels = 4, .sample_height = 64, .sample_width = 64, .blocks = 4,     \
     .channels = {320, 640, 1280, 1280}, .down_attention = {true, true, true, false},               \
     .up_attention = {false, true, true, true}, .mid_attention = true, .layers_per_block = 2,       \
     .heads = {8, 8, 8, 8}, .transformer_layers = {1, 1, 1, 1}, .cross_attention_dim = 768,         \
     .norm_groups = 32, .norm_eps = 1e-5, .flip_sin_to_cos = true
 
-const struct cn_unet_config tiny_unet = {TINY_ENCODER, .sample_size = 64};
+const struct cn_unet_config tiny_unet = {TINY_ENCODER, .sample_height = 64, .sample_width = 64};
 const struct cn_unet_config sd15_unet = {SD15_ENCODER};
 
 const struct cn_control_config tiny_control = {

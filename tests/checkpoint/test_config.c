@@ -65,6 +65,10 @@ static void known_variants_are_read(void **state)
         "\"some_new_feature\":null,\"another_one\":false,\"_name\":\"x\"",
         "\"time_embedding_dim\":1280",
         "\"norm_num_groups\":32.0",
+        "\"only_cross_attention\":[false,false,false,false],\"cross_attention_norm\":null",
+        "\"act_fn\":\"swish\",\"mid_block_scale_factor\":1.0",
+        "\"sample_size\":[64,96]",
+        "\"flip_sin_to_cos\":null,\"sample_size\":null,\"time_embedding_dim\":null",
     };
     struct cn_unet_config u;
 
@@ -79,6 +83,10 @@ static void known_variants_are_read(void **state)
     assert_int_equal(u.heads[1], 10);
     assert_int_equal(unet_with(good[2], &u, NULL), CN_OK);
     assert_int_equal(u.transformer_layers[3], 4);
+    assert_int_equal(unet_with(good[12], &u, NULL), CN_OK);
+    assert_true(u.sample_height == 64 && u.sample_width == 96);
+    assert_int_equal(unet_with(good[13], &u, NULL), CN_OK);
+    assert_false(u.flip_sin_to_cos); /* in Python null is false, and not the default */
 }
 
 static void what_we_cannot_do_is_refused_by_name(void **state)
@@ -93,6 +101,15 @@ static void what_we_cannot_do_is_refused_by_name(void **state)
         {"\"addition_embed_type\":\"image\"", "addition_embed_type"},
         {"\"encoder_hid_dim\":4096", "encoder_hid_dim"},
         {"\"act_fn\":\"gelu\"", "act_fn"},
+        {"\"act_fn\":[\"silu\",\"mish\"]", "act_fn"},
+        {"\"mid_block_type\":null", "mid_block_type"},
+        {"\"norm_num_groups\":null", "norm_num_groups"},
+        {"\"layers_per_block\":null", "layers_per_block"},
+        {"\"downsample_padding\":0", "downsample_padding"},
+        {"\"mid_block_only_cross_attention\":true", "mid_block_only_cross_attention"},
+        {"\"quantization_config\":{\"load_in_8bit\":true}", "quantization_config"},
+        {"\"sample_size\":[64]", "sample_size"},
+        {"\"sample_size\":[64,64,64]", "sample_size"},
         {"\"mid_block_type\":\"UNetMidBlock2DSimpleCrossAttn\"", "mid_block_type"},
         {"\"conv_in_kernel\":5", "conv_in_kernel"},
         {"\"center_input_sample\":true", "center_input_sample"},
@@ -174,6 +191,128 @@ static void schedules_are_read(void **state)
     unlink(path);
 }
 
+/* What a file of each kind must not say: all are refused by the name of the key. */
+static void nothing_is_passed_over_in_silence(void **state)
+{
+    static const char *const schedules[][2] = {
+        {"{\"_class_name\":\"FlowMatchEulerDiscreteScheduler\",\"shift\":3}", "_class_name"},
+        {"{\"_class_name\":\"EDMEulerScheduler\"}", "_class_name"},
+        {"{\"_class_name\":\"DDIMSchedulerOfMine\"}", "_class_name"},
+        {"{\"some_new_setting\":3}", "some_new_setting"},
+        {"{\"use_dynamic_shifting\":true}", "use_dynamic_shifting"},
+        {"{\"trained_betas\":[0.1,0.2]}", "trained_betas"},
+        {"{\"beta_start\":null}", "beta_start"},
+        {"{\"timestep_spacing\":null}", "timestep_spacing"},
+    };
+    static const char *const texts[][2] = {
+        {"{\"some_new_setting\":3}", "some_new_setting"},
+        {"{\"pruned_heads\":{\"1\":[0]}}", "pruned_heads"},
+        {"{\"quantization_config\":{\"bits\":4}}", "quantization_config"},
+        {"{\"use_attention_mask\":true}", "use_attention_mask"},
+        {"{\"hidden_act\":\"gelu_new\"}", "hidden_act"},
+        {"{\"hidden_act\":null}", "hidden_act"},
+    };
+    static const char *const vaes[][2] = {
+        {"{\"some_new_setting\":3}", "some_new_setting"},
+        {"{\"act_fn\":\"mish\"}", "act_fn"},
+        {"{\"latents_std\":[1,1,1,1]}", "latents_std"},
+        {"{\"scaling_factor\":null}", "scaling_factor"},
+    };
+    struct cn_schedule_config s;
+    struct cn_text_config t;
+    struct cn_vae_config v;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(schedules) + CN_LEN(texts) + CN_LEN(vaes); i++) {
+        const char *const *row = i < CN_LEN(schedules) ? schedules[i]
+                                 : i - CN_LEN(schedules) < CN_LEN(texts)
+                                     ? texts[i - CN_LEN(schedules)]
+                                     : vaes[i - CN_LEN(schedules) - CN_LEN(texts)];
+        struct cn_err err = CN_ERR_INIT;
+        int rc;
+
+        put(row[0]);
+        if (i < CN_LEN(schedules))
+            rc = cn_conf_schedule(path, &s, &err);
+        else if (i - CN_LEN(schedules) < CN_LEN(texts))
+            rc = cn_conf_text(path, false, &t, &err);
+        else
+            rc = cn_conf_vae(path, &v, &err);
+        if (rc != CN_EINVAL || strstr(err.msg, row[1]) == NULL)
+            fail_msg("%s: %d \"%s\"", row[0], rc, err.msg);
+    }
+    put("{\"use_quant_conv\":null}"); /* false, as Python has it */
+    assert_int_equal(cn_conf_vae(path, &v, NULL), CN_OK);
+    assert_false(v.use_quant_conv);
+    put("{\"clip_sample\":null}");
+    assert_int_equal(cn_conf_schedule(path, &s, NULL), CN_OK);
+    assert_true(!s.clip_sample && !(s.absent & CN_KEY_CLIP_SAMPLE));
+    unlink(path);
+}
+
+/* model_index.json with these members beside the parts of every model. */
+static int index_with(const char *more, struct cn_pipeline_config *ret, struct cn_err *err)
+{
+    char *json = cn_xprintf("{\"unet\":[\"diffusers\",\"UNet2DConditionModel\"],"
+                            "\"vae\":[\"diffusers\",\"AutoencoderKL\"]%s%s}",
+                            more[0] ? "," : "", more);
+    struct cn_conf f;
+    int rc;
+
+    put(json);
+    rc = cn_conf_open(&f, path, err);
+    assert_int_equal(rc, CN_OK);
+    cn_conf_pipeline(&f, ret);
+    rc = f.rc;
+    cn_conf_close(&f);
+    free(json);
+    unlink(path);
+    return rc;
+}
+
+static void pipelines_are_read(void **state)
+{
+#define TEXT "\"text_encoder\":[\"transformers\",\"CLIPTextModel\"]"
+    static const char *const good[] = {
+        TEXT,
+        TEXT ",\"_class_name\":\"StableDiffusionControlNetImg2ImgPipeline\"",
+        TEXT ",\"_class_name\":\"LatentConsistencyModelPipeline\"",
+        TEXT ",\"_class_name\":\"StableDiffusionDepth2ImgPipeline\",\"depth_estimator\":"
+             "[\"transformers\",\"DPTForDepthEstimation\"]",
+        TEXT ",\"requires_safety_checker\":true,\"safety_checker\":[\"stable_diffusion\","
+             "\"StableDiffusionSafetyChecker\"],\"feature_extractor\":[\"transformers\","
+             "\"CLIPFeatureExtractor\"],\"adapter\":[null,null],\"prior\":null",
+        "\"text_encoder\":[\"transformers\",\"CLIPTextModelWithProjection\"],\"tokenizer\":"
+        "[\"transformers\",\"CLIPTokenizerFast\"],\"some\":false,\"_mine\":5",
+    };
+    static const char *const bad[][2] = {
+        {"", "text_encoder"},
+        {"\"text_encoder\":[\"transformers\",\"T5EncoderModel\"]", "text_encoder"},
+        {TEXT ",\"adapter\":[\"diffusers\",\"T2IAdapter\"]", "adapter"},
+        {TEXT ",\"tokenizer\":[\"transformers\",\"T5Tokenizer\"]", "tokenizer"},
+        {TEXT ",\"some_setting\":5", "some_setting"},
+        {TEXT ",\"_class_name\":\"StableDiffusionInstructPix2PixPipeline\"", "_class_name"},
+        {TEXT ",\"_class_name\":\"KandinskyPipeline\"", "_class_name"},
+        {TEXT ",\"transformer\":[\"diffusers\",\"SD3Transformer2DModel\"]", "transformer"},
+    };
+    struct cn_pipeline_config p;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(good); i++) {
+        struct cn_err err = CN_ERR_INIT;
+
+        if (index_with(good[i], &p, &err) < 0)
+            fail_msg("%s: %s", good[i], err.msg);
+    }
+    for (size_t i = 0; i < CN_LEN(bad); i++) {
+        struct cn_err err = CN_ERR_INIT;
+
+        if (index_with(bad[i][0], &p, &err) != CN_EINVAL || !strstr(err.msg, bad[i][1]))
+            fail_msg("%s: \"%s\"", bad[i][0], err.msg);
+    }
+#undef TEXT
+}
+
 static struct cn_solver_config solver_of(const char *json)
 {
     struct cn_schedule_config s;
@@ -193,7 +332,7 @@ static void settings_of_samplers_are_read(void **state)
         "{\"_class_name\":\"DPMSolverMultistepScheduler\",\"algorithm_type\":"
         "\"sde-dpmsolver++\",\"disable_corrector\":[],\"dynamic_thresholding_ratio\":0.995,"
         "\"euler_at_final\":true,\"final_sigmas_type\":\"sigma_min\",\"flow_shift\":1.0,"
-        "\"lambda_min_clipped\":-Infinity,\"lower_order_final\":true,\"note\":\"to "
+        "\"lambda_min_clipped\":-Infinity,\"lower_order_final\":true,\"_note\":\"to "
         "-Infinity \\\" -Infinity\",\"solver_order\":3,\"solver_p\":null,\"solver_type\":"
         "\"heun\",\"time_shift_type\":\"exponential\",\"use_karras_sigmas\":true,"
         "\"use_lu_lambdas\":false,\"variance_type\":null}");
@@ -310,6 +449,8 @@ int main(void)
         cmocka_unit_test(what_we_cannot_do_is_refused_by_name),
         cmocka_unit_test(broken_json_is_refused),
         cmocka_unit_test(schedules_are_read),
+        cmocka_unit_test(nothing_is_passed_over_in_silence),
+        cmocka_unit_test(pipelines_are_read),
         cmocka_unit_test(settings_of_samplers_are_read),
         cmocka_unit_test(what_only_some_samplers_refuse_is_kept),
         cmocka_unit_test(autoencoders_and_text_encoders_are_read),

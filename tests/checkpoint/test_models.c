@@ -113,8 +113,10 @@ static void same_configs(const struct cn_checkpoint *a, const struct cn_checkpoi
 {
     struct cn_unet_config u = *net_of(b);
 
-    if (cn_checkpoint_unet(a) == NULL) /* a ControlNet's file has no such numbers */
-        u.sample_size = net_of(a)->sample_size;
+    if (cn_checkpoint_unet(a) == NULL) { /* a ControlNet's file has no such numbers */
+        u.sample_height = net_of(a)->sample_height;
+        u.sample_width = net_of(a)->sample_width;
+    }
     u.out_channels = net_of(a)->out_channels;
     memcpy(u.up_attention, net_of(a)->up_attention, sizeof(u.up_attention));
     assert_memory_equal(net_of(a), &u, sizeof(u));

@@ -63,6 +63,15 @@ class Pictures(Case):
         got = self.draw("b.png", "-S", "5", "-m", base + "/", "-C", "%s=%s" % (net, EDGES))
         self.assertEqual(want, got)
 
+    def test_the_same_path_twice(self):
+        """However it is written: one model, which acts twice."""
+        net = os.path.join(MODELS, "tiny-control-a")
+        want = self.draw("a.png", "-S", "5", "-C", CONTROL, "-C", "tiny-control-a=" + BLOCKS)
+        for second in (net, net + "/", os.path.join(MODELS, ".", "tiny-control-a")):
+            got = self.draw("b.png", "-S", "5", "-C", "%s=%s" % (net, EDGES),
+                            "-C", "%s=%s" % (second, BLOCKS))
+            self.assertEqual(want, got)
+
     def test_models_from_the_environment(self):
         env = {"CONTROLNETD_MODELS": self.dir + ":" + MODELS}
         self.run_cli("generate", "-p", "x", "-s", "1", "-q", "-o", "x.png", "-m", "tiny", env=env)

@@ -192,6 +192,7 @@ class Daemon:
         for line in self.log().splitlines():
             if line.startswith("{"):
                 o = json.loads(line)
+                assert o["msg"], line  # people read it
                 if o["event"] == name:
                     found.append(o)
         return found
@@ -221,7 +222,9 @@ class Daemon:
             try:
                 c.request(method, path, body, headers or {})
             except (BrokenPipeError, ConnectionResetError):
-                pass  # a refusal may come, and the end, before the whole body is sent: it is read
+                if c.sock is None:  # it was not even connected
+                    raise
+                # a refusal may come, and the end, before the whole body is sent: it is read
             r = c.getresponse()
             r.body = r.read()
             return r

@@ -25,6 +25,30 @@ tests/e2e/bad_disk.so: $(srcdir)/tests/e2e/bad_disk.c
 	$(AM_V_CC)$(MKDIR_P) tests/e2e && $(CC) -Wall -Wextra -O1 -fPIC -shared -o $@ \
 	    $(srcdir)/tests/e2e/bad_disk.c
 
+# The same, to make its memory short.
+check_DATA += %reldir%/bad_memory.so
+EXTRA_DIST += %reldir%/bad_memory.c
+CLEANFILES += %reldir%/bad_memory.so
+tests/e2e/bad_memory.so: $(srcdir)/tests/e2e/bad_memory.c
+	$(AM_V_CC)$(MKDIR_P) tests/e2e && $(CC) -Wall -Wextra -O1 -fPIC -shared -o $@ \
+	    $(srcdir)/tests/e2e/bad_memory.c
+
+dist_check_SCRIPTS += %reldir%/memory.sh
+EXTRA_DIST += %reldir%/test_memory.py
+TESTS += tests/e2e/memory.sh
+
+# Loaded into the daemon, to set its clock.
+check_DATA += %reldir%/bad_clock.so
+EXTRA_DIST += %reldir%/bad_clock.c
+CLEANFILES += %reldir%/bad_clock.so
+tests/e2e/bad_clock.so: $(srcdir)/tests/e2e/bad_clock.c
+	$(AM_V_CC)$(MKDIR_P) tests/e2e && $(CC) -Wall -Wextra -O1 -fPIC -shared -o $@ \
+	    $(srcdir)/tests/e2e/bad_clock.c
+
+dist_check_SCRIPTS += %reldir%/clock.sh
+EXTRA_DIST += %reldir%/test_clock.py
+TESTS += tests/e2e/clock.sh
+
 dist_check_SCRIPTS += %reldir%/shutdown.sh
 EXTRA_DIST += %reldir%/test_shutdown.py
 TESTS += tests/e2e/shutdown.sh

@@ -430,7 +430,8 @@ class Jobs(Case):
     def test_readyz_lists_everything(self):
         doc = json.loads(self.d.get("/readyz?verbose").body)
         self.assertEqual({c["name"]: c["ok"] for c in doc["checks"]},
-                         {"not_draining": True, "worker": True, "queue": True, "store": True})
+                         {"not_draining": True, "worker": True, "model": True, "queue": True,
+                          "store": True})
         self.assertEqual(doc["workers"][0]["state"], "ready")
         self.assertIn("cracked", [m["name"] for m in doc["models_broken"]])
         self.assertTrue(all(m["reason"] for m in doc["models_broken"]))

@@ -206,10 +206,29 @@ class Keys(Case):
             doc = self.problem(self.d.get(url), 401, "unauthenticated")
             self.assertEqual(doc["detail"], "the ticket is not valid, or its time is over"
                              if "/images/" in url or "/events" in url
-                             else "no API key came with the request")  # takes no tickets
+                             else "tickets are not taken here, and no API key came with the request")
         short = json.loads(self.d.request("POST", path + "?expires_in_s=1", None, bearer(ANNA)).body)
         self.d.until(lambda: self.d.get(short["images"][0]).status == 401, 30)
         self.assertNotIn(ticket[-32:], self.d.log())
+
+    def test_what_is_no_ticket_is_refused(self):
+        """Also beside a key: who sends one means it."""
+        id = json.loads(self.d.jobs(SPEC, bearer(ANNA)).body)["id"]
+        self.d.wait_job(id, headers=bearer(ANNA))
+        good = json.loads(self.d.request("POST", "/v1/jobs/%s/ticket" % id, None, bearer(ANNA)).body)["ticket"]
+        for bad in ("", "x", good[:-1], good + "0", good.replace("e~", "r~"), good.replace("e~", "e~a")):
+            url = "/v1/jobs/%s/events?ticket=%s" % (id, bad)
+            doc = self.problem(self.d.get(url, bearer(ANNA)), 400, "invalid-request")
+            self.assertEqual(doc["errors"][0]["parameter"], "ticket")
+            self.problem(self.d.get(url), 401, "unauthenticated")
+        self.assertEqual(self.d.get("/v1/jobs/%s/events?ticket=%s" % (id, good), bearer(ANNA)).status, 200)
+
+    def test_why_models_are_broken(self):
+        """/readyz tells it to those who may ask /v1/models."""
+        for key, told in ((None, False), (METER, False), (READER, True), (ANNA, True), (ROOT, True)):
+            r = self.elsewhere("GET", "/readyz?verbose", None, {} if key is None else bearer(key))
+            reason = json.loads(r.body)["models_broken"][0]["reason"]
+            self.assertEqual("conv_in.weight" in reason, told, (key, reason))
 
     def test_what_administrators_see(self):
         """Paths and command lines are not for everybody."""

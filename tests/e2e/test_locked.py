@@ -100,6 +100,29 @@ class Locked(Case):
             self.assertEqual(self.submit(d, spec)[0], 202)
 
     @unittest.skipIf(sanitized(), "a sanitizer wants to be loaded before the bad disk")
+    def test_a_full_disk_is_told_and_its_room_is_found(self):
+        """Nobody submits meanwhile: a server that is not ready gets no requests."""
+        state = self.store + ".state"
+
+        def disk(how):
+            with open(state + ".new", "w") as f:
+                f.write(how)
+            os.replace(state + ".new", state)
+
+        with self.daemon(CN_BAD_DISK=self.store, LD_PRELOAD=os.path.abspath("tests/e2e/bad_disk.so")) as d:
+            self.assertEqual(self.submit(d, {"prompt": "x"})[0], 202)
+            disk("full")
+            self.assertEqual(self.submit(d, {"prompt": "x"})[0], 507)
+            self.assertEqual(d.get("/readyz").status, 503)
+            d.until(lambda: d.events("store.trouble"), 20)
+            self.assertEqual(d.images({"prompt": "x", "steps": 1}).status, 200)
+            disk("good")
+            d.until(lambda: d.get("/readyz").status == 200, 20)
+            d.until(lambda: d.events("store.good"), 20)
+            self.assertEqual(self.submit(d, {"prompt": "x"})[0], 202)
+            self.assertEqual([e["level"] for e in d.events("store.trouble")], ["warning"])
+
+    @unittest.skipIf(sanitized(), "a sanitizer wants to be loaded before the bad disk")
     def test_disk_stalls_and_then_is_full(self):
         state = self.store + ".state"
 

@@ -18,6 +18,7 @@ class Log(Case):
             for line in f.read().split(b"\n")[:-1]:
                 self.assertLessEqual(len(line), 16 << 10)
                 found.append(json.loads(line.decode()))  # the bytes are UTF-8, too
+                self.assertTrue(found[-1]["msg"], line)
         return found
 
     def of(self, d, event):

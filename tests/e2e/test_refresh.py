@@ -68,6 +68,22 @@ class Refresh(Case):
         self.assertEqual(r.status, 200, r.body)
         return json.loads(r.body)
 
+    def test_the_last_model_goes(self):
+        """A server that can draw nothing says so, and draws again when there is something."""
+        with self.daemon(0) as d:
+            self.copy("tiny-control-a")
+            self.remove("tiny")
+            self.refresh(d)
+            r = d.get("/readyz")
+            self.assertEqual((r.status, r.body), (503, b"there is no base model that can be used\n"))
+            doc = json.loads(d.get("/readyz?verbose").body)
+            self.assertEqual([c["name"] for c in doc["checks"] if not c["ok"]], ["model"])
+            self.assertEqual(d.metric("controlnetd_ready"), 0)
+            self.copy("tiny")
+            self.refresh(d)
+            self.assertEqual(d.get("/readyz").status, 200)
+            self.assertEqual(d.images(SPEC).status, 200)
+
     def test_when_asked(self):
         with self.daemon(0) as d:
             self.assertEqual(d.images(SPEC).status, 200)

@@ -82,6 +82,11 @@ class Streams(Case):
         self.assertEqual((r.status, r.body), (204, b""))
         r = self.d.get(path, {"Last-Event-ID": "x"})
         self.problem(r, 400, "invalid-request")
+        for headers in ({}, {"Last-Event-ID": last}):  # also beside the header, which counts
+            doc = self.problem(self.d.get(path + "?last_event_id=x", headers), 400, "invalid-request")
+            self.assertEqual(doc["errors"][0]["parameter"], "last_event_id")
+        r = self.d.get(path + "?last_event_id=0", {"Last-Event-ID": last})
+        self.assertEqual(r.status, 204)
         self.problem(self.d.get("/v1/jobs/%s/events" % ("0" * 26)), 404, "not-found")
 
     def test_failure_and_cancel(self):

@@ -5,6 +5,7 @@
  */
 #include "base/base.h"
 #include "base/mem.h"
+#include "diffusion/control.h"
 #include "engine/job_priv.h"
 #include "model/expect.h"
 #include "model/text.h"
@@ -316,6 +317,7 @@ static void times_take_an_added_embedding(void **state)
 
     (void)state;
     c.add_dim = 24;
+    c.time_cond_proj_dim = 6; /* of the UNet only: a ControlNet does not look at it */
     for (int i = 0; i < N * 24; i++)
         add[i] = (float)weight("add", 0, (size_t)i) * 5;
     run_graph(cn_time_graph(&c, CN_NET_CONTROL, N), in, to);
@@ -347,6 +349,50 @@ static void times_take_an_added_embedding(void **state)
             linear(e, 1, 128, width[b], name, true, 0, want);
             assert_near(out + r * 288 + at, want, (size_t)width[b]);
         }
+    }
+}
+
+/* Latent consistency models: the scale of guidance is added to the time's sines, before the layers
+ * of its embedding. The values of the embedding are diffusers' get_guidance_scale_embedding(). */
+static void times_take_the_scale_of_guidance(void **state)
+{
+    enum { DIM = 9, ALL = 608 };
+    static const float known[DIM] = {-0.0447847f, 0.1101554f, 0.9911232f, 0.6051864f, -0.9989967f,
+                                     0.9939144f,  0.1329467f, 0.7960838f, 0};
+    struct cn_unet_config c = tiny_unet;
+    const float t[N] = {999, 20.5f};
+    float w[N * DIM], out[N * ALL], *to[] = {out};
+    const void *in[] = {t, w};
+
+    (void)state;
+    for (int r = 0; r < N; r++)
+        cn_guidance_embedding(7.5, DIM, w + r * DIM);
+    for (int i = 0; i < DIM; i++)
+        assert_true(fabsf(w[i] - known[i]) < 2e-4f);
+    c.time_cond_proj_dim = DIM;
+    run_graph(cn_time_graph(&c, CN_NET_UNET, N), in, to);
+    for (int r = 0; r < N; r++) {
+        double x[32], e[DIM], p[32], h[128], g[128], want[32];
+
+        for (int i = 0; i < 16; i++) {
+            double f = t[r] * exp(-log(10000) * i / 16);
+
+            x[i] = cos(f);
+            x[16 + i] = sin(f);
+        }
+        for (int i = 0; i < DIM; i++)
+            e[i] = w[r * DIM + i];
+        linear(e, 1, DIM, 32, "time_embedding.cond_proj", false, 0, p);
+        for (int i = 0; i < 32; i++)
+            x[i] += p[i];
+        linear(x, 1, 32, 128, "time_embedding.linear_1", true, 0, h);
+        for (int i = 0; i < 128; i++)
+            h[i] = activation(CN_SILU, h[i]);
+        linear(h, 1, 128, 128, "time_embedding.linear_2", true, 0, g);
+        for (int i = 0; i < 128; i++)
+            g[i] = activation(CN_SILU, g[i]);
+        linear(g, 1, 128, 32, "down_blocks.0.resnets.0.time_emb_proj", true, 0, want);
+        assert_near(out + r * ALL, want, 32);
     }
 }
 
@@ -539,6 +585,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encoders_give_what_they_are_asked_for),
         cmocka_unit_test(times_take_an_added_embedding),
+        cmocka_unit_test(times_take_the_scale_of_guidance),
         cmocka_unit_test(contexts_stand_side_by_side),
     };
     struct cn_backend_opts o = CN_BACKEND_DEFAULTS;

@@ -204,10 +204,13 @@ static void idempotency_keys(void **state)
         {" \"a b\" ", "a b"},
         {"\"a\\\"\\\\\"", "a\"\\"},
         {"a:b/c=", "a:b/c="},
+        {"!#$%&'*+-.^_`|~@", "!#$%&'*+-.^_`|~@"},
+        {"\"{}<>()[]?\"", "{}<>()[]?"},
     };
     static const char *const bad[] = {
         "",    "\"\"", "\"a",          "\"a\"b",   "a b",      "\"a\\b\"", "\"a\";x",
-        "a,b", "a\"",  "\"\xc3\xa4\"", "\xc3\xa4", "\"a\tb\"", "a;x=1",    "\"a\", \"b\""};
+        "a,b", "a\"",  "\"\xc3\xa4\"", "\xc3\xa4", "\"a\tb\"", "a;x=1",    "\"a\", \"b\"",
+        "{}",  "[]",   "f(x)",         "<a>",      "a?"};
     char key[CN_IDEMPOTENCY_KEY], text[300];
 
     (void)state;

@@ -222,6 +222,37 @@ static void room_again(void **state)
     rig_end(&r);
 }
 
+/* Also when nobody comes to try it: who hears that the store fails gives it nothing more. */
+static void a_good_disk_is_found(void **state)
+{
+    struct cn_store_facts facts;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r);
+    r.o.io = &cn_fault_io;
+    r.o.vfs = "fault";
+    cn_fault_plan(0, 0, false);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    cn_fault_plan(1, ENOSPC, true);
+    assert_int_equal(rig_add(&r, 1, 1, 0), CN_STORE_NO_ROOM);
+    cn_store_facts(r.s, &facts);
+    assert_true(facts.failing);
+    for (int n = cn_fault_failed(); cn_fault_failed() == n;) /* it is tried, in vain */
+        uv_sleep(10);
+    cn_store_facts(r.s, &facts);
+    assert_true(facts.failing);
+    cn_fault_plan(0, 0, false);
+    while (facts.failing) {
+        uv_sleep(10);
+        cn_store_facts(r.s, &facts);
+    }
+    assert_string_equal(facts.trouble, "");
+    rig_close(&r);
+    assert_int_equal(rig_check(r.dir), 0);
+    rig_end(&r);
+}
+
 /* ---- another process holds the database ---- */
 
 static sqlite3 *hold(const struct rig *r)
@@ -463,6 +494,7 @@ int main(void)
         cmocka_unit_test(an_io_error_once),
         cmocka_unit_test(io_errors_from_there_on),
         cmocka_unit_test(room_again),
+        cmocka_unit_test(a_good_disk_is_found),
         cmocka_unit_test(a_foreign_lock_loses_nothing),
         cmocka_unit_test(a_close_under_a_foreign_lock_tells),
         cmocka_unit_test(a_picture_is_tried_again),

@@ -12,7 +12,8 @@ libcnonednn_a_SOURCES = \
     %reldir%/onednn.c %reldir%/onednn_ops.c %reldir%/onednn_places.c %reldir%/onednn_plan.c \
     %reldir%/onednn_primitive.c %reldir%/onednn_priv.h %reldir%/onednn_values.c \
     %reldir%/onednn_weights.c \
-    %reldir%/onednn_status.c %reldir%/simd.h %reldir%/winograd.c
+    %reldir%/onednn_status.c %reldir%/simd.h %reldir%/winograd.c \
+    %reldir%/winograd_kernel.h %reldir%/winograd_kernel.c %reldir%/winograd_step.c
 EXTRA_DIST += %reldir%/onednn.mk
 if HAVE_ONEDNN
 CNCPU_LIBS = libcnonednn.a libcnreference.a libcntensor.a libcnkref.a libcnbase.a $(DNNL_LIBS)

@@ -322,8 +322,11 @@ static int make_weights(struct onednn_plan *p, struct onednn_step *s, dnnl_primi
     struct onednn_backend *b = p->backend;
     int rc;
 
-    if (is_constant(p, s->node.in[1]))
-        return onednn_param_packed(p->weights, p->g, s->node.in[1], md, plain, ret, err);
+    if (is_constant(p, s->node.in[1])) {
+        rc = onednn_param_packed(p->weights, p->g, s->node.in[1], md, plain, &s->held, err);
+        *ret = rc == CN_OK ? s->held->memory : NULL;
+        return rc;
+    }
     s->packed_at = s->scratch_bytes;
     s->scratch_bytes += onednn_align(dnnl_memory_desc_get_size(md));
     if ((rc = onednn_memory(b, plain, &s->given, err)) < 0 ||
@@ -355,7 +358,7 @@ static int make_primitive(struct onednn_plan *p, struct onednn_step *s, dnnl_pri
 {
     const dnnl_memory_desc_t *scratch =
         dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    dnnl_memory_t weights;
+    dnnl_memory_t weights = NULL;
     int rc = make_weights(p, s, pd, plain, &weights, err);
 
     if (rc < 0)
@@ -449,6 +452,8 @@ int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err
     int rc;
 
     s->param[0] = weights_of(p, s);
+    if (onednn_wants_winograd(p, s, s->param[0]))
+        return onednn_winograd_init(p, s, err);
     if ((rc = find_conv(p, s, s->param[0], &reorder, &pd, err)) < 0)
         return rc;
     describe_filter(&plain, w, c->groups, true);
@@ -550,6 +555,7 @@ void onednn_primitive_release(struct onednn_step *s)
     dnnl_memory_t mem[] = {s->src,     s->dst,     s->bias,  s->scratch,
                            s->src_tmp, s->dst_tmp, s->given, s->packed};
 
+    onednn_packed_release(s->held);
     for (size_t i = 0; i < CN_LEN(prim); i++)
         if (prim[i] != NULL)
             dnnl_primitive_destroy(prim[i]);

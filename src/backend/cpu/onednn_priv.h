@@ -22,10 +22,14 @@ struct onednn_backend {
     struct cpu_workspace ws;
 };
 
-/* One parameter, in the forms in which plans want it. */
+/* One parameter, in a form in which plans want it: packed for one of the library's kernels, or
+ * transformed for ours. */
 struct onednn_packed {
-    dnnl_memory_desc_t md;
+    dnnl_memory_desc_t md; /* of memory */
     dnnl_memory_t memory;
+    float *transformed; /* instead of memory: winograd_kernel.h */
+    size_t bytes;
+    int users; /* steps of plans that hold it */
     struct onednn_packed *next;
 };
 
@@ -33,7 +37,8 @@ struct onednn_param {
     float *plain; /* row-major copy, NULL until wanted */
     size_t plain_bytes;
     struct onednn_packed *packed;
-    enum { WINOGRAD_UNDECIDED, WINOGRAD_NO, WINOGRAD_YES } winograd; /* same choice in every plan */
+    /* The same choice in every plan: direct, the library's kernel, or ours where it has none. */
+    enum { WINOGRAD_UNDECIDED, WINOGRAD_NO, WINOGRAD_YES, WINOGRAD_OWN } winograd;
     bool layout_fixed; /* every plan is offered this layout first; where it does not do, the plan
                           takes what oneDNN likes best */
     dnnl_memory_desc_t layout;
@@ -81,6 +86,7 @@ struct onednn_step {
     size_t packed_at;
     size_t scratch_bytes; /* all scratch of the step */
     struct onednn_param *param[3]; /* gamma, beta; weight, bias; table, position */
+    struct onednn_packed *held;    /* constant weights; NULL: none */
     char label[48];
     int64_t ns; /* profile: time spent */
     int64_t runs;
@@ -124,10 +130,15 @@ int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val 
 /* A row-major copy in F32: of one that has a buffer, nothing is fetched. */
 int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                        struct onednn_param **ret, struct cn_err *err);
-/* Packs as md wants; plain_md describes the row-major file layout. */
+/* Packs as md wants; plain_md describes the row-major file layout. The form is held for the caller
+ * until onednn_packed_release(). */
 int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                         const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
-                        dnnl_memory_t *ret, struct cn_err *err);
+                        struct onednn_packed **ret, struct cn_err *err);
+/* The same for our own kernel of Winograd's algorithm. */
+int onednn_param_transformed(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                             struct onednn_packed **ret, struct cn_err *err);
+void onednn_packed_release(struct onednn_packed *k); /* NULL: does nothing */
 int onednn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                        struct cn_weights **ret, struct cn_err *err);
 void onednn_weights_free(struct cn_weights *w);
@@ -153,6 +164,12 @@ int onednn_values_init(struct onednn_plan *p, struct onednn_step *s, struct cn_e
 /* onednn_primitive.c. The fix functions choose a parameter's layout by its first use. */
 void onednn_conv_fix_layout(struct onednn_plan *p, const struct onednn_step *s);
 void onednn_linear_fix_layout(struct onednn_plan *p, const struct onednn_step *s);
+/* winograd_step.c: whether our kernel computes the convolution s, whose weights are w, in this
+ * plan; it depends on the size alone. */
+bool onednn_wants_winograd(const struct onednn_plan *p, const struct onednn_step *s,
+                           const struct onednn_param *w);
+int onednn_winograd_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
+
 int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
 int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
 void onednn_primitive_release(struct onednn_step *s);

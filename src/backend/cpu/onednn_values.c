@@ -133,12 +133,11 @@ static int add_weights(struct onednn_plan *p, struct onednn_step *s, const struc
     const cn_val *in = s->node.in;
     dnnl_dims_t out = {s->node.attr.conv.out};
     dnnl_memory_desc_t bias;
-    dnnl_memory_t weights;
-    int rc = onednn_param_packed(p->weights, p->g, in[1], md, &l->plain, &weights, err);
+    int rc = onednn_param_packed(p->weights, p->g, in[1], md, &l->plain, &s->held, err);
 
     if (rc < 0)
         return rc;
-    onednn_arg(s, DNNL_ARG_WEIGHTS, weights);
+    onednn_arg(s, DNNL_ARG_WEIGHTS, s->held->memory);
     if (in[2] < 0)
         return CN_OK;
     dnnl_memory_desc_init_by_tag(&bias, 1, out, dnnl_f32, dnnl_x);

@@ -6,6 +6,7 @@
  */
 #include "base/base.h"
 #include "backend/cpu/onednn_priv.h"
+#include "backend/cpu/winograd_kernel.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -31,14 +32,29 @@ static void give_back(struct onednn_weights *w, const char *name, struct cn_para
         w->source.done(w->source.ctx, name, d);
 }
 
+static void packed_free(struct onednn_packed *k)
+{
+    if (k->memory != NULL)
+        dnnl_memory_destroy(k->memory);
+    free(k->transformed);
+    free(k);
+}
+
+void onednn_packed_release(struct onednn_packed *k)
+{
+    if (k == NULL)
+        return;
+    CN_ASSERT(k->users > 0);
+    k->users--;
+}
+
 static void param_free(struct onednn_param *p)
 {
     struct onednn_packed *k, *next;
 
     for (k = p->packed; k != NULL; k = next) {
         next = k->next;
-        dnnl_memory_destroy(k->memory);
-        free(k);
+        packed_free(k);
     }
     free(p->plain);
     free(p);
@@ -157,49 +173,101 @@ static int pack(struct onednn_backend *b, const dnnl_memory_desc_t *md,
     return onednn_check(s, "pack a weight", err);
 }
 
-static int pack_fetched(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
-                        const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
-                        struct onednn_packed *k, struct cn_err *err)
+/* A parameter's floats while a form is made of them. */
+struct fetched {
+    struct cn_param_data d;
+    const float *data;
+    float *copy;
+};
+
+static int fetch_floats(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                        struct fetched *ret, struct cn_err *err)
 {
     const char *name = g->value[v].name;
-    struct cn_param_data d = {0};
-    const float *data = NULL;
-    float *copy = NULL;
-    int rc = cn_param_fetch(&w->source, g, v, &d, err);
+    int rc;
 
-    if (rc < 0)
+    *ret = (struct fetched){.data = NULL};
+    if ((rc = cn_param_fetch(&w->source, g, v, &ret->d, err)) < 0)
         return rc;
-    rc = as_floats(&d, name, &data, &copy, err);
-    if (rc == CN_OK)
-        rc = pack(w->backend, md, plain_md, data, &k->memory, err);
-    free(copy);
-    give_back(w, name, &d);
+    rc = as_floats(&ret->d, name, &ret->data, &ret->copy, err);
+    if (rc < 0)
+        give_back(w, name, &ret->d);
     return rc;
+}
+
+static void fetched_release(struct onednn_weights *w, const char *name, struct fetched *f)
+{
+    free(f->copy);
+    give_back(w, name, &f->d);
+}
+
+/* Puts a new form, which the caller holds, among the others; rc: whether it could be made. */
+static int add_form(struct onednn_weights *w, struct onednn_param *p, struct onednn_packed *k,
+                    int rc, struct onednn_packed **ret)
+{
+    if (rc < 0) {
+        packed_free(k);
+        return rc;
+    }
+    k->users = 1;
+    k->next = p->packed;
+    p->packed = k;
+    w->bytes += k->bytes;
+    *ret = k;
+    return CN_OK;
 }
 
 int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
                         const dnnl_memory_desc_t *md, const dnnl_memory_desc_t *plain_md,
-                        dnnl_memory_t *ret, struct cn_err *err)
+                        struct onednn_packed **ret, struct cn_err *err)
 {
-    struct onednn_param *p = param_of(w, g->value[v].name);
+    const char *name = g->value[v].name;
+    struct onednn_param *p = param_of(w, name);
     struct onednn_packed *k;
+    struct fetched f;
     int rc;
 
     for (k = p->packed; k != NULL; k = k->next)
-        if (dnnl_memory_desc_equal(&k->md, md)) {
-            *ret = k->memory;
+        if (k->memory != NULL && dnnl_memory_desc_equal(&k->md, md)) {
+            k->users++;
+            *ret = k;
             return CN_OK;
         }
+    if ((rc = fetch_floats(w, g, v, &f, err)) < 0)
+        return rc;
     k = cn_xcalloc(1, sizeof(*k));
     k->md = *md;
-    rc = pack_fetched(w, g, v, md, plain_md, k, err);
-    if (rc < 0) {
-        free(k);
+    k->bytes = dnnl_memory_desc_get_size(md);
+    rc = pack(w->backend, md, plain_md, f.data, &k->memory, err);
+    fetched_release(w, name, &f);
+    return add_form(w, p, k, rc, ret);
+}
+
+int onednn_param_transformed(struct onednn_weights *w, const struct cn_graph *g, cn_val v,
+                             struct onednn_packed **ret, struct cn_err *err)
+{
+    const struct cn_shape *s = &g->value[v].shape;
+    const char *name = g->value[v].name;
+    struct onednn_param *p = param_of(w, name);
+    struct onednn_packed *k;
+    struct fetched f;
+    int rc;
+
+    for (k = p->packed; k != NULL; k = k->next)
+        if (k->transformed != NULL) {
+            k->users++;
+            *ret = k;
+            return CN_OK;
+        }
+    if ((rc = fetch_floats(w, g, v, &f, err)) < 0)
         return rc;
-    }
-    k->next = p->packed;
-    p->packed = k;
-    w->bytes += dnnl_memory_desc_get_size(md);
-    *ret = k->memory;
-    return CN_OK;
+    k = cn_xcalloc(1, sizeof(*k));
+    k->bytes = cn_winograd_floats(s->dim[0], s->dim[1]) * sizeof(float);
+    k->transformed = cn_try_alloc(k->bytes);
+    if (k->transformed != NULL)
+        cn_winograd_transform(k->transformed, f.data, s->dim[0], s->dim[1]);
+    else
+        rc = cn_fail(err, CN_EDEVMEM, "no memory for tensor \"%s\"", name);
+    fetched_release(w, name, &f);
+    return add_form(w, p, k, rc, ret);
 }

@@ -2,6 +2,7 @@
  * fewer multiplications, and transformed weights of up to four times the size. */
 #include "base/base.h"
 #include "backend/cpu/onednn_priv.h"
+#include "backend/cpu/winograd_kernel.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 /* A convolution that could use Winograd, what that costs and what it saves. */
 struct candidate {
     cn_val weight;
+    bool own;      /* the kernel is ours */
     size_t extra;  /* bytes beyond the plain weights */
     double saving; /* multiplications saved, per extra byte */
 };
@@ -23,19 +25,40 @@ static bool winograd_fits(const struct cn_graph *g, int i)
            g->value[n->in[0]].shape.dim[1] % 16 == 0;
 }
 
+/* Bytes of transformed weights for the library's kernel. */
+static int library_cost(struct onednn_backend *b, const struct cn_graph *g, int i, size_t *ret)
+{
+    dnnl_primitive_desc_t pd;
+    int rc = onednn_winograd_pd(b, g, i, &pd);
+
+    if (rc < 0)
+        return rc;
+    *ret = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
+    dnnl_primitive_desc_destroy(pd);
+    return CN_OK;
+}
+
+/* The same for ours; false: it is not faster. */
+static bool own_cost(const struct cn_graph *g, int i, size_t *ret)
+{
+    const struct cn_shape *k = &g->value[g->node[i].in[1]].shape;
+    const struct cn_shape *y = &g->value[i].shape;
+
+    *ret = cn_winograd_floats(k->dim[0], k->dim[1]) * sizeof(float);
+    return cn_winograd_pays(y->dim[2], y->dim[3]);
+}
+
 static int winograd_cost(struct onednn_weights *w, const struct cn_graph *g, int i,
                          struct candidate *c)
 {
     const struct cn_shape *out = &g->value[i].shape, *k = &g->value[g->node[i].in[1]].shape;
     double macs = (double)cn_shape_elements(out) * (double)(k->dim[1] * 9);
     size_t plain = (size_t)cn_shape_elements(k) * sizeof(float), packed;
-    dnnl_primitive_desc_t pd;
-    int rc = onednn_winograd_pd(w->backend, g, i, &pd);
+    int rc = library_cost(w->backend, g, i, &packed);
 
-    if (rc < 0)
+    c->own = rc == CN_ENOTFOUND && own_cost(g, i, &packed);
+    if (rc < 0 && !c->own)
         return rc;
-    packed = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
-    dnnl_primitive_desc_destroy(pd);
     c->weight = g->node[i].in[1];
     c->extra = packed > plain ? packed - plain : 0;
     c->saving = macs / (double)CN_MAX(c->extra, (size_t)1);
@@ -95,7 +118,7 @@ void onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g)
         struct onednn_param *p = winograd_of(w, g, list[i].weight);
         bool fits = w->winograd_used + list[i].extra <= budget;
 
-        p->winograd = fits ? WINOGRAD_YES : WINOGRAD_NO;
+        p->winograd = !fits ? WINOGRAD_NO : list[i].own ? WINOGRAD_OWN : WINOGRAD_YES;
         w->winograd_used += fits ? list[i].extra : 0;
     }
     free(list);

@@ -92,6 +92,8 @@ static void find_peer(const struct cn_access *a, struct cn_request *q, struct cn
         return;
     cn_buf_init(&b, MAX_FORWARDED);
     cn_request_each_header(q, add_forwarded, &b);
+    if (cn_buf_whole(&b, NULL) < 0)
+        cn_buf_clear(&b); /* half a list would name somebody else */
     cn_peer_resolve(ret, (const char *)b.data, a->trusted_proxies);
     cn_buf_release(&b);
     cn_peer_write(ret, q->peer);
@@ -117,6 +119,7 @@ static void set_identity(const struct cn_access *a, struct cn_request *q,
     memcpy(q->who.label, who->key_label, sizeof(q->who.label));
     memcpy(q->who.tenant, who->tenant, sizeof(q->who.tenant));
     q->who.admin = (who->scopes & CN_SCOPE_ADMIN) != 0;
+    q->who.reads = (who->scopes & CN_SCOPE_READ) != 0;
     q->who.sees_all = q->who.admin && a->guard.keys != NULL;
     q->who.models = who->models == NULL ? NULL : cn_xstrdup(who->models);
 }
@@ -165,6 +168,7 @@ void cn_access_check(void *arg, struct cn_request *q)
     struct cn_guard_request r = {.now_ns = q->start_ns, .wall_s = cn_wall_us() / 1000000};
     struct cn_guard_identity who;
     enum cn_guard_verdict v;
+    struct cn_ticket t;
 
     memcpy(q->who.tenant, "anonymous", sizeof("anonymous"));
     find_peer(a, q, &r.peer);
@@ -172,7 +176,7 @@ void cn_access_check(void *arg, struct cn_request *q)
         return;
     if (a->guard.keys != NULL)
         r.credentials = q->route->dialect->credentials(q);
-    r.ticket = q->route->takes_ticket ? cn_request_argument(q, "ticket") : NULL;
+    r.ticket = cn_request_argument(q, "ticket");
     r.purpose = (enum cn_ticket_purpose)q->route->takes_ticket;
     r.job = q->arg[0];
     r.is_open = q->route->open || (q->conn->admin && q->route->admin);
@@ -182,6 +186,9 @@ void cn_access_check(void *arg, struct cn_request *q)
     put_rate(q, &who.rate);
     if (v != CN_GUARD_OK)
         refuse(q, v, who.retry_after_s);
+    else if (r.purpose != CN_TICKET_NONE && r.ticket != NULL &&
+             !(cn_ticket_read(r.ticket, &t) && t.purpose == r.purpose))
+        cn_answer_parameter(q, "ticket", "this is no ticket for this path");
 }
 
 void cn_access_ticket(const struct cn_access *a, const struct cn_request *q,

@@ -35,7 +35,9 @@ static enum cn_guard_verdict check_ticket(const struct cn_guard *a,
     struct cn_ticket t;
     const struct cn_key *key;
 
-    if (q->purpose == CN_TICKET_NONE || !cn_ticket_read(q->ticket, &t) || t.purpose != q->purpose)
+    if (q->purpose == CN_TICKET_NONE)
+        return CN_GUARD_NO_TICKET;
+    if (!cn_ticket_read(q->ticket, &t) || t.purpose != q->purpose)
         return CN_GUARD_TICKET;
     key = cn_keys_find(a->keys, t.key); /* a ticket ends with its key */
     if (key == NULL)
@@ -129,6 +131,8 @@ const char *cn_guard_reason(enum cn_guard_verdict v)
         return "the API key is unknown";
     case CN_GUARD_TICKET:
         return "the ticket is not valid, or its time is over";
+    case CN_GUARD_NO_TICKET:
+        return "tickets are not taken here, and no API key came with the request";
     case CN_GUARD_EXPIRED:
         return "the API key has expired";
     case CN_GUARD_GUESSING:

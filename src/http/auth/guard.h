@@ -27,6 +27,7 @@ enum cn_guard_verdict {
     CN_GUARD_NONE,     /* no key came, and one is needed */
     CN_GUARD_WRONG,    /* none of ours */
     CN_GUARD_TICKET,   /* a ticket that does not open this, or not any more */
+    CN_GUARD_NO_TICKET, /* a ticket where none is taken */
     CN_GUARD_EXPIRED,  /* was one of ours */
     CN_GUARD_GUESSING, /* none of ours, once too often from this address */
     CN_GUARD_RATE,     /* the key has used up its minute */
@@ -35,8 +36,8 @@ enum cn_guard_verdict {
 
 struct cn_guard_request {
     const char *credentials;        /* a key as the dialect found it; NULL: none came */
-    const char *ticket;             /* NULL: none, or not for this route */
-    enum cn_ticket_purpose purpose; /* of the tickets that this route takes */
+    const char *ticket;             /* NULL: none came */
+    enum cn_ticket_purpose purpose; /* of the tickets that this route takes; CN_TICKET_NONE */
     const char *job;                /* that the route is about, for tickets */
     bool is_open;   /* no key is needed; one that comes is looked at, and only an identity */
     unsigned scope; /* one of enum cn_scope; 0: any key will do */

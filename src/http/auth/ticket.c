@@ -102,17 +102,24 @@ void cn_ticket_issue(const struct cn_ticket_secret *s, const struct cn_ticket *t
              t->key, hex);
 }
 
+/* The bytes that a key's label is made of. */
+static const char label_bytes[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@-";
+
 bool cn_ticket_read(const char *text, struct cn_ticket *ret)
 {
-    char number[20] = "";
+    unsigned char digest[CN_SHA256_BYTES];
+    char number[19] = "";
     const char *key, *mac;
 
-    if (strlen(text) >= CN_TICKET_TEXT || (text[0] != 'e' && text[0] != 'r') || text[1] != '~')
+    if ((text[0] != 'e' && text[0] != 'r') || text[1] != '~')
         return false;
     key = strchr(text + 2, '~');
     mac = key == NULL ? NULL : strchr(key + 1, '~');
     if (mac == NULL || (size_t)(key - text - 2) >= sizeof(number) ||
-        (size_t)(mac - key - 1) >= sizeof(ret->key))
+        (size_t)(mac - key - 1) >= sizeof(ret->key) ||
+        strspn(key + 1, label_bytes) != (size_t)(mac - key - 1) ||
+        !cn_hex_decode(mac + 1, digest, sizeof(digest)))
         return false;
     memcpy(number, text + 2, (size_t)(key - text - 2));
     ret->purpose = text[0] == 'e' ? CN_TICKET_EVENTS : CN_TICKET_RESULTS;

@@ -67,9 +67,34 @@ void cn_answer_text(struct cn_request *q, int status, const char *type, const ch
     cn_answer(q, status, type, cn_source_bytes(text, strlen(text), NULL, NULL));
 }
 
+/* What was to be said instead of a text that found no memory. */
+static void drop_fields(struct cn_request *q)
+{
+    for (int i = 0; i < q->n_fields; i++)
+        if (q->field[i].owned)
+            free((char *)q->field[i].value);
+    q->n_fields = 0;
+}
+
+static void answer_unwhole(struct cn_request *q, struct cn_buf *b)
+{
+    struct cn_err err = CN_ERR_INIT;
+
+    cn_buf_whole(b, &err);
+    cn_buf_release(b);
+    drop_fields(q);
+    if (err.code == CN_ENOMEM)
+        cn_answer_problem(q, CN_PROBLEM_MEMORY, "no memory for the answer", NULL);
+    else
+        cn_answer_problem(q, CN_PROBLEM_INTERNAL, "the answer is too large", NULL);
+}
+
 void cn_answer_buf(struct cn_request *q, int status, const char *type, struct cn_buf *b)
 {
-    cn_answer(q, status, type, cn_source_take(&q->core->out, b));
+    if (cn_buf_whole(b, NULL) == CN_OK)
+        cn_answer(q, status, type, cn_source_take(&q->core->out, b));
+    else
+        answer_unwhole(q, b);
 }
 
 void cn_answer_stream(struct cn_request *q, const char *type, struct cn_source *body,
@@ -109,7 +134,12 @@ static void problem(struct cn_request *q, enum cn_problem_kind kind, struct cn_p
         add(q, "WWW-Authenticate", dialect->challenge, false);
     cn_buf_init(&b, PROBLEM_MAX);
     dialect->put_problem(p, &b);
-    cn_answer_buf(q, info->status, dialect->problem_type, &b);
+    if (cn_buf_whole(&b, NULL) == CN_OK) {
+        cn_answer_buf(q, info->status, dialect->problem_type, &b);
+        return;
+    }
+    cn_buf_release(&b);
+    cn_answer_empty(q, info->status);
 }
 
 void cn_answer_problem(struct cn_request *q, enum cn_problem_kind kind, const char *detail,

@@ -25,7 +25,7 @@ void cn_answer(struct cn_request *q, int status, const char *type, struct cn_sou
 void cn_answer_empty(struct cn_request *q, int status);
 void cn_answer_text(struct cn_request *q, int status, const char *type, const char *text);
 
-/* The contents of the buffer, which is empty afterwards. */
+/* The contents of the buffer, which is empty afterwards; a problem when it is not whole. */
 void cn_answer_buf(struct cn_request *q, int status, const char *type, struct cn_buf *b);
 
 /* Written as things happen: body has no length. beat (may be NULL) is sent when nothing else was

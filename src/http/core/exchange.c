@@ -314,7 +314,7 @@ static void account(struct cn_request *q)
         return;
     if (q->peer[0] == '\0')
         q->io->peer(q->c, q->peer, sizeof(q->peer));
-    cn_log(CN_LOG_INFO, "http.request", "",
+    cn_log(CN_LOG_INFO, "http.request", q->gone ? "the client hung up" : "answered",
            "request_id=%s peer=%s method=%s route=%s path=%s status=%d dur_ms=%.3f bytes_in=%zu "
            "bytes_out=%lu key_id=%s tenant=%s job_id=%s",
            q->id, q->peer, method_label(q->method), route, path_text(q, path, sizeof(path)), status,

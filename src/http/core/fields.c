@@ -99,12 +99,15 @@ static int quoted_key(const char *p, char *key, struct cn_err *err)
 
 int cn_idempotency_key(const char *value, char key[CN_IDEMPOTENCY_KEY], struct cn_err *err)
 {
+    /* what RFC 9110 calls a token, and what base64 and URIs need */
+    static const char bare[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                               "!#$%&'*+-.^_`|~:/=@";
     size_t n = 0;
 
     value = cn_skip_blanks(value);
     if (*value == '"')
         return quoted_key(value, key, err);
-    for (; *value > 0x20 && *value < 0x7f && strchr("\",;\\", *value) == NULL; value++) {
+    for (; *value != '\0' && strchr(bare, *value) != NULL; value++) {
         if (n + 1 == CN_IDEMPOTENCY_KEY)
             return bad_key(err, "has more than 255 characters");
         key[n++] = *value;

@@ -56,6 +56,7 @@ struct cn_identity {
     char label[CN_IDENTITY_NAME];  /* of the key, in tickets */
     char tenant[CN_IDENTITY_NAME]; /* whose jobs; "anonymous" without */
     bool admin;                    /* may manage; everybody without authentication */
+    bool reads;                    /* may see models and jobs; the same */
     bool sees_all;                 /* of all tenants */
     char *models;                  /* that its jobs may use, by commas; NULL: any. Owned */
 };

@@ -126,6 +126,8 @@ bool cn_app_ready(const struct cn_app *app, const char **ret_why)
     else if (cn_dispatch_ready_workers(d) == 0)
         why = cn_dispatch_trouble(d)[0] != '\0' ? "no worker is ready: it failed to start"
                                                 : "no worker is ready";
+    else if (!cn_catalog_can_draw(cn_dispatch_catalog(d)))
+        why = "there is no base model that can be used";
     else if (why == NULL && app->full_ns != 0 && cn_now_ns() - app->full_ns > FULL_S * CN_SECOND_NS)
         why = "the queue stays full";
     if (ret_why != NULL)

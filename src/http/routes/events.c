@@ -87,23 +87,30 @@ static int put_event(struct cn_request *q, const struct cn_job_event *e, struct 
     return cn_result_event(e, q->arg[0], failed ? &p : NULL, out, NULL);
 }
 
-/* Written once for all who follow the job; NULL: a preview that is too large is left out. */
-static struct cn_source *share_event(struct cn_request *q, const struct cn_job_event *e)
+/* Written once for all who follow the job. 1; 0: a preview that is too large is left out; no memory
+ * ends the stream, and its client comes again for what it has not got. */
+static int share_event(struct cn_request *q, const struct cn_job_event *e, struct cn_source **ret)
 {
     struct cn_app *app = cn_app_of(q);
     struct cn_shared_text *text = find_text(app, q->arg[0], e->id);
     struct cn_buf b;
 
     if (text == NULL) {
+        int rc;
+
         cn_buf_init(&b, EVENT_MAX);
-        if (put_event(q, e, &b) == CN_OK)
+        rc = put_event(q, e, &b);
+        if (rc == CN_OK)
+            rc = cn_buf_whole(&b, NULL);
+        if (rc == CN_OK)
             text = text_of(&b);
         cn_buf_release(&b);
         if (text == NULL)
-            return NULL;
+            return rc == CN_ETOOBIG ? 0 : CN_SOURCE_BROKEN;
         keep_text(app, q->arg[0], e->id, text);
     }
-    return cn_source_bytes(text->data, text->len, release_text, text);
+    *ret = cn_source_bytes(text->data, text->len, release_text, text);
+    return 1;
 }
 
 static bool next_event(struct events *ev, struct cn_job_event *e)
@@ -133,22 +140,36 @@ static int next(void *arg, struct cn_source **ret)
         *ret = cn_source_bytes(first_text, sizeof(first_text) - 1, NULL, NULL);
         return 1;
     }
-    while (next_event(ev, &e))
-        if ((*ret = share_event(q, &e)) != NULL)
-            return 1;
+    while (next_event(ev, &e)) {
+        int rc = share_event(q, &e, ret);
+
+        if (rc != 0)
+            return rc;
+    }
     return cn_watch_over(ev->watch) ? CN_SOURCE_END : 0;
 }
 
 /* ---- the request ---- */
 
-/* The last event that the client has seen; -1: the header makes no sense. */
-static int64_t last_seen(const struct cn_request *q)
+static int64_t event_id(const char *text)
 {
-    const char *text = cn_request_header(q, "Last-Event-ID");
-
-    if (text == NULL)
-        text = cn_request_argument(q, "last_event_id");
     return text == NULL || text[0] == '\0' ? 0 : cn_decimal(text);
+}
+
+/* The last event that the client has seen; the header counts before the parameter, which a browser
+ * repeats. False: one of them makes no sense, and it is answered. */
+static bool last_seen(struct cn_request *q, uint64_t *ret)
+{
+    const char *header = cn_request_header(q, "Last-Event-ID");
+    int64_t asked = event_id(cn_request_argument(q, "last_event_id"));
+    int64_t last = header == NULL ? asked : event_id(header);
+
+    if (asked < 0)
+        cn_answer_parameter(q, "last_event_id", "expected an event's id");
+    else if (last < 0)
+        cn_answer_problem(q, CN_PROBLEM_BAD_REQUEST, "Last-Event-ID is no event's id", NULL);
+    *ret = (uint64_t)last;
+    return asked >= 0 && last >= 0;
 }
 
 /* Over, and the client knows: 204 tells an EventSource not to come again. */
@@ -202,18 +223,14 @@ static void on_followed(void *arg, struct cn_watch *watch, const struct cn_err *
 static void start(struct cn_request *q)
 {
     struct events *ev = q->ctx;
-    int64_t last = last_seen(q);
     struct cn_jobs_read *read;
 
-    if (last < 0) {
-        cn_answer_problem(q, CN_PROBLEM_BAD_REQUEST, "Last-Event-ID is no event's id", NULL);
+    if (!last_seen(q, &ev->last))
         return;
-    }
     if (!cn_request_reserve_stream(q)) {
         cn_answer_problem(q, CN_PROBLEM_OVERLOADED, "there are too many streams", NULL);
         return;
     }
-    ev->last = (uint64_t)last;
     read = cn_jobs_follow(cn_jobs_of(q), cn_request_scope(q), q->arg[0], ev->last, wake,
                           on_followed, q);
     if (ev->watch == NULL && ev->err.code == 0)

@@ -1,8 +1,10 @@
 /* How it goes: /healthz (the loop turns), /readyz (jobs are accepted and drawn), /metrics. */
 #include "base/base.h"
 #include "base/escape.h"
+#include "base/text.h"
 #include "http/routes/routes_priv.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { INFO_MAX = 4 << 20 };
@@ -41,8 +43,21 @@ static void check_storage(struct cn_buf *b, const struct cn_app *app, bool full)
           full || err.msg[0] == '\0' ? err.msg : for_strangers);
 }
 
-/* Models that are there and cannot be opened. They do not make the server unready. */
-static void put_broken(struct cn_buf *b, const struct cn_catalog *c, bool full)
+/* The reason as /v1/models tells it, to those who may ask there; paths are for administrators. */
+static void put_reason(struct cn_buf *b, const char *reason, const struct cn_identity *who)
+{
+    struct cn_err copy; /* as large as reasons are */
+
+    snprintf(copy.msg, sizeof(copy.msg), "%s",
+             who->reads ? reason : "a key with the scope read is told more");
+    if (!who->admin)
+        cn_hide_paths(copy.msg);
+    cn_escape_json(b, copy.msg, strlen(copy.msg), NULL);
+}
+
+/* Models that are there and cannot be opened. They do not make the server unready while there are
+ * others. */
+static void put_broken(struct cn_buf *b, const struct cn_catalog *c, const struct cn_identity *who)
 {
     bool any = false;
 
@@ -55,7 +70,7 @@ static void put_broken(struct cn_buf *b, const struct cn_catalog *c, bool full)
         cn_buf_adds(b, any ? ",{\"name\":" : "{\"name\":", NULL);
         cn_escape_json(b, m->name, strlen(m->name), NULL);
         cn_buf_adds(b, ",\"reason\":", NULL);
-        put_private(b, m->broken, full);
+        put_reason(b, m->broken, who);
         cn_buf_adds(b, "}", NULL);
         any = true;
     }
@@ -83,22 +98,25 @@ static void put_workers(struct cn_buf *b, const struct cn_dispatch *d, bool full
     cn_buf_adds(b, "]", NULL);
 }
 
-static void put_checks(struct cn_buf *b, const struct cn_app *app, bool ready, bool full)
+static void put_checks(struct cn_buf *b, const struct cn_app *app, bool ready,
+                       const struct cn_identity *who)
 {
     const struct cn_dispatch *d = app->o.dispatch;
-    bool draining = app->core->is_draining;
+    bool draining = app->core->is_draining, full = who->admin;
+    bool draws = cn_catalog_can_draw(cn_dispatch_catalog(d));
 
     cn_buf_printf(b, NULL, "{\"ready\":%s,\"checks\":[", ready ? "true" : "false");
     check(b, "not_draining", !draining, draining ? "the server is shutting down" : "");
     check(b, "worker", cn_dispatch_ready_workers(d) > 0,
           full || cn_dispatch_trouble(d)[0] == '\0' ? cn_dispatch_trouble(d) : for_strangers);
+    check(b, "model", draws, draws ? "" : "there is no base model that can be used");
     check(b, "queue", cn_dispatch_refuses(d, NULL).kind != CN_REFUSED_FULL, "");
     check_storage(b, app, full);
     cn_buf_printf(b, NULL, "],\"queue\":%d,\"running\":%d,\"workers_ready\":%d,\"backend\":",
                   cn_dispatch_waiting(d), cn_dispatch_running(d), cn_dispatch_ready_workers(d));
     cn_escape_json(b, cn_dispatch_backend(d), strlen(cn_dispatch_backend(d)), NULL);
     put_workers(b, d, full);
-    put_broken(b, cn_dispatch_catalog(d), full);
+    put_broken(b, cn_dispatch_catalog(d), who);
     cn_buf_adds(b, "}\n", NULL);
 }
 
@@ -122,7 +140,7 @@ static void get_readyz(struct cn_request *q)
     }
     cn_buf_init(&b, INFO_MAX);
     if (value != NULL)
-        put_checks(&b, app, ready, q->who.admin);
+        put_checks(&b, app, ready, &q->who);
     else
         cn_buf_printf(&b, NULL, "%s\n", ready ? "ready" : why);
     cn_answer_buf(q, ready ? 200 : 503,

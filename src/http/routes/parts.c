@@ -58,6 +58,10 @@ static int next_image(struct parts *p)
 
 static int text(struct cn_buf *b, struct cn_source **ret)
 {
+    if (cn_buf_whole(b, NULL) < 0) {
+        cn_buf_release(b);
+        return CN_SOURCE_BROKEN;
+    }
     *ret = cn_source_take(NULL, b);
     return 1;
 }

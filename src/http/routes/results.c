@@ -150,6 +150,8 @@ static int write_text(struct document *d, const struct cn_result *r, int64_t *re
         rc = form->image_end(r, &d->text, err);
     if (rc == CN_OK)
         rc = form->end(r, &d->text, err);
+    if (rc == CN_OK)
+        rc = cn_buf_whole(&d->text, err);
     d->end[d->n] = d->text.len;
     *ret = (int64_t)(d->text.len + pictures);
     return rc;
