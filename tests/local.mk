@@ -12,7 +12,9 @@ list-tests:
 	@printf '%s\n' $(TESTS)
 list-test-programs:
 	@printf '%s\n' $(check_PROGRAMS)
-.PHONY: list-tests list-test-programs
+list-check-data:
+	@printf "%s\n" $(check_DATA)
+.PHONY: list-tests list-test-programs list-check-data
 EXTRA_DIST += %reldir%/lists
 
 include tests/base/local.mk

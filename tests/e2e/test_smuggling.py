@@ -1,4 +1,5 @@
 """Requests that two parsers read in two ways: each must be refused, and nothing behind it executed."""
+import os
 import random
 import re
 import socket
@@ -8,6 +9,9 @@ from cn_e2e import Case, Daemon, main, multipart
 INNER = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 N = str(len(INNER)).encode()
 POST = b"POST /v1/images HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+ROUNDS = int(os.environ.get("CN_MUTATIONS", "4"))  # of 150 mutated requests each
+SEED = int(os.environ.get("CN_SEED", "20261122"))
+
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 
 REFUSED = {
@@ -139,7 +143,7 @@ class Smuggling(Case):
 
     def test_mutations(self):
         """Requests with bytes changed, cut and doubled: whatever they are, the daemon lives."""
-        rng = random.Random(20261122)
+        rng = random.Random(SEED)
         body, headers = multipart([("params", b'{"prompt":"x","steps":1}'), ("edge", b"PNG")])
         seeds = list(REFUSED.values()) + [
             GET + b"\r\n", POST + b"Content-Length: 24\r\n\r\n" + b'{"prompt":"x","steps":1}',
@@ -148,7 +152,7 @@ class Smuggling(Case):
             b"Content-Length: %d\r\n\r\n" % len(body) + body]
         with Daemon("--set", "queue.capacity=1000", "--set", "http.header_timeout_s=1",
                     "--set", "http.body_timeout_s=1", "--set", "log.level=error") as d:
-            for _ in range(4):
+            for _ in range(ROUNDS):
                 socks = []
                 for _ in range(150):
                     s = socket.create_connection(("127.0.0.1", d.port), timeout=20)
