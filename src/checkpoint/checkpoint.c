@@ -15,6 +15,7 @@ void cn_checkpoint_close(struct cn_checkpoint *c)
         free(c->wish[i]);
         cn_checkpoint_close(c->donor[i]);
     }
+    free(c->average.view);
     for (size_t i = 0; i < c->files; i++)
         cn_tensor_file_close(c->file[i]);
     free(c->file);
@@ -113,6 +114,13 @@ const struct cn_control_config *cn_checkpoint_control(const struct cn_checkpoint
 const struct cn_schedule_config *cn_checkpoint_schedule(const struct cn_checkpoint *c)
 {
     return c->comp[CN_COMP_UNET].present ? &c->schedule : NULL;
+}
+
+enum cn_average cn_checkpoint_average(const struct cn_checkpoint *c)
+{
+    if (c->uses_average)
+        return CN_AVERAGE_USED;
+    return c->average.count > 0 ? CN_AVERAGE_UNUSED : CN_AVERAGE_NONE;
 }
 
 double cn_checkpoint_guidance(const struct cn_checkpoint *c)

@@ -81,6 +81,11 @@ const struct cn_vae_config *cn_checkpoint_vae(const struct cn_checkpoint *c);
 const struct cn_control_config *cn_checkpoint_control(const struct cn_checkpoint *c);
 const struct cn_schedule_config *cn_checkpoint_schedule(const struct cn_checkpoint *c);
 
+/* Averages of the training's weights (EMA) of the UNet: there are none that can be told, they are
+ * beside the weights that are used, or they are used. */
+enum cn_average { CN_AVERAGE_NONE, CN_AVERAGE_UNUSED, CN_AVERAGE_USED };
+enum cn_average cn_checkpoint_average(const struct cn_checkpoint *c);
+
 /* The guidance_scale that the model looks best with: "_guidance_scale" in model_index.json, a key
  * that diffusers passes over. 0: not said. */
 double cn_checkpoint_guidance(const struct cn_checkpoint *c);

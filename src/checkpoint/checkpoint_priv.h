@@ -33,6 +33,9 @@ struct cn_checkpoint {
     bool zeroes_empty;
     bool difference;
     bool openclip; /* the text encoder came in OpenCLIP's layout */
+    struct cn_component_tensors average; /* of the training's weights of the UNet: EMA */
+    bool uses_average; /* it is in the place of the UNet's tensors, and they are in its */
+    enum cn_weights_wish { CN_WEIGHTS_USUAL, CN_WEIGHTS_EMA, CN_WEIGHTS_PLAIN } weights;
     char *wish[CN_COMP_COUNT];                  /* files that components shall come from, or NULL */
     struct cn_checkpoint *donor[CN_COMP_COUNT]; /* that they come from, or NULL */
 };
@@ -44,6 +47,9 @@ int cn_checkpoint_add_file(struct cn_checkpoint *c, const char *path, struct cn_
 /* name lives as long as the checkpoint: of a file's own or in the arena. */
 void cn_checkpoint_add(struct cn_checkpoint *c, enum cn_component comp, const char *name,
                        const struct cn_tensor_view *v);
+
+void cn_tensors_add(struct cn_component_tensors *k, const char *name,
+                    const struct cn_tensor_view *v);
 
 /* Sorts a component's tensors; CN_EFORMAT when two have one name. */
 int cn_checkpoint_sort(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err);
@@ -59,6 +65,11 @@ const char *cn_checkpoint_canonical(struct cn_checkpoint *c, enum cn_component c
 const struct cn_tensor_view *cn_checkpoint_get(const struct cn_checkpoint *c,
                                                enum cn_component comp, const char *name);
 
+/* scaled.c: is this tensor a scale of another one, or a mark that there are some? Gives a weight of
+ * 8 bits the scale that its file has for it. */
+bool cn_scaled_is_mark(const struct cn_tensor_view *v);
+int cn_scaled_apply(struct cn_tensor_view *v, struct cn_err *err);
+
 /* The two forms of checkpoint; c->path is set. */
 int cn_checkpoint_open_dir(struct cn_checkpoint *c, struct cn_err *err);
 int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err);
@@ -68,6 +79,7 @@ int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err);
 int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_tensor_file *st,
                         struct cn_err *err);
 int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err);
+int cn_checkpoint_yaml(struct cn_checkpoint *c, struct cn_err *err);
 
 /* "NAME.json" for "NAME.safetensors" or "NAME.ckpt"; the caller frees it. */
 char *cn_sidecar_path(const char *path);
@@ -142,6 +154,7 @@ struct cn_pipeline_config {
     bool two_texts, control; /* which parts there are, beside those that all have */
     bool zeroes_empty;       /* force_zeros_for_empty_prompt */
     double guidance;         /* _guidance_scale; 0: not said */
+    bool chooses_ema, ema;   /* _ema: whether the UNet's .non_ema files are passed over */
 };
 
 /* Refuses what is no pipeline of ours, by the name of the part. */

@@ -29,8 +29,6 @@ static const struct part {
     {"watermarker", false, {NULL}},
 };
 
-static const char projecting[] = "CLIPTextModelWithProjection";
-
 /* The class of a part, or "" when it is not there. */
 static const char *part_class(const struct cn_conf *f, const char *part)
 {
@@ -121,5 +119,7 @@ void cn_conf_pipeline(struct cn_conf *f, struct cn_pipeline_config *ret)
         .zeroes_empty =
             two[0] != '\0' && cn_conf_bool(f, "force_zeros_for_empty_prompt", true),
         .guidance = cn_conf_real(f, "_guidance_scale", 0, 0, 100),
+        .chooses_ema = cn_conf_has(f, "_ema"),
+        .ema = cn_conf_bool(f, "_ema", true),
     };
 }

@@ -280,6 +280,21 @@ static int infer_component(struct cn_checkpoint *c, enum cn_component comp, stru
     return a.rc;
 }
 
+/* The averages of the training's weights take the place of the weights. */
+static int use_average(struct cn_checkpoint *c, struct cn_err *err)
+{
+    struct cn_component_tensors *unet = &c->comp[CN_COMP_UNET], plain = *unet;
+
+    if (c->average.count != plain.count)
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": there are averages (model_ema) of %zu of the unet's %zu tensors",
+                       c->path, c->average.count, plain.count);
+    *unet = c->average;
+    c->average = plain;
+    c->uses_average = true;
+    return cn_checkpoint_sort(c, CN_COMP_UNET, err);
+}
+
 static int check(const struct cn_checkpoint *c, struct cn_err *err)
 {
     int rc = CN_OK;
@@ -305,7 +320,11 @@ int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_tensor_file *st
     if (rc < 0)
         return rc;
     infer_schedule(c, st);
-    rc = cn_checkpoint_sidecar(c, err);
+    rc = cn_checkpoint_yaml(c, err);
+    if (rc == CN_OK)
+        rc = cn_checkpoint_sidecar(c, err);
+    if (rc == CN_OK && c->weights == CN_WEIGHTS_EMA)
+        rc = use_average(c, err);
     if (rc < 0)
         return rc;
     rc = check(c, err);

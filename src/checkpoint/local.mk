@@ -11,8 +11,9 @@ libcncheckpoint_a_SOURCES = \
     %reldir%/pickle_priv.h %reldir%/pickle.c %reldir%/pickle_call.c %reldir%/pickle_names.c \
     %reldir%/pickle_value.c \
     %reldir%/safetensors.h %reldir%/safetensors.c \
-    %reldir%/safetensors_header.c %reldir%/safetensors_write.c \
-    %reldir%/sidecar.c %reldir%/snapshot.c \
+    %reldir%/safetensors_header.c %reldir%/safetensors_write.c %reldir%/scaled.c \
+    %reldir%/sidecar.c %reldir%/sidecar_yaml.c %reldir%/snapshot.c \
     %reldir%/tensor_file.h %reldir%/tensor_file_priv.h %reldir%/tensor_file.c \
     %reldir%/tensor_set.c %reldir%/tensor_table.c \
-    %reldir%/torch_legacy.c %reldir%/torch_tensors.c %reldir%/torch_zip.c
+    %reldir%/torch_legacy.c %reldir%/torch_tensors.c %reldir%/torch_zip.c \
+    %reldir%/yaml.h %reldir%/yaml.c

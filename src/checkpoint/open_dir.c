@@ -11,12 +11,19 @@
 
 enum { MAX_INDEX = 4 * 1024 * 1024, MAX_SHARDS = 256 };
 
-static void add_one(struct cn_checkpoint *c, enum cn_component comp, const struct cn_tensor_view *v)
+static int add_one(struct cn_checkpoint *c, enum cn_component comp, struct cn_tensor_view *v,
+                   struct cn_err *err)
 {
+    int rc;
+
     /* A buffer of consecutive numbers that old transformers saved with the weights. */
-    if (comp <= CN_COMP_TEXT_2 && cn_ends_with(v->name, "embeddings.position_ids"))
-        return;
-    cn_checkpoint_add(c, comp, cn_checkpoint_canonical(c, comp, v->name), v);
+    if ((comp <= CN_COMP_TEXT_2 && cn_ends_with(v->name, "embeddings.position_ids")) ||
+        cn_scaled_is_mark(v))
+        return CN_OK;
+    rc = cn_scaled_apply(v, err);
+    if (rc == CN_OK)
+        cn_checkpoint_add(c, comp, cn_checkpoint_canonical(c, comp, v->name), v);
+    return rc;
 }
 
 static int add_file(struct cn_checkpoint *c, enum cn_component comp, const char *path,
@@ -29,7 +36,7 @@ static int add_file(struct cn_checkpoint *c, enum cn_component comp, const char 
         struct cn_tensor_view v;
 
         cn_tensor_file_at(st, i, &v);
-        add_one(c, comp, &v);
+        rc = add_one(c, comp, &v, err);
     }
     return rc;
 }
@@ -80,7 +87,8 @@ static int add_map(struct cn_checkpoint *c, enum cn_component comp, const char *
         if (!cn_tensor_file_view(st, key, &v))
             return cn_fail(err, CN_ENOTFOUND, "no tensor \"%s\" in \"%s\", where \"%s\" says it is",
                            key, cn_tensor_file_path(st), index);
-        add_one(c, comp, &v);
+        if ((rc = add_one(c, comp, &v, err)) < 0)
+            return rc;
     }
     return CN_OK;
 }
@@ -110,7 +118,7 @@ static int add_index(struct cn_checkpoint *c, enum cn_component comp, const char
 }
 
 /* Full precision wins over the fp16 variant, which wins over weights that are no average of the
- * training's; safetensors over pickles, one file over shards. */
+ * training's, unless these are asked for; safetensors over pickles, one file over shards. */
 static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const char *dir,
                        struct cn_err *err)
 {
@@ -131,7 +139,11 @@ static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const ch
         {".non_ema.bin", false, true},
     };
 
-    for (size_t i = 0; i < 2 * CN_LEN(forms); i++) {
+    enum { N = CN_LEN(forms), PLAIN = N - 2 }; /* the last two are no averages */
+    enum cn_weights_wish wish = comp == CN_COMP_UNET ? c->weights : CN_WEIGHTS_USUAL;
+    size_t first = wish == CN_WEIGHTS_PLAIN ? PLAIN : 0, end = wish == CN_WEIGHTS_EMA ? PLAIN : N;
+
+    for (size_t i = 2 * first; i < 2 * end; i++) {
         size_t form = i / 2;
         const char *other = forms[form].pickle ? "pytorch_model" : "model";
         char *path = cn_xprintf("%s/%s%s", dir, i % 2 == 0 ? "diffusion_pytorch_model" : other,
@@ -148,9 +160,10 @@ static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const ch
         return rc;
     }
     return cn_fail(err, CN_ENOTFOUND,
-                   "\"%s\" has no weights: neither diffusion_pytorch_model.safetensors nor "
-                   "model.safetensors, the same in .bin, or an index of shards",
-                   dir);
+                   "\"%s\" has no weights: neither diffusion_pytorch_model%s.safetensors nor "
+                   "model%s.safetensors, the same in .bin, or an index of shards",
+                   dir, wish == CN_WEIGHTS_PLAIN ? ".non_ema" : "",
+                   wish == CN_WEIGHTS_PLAIN ? ".non_ema" : "");
 }
 
 /* Which parts there are. */
@@ -166,6 +179,8 @@ static void read_index(struct cn_checkpoint *c, struct cn_conf *index)
     c->comp[CN_COMP_CONTROL].present = p.control;
     c->zeroes_empty = p.zeroes_empty;
     c->guidance = p.guidance;
+    if (p.chooses_ema)
+        c->weights = p.ema ? CN_WEIGHTS_EMA : CN_WEIGHTS_PLAIN;
 }
 
 static int read_config(struct cn_checkpoint *c, enum cn_component comp, const char *path,

@@ -184,6 +184,29 @@ static int add_tensor(struct cn_checkpoint *c, const struct part *p, const struc
     return CN_OK;
 }
 
+/* The average of the training's weights that the file may have beside a UNet's tensor: its name is
+ * that of the tensor without points. */
+static void add_average(struct cn_checkpoint *c, const struct cn_tensor_file *st,
+                        const struct part *p, const struct cn_tensor_view *v)
+{
+    const char *from = v->name + strlen(p->prefix);
+    char name[MAX_NAME] = "model_ema.diffusion_model", text[MAX_NAME], *to = name + strlen(name);
+    struct cn_tensor_view average;
+
+    for (; *from != '\0' && to < name + sizeof(name) - 1; from++)
+        if (*from != '.')
+            *to++ = *from;
+    *to = '\0';
+    /* One of another size is counted as missing when they are asked for. */
+    if (!cn_tensor_file_view(st, name, &average) ||
+        cn_view_elements(&average) != cn_view_elements(v) ||
+        !cn_name_from_ldm(p->comp, &p->layout, v->name + strlen(p->prefix), text, sizeof(text)))
+        return;
+    cn_tensors_add(&c->average, cn_checkpoint_canonical(c, p->comp,
+                                                        cn_arena_strdup(&c->arena, text)),
+                   &average);
+}
+
 static int add_part(struct cn_checkpoint *c, const struct cn_tensor_file *st, struct part *p,
                     struct cn_err *err)
 {
@@ -196,8 +219,13 @@ static int add_part(struct cn_checkpoint *c, const struct cn_tensor_file *st, st
         struct cn_tensor_view v;
 
         cn_tensor_file_at(st, i, &v);
-        if (strncmp(v.name, p->prefix, len) == 0)
+        if (strncmp(v.name, p->prefix, len) != 0 || cn_scaled_is_mark(&v))
+            continue;
+        rc = cn_scaled_apply(&v, err);
+        if (rc == CN_OK)
             rc = add_tensor(c, p, &v, err);
+        if (rc == CN_OK && p->naming == NAMED_LDM && p->comp == CN_COMP_UNET)
+            add_average(c, st, p, &v);
     }
     return rc == CN_OK ? cn_checkpoint_sort(c, p->comp, err) : rc;
 }

@@ -6,6 +6,9 @@
  * A text instead of an object names the file (from the model's folder) that the component is taken
  * from: {"vae": "vae-ft-mse.safetensors"}.
  *
+ * "ema" chooses between the weights and the average of the training's, where a file has both:
+ * {"ema": true}; without a word the plain ones count.
+ *
  * Programs of the field keep notes about a model in a file of the same name, texts and numbers
  * under keys of their own; those are none of ours. An object under a key that is no component is
  * refused. "NAME.safetensors.json" is read as well, and after it; so for the other endings.
@@ -90,9 +93,21 @@ static bool is_wish(const struct cn_conf *f, struct cn_checkpoint *c, size_t par
     return true;
 }
 
+static void read_weights(struct cn_conf *f, struct cn_checkpoint *c)
+{
+    static const char key[] = "ema";
+
+    if (!cn_conf_has(f, key))
+        return;
+    c->weights = cn_conf_bool(f, key, false) ? CN_WEIGHTS_EMA : CN_WEIGHTS_PLAIN;
+    if (c->weights == CN_WEIGHTS_EMA && c->average.count == 0)
+        cn_conf_bad(f, key, "the file has no averages of the training's weights (model_ema)");
+}
+
 static int amend(struct cn_conf *f, struct cn_checkpoint *c)
 {
     refuse_unknown(f);
+    read_weights(f, c);
     for (size_t i = 0; f->rc == CN_OK && i < CN_LEN(parts); i++) {
         struct cn_conf part;
 

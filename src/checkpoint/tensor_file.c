@@ -308,9 +308,26 @@ static int read_strided(const struct cn_tensor_view *v, void *ret, struct cn_err
     return rc;
 }
 
+/* Halves, in the second half of ret, to floats, from the front. */
+static void scale_halves(void *ret, size_t n, float scale)
+{
+    const unsigned char *from = (const unsigned char *)ret + n * 2;
+    unsigned char *to = ret;
+
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half;
+        float x;
+
+        memcpy(&half, from + 2 * i, sizeof(half));
+        x = cn_f16_to_f32(half) * scale;
+        memcpy(to + 4 * i, &x, sizeof(x));
+    }
+}
+
 int cn_view_read(const struct cn_tensor_view *v, void *ret, struct cn_err *err)
 {
-    unsigned char *stored = ret;
+    unsigned char *stored = ret, *wide = ret;
+    size_t n = cn_view_elements(v);
     int rc;
 
     if (v->bytes == 0)
@@ -318,9 +335,25 @@ int cn_view_read(const struct cn_tensor_view *v, void *ret, struct cn_err *err)
     stored += v->bytes - cn_view_stored(v);
     rc = v->stride != NULL ? read_strided(v, stored, err)
                            : read_part(v, stored, cn_view_stored(v), err);
+    if (v->scale != 0)
+        wide += 2 * n;
     if (rc == CN_OK && v->form != NULL)
-        v->form->widen(ret, stored, cn_view_elements(v));
+        v->form->widen(wide, stored, n);
+    if (rc == CN_OK && v->scale != 0)
+        scale_halves(ret, n, v->scale);
     return rc;
+}
+
+int cn_view_scale(struct cn_tensor_view *v, float scale, struct cn_err *err)
+{
+    if (v->form == NULL || v->form->bits != 8 || v->dtype != CN_F16)
+        return cn_fail(err, CN_EFORMAT,
+                       "\"%s\": tensor \"%.100s\" has a scale and is no float of 8 bits (%s)",
+                       v->file, v->name, v->type);
+    v->bytes = cn_view_elements(v) * sizeof(float);
+    v->dtype = CN_F32;
+    v->scale = scale;
+    return CN_OK;
 }
 
 void cn_view_rows(struct cn_tensor_view *v, int64_t first, int64_t n)

@@ -50,6 +50,7 @@ struct cn_tensor_view {
     const void *data;                  /* of the writer's, and of readers over memory; else NULL */
     size_t bytes;                      /* as it is read: elements of dtype */
     const struct cn_tensor_type *form; /* how it is stored, or NULL: as it is read */
+    float scale; /* of all elements, whose form is one of 8 bits and dtype F32; 0: none */
     const char *file;                  /* path of the file, for messages */
     const char *type;                  /* the type as the file spells it: "F16", "F8_E4M3" */
 };
@@ -92,6 +93,10 @@ void cn_tensor_file_metadata_at(const struct cn_tensor_file *f, size_t i, const 
 /* Reads the bytes of a view, v->bytes of them, into ret. Floats of 8 bits become F16, exactly.
  * CN_EIO, naming file and tensor, when the file is not what was opened any more. */
 int cn_view_read(const struct cn_tensor_view *v, void *ret, struct cn_err *err);
+
+/* Makes v one whose elements are multiplied when they are read. CN_EFORMAT, naming the tensor, when
+ * it has no form that scales are used with (floats of 8 bits). */
+int cn_view_scale(struct cn_tensor_view *v, float scale, struct cn_err *err);
 
 /* Narrows v to n of its rows (of the first dimension) from the first one on. */
 void cn_view_rows(struct cn_tensor_view *v, int64_t first, int64_t n);

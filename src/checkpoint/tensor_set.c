@@ -36,8 +36,12 @@ int cn_checkpoint_add_file(struct cn_checkpoint *c, const char *path, struct cn_
 void cn_checkpoint_add(struct cn_checkpoint *c, enum cn_component comp, const char *name,
                        const struct cn_tensor_view *v)
 {
-    struct cn_component_tensors *k = &c->comp[comp];
+    cn_tensors_add(&c->comp[comp], name, v);
+}
 
+void cn_tensors_add(struct cn_component_tensors *k, const char *name,
+                    const struct cn_tensor_view *v)
+{
     k->view = cn_grow(k->view, k->count, &k->cap, sizeof(*k->view));
     k->view[k->count] = *v;
     k->view[k->count++].name = name;

@@ -62,6 +62,16 @@ static void print_vae(const struct cn_vae_config *v, FILE *out)
             1 << (v->blocks - 1), v->scaling_factor);
 }
 
+static void print_average(enum cn_average average, FILE *out)
+{
+    if (average == CN_AVERAGE_NONE)
+        return;
+    print_label("", out);
+    fprintf(out, average == CN_AVERAGE_USED
+                     ? "averages of the training's weights (EMA), not the plain ones\n"
+                     : "plain weights; averages of the training's (EMA) are there, not used\n");
+}
+
 static void print_part(const struct cn_inspected *m, enum cn_component comp, FILE *out)
 {
     const struct cn_inspect_part *p = &m->r.part[comp];
@@ -76,14 +86,16 @@ static void print_part(const struct cn_inspected *m, enum cn_component comp, FIL
         print_label("", out);
         fprintf(out, "from %s\n", p->file);
     }
-    if (comp == CN_COMP_TEXT || comp == CN_COMP_TEXT_2)
+    if (comp == CN_COMP_TEXT || comp == CN_COMP_TEXT_2) {
         print_text(&m->r.text[comp - CN_COMP_TEXT], out);
-    else if (comp == CN_COMP_UNET)
+    } else if (comp == CN_COMP_UNET) {
         print_unet(&m->r.unet, out);
-    else if (comp == CN_COMP_VAE)
+        print_average(cn_checkpoint_average(m->c), out);
+    } else if (comp == CN_COMP_VAE) {
         print_vae(&m->r.vae, out);
-    else
+    } else {
         print_control(&m->r.control, out);
+    }
 }
 
 static const char *beta_name(enum cn_beta b)
@@ -204,6 +216,11 @@ static json_t *integers(const int *v, int n)
     return a;
 }
 
+static const char *average_name(enum cn_average a)
+{
+    return a == CN_AVERAGE_NONE ? "none" : a == CN_AVERAGE_USED ? "used" : "unused";
+}
+
 /* As in diffusers' files: one number for both sides, or [height, width]. */
 static json_t *sample_size(const struct cn_unet_config *u)
 {
@@ -236,8 +253,9 @@ static json_t *config_json(const struct cn_inspected *m, enum cn_component comp)
                          t->hidden_size, "layers", t->layers, "heads", t->heads, "max_position",
                          t->max_position);
     case CN_COMP_UNET:
-        return json_pack("{so si so}", "sample_size", sample_size(&m->r.unet), "out_channels",
-                         m->r.unet.out_channels, "encoder", unet_json(&m->r.unet));
+        return json_pack("{so si so ss}", "sample_size", sample_size(&m->r.unet), "out_channels",
+                         m->r.unet.out_channels, "encoder", unet_json(&m->r.unet), "ema",
+                         average_name(cn_checkpoint_average(m->c)));
     case CN_COMP_VAE:
         return json_pack("{so si sf}", "block_out_channels", integers(v->channels, v->blocks),
                          "latent_channels", v->latent_channels, "scaling_factor",

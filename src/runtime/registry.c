@@ -165,14 +165,15 @@ static int take(struct look *l, const struct cn_found_model *f, bool named, stru
     return rc;
 }
 
-/* NAME.json beside NAME.safetensors, or NAME.safetensors.json: it belongs to the model. */
+/* NAME.json, NAME.yaml, NAME.safetensors.json beside NAME.safetensors: a part of the model. */
 static bool is_note(const char *path)
 {
     static const char *const ending[] = {"", ".safetensors", ".ckpt", ".pt", ".pth", ".bin"};
     size_t len = strlen(path);
     bool yes = false;
 
-    if (len < 5 || strcmp(path + len - 5, ".json") != 0)
+    if (len < 5 ||
+        (strcmp(path + len - 5, ".json") != 0 && strcmp(path + len - 5, ".yaml") != 0))
         return false;
     for (size_t i = 0; i < CN_LEN(ending) && !yes; i++) {
         char *file = cn_xprintf("%.*s%s", (int)(len - 5), path, ending[i]);

@@ -42,3 +42,8 @@ check_PROGRAMS += tests/checkpoint/test_parts
 tests_checkpoint_test_parts_SOURCES = %reldir%/test_parts.c %reldir%/make.c %reldir%/make.h
 tests_checkpoint_test_parts_LDADD = $(checkpoint_libs)
 TESTS += tests/checkpoint/test_parts
+
+check_PROGRAMS += tests/checkpoint/test_sidecars
+tests_checkpoint_test_sidecars_SOURCES = %reldir%/test_sidecars.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_sidecars_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_sidecars
