@@ -88,6 +88,11 @@ size_t cn_weights_bytes(const struct cn_weights *w)
     return w->ops->weights_bytes(w);
 }
 
+size_t cn_weights_trim(struct cn_weights *w)
+{
+    return w->ops->weights_trim != NULL ? w->ops->weights_trim(w) : 0;
+}
+
 void cn_weights_fix_layouts(struct cn_weights *w, const struct cn_graph *g)
 {
     if (w->ops->weights_fix_layouts != NULL)

@@ -117,6 +117,9 @@ int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                    struct cn_weights **ret, struct cn_err *err);
 void cn_weights_free(struct cn_weights *w); /* after the plans that use them */
 size_t cn_weights_bytes(const struct cn_weights *w); /* memory held, packed copies included */
+/* Frees the packed copies of parameters that no plan uses, but the layouts that were fixed, and one
+ * of each parameter; who wants another fetches it again. Returns how many bytes went. */
+size_t cn_weights_trim(struct cn_weights *w);
 /* Fixes the kernel and the packed layout that each parameter is offered first, by g: the network at
  * its own size, which is never run. No parameter is read. Called before the first plan it makes
  * results a function of the plan alone; otherwise the first plan decides, and the last bits of a

@@ -21,6 +21,7 @@ struct cn_backend_ops {
                        struct cn_weights **ret, struct cn_err *err);
     void (*weights_free)(struct cn_weights *w);
     size_t (*weights_bytes)(const struct cn_weights *w);
+    size_t (*weights_trim)(struct cn_weights *w); /* NULL: there is one copy of each */
     void (*weights_fix_layouts)(struct cn_weights *w, const struct cn_graph *g); /* may be NULL */
     /* NULL: every node; otherwise why it has no kernel for node i of g, NULL when it has one */
     const char *(*refuses)(const struct cn_graph *g, int i);

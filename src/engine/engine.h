@@ -189,7 +189,8 @@ int cn_engine_step(struct cn_engine *e, struct cn_err *err);
 
 /* Waits until there is something to do, while jobs are in progress. */
 void cn_engine_wait(struct cn_engine *e);
-/* Nothing was to do for a while: gives working memory back, unless there are jobs. */
+/* Nothing was to do for a while: gives working memory back, and what belongs only to sizes other
+ * than the models' own, unless there are jobs. */
 void cn_engine_rest(struct cn_engine *e);
 /* As opts.max_batch, from the next step on. */
 void cn_engine_set_max_batch(struct cn_engine *e, int n);
@@ -201,6 +202,7 @@ int cn_engine_run(struct cn_engine *e, const struct cn_spec *spec, const struct 
 
 /* Bytes held: weights in all their forms, and working memory. */
 size_t cn_engine_bytes(const struct cn_engine *e);
+int cn_engine_plans(const struct cn_engine *e); /* compiled, and kept for pictures to come */
 int cn_engine_lanes(const struct cn_engine *e); /* images in progress */
 
 /* Time per kind of step of every plan that ran; "" unless opts.profile. free() it. */

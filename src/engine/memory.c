@@ -3,7 +3,8 @@
  * Working memory (the plans' arenas, the buffers of batches) grows with the largest picture. It
  * goes back when only much smaller ones are drawn, when models are unloaded, when memory is short,
  * and when nothing was to do for a while; whoever needs it next takes it again, which costs a
- * fraction of what a picture takes.
+ * fraction of what a picture takes. At rest the plans of sizes other than a model's own go too, and
+ * the layouts of parameters that only they wanted.
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
@@ -109,6 +110,7 @@ void cn_engine_rest(struct cn_engine *e)
     e->work = NULL;
     e->work_n = 0;
     e->largest = 0;
+    cn_runtime_rest(&e->rt);
     give_back(e);
 }
 
@@ -128,6 +130,15 @@ bool cn_engine_wants_bands(const struct cn_engine *e, size_t bytes)
     if (most == 0)
         most = cn_backend_caps(e->rt.backend)->host_memory ? CN_ENGINE_VAE_MEMORY : SIZE_MAX;
     return bytes > most;
+}
+
+int cn_engine_plans(const struct cn_engine *e)
+{
+    int count = 0;
+
+    for (int i = 0; i < e->rt.n_models + e->rt.n_retired; i++)
+        count += cn_model_plan_count(e->rt.model[i]);
+    return count;
 }
 
 size_t cn_engine_bytes(const struct cn_engine *e)

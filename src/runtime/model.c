@@ -69,9 +69,8 @@ static int open_tokenizer(const struct cn_model *m, int i, struct cn_tokenizer *
     int rc, most;
 
     if (dir == NULL && cn_checkpoint_kind(m->checkpoint) == CN_CKPT_PIPELINE)
-        return cn_fail(err, CN_ENOTFOUND,
-                       "the tokenizer is missing: no \"%s/tokenizer%s\"", m->path,
-                       i == 0 ? "" : "_2");
+        return cn_fail(err, CN_ENOTFOUND, "the tokenizer is missing: no \"%s/tokenizer%s\"",
+                       m->path, i == 0 ? "" : "_2");
     rc = dir ? cn_tokenizer_open(dir, ret, err) : cn_tokenizer_builtin(ret, err);
     if (rc < 0)
         return rc;
@@ -240,12 +239,32 @@ size_t cn_model_bytes(const struct cn_model *m)
     return sum;
 }
 
-void cn_model_evict_plans(struct cn_model *m)
+static void for_networks(struct cn_model *m, void (*fn)(struct cn_network *n))
 {
     for (int i = 0; i < m->n_texts; i++)
-        cn_network_evict_plans(&m->text[i].net);
-    cn_network_evict_plans(&m->unet);
-    cn_network_evict_plans(&m->vae);
+        fn(&m->text[i].net);
+    fn(&m->unet);
+    fn(&m->vae);
     for (size_t i = 0; i < m->n_nets; i++)
-        cn_network_evict_plans(&m->nets[i]->net);
+        fn(&m->nets[i]->net);
+}
+
+void cn_model_evict_plans(struct cn_model *m)
+{
+    for_networks(m, cn_network_evict_plans);
+}
+
+void cn_model_rest(struct cn_model *m)
+{
+    for_networks(m, cn_network_rest);
+}
+
+int cn_model_plan_count(const struct cn_model *m)
+{
+    const struct cn_network *n;
+    int count = 0;
+
+    for (size_t i = 0; (n = cn_model_network(m, i)) != NULL; i++)
+        count += cn_network_plan_count(n);
+    return count;
 }

@@ -69,7 +69,9 @@ void cn_model_close_for_base(struct cn_model *m, const struct cn_model *base);
 
 bool cn_model_loaded(const struct cn_model *m);
 size_t cn_model_bytes(const struct cn_model *m);
-void cn_model_evict_plans(struct cn_model *m);
+int cn_model_plan_count(const struct cn_model *m);
+void cn_model_evict_plans(struct cn_model *m); /* cn_network_evict_plans() of all of them */
+void cn_model_rest(struct cn_model *m);        /* cn_network_rest() of all of them */
 /* After numbers of the autoencoder were not finite: its plans get a type of wider range from now
  * on. False: there is none. */
 bool cn_model_widen_vae(struct cn_model *m, const struct cn_backend *backend);

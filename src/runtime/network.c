@@ -40,6 +40,25 @@ void cn_network_evict_plans(struct cn_network *n)
             slot_clear(&n->slot[i]);
 }
 
+void cn_network_rest(struct cn_network *n)
+{
+    if (n->weights == NULL)
+        return;
+    for (int i = 0; i < CN_MAX_PLANS; i++)
+        if (n->slot[i].entry.plan != NULL && n->slot[i].entry.pins == 0 && !n->slot[i].entry.stays)
+            slot_clear(&n->slot[i]);
+    cn_weights_trim(n->weights);
+}
+
+int cn_network_plan_count(const struct cn_network *n)
+{
+    int count = 0;
+
+    for (int i = 0; i < CN_MAX_PLANS; i++)
+        count += n->slot[i].entry.plan != NULL;
+    return count;
+}
+
 void cn_network_close(struct cn_network *n)
 {
     for (int i = 0; i < CN_MAX_PLANS; i++)

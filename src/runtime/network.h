@@ -15,6 +15,7 @@ struct cn_plan_entry {
     struct cn_backend *backend;
     enum cn_dtype dtype; /* of the network when it was compiled */
     int pins;            /* uses that go beyond the call that asked for it: it is not dropped */
+    bool stays;          /* at rest: it is of the model's own size, or of none */
 };
 
 enum { CN_MAX_PLANS = 32 };
@@ -25,6 +26,7 @@ struct cn_network {
     struct cn_weights *weights; /* NULL: not loaded */
     enum cn_dtype dtype;        /* in which plans store values; CN_DTYPE_COUNT: the backend's own */
     bool layouts_fixed;         /* cn_network_fix_layouts() was called */
+    int own_latent, own_pixels; /* its model's own size then, a square; 0: not known */
     uint64_t clock;             /* of uses of plans */
     struct cn_plan_slot {
         char key[64];
@@ -44,6 +46,10 @@ int cn_network_open_params(struct cn_network *n, struct cn_backend *backend,
 void cn_network_close(struct cn_network *n);
 /* Drops the plans that are not pinned; weights stay. */
 void cn_network_evict_plans(struct cn_network *n);
+/* Drops the plans that are neither pinned nor marked to stay, and the layouts of parameters that
+ * only they used. What comes again is made again: results are the same to the last bit. */
+void cn_network_rest(struct cn_network *n);
+int cn_network_plan_count(const struct cn_network *n);
 size_t cn_network_bytes(const struct cn_network *n);
 
 typedef struct cn_graph *(*cn_build_fn)(const void *arg);

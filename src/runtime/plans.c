@@ -88,6 +88,29 @@ static struct cn_graph *build_encoder(const void *arg)
 
 /* ---- plans ---- */
 
+/* A plan that stays while there is no work: every picture needs it, whatever its size. */
+static int common_plan(struct cn_network *net, const char *key, cn_build_fn build, const void *arg,
+                       struct cn_plan_entry **ret, struct cn_err *err)
+{
+    int rc = cn_network_plan(net, key, 0, build, arg, ret, err);
+
+    if (rc == CN_OK)
+        (*ret)->stays = true;
+    return rc;
+}
+
+/* A plan for maps of h x w that stays when that is the model's own size, or when none is known. */
+static int sized_plan(struct cn_network *net, const char *key, int flags, cn_build_fn build,
+                      const void *arg, int h, int w, int own, struct cn_plan_entry **ret,
+                      struct cn_err *err)
+{
+    int rc = cn_network_plan(net, key, flags, build, arg, ret, err);
+
+    if (rc == CN_OK)
+        (*ret)->stays = own == 0 || (h == own && w == own);
+    return rc;
+}
+
 int cn_plan_for_text(struct cn_model *base, int i, int n, int tokens, const struct cn_text_use *use,
                      struct cn_plan_entry **ret, struct cn_err *err)
 {
@@ -96,7 +119,7 @@ int cn_plan_for_text(struct cn_model *base, int i, int n, int tokens, const stru
 
     snprintf(key, sizeof(key), "text n%d s%d skip%d%s%s", n, tokens, use->skip,
              use->final_norm ? "" : " raw", use->pooled ? " pooled" : "");
-    return cn_network_plan(&base->text[i].net, key, 0, build_text, &a, ret, err);
+    return common_plan(&base->text[i].net, key, build_text, &a, ret, err);
 }
 
 int cn_plan_for_context(const struct cn_denoiser *d, int n, int tokens, struct cn_plan_entry **ret,
@@ -106,14 +129,14 @@ int cn_plan_for_context(const struct cn_denoiser *d, int n, int tokens, struct c
     char key[64];
 
     snprintf(key, sizeof(key), "context n%d s%d", n, tokens);
-    return cn_network_plan(d->net, key, 0, build_context, &a, ret, err);
+    return common_plan(d->net, key, build_context, &a, ret, err);
 }
 
 int cn_plan_for_time(const struct cn_denoiser *d, struct cn_plan_entry **ret, struct cn_err *err)
 {
     struct unet_arg a = {d->config, d->kind, {0}};
 
-    return cn_network_plan(d->net, "time", 0, build_time, &a, ret, err);
+    return common_plan(d->net, "time", build_time, &a, ret, err);
 }
 
 int cn_plan_for_hint(struct cn_network *net, const struct cn_control_config *c, int height,
@@ -123,7 +146,7 @@ int cn_plan_for_hint(struct cn_network *net, const struct cn_control_config *c, 
     char key[64];
 
     snprintf(key, sizeof(key), "hint %dx%d", width, height);
-    return cn_network_plan(net, key, 0, build_hint, &a, ret, err);
+    return sized_plan(net, key, 0, build_hint, &a, height, width, net->own_pixels, ret, err);
 }
 
 int cn_plan_for_control(struct cn_network *net, const struct cn_control_config *c,
@@ -134,7 +157,7 @@ int cn_plan_for_control(struct cn_network *net, const struct cn_control_config *
     char key[64];
 
     snprintf(key, sizeof(key), "step n%d %dx%d s%d", z->n, z->w, z->h, z->s);
-    return cn_network_plan(net, key, 0, build_control, &a, ret, err);
+    return sized_plan(net, key, 0, build_control, &a, z->h, z->w, net->own_latent, ret, err);
 }
 
 int cn_plan_for_unet(struct cn_model *base, const struct cn_step_size *z,
@@ -144,7 +167,8 @@ int cn_plan_for_unet(struct cn_model *base, const struct cn_step_size *z,
     char key[64];
 
     snprintf(key, sizeof(key), "step n%d %dx%d s%d c%d", z->n, z->w, z->h, z->s, z->controls);
-    return cn_network_plan(&base->unet, key, 0, build_unet, &a, ret, err);
+    return sized_plan(&base->unet, key, 0, build_unet, &a, z->h, z->w, base->unet.own_latent, ret,
+                      err);
 }
 
 int cn_plan_for_decoder(struct cn_model *base, int h, int w, int flags, struct cn_plan_entry **ret,
@@ -154,7 +178,8 @@ int cn_plan_for_decoder(struct cn_model *base, int h, int w, int flags, struct c
     char key[64];
 
     snprintf(key, sizeof(key), "decode %dx%d%s", w, h, flags & CN_PLAN_CONCURRENT ? " beside" : "");
-    return cn_network_plan(&base->vae, key, flags, build_decoder, &a, ret, err);
+    return sized_plan(&base->vae, key, flags, build_decoder, &a, h, w, base->vae.own_latent, ret,
+                      err);
 }
 
 int cn_plan_for_encoder(struct cn_model *base, int height, int width, struct cn_plan_entry **ret,
@@ -164,7 +189,8 @@ int cn_plan_for_encoder(struct cn_model *base, int height, int width, struct cn_
     char key[64];
 
     snprintf(key, sizeof(key), "encode %dx%d", width, height);
-    return cn_network_plan(&base->vae, key, 0, build_encoder, &a, ret, err);
+    return sized_plan(&base->vae, key, 0, build_encoder, &a, height, width, base->vae.own_pixels,
+                      ret, err);
 }
 
 int cn_bands_for_decoder(struct cn_model *base, int h, int w, const struct cn_bands_opts *opts,
@@ -241,6 +267,8 @@ void cn_plans_fix_layouts(struct cn_model *base, int tokens)
     cn_network_fix_layouts(&base->unet, build_context, &u);
     cn_network_fix_layouts(&base->vae, build_decoder, &decoder);
     cn_network_fix_layouts(&base->vae, build_encoder, &encoder);
+    base->unet.own_latent = base->vae.own_latent = u.z.h;
+    base->vae.own_pixels = encoder.h;
     base->unet.layouts_fixed = true;
 }
 
@@ -256,6 +284,8 @@ void cn_plans_fix_control_layouts(struct cn_network *net, const struct cn_contro
     cn_network_fix_layouts(net, build_control, &a);
     cn_network_fix_layouts(net, build_context, &u);
     cn_network_fix_layouts(net, build_hint, &a);
+    net->own_latent = u.z.h;
+    net->own_pixels = a.height;
     net->layouts_fixed = true;
 }
 

@@ -126,6 +126,15 @@ void cn_runtime_drop_caches(struct cn_runtime *rt)
     cn_runtime_tell_models(rt);
 }
 
+void cn_runtime_rest(struct cn_runtime *rt)
+{
+    if (!cn_backend_caps(rt->backend)->host_memory)
+        return;
+    for (int i = 0; i < rt->n_models + rt->n_retired; i++)
+        cn_model_rest(rt->model[i]);
+    cn_runtime_tell_models(rt);
+}
+
 /* ---- the budget ---- */
 
 static size_t bytes_to_come(const struct cn_runtime *rt, const struct cn_model *m)

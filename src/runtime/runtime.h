@@ -115,6 +115,10 @@ bool cn_runtime_close_retired(struct cn_runtime *rt);
 void cn_runtime_free_retired(struct cn_runtime *rt);
 /* After a lack of memory: unloads what nobody pins, and drops plans. */
 void cn_runtime_drop_caches(struct cn_runtime *rt);
+/* Nothing was to do for a while: plans and layouts of parameters that belong only to sizes other
+ * than the models' own go, on backends whose weights lie in this process's memory. Elsewhere a plan
+ * costs seconds to make. */
+void cn_runtime_rest(struct cn_runtime *rt);
 /* Tells the hook what changed since it was told last. */
 void cn_runtime_tell_models(struct cn_runtime *rt);
 

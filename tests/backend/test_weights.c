@@ -221,6 +221,62 @@ static void plans_share_parameters(void **state)
     each_backend(check_sharing);
 }
 
+static size_t trim(struct session *s)
+{
+    size_t had = cn_weights_bytes(s->w), gone = cn_weights_trim(s->w);
+
+    assert_int_equal(cn_weights_bytes(s->w), had - gone);
+    return had - gone;
+}
+
+/* A layout that only plans that are gone wanted goes, the fixed one stays, and so does one that a
+ * plan uses, whether it is fixed or not. */
+static void check_trim(const char *backend)
+{
+    struct cn_graph *g = linear_graph("square", CHANNELS), *other = conv_graph();
+    bool layouts = strcmp(backend, "onednn") == 0;
+    struct cn_plan *p;
+    struct session s;
+    size_t one, two;
+
+    session_open(&s, backend, CN_F32);
+    cn_weights_fix_layouts(s.w, g);
+    assert_int_equal(cn_plan_compile(s.b, other, s.w, CN_DTYPE_COUNT, 0, &p, NULL), CN_OK);
+    check_run(&s, linear_graph("square", CHANNELS));
+    two = cn_weights_bytes(s.w);
+    assert_int_equal(trim(&s), two); /* one is fixed, the other one in use */
+    cn_plan_free(p);
+    one = trim(&s);
+    assert_true(!layouts || one < two);
+    assert_int_equal(trim(&s), one);
+    check_run(&s, conv_graph()); /* fetched again */
+    assert_int_equal(cn_weights_bytes(s.w), two);
+    assert_int_equal(trim(&s), one);
+    cn_graph_free(g);
+    cn_graph_free(other);
+    session_close(&s);
+}
+
+/* Nothing is fixed and no plan is there: one layout stays, so that not all is read again. */
+static void check_trim_of_all(const char *backend)
+{
+    struct session s;
+
+    session_open(&s, backend, CN_F32);
+    check_run(&s, linear_graph("square", CHANNELS));
+    check_run(&s, conv_graph());
+    assert_true(trim(&s) >= CHANNELS * CHANNELS * sizeof(float));
+    check_run(&s, linear_graph("square", CHANNELS));
+    session_close(&s);
+}
+
+static void layouts_of_no_use_go(void **state)
+{
+    (void)state;
+    each_backend(check_trim);
+    each_backend(check_trim_of_all);
+}
+
 /* Compiling g must fail with code and a message that has all the words. */
 static void check_refused(struct session *s, struct cn_graph *g, int code, const char *const *words)
 {
@@ -301,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_element_type_and_alignment_will_do),
         cmocka_unit_test(plans_share_parameters),
+        cmocka_unit_test(layouts_of_no_use_go),
         cmocka_unit_test(wrong_and_missing_tensors_are_named),
         cmocka_unit_test(graphs_must_agree_on_a_shape),
         cmocka_unit_test(tensor_with_too_few_bytes_is_refused),

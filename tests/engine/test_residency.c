@@ -43,24 +43,36 @@ static void buffers_are_used_again(void **state)
     crowd_free(c);
 }
 
-static void draw_side(struct crowd *c, int side)
+static struct cn_image drawn(struct crowd *c, int width, int height, bool controlled)
 {
+    struct cn_image image;
     struct job *j;
 
     c->n = 0;
     j = add_job(c, 1);
-    j->spec.width = j->spec.height = side;
+    j->spec.width = width;
+    j->spec.height = height;
     j->spec.steps = 1;
+    if (controlled)
+        control(&j->spec, "tiny-control-a", 0, 1);
     begin(j);
     run_until_over(c);
     expect_ok(j);
-    cn_image_release(&j->image[0]);
+    image = j->image[0];
     cn_spec_release(&j->spec);
     c->n = 0;
+    return image;
+}
+
+static void draw_side(struct crowd *c, int side)
+{
+    struct cn_image image = drawn(c, side, side, false);
+
+    cn_image_release(&image);
 }
 
 /* What a large picture took is not kept: not when only small ones follow, nor when nothing does.
- * The weights may have got another packed copy by it. */
+ * While there is work the weights may have another packed copy by it. */
 static void working_memory_goes_back(void **state)
 {
     struct crowd *c;
@@ -86,6 +98,39 @@ static void working_memory_goes_back(void **state)
     assert_int_equal(cn_engine_unload(c->e, "tiny", NULL), CN_OK);
     assert_int_equal(cn_engine_bytes(c->e), 0);
     draw_side(c, 48); /* and all is there again */
+    crowd_free(c);
+}
+
+/* At rest only what the model's own size wants is kept. What was given back is made again when it
+ * is wanted, and the pictures are the same to the last bit. */
+static void other_sizes_go_at_rest(void **state)
+{
+    static const struct {
+        int width, height;
+    } sizes[] = {{48, 48}, {24, 32}, {64, 48}, {48, 48}, {64, 48}, {24, 32}};
+    struct cn_image seen[CN_LEN(sizes)];
+    struct crowd *c = crowd_new();
+    size_t bytes = 0;
+    int plans = 0;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(sizes); i++) {
+        seen[i] = drawn(c, sizes[i].width, sizes[i].height, true);
+        if (i > 0 && sizes[i].width != 48)
+            assert_true(cn_engine_plans(c->e) > plans);
+        cn_engine_rest(c->e);
+        if (i == 0) {
+            bytes = cn_engine_bytes(c->e);
+            plans = cn_engine_plans(c->e);
+        }
+        assert_int_equal(cn_engine_bytes(c->e), bytes);
+        assert_int_equal(cn_engine_plans(c->e), plans);
+        for (size_t k = 0; k < i; k++)
+            if (sizes[k].width == sizes[i].width && sizes[k].height == sizes[i].height)
+                assert_memory_equal(seen[k].px, seen[i].px, cn_image_bytes(&seen[i]));
+    }
+    for (size_t i = 0; i < CN_LEN(sizes); i++)
+        cn_image_release(&seen[i]);
     crowd_free(c);
 }
 
@@ -253,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffers_are_used_again),
         cmocka_unit_test(working_memory_goes_back),
+        cmocka_unit_test(other_sizes_go_at_rest),
         cmocka_unit_test(models_are_loaded_and_unloaded),
         cmocka_unit_test(the_least_recently_used_model_goes),
         cmocka_unit_test(a_lack_of_memory_is_one_jobs_own),

@@ -21,8 +21,20 @@ static size_t backend_bytes(const struct cn_backend *b)
     return cpu_workspace_bytes(&((const struct onednn_backend *)b)->ws);
 }
 
+/* The library keeps the code of kernels for plans to come, with that of plans that are gone. */
+static void drop_kernels(void)
+{
+    int capacity;
+
+    if (dnnl_get_primitive_cache_capacity(&capacity) != dnnl_success)
+        return;
+    dnnl_set_primitive_cache_capacity(0);
+    dnnl_set_primitive_cache_capacity(capacity);
+}
+
 static size_t backend_trim(struct cn_backend *b)
 {
+    drop_kernels();
     return cpu_workspace_trim(&((struct onednn_backend *)b)->ws);
 }
 
@@ -124,6 +136,7 @@ const struct cn_backend_ops cn_backend_onednn = {
     .weights_new = onednn_weights_new,
     .weights_free = onednn_weights_free,
     .weights_bytes = onednn_weights_bytes,
+    .weights_trim = onednn_weights_trim,
     .weights_fix_layouts = onednn_fix_layouts,
     .compile = onednn_compile,
     .plan_free = onednn_plan_free,

@@ -143,6 +143,7 @@ int onednn_weights_new(struct cn_backend *b, const struct cn_param_source *sourc
                        struct cn_weights **ret, struct cn_err *err);
 void onednn_weights_free(struct cn_weights *w);
 size_t onednn_weights_bytes(const struct cn_weights *w);
+size_t onednn_weights_trim(struct cn_weights *w);
 
 /* winograd.c: decides which convolutions of g use Winograd, once for each weight. */
 void onednn_choose_winograd(struct onednn_weights *w, const struct cn_graph *g);

@@ -75,6 +75,47 @@ size_t onednn_weights_bytes(const struct cn_weights *base)
     return ((const struct onednn_weights *)base)->bytes;
 }
 
+/* Whether k is the form that every plan is offered first. */
+static bool is_preferred(const struct onednn_param *p, const struct onednn_packed *k)
+{
+    if (p->winograd == WINOGRAD_OWN)
+        return k->transformed != NULL;
+    return p->layout_fixed && k->memory != NULL && dnnl_memory_desc_equal(&k->md, &p->layout);
+}
+
+/* The newest form stays where no other would. */
+static size_t trim_param(struct onednn_param *p)
+{
+    struct onednn_packed **at = &p->packed, *k;
+    bool some = false;
+    size_t bytes = 0;
+
+    for (k = p->packed; k != NULL; k = k->next)
+        some = some || k->users > 0 || is_preferred(p, k);
+    while ((k = *at) != NULL) {
+        if (k->users > 0 || is_preferred(p, k) || !some) {
+            some = true;
+            at = &k->next;
+            continue;
+        }
+        *at = k->next;
+        bytes += k->bytes;
+        packed_free(k);
+    }
+    return bytes;
+}
+
+size_t onednn_weights_trim(struct cn_weights *base)
+{
+    struct onednn_weights *w = (struct onednn_weights *)base;
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < w->map.count; i++)
+        bytes += trim_param(w->map.item[i].value);
+    w->bytes -= bytes;
+    return bytes;
+}
+
 static struct onednn_param *param_of(struct onednn_weights *w, const char *name)
 {
     struct onednn_param *p = cn_strmap_get(&w->map, name);
