@@ -16,9 +16,10 @@ static void get_healthz(struct cn_request *q)
 
 static void check(struct cn_buf *b, const char *name, bool ok, const char *detail)
 {
-    cn_buf_printf(b, NULL,
-                  "%s{\"name\":\"%s\",\"ok\":%s,\"detail\":", b->data[b->len - 1] == '[' ? "" : ",",
-                  name, ok ? "true" : "false");
+    bool first = b->len == 0 || b->data[b->len - 1] == '[';
+
+    cn_buf_printf(b, NULL, "%s{\"name\":\"%s\",\"ok\":%s,\"detail\":", first ? "" : ",", name,
+                  ok ? "true" : "false");
     cn_escape_json(b, detail, strlen(detail), NULL);
     cn_buf_adds(b, "}", NULL);
 }
