@@ -231,6 +231,9 @@ char *cn_webhook_host(const char *url)
     if (u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK)
         curl_url_get(u, CURLUPART_HOST, &host, 0);
     copy = cn_xstrdup(host == NULL ? "" : host);
+    for (char *p = copy; *p != '\0'; p++)
+        if (*p >= 'A' && *p <= 'Z') /* one host, however it is written */
+            *p = (char)(*p - 'A' + 'a');
     curl_free(host);
     curl_url_cleanup(u);
     return copy;

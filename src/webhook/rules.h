@@ -32,8 +32,8 @@ bool cn_webhook_rules_allow_any(const struct cn_webhook_rules *r);
  * CN_WEBHOOK_URL bytes); CN_ENOTFOUND: it is not among those that are allowed. */
 int cn_webhook_rules_check(const struct cn_webhook_rules *r, const char *url, struct cn_err *err);
 
-/* The host of a URL, by which requests are shared out; "" for what is no URL. malloc'ed (free()).
- */
+/* The host of a URL in small letters, by which requests are shared out; "" for what is no URL.
+ * malloc'ed (free()). */
 char *cn_webhook_host(const char *url);
 
 /* The address that a connection would go to. */
