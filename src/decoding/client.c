@@ -6,6 +6,7 @@
 #include "decoding/child_priv.h"
 #include "decoding/keeper_priv.h"
 #include "decoding/message.h"
+#include "decoding/reply.h"
 #include "decoding/wall.h"
 
 #include <errno.h>
@@ -135,49 +136,6 @@ static int send_request(struct cn_decoder *d, const struct cn_decoding_request *
 
 /* ---- what it answers ---- */
 
-static bool makes_sense(const struct cn_decoding_reply *r, const struct cn_image_limits *l)
-{
-    if (r->type != CN_DECODING_REPLY)
-        return false;
-    if (r->rc == CN_OK)
-        return r->w > 0 && r->h > 0 && r->w <= l->max_side && r->h <= l->max_side &&
-               (size_t)r->w * (size_t)r->h <= l->max_pixels && (r->c == 3 || r->c == 4);
-    return r->rc == CN_ENOMEM || r->rc == CN_EFORMAT || r->rc == CN_ETOOBIG;
-}
-
-/* Its words, as far as they are some. */
-static int repeat(struct cn_decoding_reply *r, struct cn_err *err)
-{
-    r->msg[sizeof(r->msg) - 1] = '\0';
-    for (char *p = r->msg; *p != '\0'; p++)
-        if (*p < ' ' || *p > '~')
-            *p = '?';
-    return cn_fail(err, r->rc, "%s", r->msg);
-}
-
-static int take_pixels(const struct cn_decoding_reply *r, int fd, struct cn_image *ret,
-                       struct cn_err *err)
-{
-    struct cn_image img = CN_IMAGE_NONE;
-    int rc = cn_image_init(&img, r->w, r->h, r->c, err);
-    size_t len, at = 0;
-
-    if (rc < 0)
-        return rc;
-    len = cn_image_bytes(&img);
-    while (at < len) {
-        ssize_t n = pread(fd, img.px + at, len - at, (off_t)at);
-
-        if (n <= 0) {
-            cn_image_release(&img);
-            return cn_fail(err, CN_EIO, "cannot read the pixels of an image");
-        }
-        at += (size_t)n;
-    }
-    *ret = img;
-    return CN_OK;
-}
-
 /* rc: of cn_child_receive(). 1: it was killed by somebody else, or for want of memory. */
 static int lost(struct cn_decoder *d, int rc, struct cn_err *err)
 {
@@ -207,12 +165,12 @@ static int ask(struct cn_decoder *d, const struct cn_decoding_request *request,
     if (rc < 0)
         return rc;
     rc = cn_child_receive(&d->child, &reply, sizeof(reply), d->o.cpu_ms, d->o.wall_ms, err);
-    if (rc == CN_OK && !makes_sense(&reply, &request->limits))
+    if (rc == CN_OK && !cn_decoding_reply_is_sound(&reply, &request->limits))
         rc = CN_EFORMAT;
     if (rc < 0)
         return lost(d, rc, err);
     cn_keeper_retire(&d->keeper, &d->child);
-    return reply.rc == CN_OK ? take_pixels(&reply, fd[1], ret, err) : repeat(&reply, err);
+    return cn_decoding_take_reply(&reply, fd[1], ret, err);
 }
 
 int cn_decoder_decode(struct cn_decoder *d, const void *data, size_t len,

@@ -2,7 +2,7 @@ noinst_LIBRARIES += libcndecoding.a
 libcndecoding_a_SOURCES = \
     %reldir%/message.h \
     %reldir%/wall.h %reldir%/wall.c %reldir%/wall_names.c \
-    %reldir%/serve.h %reldir%/serve.c \
+    %reldir%/serve.h %reldir%/serve.c %reldir%/reply.h %reldir%/reply.c \
     %reldir%/child_priv.h %reldir%/child.c \
     %reldir%/keeper_priv.h %reldir%/keeper.c \
     %reldir%/client.h %reldir%/client.c
