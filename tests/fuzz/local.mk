@@ -66,3 +66,34 @@ tests_fuzz_fuzz_auth_CPPFLAGS = $(AM_CPPFLAGS) \
     -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/auth"'
 tests_fuzz_fuzz_auth_LDADD = libcnhttpauth.a libcnbase.a
 TESTS += tests/fuzz/fuzz_auth
+
+check_PROGRAMS += tests/fuzz/fuzz_base64
+tests_fuzz_fuzz_base64_SOURCES = %reldir%/fuzz_base64.c %reldir%/driver.c
+tests_fuzz_fuzz_base64_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/base64"'
+tests_fuzz_fuzz_base64_LDADD = libcnbase.a
+TESTS += tests/fuzz/fuzz_base64
+
+check_PROGRAMS += tests/fuzz/fuzz_head
+tests_fuzz_fuzz_head_SOURCES = %reldir%/fuzz_head.c %reldir%/driver.c
+tests_fuzz_fuzz_head_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/head"'
+tests_fuzz_fuzz_head_LDADD = libcnhttpcore.a libcnapi.a libcnbase.a
+TESTS += tests/fuzz/fuzz_head
+
+check_PROGRAMS += tests/fuzz/fuzz_reply
+tests_fuzz_fuzz_reply_SOURCES = %reldir%/fuzz_reply.c %reldir%/driver.c
+tests_fuzz_fuzz_reply_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/reply"'
+tests_fuzz_fuzz_reply_LDADD = libcndecoding.a libcnimage.a libcnbase.a
+TESTS += tests/fuzz/fuzz_reply
+
+check_PROGRAMS += tests/fuzz/fuzz_webhook
+tests_fuzz_fuzz_webhook_SOURCES = %reldir%/fuzz_webhook.c %reldir%/driver.c
+tests_fuzz_fuzz_webhook_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/webhook"'
+tests_fuzz_fuzz_webhook_LDADD = libcnwebhook.a libcnbase.a $(CURL_LIBS)
+TESTS += tests/fuzz/fuzz_webhook
+
+EXTRA_DIST += tests/data/fuzz/base64 tests/data/fuzz/head tests/data/fuzz/reply \
+    tests/data/fuzz/webhook
