@@ -77,6 +77,10 @@ dist_check_SCRIPTS += %reldir%/decoder.sh
 EXTRA_DIST += %reldir%/test_decoder.py
 TESTS += tests/e2e/decoder.sh
 
+dist_check_SCRIPTS += %reldir%/hostile.sh
+EXTRA_DIST += %reldir%/test_hostile.py
+TESTS += tests/e2e/hostile.sh
+
 dist_check_SCRIPTS += %reldir%/properties.sh
 EXTRA_DIST += %reldir%/test_properties.py
 TESTS += tests/e2e/properties.sh
