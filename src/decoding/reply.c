@@ -4,8 +4,7 @@
 
 #include <unistd.h>
 
-bool cn_decoding_reply_is_sound(const struct cn_decoding_reply *r,
-                                const struct cn_image_limits *l)
+bool cn_decoding_reply_is_sound(const struct cn_decoding_reply *r, const struct cn_image_limits *l)
 {
     if (r->type != CN_DECODING_REPLY)
         return false;

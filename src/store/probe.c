@@ -18,8 +18,8 @@ static bool takes_a_file(struct cn_sqlite *s)
     char *path = cn_xprintf("%s/tmp/probe", s->base.dir);
     int fd = s->io.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     char *bytes = calloc(1, PROBE_BYTES);
-    bool good = fd >= 0 && bytes != NULL &&
-                s->io.write(fd, bytes, PROBE_BYTES) == PROBE_BYTES && s->io.fsync(fd) == 0;
+    bool good = fd >= 0 && bytes != NULL && s->io.write(fd, bytes, PROBE_BYTES) == PROBE_BYTES &&
+                s->io.fsync(fd) == 0;
 
     if (fd >= 0) {
         close(fd);

@@ -50,8 +50,8 @@ int cn_fault_failed(void)
     return atomic_load(&failed);
 }
 
-/* Counts one operation; true: it is to fail, with errno set. */
-static bool fails(void)
+/* Counts one operation; true: it is one of the plan. */
+static bool is_due(void)
 {
     int now, at;
 
@@ -65,8 +65,25 @@ static bool fails(void)
     if (at == 0 || (now != at && !(now > at && atomic_load(&plan_lasting))))
         return false;
     atomic_fetch_add(&failed, 1);
-    errno = atomic_load(&plan_error);
     return true;
+}
+
+/* True: the operation that is due fails, with errno set. */
+static bool strikes(void)
+{
+    int error = atomic_load(&plan_error);
+
+    if (error == CN_FAULT_SLOW)
+        usleep(3000);
+    if (error < 0)
+        return false;
+    errno = error;
+    return true;
+}
+
+static bool fails(void)
+{
+    return is_due() && strikes();
 }
 
 /* ---- files ---- */
@@ -79,7 +96,11 @@ static int fault_open(const char *path, int flags, mode_t mode)
 /* A disk that is full takes a part. */
 static ssize_t fault_write(int fd, const void *data, size_t len)
 {
-    if (!fails())
+    if (!is_due())
+        return write(fd, data, len);
+    if (atomic_load(&plan_error) == CN_FAULT_SHORT)
+        return write(fd, data, CN_MAX(len / 2, (size_t)1));
+    if (!strikes())
         return write(fd, data, len);
     if (len > 1 && write(fd, data, len / 2) < 0)
         return -1;

@@ -23,7 +23,12 @@ struct cn_fault_watch {
 
 void cn_fault_watch(const struct cn_fault_watch *watch);
 
-/* at: 1 is the next operation; 0: none fails. lasting: all after it, too. */
+/* In the place of an error: a write of a file takes a part and says so; the operation takes its
+ * time (3 ms) and succeeds. */
+enum { CN_FAULT_SHORT = -1, CN_FAULT_SLOW = -2 };
+
+/* at: 1 is the next operation; 0: none fails. lasting: all after it, too. error: of errno, or one
+ * of the above. */
 void cn_fault_plan(int at, int error, bool lasting);
 
 /* Stalls: while it is on, whoever comes to the disk (to write, flush, rename, make a file) stands

@@ -186,6 +186,47 @@ static void io_errors_from_there_on(void **state)
     each_access_fails(EIO, true);
 }
 
+/* Nothing of that is an error: all is kept. */
+static void each_access_is(int how, bool lasting)
+{
+    const char *whole = getenv("CN_WHOLE");
+    int n = accesses(), step = whole != NULL && atoi(whole) ? 1 : 5;
+
+    for (int at = 1; at <= (lasting ? 1 : n); at += step) {
+        struct promises p;
+        struct rig r;
+
+        rig_init(&r);
+        r.o.io = &cn_fault_io;
+        r.o.vfs = "fault";
+        cn_fault_plan(at, how, lasting);
+        script(&r, &p);
+        cn_fault_plan(0, 0, false);
+        assert_int_equal(rig_open(&r, NULL), CN_OK);
+        for (int i = 0; i < JOBS; i++) {
+            assert_true(p.added[i] && p.kept[i] && p.ended[i] == CN_STORE_SUCCEEDED);
+            check_job(&r, &p, i);
+        }
+        rig_close(&r);
+        assert_int_equal(rig_check(r.dir), 0);
+        rig_end(&r);
+    }
+}
+
+static void short_writes(void **state)
+{
+    (void)state;
+    each_access_is(CN_FAULT_SHORT, false);
+    each_access_is(CN_FAULT_SHORT, true);
+}
+
+static void slow_accesses(void **state)
+{
+    (void)state;
+    each_access_is(CN_FAULT_SLOW, false);
+    each_access_is(CN_FAULT_SLOW, true);
+}
+
 /* The daemon outlives a full disk: when there is room again, everything works, and the end that
  * could not be written is written then. */
 static void room_again(void **state)
@@ -493,6 +534,8 @@ int main(void)
         cmocka_unit_test(no_room_from_there_on),
         cmocka_unit_test(an_io_error_once),
         cmocka_unit_test(io_errors_from_there_on),
+        cmocka_unit_test(short_writes),
+        cmocka_unit_test(slow_accesses),
         cmocka_unit_test(room_again),
         cmocka_unit_test(a_good_disk_is_found),
         cmocka_unit_test(a_foreign_lock_loses_nothing),
