@@ -38,7 +38,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MODELS = 5, LANES_MAX = 64, SLICE_MS = 10 };
+enum { MODELS = 5, LANES_MAX = 64, SLICE_MS = 10, OWN_SIDE = 64 };
 
 /* A job in progress: its images are drawn in order, `open` of them at a time. */
 struct task {
@@ -426,8 +426,9 @@ static int send_image(struct task *t, int index, struct cn_err *err)
     struct cn_msg_image m = {.index = index,
                              .meta = {.seed = s->seed + (uint64_t)index,
                                       .format = s->format,
-                                      .width = s->width,
-                                      .height = s->height}};
+                                      /* 0 of a map that is as large as its picture */
+                                      .width = s->width > 0 ? s->width : OWN_SIDE,
+                                      .height = s->height > 0 ? s->height : OWN_SIDE}};
     struct cn_buf png;
     int rc;
 
@@ -436,7 +437,7 @@ static int send_image(struct task *t, int index, struct cn_err *err)
     if (has(s->prompt, "short"))
         return CN_OK;
     cn_buf_init(&png, SIZE_MAX / 4);
-    paint(&png, s->width, s->height, m.meta.seed);
+    paint(&png, m.meta.width, m.meta.height, m.meta.seed);
     m.data = png.data;
     m.meta.bytes = (size_t)number(s->prompt, "bytes", (int)png.len);
     rc = cn_worker_image(t->job, &m, err);
