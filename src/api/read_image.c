@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* One small part may be named many times: what it becomes in memory has a limit as well. */
 static int count_bytes(struct cn_reader *r, size_t len, const char *where)
@@ -68,7 +69,7 @@ static bool skip_data_url(struct cn_slice *s)
     static const char mark[] = ";base64,";
     const char *p;
 
-    if (s->len < 5 || memcmp(s->data, "data:", 5) != 0)
+    if (s->len < 5 || strncasecmp(s->data, "data:", 5) != 0)
         return true;
     p = memmem(s->data, CN_MIN(s->len, (size_t)100), mark, strlen(mark));
     if (p == NULL)
@@ -97,7 +98,7 @@ static int decode_image(struct cn_reader *r, struct cn_slice text, const char *w
         return cn_fail_at(r->err, CN_EINVAL, where,
                           "pictures are not fetched from URLs: send base64, a data URL, part:NAME "
                           "or input:ID");
-    rc = cn_base64_decode(text.data, text.len, r->in->max_image, &blob->data, &blob->len, &why);
+    rc = cn_base64_decode_loose(text.data, text.len, r->in->max_image, &blob->data, &blob->len, &why);
     if (rc < 0)
         return cn_fail_at(r->err, rc, where, "%s", why.msg);
     if (blob->len == 0)

@@ -110,3 +110,50 @@ int cn_base64_decode(const char *text, size_t len, size_t max, unsigned char **r
     *ret = out;
     return CN_OK;
 }
+
+/* The text in the strict form; NULL: no memory. Places of faults are those of text without blanks. */
+static char *tidy(const char *text, size_t len, size_t *ret_len)
+{
+    char *out = cn_try_alloc(len + 4);
+    size_t n = 0, body;
+
+    if (out == NULL)
+        return NULL;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+
+        if (c == ' ' || c == '\n' || c == '\r' || c == '\t')
+            continue;
+        out[n++] = c == '-' ? '+' : c == '_' ? '/' : c;
+    }
+    for (body = n; body > 0 && out[body - 1] == '=' && n - body < 2; body--)
+        ;
+    if (body == n) /* not padded */
+        while (n % 4 != 0 && n - body < 2)
+            out[n++] = '=';
+    *ret_len = n;
+    return out;
+}
+
+int cn_base64_decode_loose(const char *text, size_t len, size_t max, unsigned char **ret,
+                           size_t *ret_len, struct cn_err *err)
+{
+    struct cn_err why = CN_ERR_INIT;
+    size_t n;
+    char *tidied;
+    int rc;
+
+    /* mostly it is in order, and needs no copy */
+    rc = cn_base64_decode(text, len, max, ret, ret_len, &why);
+    if (rc != CN_EFORMAT) {
+        if (rc < 0 && err != NULL)
+            *err = why;
+        return rc;
+    }
+    tidied = tidy(text, len, &n);
+    if (tidied == NULL)
+        return cn_fail(err, CN_ENOMEM, "no memory for %zu bytes", len);
+    rc = cn_base64_decode(tidied, n, max, ret, ret_len, err);
+    free(tidied);
+    return rc;
+}

@@ -17,4 +17,9 @@ int cn_base64_encode(struct cn_buf *out, const void *data, size_t len, struct cn
 int cn_base64_decode(const char *text, size_t len, size_t max, unsigned char **ret,
                      size_t *ret_len, struct cn_err *err);
 
+/* The same, as people's programs write it: spaces and line breaks anywhere, the alphabet for URLs
+ * ("-" and "_"), padding or none. */
+int cn_base64_decode_loose(const char *text, size_t len, size_t max, unsigned char **ret,
+                           size_t *ret_len, struct cn_err *err);
+
 #endif

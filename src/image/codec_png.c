@@ -68,6 +68,7 @@ struct reader {
     struct spng_ihdr ihdr;
     struct view view;
     bool alpha;
+    int orientation; /* EXIF's, 1..8 */
 };
 
 static int png_error(int spng_code, struct cn_err *err)
@@ -79,8 +80,8 @@ static int png_error(int spng_code, struct cn_err *err)
     return cn_fail(err, CN_EFORMAT, "damaged PNG: %s", spng_strerror(spng_code));
 }
 
-/* All chunks are there, up to the one that says so. */
-static int check_whole(const struct cn_codec_file *file, struct cn_err *err)
+/* All chunks are there, up to the one that says so. On the way: how it was held. */
+static int check_whole(struct reader *r, const struct cn_codec_file *file, struct cn_err *err)
 {
     struct cn_png_chunk chunk = {0};
     struct cn_png_walk walk;
@@ -89,6 +90,8 @@ static int check_whole(const struct cn_codec_file *file, struct cn_err *err)
     do {
         if (rc == CN_OK)
             rc = cn_png_walk_next(&walk, &chunk, err);
+        if (rc == CN_OK && cn_png_chunk_is(&chunk, "eXIf"))
+            r->orientation = cn_exif_orientation(chunk.data, chunk.len);
     } while (rc == CN_OK && !cn_png_chunk_is(&chunk, "IEND"));
     return rc;
 }
@@ -128,14 +131,14 @@ static int open_png(struct reader *r, const struct cn_codec_file *file, struct c
 {
     int rc;
 
-    *r = (struct reader){.ctx = spng_ctx_new(0)};
+    *r = (struct reader){.ctx = spng_ctx_new(0), .orientation = 1};
     if (r->ctx == NULL)
         return cn_fail(err, CN_ENOMEM, "no memory to read a PNG");
     rc = read_ihdr(r, file, err);
     if (rc == CN_OK)
         rc = cn_codec_check_size(file, r->ihdr.width, r->ihdr.height, err);
     if (rc == CN_OK)
-        rc = check_whole(file, err);
+        rc = check_whole(r, file, err);
     return rc == CN_OK ? read_alpha(r, err) : rc;
 }
 
@@ -147,8 +150,8 @@ int cn_codec_png_info(const struct cn_codec_file *file, struct cn_image_info *re
 
     spng_ctx_free(r.ctx);
     if (rc == CN_OK) {
-        ret->w = (int)r.ihdr.width;
-        ret->h = (int)r.ihdr.height;
+        ret->w = (int)(r.orientation >= 5 ? r.ihdr.height : r.ihdr.width);
+        ret->h = (int)(r.orientation >= 5 ? r.ihdr.width : r.ihdr.height);
         ret->c = r.alpha ? 4 : 3;
     }
     return rc;
@@ -176,6 +179,8 @@ int cn_codec_png_decode(const struct cn_codec_file *file, struct cn_image *ret, 
     if (rc == CN_OK)
         rc = png_pixels(&r, &img, err);
     spng_ctx_free(r.ctx);
+    if (rc == CN_OK)
+        rc = cn_exif_turn(&img, r.orientation, err);
     if (rc < 0)
         cn_image_release(&img);
     else

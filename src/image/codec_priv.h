@@ -29,8 +29,9 @@ int cn_codec_webp_decode(const struct cn_codec_file *file, struct cn_image *ret,
 /* Encoders append to out; this takes back what a failed one left. */
 void cn_codec_rewind(struct cn_buf *out, size_t len);
 
-/* EXIF orientation 1..8 of the APP1 payload [len]; 1 when there is none or it is damaged. */
-int cn_exif_orientation(const uint8_t *app1, size_t len);
+/* EXIF orientation 1..8 of a block [len], with or without "Exif" before it; 1 when there is none or
+ * it is damaged. */
+int cn_exif_orientation(const uint8_t *exif, size_t len);
 
 /* *img becomes upright; orientation 1..8. CN_ENOMEM leaves it as it was. */
 int cn_exif_turn(struct cn_image *img, int orientation, struct cn_err *err);

@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "image/codec.h"
 #include "image/codec_priv.h"
+#include "image/riff.h"
 #include "image/convert.h"
 
 #include <string.h>
@@ -49,6 +50,19 @@ static int features(const struct cn_codec_file *file, WebPBitstreamFeatures *ret
     return rc;
 }
 
+/* EXIF's orientation, 1..8, in a chunk of the RIFF file. */
+static int orientation(const struct cn_codec_file *file)
+{
+    struct cn_riff_walk walk;
+    struct cn_riff_chunk chunk;
+
+    cn_riff_walk_init(&walk, file->data, file->len);
+    while (cn_riff_walk_next(&walk, &chunk))
+        if (memcmp(chunk.type, "EXIF", 4) == 0)
+            return cn_exif_orientation(chunk.data, chunk.len);
+    return 1;
+}
+
 int cn_codec_webp_info(const struct cn_codec_file *file, struct cn_image_info *ret,
                        struct cn_err *err)
 {
@@ -56,8 +70,8 @@ int cn_codec_webp_info(const struct cn_codec_file *file, struct cn_image_info *r
     int rc = features(file, &f, err);
 
     if (rc == CN_OK) {
-        ret->w = f.width;
-        ret->h = f.height;
+        ret->w = orientation(file) >= 5 ? f.height : f.width;
+        ret->h = orientation(file) >= 5 ? f.width : f.height;
         ret->c = f.has_alpha ? 4 : 3;
     }
     return rc;
@@ -89,6 +103,8 @@ int cn_codec_webp_decode(const struct cn_codec_file *file, struct cn_image *ret,
         rc = cn_image_init(&img, f.width, f.height, f.has_alpha ? 4 : 3, err);
     if (rc == CN_OK)
         rc = webp_pixels(file, &img, err);
+    if (rc == CN_OK)
+        rc = cn_exif_turn(&img, orientation(file), err);
     if (rc < 0)
         cn_image_release(&img);
     else

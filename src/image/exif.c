@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, ENTRY_BYTES = 12 };
+enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4, ENTRY_BYTES = 12 };
 
 /* The TIFF inside of an APP1 segment; every offset in it comes from the file. */
 struct tiff {
@@ -26,23 +26,24 @@ static size_t number(const struct tiff *t, size_t at, size_t n)
     return v;
 }
 
-int cn_exif_orientation(const uint8_t *app1, size_t len)
+int cn_exif_orientation(const uint8_t *exif, size_t len)
 {
-    struct tiff t;
+    bool marked = len >= 6 && memcmp(exif, "Exif\0", 6) == 0;
+    struct tiff t = {.data = marked ? exif + 6 : exif, .len = marked ? len - 6 : len};
     size_t ifd, entries;
 
-    if (len < 6 + 8 || memcmp(app1, "Exif\0", 6) != 0)
+    if (t.len < 8)
         return 1;
-    t = (struct tiff){.data = app1 + 6, .len = len - 6};
     t.big_endian = memcmp(t.data, "MM\0*", 4) == 0;
     if (!t.big_endian && memcmp(t.data, "II*\0", 4) != 0)
         return 1;
     ifd = number(&t, 4, 4);
     entries = number(&t, ifd, 2);
     for (size_t i = 0; i < entries; i++) {
-        size_t at = ifd + 2 + i * ENTRY_BYTES, v = number(&t, at + 8, 2);
+        size_t at = ifd + 2 + i * ENTRY_BYTES, type = number(&t, at + 2, 2);
+        size_t v = number(&t, at + 8, type == TYPE_LONG ? 4 : 2);
 
-        if (number(&t, at, 2) == TAG_ORIENTATION && number(&t, at + 2, 2) == TYPE_SHORT)
+        if (number(&t, at, 2) == TAG_ORIENTATION && (type == TYPE_SHORT || type == TYPE_LONG))
             return v >= 1 && v <= 8 ? (int)v : 1;
     }
     return 1;

@@ -16,6 +16,8 @@ libcnimage_a_SOURCES = \
     %reldir%/codec_common.c %reldir%/codec_png.c %reldir%/codec_jpeg.c \
     %reldir%/codec_webp.c \
     %reldir%/png_chunk.h %reldir%/png_chunk.c \
+    %reldir%/riff.h %reldir%/riff.c \
+    %reldir%/metadata.h %reldir%/metadata.c \
     %reldir%/png_text.h %reldir%/png_text.c \
     %reldir%/exif.c
 libcnimage_a_CPPFLAGS = $(AM_CPPFLAGS) $(SPNG_CFLAGS) $(JPEG_CFLAGS) $(WEBP_CFLAGS)
