@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_TEXT = 1 << 20 }; /* what readers of PNG text accept */
@@ -29,7 +30,7 @@ static const char *const resize_titles[CN_RESIZE_COUNT] = {"Just Resize", "Crop 
 /* A value with a comma, a colon or a line break becomes a JSON string. */
 static void put_value(struct cn_buf *b, const char *value)
 {
-    if (strpbrk(value, ",:\n") != NULL)
+    if (strpbrk(value, ",:\n") != NULL || strchr("\" \t", value[0]) != NULL)
         cn_escape_json(b, value, strlen(value), NULL);
     else
         cn_buf_adds(b, value, NULL);
@@ -37,13 +38,28 @@ static void put_value(struct cn_buf *b, const char *value)
 
 static void put(struct cn_buf *b, const char *key, const char *value)
 {
+    if (value[0] == '\0')
+        return;
     cn_buf_printf(b, NULL, ", %s: ", key);
     put_value(b, value);
 }
 
+/* As few digits as read back to the same number. */
+static const char *real(double v, char text[32])
+{
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, 32, "%.*g", digits, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    return text;
+}
+
 static void put_real(struct cn_buf *b, const char *key, double v)
 {
-    cn_buf_printf(b, NULL, ", %s: %g", key, v);
+    char text[32];
+
+    cn_buf_printf(b, NULL, ", %s: %s", key, real(v, text));
 }
 
 /* Soft weights on both branches favour the prompt, on one of them the control. */
@@ -64,14 +80,14 @@ static const char *plain(const char *name)
 static void put_control(struct cn_buf *b, int i, const struct cn_spec_control *c)
 {
     struct cn_buf text;
-    char key[32];
+    char key[32], weight[32], start[32], end[32];
 
     cn_buf_init(&text, MAX_TEXT);
     cn_buf_printf(&text, NULL,
-                  "Module: %s, Model: %s, Weight: %g, Resize Mode: %s, Guidance Start: %g, "
-                  "Guidance End: %g, Control Mode: %s",
-                  plain(c->annotator), plain(c->model), c->strength, resize_titles[c->resize],
-                  c->start, c->end, mode_of(c));
+                  "Module: %s, Model: %s, Weight: %s, Resize Mode: %s, Guidance Start: %s, "
+                  "Guidance End: %s, Control Mode: %s",
+                  plain(c->annotator), plain(c->model), real(c->strength, weight),
+                  resize_titles[c->resize], real(c->start, start), real(c->end, end), mode_of(c));
     snprintf(key, sizeof(key), "ControlNet %d", i);
     put(b, key, (const char *)text.data);
     cn_buf_release(&text);
@@ -167,6 +183,92 @@ char *cn_infotext(const struct cn_spec *s, const struct cn_infotext_facts *f)
     if (b.len > 0)
         cn_buf_adds(&b, "\n", NULL);
     put_parameters(&b, s, f);
+    if (cn_buf_whole(&b, NULL) < 0)
+        cn_buf_release(&b);
+    return b.data == NULL ? NULL : (char *)cn_buf_steal(&b, &len);
+}
+
+/* ---- the request ---- */
+
+static void put_text(struct cn_buf *b, const char *key, const char *text)
+{
+    cn_buf_printf(b, NULL, ",\"%s\":", key);
+    cn_escape_json(b, text, strlen(text), NULL);
+}
+
+static void put_number(struct cn_buf *b, const char *key, double v)
+{
+    char text[32];
+
+    cn_buf_printf(b, NULL, ",\"%s\":%s", key, real(v, text));
+}
+
+static void put_control_json(struct cn_buf *b, int i, const struct cn_spec_control *c)
+{
+    cn_buf_printf(b, NULL, "%s{\"resize\":\"%s\"", i > 0 ? "," : "", cn_enum_resize.name[c->resize]);
+    put_text(b, "model", c->model);
+    put_text(b, "annotator", c->annotator);
+    put_number(b, "strength", c->strength);
+    put_number(b, "start", c->start);
+    put_number(b, "end", c->end);
+    put_text(b, "branch", cn_enum_branch.name[c->branch]);
+    if (c->weights != CN_W_CUSTOM)
+        put_text(b, "weights", cn_enum_weights.name[c->weights]);
+    cn_buf_adds(b, ",\"params\":{", NULL);
+    for (int k = 0; k < c->n_params; k++) {
+        char text[32];
+
+        cn_buf_adds(b, k > 0 ? "," : "", NULL);
+        cn_escape_json(b, c->param[k].name, strlen(c->param[k].name), NULL);
+        cn_buf_printf(b, NULL, ":%s", real(c->param[k].value, text));
+    }
+    cn_buf_adds(b, "}}", NULL);
+}
+
+static void put_hires_json(struct cn_buf *b, const struct cn_spec_hires *h)
+{
+    char text[32];
+
+    if (h->width > 0)
+        cn_buf_printf(b, NULL, ",\"hires\":{\"width\":%d,\"height\":%d", h->width, h->height);
+    else
+        cn_buf_printf(b, NULL, ",\"hires\":{\"scale\":%s", real(h->scale, text));
+    cn_buf_printf(b, NULL, ",\"steps\":%d", h->steps);
+    put_number(b, "strength", h->strength);
+    put_text(b, "upscaler", cn_enum_upscaler.name[h->upscaler]);
+    cn_buf_adds(b, "}", NULL);
+}
+
+char *cn_infotext_json(const struct cn_spec *s, const struct cn_infotext_facts *f)
+{
+    struct cn_buf b;
+    size_t len;
+
+    cn_buf_init(&b, MAX_TEXT);
+    cn_buf_printf(&b, NULL, "{\"width\":%d,\"height\":%d,\"steps\":%d,\"seed\":%" PRIu64,
+                  s->hires.on && s->width > 0 ? s->width : f->width,
+                  s->hires.on && s->height > 0 ? s->height : f->height, s->steps, f->seed);
+    put_text(&b, "model", f->model);
+    put_text(&b, "prompt", s->prompt);
+    put_text(&b, "negative_prompt", s->negative_prompt);
+    put_text(&b, "prompt_syntax", cn_enum_prompt_syntax.name[s->prompt_syntax]);
+    put_number(&b, "guidance_scale", s->guidance_scale);
+    put_number(&b, "guidance_rescale", s->guidance_rescale);
+    put_text(&b, "sampler", cn_enum_sampler.name[s->sampler]);
+    put_text(&b, "schedule", cn_enum_schedule.name[s->schedule]);
+    put_text(&b, "spacing", cn_enum_spacing.name[s->spacing]);
+    put_text(&b, "rng", cn_enum_rng.name[s->rng]);
+    put_number(&b, "eta", s->eta);
+    cn_buf_printf(&b, NULL, ",\"clip_skip\":%d", s->clip_skip);
+    put_text(&b, "decoder", cn_enum_decoder.name[s->decoder]);
+    if (s->init_image.len > 0)
+        put_number(&b, "denoise", s->denoise);
+    if (s->hires.on)
+        put_hires_json(&b, &s->hires);
+    cn_buf_adds(&b, ",\"controls\":[", NULL);
+    for (int i = 0; i < s->n_controls; i++)
+        put_control_json(&b, i, &s->control[i]);
+    cn_buf_adds(&b, "]}", NULL);
     if (cn_buf_whole(&b, NULL) < 0)
         cn_buf_release(&b);
     return b.data == NULL ? NULL : (char *)cn_buf_steal(&b, &len);

@@ -23,4 +23,9 @@ struct cn_infotext_facts {
 /* free() it. NULL: no memory. */
 char *cn_infotext(const struct cn_spec *s, const struct cn_infotext_facts *f) CN_MUST_USE;
 
+#define CN_INFOTEXT_JSON_KEY "controlnetd"
+
+/* The same as the JSON of a request, without its images. free() it. */
+char *cn_infotext_json(const struct cn_spec *s, const struct cn_infotext_facts *f) CN_MUST_USE;
+
 #endif

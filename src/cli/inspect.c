@@ -1,9 +1,12 @@
-/* controlnet inspect: what is in model files, and what does not fit. */
+/* controlnet inspect: what is in model files, and what does not fit; how a picture was made. */
 #include "base/base.h"
 #include "cli/cli.h"
 #include "cli/inspected.h"
+#include "cli/output.h"
 #include "base/mem.h"
+#include "image/metadata.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct options {
@@ -34,9 +37,11 @@ static const struct cn_cli_help help = {
              "ControlNets are named together, which of them fit. PATH is a diffusers\n"
              "directory or a file (.safetensors, .ckpt, .pt, .pth, .bin). Weights are not\n"
              "read, and nothing in a pickle is run. The status is 1 when a model is not in\n"
-             "order.\n",
+             "order. Of one picture (.png, .jpg, .webp): the parameters with which it\n"
+             "was made, as AUTOMATIC1111's web UI writes them.\n",
     .options = table,
     .examples = "  controlnet inspect models/sd15 models/canny\n"
+                "  controlnet inspect picture.png\n"
                 "  controlnet inspect --json v1-5-pruned.safetensors | jq .[0].components\n"};
 
 static int print_all(const struct cn_inspected *list, int n, const struct options *o)
@@ -77,6 +82,36 @@ static int inspect(int n, char **paths, const struct options *o)
     return status;
 }
 
+/* ---- pictures ---- */
+
+/* What a picture says of how it was made. */
+static int inspect_picture(const char *path, bool json)
+{
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_blob f = {0};
+    char *text;
+
+    if (cn_cli_read_image(path, &f, &err) < 0)
+        return cn_cli_complain("inspect", CN_EXIT_FAILED, &err);
+    text = cn_metadata_read(f.data, f.len);
+    free(f.data);
+    if (text == NULL) {
+        cn_fail(&err, CN_ENOTFOUND, "%s: nothing says how the picture was made", path);
+        return cn_cli_complain("inspect", CN_EXIT_FAILED, &err);
+    }
+    if (json) {
+        json_t *o = json_object();
+
+        json_object_set_new(o, "path", cn_cli_json_text(path));
+        json_object_set_new(o, "parameters", cn_cli_json_text(text));
+        free(text);
+        return cn_cli_print_json_take(o);
+    }
+    puts(text);
+    free(text);
+    return cn_cli_flush();
+}
+
 int cn_cli_inspect(int argc, char **argv)
 {
     struct cn_err err = CN_ERR_INIT;
@@ -89,5 +124,7 @@ int cn_cli_inspect(int argc, char **argv)
         cn_fail(&err, CN_EINVAL, "the path of a model is missing");
         return cn_cli_complain("inspect", CN_EXIT_USAGE, &err);
     }
+    if (argc - rest == 1 && cn_output_format(argv[rest]) >= 0)
+        return inspect_picture(argv[rest], o.json);
     return inspect(argc - rest, argv + rest, &o);
 }

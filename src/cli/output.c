@@ -6,6 +6,7 @@
 #include "base/infotext.h"
 #include "base/mem.h"
 #include "image/codec.h"
+#include "image/metadata.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -119,14 +120,13 @@ static int encode(const struct cn_output *o, const struct cn_output_picture *p, 
 {
     struct cn_png_text text = {CN_INFOTEXT_KEY, p->text};
 
-    switch (o->format) {
-    case CN_JPEG:
-        return cn_jpeg_encode(p->image, o->quality, b, err);
-    case CN_WEBP:
-        return cn_webp_encode(p->image, o->quality, b, err);
-    default:
+    int rc;
+
+    if (o->format == CN_PNG)
         return cn_png_encode(p->image, &text, p->text != NULL, CN_PNG_AUTO, b, err);
-    }
+    rc = o->format == CN_JPEG ? cn_jpeg_encode(p->image, o->quality, b, err)
+                              : cn_webp_encode(p->image, o->quality, b, err);
+    return rc == CN_OK && p->text != NULL ? cn_metadata_add(b, o->format, p->text, err) : rc;
 }
 
 int cn_output_write(const struct cn_output *o, const struct cn_output_picture *p, char **ret_path,

@@ -2,11 +2,14 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/infotext.h"
 #include "image/codec.h"
 #include "image/convert.h"
+#include "image/metadata.h"
 #include "worker/job.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static bool cancelled(void *ctx)
 {
@@ -51,17 +54,42 @@ static int encode_flat(const struct cn_image *img, int quality, struct cn_buf *o
     return rc;
 }
 
-static int encode(const struct cn_image *img, const struct cn_spec *spec, struct cn_buf *out,
-                  struct cn_err *err)
+/* What its file says of a picture that was drawn; NULL: nothing. */
+static char *text_of(const struct cn_spec *s, const struct cn_engine_image *m,
+                     char *(*text)(const struct cn_spec *s, const struct cn_infotext_facts *f))
 {
-    switch (spec->format) {
-    case CN_JPEG:
-        return encode_flat(img, spec->quality, out, err);
-    case CN_WEBP:
-        return cn_webp_encode(img, spec->quality, out, err);
-    default:
-        return cn_png_encode(img, NULL, 0, CN_PNG_AUTO, out, err);
-    }
+    struct cn_infotext_facts f = {s->model, m->image->w, m->image->h, m->seed};
+
+    return s->metadata && cn_spec_map_of(s, m->index) < 0 ? text(s, &f) : NULL;
+}
+
+static int encode_png(const struct cn_spec *spec, const struct cn_engine_image *m,
+                      struct cn_err *err)
+{
+    char *parameters = text_of(spec, m, cn_infotext), *json = text_of(spec, m, cn_infotext_json);
+    const struct cn_png_text text[] = {{CN_INFOTEXT_KEY, parameters}, {CN_INFOTEXT_JSON_KEY, json}};
+    int rc = cn_png_encode(m->image, text, parameters == NULL || json == NULL ? 0 : 2, CN_PNG_AUTO,
+                           m->file, err);
+
+    free(parameters);
+    free(json);
+    return rc;
+}
+/* The pixels' file, and then what it says: the formats but PNG have it put in afterwards. */
+static int encode(const struct cn_spec *spec, const struct cn_engine_image *m, struct cn_err *err)
+{
+    char *text;
+    int rc;
+
+    if (spec->format == CN_PNG)
+        return encode_png(spec, m, err);
+    rc = spec->format == CN_JPEG ? encode_flat(m->image, spec->quality, m->file, err)
+                                 : cn_webp_encode(m->image, spec->quality, m->file, err);
+    text = text_of(spec, m, cn_infotext);
+    if (rc == CN_OK && text != NULL)
+        rc = cn_metadata_add(m->file, spec->format, text, err);
+    free(text);
+    return rc;
 }
 
 static int encode_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
@@ -69,7 +97,7 @@ static int encode_image(void *ctx, const struct cn_engine_image *m, struct cn_er
     const struct cn_spec *spec = cn_worker_spec(ctx);
     struct cn_err why = CN_ERR_INIT;
     double start = cn_now_s();
-    int rc = encode(m->image, spec, m->file, &why);
+    int rc = encode(spec, m, &why);
 
     if (rc == CN_ETOOBIG)
         cn_fail_at(err, rc, "/format",

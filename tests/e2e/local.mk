@@ -113,6 +113,10 @@ dist_check_SCRIPTS += %reldir%/keys.sh
 EXTRA_DIST += %reldir%/test_keys.py
 TESTS += tests/e2e/keys.sh
 
+dist_check_SCRIPTS += %reldir%/pictures.sh
+EXTRA_DIST += %reldir%/test_pictures.py
+TESTS += tests/e2e/pictures.sh
+
 dist_check_SCRIPTS += %reldir%/annotate.sh
 EXTRA_DIST += %reldir%/test_annotate.py
 TESTS += tests/e2e/annotate.sh

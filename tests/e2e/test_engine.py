@@ -13,7 +13,7 @@ import zlib
 from cn_e2e import DATA, ENGINE, Aside, Case, Daemon, main, multipart, png_size, sanitized
 
 MODELS = os.path.join(DATA, "models")
-SIZE = {"width": 40, "height": 48, "steps": 3, "seed": 11, "model": "tiny"}
+SIZE = {"width": 40, "height": 48, "steps": 3, "seed": 11, "model": "tiny", "metadata": False}
 EDGES = open(os.path.join(DATA, "golden", "images", "tiny", "edges-40x48.png"), "rb").read()
 
 
