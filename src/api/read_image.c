@@ -98,7 +98,8 @@ static int decode_image(struct cn_reader *r, struct cn_slice text, const char *w
         return cn_fail_at(r->err, CN_EINVAL, where,
                           "pictures are not fetched from URLs: send base64, a data URL, part:NAME "
                           "or input:ID");
-    rc = cn_base64_decode_loose(text.data, text.len, r->in->max_image, &blob->data, &blob->len, &why);
+    rc = cn_base64_decode_loose(text.data, text.len, r->in->max_image, &blob->data, &blob->len,
+                                &why);
     if (rc < 0)
         return cn_fail_at(r->err, rc, where, "%s", why.msg);
     if (blob->len == 0)

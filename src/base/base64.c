@@ -111,7 +111,7 @@ int cn_base64_decode(const char *text, size_t len, size_t max, unsigned char **r
     return CN_OK;
 }
 
-/* The text in the strict form; NULL: no memory. Places of faults are those of text without blanks. */
+/* The text in the strict form, without blanks; NULL: no memory. */
 static char *tidy(const char *text, size_t len, size_t *ret_len)
 {
     char *out = cn_try_alloc(len + 4);

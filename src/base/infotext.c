@@ -205,7 +205,8 @@ static void put_number(struct cn_buf *b, const char *key, double v)
 
 static void put_control_json(struct cn_buf *b, int i, const struct cn_spec_control *c)
 {
-    cn_buf_printf(b, NULL, "%s{\"resize\":\"%s\"", i > 0 ? "," : "", cn_enum_resize.name[c->resize]);
+    cn_buf_printf(b, NULL, "%s{\"resize\":\"%s\"", i > 0 ? "," : "",
+                  cn_enum_resize.name[c->resize]);
     put_text(b, "model", c->model);
     put_text(b, "annotator", c->annotator);
     put_number(b, "strength", c->strength);

@@ -1,5 +1,5 @@
-/* UserComment (EXIF 2.3, tag 0x9286): eight bytes that name the character set, and the text; Unicode
- * is UTF-16 in the byte order of the block, which is big-endian here. */
+/* UserComment (EXIF 2.3, tag 0x9286): eight bytes that name the character set, and the text;
+ * Unicode is UTF-16 in the byte order of the block, which is big-endian here. */
 #include "base/base.h"
 #include "image/metadata.h"
 #include "base/mem.h"
