@@ -271,6 +271,7 @@ static const struct cn_member spec_members[] = {
     {"clip_skip", cn_read_int, IN_SPEC(clip_skip), NULL},
     {"init_image", cn_read_image, IN_SPEC(init_image), NULL},
     {"mask", cn_read_image, IN_SPEC(mask), NULL},
+    {"depth", cn_read_image, IN_SPEC(depth), NULL},
     {"resize", cn_read_enum, IN_SPEC(resize), &cn_enum_resize},
     {"mask_invert", cn_read_bool, IN_SPEC(mask_invert), NULL},
     {"mask_blur", cn_read_real, IN_SPEC(mask_blur), NULL},

@@ -164,6 +164,8 @@ static void set_pictures(json_t **o, const struct cn_spec *s)
         cn_json_set(o, "mask_blur", json_real(s->mask_blur));
         cn_json_set(o, "paste_back", json_boolean(s->paste_back));
     }
+    if (s->depth.len > 0)
+        cn_json_set(o, "depth_bytes", json_integer((json_int_t)s->depth.len));
     if (s->same_seed)
         cn_json_set(o, "same_seed", json_true());
     cn_json_set(o, "metadata", json_boolean(s->metadata));

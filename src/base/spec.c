@@ -115,6 +115,7 @@ void cn_spec_release(struct cn_spec *s)
     free(s->hires.negative_prompt);
     free(s->init_image.data);
     free(s->mask.data);
+    free(s->depth.data);
     memset(s, 0, sizeof(*s));
 }
 
@@ -164,7 +165,7 @@ int cn_spec_calls_per_step(enum cn_sampler sampler)
 
 size_t cn_spec_image_bytes(const struct cn_spec *s)
 {
-    size_t n = s->init_image.len + s->mask.len;
+    size_t n = s->init_image.len + s->mask.len + s->depth.len;
 
     for (int i = 0; i < s->n_controls; i++)
         n += s->control[i].image.len + s->control[i].mask.len;
@@ -376,6 +377,8 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
         return rc;
     if (s->mask.len > 0 && s->init_image.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");
+    if (s->depth.len > 0 && s->init_image.len == 0)
+        return cn_fail_at(err, CN_EINVAL, "/depth", "a depth map needs an \"init_image\"");
     return s->kind == CN_KIND_ANNOTATE ? check_map(s, 0, err) : check_controls(s, l, err);
 }
 

@@ -200,6 +200,7 @@ struct cn_spec {
                       of both prompts */
     struct cn_blob init_image; /* img2img, inpainting */
     struct cn_blob mask;       /* white is painted anew */
+    struct cn_blob depth;      /* of init_image, near is white: for depth-to-image models */
     enum cn_resize resize;     /* of both */
     bool mask_invert;          /* black is */
     double mask_blur;          /* pixels (sigma) by which the mask's border is softened */

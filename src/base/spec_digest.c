@@ -70,6 +70,10 @@ static void add_pictures(struct cn_sha256 *h, const struct cn_spec *s)
         add_text(h, cn_enum_resize.name[s->resize]);
     if (s->mask_invert)
         add_text(h, "mask_invert");
+    if (s->depth.len > 0) {
+        add_text(h, "depth");
+        add_bytes(h, s->depth.data, s->depth.len);
+    }
     if (s->mask_blur > 0) {
         add_text(h, "mask_blur");
         add_real(h, s->mask_blur);

@@ -64,6 +64,7 @@ static const struct {
     {"/clip_skip", "--clip-skip"},
     {"/init_image", "--init"},
     {"/mask", "--mask"},
+    {"/depth", "--depth"},
     {"/denoise", "--denoise"},
     {"/hires", "--hires-scale"},
     {"/hires/scale", "--hires-scale"},

@@ -18,7 +18,7 @@
 struct options {
     struct cn_cli_engine_opts engine;
     struct cn_spec spec;
-    const char *model, *prompt, *negative, *output, *init, *mask;
+    const char *model, *prompt, *negative, *output, *init, *mask, *depth;
     struct cn_option_list controls;
     struct cn_option_seed seed;
     double guidance;    /* negative: not given */
@@ -186,6 +186,11 @@ static const struct cn_option table[] = {
      .arg = "FILE",
      AT(mask),
      .help = "paint only where this picture is white"},
+    {.kind = CN_OPT_TEXT,
+     .name = "depth",
+     .arg = "FILE",
+     AT(depth),
+     .help = "a depth map of the picture, near is white: for depth-to-image models"},
     {.kind = CN_OPT_REAL,
      .name = "denoise",
      .letter = 'd',
@@ -342,6 +347,8 @@ static int read_files(struct options *o, struct cn_err *err)
         return cn_err_prefix(err, "--init");
     if (o->mask != NULL && (rc = cn_cli_read_image(o->mask, &o->spec.mask, err)) < 0)
         return cn_err_prefix(err, "--mask");
+    if (o->depth != NULL && (rc = cn_cli_read_image(o->depth, &o->spec.depth, err)) < 0)
+        return cn_err_prefix(err, "--depth");
     for (int i = 0; i < o->controls.n && rc == CN_OK; i++)
         rc = cn_cli_add_control(o->controls.item[i], true, &o->spec, err);
     return rc;

@@ -111,13 +111,12 @@ void cn_latent_cover(const struct cn_latent_size *a, const struct cn_latent_size
     *ret_h = wide ? CN_MAX((int)((int64_t)b->w * a->h / a->w), b->h) : b->h;
 }
 
-void cn_latent_upscale(enum cn_upscaler kind, const float *from, const struct cn_latent_size *a,
-                       float *to, const struct cn_latent_size *b)
+/* from, enlarged to w x h, of which b is the middle. */
+static void resample(enum cn_upscaler kind, const float *from, const struct cn_latent_size *a,
+                     float *to, const struct cn_latent_size *b, int w, int h)
 {
     struct taps *u = cn_xcalloc((size_t)b->w, sizeof(*u));
-    int w, h;
 
-    cn_latent_cover(a, b, &w, &h);
     for (int x = 0; x < b->w; x++)
         u[x] = taps_of(kind, x + (w - b->w) / 2, w, a->w);
     for (int c = 0; c < b->channels; c++)
@@ -128,4 +127,19 @@ void cn_latent_upscale(enum cn_upscaler kind, const float *from, const struct cn
                 *to++ = sum_of(from + (size_t)c * (size_t)a->h * (size_t)a->w, a->w, &v, &u[x]);
         }
     free(u);
+}
+
+void cn_latent_upscale(enum cn_upscaler kind, const float *from, const struct cn_latent_size *a,
+                       float *to, const struct cn_latent_size *b)
+{
+    int w, h;
+
+    cn_latent_cover(a, b, &w, &h);
+    resample(kind, from, a, to, b, w, h);
+}
+
+void cn_latent_stretch(enum cn_upscaler kind, const float *from, const struct cn_latent_size *a,
+                       float *to, const struct cn_latent_size *b)
+{
+    resample(kind, from, a, to, b, b->w, b->h);
 }

@@ -19,4 +19,8 @@ void cn_latent_cover(const struct cn_latent_size *a, const struct cn_latent_size
 void cn_latent_upscale(enum cn_upscaler kind, const float *from, const struct cn_latent_size *a,
                        float *to, const struct cn_latent_size *b);
 
+/* The same without cutting: each side by its own factor, which may be below 1. */
+void cn_latent_stretch(enum cn_upscaler kind, const float *from, const struct cn_latent_size *a,
+                       float *to, const struct cn_latent_size *b);
+
 #endif

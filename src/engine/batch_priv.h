@@ -13,7 +13,7 @@ struct cn_net_buffers {
     uint64_t used;
     struct cn_row_batch inputs;
     struct cn_buffer *sample; /* [rows, channels, h, w]: what the network sees */
-    struct cn_buffer *latent; /* of a 9-channel UNet: the same without the mask, for ControlNets */
+    struct cn_buffer *latent; /* of a UNet that sees more: the latent alone, for ControlNets */
     struct cn_buffer *out;    /* UNet: [rows, out_channels, h, w] */
     /* UNet: what each ControlNet adds. ControlNet: [0].residual, when it runs on some rows only. */
     struct cn_added {

@@ -94,18 +94,23 @@ static void add_row(struct row_map *m, const struct cn_lane *l, int row, int whi
 
 /* ---- what changes in every step ---- */
 
-/* What the network sees of each image: channels of the latent, as the sampler scales it; a
- * 9-channel UNet also sees the mask and what it hides. */
-static void write_sample(struct cn_buffer *to, const struct row_map *m, bool nine, float *work)
+/* What the network sees of each image: channels of the latent, as the sampler scales it; a UNet for
+ * inpainting also sees the mask and what it hides, one for depth-to-image the depth map. */
+static void write_sample(struct cn_buffer *to, const struct row_map *m, enum cn_unet_extra extra,
+                         float *work)
 {
     for (int i = 0; i < m->n; i++) {
         const struct cn_lane *l = m->from[i].lane;
         size_t latent = l->job->latent, pixels = (size_t)l->job->h * (size_t)l->job->w;
-        size_t width = nine ? 2 * latent + pixels : latent;
+        size_t width = extra == CN_UNET_SEES_MASK    ? 2 * latent + pixels
+                       : extra == CN_UNET_SEES_DEPTH ? latent + pixels
+                                                     : latent;
         float *at = work + (size_t)m->row[i].at * width;
 
         cn_sampler_scale_input(l->sampler, l->x, at);
-        if (nine) {
+        if (extra == CN_UNET_SEES_DEPTH)
+            memcpy(at + latent, l->job->depth, pixels * sizeof(*at));
+        if (extra == CN_UNET_SEES_MASK) {
             memcpy(at + latent, l->job->mask, pixels * sizeof(*at));
             memcpy(at + latent + pixels, l->masked_latent, latent * sizeof(*at));
         }
@@ -306,7 +311,7 @@ static int run_control(struct step *s, int i, struct cn_err *err)
         (rc = cn_row_batch_fill(&b->inputs, m.row, m.n, s->e->work, err)) < 0)
         return rc;
     if (!all)
-        write_sample(b->sample, &m, false, s->e->work);
+        write_sample(b->sample, &m, CN_UNET_PLAIN, s->e->work);
     name_buffer(&own,
                 !all              ? b->sample
                 : s->unet->latent ? s->unet->latent
@@ -420,14 +425,14 @@ static int advance(struct step *s, struct cn_err *err)
 
 static int write_inputs(struct step *s, struct cn_err *err)
 {
-    bool nine = s->g->unet.of.config->in_channels != s->g->channels;
+    enum cn_unet_extra extra = cn_unet_extra(s->g->unet.of.config, s->g->channels);
     int rc = cn_row_batch_fill(&s->unet->inputs, s->map.row, s->map.n, s->e->work, err);
 
     if (rc < 0)
         return rc;
-    write_sample(s->unet->sample, &s->map, nine, s->e->work);
+    write_sample(s->unet->sample, &s->map, extra, s->e->work);
     if (s->unet->latent != NULL)
-        write_sample(s->unet->latent, &s->map, false, s->e->work);
+        write_sample(s->unet->latent, &s->map, CN_UNET_PLAIN, s->e->work);
     return CN_OK;
 }
 

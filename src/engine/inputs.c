@@ -48,6 +48,9 @@ int cn_job_read_inputs(struct cn_job *j, struct cn_err *err)
         return rc;
     if (j->spec->mask.len > 0 && (rc = cn_job_read_mask(j, err)) < 0)
         return rc;
+    if (cn_unet_extra(j->unet, j->channels) == CN_UNET_SEES_DEPTH &&
+        (rc = cn_job_read_depth(j, err)) < 0)
+        return rc;
     cn_job_stage(j, CN_ENGINE_DECODE, &start);
     return CN_OK;
 }

@@ -263,15 +263,15 @@ static int check_parts(const struct cn_job *j, struct cn_err *err)
 
 static int check_kind(const struct cn_job *j, struct cn_err *err)
 {
-    bool inpaint = j->unet->in_channels != j->channels;
+    enum cn_unet_extra extra = cn_unet_extra(j->unet, j->channels);
+    bool inpaint = extra == CN_UNET_SEES_MASK;
 
     if (j->spec->sampler == CN_EULER_CFGPP && cn_unet_takes_guidance(j->unet))
         return cn_fail_at(err, CN_EINVAL, "/sampler",
                           "\"euler_cfgpp\" needs the answers with and without the prompt: model "
                           "\"%s\" does guidance by itself",
                           j->base->name);
-    if (j->unet->out_channels != j->channels ||
-        (inpaint && j->unet->in_channels != 2 * j->channels + 1))
+    if (j->unet->out_channels != j->channels || extra == CN_UNET_SEES_UNKNOWN)
         return cn_fail_at(err, CN_EINVAL, "/model",
                           "model \"%s\": a UNet of %d to %d channels on latents of %d is not "
                           "supported",
@@ -283,6 +283,11 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
     if (j->spec->decoder == CN_DECODER_TAESD && !cn_job_has_tiny(j))
         return cn_fail_at(err, CN_EINVAL, "/decoder",
                           "there is no tiny autoencoder (TAESD) here for model \"%s\"",
+                          j->base->name);
+    if (extra == CN_UNET_SEES_DEPTH && (j->spec->init_image.len == 0 || j->spec->depth.len == 0))
+        return cn_fail_at(err, CN_EINVAL, "/depth",
+                          "model \"%s\" draws by depth: it needs an \"init_image\" and a "
+                          "\"depth\" map",
                           j->base->name);
     if (j->spec->mask.len > 0 && j->spec->init_image.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");
@@ -355,11 +360,15 @@ static void let_go_of_models(struct cn_job *j)
         cn_runtime_let_go(j->control[i].model);
 }
 
-/* A network that does guidance by itself sees one row, and no negative prompt. */
-static void warn_of_guidance(const struct cn_job *j)
+/* Of what the request has and this model's network does not look at. One that does guidance by
+ * itself sees one row, and no negative prompt. */
+static void warn_of_model(const struct cn_job *j)
 {
     static const char text[] = "no effect: the model does guidance by itself, without it";
 
+    if (j->spec->depth.len > 0 && j->cb.warning != NULL && j->steps_before == 0 &&
+        cn_unet_extra(j->unet, j->channels) != CN_UNET_SEES_DEPTH)
+        j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/depth", "the model does not draw by depth");
     if (!cn_unet_takes_guidance(j->unet) || j->cb.warning == NULL || j->steps_before > 0 ||
         !cn_spec_is_guided(j->spec)) /* of guidance that is off whoever took the job has told */
         return;
@@ -393,7 +402,7 @@ static int resolve(struct cn_job *j, struct cn_err *err)
         if ((rc = find_control(j, j->n_controls, err)) < 0)
             return rc;
     order_controls(j);
-    warn_of_guidance(j);
+    warn_of_model(j);
     return cn_prompts_read(j, err);
 }
 

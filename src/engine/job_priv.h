@@ -126,6 +126,7 @@ struct cn_job {
     bool mask_is_empty;                   /* none of them half or more */
     float *init_pixels;                   /* [3, H, W] in [-1,1] */
     float *mask;                          /* [h, w], 1 is painted anew */
+    float *depth; /* [h, w] in [-1,1], near is large; NULL: the UNet does not see it */
     float *masked_pixels;                 /* [3, H, W]: init_pixels where the mask is below 0.5 */
     float *init_moments, *masked_moments; /* [2 * channels, h, w] of the encoder */
     struct cn_arena arena;                /* small things of the job's lifetime */
@@ -189,6 +190,9 @@ int cn_job_decode(const struct cn_job *j, const struct cn_blob *blob, struct cn_
                   struct cn_err *err);
 /* The map of control i is a picture of the job. */
 bool cn_job_keeps_map(const struct cn_job *j, int i);
+
+/* depth.c */
+int cn_job_read_depth(struct cn_job *j, struct cn_err *err);
 
 /* masks.c */
 /* Levels (c = 1) of a mask file, white where it is to be painted, w x h. */

@@ -15,7 +15,7 @@
 
 static bool nine_channels(const struct cn_job *j)
 {
-    return j->unet->in_channels != j->channels;
+    return cn_unet_extra(j->unet, j->channels) == CN_UNET_SEES_MASK;
 }
 
 /* z = (mean + std * noise - shift) * scaling factor, with the next noise of the generator. */

@@ -18,6 +18,7 @@ void cn_record_drop_inputs(struct cn_record *r)
 
     drop(&s->init_image);
     drop(&s->mask);
+    drop(&s->depth);
     for (int i = 0; i < s->n_controls; i++)
         drop(&s->control[i].image);
     r->job->inputs_evicted = true;
@@ -56,6 +57,7 @@ static void take_images(struct cn_job *job, struct cn_spec *spec)
 {
     take_image(&job->spec.init_image, &spec->init_image);
     take_image(&job->spec.mask, &spec->mask);
+    take_image(&job->spec.depth, &spec->depth);
     for (int i = 0; i < CN_MIN(job->spec.n_controls, spec->n_controls); i++)
         take_image(&job->spec.control[i].image, &spec->control[i].image);
     job->inputs_evicted = false;

@@ -373,6 +373,14 @@ static cn_val added_embedding(struct nn *nn, const struct cn_unet_config *c, int
     return nn_linear(nn, x, "add_embedding.linear_2", width);
 }
 
+enum cn_unet_extra cn_unet_extra(const struct cn_unet_config *c, int latent_channels)
+{
+    return c->in_channels == latent_channels           ? CN_UNET_PLAIN
+           : c->in_channels == 2 * latent_channels + 1 ? CN_UNET_SEES_MASK
+           : c->in_channels == latent_channels + 1     ? CN_UNET_SEES_DEPTH
+                                                       : CN_UNET_SEES_UNKNOWN;
+}
+
 bool cn_unet_takes_guidance(const struct cn_unet_config *c)
 {
     return c->time_cond_proj_dim > 0;

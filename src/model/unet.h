@@ -16,6 +16,11 @@
  * with guidance already done, from one row. A ControlNet never takes it. */
 bool cn_unet_takes_guidance(const struct cn_unet_config *c);
 
+/* What a UNet sees beside a latent of so many channels: nothing; for inpainting a mask and what it
+ * hides (2 n + 1 channels in all); a depth map (n + 1); or something that nobody prepares. */
+enum cn_unet_extra { CN_UNET_PLAIN, CN_UNET_SEES_MASK, CN_UNET_SEES_DEPTH, CN_UNET_SEES_UNKNOWN };
+enum cn_unet_extra cn_unet_extra(const struct cn_unet_config *c, int latent_channels);
+
 enum cn_net { CN_NET_UNET, CN_NET_CONTROL };
 
 /* A network with more skips than this cannot be emitted; cn_control_levels() - 1 says how many a

@@ -107,6 +107,7 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_u8(p, s->same_seed);
     for (int i = 0; i < s->n_controls; i++)
         put_map(p, &s->control[i]);
+    cn_put_bytes(p, s->depth.data, s->depth.len);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -252,6 +253,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
         get_hires_own(u, &s->hires);
     if (version >= 9)
         get_pictures(u, s);
+    if (version >= 10)
+        s->depth = cn_get_blob(u, CN_WIRE_MAX_IMAGE);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

@@ -262,6 +262,7 @@ static void every_field_is_held_against_its_range(void **state)
     BAD(clip_skip, -1, "/clip_skip");
     BAD(quality, 101, "/quality");
     BAD(mask.len, 1, "/mask");
+    BAD(depth.len, 1, "/depth");
     c = cn_spec_add_control(&s);
     check_fails(&s, CN_EINVAL, "/controls/0/model");
     free(c->model);

@@ -57,6 +57,11 @@ class Pictures(Case):
         mask = self.draw("c.png", "-S", "5", "-i", BLOCKS, "--mask", EDGES, "-d", "0.5", "-s", "4")
         self.assertEqual(len({free, init, mask}), 3)
 
+    def test_depth_is_told_where_no_model_sees_it(self):
+        p = self.run_cli("generate", *QUICK, "-i", BLOCKS, "--depth", EDGES, "-o", "d.png")
+        self.assertIn("does not draw by depth", p.message)
+        self.fails("generate", *QUICK, "-q", "--depth", EDGES, "-o", "d.png", says="--init")
+
     def test_model_by_path(self):
         want = self.draw("a.png", "-S", "5", "-C", CONTROL)
         base, net = os.path.join(MODELS, "tiny"), os.path.join(MODELS, "tiny-control-a")

@@ -3,6 +3,7 @@
 
 #include "diffusion/control.h"
 #include "diffusion/inpaint.h"
+#include "diffusion/upscale.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -215,6 +216,21 @@ static void test_mask(void **state)
     assert_true(x[0] == 1 && x[1] == 20 && x[2] == 3 && x[3] == 40);
 }
 
+/* torch.nn.functional.interpolate(mode="bicubic", align_corners=False), both sides smaller. */
+static void test_stretch(void **state)
+{
+    static const float want[6] = {37.2882f, 67.0938f, 43.5938f, 53.4062f, 29.9062f, 59.7118f};
+    const struct cn_latent_size from = {1, 4, 5}, to = {1, 2, 3};
+    float x[20], y[6];
+
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        x[i] = (float)(i * 37 % 101);
+    cn_latent_stretch(CN_UP_LATENT_BICUBIC, x, &from, y, &to);
+    for (int i = 0; i < 6; i++)
+        assert_true(fabsf(y[i] - want[i]) < 1e-3f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_guidance),
         cmocka_unit_test(test_guidance_rescale),
         cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_stretch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,7 @@ static void full_spec(struct cn_spec *s)
     s->clip_skip = 2;
     s->init_image = blob("init");
     s->mask = blob("mask");
+    s->depth = blob("depth");
     s->denoise = 0.125;
     s->format = CN_WEBP;
     s->quality = 55;
@@ -158,7 +159,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 42 + 34 + 35; /* nor the syntax of prompts, nor rescaling, nor a second pass */
+    f.len -= 42 + 34 + 35 + 9; /* nor the syntax of prompts, nor rescaling, nor a second pass */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -170,7 +171,7 @@ static void kinds_and_versions_of_jobs(void **state)
 
     b.data[CN_FRAME_HEAD + 8] = 2;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD,
-                          b.len - CN_FRAME_HEAD - 42 - 34 - 35};
+                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -219,6 +220,12 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_false(s.paste_back || s.metadata || s.mask_invert || s.control[1].return_map);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 9;
+    f.len += 35;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_int_equal(s.depth.len, 0);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
@@ -234,6 +241,7 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_string_equal(s.hires.prompt, "a large apple");
     assert_null(s.hires.negative_prompt);
     assert_true(s.hires.has_guidance && s.hires.guidance_scale == 2.5);
+    assert_true(s.depth.len == 5 && memcmp(s.depth.data, "depth", 5) == 0);
     cn_spec_release(&s);
     b.data[CN_FRAME_HEAD + 9] = CN_JOB_KIND_COUNT;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EINVAL);
