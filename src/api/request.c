@@ -261,6 +261,8 @@ static const struct cn_member spec_members[] = {
     {"steps", cn_read_int, IN_SPEC(steps), NULL},
     {"guidance_scale", read_guidance, 0, NULL},
     {"guidance_rescale", cn_read_real, IN_SPEC(guidance_rescale), NULL},
+    {"pag_scale", cn_read_real, IN_SPEC(pag_scale), NULL},
+    {"pag_adaptive_scale", cn_read_real, IN_SPEC(pag_adaptive_scale), NULL},
     {"sampler", cn_read_enum, IN_SPEC(sampler), &cn_enum_sampler},
     {"schedule", cn_read_enum, IN_SPEC(schedule), &cn_enum_schedule},
     {"spacing", cn_read_enum, IN_SPEC(spacing), &cn_enum_spacing},

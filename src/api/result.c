@@ -188,6 +188,8 @@ static json_t *drawing_json(const struct cn_spec *s)
         cn_json_add(&controls, control_json(&s->control[i]));
     set_pictures(&o, s);
     cn_json_set(&o, "guidance_rescale", json_real(s->guidance_rescale));
+    cn_json_set(&o, "pag_scale", json_real(s->pag_scale));
+    cn_json_set(&o, "pag_adaptive_scale", json_real(s->pag_adaptive_scale));
     cn_json_set(&o, "decoder", json_string(cn_enum_decoder.name[s->decoder]));
     if (s->hires.on)
         cn_json_set(&o, "hires", hires_json(&s->hires));

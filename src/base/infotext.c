@@ -134,6 +134,10 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
     put_real(b, "CFG scale", s->guidance_scale);
     if (s->guidance_rescale > 0)
         put_real(b, "CFG Rescale", s->guidance_rescale);
+    if (s->pag_scale > 0)
+        put_real(b, "PAG Scale", s->pag_scale);
+    if (s->pag_scale > 0 && s->pag_adaptive_scale > 0)
+        put_real(b, "PAG Adaptive Scale", s->pag_adaptive_scale);
     cn_buf_printf(b, NULL, ", Seed: %" PRIu64 ", Size: %dx%d", f->seed,
                   s->hires.on && s->width > 0 ? s->width : f->width,
                   s->hires.on && s->height > 0 ? s->height : f->height);

@@ -141,9 +141,11 @@ static int count_parts(const char *text)
 
 int cn_spec_rows(const struct cn_spec *s)
 {
+    int perturbed = s->pag_scale > 0;
+
     if (!cn_spec_is_guided(s))
-        return 1;
-    return 1 + (s->prompt_syntax == CN_PROMPT_A1111 ? count_parts(s->prompt) : 1);
+        return 1 + perturbed;
+    return 1 + (s->prompt_syntax == CN_PROMPT_A1111 ? count_parts(s->prompt) : 1) + perturbed;
 }
 
 int cn_spec_calls_per_step(enum cn_sampler sampler)
@@ -345,6 +347,8 @@ static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, str
         return rc;
     if ((rc = check_real("/guidance_scale", s->guidance_scale, 0, 100, err)) < 0 ||
         (rc = check_real("/guidance_rescale", s->guidance_rescale, 0, 1, err)) < 0 ||
+        (rc = check_real("/pag_scale", s->pag_scale, 0, 100, err)) < 0 ||
+        (rc = check_real("/pag_adaptive_scale", s->pag_adaptive_scale, 0, 1, err)) < 0 ||
         (rc = check_real("/eta", s->eta, 0, 1, err)) < 0 ||
         (rc = check_real("/denoise", s->denoise, 0, 1, err)) < 0 ||
         (rc = check_denoise(s, err)) < 0 ||

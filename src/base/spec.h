@@ -187,6 +187,8 @@ struct cn_spec {
     double guidance_scale; /* <= 1 switches guidance off: one row per image */
     bool has_guidance;     /* false: the model's own default, if it has one */
     double guidance_rescale; /* [0,1]: how far guidance's result gets the prompt's own deviation */
+    double pag_scale; /* perturbed-attention guidance (arXiv:2403.17377); 0: none, one row less */
+    double pag_adaptive_scale; /* what the scale loses for each timestep away from the beginning */
     enum cn_sampler sampler;
     enum cn_schedule schedule;
     enum cn_spacing spacing;

@@ -141,6 +141,11 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
         add_text(&h, "guidance_rescale");
         add_real(&h, s->guidance_rescale);
     }
+    if (s->pag_scale > 0) {
+        add_text(&h, "pag_scale");
+        add_real(&h, s->pag_scale);
+        add_real(&h, s->pag_adaptive_scale);
+    }
     if (s->decoder != CN_DECODER_VAE)
         add_text(&h, cn_enum_decoder.name[s->decoder]);
     if (s->hires.on) {

@@ -63,6 +63,8 @@ void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
     if (s->guidance_rescale > 0 && !cn_spec_is_guided(s))
         cn_warnings_add(w, NONE, "/guidance_rescale",
                         "guidance is off (guidance_scale is %g, not above 1)", s->guidance_scale);
+    if (s->pag_adaptive_scale > 0 && !(s->pag_scale > 0))
+        cn_warnings_add(w, NONE, "/pag_adaptive_scale", "pag_scale is 0");
     if (s->eta > 0 && s->sampler != CN_DDIM && s->sampler != CN_TCD)
         cn_warnings_add(w, NONE, "/eta", "only the samplers ddim and tcd have it, not %s",
                         cn_enum_sampler.name[s->sampler]);

@@ -55,6 +55,8 @@ static const struct {
     {"/steps", "--steps"},
     {"/guidance_scale", "--guidance"},
     {"/guidance_rescale", "--guidance-rescale"},
+    {"/pag_scale", "--pag"},
+    {"/pag_adaptive_scale", "--pag-adaptive"},
     {"/sampler", "--sampler"},
     {"/schedule", "--schedule"},
     {"/spacing", "--spacing"},

@@ -128,6 +128,21 @@ static const struct cn_option table[] = {
      .max = 1,
      .help = "how far guidance is kept from overexposing, 0.7 for models of zero terminal SNR "
              "(default: 0)"},
+    {.kind = CN_OPT_REAL,
+     .name = "pag",
+     .arg = "X",
+     AT(spec.pag_scale),
+     .min = 0,
+     .max = 100,
+     .help = "perturbed-attention guidance, 3 is usual: better structure, half as long again "
+             "(default: 0, none)"},
+    {.kind = CN_OPT_REAL,
+     .name = "pag-adaptive",
+     .arg = "X",
+     AT(spec.pag_adaptive_scale),
+     .min = 0,
+     .max = 1,
+     .help = "what --pag loses for each timestep away from the beginning (default: 0)"},
     {.kind = CN_OPT_SEED,
      .name = "seed",
      .letter = 'S',
@@ -553,6 +568,7 @@ static int print_result(const struct run *r, const struct cn_engine *e)
     json_object_set_new(o, "steps", json_integer(s->steps));
     json_object_set_new(o, "guidance_scale", json_real(s->guidance_scale));
     json_object_set_new(o, "guidance_rescale", json_real(s->guidance_rescale));
+    json_object_set_new(o, "pag_scale", json_real(s->pag_scale));
     json_object_set_new(o, "sampler", json_string(cn_enum_sampler.name[s->sampler]));
     json_object_set_new(o, "schedule", json_string(cn_enum_schedule.name[s->schedule]));
     json_object_set_new(o, "seed", json_integer((json_int_t)s->seed));

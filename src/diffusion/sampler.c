@@ -202,6 +202,8 @@ void cn_sampler_noise_at(const struct cn_sampler_state *s, int call, const float
     struct cn_mix m = {1, 0};
 
     CN_ASSERT(call >= 0 && at <= s->t.calls);
+    if (s->kind == CN_DPM2 || s->kind == CN_DPM2_A) /* diffusers finds the step's end */
+        at += at % 2;
     if (at < s->t.calls)
         m = s->method->mix(s, at);
     for (size_t i = 0; i < s->n; i++)

@@ -13,6 +13,7 @@ static void set_clear(struct cn_net_buffers *b)
     cn_buffer_free(b->sample);
     cn_buffer_free(b->latent);
     cn_buffer_free(b->out);
+    cn_buffer_free(b->perturbed);
     for (int i = 0; i < CN_MAX_CONTROLS; i++) {
         struct cn_added *a = &b->added[i];
 
@@ -35,6 +36,8 @@ static size_t set_bytes(const struct cn_net_buffers *b)
         sum += cn_buffer_bytes(b->latent);
     if (b->out != NULL)
         sum += cn_buffer_bytes(b->out);
+    if (b->perturbed != NULL)
+        sum += cn_buffer_bytes(b->perturbed);
     for (int i = 0; i < CN_MAX_CONTROLS; i++) {
         if (b->added[i].weights != NULL)
             sum += cn_buffer_bytes(b->added[i].weights);
@@ -56,7 +59,7 @@ int cn_batcher_new_residuals(struct cn_engine *e, const struct cn_batcher *g,
                              const struct cn_batcher_net *net, int rows, struct cn_added *ret,
                              struct cn_err *err)
 {
-    struct cn_step_size z = {rows, g->h, g->w, g->tokens, 0};
+    struct cn_step_size z = {.n = rows, .h = g->h, .w = g->w, .s = g->tokens};
     int rc = CN_OK;
 
     ret->residual = cn_xcalloc((size_t)net->levels, sizeof(struct cn_buffer *));
@@ -73,6 +76,8 @@ static int new_unet_buffers(struct cn_engine *e, const struct cn_batcher *g,
     const struct cn_unet_config *c = g->unet.of.config;
     int rc = new_floats(e, cn_shape4(b->rows, c->out_channels, g->h, g->w), 0, &b->out, err);
 
+    if (rc == CN_OK)
+        rc = new_floats(e, cn_shape2(b->rows, 1), 0, &b->perturbed, err);
     if (rc == CN_OK && c->in_channels != g->channels && g->n_controls > 0)
         rc = new_floats(e, cn_shape4(b->rows, g->channels, g->h, g->w), 0, &b->latent, err);
     for (int i = 0; i < g->n_controls && rc == CN_OK; i++) {

@@ -15,6 +15,7 @@ struct cn_net_buffers {
     struct cn_buffer *sample; /* [rows, channels, h, w]: what the network sees */
     struct cn_buffer *latent; /* of a UNet that sees more: the latent alone, for ControlNets */
     struct cn_buffer *out;    /* UNet: [rows, out_channels, h, w] */
+    struct cn_buffer *perturbed; /* UNet: [rows, 1], 1 where perturbed-attention guidance has it */
     /* UNet: what each ControlNet adds. ControlNet: [0].residual, when it runs on some rows only. */
     struct cn_added {
         struct cn_buffer *weights;   /* [rows, levels] */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ unsigned cn_lane_controls(const struct cn_lane *l)
 
 static enum cn_row row_kind(const struct cn_job *j, int row)
 {
-    return j->rows > 1 && row == 0 ? CN_ROW_UNCOND : CN_ROW_COND;
+    return j->guided && row == 0 ? CN_ROW_UNCOND : CN_ROW_COND;
 }
 
 /* Does ControlNet number i of the batcher act on this row in the image's next step? */
@@ -136,6 +137,23 @@ static void write_weights(struct step *s, int which)
     cn_buffer_write(s->unet->added[which].weights, work);
 }
 
+/* Says which rows go without the attention; false: none. */
+static bool write_perturbed(struct step *s)
+{
+    float *work = s->e->work;
+    bool any = false;
+
+    for (int i = 0; i < s->map.n; i++) {
+        bool yes = s->map.from[i].row == s->map.from[i].lane->job->perturbed;
+
+        work[s->map.row[i].at] = yes;
+        any = any || yes;
+    }
+    if (any)
+        cn_buffer_write(s->unet->perturbed, work);
+    return any;
+}
+
 /* ---- the step ---- */
 
 /* After asking for a plan: what it cost to compile counts as loading. */
@@ -171,7 +189,7 @@ struct named_buffers {
     struct {
         char name[CN_ROW_NAME];
         struct cn_buffer *buffer;
-    } list[1 + CN_MAX_CONTROLS * (CN_MAX_LEVELS + 1)];
+    } list[2 + CN_MAX_CONTROLS * (CN_MAX_LEVELS + 1)];
     int n, hint;
 };
 
@@ -305,8 +323,9 @@ static int run_control(struct step *s, int i, struct cn_err *err)
         return rc;
     start = cn_now_s();
     rc = cn_plan_for_control(net->of.net, net->control,
-                             &(struct cn_step_size){m.n, s->g->h, s->g->w, s->g->tokens, 0}, &p,
-                             err);
+                             &(struct cn_step_size){
+                                 .n = m.n, .h = s->g->h, .w = s->g->w, .s = s->g->tokens},
+                             &p, err);
     if ((rc = planned(s, rc, net->of.net, start, err)) < 0 ||
         (rc = cn_row_batch_fill(&b->inputs, m.row, m.n, s->e->work, err)) < 0)
         return rc;
@@ -325,7 +344,12 @@ static int run_control(struct step *s, int i, struct cn_err *err)
 static int run_unet(struct step *s, unsigned set, struct cn_err *err)
 {
     struct cn_net_buffers *b = s->unet;
-    struct cn_step_size z = {b->rows, s->g->h, s->g->w, s->g->tokens, __builtin_popcount(set)};
+    struct cn_step_size z = {.n = b->rows,
+                             .h = s->g->h,
+                             .w = s->g->w,
+                             .s = s->g->tokens,
+                             .controls = __builtin_popcount(set),
+                             .perturbed = write_perturbed(s)};
     struct named_buffers own = {.n = 0};
     struct cn_plan_entry *p;
     double start = cn_now_s();
@@ -334,6 +358,7 @@ static int run_unet(struct step *s, unsigned set, struct cn_err *err)
     if ((rc = planned(s, rc, s->g->unet.of.net, start, err)) < 0)
         return rc;
     name_buffer(&own, b->sample, "sample");
+    name_buffer(&own, b->perturbed, "perturbed");
     for (int i = 0; i < s->g->n_controls; i++) {
         if (!(set >> i & 1))
             continue;
@@ -380,8 +405,24 @@ static void combine(const struct step *s, const struct cn_lane *l, const float *
     const struct cn_job *j = l->job;
 
     cn_guidance(j->latent, uncond, answer_of(s, l, 1), (float)(part * j->guidance[1]), ret);
-    for (int r = 2; r < j->rows; r++)
+    for (int r = 2; r < j->rows && r != j->perturbed; r++)
         cn_guidance_add(j->latent, uncond, answer_of(s, l, r), (float)(part * j->guidance[r]), ret);
+}
+
+/* Perturbed-attention guidance (arXiv:2403.17377): scale times the way from the row without the
+ * middle block's attention to the one with it, in the place of the former. NULL: none. */
+static float *turn_away(const struct step *s, const struct cn_lane *l, const float *eps)
+{
+    const struct cn_job *j = l->job;
+    float late = 1000 - cn_sampler_timestep(l->sampler), *row;
+    float scale = fmaxf((float)j->spec->pag_scale - (float)j->spec->pag_adaptive_scale * late, 0);
+
+    if (j->perturbed < 0)
+        return NULL;
+    row = answer_of(s, l, j->perturbed);
+    for (size_t i = 0; i < j->latent; i++)
+        row[i] = scale * (eps[i] - row[i]);
+    return row;
 }
 
 /* Guidance, into the row of the first part; the row without the prompt stays what it is. Its
@@ -389,12 +430,16 @@ static void combine(const struct step *s, const struct cn_lane *l, const float *
 static float *guide(const struct step *s, const struct cn_lane *l, const float *uncond, float *work)
 {
     const struct cn_job *j = l->job;
-    float *eps = answer_of(s, l, 1);
-    bool rescaled = j->spec->guidance_rescale > 0 && j->spec->guidance_scale > 0;
+    float *eps = answer_of(s, l, uncond != NULL ? 1 : 0), *away = turn_away(s, l, eps);
+    bool rescaled =
+        uncond != NULL && j->spec->guidance_rescale > 0 && j->spec->guidance_scale > 0;
 
     if (rescaled)
         combine(s, l, uncond, 1 / j->spec->guidance_scale, work);
-    combine(s, l, uncond, 1, eps);
+    if (uncond != NULL)
+        combine(s, l, uncond, 1, eps);
+    for (size_t i = 0; i < j->latent && away != NULL; i++)
+        eps[i] += away[i];
     if (rescaled)
         cn_guidance_rescale(j->latent, work, (float)j->spec->guidance_rescale, eps);
     return eps;
@@ -411,12 +456,9 @@ static int advance(struct step *s, struct cn_err *err)
     rc = cn_backend_check(s->e->rt.backend, err);
     for (int i = 0; i < s->n && rc == CN_OK; i++) {
         struct cn_lane *l = s->lane[i];
-        float *eps = answer_of(s, l, 0), *uncond = NULL;
+        const float *uncond = l->job->guided ? answer_of(s, l, 0) : NULL;
+        float *eps = guide(s, l, uncond, kept);
 
-        if (l->job->rows > 1) {
-            uncond = eps;
-            eps = guide(s, l, uncond, kept);
-        }
         show_preview(l, eps, kept);
         rc = cn_lane_advance(l, eps, uncond, kept, err);
     }

@@ -30,7 +30,7 @@ static void release_tokens(struct cn_job *j, struct tokens *t)
 
 static bool is_part(const struct cn_job *j, int row)
 {
-    return j->rows == 1 || row > 0;
+    return !j->guided || row > 0;
 }
 
 static int count_chunks(struct cn_job *j, struct tokens *t, struct cn_err *err)
@@ -259,7 +259,7 @@ int cn_contexts_encode(struct cn_job *j, struct cn_buffer **ret, struct cn_err *
     release_tokens(j, &t);
     if (rc < 0)
         return rc;
-    if (j->rows > 1 && j->spec->negative_prompt[0] == '\0' &&
+    if (j->guided && j->spec->negative_prompt[0] == '\0' &&
         cn_checkpoint_zeroes_empty(j->base->checkpoint))
         memset(all, 0, text * sizeof(*all)); /* the only text of that row */
     cn_buffer_write(*ret, all);

@@ -184,7 +184,7 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
     const struct cn_spec_control *spec = &j->spec->control[i];
     struct cn_model *m = cn_runtime_find(&j->e->rt, spec->model);
     struct cn_job_control *c = &j->control[i];
-    struct cn_step_size z = {j->rows, j->h, j->w, j->tokens, 0};
+    struct cn_step_size z = {.n = j->rows, .h = j->h, .w = j->w, .s = j->tokens};
     char where[48];
     int rc;
 
@@ -332,7 +332,9 @@ static int choose_sizes(struct cn_job *j, struct cn_err *err)
     j->w = j->width / factor;
     j->h = j->height / factor;
     j->latent = (size_t)j->channels * (size_t)j->h * (size_t)j->w;
-    j->rows = cn_spec_is_guided(j->spec) && !cn_unet_takes_guidance(j->unet) ? 2 : 1;
+    j->guided = cn_spec_is_guided(j->spec) && !cn_unet_takes_guidance(j->unet);
+    j->rows = j->guided ? 2 : 1;
+    j->perturbed = -1;
     choose_context(j);
     rc = check_parts(j, err);
     return rc < 0 ? rc : check_kind(j, err);
@@ -389,6 +391,22 @@ static int resolve_annotation(struct cn_job *j, struct cn_err *err)
     return find_annotator(j, 0, err);
 }
 
+/* The row of perturbed-attention guidance: as the prompt's, which must be one. */
+static int add_perturbed(struct cn_job *j, struct cn_err *err)
+{
+    if (!(j->spec->pag_scale > 0))
+        return CN_OK;
+    if (!j->unet->mid_attention)
+        return cn_fail_at(err, CN_EINVAL, "/pag_scale",
+                          "the middle block of model \"%s\" has no attention to perturb",
+                          j->base->name);
+    if (j->rows > 1 + (int)j->guided)
+        return cn_fail_at(err, CN_EINVAL, "/pag_scale",
+                          "it does not go with prompts joined by AND");
+    j->perturbed = j->rows++;
+    return CN_OK;
+}
+
 static int resolve(struct cn_job *j, struct cn_err *err)
 {
     int rc;
@@ -403,7 +421,8 @@ static int resolve(struct cn_job *j, struct cn_err *err)
             return rc;
     order_controls(j);
     warn_of_model(j);
-    return cn_prompts_read(j, err);
+    rc = cn_prompts_read(j, err);
+    return rc < 0 ? rc : add_perturbed(j, err);
 }
 
 int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_engine_cb *cb,

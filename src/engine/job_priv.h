@@ -102,7 +102,10 @@ struct cn_job {
     const struct cn_unet_config *unet;
     const struct cn_vae_config *vae;
     int width, height;   /* pixels */
-    int rows;            /* 1; with guidance the negative prompt, then each part of the prompt */
+    int rows;            /* 1; with guidance the negative prompt, then each part of the prompt; at
+                            last the prompt's row once more, perturbed */
+    bool guided;         /* the first row is the negative prompt's */
+    int perturbed;       /* row that goes without the middle block's attention; negative: none */
     int channels, h, w;  /* of the latent */
     int positions;       /* that a text encoder reads at a time: one chunk */
     int chunks;          /* of all texts, once they are tokenized */

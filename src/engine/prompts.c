@@ -26,7 +26,7 @@ enum { MAX_CHUNKS = 32 }; /* of one text: a step looks at 77 tokens for each */
 
 static bool is_negative(const struct cn_job *j, int row)
 {
-    return j->rows > 1 && row == 0;
+    return j->guided && row == 0;
 }
 
 static const char *prompt_of(const struct cn_job *j, int row)
@@ -87,17 +87,17 @@ static int read_parts(struct cn_job *j, struct cn_prompt_part *part, struct cn_e
             return cn_fail(err, CN_EINVAL,
                            "prompts joined by AND, and weights of whole prompts, need a model that "
                            "does not do guidance by itself");
-        if (j->rows == 1 && n > 1)
+        if (!j->guided && n > 1)
             return cn_fail(err, CN_EINVAL, "prompts joined by AND need guidance above 1, not %g",
                            j->spec->guidance_scale);
-        if (j->rows == 1 && part[i].weight != 1)
+        if (!j->guided && part[i].weight != 1)
             return cn_fail(err, CN_EINVAL,
                            "a weight of the whole prompt (%g) needs guidance above "
                            "1, not %g",
                            part[i].weight, j->spec->guidance_scale);
-        j->guidance[j->rows == 1 ? 0 : 1 + i] = guidance;
+        j->guidance[j->guided ? 1 + i : 0] = guidance;
     }
-    if (j->rows > 1)
+    if (j->guided)
         j->rows = 1 + n;
     return CN_OK;
 }
@@ -211,6 +211,7 @@ int cn_prompts_shown(const struct cn_job *j, int row, int call)
 {
     int step = CN_MIN(CN_MAX(call, 1), j->schedule_steps);
 
+    row -= row == j->perturbed; /* which says what the row before it does */
     return j->shown == NULL ? row
                             : j->shown[(size_t)row * (size_t)j->schedule_steps + (size_t)step - 1];
 }

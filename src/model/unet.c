@@ -34,6 +34,7 @@ struct net {
     int time_width;      /* columns that the blocks so far have taken */
     cn_val skip[CN_MAX_SKIPS];
     int skips;
+    cn_val perturbed; /* [n, 1]; negative: no row is, or not in this block */
 };
 
 static void note_site(struct sites *s, const char *path, int width)
@@ -64,15 +65,22 @@ static cn_val context_input(struct net *u, cn_val x, const char *kind)
                           CN_IO_NATIVE);
 }
 
-/* Attention.to_out of q over k and v, added to x. */
-static cn_val attend(struct net *u, cn_val x, cn_val q, cn_val k, cn_val v, int heads,
-                     const char *out)
+/* q over k and v */
+static cn_val attend(struct net *u, cn_val q, cn_val k, cn_val v, int heads)
 {
-    int d = (int)cn_shape_of(u->nn.g, x)->dim[2];
-    float scale = 1.0f / sqrtf((float)(d / heads));
-    cn_val h = cn_attention(u->nn.g, q, k, v, heads, scale, false);
+    int d = (int)cn_shape_of(u->nn.g, q)->dim[2];
 
-    return cn_add(u->nn.g, x, nn_linear(&u->nn, h, out, d));
+    return cn_attention(u->nn.g, q, k, v, heads, 1.0f / sqrtf((float)(d / heads)), false);
+}
+
+/* The attention's result h, and v in the rows that are perturbed. */
+static cn_val perturb(struct net *u, cn_val h, cn_val v)
+{
+    struct cn_graph *g = u->nn.g;
+
+    return u->perturbed < 0
+               ? h
+               : cn_add_rows(g, h, cn_add(g, v, cn_scale(g, h, -1)), u->perturbed, 0);
 }
 
 /* BasicTransformerBlock: self-attention, cross-attention, GEGLU feed-forward; pre-norm. */
@@ -80,15 +88,17 @@ static cn_val transformer_block(struct net *u, cn_val x, int heads)
 {
     struct nn *nn = &u->nn;
     int d = (int)cn_shape_of(nn->g, x)->dim[2];
-    cn_val k = context_input(u, x, "k"), v = context_input(u, x, "v"), h, q;
+    cn_val k = context_input(u, x, "k"), v = context_input(u, x, "v"), h, q, own_k, own_v;
 
     note_site(&u->attn, nn->path, d);
     h = nn_layer_norm(nn, x, "norm1", 1e-5);
     q = nn_linear_no_bias(nn, h, "attn1.to_q", d);
-    x = attend(u, x, q, nn_linear_no_bias(nn, h, "attn1.to_k", d),
-               nn_linear_no_bias(nn, h, "attn1.to_v", d), heads, "attn1.to_out.0");
-    h = nn_layer_norm(nn, x, "norm2", 1e-5);
-    x = attend(u, x, nn_linear_no_bias(nn, h, "attn2.to_q", d), k, v, heads, "attn2.to_out.0");
+    own_k = nn_linear_no_bias(nn, h, "attn1.to_k", d);
+    own_v = nn_linear_no_bias(nn, h, "attn1.to_v", d);
+    h = perturb(u, attend(u, q, own_k, own_v, heads), own_v);
+    x = cn_add(nn->g, x, nn_linear(nn, h, "attn1.to_out.0", d));
+    q = nn_linear_no_bias(nn, nn_layer_norm(nn, x, "norm2", 1e-5), "attn2.to_q", d);
+    x = cn_add(nn->g, x, nn_linear(nn, attend(u, q, k, v, heads), "attn2.to_out.0", d));
     h = nn_linear(nn, nn_layer_norm(nn, x, "norm3", 1e-5), "ff.net.0.proj", 8 * d);
     h = nn_linear(nn, cn_geglu(nn->g, h), "ff.net.2", d);
     return cn_add(nn->g, x, h);
@@ -149,8 +159,8 @@ static cn_val down_block(struct net *u, cn_val x, int level)
     return x;
 }
 
-/* Down path and middle block; x comes from conv_in. */
-static cn_val encoder(struct net *u, cn_val x)
+/* Down path and middle block; x comes from conv_in. perturbed: of the middle block, or negative. */
+static cn_val encoder(struct net *u, cn_val x, cn_val perturbed)
 {
     const struct cn_unet_config *c = u->c;
     int last = c->blocks - 1;
@@ -160,8 +170,10 @@ static cn_val encoder(struct net *u, cn_val x)
         x = down_block(u, x, i);
     nn_enter(&u->nn, "mid_block");
     x = res_block(u, x, 0, c->channels[last]);
+    u->perturbed = perturbed;
     if (c->mid_attention)
         x = transformer(u, x, 0, last);
+    u->perturbed = -1;
     x = res_block(u, x, 1, c->channels[last]);
     nn_leave(&u->nn);
     return x;
@@ -232,7 +244,7 @@ static cn_val begin_step(struct net *u, const struct cn_unet_config *c,
     struct cn_graph *g = cn_graph_new(name);
     cn_val x = cn_graph_input(g, "sample", cn_shape4(z->n, c->in_channels, z->h, z->w), CN_F32, 0);
 
-    *u = (struct net){.c = c, .nn = {.g = g}, .tokens = z->s};
+    *u = (struct net){.c = c, .nn = {.g = g}, .tokens = z->s, .perturbed = -1};
     u->time = cn_graph_input(g, "time", cn_shape2(z->n, MANY_COLUMNS), CN_F32, 0);
     return x;
 }
@@ -293,9 +305,11 @@ static cn_val add_control(struct net *u, cn_val mid, const struct cn_step_size *
 struct cn_graph *cn_unet_graph(const struct cn_unet_config *c, const struct cn_step_size *z)
 {
     struct net u;
-    cn_val x = begin_step(&u, c, z, "unet");
+    cn_val x = begin_step(&u, c, z, "unet"), perturbed = -1;
 
-    x = encoder(&u, nn_conv3(&u.nn, x, "conv_in", c->channels[0]));
+    if (z->perturbed)
+        perturbed = cn_graph_input(u.nn.g, "perturbed", cn_shape2(z->n, 1), CN_F32, 0);
+    x = encoder(&u, nn_conv3(&u.nn, x, "conv_in", c->channels[0]), perturbed);
     for (int j = 0; j < z->controls; j++)
         x = add_control(&u, x, z, j);
     x = decoder(&u, x);
@@ -337,7 +351,7 @@ struct cn_graph *cn_control_graph(const struct cn_control_config *cc, const stru
     hint = cn_graph_input(u.nn.g, "hint", cn_shape4(z->n, c->channels[0], z->h, z->w), CN_F32,
                           CN_IO_NATIVE);
     x = cn_add(u.nn.g, nn_conv3(&u.nn, x, "conv_in", c->channels[0]), hint);
-    mid = encoder(&u, x);
+    mid = encoder(&u, x, -1);
     for (int i = 0; i <= u.skips; i++) {
         bool last = i == u.skips;
 
@@ -356,9 +370,10 @@ struct cn_graph *cn_control_graph(const struct cn_control_config *cc, const stru
 /* The walk of one row of one pixel, for its notes. */
 static void walk(struct net *u, const struct cn_unet_config *c, enum cn_net net)
 {
-    cn_val x = begin_step(u, c, &(struct cn_step_size){1, 1, 1, 1, 0}, "walk");
+    cn_val x = begin_step(u, c, &(struct cn_step_size){.n = 1, .h = 1, .w = 1, .s = 1},
+                          "walk");
 
-    x = encoder(u, nn_conv3(&u->nn, x, "conv_in", c->channels[0]));
+    x = encoder(u, nn_conv3(&u->nn, x, "conv_in", c->channels[0]), -1);
     if (net == CN_NET_UNET)
         decoder(u, x);
 }

@@ -44,6 +44,7 @@ struct cn_step_size {
     int n, h, w; /* rows; height and width of the latent */
     int s;       /* context tokens */
     int controls; /* ControlNets whose residuals are added */
+    bool perturbed; /* rows may go without the middle block's self-attention */
 };
 
 /* How many residuals a ControlNet gives: one for each skip, and the middle block's. */
@@ -56,7 +57,9 @@ struct cn_shape cn_control_shape(const struct cn_unet_config *c, const struct cn
 /* Inputs, in this order: "sample" [n, in_channels, h, w]; "time" [n, T]; "k0", "v0", ...;
  * then for each ControlNet j: "weights.j" [n, levels] and "control.j.0", "control.j.1", ... native.
  * Output "out" [n, out_channels, h, w]. Residuals are added to the skips and to the middle block's
- * result: S_i + sum_j w_j[i] * c_j[i]. */
+ * result: S_i + sum_j w_j[i] * c_j[i]. With perturbed there is an input "perturbed" [n, 1] too:
+ * rows that have a 1 there take their values as the result of the middle block's self-attention
+ * (arXiv:2403.17377), rows that have a 0 are what they are without it, bit for bit. */
 struct cn_graph *cn_unet_graph(const struct cn_unet_config *c,
                                const struct cn_step_size *z) CN_MUST_USE;
 

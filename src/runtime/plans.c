@@ -166,7 +166,8 @@ int cn_plan_for_unet(struct cn_model *base, const struct cn_step_size *z,
     struct unet_arg a = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET, *z};
     char key[64];
 
-    snprintf(key, sizeof(key), "step n%d %dx%d s%d c%d", z->n, z->w, z->h, z->s, z->controls);
+    snprintf(key, sizeof(key), "step n%d %dx%d s%d c%d%s", z->n, z->w, z->h, z->s, z->controls,
+             z->perturbed ? " perturbed" : "");
     return sized_plan(&base->unet, key, 0, build_unet, &a, z->h, z->w, base->unet.own_latent, ret,
                       err);
 }
@@ -243,8 +244,10 @@ static struct cn_step_size own_size(const struct cn_model *base, int tokens)
     const struct cn_unet_config *c = cn_checkpoint_unet(base->checkpoint);
     bool said = c->sample_height > 0 && c->sample_width > 0;
 
-    return (struct cn_step_size){2, said ? c->sample_height : USUAL_SIDE,
-                                 said ? c->sample_width : USUAL_SIDE, tokens, 0};
+    return (struct cn_step_size){.n = 2,
+                                 .h = said ? c->sample_height : USUAL_SIDE,
+                                 .w = said ? c->sample_width : USUAL_SIDE,
+                                 .s = tokens};
 }
 
 void cn_plans_fix_layouts(struct cn_model *base, int tokens)

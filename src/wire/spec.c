@@ -108,6 +108,8 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     for (int i = 0; i < s->n_controls; i++)
         put_map(p, &s->control[i]);
     cn_put_bytes(p, s->depth.data, s->depth.len);
+    cn_put_f64(p, s->pag_scale);
+    cn_put_f64(p, s->pag_adaptive_scale);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -255,6 +257,10 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
         get_pictures(u, s);
     if (version >= 10)
         s->depth = cn_get_blob(u, CN_WIRE_MAX_IMAGE);
+    if (version >= 11) {
+        s->pag_scale = cn_get_f64(u);
+        s->pag_adaptive_scale = cn_get_f64(u);
+    }
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

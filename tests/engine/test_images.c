@@ -167,6 +167,10 @@ static void read_request(struct cn_spec *s, json_t *o, const char *folder)
             s->guidance_scale = json_number_value(v);
         else if (strcmp(key, "guidance_rescale") == 0)
             s->guidance_rescale = json_number_value(v);
+        else if (strcmp(key, "pag_scale") == 0)
+            s->pag_scale = json_number_value(v);
+        else if (strcmp(key, "pag_adaptive_scale") == 0)
+            s->pag_adaptive_scale = json_number_value(v);
         else if (strcmp(key, "hires") == 0)
             read_hires(&s->hires, v);
         else if (strcmp(key, "denoise") == 0)

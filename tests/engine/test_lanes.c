@@ -103,6 +103,16 @@ static void vary_prompts(struct cn_spec *s, int i)
     control(s, "tiny-control-a", 0, 1)->branch = i % 2 ? CN_BRANCH_COND : CN_BRANCH_BOTH;
 }
 
+/* Perturbed-attention guidance in some, also where there is no other guidance. */
+static void vary_perturbed(struct cn_spec *s, int i)
+{
+    vary(s, i);
+    s->guidance_scale = i % 2 ? 4 : 1;
+    s->pag_scale = i % 3 ? 3 : 0;
+    s->pag_adaptive_scale = i % 4 ? 0 : 0.004;
+    control(s, "tiny-control-a", i % 2 ? 0.3 : 0, 1)->branch = CN_BRANCH_COND;
+}
+
 typedef void (*vary_fn)(struct cn_spec *s, int i);
 
 static void check_mixture(vary_fn make, int jobs)
@@ -147,6 +157,7 @@ static void a_picture_does_not_depend_on_its_neighbours(void **state)
     check_mixture(vary_twice, 6);
     check_mixture(vary_nine, 6);
     check_mixture(vary_prompts, 8);
+    check_mixture(vary_perturbed, 8);
 }
 
 /* A lane whose window is closed gets nothing from a ControlNet that runs for its neighbour. */
@@ -298,6 +309,22 @@ static void parts_of_a_prompt_count(void **state)
 }
 
 /* A text that no step reaches is told of, once. */
+static void perturbed_attention_is_for_one_prompt(void **state)
+{
+    struct crowd *c = crowd_new();
+    struct job *j = add_job(c, 1);
+    struct cn_engine_cb cb = {NULL};
+    struct cn_err err = CN_ERR_INIT;
+
+    (void)state;
+    vary_prompts(&j->spec, 0);
+    j->spec.pag_scale = 3;
+    assert_int_equal(cn_engine_begin(c->e, &j->spec, &cb, &err), CN_EINVAL);
+    assert_string_equal(err.where, "/pag_scale");
+    assert_non_null(strstr(err.msg, "AND"));
+    crowd_free(c);
+}
+
 static void texts_that_are_never_reached_are_told(void **state)
 {
     struct crowd *c = crowd_new();
@@ -583,6 +610,7 @@ int main(void)
         cmocka_unit_test(a_newcomer_joins_within_two_steps),
         cmocka_unit_test(groups_take_turns_by_their_work),
         cmocka_unit_test(parts_of_a_prompt_count),
+        cmocka_unit_test(perturbed_attention_is_for_one_prompt),
         cmocka_unit_test(texts_that_are_never_reached_are_told),
         cmocka_unit_test(an_embedding_that_does_not_fit_is_told),
         cmocka_unit_test(texts_go_on_in_a_second_pass),

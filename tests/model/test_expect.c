@@ -129,7 +129,7 @@ static void projections_have_the_ranks_of_the_files(void **state)
 /* The order that the engine relies on. */
 static void inputs_stand_in_the_promised_order(void **state)
 {
-    struct cn_step_size z = {2, 8, 8, 77, 1};
+    struct cn_step_size z = {.n = 2, .h = 8, .w = 8, .s = 77, .controls = 1};
     struct cn_graph *g = cn_unet_graph(&sd15_unet, &z), *t;
 
     (void)state;

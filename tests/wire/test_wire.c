@@ -37,6 +37,8 @@ static void full_spec(struct cn_spec *s)
     s->guidance_scale = 3.25;
     s->guidance_rescale = 0.75;
     s->decoder = CN_DECODER_TAESD;
+    s->pag_scale = 3;
+    s->pag_adaptive_scale = 0.25;
     s->hires = (struct cn_spec_hires){.on = true,
                                       .scale = 1.5,
                                       .width = 272,
@@ -159,7 +161,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 42 + 34 + 35 + 9; /* nor the syntax of prompts, nor rescaling, nor a second pass */
+    f.len -= 42 + 34 + 35 + 9 + 16; /* nor the syntax of prompts, nor what came after it */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -171,7 +173,7 @@ static void kinds_and_versions_of_jobs(void **state)
 
     b.data[CN_FRAME_HEAD + 8] = 2;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD,
-                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9};
+                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -226,6 +228,12 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_int_equal(s.depth.len, 0);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 10;
+    f.len += 9;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_true(s.depth.len == 5 && s.pag_scale == 0);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
@@ -242,6 +250,7 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_null(s.hires.negative_prompt);
     assert_true(s.hires.has_guidance && s.hires.guidance_scale == 2.5);
     assert_true(s.depth.len == 5 && memcmp(s.depth.data, "depth", 5) == 0);
+    assert_true(s.pag_scale == 3 && s.pag_adaptive_scale == 0.25);
     cn_spec_release(&s);
     b.data[CN_FRAME_HEAD + 9] = CN_JOB_KIND_COUNT;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EINVAL);

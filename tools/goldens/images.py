@@ -101,6 +101,8 @@ def control_of(models, entry):
 def pipeline_class(request):
     kind = "Inpaint" if "mask" in request else "Img2Img" if "init_image" in request else ""
     control = "ControlNet" if request.get("controls") else ""
+    if "pag_scale" in request:
+        return getattr(diffusers, f"StableDiffusion{control}PAG{kind}Pipeline")
     return getattr(diffusers, f"StableDiffusion{control}{kind}Pipeline")
 
 
@@ -148,6 +150,9 @@ def prompts(pipe, request, folder):
     return dict(prompt=request["prompt"], negative_prompt=request.get("negative_prompt", ""))
 
 
+OPTIONS = ("guidance_rescale", "eta", "pag_scale", "pag_adaptive_scale")
+
+
 def arguments(pipe, folder, request):
     """Keyword arguments of the pipeline call."""
     found = prompts(pipe, request, folder.parents[2] / "embeddings")
@@ -160,8 +165,7 @@ def arguments(pipe, folder, request):
         num_images_per_prompt=request.get("n", 1),
         generator=[generator(request["seed"] + i) for i in range(request.get("n", 1))],
     )
-    if "guidance_rescale" in request:
-        found["guidance_rescale"] = request["guidance_rescale"]
+    found |= {k: request[k] for k in OPTIONS if k in request}
     found |= control_arguments(folder, request)
     if request.get("init_image") == "":  # a latent stands for it
         found |= dict(strength=request["denoise"])
@@ -277,6 +281,13 @@ def write_case(models, folder, name, request):
     save_json(folder / f"{name}.json", dict(request=request, reference=reference))
 
 
+def few_steps(sampler, usual, few):
+    """How many steps a case of the sampler takes, and the gamma that diffusers' class has and its pipelines do not."""
+    more = dict(eta=0.3) if sampler == "tcd" else {}
+    spaced = dict(spacing="linspace") if sampler == "dpmpp_2m_sde_heun" else {}
+    return dict(sampler=sampler, steps=few if sampler in ("lcm", "tcd") else usual) | more | spaced
+
+
 def base(model, size, **more):
     request = dict(model=model, prompt=PROMPT, negative_prompt="blurry", **size)
     return request | dict(steps=6, guidance_scale=7.5, sampler="euler", seed=42) | more
@@ -290,8 +301,7 @@ def sampler_cases():
     """Every sampler, without guidance and with it, on other schedules and spacings."""
     edges = control("tiny-control-a", "edges-40x48.png")
     for name, (_, _, sigmas, spacings) in samplers.SAMPLERS.items():
-        steps = 4 if name == "lcm" else 6
-        plain = base("tiny", SIZE, sampler=name, steps=steps, controls=[edges])
+        plain = base("tiny", SIZE, **few_steps(name, 6, 4), controls=[edges])
         yield f"{name}-cfg1", plain | dict(guidance_scale=1.0)
         other = dict(schedule="karras") if sigmas else dict(spacing=spacings[-1])
         yield f"{name}-cfg7.5", plain | other | dict(seed=7)
@@ -323,6 +333,13 @@ def other_cases():
     yield "wide", base("tiny", dict(width=72, height=40), controls=[wide])
     small = control("tiny-control-b", "blocks-24x32.png")
     yield "rescaled", base("tiny", SIZE, sampler="dpmpp_2m", guidance_rescale=0.7)
+    yield "pag", base("tiny", SIZE, pag_scale=3.0)
+    yield "pag-control", base("tiny", SIZE, sampler="heun", pag_scale=2.0, controls=[edges])
+    adaptive = dict(pag_scale=4.0, pag_adaptive_scale=0.005, guidance_rescale=0.5)
+    yield "pag-adaptive", base("tiny", SIZE, sampler="dpmpp_2m", **adaptive)
+    yield "pag-alone", base("tiny", SIZE, guidance_scale=1.0, pag_scale=5.0)
+    start = dict(init_image="photo-40x48.png", denoise=0.6)
+    yield "pag-img2img", base("tiny", SIZE, pag_scale=3.0, **start)
     hires = dict(scale=1.7, strength=0.6, upscaler="latent")
     yield "hires", base("tiny", SIZE, n=2, hires=hires)
     hires = dict(width=72, height=56, steps=4, strength=0.7, upscaler="latent_nearest")
@@ -376,13 +393,13 @@ def image_cases():
     edges = control("tiny-control-a", "edges-40x48.png")
     start = dict(init_image="photo-40x48.png", denoise=0.6, controls=[edges])
     for name in samplers.SAMPLERS:
-        steps = 5 if name == "lcm" else 10
-        yield f"img2img-{name}", base("tiny", SIZE, sampler=name, steps=steps, **start)
+        if name != "lms":  # there it begins otherwise
+            yield f"img2img-{name}", base("tiny", SIZE, **few_steps(name, 10, 5), **start)
     yield "img2img-no-control", base("tiny", SIZE, init_image="photo-40x48.png", denoise=0.75)
     karras = dict(sampler="dpmpp_2m", schedule="karras", spacing="linspace")
     yield "img2img-karras", base("tiny", SIZE, steps=10, **karras, **start)
     mask = start | dict(mask="mask-40x48.png")
-    for name in ("ddim", "euler", "euler_a", "dpmpp_2m", "unipc"):
+    for name in ("ddim", "euler", "euler_a", "dpmpp_2m", "unipc", "heun", "dpm2", "dpm2_a"):
         yield f"inpaint-{name}", base("tiny", SIZE, sampler=name, steps=8, **mask)
     yield "inpaint-whole", base("tiny", SIZE, steps=6, **(mask | dict(denoise=1.0)))
     yield (
@@ -395,11 +412,8 @@ def tiny2_cases():
     hint = control("tiny2-control", "edges-48x64.png")
     size = dict(width=48, height=64)
     for name in samplers.SAMPLERS:
-        steps = 4 if name == "lcm" else 6
-        yield (
-            f"{name}",
-            base("tiny2", size, guidance_scale=3.0, sampler=name, steps=steps, controls=[hint]),
-        )
+        more = few_steps(name, 6, 4)
+        yield name, base("tiny2", size, guidance_scale=3.0, **more, controls=[hint])
     karras = dict(sampler="dpmpp_2m", schedule="karras")
     yield "karras", base("tiny2", size, guidance_scale=3.0, **karras, controls=[hint])
     start = dict(init_image="photo-48x64.png", denoise=0.5)
