@@ -3,6 +3,7 @@
 #include "api/reader_priv.h"
 #include "api/request.h"
 #include "base/mem.h"
+#include "base/picture_head.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -302,10 +303,28 @@ static int check(struct cn_reader *r)
     return cn_spec_check(r->spec, r->in->limits, r->err);
 }
 
+/* A picture that is to be changed says how large the result is, as far as the limits go. */
+static void choose_size(struct cn_spec *s, const struct cn_limits *l)
+{
+    double k = 1;
+    int w, h;
+
+    if (s->init_image.len == 0 || s->width != 0 || s->height != 0 ||
+        !cn_picture_size(s->init_image.data, s->init_image.len, &w, &h))
+        return;
+    if (l->max_side > 0)
+        k = fmin(k, (double)l->max_side / CN_MAX(w, h));
+    if (l->max_pixels > 0)
+        k = fmin(k, sqrt((double)l->max_pixels / ((double)w * h)));
+    s->width = CN_MAX((int)(w * k) / 8 * 8, 8);
+    s->height = CN_MAX((int)(h * k) / 8 * 8, 8);
+}
+
 static int read_root(struct cn_reader *r, const json_t *root)
 {
     if (cn_read_members(r, root, spec_members, CN_LEN(spec_members), "", r->spec) < 0)
         return r->err->code;
+    choose_size(r->spec, r->in->limits);
     return check(r);
 }
 

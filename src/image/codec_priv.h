@@ -2,6 +2,7 @@
 #ifndef CN_IMAGE_CODEC_PRIV_H
 #define CN_IMAGE_CODEC_PRIV_H
 
+#include "base/picture_head.h"
 #include "image/codec.h"
 
 /* A file in memory, borrowed, and what it may grow to. */
@@ -28,10 +29,6 @@ int cn_codec_webp_decode(const struct cn_codec_file *file, struct cn_image *ret,
 
 /* Encoders append to out; this takes back what a failed one left. */
 void cn_codec_rewind(struct cn_buf *out, size_t len);
-
-/* EXIF orientation 1..8 of a block [len], with or without "Exif" before it; 1 when there is none or
- * it is damaged. */
-int cn_exif_orientation(const uint8_t *exif, size_t len);
 
 /* *img becomes upright; orientation 1..8. CN_ENOMEM leaves it as it was. */
 int cn_exif_turn(struct cn_image *img, int orientation, struct cn_err *err);

@@ -1,53 +1,8 @@
-/* How a photograph was held (EXIF 2.3, tag 0x0112), and turning it upright, as people see it
- * everywhere else. */
+/* Turning a photograph upright, as people see it everywhere else. */
 #include "base/base.h"
 #include "image/codec_priv.h"
 
 #include <string.h>
-
-enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4, ENTRY_BYTES = 12 };
-
-/* The TIFF inside of an APP1 segment; every offset in it comes from the file. */
-struct tiff {
-    const uint8_t *data;
-    size_t len;
-    bool big_endian;
-};
-
-/* n = 2 or 4 bytes at an offset; 0 beyond the end. */
-static size_t number(const struct tiff *t, size_t at, size_t n)
-{
-    size_t v = 0;
-
-    if (at > t->len || t->len - at < n)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        v = v << 8 | t->data[at + (t->big_endian ? i : n - 1 - i)];
-    return v;
-}
-
-int cn_exif_orientation(const uint8_t *exif, size_t len)
-{
-    bool marked = len >= 6 && memcmp(exif, "Exif\0", 6) == 0;
-    struct tiff t = {.data = marked ? exif + 6 : exif, .len = marked ? len - 6 : len};
-    size_t ifd, entries;
-
-    if (t.len < 8)
-        return 1;
-    t.big_endian = memcmp(t.data, "MM\0*", 4) == 0;
-    if (!t.big_endian && memcmp(t.data, "II*\0", 4) != 0)
-        return 1;
-    ifd = number(&t, 4, 4);
-    entries = number(&t, ifd, 2);
-    for (size_t i = 0; i < entries; i++) {
-        size_t at = ifd + 2 + i * ENTRY_BYTES, type = number(&t, at + 2, 2);
-        size_t v = number(&t, at + 8, type == TYPE_LONG ? 4 : 2);
-
-        if (number(&t, at, 2) == TAG_ORIENTATION && (type == TYPE_SHORT || type == TYPE_LONG))
-            return v >= 1 && v <= 8 ? (int)v : 1;
-    }
-    return 1;
-}
 
 /* From 5 on rows become columns. */
 int cn_exif_turn(struct cn_image *img, int orientation, struct cn_err *err)

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import zlib
 
-from cn_e2e import DATA, ENGINE, Case, Daemon, main
+from cn_e2e import ENGINE, Case, Daemon, main, png_size
 from test_annotate import CLI, MODELS, b64, photo, pixels, png
 
 ASK = {"model": "tiny", "prompt": "a red apple: (big), \u732b", "negative_prompt": "blur\nugly",
@@ -138,6 +138,16 @@ class Pictures(Case):
         r = self.d.images(dict(ASK, init_image=b64(INIT), mask=b64(nothing)))
         self.assertEqual(pixels(r.body), pixels(INIT))
         self.assertIn("/mask", r.headers["Controlnetd-Warnings"])
+
+    def test_a_picture_gives_its_size(self):
+        ask = {k: v for k, v in ASK.items() if k not in ("width", "height")}
+        for init, size in ((png(96, 32, 3, photo), (96, 32)), (png(45, 51, 3, photo), (40, 48)),
+                           (with_exif(INIT, 6, False), (48, 40))):
+            for name in ("png", "jpeg", "webp"):
+                r = self.d.images(dict(ask, init_image=b64(init), format=name))
+                self.assertEqual(r.status, 200, r.body)
+                r = self.d.images(dict(ask, init_image=b64(r.body)))
+                self.assertEqual(png_size(r.body), size)
 
     def test_one_seed_for_all(self):
         r = self.d.images(dict(ASK, n=2, same_seed=True), "application/json")
