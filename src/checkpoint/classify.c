@@ -67,11 +67,15 @@ static const struct rule rules[] = {
      "a T2I-Adapter",
      {{HAS, "conv_in.weight"}, {HAS, "body.0.block1.weight"}}},
     {CN_FILE_NO_UNET, "a Zero123 model", {{BEGINS, "cc_projection."}}},
+    {CN_FILE_NO_UNET, "a video model (SVD)", {{INSIDE, ".time_stack."}}},
     {CN_FILE_BASE, "a base model", {{HAS, "model.diffusion_model.input_blocks.0.0.weight"}}},
     {CN_FILE_BASE, "a base model", {{BEGINS, "conditioner.embedders."}}},
     {CN_FILE_BASE, "an average (EMA) of a base model's weights", {{BEGINS, "model_ema.diffusion"}}},
     {CN_FILE_UNET, "a UNet", {{HAS, "input_blocks.0.0.weight"}}},
     {CN_FILE_UNET, "a UNet", {{HAS, "conv_in.weight"}, {HAS, "time_embedding.linear_1.weight"}}},
+    {CN_FILE_NO_UNET, "a motion module (AnimateDiff)", {{INSIDE, "motion_modules."}}},
+    {CN_FILE_NO_UNET, "a hypernetwork", {{BEGINS, "768."}, {INSIDE, ".linear."}}},
+    {CN_FILE_NO_UNET, "a hypernetwork", {{BEGINS, "1024."}, {INSIDE, ".linear."}}},
     {CN_FILE_NO_UNET, "an SD 3 model", {{INSIDE, "joint_blocks."}}},
     {CN_FILE_NO_UNET, "a Flux model", {{INSIDE, "double_blocks."}}},
     {CN_FILE_NO_UNET, "a Flux or SD 3 model", {{INSIDE, "transformer_blocks.0.attn.add_q_proj"}}},
@@ -84,9 +88,10 @@ static const struct rule rules[] = {
     {CN_FILE_VAE, "an autoencoder (VAE)", {{ENDS, "encoder.conv_in.weight"}}},
     {CN_FILE_TAESD, "a tiny autoencoder (TAESD)", {{HAS, "decoder.layers.0.weight"}}},
     {CN_FILE_TAESD, "a tiny autoencoder (TAESD)", {{HAS, "encoder.layers.0.weight"}}},
+    {CN_FILE_NO_UNET, "a safety checker", {{HAS, "concept_embeds"}}},
+    {CN_FILE_TEXT, "a text encoder", {{INSIDE, "text_model.encoder.layers.0."}}},
     {CN_FILE_IMAGE_ENCODER, "a CLIP image encoder", {{BEGINS, "vision_model."}}},
     {CN_FILE_IMAGE_ENCODER, "a CLIP image encoder", {{BEGINS, "visual."}}},
-    {CN_FILE_TEXT, "a text encoder", {{INSIDE, "text_model.encoder.layers.0."}}},
     {CN_FILE_TEXT, "a text encoder", {{BEGINS, "encoder.layers.0.self_attn."}}},
     {CN_FILE_TEXT, "a text encoder", {{INSIDE, "transformer.resblocks.0."}}},
     {CN_FILE_ANNOTATOR,
@@ -104,7 +109,6 @@ static const struct rule rules[] = {
     {CN_FILE_UPSCALER, "an upscaler", {{HAS, "params_ema.conv_first.weight"}}},
     {CN_FILE_UPSCALER, "an upscaler", {{HAS, "conv_first.weight"}}},
     {CN_FILE_UPSCALER, "an upscaler", {{HAS, "body.1.weight"}}},
-    {CN_FILE_NO_UNET, "a safety checker", {{HAS, "concept_embeds"}}},
 };
 
 /* ---- questions to a file ---- */
@@ -300,7 +304,11 @@ static const char *special_noun(const struct cn_tensor_file *f, enum cn_file_kin
                : channels == 5 ? "a depth-to-image model"
                : channels == 7 ? "an upscaling model"
                                : noun;
-    return channels == 9 ? "an inpainting UNet" : noun;
+    return channels == 9   ? "an inpainting UNet"
+           : channels == 8 ? "an InstructPix2Pix UNet"
+           : channels == 5 ? "a depth-to-image UNet"
+           : channels == 7 ? "an upscaling UNet"
+                           : noun;
 }
 
 /* One tensor of one or two dimensions, as wide as the rows of a text encoder. */
@@ -318,10 +326,12 @@ static bool is_one_embedding(const struct cn_tensor_file *f)
     return width == 768 || width == 1024 || width == 1280;
 }
 
-/* TAESD's original files have numbers for names: 4 or 3 channels to 64. */
+/* TAESD's original files have numbers for names: 4 channels (16 for SD 3 and Flux) or 3 to 64. */
 static bool is_bare_taesd(const struct cn_tensor_file *f)
 {
-    return (dim(f, HAS, "1.weight", 0) == 64 && dim(f, HAS, "1.weight", 1) == 4) ||
+    int64_t latent = dim(f, HAS, "1.weight", 1);
+
+    return (dim(f, HAS, "1.weight", 0) == 64 && (latent == 4 || latent == 16)) ||
            (dim(f, HAS, "0.weight", 0) == 64 && dim(f, HAS, "0.weight", 1) == 3);
 }
 

@@ -51,6 +51,15 @@ static bool is_safetensors(const unsigned char *p, size_t len)
     return len > 8 && memcmp(p + 4, none, 4) == 0 && p[8] == '{';
 }
 
+/* Whatever sent it instead of a model: a page with blanks before it, a message in JSON. */
+static bool is_text(const unsigned char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (p[i] >= 127 || (p[i] < ' ' && p[i] != '\n' && p[i] != '\r' && p[i] != '\t'))
+            return false;
+    return len >= 8;
+}
+
 static int read_table(const struct cn_tensor_source *s, struct cn_tensor_table *ret,
                       struct cn_err *err)
 {
@@ -65,6 +74,9 @@ static int read_table(const struct cn_tensor_source *s, struct cn_tensor_table *
             return forms[i].read(s, ret, err);
         return cn_fail(err, CN_EFORMAT, "\"%s\" is %s", s->path, forms[i].what);
     }
+    if (rc == CN_OK && is_text(first, len))
+        return cn_fail(err, CN_EFORMAT, "\"%s\" is a text, not a model: the download failed",
+                       s->path);
     return rc < 0 ? rc : cn_safetensors_read(s, ret, err);
 }
 

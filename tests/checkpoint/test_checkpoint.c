@@ -295,6 +295,45 @@ static void missing_things_are_named(void **state)
 }
 
 /* A second text encoder is a part like others; the networks of SDXL are refused by name. */
+/* Of which file the UNet's tensors are. */
+static bool unet_is_of(const char *dir, const char *ending)
+{
+    struct cn_checkpoint *c = open_ok(dir);
+    struct cn_tensor_view v;
+    bool yes;
+
+    assert_int_equal(cn_checkpoint_find(c, CN_COMP_UNET, "conv_in.weight", &v, NULL), CN_OK);
+    yes = strstr(v.file, ending) != NULL;
+    cn_checkpoint_close(c);
+    return yes;
+}
+
+static void weights_without_average_are_chosen(void **state)
+{
+    static const char plain[] = ".non_ema.safetensors";
+    char *folder = make_folder(), *dir = cn_xprintf("%s/m", folder);
+    char *json = cn_xprintf("%.*s,\"_ema\":false}", (int)strlen(index_json) - 1, index_json);
+    char *usual = cn_xprintf("%s/unet/diffusion_pytorch_model.safetensors", dir);
+    char *other = cn_xprintf("%s/unet/diffusion_pytorch_model%s", dir, plain);
+
+    (void)state;
+    write_pipeline(dir);
+    write_net(other, unet_tensors);
+    assert_false(unet_is_of(dir, plain));
+    make_text(json, "%s/model_index.json", dir);
+    assert_true(unet_is_of(dir, plain));
+    unlink(other);
+    open_fails(dir, CN_ENOTFOUND, "non_ema");
+    make_text(index_json, "%s/model_index.json", dir);
+    rename(usual, other);
+    assert_true(unet_is_of(dir, plain)); /* when there is nothing else */
+    free(json);
+    free(usual);
+    free(other);
+    free(dir);
+    make_remove(folder);
+}
+
 static void a_second_text_encoder_is_read(void **state)
 {
     char *folder = make_folder(), *dir = cn_xprintf("%s/model", folder);
@@ -715,6 +754,7 @@ int main(void)
         cmocka_unit_test(newer_names_are_understood),
         cmocka_unit_test(sd2_files_are_understood),
         cmocka_unit_test(other_files_are_refused_by_kind),
+        cmocka_unit_test(weights_without_average_are_chosen),
         cmocka_unit_test(old_names_are_understood),
         cmocka_unit_test(inspection_counts),
     };

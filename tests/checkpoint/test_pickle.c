@@ -354,6 +354,8 @@ static void files_of_other_kinds_are_named(void **state)
         CASE("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", CN_EFORMAT, "Git LFS"),
         CASE("<!DOCTYPE html><html><body>Not found", CN_EFORMAT, "web page"),
         CASE("<html><head><title>Sign in", CN_EFORMAT, "web page"),
+        CASE("\n\n  <html><head>Sign in", CN_EFORMAT, "is a text"),
+        CASE("{\"error\":\"Invalid username or password.\"}", CN_EFORMAT, "is a text"),
         CASE("PK\3\4\0\0\0\0", CN_EFORMAT, "cut off"),
         CASE("PK\3\4\0\0\0\0xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", CN_EFORMAT, "cut off"),
         CASE("Rar!\x1a\7xxxxxxxxxxxx", CN_EFORMAT, "RAR"),
