@@ -7,6 +7,7 @@
 #include "decoding/message.h"
 #include "decoding/serve.h"
 #include "decoding/wall.h"
+#include "image/profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
 
+    cn_profile_prepare();
     if (argc == 3 && strcmp(what, "--fd") == 0 && atoi(argv[2]) == CN_DECODING_FD)
         /* Not exit(): what runs there in a sanitizer's build does not get through the wall. */
         _exit(cn_decoding_serve(CN_DECODING_FD, cn_image_decode) == CN_OK ? 0 : 1);

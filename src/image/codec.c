@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "image/codec.h"
 #include "image/codec_priv.h"
+#include "image/profile.h"
 
 #include <string.h>
 
@@ -68,8 +69,16 @@ int cn_image_decode(const void *data, size_t len, const struct cn_image_limits *
                     struct cn_image *ret, struct cn_err *err)
 {
     struct cn_codec_file file = {data, len, limits != NULL ? limits : &default_limits};
+    struct cn_image img = CN_IMAGE_NONE;
     const struct codec *c = NULL;
     int rc = sniff(&file, &c, err);
 
-    return rc < 0 ? rc : c->decode(&file, ret, err);
+    if (rc < 0 || (rc = c->decode(&file, &img, err)) < 0)
+        return rc;
+    rc = cn_profile_apply(data, len, &img, err);
+    if (rc < 0)
+        cn_image_release(&img);
+    else
+        *ret = img;
+    return rc;
 }

@@ -2,8 +2,8 @@
  *
  * Decoders take bytes from strangers. Whatever they are given they return a picture or an error;
  * size limits are checked against the file's header before anything of that size is allocated, and
- * a file that ends early or is damaged is refused, never half drawn. Colour profiles and gamma are
- * ignored, as Pillow does. Any thread.
+ * a file that ends early or is damaged is refused, never half drawn. Colour profiles are applied
+ * (profile.h), gamma is ignored. Any thread.
  *
  *     struct cn_image img = CN_IMAGE_NONE;
  *     if (cn_image_decode(body, len, NULL, &img, err) < 0)

@@ -16,11 +16,13 @@ libcnimage_a_SOURCES = \
     %reldir%/codec_common.c %reldir%/codec_png.c %reldir%/codec_jpeg.c \
     %reldir%/codec_webp.c \
     %reldir%/png_chunk.h %reldir%/png_chunk.c \
+    %reldir%/profile.h %reldir%/profile.c \
     %reldir%/riff.h %reldir%/riff.c \
     %reldir%/metadata.h %reldir%/metadata.c \
     %reldir%/png_text.h %reldir%/png_text.c \
     %reldir%/exif.c
-libcnimage_a_CPPFLAGS = $(AM_CPPFLAGS) $(SPNG_CFLAGS) $(JPEG_CFLAGS) $(WEBP_CFLAGS)
+libcnimage_a_CPPFLAGS = $(AM_CPPFLAGS) $(SPNG_CFLAGS) $(JPEG_CFLAGS) $(WEBP_CFLAGS) \
+    $(LCMS2_CFLAGS)
 # -O3: the loops over pixels are written to be vectorized, which -O2 does not do here. No contraction
 # of a * b + c: the same pixels on every processor.
 libcnimage_a_CFLAGS = $(AM_CFLAGS) -O3 -ffp-contract=off -Wconversion
