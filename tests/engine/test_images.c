@@ -1,10 +1,12 @@
 /* Whole pictures against the reference implementation's pipelines.
  *
- *     test_images [--backend NAME] [--min-psnr DB] MODELS_DIR[:MODELS_DIR...] CASE.json ...
+ *     test_images [--backend NAME] [--min-psnr DB] [--save DIR] MODELS_DIR[:MODELS_DIR...]
+ *                 CASE.json ...
  *
  * A case is a request in our own format whose images are files beside it, and the picture that the
  * reference made of it: CASE.png (CASE.1.png for the second image). 50 dB is the bar; 60 tells
- * samplers apart (tools/goldens/README.md). One line per picture.
+ * samplers apart (tools/goldens/README.md). One line per picture. With --save our pictures are kept
+ * as DIR/MODEL-CASE.png, for tools/goldens/exact.
  */
 #include "base/base.h"
 #include "base/buf.h"
@@ -21,6 +23,7 @@
 
 static int failures, comparisons;
 static double min_psnr = 60;
+static const char *save_dir;
 
 static void must(int rc, const struct cn_err *err)
 {
@@ -190,6 +193,26 @@ struct expected {
     const char *name;
 };
 
+static void save(const struct expected *x, const struct cn_engine_image *m)
+{
+    const char *folder = x->name - 1;
+    char number[16] = "", *path;
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_buf b;
+
+    while (folder > x->stem && folder[-1] != '/')
+        folder--;
+    if (m->index > 0)
+        snprintf(number, sizeof(number), ".%d", m->index);
+    path = cn_xprintf("%s/%.*s-%s%s.png", save_dir, (int)(x->name - 1 - folder), folder, x->name,
+                      number);
+    cn_buf_init(&b, 16u << 20);
+    must(cn_png_encode(m->image, NULL, 0, CN_PNG_LEVEL, &b, &err), &err);
+    must(cn_file_write(path, b.data, b.len, &err), &err);
+    cn_buf_release(&b);
+    free(path);
+}
+
 static int check_image(void *ctx, const struct cn_engine_image *m, struct cn_err *err)
 {
     const struct expected *x = ctx;
@@ -211,6 +234,8 @@ static int check_image(void *ctx, const struct cn_engine_image *m, struct cn_err
     }
     psnr = sum > 0 ? 10 * log10(255.0 * 255.0 * (double)n / sum) : INFINITY;
     comparisons++;
+    if (save_dir != NULL)
+        save(x, m);
     failures += psnr >= min_psnr ? 0 : 1;
     printf("%s %-40s %.1f dB\n", psnr >= min_psnr ? "ok    " : "not ok", x->name, psnr);
     cn_image_release(&want);
@@ -264,12 +289,14 @@ int main(int argc, char **argv)
                                                             : CN_F32;
         else if (strcmp(argv[i], "--embeddings") == 0)
             embeddings = argv[i + 1];
+        else if (strcmp(argv[i], "--save") == 0)
+            save_dir = argv[i + 1];
         else
             min_psnr = atof(argv[i + 1]);
     if (argc < i + 2) {
         fprintf(stderr,
                 "usage: test_images [--backend NAME] [--dtype f32|f16|bf16] [--min-psnr DB]\n"
-                "                   [--embeddings DIR] MODELS CASE.json...\n");
+                "                   [--embeddings DIR] [--save DIR] MODELS CASE.json...\n");
         return 2;
     }
     must(cn_engine_new(&opts, &e, &err), &err);
