@@ -354,6 +354,7 @@ static json_t *model_json(const struct cn_model_info *m, const struct cn_model_v
         cn_json_set(&o, "height", json_integer(m->height));
         cn_json_set(&o, "multiple", json_integer(m->multiple));
         cn_json_set(&o, "default", json_boolean(is_default));
+        cn_json_set(&o, "tiny_decoder", json_boolean(m->tiny_decoder));
     }
     if (m->guidance > 0)
         cn_json_set(&o, "guidance_scale", json_real(m->guidance));

@@ -71,6 +71,7 @@ struct cn_cli_engine_opts {
     struct cn_option_list models;     /* --models */
     struct cn_option_list embeddings; /* --embeddings */
     const char *backend;
+    const char *taesd; /* --taesd, of generate */
     int threads;
 };
 

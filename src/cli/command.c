@@ -78,6 +78,7 @@ static const struct {
     {"/hires/guidance_scale", "--hires-guidance"},
     {"/hires/prompt", "--hires-prompt"},
     {"/hires/negative_prompt", "--hires-negative"},
+    {"/decoder", "--decoder"},
     {"/quality", "--quality"},
 };
 

@@ -95,6 +95,17 @@ static const struct cn_option table[] = {
      .help = "base model: a name in the directories of models, or the path of a diffusers "
              "directory or a file of weights (default: the first one)"},
     CN_CLI_ENGINE_OPTIONS(struct options, engine),
+    {.kind = CN_OPT_TEXT,
+     .name = "taesd",
+     .arg = "FILE",
+     AT(engine.taesd),
+     .help = "tiny autoencoder of the model's family, for --decoder taesd"},
+    {.kind = CN_OPT_WORD,
+     .name = "decoder",
+     .arg = "NAME",
+     AT(spec.decoder),
+     .words = &cn_enum_decoder,
+     .help = "what makes the picture: the model's autoencoder, or --taesd, quick and rough"},
     CN_OPTION_HEADING("control"),
     {.kind = CN_OPT_LIST,
      .name = "control",
@@ -432,6 +443,9 @@ static int read_hires(struct options *o, struct cn_err *err)
 static int make_spec(struct options *o, struct cn_err *err)
 {
     int rc;
+
+    if (o->spec.decoder == CN_DECODER_TAESD && o->engine.taesd == NULL)
+        return cn_fail(err, CN_EINVAL, "--decoder taesd: it needs --taesd");
 
     if (o->prompt == NULL)
         return cn_fail(err, CN_EINVAL, "--prompt is missing");

@@ -142,7 +142,11 @@ int cn_engine_count(const struct cn_engine *e)
 
 void cn_engine_at(const struct cn_engine *e, int i, struct cn_model_facts *ret)
 {
-    cn_model_describe(e->rt.model[i], ret);
+    const struct cn_model *m = e->rt.model[i];
+
+    cn_model_describe(m, ret);
+    ret->tiny_decoder = !m->control && m->broken == NULL &&
+                        cn_tiny_decoder_fits(e->tiny, cn_checkpoint_vae(m->checkpoint));
 }
 
 int cn_engine_set_default(struct cn_engine *e, const char *name, struct cn_err *err)

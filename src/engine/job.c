@@ -61,10 +61,7 @@ void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start)
 
 bool cn_job_has_tiny(const struct cn_job *j)
 {
-    const struct cn_taesd_config *c = j->e->tiny ? cn_tiny_decoder_config(j->e->tiny) : NULL;
-
-    return c != NULL && c->latent_channels == j->channels &&
-           cn_taesd_factor(c) == cn_vae_factor(j->vae);
+    return cn_tiny_decoder_fits(j->e->tiny, j->vae);
 }
 
 bool cn_job_cancelled(const struct cn_job *j)

@@ -339,6 +339,10 @@ static int resolve_drawing(const struct cn_catalog *c, struct cn_spec *spec, str
     if ((rc = resolve_side(&spec->width, m->width, m->multiple, "/width", err)) < 0 ||
         (rc = resolve_side(&spec->height, m->height, m->multiple, "/height", err)) < 0)
         return rc;
+    if (spec->decoder == CN_DECODER_TAESD && !m->tiny_decoder)
+        return cn_fail_at(err, CN_EINVAL, "/decoder",
+                          "the server has no tiny autoencoder (TAESD) for model \"%.60s\"",
+                          m->name);
     for (int i = 0; i < spec->n_controls; i++)
         if ((rc = check_control(c, m, spec, i, err)) < 0)
             return rc;

@@ -66,6 +66,7 @@ struct cn_model_facts {
     int multiple;               /* sides must be multiples of this */
     uint64_t parameters, bytes; /* elements; bytes on disk */
     double guidance;            /* guidance_scale where a request names none; 0: no wish */
+    bool tiny_decoder;          /* base: the engine's tiny autoencoder fits */
     bool loaded;
     size_t resident;    /* bytes held */
     const char *broken; /* why it cannot be used, or NULL */

@@ -1,6 +1,7 @@
 /* TAESD's decoder from its file. */
 #include "base/base.h"
 #include "runtime/tiny_decoder.h"
+#include "model/vae.h"
 #include "base/mem.h"
 #include "checkpoint/tensor_file.h"
 
@@ -113,6 +114,14 @@ void cn_tiny_decoder_free(struct cn_tiny_decoder *d)
     cn_network_close(&d->net);
     cn_tensor_file_close(d->file);
     free(d);
+}
+
+bool cn_tiny_decoder_fits(const struct cn_tiny_decoder *d, const struct cn_vae_config *vae)
+{
+    const struct cn_taesd_config *c = d != NULL ? cn_tiny_decoder_config(d) : NULL;
+
+    return c != NULL && c->latent_channels == vae->latent_channels &&
+           cn_taesd_factor(c) == cn_vae_factor(vae);
 }
 
 const struct cn_taesd_config *cn_tiny_decoder_config(const struct cn_tiny_decoder *d)

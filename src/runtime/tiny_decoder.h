@@ -11,6 +11,8 @@ struct cn_tiny_decoder;
 /* CN_EFORMAT, naming file and tensor, when it is no such decoder. */
 int cn_tiny_decoder_open(const char *path, struct cn_tiny_decoder **ret, struct cn_err *err);
 void cn_tiny_decoder_free(struct cn_tiny_decoder *d);
+/* Does it know the latents of this autoencoder? d may be NULL. */
+bool cn_tiny_decoder_fits(const struct cn_tiny_decoder *d, const struct cn_vae_config *vae);
 const struct cn_taesd_config *cn_tiny_decoder_config(const struct cn_tiny_decoder *d);
 /* h x w of a latent. flags: CN_PLAN_CONCURRENT or 0 */
 int cn_tiny_decoder_plan(struct cn_tiny_decoder *d, struct cn_backend *backend, int h, int w,

@@ -59,6 +59,7 @@ void cn_put_model_info(struct cn_pack *p, const struct cn_model_info *m)
     cn_put_u64(p, m->parameters);
     cn_put_u64(p, m->bytes);
     cn_put_f64(p, m->guidance);
+    cn_put_u8(p, m->tiny_decoder);
     cn_put_str(p, m->broken);
 }
 
@@ -76,6 +77,7 @@ void cn_get_model_info(struct cn_unpack *u, struct cn_model_info *m)
     m->parameters = cn_get_u64(u);
     m->bytes = cn_get_u64(u);
     m->guidance = cn_get_f64(u);
+    m->tiny_decoder = cn_get_enum(u, 2) != 0;
     cn_get_text(u, m->broken, sizeof(m->broken));
 }
 

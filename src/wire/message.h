@@ -24,7 +24,7 @@
 #include "wire/frame.h"
 
 enum {
-    CN_WIRE_VERSION = 5,
+    CN_WIRE_VERSION = 6,
     CN_WIRE_MAX_MODELS = 512,
     CN_WIRE_MAX_PASSED = 512,
     CN_WIRE_MAX_ANNOTATORS = 64,
@@ -67,6 +67,7 @@ struct cn_model_info {
     uint64_t parameters; /* 0: not known */
     uint64_t bytes;      /* on disk; 0: not known */
     double guidance;     /* the guidance_scale of a request that names none; 0: the general one */
+    bool tiny_decoder;   /* the worker's tiny autoencoder decodes for it */
     char broken[400];    /* why it cannot be used; "" when it can */
 };
 

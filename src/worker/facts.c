@@ -48,6 +48,7 @@ static void describe_model(const struct cn_engine *e, const struct cn_model_fact
     ret->height = m->height;
     ret->multiple = m->multiple;
     ret->guidance = m->guidance;
+    ret->tiny_decoder = m->tiny_decoder;
     ret->parameters = m->parameters;
     ret->bytes = m->bytes;
     tell_broken(m->broken, m->path, m->name, ret->broken, sizeof(ret->broken));

@@ -5,7 +5,7 @@ import signal
 import struct
 import subprocess
 
-from cn_cli import (BLOCKS, EDGES, ENVIRONMENT, MODELS, PROGRAM, QUICK, Case, main, os, read, size,
+from cn_cli import (BLOCKS, DATA, EDGES, ENVIRONMENT, MODELS, PROGRAM, QUICK, Case, main, os, read, size,
                     texts)
 
 CONTROL = "tiny-control-a=" + EDGES
@@ -163,6 +163,12 @@ class Files(Case):
                                env=ENVIRONMENT)
         self.assertEqual(p.returncode, 1)
         self.assertIn(b"No space left", p.stderr)
+
+    def test_a_tiny_decoder(self):
+        tiny = os.path.join(DATA, "golden/taesd/model.safetensors")
+        rough = self.draw("rough.png", "-S", "7", "--taesd", tiny, "--decoder", "taesd")
+        self.assertEqual(size(rough), (40, 48))
+        self.assertNotEqual(rough, self.draw("fine.png", "-S", "7", "--taesd", tiny))
 
     def test_a_second_pass(self):
         small = self.draw("small.png", "-S", "7")

@@ -83,6 +83,8 @@ class Mistakes(Case):
                               ("schedule", "karras"), ("guidance", "2"), ("prompt", "x"), ("negative", "x")):
             self.generate("--hires-" + option, value, says="--hires-%s: it needs --hires-scale" % option)
         self.generate("-W", "4096", "--hires-scale", "8", says="--hires-scale: the second pass would be 32768 x 384")
+        self.generate("--decoder", "taesd", says="--decoder taesd: it needs --taesd")
+        self.generate("--taesd", "nowhere", "--decoder", "taesd", says="nowhere", status=1)
         self.generate("--init", "nowhere.png", says=["--init", "nowhere.png"], status=1)
         self.generate("--output", "nowhere/x.png", says="no directory", status=1)
         self.generate("--output", "./", says="suffix")

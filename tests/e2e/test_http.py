@@ -232,6 +232,7 @@ class Http(Case):
              "/controls/0/weights/12"),
             ({"prompt": "x", "mask": "AAAA"}, "/mask"),
             ({"prompt": "x", "hires": {"width": 56, "height": 64}}, "/hires"),
+            ({"prompt": "x", "decoder": "taesd"}, "/decoder"),
         ]
         for spec, pointer in cases:
             with self.subTest(pointer=pointer):
