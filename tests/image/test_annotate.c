@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "image/annotate.h"
 #include "image/convert.h"
+#include "image/map_fit.h"
 #include "golden.h"
 #include "no_memory.h"
 #include "picture.h"
@@ -215,6 +216,77 @@ static void annotators_survive_without_memory(void **state)
     cn_image_release(&img);
 }
 
+/* White lines on black, one pixel wide, every so many columns. */
+static struct cn_image lines(int w, int h, int every)
+{
+    struct cn_image img;
+
+    assert_int_equal(cn_image_init(&img, w, h, 3, NULL), CN_OK);
+    for (size_t i = 0; i < cn_image_bytes(&img); i++)
+        img.px[i] = (int)(i / 3) % w % every == every / 2 ? 255 : 0;
+    return img;
+}
+
+static void thin_maps_keep_their_lines(void **state)
+{
+    struct cn_image large = lines(1024, 512, 128), map;
+
+    (void)state;
+    assert_true(cn_map_is_thin(&large));
+    assert_int_equal(cn_map_fit(&large, 128, 64, CN_STRETCH, &map, NULL), CN_OK);
+    for (int y = 2; y < 62; y++) {
+        int white = 0;
+
+        for (int x = 0; x < 128; x++) {
+            uint8_t v = map.px[3 * (y * 128 + x)];
+
+            assert_true(v == 0 || v == 255);
+            white += v == 255;
+        }
+        assert_int_equal(white, 8);
+    }
+    cn_image_release(&map);
+    assert_int_equal(cn_map_fit(&large, 256, 256, CN_PAD, &map, NULL), CN_OK);
+    assert_int_equal(map.px[0], 0);
+    assert_int_equal(cn_map_resolution(1024, 512, 256, 256, CN_PAD), 128);
+    assert_int_equal(cn_map_resolution(1024, 512, 256, 256, CN_CROP), 256);
+    cn_image_release(&map);
+    cn_image_release(&large);
+}
+
+static void straight_lines_are_found(void **state)
+{
+    uint8_t edges[64 * 64] = {0}, found[64 * 64];
+
+    (void)state;
+    for (size_t i = 5; i < 60; i++)
+        edges[i * 64 + 20] = 255;
+    for (size_t i = 0; i < 12; i++) /* too short */
+        edges[3 * 64 + 30 + i] = 255;
+    assert_int_equal(cn_hough_lines(edges, 64, 64, 30, 30, 5, found), CN_OK);
+    for (size_t i = 5; i < 60; i++)
+        assert_int_equal(found[i * 64 + 20], 255);
+    for (size_t i = 30; i < 42; i++)
+        assert_int_equal(found[3 * 64 + i], 0);
+}
+
+/* What is transparent is missing; ControlNets are known by the ends of their names. */
+static void inpaint_leaves_holes(void **state)
+{
+    uint8_t px[8] = {1, 2, 3, 255, 4, 5, 6, 100};
+    static const uint8_t want[8] = {1, 2, 3, 255, 0, 0, 0, 0};
+    struct cn_image img = {2, 1, 4, px}, map;
+
+    (void)state;
+    assert_int_equal(cn_annotate("inpaint", NULL, &img, &map, NULL), CN_OK);
+    assert_int_equal(map.c, 4);
+    assert_memory_equal(map.px, want, sizeof(want));
+    cn_image_release(&map);
+    assert_string_equal(cn_annotator_of_model("control_v11p_sd15_inpaint"), "inpaint");
+    assert_string_equal(cn_annotator_of_model("emoji-canny"), "canny");
+    assert_string_equal(cn_annotator_of_model("canny"), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +299,9 @@ int main(void)
         cmocka_unit_test(otsu_separates_two_classes),
         cmocka_unit_test(parameters_are_checked),
         cmocka_unit_test(annotators_survive_without_memory),
+        cmocka_unit_test(thin_maps_keep_their_lines),
+        cmocka_unit_test(straight_lines_are_found),
+        cmocka_unit_test(inpaint_leaves_holes),
     };
 
     return cmocka_run_group_tests_name("image/annotate", tests, NULL, NULL);
