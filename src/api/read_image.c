@@ -9,8 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* One small part may be named many times: what it becomes in memory has a limit as well. */
-static int count_bytes(struct cn_reader *r, size_t len, const char *where)
+int cn_reader_count(struct cn_reader *r, size_t len, const char *where)
 {
     if (len > r->in->max_total - r->total)
         return cn_fail_at(r->err, CN_ETOOBIG, where, "the images have more than %zu bytes in all",
@@ -32,7 +31,7 @@ static int copy_part(struct cn_reader *r, const char *name, const char *where, s
         if (part->len > r->in->max_image)
             return cn_fail_at(r->err, CN_ETOOBIG, where, "%zu bytes: at most %zu are accepted",
                               part->len, r->in->max_image);
-        if (count_bytes(r, part->len, where) < 0)
+        if (cn_reader_count(r, part->len, where) < 0)
             return r->err->code;
         blob->data = cn_try_alloc(part->len);
         if (blob->data == NULL)
@@ -57,7 +56,7 @@ static int fetch_input(struct cn_reader *r, const char *id, const char *where, s
     rc = r->in->fetch(r->in->arg, id, &b, &why);
     if (rc < 0)
         cn_fail_at(r->err, rc == CN_ENOTFOUND ? CN_EINVAL : rc, where, "%s", why.msg);
-    else if ((rc = count_bytes(r, b.len, where)) == CN_OK)
+    else if ((rc = cn_reader_count(r, b.len, where)) == CN_OK)
         blob->data = cn_buf_steal(&b, &blob->len);
     cn_buf_release(&b);
     return rc < 0 ? r->err->code : CN_OK;
@@ -104,7 +103,7 @@ static int decode_image(struct cn_reader *r, struct cn_slice text, const char *w
         return cn_fail_at(r->err, rc, where, "%s", why.msg);
     if (blob->len == 0)
         return cn_fail_at(r->err, CN_EINVAL, where, "the image is empty");
-    return count_bytes(r, blob->len, where);
+    return cn_reader_count(r, blob->len, where);
 }
 
 /* One escape of a JSON string at p: its character, and the escape's length in *ret; -1: it is none,

@@ -4,9 +4,11 @@
 #include "base/mem.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 const char *cn_json_type_name(const json_t *v)
 {
@@ -23,7 +25,46 @@ int cn_read_wrong_type(struct cn_reader *r, const json_t *v, const char *where,
                       cn_json_type_name(v));
 }
 
+void cn_reader_warn(struct cn_reader *r, const char *where, const char *fmt, ...)
+{
+    char text[CN_WARNING_TEXT];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    cn_warnings_add(&r->in->beside->warnings, CN_WARN_NO_EFFECT, where, "%s", text);
+}
+
 /* ---- one reader per type ---- */
+
+/* The number of v, which a loose reader also takes as a string or a boolean. False: it is none. */
+static bool number_of(const struct cn_reader *r, const json_t *v, double *ret)
+{
+    const char *s = json_string_value(v);
+    char *end;
+
+    if (json_is_number(v)) {
+        *ret = json_number_value(v);
+        return true;
+    }
+    if (!r->is_loose)
+        return false;
+    if (json_is_boolean(v)) {
+        *ret = json_is_true(v);
+        return true;
+    }
+    if (s == NULL || strspn(s, "0123456789+-.eE ") != strlen(s))
+        return false;
+    *ret = strtod(s, &end);
+    return end != s && *end == '\0' && isfinite(*ret);
+}
+
+/* "" stands for a value that is not there. */
+static bool is_left_out(const struct cn_reader *r, const json_t *v)
+{
+    return r->is_loose && json_is_string(v) && json_string_length(v) == 0;
+}
 
 int cn_read_text(struct cn_reader *r, const json_t *v, const char *where, void *target,
                  const struct cn_enum *e)
@@ -48,9 +89,10 @@ int cn_read_int(struct cn_reader *r, const json_t *v, const char *where, void *t
     double d;
 
     (void)e;
-    if (!json_is_number(v))
+    if (is_left_out(r, v))
+        return CN_OK;
+    if (!number_of(r, v, &d))
         return cn_read_wrong_type(r, v, where, "an integer");
-    d = json_number_value(v);
     if (d != floor(d))
         return cn_fail_at(r->err, CN_EINVAL, where, "expected an integer, got %g", d);
     if (d < -1e9 || d > 1e9)
@@ -62,20 +104,71 @@ int cn_read_int(struct cn_reader *r, const json_t *v, const char *where, void *t
 int cn_read_real(struct cn_reader *r, const json_t *v, const char *where, void *target,
                  const struct cn_enum *e)
 {
+    double d;
+
     (void)e;
-    if (!json_is_number(v))
+    if (is_left_out(r, v))
+        return CN_OK;
+    if (!number_of(r, v, &d))
         return cn_read_wrong_type(r, v, where, "a number");
-    *(double *)target = json_number_value(v);
+    *(double *)target = d;
     return CN_OK;
 }
 
 int cn_read_bool(struct cn_reader *r, const json_t *v, const char *where, void *target,
                  const struct cn_enum *e)
 {
+    static const char *const words[] = {"false", "true", "off", "on", "no", "yes"};
+    double d;
+
     (void)e;
-    if (!json_is_boolean(v))
+    if (is_left_out(r, v))
+        return CN_OK;
+    if (json_is_boolean(v)) {
+        *(bool *)target = json_is_true(v);
+        return CN_OK;
+    }
+    if (!r->is_loose)
         return cn_read_wrong_type(r, v, where, "a boolean");
-    *(bool *)target = json_is_true(v);
+    for (size_t i = 0; json_is_string(v) && i < CN_LEN(words); i++)
+        if (strcasecmp(json_string_value(v), words[i]) == 0) {
+            *(bool *)target = i % 2;
+            return CN_OK;
+        }
+    if (!number_of(r, v, &d) || (d != 0 && d != 1))
+        return cn_read_wrong_type(r, v, where, "a boolean");
+    *(bool *)target = d != 0;
+    return CN_OK;
+}
+
+int cn_read_nothing(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                    const struct cn_enum *e)
+{
+    (void)r;
+    (void)v;
+    (void)where;
+    (void)target;
+    (void)e;
+    return CN_OK;
+}
+
+int cn_read_unused(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                   const struct cn_enum *e)
+{
+    static const char *const nothing[] = {"", "0", "-1", "1", "none", "false", "automatic"};
+    double d;
+
+    (void)target;
+    (void)e;
+    for (size_t i = 0; json_is_string(v) && i < CN_LEN(nothing); i++)
+        if (strcasecmp(json_string_value(v), nothing[i]) == 0)
+            return CN_OK;
+    if (number_of(r, v, &d) && (d == 0 || d == 1 || d == -1) && !json_is_true(v))
+        return CN_OK;
+    if (json_is_false(v) || (json_is_array(v) && json_array_size(v) == 0) ||
+        (json_is_object(v) && json_object_size(v) == 0))
+        return CN_OK;
+    cn_reader_warn(r, where, "nothing is done with it here");
     return CN_OK;
 }
 
@@ -109,8 +202,7 @@ static const struct cn_member *find_member(const struct cn_member *m, size_t n, 
     return NULL;
 }
 
-/* "/controls/0" + "/" + the name with RFC 6901 escapes, cut to the buffer. */
-static void pointer(char *out, size_t size, const char *base, const char *name)
+void cn_json_pointer(char *out, size_t size, const char *base, const char *name)
 {
     size_t at = (size_t)snprintf(out, size, "%s/", base);
 
@@ -136,10 +228,12 @@ int cn_read_members(struct cn_reader *r, const json_t *object, const struct cn_m
     {
         const struct cn_member *found = find_member(m, n, name);
 
-        pointer(where, sizeof(where), base, name);
-        if (found == NULL)
+        cn_json_pointer(where, sizeof(where), base, name);
+        if (found == NULL && !r->is_loose && !r->takes_unknown)
             return cn_fail_at(r->err, CN_EINVAL, where, "there is no such field");
-        if (json_is_null(v))
+        if (found == NULL)
+            cn_reader_warn(r, where, "there is no such field");
+        if (found == NULL || json_is_null(v))
             continue;
         if (json_is_string(v) && strlen(json_string_value(v)) != json_string_length(v))
             return cn_fail_at(r->err, CN_EINVAL, where,
@@ -185,6 +279,8 @@ void cn_api_beside_release(struct cn_api_beside *b)
 {
     free(b->webhook.url);
     free(b->webhook.context);
+    cn_warnings_release(&b->warnings);
+    free(b->echo);
     memset(b, 0, sizeof(*b));
 }
 

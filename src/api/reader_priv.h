@@ -25,6 +25,10 @@ struct cn_reader {
     struct cn_spec *spec;
     size_t total; /* bytes of the images so far */
     bool takes_webhook;
+    /* What is harmless is taken: numbers and booleans as strings, "" for nothing, unknown members,
+     * which are warned of in in->beside. */
+    bool is_loose;
+    bool takes_unknown; /* only members that are not known */
     struct cn_err *err;
 };
 
@@ -58,9 +62,31 @@ int cn_read_bool(struct cn_reader *r, const json_t *v, const char *where, void *
 int cn_read_enum(struct cn_reader *r, const json_t *v, const char *where, void *target,
                  const struct cn_enum *e);
 
+/* request.c: the native list of controls, into r->spec. */
+int cn_read_controls(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                     const struct cn_enum *e);
+
+/* For members that have no meaning here. */
+int cn_read_nothing(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                    const struct cn_enum *e);
+
+/* One small part may be named many times: what it becomes in memory has a limit as well. */
+int cn_reader_count(struct cn_reader *r, size_t len, const char *where);
+
 /* read_image.c. Target: an empty struct cn_blob. */
 int cn_read_image(struct cn_reader *r, const json_t *v, const char *where, void *target,
                   const struct cn_enum *e);
+
+/* For members that nothing is done with: warned of when they say something ("no" in any form, 0, 1
+ * and -1 do not). */
+int cn_read_unused(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                   const struct cn_enum *e);
+
+/* Of a member that was read and has no effect; the beside's. */
+void cn_reader_warn(struct cn_reader *r, const char *where, const char *fmt, ...) CN_PRINTF(3, 4);
+
+/* "/controls/0" + "/" + the name with RFC 6901 escapes, cut to the buffer. */
+void cn_json_pointer(char *out, size_t size, const char *base, const char *name);
 
 /* All members of an object, each by its row of m [n]; null counts as left out. base: the object's
  * own pointer. */

@@ -139,8 +139,8 @@ static const struct cn_member control_members[] = {
     {"return_map", cn_read_bool, IN_CONTROL(return_map), NULL},
 };
 
-static int read_controls(struct cn_reader *r, const json_t *v, const char *where, void *target,
-                         const struct cn_enum *e)
+int cn_read_controls(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                     const struct cn_enum *e)
 {
     char at[48];
 
@@ -289,7 +289,7 @@ static const struct cn_member spec_members[] = {
     {"preview_every", cn_read_int, IN_SPEC(preview_every), NULL},
     {"priority", cn_read_int, IN_SPEC(priority), NULL},
     {"timeout_s", cn_read_int, IN_SPEC(timeout_s), NULL},
-    {"controls", read_controls, 0, NULL},
+    {"controls", cn_read_controls, 0, NULL},
     {"webhook", read_webhook, 0, NULL},
 };
 

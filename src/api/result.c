@@ -90,10 +90,11 @@ static void set_map(json_t **o, const struct cn_spec_control *c)
 
 static json_t *control_json(const struct cn_spec_control *c)
 {
-    json_t *o = json_pack("{ss sI ss sf sf sf ss so ss}", "model", c->model, "image_bytes",
-                     (json_int_t)c->image.len, "annotator", c->annotator, "strength", c->strength,
-                     "start", c->start, "end", c->end, "branch", cn_enum_branch.name[c->branch],
-                     "weights", weights_json(c), "resize", cn_enum_resize.name[c->resize]);
+    json_t *o =
+        json_pack("{ss sI ss sf sf sf ss so ss}", "model", c->model, "image_bytes",
+                  (json_int_t)c->image.len, "annotator", c->annotator, "strength", c->strength,
+                  "start", c->start, "end", c->end, "branch", cn_enum_branch.name[c->branch],
+                  "weights", weights_json(c), "resize", cn_enum_resize.name[c->resize]);
 
     set_map(&o, c);
     return o;
@@ -103,11 +104,11 @@ static json_t *control_json(const struct cn_spec_control *c)
 static json_t *annotation_json(const struct cn_spec *s)
 {
     const struct cn_spec_control *c = &s->control[0];
-    json_t *o = json_pack("{ss ss sI ss ss si si si}", "kind", cn_enum_job_kind.name[s->kind],
-                          "annotator", c->annotator, "image_bytes", (json_int_t)c->image.len,
-                          "resize", cn_enum_resize.name[c->resize], "format",
-                          cn_enum_format.name[s->format], "quality", s->quality, "width", s->width,
-                          "height", s->height);
+    json_t *o =
+        json_pack("{ss ss sI ss ss si si si}", "kind", cn_enum_job_kind.name[s->kind], "annotator",
+                  c->annotator, "image_bytes", (json_int_t)c->image.len, "resize",
+                  cn_enum_resize.name[c->resize], "format", cn_enum_format.name[s->format],
+                  "quality", s->quality, "width", s->width, "height", s->height);
 
     set_map(&o, c);
     return o;
@@ -414,19 +415,22 @@ int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_
 {
     const struct cn_catalog *c = cn_dispatch_catalog(d);
     const struct cn_model_info *preset = cn_catalog_default(c);
-    json_t *list = json_array(), *embeddings = json_array();
+    json_t *list = json_array(), *embeddings = json_array(), *data = json_array();
     int rc;
 
     for (int i = 0; i < c->n; i++) {
         struct cn_model_view v = cn_dispatch_model(d, c->model[i].name);
 
         cn_json_add(&list, model_json(&c->model[i], &v, &c->model[i] == preset));
+        if (c->model[i].kind == CN_MODEL_BASE && c->model[i].broken[0] == '\0')
+            cn_json_add(&data, json_pack("{ss ss si ss}", "id", c->model[i].name, "object", "model",
+                                         "created", 0, "owned_by", "controlnetd"));
     }
     for (int i = 0; i < c->n_embeddings; i++)
         cn_json_add(&embeddings, embedding_json(&c->embedding[i]));
     rc = cn_json_put_take(out,
-                          json_pack("{so so so}", "models", list, "embeddings", embeddings,
-                                    "passed_over", passed_json(c)),
+                          json_pack("{ss so so so so}", "object", "list", "data", data, "models",
+                                    list, "embeddings", embeddings, "passed_over", passed_json(c)),
                           err);
     return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
 }
@@ -451,10 +455,9 @@ int cn_result_samplers(struct cn_buf *out, struct cn_err *err)
         json_pack("{so so so so so s{ss ss ss ss}}", "samplers", names_json(&cn_enum_sampler),
                   "schedules", names_json(&cn_enum_schedule), "spacings",
                   names_json(&cn_enum_spacing), "rngs", names_json(&cn_enum_rng), "upscalers",
-                  names_json(&cn_enum_upscaler), "defaults",
-                  "sampler", cn_enum_sampler.name[s.sampler], "schedule",
-                  cn_enum_schedule.name[s.schedule], "spacing", cn_enum_spacing.name[s.spacing],
-                  "rng", cn_enum_rng.name[s.rng]),
+                  names_json(&cn_enum_upscaler), "defaults", "sampler",
+                  cn_enum_sampler.name[s.sampler], "schedule", cn_enum_schedule.name[s.schedule],
+                  "spacing", cn_enum_spacing.name[s.spacing], "rng", cn_enum_rng.name[s.rng]),
         err);
     cn_spec_release(&s);
     return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
@@ -483,9 +486,8 @@ int cn_result_annotators(const struct cn_catalog *c, struct cn_buf *out, struct 
 {
     json_t *list = json_array();
 
-    cn_json_add(
-        &list, json_pack("{ss ss s[]}", "name", "none", "title",
-                         "the image is a control map already", "params"));
+    cn_json_add(&list, json_pack("{ss ss s[]}", "name", "none", "title",
+                                 "the image is a control map already", "params"));
     for (int i = 0; i < c->n_annotators; i++)
         cn_json_add(&list, annotator_json(&c->annotator[i]));
     return put_list(out, "annotators", list, err);

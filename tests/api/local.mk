@@ -4,6 +4,12 @@ tests_api_test_api_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS)
 tests_api_test_api_LDADD = libcnapi.a libcnjob.a $(CNSTORE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/api/test_api
 
+check_PROGRAMS += tests/api/test_a1111
+tests_api_test_a1111_SOURCES = %reldir%/test_a1111.c
+tests_api_test_a1111_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS)
+tests_api_test_a1111_LDADD = libcnapi.a libcnjob.a $(CNSTORE_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/api/test_a1111
+
 check_PROGRAMS += tests/fuzz/fuzz_request
 tests_fuzz_fuzz_request_SOURCES = tests/fuzz/fuzz_request.c tests/fuzz/driver.c
 tests_fuzz_fuzz_request_CPPFLAGS = $(AM_CPPFLAGS) \
