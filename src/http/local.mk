@@ -41,11 +41,12 @@ libcnhttpauth_a_SOURCES = \
 
 libcnhttproutes_a_CPPFLAGS = $(http_cppflags)
 libcnhttproutes_a_SOURCES = \
+    %reldir%/routes/a1111_priv.h %reldir%/routes/a1111.c %reldir%/routes/a1111_progress.c \
     %reldir%/routes/app.h %reldir%/routes/app.c \
     %reldir%/routes/dialect.c %reldir%/routes/events.c %reldir%/routes/follow.c \
     %reldir%/routes/health.c %reldir%/routes/inputs.c \
     %reldir%/routes/images.c %reldir%/routes/info.c %reldir%/routes/jobs.c \
-    %reldir%/routes/models.c \
+    %reldir%/routes/models.c %reldir%/routes/openai.c \
     %reldir%/routes/parse_body.h %reldir%/routes/parse_body.c \
     %reldir%/routes/parts.c \
     %reldir%/routes/picture.h %reldir%/routes/picture.c \

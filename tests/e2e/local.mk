@@ -174,3 +174,11 @@ installcheck-local:
 dist_check_SCRIPTS += %reldir%/worker_options.sh
 EXTRA_DIST += %reldir%/test_worker_options.py
 TESTS += tests/e2e/worker_options.sh
+
+dist_check_SCRIPTS += %reldir%/a1111.sh
+EXTRA_DIST += %reldir%/test_a1111.py
+TESTS += tests/e2e/a1111.sh
+
+dist_check_SCRIPTS += %reldir%/openai.sh
+EXTRA_DIST += %reldir%/test_openai.py
+TESTS += tests/e2e/openai.sh

@@ -25,7 +25,7 @@ EXTRA_DIST += tests/data/fuzz/fields
 check_PROGRAMS += tests/http/test_routes
 tests_http_test_routes_SOURCES = %reldir%/test_routes.c
 tests_http_test_routes_CPPFLAGS = $(AM_CPPFLAGS) $(MHD_CFLAGS) $(LIBUV_CFLAGS)
-tests_http_test_routes_LDADD = $(CNHTTP_LIBS) $(CNNOTIFIER_LIBS) libcnapi.a libcninputs.a libcnjob.a libcnstore.a \
+tests_http_test_routes_LDADD = $(CNHTTP_LIBS) $(CNNOTIFIER_LIBS) libcnapi.a libcninputs.a libcnimage.a libcnjob.a libcnstore.a \
     libcnwire.a libcnbase.a $(MHD_LIBS) $(LIBUV_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/http/test_routes
 EXTRA_DIST += tests/data/fuzz/multipart

@@ -15,11 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    MAX_REQUESTS_PER_CONNECTION = 1000,
-    RETRY_SOON_S = 2,
-    PROBLEM_MAX = 1 << 16
-};
+enum { MAX_REQUESTS_PER_CONNECTION = 1000, RETRY_SOON_S = 2, PROBLEM_MAX = 1 << 16 };
 
 static void add(struct cn_request *q, const char *name, const char *value, bool owned)
 {
@@ -121,7 +117,9 @@ static void problem(struct cn_request *q, enum cn_problem_kind kind, struct cn_p
 
     p->type = info->type;
     p->title = info->title;
-    p->status = info->status;
+    p->status = kind == CN_PROBLEM_VALIDATION && dialect->validation_status != 0
+                    ? dialect->validation_status
+                    : info->status;
     p->request_id = q->id;
     if (p->retry_after_s == 0 && (info->status == 429 || info->status == 503))
         p->retry_after_s = RETRY_SOON_S + (int)(cn_random_seed() & 3); /* not all at once */
@@ -135,11 +133,11 @@ static void problem(struct cn_request *q, enum cn_problem_kind kind, struct cn_p
     cn_buf_init(&b, PROBLEM_MAX);
     dialect->put_problem(p, &b);
     if (cn_buf_whole(&b, NULL) == CN_OK) {
-        cn_answer_buf(q, info->status, dialect->problem_type, &b);
+        cn_answer_buf(q, p->status, dialect->problem_type, &b);
         return;
     }
     cn_buf_release(&b);
-    cn_answer_empty(q, info->status);
+    cn_answer_empty(q, p->status);
 }
 
 void cn_answer_problem(struct cn_request *q, enum cn_problem_kind kind, const char *detail,

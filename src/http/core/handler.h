@@ -37,6 +37,7 @@ struct cn_dialect {
     void (*put_problem)(const struct cn_problem *p, struct cn_buf *out);
     const char *(*credentials)(const struct cn_request *q); /* NULL: the request has none */
     const char *challenge;                                  /* WWW-Authenticate of a 401 */
+    int validation_status;                                  /* in the place of 422; 0: 422 */
 };
 
 struct cn_route {

@@ -123,7 +123,7 @@ static bool good_name(const char *name)
         return false;
     for (; *name != '\0'; name++)
         if (!((*name >= '0' && *name <= '9') || (*name >= 'a' && *name <= 'z') ||
-              (*name >= 'A' && *name <= 'Z') || strchr("._-", *name) != NULL))
+              (*name >= 'A' && *name <= 'Z') || strchr("._-[]", *name) != NULL))
             return false;
     return true;
 }
@@ -240,9 +240,6 @@ int cn_multipart_parse(const char *boundary, const void *body, size_t len, struc
         part[n] = (struct cn_part){.data = NULL};
         if ((rc = part_head(&s, &part[n])) < 0 || (rc = part_body(&s, &part[n])) < 0)
             return rc;
-        for (int i = 0; i < n; i++)
-            if (strcmp(part[i].name, part[n].name) == 0)
-                return cn_fail(err, CN_EFORMAT, "two parts are called \"%s\"", part[n].name);
         n++;
     }
     return more < 0 ? more : n;

@@ -35,6 +35,7 @@ void cn_app_free(struct cn_app *app)
 {
     for (int i = 0; i < CN_TEXT_CACHE; i++)
         cn_shared_text_unref(app->cache[i].text);
+    free(app->a1111);
     free(app);
 }
 

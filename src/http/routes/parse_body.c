@@ -45,6 +45,11 @@ static int sort_parts(const struct cn_part *part, int n, struct cn_api_input *in
                       struct cn_api_part *image, struct cn_err *err)
 {
     for (int i = 0; i < n; i++) {
+        if (strpbrk(part[i].name, "[]") != NULL)
+            return cn_fail(err, CN_EFORMAT, "a part's name has brackets");
+        for (int k = 0; k < i; k++)
+            if (strcmp(part[i].name, part[k].name) == 0)
+                return cn_fail(err, CN_EFORMAT, "two parts are called \"%s\"", part[i].name);
         if (strcmp(part[i].name, "params") == 0) {
             in->json = (const char *)part[i].data;
             in->json_len = part[i].len;
@@ -56,6 +61,14 @@ static int sort_parts(const struct cn_part *part, int n, struct cn_api_input *in
         return cn_fail(err, CN_EFORMAT, "there is no part \"params\"");
     in->part = image;
     return CN_OK;
+}
+
+static void take_parts(const struct cn_part *part, int n, struct cn_api_input *in,
+                       struct cn_api_part *image)
+{
+    for (int i = 0; i < n; i++)
+        image[in->n_parts++] = (struct cn_api_part){part[i].name, part[i].data, part[i].len, false};
+    in->part = image;
 }
 
 static int read_multipart(struct cn_parse *r, struct cn_api_input *in)
@@ -71,7 +84,9 @@ static int read_multipart(struct cn_parse *r, struct cn_api_input *in)
                            &r->err);
     if (n < 0)
         return n;
-    if ((rc = sort_parts(part, n, in, r->image, &r->err)) < 0)
+    if (r->ask->has_form)
+        take_parts(part, n, in, r->image);
+    else if ((rc = sort_parts(part, n, in, r->image, &r->err)) < 0)
         return rc;
     r->kind = CN_PROBLEM_KIND_COUNT;
     return r->ask->read(in, &r->spec, &r->err);
@@ -96,9 +111,14 @@ static int read_body(struct cn_parse *r)
     }
     in.beside = &r->beside;
     r->kind = CN_PROBLEM_KIND_COUNT; /* by the error's code */
-    if (r->body.len == 0)
+    if (r->body.len == 0 && !r->ask->is_loose)
         return cn_fail(&r->err, CN_EFORMAT, "the body is empty");
-    if (cn_multipart_is(r->type))
+    if (r->body.len == 0) {
+        in.json = "{}";
+        in.json_len = 2;
+        return r->ask->read(&in, &r->spec, &r->err);
+    }
+    if (!r->ask->is_loose && cn_multipart_is(r->type))
         return read_multipart(r, &in);
     in.json = (const char *)r->body.data;
     in.json_len = r->body.len;
@@ -169,6 +189,7 @@ struct cn_parse *cn_parse_start(struct cn_request *q, const struct cn_ask *ask, 
 {
     const struct cn_app *app = cn_app_of(q);
     struct cn_parse *r = cn_xcalloc(1, sizeof(*r));
+    const char *type;
 
     r->q = cn_request_ref(q);
     cn_request_take_body(q, &r->body);
@@ -177,7 +198,8 @@ struct cn_parse *cn_parse_start(struct cn_request *q, const struct cn_ask *ask, 
     r->inputs = app->o.inputs;
     memcpy(r->tenant, q->who.tenant, sizeof(r->tenant));
     r->max_body = q->core->o.max_body;
-    r->type = cn_xstrdup(cn_request_header(q, "Content-Type"));
+    type = cn_request_header(q, "Content-Type");
+    r->type = cn_xstrdup(type == NULL ? "" : type);
     r->work.data = r;
     r->with_digest = with_digest;
     r->ask = ask;

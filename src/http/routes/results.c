@@ -100,8 +100,10 @@ static int next_piece(void *arg, struct cn_source **ret)
         size_t from = k == 0 ? 0 : d->end[k - 1];
 
         *ret = cn_source_bytes(d->text.data + from, d->end[k] - from, NULL, NULL);
-    } else {
+    } else if (d->bytes[k] > 0) {
         rc = next_picture(d, k, ret);
+    } else {
+        *ret = cn_source_bytes("", 0, NULL, NULL); /* only a link to it */
     }
     if (rc > 0)
         d->at++;
@@ -119,7 +121,7 @@ static void choose_pictures(struct document *d, int n)
     const struct cn_submit_ctx *c = d->q->ctx;
 
     d->index = cn_xcalloc((size_t)n, sizeof(*d->index));
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k < n && !c->beside.no_images; k++)
         if (meta_of(c, k)->bytes > 0)
             d->index[d->n++] = k;
     d->end = cn_xcalloc((size_t)d->n + 1, sizeof(*d->end));
@@ -142,9 +144,9 @@ static int write_text(struct document *d, const struct cn_result *r, int64_t *re
             rc = form->image_end(r, &d->text, err);
         if (rc == CN_OK)
             rc = form->image(r, m, k, d->index[k], &d->text, err);
-        d->bytes[k] = m->bytes;
+        d->bytes[k] = c->beside.as_url && !c->beside.as_base64 ? 0 : m->bytes;
         d->end[k] = d->text.len;
-        pictures += cn_source_base64_length(m->bytes);
+        pictures += cn_source_base64_length(d->bytes[k]);
     }
     if (rc == CN_OK && d->n > 0)
         rc = form->image_end(r, &d->text, err);
@@ -185,11 +187,14 @@ static struct cn_result result_of(const struct cn_submit_ctx *c)
 void cn_answer_result_json(struct cn_request *q)
 {
     struct cn_submit_ctx *c = q->ctx;
-    struct cn_result r = result_of(c);
+    struct cn_result r;
     struct cn_err err = CN_ERR_INIT;
     struct document *d;
     int64_t length;
 
+    if (c->ask->before_json != NULL)
+        c->ask->before_json(q);
+    r = result_of(c);
     if (r.spec == NULL) {
         cn_fail(&err, CN_EGONE, "the job's description is not known any more");
         cn_answer_err(q, &err);

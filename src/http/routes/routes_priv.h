@@ -2,6 +2,7 @@
 #ifndef CN_HTTP_ROUTES_ROUTES_PRIV_H
 #define CN_HTTP_ROUTES_ROUTES_PRIV_H
 
+#include "api/a1111.h"
 #include "api/problem.h"
 #include "http/core/answer.h"
 #include "http/core/handler.h"
@@ -33,7 +34,8 @@ struct cn_app {
     int cache_next;
     uv_work_t sweep; /* of inputs */
     bool sweeping;
-    int ticks; /* since the last sweep */
+    struct cn_a1111 *a1111; /* what that dialect keeps; NULL: nothing yet */
+    int ticks;              /* since the last sweep */
 };
 
 /* app.c */
@@ -42,7 +44,7 @@ struct cn_jobs *cn_jobs_of(const struct cn_request *q);
 void cn_shared_text_unref(struct cn_shared_text *t);
 
 /* dialect.c: problem documents, and a key in Authorization or X-Api-Key. */
-extern const struct cn_dialect cn_dialect_native;
+extern const struct cn_dialect cn_dialect_native, cn_dialect_a1111, cn_dialect_openai;
 
 /* problems.c */
 
@@ -58,7 +60,14 @@ int cn_look_again_s(const struct cn_job_view *v);
 
 /* How cn_submit reads and answers (submit_priv.h): cn_route.what of its rows. */
 struct cn_ask;
-extern const struct cn_ask cn_ask_images, cn_ask_annotate, cn_ask_jobs;
+extern const struct cn_ask cn_ask_images, cn_ask_annotate, cn_ask_jobs, cn_ask_txt2img,
+    cn_ask_img2img, cn_ask_generations, cn_ask_edits, cn_ask_detect;
+
+/* cn_route.what of cn_a1111_list; of cn_a1111_nothing, cn_a1111_interrupt and cn_a1111_refuse it is
+ * the text of the answer. */
+struct cn_a1111_list {
+    cn_a1111_list_fn put;
+};
 
 /* The handlers, for table.c. */
 extern const struct cn_handler cn_submit, cn_list_jobs, cn_show_job, cn_cancel_job, cn_delete_job,
@@ -66,5 +75,8 @@ extern const struct cn_handler cn_submit, cn_list_jobs, cn_show_job, cn_cancel_j
     cn_unload_model, cn_get_queue, cn_post_input, cn_show_input, cn_delete_input, cn_list_models,
     cn_list_samplers, cn_list_annotators, cn_get_healthz, cn_get_readyz, cn_get_metrics,
     cn_get_openapi, cn_get_page;
+extern const struct cn_handler cn_a1111_png_info_handler, cn_a1111_list, cn_a1111_set_options,
+    cn_a1111_nothing, cn_a1111_refuse, cn_a1111_progress, cn_a1111_task, cn_a1111_pending,
+    cn_a1111_interrupt;
 
 #endif

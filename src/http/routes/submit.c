@@ -38,6 +38,7 @@ static void dispose(struct cn_request *q)
     struct cn_submit_ctx *c = q->ctx;
 
     cn_parse_drop(c->parse);
+    cn_a1111_delist(q);
     if (c->sub != NULL)
         cn_jobs_withdraw(c->sub, !c->outlives);
     else if (!c->outlives && c->id[0] != '\0' && !c->ended)
@@ -237,6 +238,8 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned ch
     struct cn_submit_options o = {.waits = !c->ask->is_async, .request_id = q->id};
     struct cn_err err = CN_ERR_INIT;
 
+    if (c->ask->complete != NULL)
+        c->ask->complete(q, spec);
     if (cn_catalog_resolve(cn_dispatch_catalog(app->o.dispatch), spec, &err) < 0 ||
         cn_spec_check(spec, &app->o.limits, &err) < 0)
         cn_answer_err(q, &err);
@@ -263,6 +266,8 @@ static bool submit(struct cn_request *q, struct cn_spec *spec, const unsigned ch
     c->bytes = cn_spec_image_bytes(spec);
     q->core->inflight += c->bytes;
     c->stage = CN_SUBMIT_WAITING;
+    if (c->ask->is_listed)
+        cn_a1111_enlist(q);
     c->sub = cn_jobs_submit(app->o.jobs, spec, q->who.tenant, &o, on_submitted, q);
     return false;
 }
@@ -333,7 +338,9 @@ static bool answer_end(struct cn_request *q)
     struct cn_submit_ctx *c = q->ctx;
 
     stop_timer(c);
-    if (c->state != CN_JOB_SUCCEEDED) {
+    if (c->state == CN_JOB_CANCELLED && c->interrupted) {
+        c->err = (struct cn_err)CN_ERR_INIT;
+    } else if (c->state != CN_JOB_SUCCEEDED) {
         cn_answer_warnings(q);
         cn_answer_problem(q, cn_problem_of_end(c->state, &c->err), c->err.msg, c->err.where);
         return false;
@@ -359,6 +366,11 @@ static bool follow(struct cn_request *q)
 
     if (c->watch == NULL) {
         cn_answer_err(q, &c->err);
+        return false;
+    }
+    if (c->form == CN_AS_STREAM) {
+        c->stage = CN_SUBMIT_ANSWERED;
+        cn_answer_openai_stream(q);
         return false;
     }
     if (!c->ended && c->first_image < 0) { /* what came before anybody listened */

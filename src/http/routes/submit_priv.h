@@ -25,7 +25,8 @@ enum cn_submit_stage {
 enum cn_answer_form {
     CN_AS_PICTURE, /* the only one, as it is */
     CN_AS_JSON,
-    CN_AS_PARTS /* multipart/mixed */
+    CN_AS_PARTS, /* multipart/mixed */
+    CN_AS_STREAM /* OpenAI's events */
 };
 
 /* How a route's request is read, and what it is answered. */
@@ -35,10 +36,16 @@ struct cn_ask {
     bool is_async;  /* answered when it is accepted, and outlives its client */
     bool may_defer; /* "Prefer: respond-async" is heard */
     bool is_loose;  /* whatever the Content-Type says it is JSON, and no body is an empty object */
+    bool is_listed; /* among those that A1111's progress and interrupt are about */
     bool has_form;  /* the parts of multipart/form-data are fields: there is none with the JSON */
+    /* Adds what the request leaves to the dialect, before models are looked for. May be NULL. */
+    void (*complete)(struct cn_request *q, struct cn_spec *spec);
     /* Chooses the form of the answer, once the description is complete. False: it has none that the
      * client takes, and is answered. NULL: it is 202. */
     bool (*negotiate)(struct cn_request *q, const struct cn_spec *spec);
+    bool is_edit; /* OpenAI's events have other names then */
+    /* The job is over and JSON will be written: adds to c->beside. May be NULL. */
+    void (*before_json)(struct cn_request *q);
     const struct cn_result_form *json;
 };
 
@@ -53,7 +60,11 @@ struct cn_submit_ctx {
     int may_wait_s; /* Prefer: respond-async, wait=; -1: without */
     bool waited;    /* so long */
     char key[CN_IDEMPOTENCY_KEY];
-    size_t bytes; /* of its images, counted in core's inflight */
+    size_t bytes;         /* of its images, counted in core's inflight */
+    struct cn_request *q; /* when it is listed: */
+    bool listed;
+    struct cn_submit_ctx *older, *newer;
+    bool interrupted; /* its client wants what there is */
     struct cn_parse *parse;
     struct cn_api_beside beside; /* what the request said besides its job, once it was read */
     struct cn_submission *sub;   /* NULL: answered */
@@ -92,11 +103,18 @@ void cn_answer_result_json(struct cn_request *q);
 /* The picture itself, c->picture. */
 void cn_answer_result_picture(struct cn_request *q);
 
+/* Events as OpenAI's clients have them, from the beginning on. */
+void cn_answer_openai_stream(struct cn_request *q);
+
 /* What the job warned of, for answers that cannot say so in their body. */
 void cn_answer_warnings(struct cn_request *q);
 
 /* Picture after picture as parts of multipart/mixed, while the others are drawn. */
 void cn_answer_parts(struct cn_request *q);
+
+/* a1111_progress.c: in and out of the list of those that wait for pictures. */
+void cn_a1111_enlist(struct cn_request *q);
+void cn_a1111_delist(struct cn_request *q);
 
 /* follow.c: reads the job's events up to a picture or the end. True: c->ended, or *ret_image. */
 bool cn_submit_next_event(struct cn_submit_ctx *c, int *ret_image);
