@@ -77,6 +77,20 @@ int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
     return b->ops->weights_new(b, source, ret, err);
 }
 
+int cn_weights_new_over(struct cn_backend *b, const struct cn_param_source *source,
+                        struct cn_weights *under, struct cn_weights **ret, struct cn_err *err)
+{
+    int rc;
+
+    CN_ASSERT(source->changes != NULL && under->ops == b->ops && under->under == NULL);
+    rc = cn_weights_new(b, source, ret, err);
+    if (rc == CN_OK) {
+        (*ret)->under = under;
+        (*ret)->over = source;
+    }
+    return rc;
+}
+
 void cn_weights_free(struct cn_weights *w)
 {
     if (w != NULL)

@@ -48,6 +48,9 @@ struct cn_param_source {
     void *ctx;
     int (*get)(void *ctx, const char *name, struct cn_param_data *ret, struct cn_err *err);
     void (*done)(void *ctx, const char *name, struct cn_param_data *data); /* may be NULL */
+    /* Of a source over other weights (cn_weights_new_over): whether this parameter is its own.
+     * Called wherever a parameter is looked for. NULL: all are. */
+    bool (*changes)(void *ctx, const char *name);
 };
 
 struct cn_backend_opts {
@@ -115,8 +118,14 @@ bool cn_backend_has_device(void);
  * them is compiled. */
 int cn_weights_new(struct cn_backend *b, const struct cn_param_source *source,
                    struct cn_weights **ret, struct cn_err *err);
+/* Weights of which most are another network's of the same shape: what source->changes() denies is
+ * looked up in `under`, and held there; the rest is fetched from the source, held here, and packed
+ * as `under` decided for its own. `under` outlives them, and its layouts are fixed before. */
+int cn_weights_new_over(struct cn_backend *b, const struct cn_param_source *source,
+                        struct cn_weights *under, struct cn_weights **ret, struct cn_err *err);
 void cn_weights_free(struct cn_weights *w); /* after the plans that use them */
-size_t cn_weights_bytes(const struct cn_weights *w); /* memory held, packed copies included */
+/* Memory held, packed copies included; not that of `under`. */
+size_t cn_weights_bytes(const struct cn_weights *w);
 /* Frees the packed copies of parameters that no plan uses, but the layouts that were fixed, and one
  * of each parameter; who wants another fetches it again. Returns how many bytes went. */
 size_t cn_weights_trim(struct cn_weights *w);

@@ -52,7 +52,15 @@ struct cn_backend {
 
 struct cn_weights {
     const struct cn_backend_ops *ops;
+    struct cn_weights *under; /* of the same backend, or NULL; backend.c fills in both */
+    const struct cn_param_source *over;
 };
+
+/* Who holds a parameter: w, or what lies under it. */
+static inline struct cn_weights *cn_weights_holder(struct cn_weights *w, const char *name)
+{
+    return w->under != NULL && !w->over->changes(w->over->ctx, name) ? w->under : w;
+}
 
 struct cn_plan {
     const struct cn_backend_ops *ops;

@@ -26,6 +26,16 @@ int cn_network_open(struct cn_network *n, struct cn_backend *backend,
     return cn_network_open_params(n, backend, &n->params.param, err);
 }
 
+int cn_network_open_over(struct cn_network *n, const struct cn_network *under,
+                         const struct cn_param_source *params, struct cn_err *err)
+{
+    if (n->weights != NULL)
+        return CN_OK;
+    n->backend = under->backend;
+    n->dtype = under->dtype;
+    return cn_weights_new_over(under->backend, params, under->weights, &n->weights, err);
+}
+
 static void slot_clear(struct cn_plan_slot *s)
 {
     cn_plan_free(s->entry.plan);

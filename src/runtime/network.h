@@ -43,6 +43,10 @@ int cn_network_open(struct cn_network *n, struct cn_backend *backend,
 /* The same with parameters from anywhere; they outlive the network. */
 int cn_network_open_params(struct cn_network *n, struct cn_backend *backend,
                            const struct cn_param_source *params, struct cn_err *err);
+/* A network that differs from `under` in the parameters that params->changes() says, and shares the
+ * others with it; `under` is open, its layouts are fixed, and it stays open longer. */
+int cn_network_open_over(struct cn_network *n, const struct cn_network *under,
+                         const struct cn_param_source *params, struct cn_err *err);
 void cn_network_close(struct cn_network *n);
 /* Drops the plans that are not pinned; weights stay. */
 void cn_network_evict_plans(struct cn_network *n);

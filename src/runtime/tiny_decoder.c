@@ -102,7 +102,7 @@ int cn_tiny_decoder_open(const char *path, struct cn_tiny_decoder **ret, struct 
         cn_tiny_decoder_free(d);
         return rc;
     }
-    d->params = (struct cn_param_source){d, get, done};
+    d->params = (struct cn_param_source){.ctx = d, .get = get, .done = done};
     *ret = d;
     return CN_OK;
 }

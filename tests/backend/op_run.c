@@ -151,7 +151,8 @@ static void put_param(void *ctx, const char *name, struct cn_param_data *data)
 
 struct cn_param_source op_source(const struct cn_graph *g)
 {
-    return (struct cn_param_source){(void *)(uintptr_t)g, get_param, put_param};
+    return (struct cn_param_source){
+        .ctx = (void *)(uintptr_t)g, .get = get_param, .done = put_param};
 }
 
 static void must(int rc, const struct cn_err *err, const char *backend, const struct cn_graph *g)

@@ -87,7 +87,7 @@ static void session_open(struct session *s, const char *backend, enum cn_dtype t
     struct cn_backend_opts opts = op_opts;
 
     file_init(&s->file, t);
-    s->source = (struct cn_param_source){&s->file, file_get, file_done};
+    s->source = (struct cn_param_source){.ctx = &s->file, .get = file_get, .done = file_done};
     assert_int_equal(cn_backend_open(backend, &opts, &s->b, NULL), CN_OK);
     assert_int_equal(cn_weights_new(s->b, &s->source, &s->w, NULL), CN_OK);
 }

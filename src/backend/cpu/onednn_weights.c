@@ -116,12 +116,26 @@ size_t onednn_weights_trim(struct cn_weights *base)
     return bytes;
 }
 
+static struct onednn_weights *holder(struct onednn_weights *w, const char *name)
+{
+    return (struct onednn_weights *)cn_weights_holder(&w->base, name);
+}
+
+/* One of weights over others has the kernel and the layout that were chosen there. */
 static struct onednn_param *param_of(struct onednn_weights *w, const char *name)
 {
     struct onednn_param *p = cn_strmap_get(&w->map, name);
+    const struct onednn_param *under = NULL;
 
     if (p == NULL) {
+        if (w->base.under != NULL)
+            under = cn_strmap_get(&((struct onednn_weights *)w->base.under)->map, name);
         p = cn_xcalloc(1, sizeof(*p));
+        if (under != NULL) {
+            p->winograd = under->winograd;
+            p->layout_fixed = under->layout_fixed;
+            p->layout = under->layout;
+        }
         cn_strmap_add(&w->map, name, p);
     }
     return p;
@@ -131,7 +145,7 @@ int onednn_param_get(struct onednn_weights *w, const struct cn_graph *g, cn_val 
                      struct onednn_param **ret, struct cn_err *err)
 {
     (void)err;
-    *ret = param_of(w, g->value[v].name);
+    *ret = param_of(holder(w, g->value[v].name), g->value[v].name);
     return CN_OK;
 }
 
@@ -159,11 +173,13 @@ int onednn_param_plain(struct onednn_weights *w, const struct cn_graph *g, cn_va
                        struct onednn_param **ret, struct cn_err *err)
 {
     const char *name = g->value[v].name;
-    struct onednn_param *p = param_of(w, name);
+    struct onednn_param *p;
     struct cn_param_data d = {0};
     size_t n = (size_t)cn_shape_elements(&g->value[v].shape);
     int rc;
 
+    w = holder(w, name);
+    p = param_of(w, name);
     *ret = p;
     if (p->plain != NULL)
         return CN_OK;
@@ -263,11 +279,13 @@ int onednn_param_packed(struct onednn_weights *w, const struct cn_graph *g, cn_v
                         struct onednn_packed **ret, struct cn_err *err)
 {
     const char *name = g->value[v].name;
-    struct onednn_param *p = param_of(w, name);
+    struct onednn_param *p;
     struct onednn_packed *k;
     struct fetched f;
     int rc;
 
+    w = holder(w, name);
+    p = param_of(w, name);
     for (k = p->packed; k != NULL; k = k->next)
         if (k->memory != NULL && dnnl_memory_desc_equal(&k->md, md)) {
             k->users++;
@@ -289,11 +307,13 @@ int onednn_param_transformed(struct onednn_weights *w, const struct cn_graph *g,
 {
     const struct cn_shape *s = &g->value[v].shape;
     const char *name = g->value[v].name;
-    struct onednn_param *p = param_of(w, name);
+    struct onednn_param *p;
     struct onednn_packed *k;
     struct fetched f;
     int rc;
 
+    w = holder(w, name);
+    p = param_of(w, name);
     for (k = p->packed; k != NULL; k = k->next)
         if (k->transformed != NULL) {
             k->users++;

@@ -166,10 +166,12 @@ static int find_param(struct weights *w, const struct cn_graph *g, cn_val v, flo
                       struct cn_err *err)
 {
     const struct cn_value *value = &g->value[v];
-    struct param *p = cn_strmap_get(&w->params, value->name);
+    struct param *p;
     char want[96], have[96];
     int rc;
 
+    w = (struct weights *)cn_weights_holder(&w->base, value->name);
+    p = cn_strmap_get(&w->params, value->name);
     if (p == NULL) {
         rc = load_param(w, g, v, &p, err);
         if (rc < 0)

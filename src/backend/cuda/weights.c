@@ -103,7 +103,8 @@ void cuda_weights_fix_layouts(struct cn_weights *base, const struct cn_graph *g)
 /* Inputs that were not there when the size was noted (a ControlNet's residuals) say nothing. */
 bool cuda_weights_at_own_size(const struct cn_weights *base, const struct cn_graph *g)
 {
-    const struct cn_strmap *own = &((const struct weights *)base)->own;
+    const struct weights *w = (const struct weights *)(base->under != NULL ? base->under : base);
+    const struct cn_strmap *own = &w->own;
     bool same = true;
 
     for (int i = 0; i < g->n_inputs; i++) {
@@ -315,13 +316,18 @@ static int find_copy(struct weights *w, const char *key, const struct request *r
     return CN_OK;
 }
 
+static struct weights *holder(struct cn_weights *w, const struct cn_graph *g, cn_val v)
+{
+    return (struct weights *)cn_weights_holder(w, g->value[v].name);
+}
+
 int cuda_param_padded(struct cn_weights *base, const struct cn_graph *g, cn_val v,
                       const int margin[4], enum cn_dtype type, const void **ret, struct cn_err *err)
 {
     struct request r = {.g = g, .v = v, .layout = CUDA_W_OHWI, .type = type, .margin = margin};
     char *key = cn_xprintf("%s in %d %d %d %d", g->value[v].name, margin[0], margin[1], margin[2],
                            margin[3]);
-    int rc = find_copy((struct weights *)base, key, &r, ret, err);
+    int rc = find_copy(holder(base, g, v), key, &r, ret, err);
 
     free(key);
     return rc;
@@ -333,5 +339,5 @@ int cuda_param(struct cn_weights *base, const struct cn_graph *g, cn_val v,
 {
     struct request r = {.g = g, .v = v, .layout = layout, .type = type};
 
-    return find_copy((struct weights *)base, g->value[v].name, &r, ret, err);
+    return find_copy(holder(base, g, v), g->value[v].name, &r, ret, err);
 }
