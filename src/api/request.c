@@ -167,6 +167,76 @@ int cn_read_controls(struct cn_reader *r, const json_t *v, const char *where, vo
 
 /* ---- the second pass ---- */
 
+/* ---- adapters ---- */
+
+static int read_text_strength(struct cn_reader *r, const json_t *v, const char *where,
+                              void *target, const struct cn_enum *e)
+{
+    struct cn_spec_adapter *a = target;
+
+    a->has_text = true;
+    return cn_read_real(r, v, where, &a->text_strength, e);
+}
+
+static int read_block_weights(struct cn_reader *r, const json_t *v, const char *where,
+                              void *target, const struct cn_enum *e)
+{
+    struct cn_spec_adapter *a = target;
+    char at[96];
+
+    (void)e;
+    if (!json_is_array(v))
+        return cn_read_wrong_type(r, v, where, "a list of 12, 17, 20 or 26 numbers");
+    if (json_array_size(v) > CN_BLOCK_WEIGHTS ||
+        !cn_spec_block_count_ok((int)json_array_size(v)))
+        return cn_fail_at(r->err, CN_EINVAL, where, "%zu numbers: 12, 17, 20 or 26 are accepted",
+                          json_array_size(v));
+    a->n_blocks = (int)json_array_size(v);
+    for (int i = 0; i < a->n_blocks; i++) {
+        snprintf(at, sizeof(at), "%s/%d", where, i);
+        if (cn_read_real(r, json_array_get(v, (size_t)i), at, &a->block[i], NULL) < 0)
+            return r->err->code;
+    }
+    return CN_OK;
+}
+
+#define IN_ADAPTER(field) offsetof(struct cn_spec_adapter, field)
+
+static const struct cn_member adapter_members[] = {
+    {"name", cn_read_text, IN_ADAPTER(name), NULL},
+    {"strength", cn_read_real, IN_ADAPTER(strength), NULL},
+    {"text_strength", read_text_strength, 0, NULL},
+    {"block_weights", read_block_weights, 0, NULL},
+};
+
+static int read_adapters(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                         const struct cn_enum *e)
+{
+    char at[48];
+
+    (void)target;
+    (void)e;
+    if (!json_is_array(v))
+        return cn_read_wrong_type(r, v, where, "a list");
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *item = json_array_get(v, i);
+        struct cn_spec_adapter *a;
+
+        snprintf(at, sizeof(at), "%s/%zu", where, i);
+        if (!json_is_object(item))
+            return cn_read_wrong_type(r, item, at, "an object");
+        a = cn_spec_add_adapter(r->spec);
+        if (a == NULL)
+            return cn_fail_at(r->err, CN_EINVAL, where, "%zu adapters: at most %d are accepted",
+                              json_array_size(v), CN_MAX_ADAPTERS);
+        if (cn_read_members(r, item, adapter_members, CN_LEN(adapter_members), at, a) < 0)
+            return r->err->code;
+    }
+    return CN_OK;
+}
+
+/* ---- the second pass ---- */
+
 #define IN_HIRES(field) offsetof(struct cn_spec_hires, field)
 
 static const struct cn_member hires_members[] = {
@@ -290,6 +360,7 @@ static const struct cn_member spec_members[] = {
     {"priority", cn_read_int, IN_SPEC(priority), NULL},
     {"timeout_s", cn_read_int, IN_SPEC(timeout_s), NULL},
     {"controls", cn_read_controls, 0, NULL},
+    {"adapters", read_adapters, 0, NULL},
     {"webhook", read_webhook, 0, NULL},
 };
 

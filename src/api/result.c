@@ -397,6 +397,42 @@ static json_t *embedding_json(const struct cn_embedding_info *e)
     return o;
 }
 
+static json_t *adapter_json(const struct cn_adapter_info *a)
+{
+    json_t *o = json_pack("{ss}", "name", a->name);
+
+    set_broken(&o, a->broken);
+    if (a->broken[0] != '\0')
+        return o;
+    if (a->alias[0] != '\0')
+        cn_json_set(&o, "alias", json_string(a->alias));
+    cn_json_set(&o, "kind", json_string(a->kind));
+    if (a->family[0] != '\0')
+        cn_json_set(&o, "family", json_string(a->family));
+    if (a->rank_max > 0) {
+        cn_json_set(&o, "rank_min", json_integer(a->rank_min));
+        cn_json_set(&o, "rank_max", json_integer(a->rank_max));
+    }
+    cn_json_set(&o, "layers", json_integer(a->layers));
+    cn_json_set(&o, "unet", json_boolean(a->unet));
+    cn_json_set(&o, "text", json_boolean(a->text));
+    cn_json_set(&o, "bytes", json_integer((json_int_t)a->bytes));
+    if (a->base[0] != '\0')
+        cn_json_set(&o, "base", json_string(a->base));
+    if (a->triggers[0] != '\0')
+        cn_json_set(&o, "triggers", json_string(a->triggers));
+    return o;
+}
+
+int cn_result_adapters(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < c->n_adapters; i++)
+        cn_json_add(&list, adapter_json(&c->adapter[i]));
+    return put_list(out, "adapters", list, err);
+}
+
 static json_t *passed_json(const struct cn_catalog *c)
 {
     json_t *list = json_array();

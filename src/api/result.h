@@ -79,6 +79,7 @@ int cn_result_event(const struct cn_job_event *e, const char *job_id,
 
 int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_err *err);
 int cn_result_samplers(struct cn_buf *out, struct cn_err *err);
+int cn_result_adapters(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err);
 int cn_result_annotators(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err);
 
 #endif

@@ -19,7 +19,7 @@ libcnbase_a_SOURCES = \
     %reldir%/sha256.h %reldir%/sha256.c %reldir%/hmac.h %reldir%/hmac.c \
     %reldir%/simd.h \
     %reldir%/image_meta.h %reldir%/spec.h %reldir%/spec.c %reldir%/spec_hires.c \
-    %reldir%/spec_digest.h %reldir%/spec_digest.c \
+    %reldir%/spec_adapters.c %reldir%/spec_digest.h %reldir%/spec_digest.c \
     %reldir%/strmap.h %reldir%/strmap.c %reldir%/table.h %reldir%/table.c \
     %reldir%/text.h %reldir%/text.c \
     %reldir%/utf8.h %reldir%/utf8.c \

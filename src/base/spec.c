@@ -108,6 +108,8 @@ void cn_spec_release(struct cn_spec *s)
         free(s->control[i].image.data);
         free(s->control[i].mask.data);
     }
+    for (int i = 0; i < s->n_adapters; i++)
+        free(s->adapter[i].name);
     free(s->model);
     free(s->prompt);
     free(s->negative_prompt);
@@ -377,7 +379,7 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
     if (l->max_pixels != 0 && (long)s->width * s->height > l->max_pixels)
         return cn_fail_at(err, CN_EINVAL, "/width", "%d x %d is over the limit of %ld pixels",
                           s->width, s->height, l->max_pixels);
-    if ((rc = cn_spec_hires_check(s, l, err)) < 0)
+    if ((rc = cn_spec_hires_check(s, l, err)) < 0 || (rc = cn_spec_adapters_check(s, err)) < 0)
         return rc;
     if (s->mask.len > 0 && s->init_image.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");

@@ -18,6 +18,9 @@
 enum {
     CN_CONTROL_LEVELS = 13, /* 12 skips and the middle block of an SD 1.5 UNet */
     CN_MAX_CONTROLS = 8,
+    CN_MAX_ADAPTERS = 16,
+    CN_BLOCK_WEIGHTS = 26, /* the text encoders', 12 input blocks, the middle, 12 output blocks */
+    CN_MAX_ADAPTER_STRENGTH = 20, /* of either sign */
     CN_MAX_PROMPT_PARTS = 8, /* that AND joins: each is a row of every step */
     CN_MAX_CLIP_SKIP = 32,
     CN_MODEL_NAME = 256, /* bytes of a model's name, with the NUL: it is a file's name */
@@ -159,6 +162,16 @@ struct cn_spec_control {
     bool return_map;     /* as a picture, behind those that are drawn */
 };
 
+/* A LoRA or one of its kin, which changes the model for this request. */
+struct cn_spec_adapter {
+    char *name;
+    double strength;      /* of what it changes in the UNet */
+    bool has_text;        /* false: the text encoders' is the same */
+    double text_strength; /* of what it changes in them */
+    int n_blocks;         /* 0: all blocks alike; else 12, 17, 20 or 26 factors */
+    double block[CN_BLOCK_WEIGHTS];
+};
+
 /* A second pass over a larger picture, from what the first one drew. */
 struct cn_spec_hires {
     bool on;
@@ -219,6 +232,8 @@ struct cn_spec {
     int timeout_s; /* 0: the server's default */
     struct cn_spec_control control[CN_MAX_CONTROLS];
     int n_controls;
+    struct cn_spec_adapter adapter[CN_MAX_ADAPTERS];
+    int n_adapters;
 };
 
 /* What a server or a shell accepts. Zero means no limit for the counts of pixels and bytes. */
@@ -263,6 +278,17 @@ int cn_spec_hires_levels(const struct cn_spec *s);
 /* Its size is looked at only when it is known: sides that are 0 are the model's own. */
 int cn_spec_hires_check(const struct cn_spec *s, const struct cn_limits *limits,
                         struct cn_err *err);
+
+/* ---- spec_adapters.c ---- */
+
+/* Appends an adapter of strength 1. NULL when CN_MAX_ADAPTERS are there. */
+struct cn_spec_adapter *cn_spec_add_adapter(struct cn_spec *s);
+/* Its factors of all blocks: 1 where none are given, 0 for blocks that the layout leaves out. The
+ * layouts are those of the web UI's block weights: 12 and 20 numbers for SDXL, 17 and 26 for SD 1
+ * and 2, the smaller of each with the blocks of attentions alone. */
+void cn_spec_adapter_blocks(const struct cn_spec_adapter *a, double ret[CN_BLOCK_WEIGHTS]);
+bool cn_spec_block_count_ok(int n);
+int cn_spec_adapters_check(const struct cn_spec *s, struct cn_err *err);
 
 /* ---- spec.c ---- */
 

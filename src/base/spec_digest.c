@@ -111,6 +111,17 @@ static void add_own(struct cn_sha256 *h, const struct cn_spec_hires *own)
     }
 }
 
+static void add_adapter(struct cn_sha256 *h, const struct cn_spec_adapter *a)
+{
+    add_text(h, "adapter");
+    add_text(h, a->name);
+    add_real(h, a->strength);
+    add_real(h, a->has_text ? a->text_strength : a->strength);
+    add_number(h, a->n_blocks);
+    for (int i = 0; i < a->n_blocks; i++)
+        add_real(h, a->block[i]);
+}
+
 void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTES])
 {
     const int64_t number[] = {s->width,    s->height,    s->steps,         s->sampler,
@@ -148,6 +159,8 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
     }
     if (s->decoder != CN_DECODER_VAE)
         add_text(&h, cn_enum_decoder.name[s->decoder]);
+    for (int i = 0; i < s->n_adapters; i++)
+        add_adapter(&h, &s->adapter[i]);
     if (s->hires.on) {
         add_text(&h, "hires");
         add_real(&h, s->hires.scale);

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[CN_WARNING_COUNT] = {"prompt-truncated", "no-effect", "reduced"};
+static const char *const names[CN_WARNING_COUNT] = {"prompt-truncated", "no-effect", "reduced",
+                                                     "adapter-partly"};
 const struct cn_enum cn_enum_warning = {"warning", names, CN_WARNING_COUNT};
 
 /* One line of whole characters. */

@@ -24,6 +24,7 @@ enum cn_warning_code {
     CN_WARN_PROMPT_TRUNCATED, /* the model reads only the beginning of a text */
     CN_WARN_NO_EFFECT,        /* a field that does nothing beside the others of this request */
     CN_WARN_REDUCED,          /* a number was lowered to what the tenant may have */
+    CN_WARN_ADAPTER_PARTLY,   /* not all of an adapter's tensors have a layer in the model */
     CN_WARNING_COUNT
 };
 

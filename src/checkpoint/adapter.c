@@ -225,38 +225,6 @@ void cn_adapter_close(struct cn_adapter *a)
     free(a);
 }
 
-int cn_adapter_read(const struct cn_tensor_view *v, float **ret, struct cn_err *err)
-{
-    size_t n = cn_view_elements(v), bytes;
-    void *raw;
-    float *x;
-    int rc;
-
-    if (v->dtype == CN_DTYPE_COUNT)
-        return cn_fail(err, CN_EFORMAT, "tensor \"%s\" in \"%s\" is of type %s", v->name, v->file,
-                       v->type);
-    raw = cn_try_alloc(v->bytes);
-    x = cn_mul_size(n, sizeof(*x), &bytes) ? cn_try_alloc(bytes) : NULL;
-    if (raw == NULL || x == NULL) {
-        free(raw);
-        free(x);
-        return cn_fail(err, CN_ENOMEM, "no memory for tensor \"%s\"", v->name);
-    }
-    rc = cn_view_read(v, raw, err);
-    if (rc == CN_OK) {
-        cn_to_f32(x, raw, v->dtype, n);
-        if (!cn_all_finite(x, CN_F32, n))
-            rc = cn_fail(err, CN_EFORMAT, "tensor \"%s\" in \"%s\" has values that are not numbers",
-                         v->name, v->file);
-    }
-    free(raw);
-    if (rc < 0)
-        free(x);
-    else
-        *ret = x;
-    return rc;
-}
-
 /* ---- what people are told ---- */
 
 const char *cn_adapter_form_name(enum cn_adapter_form form)
@@ -304,11 +272,6 @@ void cn_adapter_ranks(const struct cn_adapter *a, int64_t *ret_min, int64_t *ret
             *ret_min = r;
         *ret_max = CN_MAX(*ret_max, r);
     }
-}
-
-const char *cn_adapter_note(const struct cn_adapter *a, const char *key)
-{
-    return cn_tensor_file_metadata(a->file, key);
 }
 
 /* Sums kohya's {"folder": {"tag": times}} over the folders. */

@@ -1,5 +1,5 @@
-/* Shared by the files of adapters: adapter_keys.c (names), adapter_scale.c (alpha and its like),
- * adapter.c (the opened file), in this order. */
+/* Shared by the files of adapters: adapter_keys.c (names), adapter_read.c (elements, notes),
+ * adapter_scale.c (alpha and its like), adapter.c (the opened file), in this order. */
 #ifndef CN_CHECKPOINT_ADAPTER_PRIV_H
 #define CN_CHECKPOINT_ADAPTER_PRIV_H
 

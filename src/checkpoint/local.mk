@@ -3,7 +3,7 @@ libcncheckpoint_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 libcncheckpoint_a_SOURCES = \
     %reldir%/checkpoint.h %reldir%/checkpoint.c %reldir%/checkpoint_priv.h \
     %reldir%/adapter.h %reldir%/adapter_priv.h %reldir%/adapter.c %reldir%/adapter_keys.c \
-    %reldir%/adapter_scale.c \
+    %reldir%/adapter_read.c %reldir%/adapter_scale.c \
     %reldir%/classify.h %reldir%/classify.c \
     %reldir%/config.h %reldir%/config_file.c %reldir%/config_net.c \
     %reldir%/config_pipeline.c %reldir%/config_schedule.c %reldir%/config_text.c \

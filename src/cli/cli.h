@@ -70,6 +70,7 @@ void cn_cli_warn(const char *field, const char *text);
 struct cn_cli_engine_opts {
     struct cn_option_list models;     /* --models */
     struct cn_option_list embeddings; /* --embeddings */
+    struct cn_option_list adapters;   /* --adapters */
     const char *backend;
     const char *taesd; /* --taesd, of generate */
     int threads;
@@ -87,6 +88,11 @@ struct cn_cli_engine_opts {
          .arg = "DIR",                                                                             \
          .offset = offsetof(type, member.embeddings),                                              \
          .help = "directory of embeddings that prompts may name, repeatable"},                     \
+        {.kind = CN_OPT_LIST,                                                                      \
+         .name = "adapters",                                                                       \
+         .arg = "DIR",                                                                             \
+         .offset = offsetof(type, member.adapters),                                                \
+         .help = "directory of adapters (LoRA and its kin), repeatable"},                          \
         {.kind = CN_OPT_TEXT,                                                                      \
          .name = "backend",                                                                        \
          .arg = "NAME",                                                                            \
@@ -129,6 +135,10 @@ void cn_cli_fill_guidance(const struct cn_cli_models *m, struct cn_spec *s);
 bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_model_facts *ret);
 
 /* ---- control.c ---- */
+
+/* NAME[:STRENGTH[:TEXT]] of --adapter; and later, paths to the names of adapters of the engine. */
+int cn_cli_add_adapter(const char *text, struct cn_spec *s, struct cn_err *err);
+int cn_cli_resolve_adapters(struct cn_engine *e, struct cn_spec *s, struct cn_err *err);
 
 /* MODEL=FILE[,key=value...] of --control; a comma in FILE is written "\,". needs_file: bench draws
  * a control image of its own when there is none. */

@@ -101,6 +101,10 @@ static bool find_option(const char *field, char *ret, size_t size)
             snprintf(ret, size, "%s", fields[i].option);
             return true;
         }
+    if (sscanf(field, "/adapters/%d/%31s", &n, rest) == 2) {
+        snprintf(ret, size, "--adapter %d: %s", n + 1, rest);
+        return true;
+    }
     if (sscanf(field, "/controls/%d/%31s", &n, rest) != 2)
         return false;
     snprintf(ret, size, "--control %d: %s", n + 1, rest);

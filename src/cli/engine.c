@@ -23,6 +23,8 @@ int cn_cli_engine_open(const struct cn_cli_engine_opts *o, bool profile, struct 
     rc = cn_engine_new(&opts, &ret->e, err);
     for (int i = 0; i < o->embeddings.n && rc == CN_OK; i++)
         rc = cn_engine_scan_embeddings(ret->e, o->embeddings.item[i], err);
+    for (int i = 0; i < o->adapters.n && rc == CN_OK; i++)
+        rc = cn_engine_scan_adapters(ret->e, o->adapters.item[i], err);
     return rc;
 }
 
@@ -213,8 +215,10 @@ static int resolve_base(struct cn_cli_models *m, struct cn_spec *s, struct cn_er
 int cn_cli_resolve_spec(struct cn_cli_models *m, struct cn_spec *s, struct cn_err *err)
 {
     char *name;
-    int rc;
+    int rc = cn_cli_resolve_adapters(m->e, s, err);
 
+    if (rc < 0)
+        return rc;
     /* Paths first: they win over models of the same name in the directories. */
     if (is_path(s->model)) {
         if ((rc = add_path(m, s->model, &name, err)) < 0)

@@ -19,7 +19,7 @@ struct options {
     struct cn_cli_engine_opts engine;
     struct cn_spec spec;
     const char *model, *prompt, *negative, *output, *init, *mask, *depth;
-    struct cn_option_list controls;
+    struct cn_option_list controls, adapters_used;
     struct cn_option_seed seed;
     double guidance;    /* negative: not given */
     double hires_scale; /* 0: no second pass */
@@ -113,6 +113,12 @@ static const struct cn_option table[] = {
      .arg = "MODEL=FILE[,KEY=VALUE...]",
      AT(controls),
      .help = "follow a control image with a ControlNet; repeatable. See below"},
+    {.kind = CN_OPT_LIST,
+     .name = "adapter",
+     .arg = "NAME|PATH[:STRENGTH[:TEXT]]",
+     AT(adapters_used),
+     .help = "draw with a LoRA or one of its kin: of --adapters, or a file; repeatable. Strength "
+             "of the UNet (1), and of the text encoders (the same)"},
     CN_OPTION_HEADING("sampling"),
     {.kind = CN_OPT_INT,
      .name = "steps",
@@ -377,6 +383,8 @@ static int read_files(struct options *o, struct cn_err *err)
         return cn_err_prefix(err, "--depth");
     for (int i = 0; i < o->controls.n && rc == CN_OK; i++)
         rc = cn_cli_add_control(o->controls.item[i], true, &o->spec, err);
+    for (int i = 0; i < o->adapters_used.n && rc == CN_OK; i++)
+        rc = cn_cli_add_adapter(o->adapters_used.item[i], &o->spec, err);
     return rc;
 }
 

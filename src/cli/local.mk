@@ -2,6 +2,7 @@ bin_PROGRAMS += controlnet
 controlnet_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 controlnet_SOURCES = \
     %reldir%/cli.h %reldir%/main.c \
+    %reldir%/adapter.c \
     %reldir%/annotate.c \
     %reldir%/bench.c \
     %reldir%/command.c \

@@ -1,6 +1,7 @@
 /* controlnet models: what there is to draw with. */
 #include "base/base.h"
 #include "cli/cli.h"
+#include "runtime/adapters.h"
 #include "runtime/embeddings.h"
 
 #include <jansson.h>
@@ -26,6 +27,11 @@ static const struct cn_option table[] = {
      .arg = "DIR",
      AT(engine.embeddings),
      .help = "directory of embeddings, repeatable"},
+    {.kind = CN_OPT_LIST,
+     .name = "adapters",
+     .arg = "DIR",
+     AT(engine.adapters),
+     .help = "directory of adapters (LoRA and its kin), repeatable"},
     {.kind = CN_OPT_FLAG, .name = "json", AT(json), .help = "as JSON"},
     CN_CLI_HELP(struct options),
     CN_OPTION_END};
@@ -34,9 +40,10 @@ static const struct cn_cli_help help = {
     .name = "models",
     .usage = "[options]",
     .about = "Lists the models that are there, by the names that --model and --control take,\n"
-             "and embeddings, by the names that prompts have for them. A ControlNet can be\n"
-             "used with base models of its family. What else lies in the directories of\n"
-             "models is listed behind them, with the reason why it is no model.\n",
+             "and embeddings and adapters, by the names that prompts have for them. A\n"
+             "ControlNet can be used with base models of its family. What else lies in the\n"
+             "directories of models is listed behind them, with the reason why it is no\n"
+             "model.\n",
     .options = table};
 
 static const char *kind(const struct cn_model_facts *m)
@@ -69,6 +76,21 @@ static void print_embedding(const struct cn_embedding *e, int width)
                e->encoders > 1 ? ", for models with two text encoders" : "");
 }
 
+static void print_adapter(const struct cn_adapter_entry *a, int width)
+{
+    printf("%-*s  %-10s  ", width, a->name, a->broken != NULL ? "-" : "adapter");
+    if (a->broken != NULL) {
+        printf("cannot be used: %s\n", a->broken);
+        return;
+    }
+    printf("%-20s  %s", cn_family_name(a->family), a->kinds);
+    if (a->rank_max > 0 && a->rank_min != a->rank_max)
+        printf(" of ranks %lld to %lld", (long long)a->rank_min, (long long)a->rank_max);
+    else if (a->rank_max > 0)
+        printf(" of rank %lld", (long long)a->rank_max);
+    printf(", %zu layers%s%s\n", a->layers, a->triggers[0] != '\0' ? ": " : "", a->triggers);
+}
+
 static int print_table(const struct cn_engine *e)
 {
     struct cn_model_facts m;
@@ -80,6 +102,8 @@ static int print_table(const struct cn_engine *e)
     }
     for (int i = 0; i < cn_engine_embeddings(e); i++)
         width = CN_MAX(width, (int)strlen(cn_engine_embedding_at(e, i)->name));
+    for (int i = 0; i < cn_engine_adapters(e); i++)
+        width = CN_MAX(width, (int)strlen(cn_engine_adapter_at(e, i)->name));
     printf("%-*s  %-10s  %-20s  %-11s  %13s  %s\n", width, "name", "kind", "family", "size",
            "parameters", "bytes");
     for (int i = 0; i < cn_engine_count(e); i++) {
@@ -88,6 +112,8 @@ static int print_table(const struct cn_engine *e)
     }
     for (int i = 0; i < cn_engine_embeddings(e); i++)
         print_embedding(cn_engine_embedding_at(e, i), width);
+    for (int i = 0; i < cn_engine_adapters(e); i++)
+        print_adapter(cn_engine_adapter_at(e, i), width);
     for (int i = 0; i < cn_engine_passed_count(e); i++) {
         const struct cn_passed *p = cn_engine_passed_at(e, i);
 
@@ -138,6 +164,32 @@ static json_t *embedding_json(const struct cn_embedding *e)
     return o;
 }
 
+static json_t *adapter_json(const struct cn_adapter_entry *a)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "name", cn_cli_json_text(a->name));
+    json_object_set_new(o, "path", cn_cli_json_text(a->path));
+    if (a->broken != NULL) {
+        json_object_set_new(o, "broken", cn_cli_json_text(a->broken));
+        return o;
+    }
+    json_object_set_new(o, "kind", json_string("adapter"));
+    if (a->alias != NULL)
+        json_object_set_new(o, "alias", cn_cli_json_text(a->alias));
+    json_object_set_new(o, "forms", json_string(a->kinds));
+    json_object_set_new(o, "family", json_string(cn_family_name(a->family)));
+    json_object_set_new(o, "rank_min", json_integer((json_int_t)a->rank_min));
+    json_object_set_new(o, "rank_max", json_integer((json_int_t)a->rank_max));
+    json_object_set_new(o, "layers", json_integer((json_int_t)a->layers));
+    json_object_set_new(o, "unet", json_boolean(a->unet));
+    json_object_set_new(o, "text", json_boolean(a->text));
+    json_object_set_new(o, "base", json_string(a->base));
+    json_object_set_new(o, "triggers", json_string(a->triggers));
+    json_object_set_new(o, "bytes", json_integer((json_int_t)a->bytes));
+    return o;
+}
+
 static int print_json(const struct cn_engine *e)
 {
     json_t *a = json_array();
@@ -149,6 +201,8 @@ static int print_json(const struct cn_engine *e)
     }
     for (int i = 0; i < cn_engine_embeddings(e); i++)
         json_array_append_new(a, embedding_json(cn_engine_embedding_at(e, i)));
+    for (int i = 0; i < cn_engine_adapters(e); i++)
+        json_array_append_new(a, adapter_json(cn_engine_adapter_at(e, i)));
     for (int i = 0; i < cn_engine_passed_count(e); i++) {
         const struct cn_passed *p = cn_engine_passed_at(e, i);
         json_t *o = json_object();

@@ -100,6 +100,7 @@ static const struct key table[] = {
     TEXT("models", default_model, "", RESTART),
     NUMBER("models", settle_s, 2, 0, 600, RESTART),
     TEXT("models", embeddings, "", RESTART),
+    TEXT("models", adapters, "", RESTART),
     TEXT("models", taesd, "", RESTART),
     TEXT("webhook", allow, "", RELOAD),
     TEXT("webhook", networks, "", RELOAD),
@@ -421,6 +422,11 @@ static int check_embeddings(const struct cn_conf *c, struct cn_err *err)
     return check_list(c->embeddings, err);
 }
 
+static int check_adapters(const struct cn_conf *c, struct cn_err *err)
+{
+    return check_list(c->adapters, err);
+}
+
 static int check_keys(const struct cn_conf *c, struct cn_err *err)
 {
     struct cn_keyring ring;
@@ -525,6 +531,7 @@ static const struct {
     {"worker", "dtype", check_dtype},
     {"models", "dirs", check_dirs},
     {"models", "embeddings", check_embeddings},
+    {"models", "adapters", check_adapters},
     {"http", "hosts", check_hosts},
     {"http", "trusted_proxies", check_proxies},
     {"webhook", "networks", check_webhook_networks},

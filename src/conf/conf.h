@@ -22,7 +22,7 @@ enum {
     CN_CONF_DEVICES = 16,
     CN_CONF_COUNT = 16,
     CN_CONF_WORKERS = 64,
-    CN_CONF_DIRS = 64 /* of models, of embeddings; each becomes an option of the workers */
+    CN_CONF_DIRS = 64 /* of models, embeddings, adapters; each becomes an option of the workers */
 };
 
 struct cn_conf {
@@ -53,6 +53,7 @@ struct cn_conf {
     char *default_model; /* "": the first base model */
     int settle_s;        /* without changes, then changed directories are looked at; 0: never */
     char *embeddings;    /* directories, separated by colons */
+    char *adapters;      /* the same */
     char *taesd;         /* file, or "" */
     /* [webhook] */
     char *allow, *networks, *secret_file;

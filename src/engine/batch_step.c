@@ -353,7 +353,7 @@ static int run_unet(struct step *s, unsigned set, struct cn_err *err)
     struct named_buffers own = {.n = 0};
     struct cn_plan_entry *p;
     double start = cn_now_s();
-    int j = 0, rc = cn_plan_for_unet(s->g->base, &z, &p, err);
+    int j = 0, rc = cn_plan_for_unet(&s->g->unet.of, &z, &p, err);
 
     if ((rc = planned(s, rc, s->g->unet.of.net, start, err)) < 0)
         return rc;

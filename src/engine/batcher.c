@@ -1,6 +1,7 @@
 /* Batches: images of several jobs take a step of the networks together.
  *
- * DESIGN. Jobs of one model, one size and the same ControlNets, whose networks take the same inputs
+ * DESIGN. Jobs of one model (and the same adapters), one size and the same ControlNets, whose
+ * networks take the same inputs
  * (row_inputs.h), share a batcher. For each of its networks and each number of rows that occurred
  * it keeps a set of buffers: what is constant for a row is copied into it when the row comes into
  * the batch and stays there while the row does; the latent and what goes by the call are written in
@@ -21,8 +22,8 @@
 
 static bool belongs(const struct cn_batcher *g, const struct cn_job *j)
 {
-    if (g->base != j->base || g->h != j->h || g->w != j->w || g->n_controls != j->n_controls ||
-        !cn_row_inputs_match(&g->unet.kind, &j->main.rows))
+    if (g->base != j->base || g->unet.of.net != j->main.of.net || g->h != j->h || g->w != j->w ||
+        g->n_controls != j->n_controls || !cn_row_inputs_match(&g->unet.kind, &j->main.rows))
         return false;
     for (int i = 0; i < g->n_controls; i++) {
         const struct cn_net_inputs *c = &j->control[j->order[i]].net;

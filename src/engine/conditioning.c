@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "image/convert.h"
+#include "runtime/overlay.h"
 #include "runtime/token_rows.h"
 
 #include <stdio.h>
@@ -304,6 +305,8 @@ static int open_models(struct cn_job *j, struct cn_err *err)
     if (rc < 0)
         return rc;
     cn_plans_fix_layouts(j->base, j->positions);
+    if (j->overlay != NULL && (rc = cn_overlay_open(j->overlay, err)) < 0)
+        return rc;
     for (int i = 0; i < j->n_controls; i++) {
         struct cn_job_control *c = &j->control[i];
 
@@ -325,6 +328,7 @@ static int prepare_text(struct cn_job *j, struct cn_err *err)
         (rc = cn_contexts_encode(j, &context, err)) < 0)
         return rc;
     cn_prompts_warn_unseen(j);
+    cn_job_warn_of_adapters(j);
     rc = prepare_network(j, &j->main, context, timesteps, err);
     for (int i = 0; i < j->n_controls && rc == CN_OK; i++)
         rc = prepare_network(j, &j->control[i].net, context, timesteps, err);

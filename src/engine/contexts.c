@@ -103,14 +103,16 @@ static int check_skip(const struct cn_job *j, const struct cn_text_config *c, st
 static int run_encoder(struct cn_job *j, int i, const float *rows, int n, int skip, float *ret,
                        struct cn_err *err)
 {
-    struct cn_text_use use = cn_text_usual(cn_checkpoint_text(j->base->checkpoint, i), skip);
+    struct cn_network *net = cn_job_network(j, (enum cn_component)(CN_COMP_TEXT + i));
+    const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint, i);
+    struct cn_text_use use = cn_text_usual(c, skip);
     struct cn_plan_entry *p;
     double start = cn_now_s();
     int rc = cn_job_go_on(j, "the text encoder", err);
 
     if (rc == CN_OK)
-        rc = cn_job_planned(j, cn_plan_for_text(j->base, i, n, j->positions, &use, &p, err),
-                            &j->base->text[i].net, start, err);
+        rc = cn_job_planned(j, cn_plan_for_text(net, c, n, j->positions, &use, &p, err), net, start,
+                            err);
     return rc < 0 ? rc : cn_plan_run_host(p, rows, ret, err);
 }
 

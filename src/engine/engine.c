@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "engine/job_priv.h"
 #include "base/buf.h"
+#include "runtime/overlay.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -117,10 +118,32 @@ const struct cn_embedding *cn_engine_embedding_at(const struct cn_engine *e, int
     return &e->rt.embeddings.item[i];
 }
 
+int cn_engine_scan_adapters(struct cn_engine *e, const char *dir, struct cn_err *err)
+{
+    return cn_adapters_scan(&e->rt.adapters, dir, err);
+}
+
+int cn_engine_add_adapter(struct cn_engine *e, const char *path, const char **ret,
+                          struct cn_err *err)
+{
+    return cn_adapters_add(&e->rt.adapters, path, ret, err);
+}
+
+int cn_engine_adapters(const struct cn_engine *e)
+{
+    return e->rt.adapters.n;
+}
+
+const struct cn_adapter_entry *cn_engine_adapter_at(const struct cn_engine *e, int i)
+{
+    return &e->rt.adapters.item[i];
+}
+
 struct cn_model_changes cn_engine_refresh(struct cn_engine *e)
 {
     struct cn_model_changes n = cn_runtime_refresh(&e->rt);
 
+    cn_adapters_refresh(&e->rt.adapters);
     cn_engine_trim(e);
     return n;
 }
@@ -185,5 +208,8 @@ char *cn_engine_profile(const struct cn_engine *e)
         for (size_t k = 0; (n = cn_model_network(e->rt.model[i], k)) != NULL; k++)
             profile_network(&b, e->rt.model[i]->name, n);
     }
+    for (size_t i = 0; i < e->rt.n_overlays; i++)
+        for (int k = 0; k < CN_COMP_COUNT; k++)
+            profile_network(&b, e->rt.overlay[i]->base->name, &e->rt.overlay[i]->net[k]);
     return (char *)cn_buf_steal(&b, &len);
 }

@@ -155,8 +155,16 @@ int cn_engine_scan_embeddings(struct cn_engine *e, const char *dir, struct cn_er
 int cn_engine_embeddings(const struct cn_engine *e);
 const struct cn_embedding *cn_engine_embedding_at(const struct cn_engine *e, int i);
 
-/* Looks again where cn_engine_scan() and cn_engine_add() looked. Jobs that were begun keep the
- * models that they have. */
+/* Adds every adapter in a directory and those below it (runtime/adapters.h); CN_ENOTFOUND when
+ * there is no such directory. Or one by its path: *ret is its name, until the next refresh. */
+int cn_engine_scan_adapters(struct cn_engine *e, const char *dir, struct cn_err *err);
+int cn_engine_add_adapter(struct cn_engine *e, const char *path, const char **ret,
+                          struct cn_err *err);
+int cn_engine_adapters(const struct cn_engine *e);
+const struct cn_adapter_entry *cn_engine_adapter_at(const struct cn_engine *e, int i);
+
+/* Looks again where cn_engine_scan() and cn_engine_add() looked, and for adapters. Jobs that were
+ * begun keep the models that they have. */
 struct cn_model_changes cn_engine_refresh(struct cn_engine *e);
 
 int cn_engine_count(const struct cn_engine *e);

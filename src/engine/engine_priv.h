@@ -1,9 +1,9 @@
 /* What the files of src/engine share about the engine as a whole.
  *
- * Files, each above those before it: annotators, prompts, job (what a request means), pictures,
- * masks, maps and inputs (its pictures), lane (an image in progress), passes (two of them),
- * decode_task (a finished one), preview, contexts (the job's texts), conditioning (what else is
- * computed once for it), batcher (a step for several images), helper_threads, memory,
+ * Files, each above those before it: annotators, adapters, prompts, job (what a request means),
+ * pictures, masks, maps and inputs (its pictures), lane (an image in progress), passes (two of
+ * them), decode_task (a finished one), preview, contexts (the job's texts), conditioning (what else
+ * is computed once for it), batcher (a step for several images), helper_threads, memory,
  * batch_policy, step_loop, warmup, engine.
  */
 #ifndef CN_ENGINE_ENGINE_PRIV_H

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "model/vae.h"
+#include "runtime/overlay.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -412,7 +413,9 @@ static int resolve(struct cn_job *j, struct cn_err *err)
         return resolve_annotation(j, err);
     if ((rc = find_base(j, err)) < 0 || (rc = choose_sizes(j, err)) < 0)
         return rc;
-    j->main.of = (struct cn_denoiser){&j->base->unet, j->unet, CN_NET_UNET};
+    if ((rc = cn_job_find_adapters(j, err)) < 0)
+        return rc;
+    j->main.of = (struct cn_denoiser){cn_job_network(j, CN_COMP_UNET), j->unet, CN_NET_UNET};
     for (; j->n_controls < j->spec->n_controls; j->n_controls++)
         if ((rc = find_control(j, j->n_controls, err)) < 0)
             return rc;
@@ -455,6 +458,8 @@ void cn_job_free(struct cn_job *j)
     free(j->drawn_picture);
     free(j->own_spec);
     let_go_of_models(j);
+    if (j->overlay != NULL)
+        cn_overlay_let_go(j->overlay);
     for (size_t i = 0; i < j->n_buffers; i++)
         cn_buffer_free(j->buffers[i]);
     for (size_t i = 0; i < j->n_floats; i++)

@@ -99,6 +99,8 @@ struct cn_job {
     bool warned; /* conditioning has told its warnings */
     struct cn_batcher *batcher;
     struct cn_model *base;
+    struct cn_overlay *overlay; /* the base under the job's adapters, or NULL */
+    const char *prompt;         /* the request's, without tags that were read */
     const struct cn_unet_config *unet;
     const struct cn_vae_config *vae;
     int width, height;   /* pixels */
@@ -258,6 +260,16 @@ int cn_prompts_tokenize(struct cn_job *j, int i, int text, struct cn_prompt_chun
                         struct cn_err *err);
 /* Tells of texts that no call shows. */
 void cn_prompts_warn_unseen(const struct cn_job *j);
+
+/* ---- adapters.c ---- */
+
+/* Looks up what the request and the tags of its prompt name; the job holds the overlay. Before the
+ * prompts are read. */
+int cn_job_find_adapters(struct cn_job *j, struct cn_err *err);
+/* The job's UNet or text encoder: the base's, or that of the overlay. */
+struct cn_network *cn_job_network(const struct cn_job *j, enum cn_component comp);
+/* Tells of adapters that fit the model in part only. */
+void cn_job_warn_of_adapters(const struct cn_job *j);
 /* One chunk of a text: z [tokens, width], the weights of its tokens, how often it counts. */
 struct cn_emphasis {
     float *z;

@@ -1,7 +1,7 @@
 noinst_LIBRARIES += libcnengine.a
 libcnengine_a_SOURCES = \
     %reldir%/engine.h %reldir%/engine_priv.h %reldir%/engine.c \
-    %reldir%/annotators.c \
+    %reldir%/adapters.c %reldir%/annotators.c \
     %reldir%/batch_policy.c \
     %reldir%/batch_buffers.c \
     %reldir%/batch_priv.h \

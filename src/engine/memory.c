@@ -8,6 +8,7 @@
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
+#include "runtime/overlay.h"
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -22,12 +23,14 @@ int cn_engine_pin_models(struct cn_engine *e, struct cn_job *j, struct cn_err *e
     model[n++] = j->base;
     for (int i = 0; i < j->n_controls; i++)
         model[n++] = j->control[i].model;
-    rc = cn_runtime_make_room(&e->rt, model, n, err);
+    rc = cn_runtime_make_room(&e->rt, model, n, j->overlay, err);
     cn_batchers_drop_unloaded(e);
     if (rc < 0)
         return rc;
     for (int i = 0; i < n && !j->pinned; i++)
         cn_runtime_pin(&e->rt, model[i]);
+    if (j->overlay != NULL && !j->pinned)
+        cn_runtime_pin_overlay(&e->rt, j->overlay);
     j->pinned = true;
     return CN_OK;
 }
@@ -37,6 +40,8 @@ void cn_engine_unpin_models(struct cn_engine *e, struct cn_job *j)
     if (!j->pinned)
         return;
     cn_runtime_unpin(&e->rt, j->base);
+    if (j->overlay != NULL)
+        cn_runtime_unpin_overlay(&e->rt, j->overlay);
     for (int i = 0; i < j->n_controls; i++)
         cn_runtime_unpin(&e->rt, j->control[i].model);
     j->pinned = false;
@@ -66,6 +71,7 @@ void cn_engine_trim(struct cn_engine *e)
         cn_annotators_unload(e);
     cn_runtime_trim(&e->rt);
     cn_batchers_drop_unloaded(e);
+    cn_runtime_free_overlays(&e->rt);
     cn_runtime_tell_models(&e->rt);
 }
 

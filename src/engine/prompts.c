@@ -31,7 +31,7 @@ static bool is_negative(const struct cn_job *j, int row)
 
 static const char *prompt_of(const struct cn_job *j, int row)
 {
-    return is_negative(j, row) ? j->spec->negative_prompt : j->spec->prompt;
+    return is_negative(j, row) ? j->spec->negative_prompt : j->prompt;
 }
 
 /* A second pass may have prompts of its own. */
@@ -72,7 +72,7 @@ static struct cn_job_text *add_text(struct cn_job *j, int row)
 /* The parts of the prompt become rows. */
 static int read_parts(struct cn_job *j, struct cn_prompt_part *part, struct cn_err *err)
 {
-    int n = 0, rc = cn_prompt_parts(j->spec->prompt, part, CN_MAX_PROMPT_PARTS, &n, err);
+    int n = 0, rc = cn_prompt_parts(j->prompt, part, CN_MAX_PROMPT_PARTS, &n, err);
 
     if (rc == CN_ETOOBIG)
         rc = CN_EINVAL;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Other options, two words for each directory, and the NULL at the end. */
-enum { MAX_ARGS = 32 + 4 * CN_CONF_DIRS, MAX_FLEET = CN_CONF_WORKERS };
+enum { MAX_ARGS = 32 + 6 * CN_CONF_DIRS, MAX_FLEET = CN_CONF_WORKERS };
 
 /* The program that the configuration names; else the one for the device. */
 static char *program_for(const struct cn_conf *c, const char *device)
@@ -63,6 +63,7 @@ static char **args_for(const struct cn_conf *c, const char *device)
     if (c->taesd[0] != '\0')
         add(args, &n, "--taesd", cn_xstrdup(c->taesd));
     add_dirs(args, &n, "--embeddings", c->embeddings);
+    add_dirs(args, &n, "--adapters", c->adapters);
     add_dirs(args, &n, "--models", c->dirs);
     return args;
 }

@@ -14,6 +14,7 @@ void cn_catalog_release(struct cn_catalog *c)
     free(c->model);
     free(c->annotator);
     free(c->embedding);
+    free(c->adapter);
     free(c->passed);
     *c = (struct cn_catalog){.model = NULL};
 }
@@ -27,6 +28,10 @@ void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello)
     c->n_annotators = hello->n_annotators;
     c->embedding = hello->embedding;
     c->n_embeddings = hello->n_embeddings;
+    c->adapter = hello->adapter;
+    c->n_adapters = hello->n_adapters;
+    hello->adapter = NULL;
+    hello->n_adapters = 0;
     hello->embedding = NULL;
     hello->n_embeddings = 0;
     hello->model = NULL;
@@ -39,6 +44,9 @@ void cn_catalog_take(struct cn_catalog *c, struct cn_msg_catalog *m)
 {
     free(c->model);
     free(c->passed);
+    free(c->adapter);
+    c->adapter = m->adapter;
+    c->n_adapters = m->n_adapters;
     c->model = m->model;
     c->n = m->n_models;
     c->passed = m->passed;
@@ -109,9 +117,25 @@ static void merge_embeddings(struct cn_catalog *ret, const struct cn_catalog *fr
     }
 }
 
+/* Of adapters of one name one that can be used. */
+static void merge_adapters(struct cn_catalog *ret, const struct cn_catalog *from)
+{
+    for (int i = 0; i < from->n_adapters; i++) {
+        const struct cn_adapter_info *a = &from->adapter[i];
+        int k = 0;
+
+        while (k < ret->n_adapters && strcmp(ret->adapter[k].name, a->name) != 0)
+            k++;
+        if (k == ret->n_adapters)
+            ret->adapter[ret->n_adapters++] = *a;
+        else if (ret->adapter[k].broken[0] != '\0' && a->broken[0] == '\0')
+            ret->adapter[k] = *a;
+    }
+}
+
 void cn_catalog_merge(struct cn_catalog *ret, const struct cn_catalog *const *from, int n)
 {
-    size_t models = 1, annotators = 1, embeddings = 1, passed = 1;
+    size_t models = 1, annotators = 1, embeddings = 1, passed = 1, adapters = 1;
 
     cn_catalog_release(ret);
     for (int i = 0; i < n; i++) {
@@ -119,16 +143,19 @@ void cn_catalog_merge(struct cn_catalog *ret, const struct cn_catalog *const *fr
         annotators += (size_t)from[i]->n_annotators;
         embeddings += (size_t)from[i]->n_embeddings;
         passed += (size_t)from[i]->n_passed;
+        adapters += (size_t)from[i]->n_adapters;
     }
     ret->model = cn_xcalloc(models, sizeof(*ret->model));
     ret->annotator = cn_xcalloc(annotators, sizeof(*ret->annotator));
     ret->embedding = cn_xcalloc(embeddings, sizeof(*ret->embedding));
     ret->passed = cn_xcalloc(passed, sizeof(*ret->passed));
+    ret->adapter = cn_xcalloc(adapters, sizeof(*ret->adapter));
     for (int i = 0; i < n; i++) {
         merge_models(ret, from[i]);
         merge_annotators(ret, from[i]);
         merge_embeddings(ret, from[i]);
         merge_passed(ret, from[i]);
+        merge_adapters(ret, from[i]);
     }
 }
 
@@ -317,6 +344,36 @@ static int check_control(const struct cn_catalog *c, const struct cn_model_info 
     return check_annotator(c, spec, index, err);
 }
 
+/* By name, or by what the trainer called it; the worker says whether the latter is one's only. */
+static const struct cn_adapter_info *find_adapter(const struct cn_catalog *c, const char *name)
+{
+    for (int i = 0; i < c->n_adapters; i++)
+        if (strcmp(c->adapter[i].name, name) == 0)
+            return &c->adapter[i];
+    for (int i = 0; i < c->n_adapters; i++)
+        if (strcmp(c->adapter[i].alias, name) == 0)
+            return &c->adapter[i];
+    return NULL;
+}
+
+static int check_adapters(const struct cn_catalog *c, const struct cn_spec *spec,
+                          struct cn_err *err)
+{
+    for (int i = 0; i < spec->n_adapters; i++) {
+        const char *name = spec->adapter[i].name;
+        const struct cn_adapter_info *a = find_adapter(c, name);
+        char where[48];
+
+        snprintf(where, sizeof(where), "/adapters/%d/name", i);
+        if (a == NULL)
+            return cn_fail_at(err, CN_ENOTFOUND, where, "there is no adapter \"%.60s\"", name);
+        if (a->broken[0] != '\0')
+            return cn_fail_at(err, CN_EINVAL, where, "adapter \"%.60s\" cannot be used: %s", name,
+                              a->broken);
+    }
+    return CN_OK;
+}
+
 static int resolve_drawing(const struct cn_catalog *c, struct cn_spec *spec, struct cn_err *err)
 {
     const struct cn_model_info *m = spec->model[0] == '\0'
@@ -346,7 +403,7 @@ static int resolve_drawing(const struct cn_catalog *c, struct cn_spec *spec, str
     for (int i = 0; i < spec->n_controls; i++)
         if ((rc = check_control(c, m, spec, i, err)) < 0)
             return rc;
-    return CN_OK;
+    return check_adapters(c, spec, err);
 }
 
 int cn_catalog_resolve(const struct cn_catalog *c, struct cn_spec *spec, struct cn_err *err)
@@ -383,5 +440,5 @@ int cn_catalog_check(const struct cn_catalog *c, const struct cn_spec *spec, str
         snprintf(where, sizeof(where), "/controls/%d/model", i);
         rc = check_model(c, CN_MODEL_CONTROLNET, spec->control[i].model, where, err);
     }
-    return rc;
+    return rc < 0 ? rc : check_adapters(c, spec, err);
 }

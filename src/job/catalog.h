@@ -18,16 +18,18 @@ struct cn_catalog {
     int n_annotators;
     struct cn_embedding_info *embedding;
     int n_embeddings;
+    struct cn_adapter_info *adapter;
+    int n_adapters;
     struct cn_passed_over *passed; /* in the directories of models */
     int n_passed;
 };
 
 void cn_catalog_release(struct cn_catalog *c);
 
-/* Takes the models, annotators and embeddings of *hello and leaves it without. */
+/* Takes the models, annotators, embeddings and adapters of *hello and leaves it without. */
 void cn_catalog_set(struct cn_catalog *c, struct cn_msg_hello *hello);
 
-/* Takes the models of *m, and what was passed over, and leaves it without. */
+/* Takes the models and adapters of *m, and what was passed over, and leaves it without. */
 void cn_catalog_take(struct cn_catalog *c, struct cn_msg_catalog *m);
 
 /* *ret (released, or zeroed) becomes what any of them has: of models of one name one that can be

@@ -33,6 +33,7 @@ int cn_network_open_over(struct cn_network *n, const struct cn_network *under,
         return CN_OK;
     n->backend = under->backend;
     n->dtype = under->dtype;
+    n->own_latent = under->own_latent;
     return cn_weights_new_over(under->backend, params, under->weights, &n->weights, err);
 }
 

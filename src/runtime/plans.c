@@ -111,15 +111,15 @@ static int sized_plan(struct cn_network *net, const char *key, int flags, cn_bui
     return rc;
 }
 
-int cn_plan_for_text(struct cn_model *base, int i, int n, int tokens, const struct cn_text_use *use,
-                     struct cn_plan_entry **ret, struct cn_err *err)
+int cn_plan_for_text(struct cn_network *net, const struct cn_text_config *c, int n, int tokens,
+                     const struct cn_text_use *use, struct cn_plan_entry **ret, struct cn_err *err)
 {
-    struct text_arg a = {cn_checkpoint_text(base->checkpoint, i), n, tokens, *use};
+    struct text_arg a = {c, n, tokens, *use};
     char key[64];
 
     snprintf(key, sizeof(key), "text n%d s%d skip%d%s%s", n, tokens, use->skip,
              use->final_norm ? "" : " raw", use->pooled ? " pooled" : "");
-    return common_plan(&base->text[i].net, key, build_text, &a, ret, err);
+    return common_plan(net, key, build_text, &a, ret, err);
 }
 
 int cn_plan_for_context(const struct cn_denoiser *d, int n, int tokens, struct cn_plan_entry **ret,
@@ -160,16 +160,15 @@ int cn_plan_for_control(struct cn_network *net, const struct cn_control_config *
     return sized_plan(net, key, 0, build_control, &a, z->h, z->w, net->own_latent, ret, err);
 }
 
-int cn_plan_for_unet(struct cn_model *base, const struct cn_step_size *z,
+int cn_plan_for_unet(const struct cn_denoiser *d, const struct cn_step_size *z,
                      struct cn_plan_entry **ret, struct cn_err *err)
 {
-    struct unet_arg a = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET, *z};
+    struct unet_arg a = {d->config, CN_NET_UNET, *z};
     char key[64];
 
     snprintf(key, sizeof(key), "step n%d %dx%d s%d c%d%s", z->n, z->w, z->h, z->s, z->controls,
              z->perturbed ? " perturbed" : "");
-    return sized_plan(&base->unet, key, 0, build_unet, &a, z->h, z->w, base->unet.own_latent, ret,
-                      err);
+    return sized_plan(d->net, key, 0, build_unet, &a, z->h, z->w, d->net->own_latent, ret, err);
 }
 
 int cn_plan_for_decoder(struct cn_model *base, int h, int w, int flags, struct cn_plan_entry **ret,

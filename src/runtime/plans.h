@@ -23,9 +23,8 @@ struct cn_denoiser {
     enum cn_net kind;
 };
 
-/* Of text encoder i. */
-int cn_plan_for_text(struct cn_model *base, int i, int n, int tokens, const struct cn_text_use *use,
-                     struct cn_plan_entry **ret, struct cn_err *err);
+int cn_plan_for_text(struct cn_network *net, const struct cn_text_config *c, int n, int tokens,
+                     const struct cn_text_use *use, struct cn_plan_entry **ret, struct cn_err *err);
 int cn_plan_for_context(const struct cn_denoiser *d, int n, int tokens, struct cn_plan_entry **ret,
                         struct cn_err *err);
 int cn_plan_for_time(const struct cn_denoiser *d, struct cn_plan_entry **ret, struct cn_err *err);
@@ -35,7 +34,7 @@ int cn_plan_for_hint(struct cn_network *net, const struct cn_control_config *c, 
 int cn_plan_for_control(struct cn_network *net, const struct cn_control_config *c,
                         const struct cn_step_size *z, struct cn_plan_entry **ret,
                         struct cn_err *err);
-int cn_plan_for_unet(struct cn_model *base, const struct cn_step_size *z,
+int cn_plan_for_unet(const struct cn_denoiser *d, const struct cn_step_size *z,
                      struct cn_plan_entry **ret, struct cn_err *err);
 /* h x w of a latent. flags: CN_PLAN_CONCURRENT or 0 */
 int cn_plan_for_decoder(struct cn_model *base, int h, int w, int flags, struct cn_plan_entry **ret,

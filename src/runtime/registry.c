@@ -12,6 +12,7 @@
 #include "runtime/file_name.h"
 #include "runtime/find_models.h"
 #include "runtime/inspect.h"
+#include "runtime/overlay.h"
 #include "runtime/version.h"
 #include "model/vae.h"
 
@@ -397,8 +398,14 @@ int cn_runtime_set_default(struct cn_runtime *rt, const char *name, struct cn_er
 
 void cn_runtime_release(struct cn_runtime *rt)
 {
+    for (size_t i = 0; i < rt->n_overlays; i++)
+        cn_overlay_free(rt->overlay[i]);
+    free(rt->overlay);
+    rt->overlay = NULL;
+    rt->n_overlays = 0;
     for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         cn_model_free(rt->model[i]);
+    cn_adapters_release(&rt->adapters);
     forget_passed(rt);
     for (size_t i = 0; i < rt->n_sources; i++)
         free(rt->source[i].path);

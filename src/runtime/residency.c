@@ -6,9 +6,14 @@
  * parameters in the backend's precision; when a new one turns out to be larger, others go
  * afterwards. The plans' working memory counts, and is the first to go when room is needed; when it
  * does not fit beside the models that work at hand needs, it is taken all the same.
+ *
+ * An overlay (a model under adapters) is made of its base and its adapters' files again within a
+ * second, so idle overlays go before idle models, and only a few are kept however large the budget
+ * is. One that is closed is freed when nobody holds it and the batchers that knew it are gone.
  */
 #include "base/base.h"
 #include "runtime/runtime.h"
+#include "runtime/overlay.h"
 
 #include <string.h>
 
@@ -18,6 +23,8 @@ size_t cn_runtime_bytes(const struct cn_runtime *rt)
 
     for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         sum += cn_model_bytes(rt->model[i]);
+    for (size_t i = 0; i < rt->n_overlays; i++)
+        sum += cn_overlay_bytes(rt->overlay[i]);
     return sum;
 }
 
@@ -43,6 +50,9 @@ static void unload_model(struct cn_runtime *rt, struct cn_model *m)
 {
     CN_ASSERT(m->users == 0);
     m->peak_bytes = CN_MAX(cn_model_bytes(m), m->peak_bytes);
+    for (size_t i = 0; i < rt->n_overlays; i++)
+        if (rt->overlay[i]->base == m)
+            cn_overlay_close(rt->overlay[i]);
     for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         cn_model_close_for_base(rt->model[i], m);
     cn_model_close(m);
@@ -71,6 +81,54 @@ static struct cn_model *find_victim(const struct cn_runtime *rt, struct cn_model
             oldest = m;
     }
     return oldest;
+}
+
+/* The least recently used overlay that is loaded, that nobody pins and that is not `needed`; NULL:
+ * there is none. *ret_n: how many there are. */
+static struct cn_overlay *find_idle_overlay(const struct cn_runtime *rt,
+                                            const struct cn_overlay *needed, int *ret_n)
+{
+    struct cn_overlay *oldest = NULL;
+
+    *ret_n = 0;
+    for (size_t i = 0; i < rt->n_overlays; i++) {
+        struct cn_overlay *o = rt->overlay[i];
+
+        if (o->users > 0 || o == needed || !cn_overlay_loaded(o))
+            continue;
+        ++*ret_n;
+        if (oldest == NULL || o->used < oldest->used)
+            oldest = o;
+    }
+    return oldest;
+}
+
+/* Gives up the oldest of what nobody pins or needs: an overlay, else a model. False: there is
+ * nothing. */
+static bool unload_oldest(struct cn_runtime *rt, struct cn_model *const *needed, int n,
+                          const struct cn_overlay *overlay)
+{
+    int idle;
+    struct cn_overlay *o = find_idle_overlay(rt, overlay, &idle);
+    struct cn_model *m = o == NULL ? find_victim(rt, needed, n) : NULL;
+
+    if (o != NULL)
+        cn_overlay_close(o);
+    else if (m != NULL)
+        unload_model(rt, m);
+    return o != NULL || m != NULL;
+}
+
+void cn_runtime_free_overlays(struct cn_runtime *rt)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < rt->n_overlays; i++)
+        if (rt->overlay[i]->holders == 0 && !cn_overlay_loaded(rt->overlay[i]))
+            cn_overlay_free(rt->overlay[i]);
+        else
+            rt->overlay[n++] = rt->overlay[i];
+    rt->n_overlays = n;
 }
 
 int cn_runtime_unload(struct cn_runtime *rt, const char *name, struct cn_err *err)
@@ -107,6 +165,7 @@ void cn_runtime_free_retired(struct cn_runtime *rt)
 {
     int n = rt->n_models;
 
+    cn_runtime_free_overlays(rt);
     for (int i = rt->n_models; i < rt->n_models + rt->n_retired; i++)
         if (is_over(rt->model[i]))
             cn_model_free(rt->model[i]);
@@ -117,12 +176,12 @@ void cn_runtime_free_retired(struct cn_runtime *rt)
 
 void cn_runtime_drop_caches(struct cn_runtime *rt)
 {
-    struct cn_model *m;
-
-    while ((m = find_victim(rt, NULL, 0)) != NULL)
-        unload_model(rt, m);
+    while (unload_oldest(rt, NULL, 0, NULL))
+        ;
     for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         cn_model_evict_plans(rt->model[i]);
+    for (size_t i = 0; i < rt->n_overlays; i++)
+        cn_overlay_evict_plans(rt->overlay[i]);
     cn_runtime_tell_models(rt);
 }
 
@@ -158,12 +217,16 @@ static size_t bytes_held(const struct cn_runtime *rt)
 }
 
 int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, int n,
-                         struct cn_err *err)
+                         struct cn_overlay *overlay, struct cn_err *err)
 {
     size_t all = 0, more = 0;
 
     if (rt->memory == 0)
         return CN_OK;
+    if (overlay != NULL) {
+        more = cn_overlay_bytes_to_come(overlay);
+        all = more + cn_overlay_bytes(overlay);
+    }
     for (int i = 0; i < n; i++) {
         if (is_among(model[i], model, i))
             continue;
@@ -177,13 +240,9 @@ int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, i
                           all >> 20, rt->memory >> 20);
     if (bytes_held(rt) + more > rt->memory)
         cn_backend_trim(rt->backend); /* plans take what they need when they run */
-    while (bytes_held(rt) + more > rt->memory) {
-        struct cn_model *m = find_victim(rt, model, n);
-
-        if (m == NULL)
+    while (bytes_held(rt) + more > rt->memory)
+        if (!unload_oldest(rt, model, n, overlay))
             return cn_fail(err, CN_EBUSY, "other jobs use the memory");
-        unload_model(rt, m);
-    }
     cn_runtime_tell_models(rt);
     return CN_OK;
 }
@@ -200,12 +259,28 @@ static bool has_users(const struct cn_runtime *rt)
  * is worth less, because it costs less to have it again. */
 void cn_runtime_trim(struct cn_runtime *rt)
 {
-    struct cn_model *m;
+    struct cn_overlay *o;
+    int idle;
 
+    while ((o = find_idle_overlay(rt, NULL, &idle)) != NULL && idle > CN_IDLE_OVERLAYS)
+        cn_overlay_close(o);
     if (rt->memory > 0 && bytes_held(rt) > rt->memory && !has_users(rt))
         cn_backend_trim(rt->backend);
-    while (rt->memory > 0 && bytes_held(rt) > rt->memory && (m = find_victim(rt, NULL, 0)) != NULL)
-        unload_model(rt, m);
+    while (rt->memory > 0 && bytes_held(rt) > rt->memory && unload_oldest(rt, NULL, 0, NULL))
+        ;
+}
+
+void cn_runtime_pin_overlay(struct cn_runtime *rt, struct cn_overlay *o)
+{
+    o->users++;
+    o->used = ++rt->clock;
+}
+
+void cn_runtime_unpin_overlay(struct cn_runtime *rt, struct cn_overlay *o)
+{
+    CN_ASSERT(o->users > 0);
+    o->users--;
+    o->used = ++rt->clock;
 }
 
 void cn_runtime_pin(struct cn_runtime *rt, struct cn_model *m)

@@ -3,8 +3,10 @@
  *
  * Owning worker. Files: file_name, param_reader (tensors of a checkpoint), network (weights and
  * plans), model, plans (graphs by their sizes), embeddings (words that are vectors), token_rows
- * (what a text encoder is given), version (whether files have changed), registry (the list of
- * models, and how it follows the directories), residency (the memory budget).
+ * (what a text encoder is given), adapters (the list of them), adapter_fit, adapter_math and
+ * adapter_match (what they change), overlay (a model under adapters), version (whether files have
+ * changed), registry (the list of models, and how it follows the directories), residency (the
+ * memory budget).
  *
  *     struct cn_runtime rt = {.backend = backend};
  *     cn_runtime_scan(&rt, "models", &err);
@@ -16,6 +18,7 @@
 #ifndef CN_RUNTIME_RUNTIME_H
 #define CN_RUNTIME_RUNTIME_H
 
+#include "runtime/adapters.h"
 #include "runtime/embeddings.h"
 #include "runtime/model.h"
 
@@ -32,6 +35,8 @@ struct cn_source {
     char *path;
     bool folder; /* of models; else one model */
 };
+
+struct cn_overlay;
 
 struct cn_runtime {
     struct cn_backend *backend; /* the caller's */
@@ -52,7 +57,10 @@ struct cn_runtime {
     size_t n_passed, passed_cap;
     char *chosen; /* the name of the default, or NULL */
     struct cn_embeddings embeddings;
-    uint64_t clock; /* of uses of models */
+    struct cn_adapters adapters;
+    struct cn_overlay **overlay; /* base models under adapters (overlay.h): loaded, or held */
+    size_t n_overlays, overlays_cap;
+    uint64_t clock; /* of uses of models and overlays */
 };
 
 /* ---- registry.c ---- */
@@ -93,22 +101,33 @@ void cn_model_describe(const struct cn_model *m, struct cn_model_facts *ret);
  * there any more. */
 int cn_runtime_set_default(struct cn_runtime *rt, const char *name, struct cn_err *err);
 const char *cn_runtime_default(const struct cn_runtime *rt); /* NULL: there is no base model */
-/* Frees the models and the embeddings. */
+/* Frees the models, the embeddings and the list of adapters. */
 void cn_runtime_release(struct cn_runtime *rt);
 
 /* ---- residency.c ---- */
 
-size_t cn_runtime_bytes(const struct cn_runtime *rt); /* of all models */
-/* Unloads what nobody pins, oldest first, until the n models fit into the budget; one may be named
- * twice. CN_EBUSY: they will when others are unpinned. CN_EDEVMEM: they never will. */
+/* Overlays that nobody uses and that stay loaded for the next who wants them, budget or not: each
+ * may be as large as its base. */
+enum { CN_IDLE_OVERLAYS = 4 };
+
+size_t cn_runtime_bytes(const struct cn_runtime *rt); /* of all models and overlays */
+/* Unloads what nobody pins, overlays before models and the oldest first, until the n models and the
+ * overlay (may be NULL) fit into the budget; one model may be named twice. CN_EBUSY: they will when
+ * others are unpinned. CN_EDEVMEM: they never will. */
 int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, int n,
-                         struct cn_err *err);
+                         struct cn_overlay *overlay, struct cn_err *err);
 /* Unloads what nobody pins, oldest first, while more is resident than the budget allows. */
 void cn_runtime_trim(struct cn_runtime *rt);
 /* Pinned models stay resident. One may be pinned many times. */
 void cn_runtime_pin(struct cn_runtime *rt, struct cn_model *m);
 void cn_runtime_unpin(struct cn_runtime *rt, struct cn_model *m);
-/* Gives up everything that was loaded of a model. CN_EBUSY while it is pinned. */
+void cn_runtime_pin_overlay(struct cn_runtime *rt, struct cn_overlay *o);
+void cn_runtime_unpin_overlay(struct cn_runtime *rt, struct cn_overlay *o);
+/* Frees the overlays that nobody holds and that are not loaded; nothing else knows their networks.
+ */
+void cn_runtime_free_overlays(struct cn_runtime *rt);
+/* Gives up everything that was loaded of a model, and of overlays of it. CN_EBUSY while it is
+ * pinned. */
 int cn_runtime_unload(struct cn_runtime *rt, const char *name, struct cn_err *err);
 /* Models that are not listed any more and that nobody holds: gives up what was loaded of them, and
  * says whether there are any; and then, when nothing else knows them, frees them. */

@@ -1,8 +1,9 @@
 /* Prompts in the grammar of AUTOMATIC1111's web UI: emphasis, BREAK, AND, prompt editing,
  * alternation, and texts of any length in chunks of what the text encoder reads.
  *
- * A prompt goes through four functions, in this order:
+ * A prompt goes through these functions, in this order:
  *
+ *   cn_prompt_tags()      "a cat <lora:x:0.8>"    -> a text without tags, and these
  *   cn_prompt_parts()     "a cat AND a dog :0.5"  -> parts with weights   (not the negative prompt)
  *   cn_prompt_schedule_*  "a [red:blue:0.5] cat"  -> a text for each step
  *   cn_prompt_emphasis()  "a (cat:1.2) BREAK b"   -> pieces with weights
@@ -28,6 +29,31 @@
 #include "text/tokenizer.h"
 
 enum { CN_PROMPT_DEPTH = 256 };
+
+/* ---- tags ---- */
+
+/* "<lora:name:0.8:te=0.5>": type, and what stands between colons, split as the web UI does it. */
+struct cn_prompt_tag {
+    char *type;
+    char **word; /* positional: name, strengths */
+    int n_words;
+    char **key, **value; /* of "key=value" */
+    int n_named;
+};
+
+struct cn_prompt_tags {
+    char *text; /* without the tags, NUL-terminated */
+    struct cn_prompt_tag *tag;
+    size_t n, cap;
+};
+
+/* Takes everything of the form <word:anything> out of a text. */
+void cn_prompt_tags(const char *text, struct cn_prompt_tags *ret);
+void cn_prompt_tags_release(struct cn_prompt_tags *t);
+/* The value of a key, or NULL. */
+const char *cn_prompt_tag_value(const struct cn_prompt_tag *t, const char *key);
+/* An argument as a number: false for one that is none. */
+bool cn_prompt_tag_number(const char *text, double *ret);
 
 /* ---- AND ---- */
 

@@ -135,6 +135,58 @@ static void get_annotator(struct cn_unpack *u, struct cn_annotator_info *a)
     }
 }
 
+static void put_adapter_info(struct cn_pack *p, const struct cn_adapter_info *a)
+{
+    cn_put_str(p, a->name);
+    cn_put_str(p, a->alias);
+    cn_put_str(p, a->kind);
+    cn_put_str(p, a->family);
+    cn_put_i32(p, a->rank_min);
+    cn_put_i32(p, a->rank_max);
+    cn_put_i32(p, a->layers);
+    cn_put_u8(p, a->unet);
+    cn_put_u8(p, a->text);
+    cn_put_u64(p, a->bytes);
+    cn_put_str(p, a->base);
+    cn_put_str(p, a->triggers);
+    cn_put_str(p, a->broken);
+}
+
+static void get_adapter_info(struct cn_unpack *u, struct cn_adapter_info *a)
+{
+    cn_get_text(u, a->name, sizeof(a->name));
+    cn_get_text(u, a->alias, sizeof(a->alias));
+    cn_get_text(u, a->kind, sizeof(a->kind));
+    cn_get_text(u, a->family, sizeof(a->family));
+    a->rank_min = cn_get_range(u, 0, INT_MAX);
+    a->rank_max = cn_get_range(u, 0, INT_MAX);
+    a->layers = cn_get_range(u, 0, INT_MAX);
+    a->unet = cn_get_enum(u, 2) != 0;
+    a->text = cn_get_enum(u, 2) != 0;
+    a->bytes = cn_get_u64(u);
+    cn_get_text(u, a->base, sizeof(a->base));
+    cn_get_text(u, a->triggers, sizeof(a->triggers));
+    cn_get_text(u, a->broken, sizeof(a->broken));
+}
+
+void cn_put_adapters(struct cn_pack *p, const struct cn_adapter_info *a, int n)
+{
+    cn_put_i32(p, n);
+    for (int i = 0; i < n; i++)
+        put_adapter_info(p, &a[i]);
+}
+
+struct cn_adapter_info *cn_get_adapters(struct cn_unpack *u, int *ret_n)
+{
+    struct cn_adapter_info *a;
+
+    *ret_n = cn_get_range(u, 0, CN_WIRE_MAX_ADAPTERS);
+    a = cn_xcalloc((size_t)*ret_n + 1, sizeof(*a));
+    for (int i = 0; i < *ret_n && u->rc == CN_OK; i++)
+        get_adapter_info(u, &a[i]);
+    return a;
+}
+
 int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_err *err)
 {
     struct cn_writer w;
@@ -157,6 +209,7 @@ int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_e
     cn_put_i32(p, m->n_embeddings);
     for (int i = 0; i < m->n_embeddings; i++)
         put_embedding(p, &m->embedding[i]);
+    cn_put_adapters(p, m->adapter, m->n_adapters);
     return cn_writer_end(&w, err);
 }
 
@@ -165,6 +218,7 @@ void cn_msg_hello_release(struct cn_msg_hello *m)
     free(m->model);
     free(m->annotator);
     free(m->embedding);
+    free(m->adapter);
     memset(m, 0, sizeof(*m));
 }
 
@@ -196,6 +250,7 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn
     m->embedding = cn_xcalloc((size_t)m->n_embeddings + 1, sizeof(*m->embedding));
     for (int i = 0; i < m->n_embeddings && u.rc == CN_OK; i++)
         get_embedding(&u, &m->embedding[i]);
+    m->adapter = cn_get_adapters(&u, &m->n_adapters);
     rc = cn_unpack_end(&u, "a hello frame", err);
     if (rc < 0)
         cn_msg_hello_release(m);

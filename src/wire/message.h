@@ -29,6 +29,7 @@ enum {
     CN_WIRE_MAX_PASSED = 512,
     CN_WIRE_MAX_ANNOTATORS = 64,
     CN_WIRE_MAX_EMBEDDINGS = 4096,
+    CN_WIRE_MAX_ADAPTERS = 4096,
     CN_WIRE_MAX_GAUGES = 64,
     CN_WIRE_MAX_PREVIEW = 64 * 1024 /* bytes of an encoded preview */
 };
@@ -96,6 +97,21 @@ struct cn_embedding_info {
     char broken[400];
 };
 
+/* A LoRA or one of its kin. */
+struct cn_adapter_info {
+    char name[CN_MODEL_NAME];
+    char alias[CN_MODEL_NAME]; /* what its trainer called it; "": the same */
+    char kind[64];             /* "LoRA, DoRA" */
+    char family[24];           /* "sd1", "sdxl"; "": not told */
+    int rank_min, rank_max;    /* 0: its form has none */
+    int layers;                /* that it changes */
+    bool unet, text;           /* of which networks */
+    uint64_t bytes;            /* on disk */
+    char base[64];             /* the model that it says it was made with; "" */
+    char triggers[256];        /* words that call it, with commas */
+    char broken[400];
+};
+
 struct cn_msg_hello {
     int pid;
     int capacity;     /* jobs that may be with the worker at a time */
@@ -109,6 +125,8 @@ struct cn_msg_hello {
     struct cn_annotator_info *annotator;
     int n_embeddings;
     struct cn_embedding_info *embedding;
+    int n_adapters;
+    struct cn_adapter_info *adapter;
 };
 
 void cn_msg_hello_release(struct cn_msg_hello *m);
@@ -179,6 +197,8 @@ struct cn_msg_catalog {
     struct cn_model_info *model; /* n_models of them */
     int n_passed;
     struct cn_passed_over *passed; /* n_passed of them */
+    int n_adapters;
+    struct cn_adapter_info *adapter; /* n_adapters of them */
 };
 
 void cn_msg_catalog_release(struct cn_msg_catalog *m);

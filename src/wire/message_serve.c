@@ -103,6 +103,7 @@ int cn_msg_put_catalog(struct cn_buf *b, const struct cn_msg_catalog *m, struct 
         cn_put_str(p, m->passed[i].name);
         cn_put_str(p, m->passed[i].why);
     }
+    cn_put_adapters(p, m->adapter, m->n_adapters);
     return cn_writer_end(&w, err);
 }
 
@@ -110,6 +111,7 @@ void cn_msg_catalog_release(struct cn_msg_catalog *m)
 {
     free(m->model);
     free(m->passed);
+    free(m->adapter);
     memset(m, 0, sizeof(*m));
 }
 
@@ -132,6 +134,7 @@ int cn_msg_get_catalog(const struct cn_frame *f, struct cn_msg_catalog *m, struc
         cn_get_text(&u, m->passed[i].name, sizeof(m->passed[i].name));
         cn_get_text(&u, m->passed[i].why, sizeof(m->passed[i].why));
     }
+    m->adapter = cn_get_adapters(&u, &m->n_adapters);
     rc = cn_unpack_end(&u, "a catalogue frame", err);
     if (rc < 0)
         cn_msg_catalog_release(m);

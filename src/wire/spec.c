@@ -54,6 +54,17 @@ static void put_map(struct cn_pack *p, const struct cn_spec_control *c)
     cn_put_u8(p, c->return_map);
 }
 
+static void put_adapter(struct cn_pack *p, const struct cn_spec_adapter *a)
+{
+    cn_put_str(p, a->name);
+    cn_put_f64(p, a->strength);
+    cn_put_u8(p, a->has_text);
+    cn_put_f64(p, a->text_strength);
+    cn_put_u8(p, (unsigned)a->n_blocks);
+    for (int i = 0; i < a->n_blocks; i++)
+        cn_put_f64(p, a->block[i]);
+}
+
 void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
 {
     cn_put_u8(p, CN_WIRE_SPEC_VERSION);
@@ -110,6 +121,20 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_bytes(p, s->depth.data, s->depth.len);
     cn_put_f64(p, s->pag_scale);
     cn_put_f64(p, s->pag_adaptive_scale);
+    cn_put_u8(p, (unsigned)s->n_adapters);
+    for (int i = 0; i < s->n_adapters; i++)
+        put_adapter(p, &s->adapter[i]);
+}
+
+static void get_adapter(struct cn_unpack *u, struct cn_spec_adapter *a)
+{
+    a->name = cn_get_str(u, CN_WIRE_MAX_NAME);
+    a->strength = cn_get_f64(u);
+    a->has_text = cn_get_enum(u, 2) != 0;
+    a->text_strength = cn_get_f64(u);
+    a->n_blocks = cn_get_enum(u, CN_BLOCK_WEIGHTS + 1);
+    for (int i = 0; i < a->n_blocks; i++)
+        a->block[i] = cn_get_f64(u);
 }
 
 static void get_control(struct cn_unpack *u, struct cn_spec_control *c)
@@ -261,6 +286,9 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
         s->pag_scale = cn_get_f64(u);
         s->pag_adaptive_scale = cn_get_f64(u);
     }
+    n = version >= 12 ? cn_get_enum(u, CN_MAX_ADAPTERS + 1) : 0;
+    for (int i = 0; i < n && u->rc == CN_OK; i++)
+        get_adapter(u, &s->adapter[s->n_adapters++]);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

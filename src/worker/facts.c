@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "image/annotate.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,37 @@ static void describe_embeddings(const struct cn_engine *e, struct cn_msg_hello *
     }
 }
 
+static void describe_adapter(const struct cn_adapter_entry *from, struct cn_adapter_info *to)
+{
+    const char *alias = from->alias != NULL ? from->alias : "";
+
+    snprintf(to->name, sizeof(to->name), "%s", from->name);
+    if (strlen(alias) < sizeof(to->alias))
+        snprintf(to->alias, sizeof(to->alias), "%s", alias);
+    snprintf(to->kind, sizeof(to->kind), "%s", from->kinds);
+    snprintf(to->family, sizeof(to->family), "%s", cn_family_name(from->family));
+    snprintf(to->base, sizeof(to->base), "%s", from->base);
+    snprintf(to->triggers, sizeof(to->triggers), "%s", from->triggers);
+    to->rank_min = (int)CN_MIN(from->rank_min, INT_MAX);
+    to->rank_max = (int)CN_MIN(from->rank_max, INT_MAX);
+    to->layers = (int)CN_MIN(from->layers, INT_MAX);
+    to->unet = from->unet;
+    to->text = from->text;
+    to->bytes = from->bytes;
+    tell_broken(from->broken, from->path, from->name, to->broken, sizeof(to->broken));
+}
+
+/* As many as fit into a message. */
+static int describe_adapters(const struct cn_engine *e, struct cn_adapter_info **ret)
+{
+    int n = CN_MIN(cn_engine_adapters(e), CN_WIRE_MAX_ADAPTERS);
+
+    *ret = cn_xcalloc((size_t)n + 1, sizeof(**ret));
+    for (int i = 0; i < n; i++)
+        describe_adapter(cn_engine_adapter_at(e, i), &(*ret)[i]);
+    return n;
+}
+
 /* As many as fit into a message. */
 static int describe_models(const struct cn_engine *e, struct cn_model_info **ret)
 {
@@ -170,6 +202,7 @@ int cn_facts_hello(const struct cn_engine *e, struct cn_msg_hello *ret, struct c
     ret->n_models = describe_models(e, &ret->model);
     describe_annotators(e, ret);
     describe_embeddings(e, ret);
+    ret->n_adapters = describe_adapters(e, &ret->adapter);
     return CN_OK;
 }
 
@@ -181,4 +214,5 @@ void cn_facts_catalog(const struct cn_engine *e, struct cn_model_changes n,
                                    .removed = CN_MIN(n.removed, CN_WIRE_MAX_MODELS)};
     ret->n_models = describe_models(e, &ret->model);
     ret->n_passed = describe_passed(e, &ret->passed);
+    ret->n_adapters = describe_adapters(e, &ret->adapter);
 }

@@ -33,6 +33,7 @@ struct worker {
     atomic_int decoders_lost;
     pthread_mutex_t lock;         /* of loop, which the hooks may use on other threads */
     struct cn_worker *loop;       /* NULL before it asks to load, and after it has returned */
+    const char *watched[2 * WORKER_MAX_DIRS]; /* directories of models and of adapters */
     struct cn_model_watch *watch; /* NULL: nobody looks at the directories */
     bool missed;                  /* under lock: they changed while there was no loop to tell */
 };
@@ -238,12 +239,27 @@ static int scan_embeddings(const struct worker_options *o, struct cn_engine *e, 
     return rc;
 }
 
+static int scan_adapters(const struct worker_options *o, struct cn_engine *e, struct cn_err *err)
+{
+    int rc = CN_OK;
+
+    for (int i = 0; i < o->adapters.n && rc == CN_OK; i++)
+        rc = cn_engine_scan_adapters(e, o->adapters.dir[i], err);
+    for (int i = 0; i < cn_engine_adapters(e) && rc == CN_OK; i++) {
+        const struct cn_adapter_entry *x = cn_engine_adapter_at(e, i);
+
+        if (x->broken != NULL)
+            cn_log(CN_LOG_WARNING, "worker.adapter_broken", x->broken, "adapter=%s", x->name);
+    }
+    return rc;
+}
+
 /* A directory that is not there is no fault: the default list has one that some systems lack. */
 static int scan(const struct worker_options *o, struct cn_engine *e, struct cn_err *err)
 {
     int rc = scan_embeddings(o, e, err);
 
-    if (rc < 0)
+    if (rc < 0 || (rc = scan_adapters(o, e, err)) < 0)
         return rc;
     for (int i = 0; i < o->models.n; i++) {
         struct cn_err why = CN_ERR_INIT;
@@ -266,9 +282,14 @@ static void watch(const struct worker_options *o, struct worker *w)
 {
     struct cn_err why = CN_ERR_INIT;
     bool full = false;
+    int n = 0;
 
-    if (cn_model_watch_start(o->models.dir, o->models.n, o->settle_s, models_changed, w, &w->watch,
-                             &full, &why) < 0)
+    for (int i = 0; i < o->models.n; i++)
+        w->watched[n++] = o->models.dir[i];
+    for (int i = 0; i < o->adapters.n; i++)
+        w->watched[n++] = o->adapters.dir[i];
+    if (cn_model_watch_start(w->watched, n, o->settle_s, models_changed, w, &w->watch, &full,
+                             &why) < 0)
         cn_log(CN_LOG_WARNING, "worker.watch", why.msg, "outcome=%s", "failed");
     else if (full)
         cn_log(CN_LOG_WARNING, "worker.watch",

@@ -14,7 +14,7 @@ static void usage(void)
     fputs("usage: controlnet-worker --fd N [--backend NAME] [--threads N] [--default MODEL]\n"
           "                         [--lanes N] [--max-batch N] [--memory-mb N] [--dtype TYPE]\n"
           "                         [--vae-memory-mb N] [--settle-s N] [--embeddings DIR] ...\n"
-          "                         [--taesd FILE] --models DIR ...\n"
+          "                         [--adapters DIR] ... [--taesd FILE] --models DIR ...\n"
           "       controlnet-worker --probe [--backend NAME]\n"
           "Draws pictures for controlnetd, which starts it. To draw from a shell: controlnet\n"
           "generate.\n",
@@ -46,6 +46,7 @@ static const struct option_row rows[] = {
     {"threads", AS_NUMBER, AT(engine.threads)},
     {"models", AS_DIRECTORY, AT(models)},
     {"embeddings", AS_DIRECTORY, AT(embeddings)},
+    {"adapters", AS_DIRECTORY, AT(adapters)},
     {"taesd", AS_TEXT, AT(engine.taesd)},
     {"default", AS_TEXT, AT(default_model)},
     {"lanes", AS_NUMBER, AT(engine.lanes)},

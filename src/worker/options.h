@@ -18,7 +18,7 @@ struct worker_dirs {
 
 struct worker_options {
     struct cn_engine_opts engine; /* without hooks */
-    struct worker_dirs models, embeddings;
+    struct worker_dirs models, embeddings, adapters;
     const char *default_model; /* NULL: the engine chooses */
     int fd;                    /* of the socket to the daemon; -1: none, which --probe needs not */
     int settle_s;              /* 0: directories are not watched */

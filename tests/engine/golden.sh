@@ -44,7 +44,7 @@ images() {
         echo "# $backend"
         # shellcheck disable=SC2086
         tests/engine/test_images --backend "$backend" --min-psnr "$psnr" \
-            --embeddings "$data/embeddings" "$models" ${some:-"$@"} ||
+            --embeddings "$data/embeddings" --adapters "$data/adapters" "$models" ${some:-"$@"} ||
             failed=1
     done
 }

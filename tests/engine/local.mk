@@ -74,3 +74,8 @@ tests_engine_test_tiny_decoder_SOURCES = \
     %reldir%/test_tiny_decoder.c %reldir%/crowd.h %reldir%/crowd.c
 tests_engine_test_tiny_decoder_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_tiny_decoder
+
+check_PROGRAMS += tests/engine/test_adapters
+tests_engine_test_adapters_SOURCES = %reldir%/test_adapters.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_adapters_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_adapters

@@ -130,6 +130,16 @@ static void read_own(struct cn_spec_hires *h, json_t *o)
     h->guidance_scale = json_number_value(v);
 }
 
+static void read_adapter(struct cn_spec *s, json_t *o)
+{
+    struct cn_spec_adapter *a = cn_spec_add_adapter(s);
+
+    set_text(&a->name, json_object_get(o, "name"));
+    a->strength = json_number_value(json_object_get(o, "strength"));
+    a->has_text = json_object_get(o, "text_strength") != NULL;
+    a->text_strength = json_number_value(json_object_get(o, "text_strength"));
+}
+
 static void read_hires(struct cn_spec_hires *h, json_t *o)
 {
     double scale = json_number_value(json_object_get(o, "scale"));
@@ -182,6 +192,8 @@ static void read_request(struct cn_spec *s, json_t *o, const char *folder)
             s->eta = json_number_value(v);
         else if (strcmp(key, "controls") == 0)
             json_array_foreach(v, i, c) read_control(s, c, folder);
+        else if (strcmp(key, "adapters") == 0)
+            json_array_foreach(v, i, c) read_adapter(s, c);
         else
             CN_ASSERT(known);
     }
@@ -274,7 +286,7 @@ int main(int argc, char **argv)
 {
     struct cn_engine_opts opts = CN_ENGINE_DEFAULTS;
     struct cn_err err = CN_ERR_INIT;
-    const char *embeddings = NULL;
+    const char *embeddings = NULL, *adapters = NULL;
     struct cn_engine *e;
     int i = 1;
 
@@ -291,12 +303,15 @@ int main(int argc, char **argv)
             embeddings = argv[i + 1];
         else if (strcmp(argv[i], "--save") == 0)
             save_dir = argv[i + 1];
+        else if (strcmp(argv[i], "--adapters") == 0)
+            adapters = argv[i + 1];
         else
             min_psnr = atof(argv[i + 1]);
     if (argc < i + 2) {
         fprintf(stderr,
                 "usage: test_images [--backend NAME] [--dtype f32|f16|bf16] [--min-psnr DB]\n"
-                "                   [--embeddings DIR] [--save DIR] MODELS CASE.json...\n");
+                "                   [--embeddings DIR] [--save DIR]\n"
+                "                   [--adapters DIR] MODELS CASE.json...\n");
         return 2;
     }
     must(cn_engine_new(&opts, &e, &err), &err);
@@ -304,6 +319,8 @@ int main(int argc, char **argv)
         must(cn_engine_scan(e, dir, &err), &err);
     if (embeddings != NULL)
         must(cn_engine_scan_embeddings(e, embeddings, &err), &err);
+    if (adapters != NULL)
+        must(cn_engine_scan_adapters(e, adapters, &err), &err);
     for (i++; i < argc; i++)
         check_case(e, argv[i]);
     cn_engine_free(e);

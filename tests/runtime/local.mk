@@ -26,3 +26,9 @@ tests_runtime_test_find_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/checkpoi
 tests_runtime_test_find_LDADD = libcnruntime.a libcnmodel.a libcncheckpoint.a libcntext.a \
     $(CNBACKEND_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(CMOCKA_LIBS) $(OPENMP_CFLAGS)
 TESTS += tests/runtime/test_find
+
+check_PROGRAMS += tests/runtime/test_adapters
+tests_runtime_test_adapters_SOURCES = %reldir%/test_adapters.c tests/checkpoint/make.c
+tests_runtime_test_adapters_CPPFLAGS = $(tests_runtime_test_model_CPPFLAGS)
+tests_runtime_test_adapters_LDADD = $(tests_runtime_test_model_LDADD)
+TESTS += tests/runtime/test_adapters

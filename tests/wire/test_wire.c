@@ -39,6 +39,9 @@ static void full_spec(struct cn_spec *s)
     s->decoder = CN_DECODER_TAESD;
     s->pag_scale = 3;
     s->pag_adaptive_scale = 0.25;
+    s->adapter[0] = (struct cn_spec_adapter){
+        .name = cn_xstrdup("detail"), .strength = 0.5, .has_text = true, .text_strength = -1};
+    s->n_adapters = 1;
     s->hires = (struct cn_spec_hires){.on = true,
                                       .scale = 1.5,
                                       .width = 272,
@@ -161,7 +164,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 42 + 34 + 35 + 9 + 16; /* nor the syntax of prompts, nor what came after it */
+    f.len -= 42 + 34 + 35 + 9 + 16 + 29; /* nor the syntax of prompts, nor what came after it */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -173,7 +176,7 @@ static void kinds_and_versions_of_jobs(void **state)
 
     b.data[CN_FRAME_HEAD + 8] = 2;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD,
-                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16};
+                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -234,6 +237,12 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.depth.len == 5 && s.pag_scale == 0);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 11;
+    f.len += 16;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_true(s.pag_scale == 3 && s.n_adapters == 0);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
@@ -251,6 +260,9 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.hires.has_guidance && s.hires.guidance_scale == 2.5);
     assert_true(s.depth.len == 5 && memcmp(s.depth.data, "depth", 5) == 0);
     assert_true(s.pag_scale == 3 && s.pag_adaptive_scale == 0.25);
+    assert_int_equal(s.n_adapters, 1);
+    assert_string_equal(s.adapter[0].name, "detail");
+    assert_true(s.adapter[0].strength == 0.5 && s.adapter[0].text_strength == -1);
     cn_spec_release(&s);
     b.data[CN_FRAME_HEAD + 9] = CN_JOB_KIND_COUNT;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, &err), CN_EINVAL);
@@ -536,7 +548,9 @@ static void a_catalogue_survives_the_wire(void **state)
     struct cn_model_info model[] = {{.name = "emoji", .width = 64, .height = 64, .multiple = 8},
                                     {.name = "edges", .kind = CN_MODEL_CONTROLNET}};
     struct cn_passed_over passed[] = {{"notes.txt", "its name says so"}};
-    struct cn_msg_catalog m = {1, 2, 3, 2, model, 1, passed}, got;
+    struct cn_adapter_info adapter[] = {{.name = "detail", .kind = "LoRA", .rank_max = 8,
+                                         .unet = true, .triggers = "a, b"}};
+    struct cn_msg_catalog m = {1, 2, 3, 2, model, 1, passed, 1, adapter}, got;
     struct cn_frame_decoder d;
     struct cn_frame f;
     struct cn_buf b;

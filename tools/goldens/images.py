@@ -116,6 +116,10 @@ def build(models, request):
         config.prediction_type,
         **{key: config[key] for key in samplers.BETAS},
     )
+    if "adapters" in request:
+        import adapters  # which wants LyCORIS
+
+        parts |= adapters.load(parts, request["adapters"])
     nets = [control_of(models, entry) for entry in request.get("controls", [])]
     if nets:
         parts["controlnet"] = nets[0] if len(nets) == 1 else list(nets)
@@ -388,6 +392,15 @@ def embedding_cases():
         yield name, base("tiny", SIZE, **texts, controls=[edges])
 
 
+def adapter_cases():
+    """The model under one adapter, and under several that do not commute, beside a ControlNet."""
+    one = dict(adapters=[dict(name="locon", strength=0.8, text_strength=0.5)])
+    yield "adapter", base("tiny", SIZE, **one)
+    edges = control("tiny-control-a", "edges-40x48.png")
+    three = [dict(name=n, strength=s) for n, s in (("lokr", 0.7), ("oft", 1.0), ("loha", -0.4))]
+    yield "adapters", base("tiny", SIZE, adapters=three, controls=[edges])
+
+
 def image_cases():
     """Starting from an image: denoise 0.6 with every sampler, then with a mask."""
     edges = control("tiny-control-a", "edges-40x48.png")
@@ -429,7 +442,15 @@ def tiny9_cases():
 
 
 CASES = {
-    "tiny": [sampler_cases, control_cases, other_cases, weight_cases, embedding_cases, image_cases],
+    "tiny": [
+        sampler_cases,
+        control_cases,
+        other_cases,
+        weight_cases,
+        embedding_cases,
+        adapter_cases,
+        image_cases,
+    ],
     "tiny2": [tiny2_cases],
     "tiny9": [tiny9_cases],
 }

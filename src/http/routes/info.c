@@ -51,6 +51,20 @@ static void list_annotators(struct cn_request *q)
     answer_json(q, cn_result_annotators(cn_dispatch_catalog(d), &b, &err), &b, &err);
 }
 
+static void list_adapters(struct cn_request *q)
+{
+    struct cn_dispatch *d = cn_app_of(q)->o.dispatch;
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_buf b;
+
+    if (!cn_dispatch_known(d)) {
+        cn_answer_problem(q, CN_PROBLEM_NOT_READY, "no worker has told its adapters yet", NULL);
+        return;
+    }
+    cn_buf_init(&b, INFO_MAX);
+    answer_json(q, cn_result_adapters(cn_dispatch_catalog(d), &b, &err), &b, &err);
+}
+
 static void get_openapi(struct cn_request *q)
 {
     cn_answer_field(q, "Cache-Control", "no-cache");
@@ -70,5 +84,6 @@ static void get_page(struct cn_request *q)
 const struct cn_handler cn_list_models = {.start = list_models};
 const struct cn_handler cn_list_samplers = {.start = list_samplers};
 const struct cn_handler cn_list_annotators = {.start = list_annotators};
+const struct cn_handler cn_list_adapters = {.start = list_adapters};
 const struct cn_handler cn_get_openapi = {.start = get_openapi};
 const struct cn_handler cn_get_page = {.start = get_page};

@@ -39,6 +39,7 @@ static const struct cn_route table[] = {
     {"/v1/models/{name}/unload", CN_POST, &cn_unload_model, NATIVE, .admins_only = true},
     {"/v1/samplers", READS, &cn_list_samplers, NATIVE},
     {"/v1/annotators", READS, &cn_list_annotators, NATIVE},
+    {"/v1/adapters", READS, &cn_list_adapters, NATIVE},
     {"/v1/images/generations", CN_POST, &cn_submit, OPENAI, .what = &cn_ask_generations,
      .takes_body = true},
     {"/v1/images/edits", CN_POST, &cn_submit, OPENAI, .what = &cn_ask_edits, .takes_body = true},
