@@ -222,16 +222,28 @@ int cn_adapters_scan(struct cn_adapters *a, const char *dir, struct cn_err *err)
     return rc;
 }
 
+/* The name of one that is listed already; path may be the directory that PEFT saved. */
+static const char *known_path(const struct cn_adapters *a, const char *path)
+{
+    char *inside = cn_adapter_in_dir(path);
+    const char *name = NULL;
+
+    for (int i = 0; i < a->n && name == NULL; i++)
+        if (a->item[i].broken == NULL &&
+            strcmp(a->item[i].path, inside != NULL ? inside : path) == 0)
+            name = a->item[i].name;
+    free(inside);
+    return name;
+}
+
 int cn_adapters_add(struct cn_adapters *a, const char *path, const char **ret, struct cn_err *err)
 {
     struct look l = {.a = a};
     int n = a->n, rc;
 
-    for (int i = 0; i < n; i++) /* named twice */
-        if (a->item[i].broken == NULL && strcmp(a->item[i].path, path) == 0) {
-            *ret = a->item[i].name;
-            return CN_OK;
-        }
+    *ret = known_path(a, path);
+    if (*ret != NULL)
+        return CN_OK;
     rc = look_at(&l, path, MAX_DEPTH, err);
     if (rc < 0)
         return rc;
