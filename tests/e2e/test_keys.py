@@ -12,6 +12,8 @@ import tempfile
 from cn_e2e import DAEMON, SLOW, Case, Daemon, main
 
 ROUTES = os.path.abspath("tests/e2e/list-routes")
+# Of other dialects, whose errors have other shapes.
+OTHERS = ("/sdapi/", "/controlnet/", "/internal/", "/v1/images/generations", "/v1/images/edits")
 ANNA, BERT, ROOT, EVE, OLD = ("key-of-anna-0000", "key-of-bert-0000", "key-of-root-0000",
                               "key-of-nobody-00", "key-of-old-00000")
 CARL, READER, SENDER, METER = ("key-of-carl-0000", "key-of-reader-00", "key-of-sender-00",
@@ -81,6 +83,7 @@ class Keys(Case):
             if method == "POST" and path in ("/v1/jobs", "/v1/images"):
                 body, headers = json.dumps(SPEC), {"Content-Type": "application/json"}
             about_job = "{id}" in path
+            native = not path.startswith(OTHERS)
             for kind, key in kinds.items():
                 where = path.replace("{id}", own).replace("{index}", "0").replace("{name}", "emoji")
                 with self.subTest(method=method, path=path, kind=kind):
@@ -91,12 +94,13 @@ class Keys(Case):
                         self.assertIn(r.status, (200, 503) if path == "/readyz" else (200,))
                     elif kind not in has:
                         self.assertEqual(r.status, 401, r.body)
-                        self.assertIn("Bearer", r.getheader("WWW-Authenticate"))
-                        if method != "HEAD":
+                        self.assertTrue(r.getheader("WWW-Authenticate")
+                                        .startswith(("Bearer", "Basic")))
+                        if method != "HEAD" and native:
                             self.problem(r, 401, "unauthenticated")
                     elif need not in has[kind].split():
                         self.assertEqual(r.status, 403, r.body)
-                        if method != "HEAD":
+                        if method != "HEAD" and native:
                             self.assertIn("the scope " + need, self.problem(r, 403, "forbidden")["detail"])
                     elif about_job and kind == "other tenant":
                         self.assertEqual(r.status, 404, r.body)
