@@ -102,11 +102,13 @@ void cn_spec_init(struct cn_spec *s)
 
 void cn_spec_release(struct cn_spec *s)
 {
+    const struct cn_blob *b;
+
+    for (int k = 0; (b = cn_spec_file(s, k)) != NULL; k++)
+        free(b->data);
     for (int i = 0; i < s->n_controls; i++) {
         free(s->control[i].model);
         free(s->control[i].annotator);
-        free(s->control[i].image.data);
-        free(s->control[i].mask.data);
     }
     for (int i = 0; i < s->n_adapters; i++)
         free(s->adapter[i].name);
@@ -115,9 +117,6 @@ void cn_spec_release(struct cn_spec *s)
     free(s->negative_prompt);
     free(s->hires.prompt);
     free(s->hires.negative_prompt);
-    free(s->init_image.data);
-    free(s->mask.data);
-    free(s->depth.data);
     memset(s, 0, sizeof(*s));
 }
 
@@ -167,12 +166,27 @@ int cn_spec_calls_per_step(enum cn_sampler sampler)
     }
 }
 
+struct cn_blob *cn_spec_file(struct cn_spec *s, int k)
+{
+    int n = s->n_controls;
+
+    if (k < 2)
+        return k == 0 ? &s->init_image : &s->mask;
+    if (k < 2 + n)
+        return &s->control[k - 2].image;
+    if (k < 2 + 2 * n)
+        return &s->control[k - 2 - n].mask;
+    return k == 2 + 2 * n ? &s->depth : NULL;
+}
+
 size_t cn_spec_image_bytes(const struct cn_spec *s)
 {
-    size_t n = s->init_image.len + s->mask.len + s->depth.len;
+    struct cn_spec copy = *s; /* borrows all of it */
+    const struct cn_blob *b;
+    size_t n = 0;
 
-    for (int i = 0; i < s->n_controls; i++)
-        n += s->control[i].image.len + s->control[i].mask.len;
+    for (int k = 0; (b = cn_spec_file(&copy, k)) != NULL; k++)
+        n += b->len;
     return n;
 }
 

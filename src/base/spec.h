@@ -292,7 +292,12 @@ int cn_spec_adapters_check(const struct cn_spec *s, struct cn_err *err);
 
 /* ---- spec.c ---- */
 
-/* Of all its images together. */
+/* All picture files that a description may bring, each once: file number k, or NULL behind the last
+ * one. One that is absent has len 0. Rows of the store keep their lengths in this order: a new one
+ * goes to the end. */
+enum { CN_SPEC_FILES_MAX = 3 + 2 * CN_MAX_CONTROLS };
+struct cn_blob *cn_spec_file(struct cn_spec *s, int k);
+/* Of all of them together. */
 size_t cn_spec_image_bytes(const struct cn_spec *s);
 
 /* Pictures that the job makes: n, and behind them the control maps that were asked for. */

@@ -14,13 +14,10 @@ static void drop(struct cn_blob *b)
 
 void cn_record_drop_inputs(struct cn_record *r)
 {
-    struct cn_spec *s = &r->job->spec;
+    struct cn_blob *b;
 
-    drop(&s->init_image);
-    drop(&s->mask);
-    drop(&s->depth);
-    for (int i = 0; i < s->n_controls; i++)
-        drop(&s->control[i].image);
+    for (int k = 0; (b = cn_spec_file(&r->job->spec, k)) != NULL; k++)
+        drop(b);
     r->job->inputs_evicted = true;
 }
 
@@ -55,11 +52,12 @@ static void take_image(struct cn_blob *to, struct cn_blob *from)
 
 static void take_images(struct cn_job *job, struct cn_spec *spec)
 {
-    take_image(&job->spec.init_image, &spec->init_image);
-    take_image(&job->spec.mask, &spec->mask);
-    take_image(&job->spec.depth, &spec->depth);
-    for (int i = 0; i < CN_MIN(job->spec.n_controls, spec->n_controls); i++)
-        take_image(&job->spec.control[i].image, &spec->control[i].image);
+    struct cn_blob *to, *from;
+
+    for (int k = 0; (to = cn_spec_file(&job->spec, k)) != NULL &&
+                    (from = cn_spec_file(spec, k)) != NULL;
+         k++)
+        take_image(to, from);
     job->inputs_evicted = false;
 }
 

@@ -5,40 +5,25 @@
 
 #include <string.h>
 
-enum { IMAGES = 2 + 2 * CN_MAX_CONTROLS, LENS_BYTES = 8 * IMAGES };
+enum { LENS_BYTES = 8 * CN_SPEC_FILES_MAX };
 
 #define PAYLOAD_MAX ((size_t)256 << 20)
 #define LIGHT_MAX   ((size_t)4 << 20)
-
-/* All images of a description, in a fixed order. */
-static int images_of(struct cn_spec *s, struct cn_blob *image[IMAGES])
-{
-    int n = 0;
-
-    image[n++] = &s->init_image;
-    image[n++] = &s->mask;
-    for (int i = 0; i < s->n_controls; i++)
-        image[n++] = &s->control[i].image;
-    for (int i = 0; i < s->n_controls; i++) /* rows that were kept before there were any end here */
-        image[n++] = &s->control[i].mask;
-    return n;
-}
 
 int cn_store_pack(const struct cn_spec *s, struct cn_buf *light, struct cn_buf *lens,
                   size_t *ret_payload, struct cn_err *err)
 {
     struct cn_pack lp = {.buf = light, .err = err}, np = {.buf = lens, .err = err};
     struct cn_spec copy = *s; /* borrows all strings */
-    struct cn_blob *image[IMAGES];
-    int n = images_of(&copy, image);
+    struct cn_blob *file;
     size_t bytes = 0;
 
     cn_buf_init(light, LIGHT_MAX);
     cn_buf_init(lens, LENS_BYTES);
-    for (int i = 0; i < n; i++) {
-        cn_put_u64(&np, image[i]->len);
-        bytes += image[i]->len;
-        *image[i] = (struct cn_blob){NULL, 0};
+    for (int k = 0; (file = cn_spec_file(&copy, k)) != NULL; k++) {
+        cn_put_u64(&np, file->len);
+        bytes += file->len;
+        *file = (struct cn_blob){NULL, 0};
     }
     cn_wire_put_spec(&lp, &copy);
     if (lp.rc < 0 || np.rc < 0)
@@ -69,17 +54,15 @@ bool cn_store_unpack(const void *light, size_t n, const void *lens, size_t n_len
                      struct cn_spec *ret)
 {
     struct cn_unpack u = {.p = light, .left = n}, lu = {.p = lens, .left = n_lens};
-    struct cn_blob *image[IMAGES];
+    struct cn_blob *file;
     bool sound = true;
-    int count;
 
     if (cn_wire_get_spec(&u, ret) < 0)
         return false;
-    count = images_of(ret, image);
-    for (int i = 0; i < count; i++)
-        if (image[i]->data == NULL && lu.left > 0) {
-            image[i]->len = (size_t)cn_get_u64(&lu);
-            sound = sound && image[i]->len <= PAYLOAD_MAX;
+    for (int k = 0; (file = cn_spec_file(ret, k)) != NULL; k++)
+        if (file->data == NULL && lu.left > 0) { /* rows of earlier versions have fewer lengths */
+            file->len = (size_t)cn_get_u64(&lu);
+            sound = sound && file->len <= PAYLOAD_MAX;
         }
     if (!sound || cn_unpack_end(&u, "job", NULL) < 0 || (n_lens > 0 && lu.rc < 0)) {
         cn_spec_release(ret);

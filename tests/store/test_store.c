@@ -488,6 +488,50 @@ static void a_second_daemon_waits(void **state)
     rig_end(&a);
 }
 
+/* Each file of a description has bytes of its own; none is in the row that lists read. */
+static void every_file_is_kept_apart(void **state)
+{
+    char id[CN_STORE_ID];
+    struct heard h = {.n = 0};
+    struct cn_store_job j;
+    struct cn_spec spec;
+    struct cn_blob *file;
+    struct rig r;
+    int n = 0;
+
+    (void)state;
+    rig_init(&r);
+    rig_id(id, 1);
+    assert_int_equal(rig_open(&r, NULL), CN_OK);
+    rig_job(&j, "anna", 1, 1);
+    rig_spec(&spec, 1, 0);
+    for (int i = 0; i < 2; i++)
+        cn_spec_add_control(&spec)->model = cn_xstrdup("canny");
+    for (; (file = cn_spec_file(&spec, n)) != NULL; n++) {
+        file->len = 10 + (size_t)n;
+        file->data = cn_try_alloc(file->len);
+        memset(file->data, 'a' + n, file->len);
+    }
+    assert_int_equal(n, CN_SPEC_FILES_MAX - 2 * (CN_MAX_CONTROLS - 2));
+    assert_int_equal(cn_spec_image_bytes(&spec), 10 * n + n * (n - 1) / 2);
+    assert_int_equal(cn_store_add(r.s, &j, &spec, NULL, rig_hear, &h, NULL), CN_OK);
+    assert_true(rig_until(&r, &h.n, 1));
+    cn_spec_release(&spec);
+
+    assert_int_equal(rig_get(&r, id, &j), CN_OK);
+    for (int k = 0; (file = cn_spec_file(&j.spec, k)) != NULL; k++)
+        assert_true(file->data == NULL && file->len == 10 + (size_t)k);
+    cn_store_job_release(&j);
+    assert_int_equal(rig_inputs(&r, id, &spec), CN_OK);
+    for (int k = 0; (file = cn_spec_file(&spec, k)) != NULL; k++) {
+        assert_int_equal(file->len, 10 + k);
+        assert_true(file->data[0] == 'a' + k && file->data[9 + k] == 'a' + k);
+    }
+    cn_spec_release(&spec);
+    rig_close(&r);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +549,7 @@ int main(void)
         cmocka_unit_test(files_without_a_row_are_removed),
         cmocka_unit_test(warnings_and_kind_stay),
         cmocka_unit_test(a_second_daemon_waits),
+        cmocka_unit_test(every_file_is_kept_apart),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
