@@ -49,18 +49,6 @@ dist_check_SCRIPTS += %reldir%/memory.sh
 EXTRA_DIST += %reldir%/test_memory.py
 TESTS += tests/e2e/memory.sh
 
-# Loaded into the daemon, to set its clock.
-check_DATA += %reldir%/bad_clock.so
-EXTRA_DIST += %reldir%/bad_clock.c
-CLEANFILES += %reldir%/bad_clock.so
-tests/e2e/bad_clock.so: $(srcdir)/tests/e2e/bad_clock.c
-	$(AM_V_CC)$(MKDIR_P) tests/e2e && $(CC) -Wall -Wextra -O1 -fPIC -shared -o $@ \
-	    $(srcdir)/tests/e2e/bad_clock.c
-
-dist_check_SCRIPTS += %reldir%/clock.sh
-EXTRA_DIST += %reldir%/test_clock.py
-TESTS += tests/e2e/clock.sh
-
 dist_check_SCRIPTS += %reldir%/shutdown.sh
 EXTRA_DIST += %reldir%/test_shutdown.py
 TESTS += tests/e2e/shutdown.sh
