@@ -232,7 +232,7 @@ const struct cn_annotator cn_annotators[] = {
      .help = "dark lines on a light ground, with their strength",
      .fn = lineart_standard},
     {.name = "hough",
-     .help = "straight lines (Canny, then a probabilistic Hough transform)",
+     .help = "straight lines (Canny and a probabilistic Hough transform)",
      .fn = hough,
      .n_params = 3,
      .param = {WHOLE("threshold", "edge pixels that a line needs", 1, 1000, 50),
@@ -278,7 +278,7 @@ const struct cn_annotator cn_annotators[] = {
      .n_params = 1,
      .param = {WHOLE("colors", "how many, at most", 2, 32, 8)}},
     {.name = "inpaint",
-     .help = "the picture, with what the mask (or transparency) hides missing",
+     .help = "the picture without what the mask (or transparency) hides",
      .fn = inpaint,
      .hides = true},
 };
