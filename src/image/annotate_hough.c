@@ -204,8 +204,8 @@ static void try_point(struct hough *s, int x, int y, uint8_t *out)
     w = walk_along(s, angle, x, y);
     for (int k = 0; k < 2; k++, turn_round(&w))
         find_end(s, w, end[k]);
-    is_line = abs(end[1][0] - end[0][0]) >= s->min_length ||
-              abs(end[1][1] - end[0][1]) >= s->min_length;
+    is_line =
+        abs(end[1][0] - end[0][0]) >= s->min_length || abs(end[1][1] - end[0][1]) >= s->min_length;
     for (int k = 0; k < 2; k++, turn_round(&w))
         consume(s, w, end[k], is_line);
     if (is_line)
@@ -215,11 +215,8 @@ static void try_point(struct hough *s, int x, int y, uint8_t *out)
 int cn_hough_lines(const uint8_t *edges, int w, int h, int threshold, int min_length, int max_gap,
                    uint8_t *out)
 {
-    struct hough s = {.w = w,
-                      .h = h,
-                      .threshold = threshold,
-                      .min_length = min_length,
-                      .max_gap = max_gap};
+    struct hough s = {
+        .w = w, .h = h, .threshold = threshold, .min_length = min_length, .max_gap = max_gap};
     int rc;
 
     if (w < 1 || h < 1 || w > INT16_MAX || h > INT16_MAX)
