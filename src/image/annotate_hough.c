@@ -1,6 +1,6 @@
 /* Straight lines of an edge map: the progressive probabilistic Hough transform (Matas, Galambos,
- * Kittler 2000), with the steps and the random numbers of OpenCV's HoughLinesP. Ends of lines may differ
- * from its where sums of floats round differently. */
+ * Kittler 2000), with the steps and the random numbers of OpenCV's HoughLinesP. Ends of lines may
+ * differ from its where sums of floats round differently. */
 #include "base/base.h"
 #include "image/annotate.h"
 #include "base/mem.h"
