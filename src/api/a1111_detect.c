@@ -50,6 +50,7 @@ static int read_masks(struct cn_reader *r, const json_t *v, const char *where, v
 static const struct cn_member members[] = {
     {"controlnet_module", cn_read_text, IN(module), NULL},
     {"controlnet_input_images", read_images, 0, NULL},
+    {"controlnet_images", read_images, 0, NULL}, /* as webuiapi calls them */
     {"controlnet_masks", read_masks, 0, NULL},
     {"controlnet_processor_res", cn_read_real, IN(resolution), NULL},
     {"controlnet_threshold_a", cn_read_real, IN(threshold[0]), NULL},

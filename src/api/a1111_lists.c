@@ -134,10 +134,34 @@ int cn_a1111_put_latent_modes(const struct cn_a1111_facts *f, struct cn_buf *out
     return put_take(out, list, err);
 }
 
+/* Of what the trainer wrote into the file that which is known here, under its own names. */
+static json_t *lora_notes(const struct cn_adapter_info *a)
+{
+    json_t *o = json_object();
+
+    if (a->alias[0] != '\0')
+        cn_json_set(&o, "ss_output_name", json_string(a->alias));
+    if (a->base[0] != '\0')
+        cn_json_set(&o, "ss_base_model_version", json_string(a->base));
+    if (a->triggers[0] != '\0')
+        cn_json_set(&o, "modelspec.trigger_phrase", json_string(a->triggers));
+    return o;
+}
+
+/* Adapters of every kind: tags of prompts name them all as <lora:NAME>. */
 int cn_a1111_put_loras(const struct cn_a1111_facts *f, struct cn_buf *out, struct cn_err *err)
 {
-    (void)f;
-    return put_take(out, json_array(), err);
+    json_t *list = json_array();
+
+    for (int i = 0; i < f->catalog->n_adapters; i++) {
+        const struct cn_adapter_info *a = &f->catalog->adapter[i];
+
+        if (a->broken[0] == '\0')
+            cn_json_add(&list, json_pack("{ss ss ss so}", "name", a->name, "alias",
+                                         a->alias[0] != '\0' ? a->alias : a->name, "path", a->name,
+                                         "metadata", lora_notes(a)));
+    }
+    return put_take(out, list, err);
 }
 
 /* Devices are the workers' own, and told by /metrics. */

@@ -314,8 +314,9 @@ class Daemon:
         return self.events("worker.hello")[-1]["pid"]
 
 
-def png_size(data):
-    """Width and height of a PNG whose checksums are right."""
+def png_rows(data):
+    """Width, height and the filtered rows of a PNG whose checksums are right. Pictures of one
+    encoder are the same when these are."""
     assert data[:8] == b"\x89PNG\r\n\x1a\n", data[:16]
     at = 8
     idat = b""
@@ -329,8 +330,13 @@ def png_size(data):
         if kind == b"IDAT":
             idat += piece
         at += 12 + n
-    assert len(zlib.decompress(idat)) == (w * 3 + 1) * h
-    return w, h
+    rows = zlib.decompress(idat)
+    assert len(rows) == (w * 3 + 1) * h
+    return w, h, rows
+
+
+def png_size(data):
+    return png_rows(data)[:2]
 
 
 def multipart(parts, boundary="xXxBoundaryxXx"):

@@ -2,8 +2,10 @@
 import base64
 import json
 import os
+import shutil
+import tempfile
 
-from cn_e2e import DATA, ENGINE, Aside, Case, Daemon, main, png_size
+from cn_e2e import DATA, ENGINE, Aside, Case, Daemon, main, png_rows, png_size
 
 EDGES = base64.b64encode(open(os.path.join(DATA, "golden", "images", "tiny", "edges-40x48.png"),
                               "rb").read()).decode()
@@ -225,7 +227,75 @@ class Engine(Case):
                          {"controlnet_module": "canny", "controlnet_input_images": [EDGES]})
             self.assertEqual(edges.status, 200, edges.body[:300])
             self.assertEqual(edges.doc["info"], "Success")
+            self.assertEqual(edges.doc["images"], post(d, "/controlnet/detect", {
+                "controlnet_module": "canny", "controlnet_images": [EDGES]}).doc["images"])
             self.assertEqual(len(edges.doc["images"]), 1)
+
+
+class Loras(Case):
+    """The real worker with adapters: the list, tags of prompts, and files that come."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="cn-loras-")
+        self.copy("locon")
+
+    def tearDown(self):
+        shutil.rmtree(self.dir)
+
+    def copy(self, name):
+        name += ".safetensors"
+        shutil.copy(os.path.join(DATA, "adapters", name), os.path.join(self.dir, name))
+
+    def daemon(self, *args):
+        return Daemon("--models", os.path.join(DATA, "models"), "--set",
+                      "models.adapters=" + self.dir, "--set", "models.settle_s=0", *args,
+                      worker=ENGINE)
+
+    @staticmethod
+    def ask(d, prompt, kind="txt2img", **more):
+        return post(d, "/sdapi/v1/" + kind, dict(
+            {"prompt": prompt, "width": 40, "height": 48, "steps": 2, "seed": 3,
+             "override_settings": {"sd_model_checkpoint": "tiny"}}, **more))
+
+    def draw(self, d, *args, **more):
+        r = self.ask(d, *args, **more)
+        self.assertEqual(r.status, 200, r.body[:400])
+        self.assertEqual(r.doc["warnings"], [])
+        return r.doc
+
+    def test_tags_of_prompts(self):
+        with self.daemon() as d:
+            for kind, more in (("txt2img", {}), ("img2img", {"init_images": [EDGES],
+                                                             "denoising_strength": 0.8})):
+                with self.subTest(kind):
+                    # Of pictures, not of files: the prompt stands in the file as it was written.
+                    more = dict(more, override_settings={"sd_model_checkpoint": "tiny"})
+                    plain = self.pixels(self.draw(d, "x", kind, **more))
+                    tagged = self.draw(d, "x<lora:locon:0.8>", kind, **more)
+                    self.assertNotEqual(self.pixels(tagged), plain)
+                    self.assertIn("<lora:locon:0.8>", json.loads(tagged["info"])["infotexts"][0])
+                    self.assertEqual(self.pixels(self.draw(d, "x<lora:locon:0>", kind, **more)),
+                                     plain)
+                    r = self.ask(d, "x <lora:nobody:1>", kind, **more)
+                    self.assertEqual(r.status, 422, r.body[:400])
+                    self.assertEqual(r.doc["detail"], 'prompt: there is no adapter "nobody"')
+                    r = self.ask(d, "x <hypernet:locon:1>", kind, **more)
+                    self.assertEqual(r.status, 422, r.body[:400])
+                    self.assertIn("prompt: tags <hypernet:", r.doc["detail"])
+
+    @staticmethod
+    def pixels(doc):
+        return png_rows(base64.b64decode(doc["images"][0]))
+
+    def test_list_and_refresh(self):
+        with self.daemon() as d:
+            self.assertEqual(get(d, "/sdapi/v1/loras").doc,
+                             [{"name": "locon", "alias": "locon", "path": "locon",
+                               "metadata": {}}])
+            self.copy("loha")
+            self.assertIsNone(post(d, "/sdapi/v1/refresh-loras").doc)
+            self.assertEqual({x["name"] for x in get(d, "/sdapi/v1/loras").doc},
+                             {"locon", "loha"})
 
 
 if __name__ == "__main__":

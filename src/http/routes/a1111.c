@@ -177,12 +177,6 @@ static void list(struct cn_request *q)
     cn_buf_release(&b);
 }
 
-/* What is asked for and changes nothing here: the text that the web UI answers. */
-static void do_nothing(struct cn_request *q)
-{
-    cn_answer_text(q, 200, "application/json", q->route->what);
-}
-
 /* What there is nothing for. */
 static void refuse(struct cn_request *q)
 {
@@ -191,7 +185,6 @@ static void refuse(struct cn_request *q)
 
 const struct cn_handler cn_a1111_list = {.start = list};
 const struct cn_handler cn_a1111_set_options = {.start = set_options};
-const struct cn_handler cn_a1111_nothing = {.start = do_nothing};
 const struct cn_handler cn_a1111_refuse = {.start = refuse};
 
 static void png_info(struct cn_request *q)

@@ -1,4 +1,5 @@
-/* POST /v1/models/{name}/load and /unload, and /v1/models/refresh: for administrators. */
+/* POST /v1/models/{name}/load and /unload, and /v1/models/refresh: for administrators; and the web
+ * UI's refresh-*, which look for models only when an administrator asks. */
 #include "base/base.h"
 #include "api/result.h"
 #include "http/routes/routes_priv.h"
@@ -12,7 +13,8 @@ enum { LIST_MAX = 4 << 20 };
 
 struct managed {
     bool asked, done, closing;
-    bool lists; /* the answer is the models */
+    bool lists;       /* the answer is the models */
+    const char *text; /* the answer is this; NULL: nothing, or the models */
     int rc;
     struct cn_err err;
 };
@@ -55,6 +57,8 @@ static void resume(struct cn_request *q)
         cn_request_suspend(q, true);
     else if (m->rc == CN_OK && m->lists)
         answer_models(q);
+    else if (m->rc == CN_OK && m->text != NULL)
+        cn_answer_text(q, 200, "application/json", m->text);
     else if (m->rc == CN_OK)
         cn_answer_empty(q, 204);
     else
@@ -105,7 +109,7 @@ static void unload(struct cn_request *q)
     manage(q, CN_MANAGE_UNLOAD);
 }
 
-static void refresh(struct cn_request *q)
+static void look_again(struct cn_request *q)
 {
     struct cn_msg_manage what = {.action = CN_MANAGE_REFRESH};
     struct managed *m = q->ctx;
@@ -115,8 +119,26 @@ static void refresh(struct cn_request *q)
         refuse(q, &m->err, CN_PROBLEM_NOT_READY);
         return;
     }
-    m->asked = m->lists = true;
+    m->asked = true;
     resume(q);
+}
+
+static void refresh(struct cn_request *q)
+{
+    ((struct managed *)q->ctx)->lists = true;
+    look_again(q);
+}
+
+/* Whoever is no administrator waits until files are taken up by themselves. */
+static void refresh_webui(struct cn_request *q)
+{
+    struct managed *m = q->ctx;
+
+    m->text = q->route->what;
+    if (q->who.admin)
+        look_again(q);
+    else
+        cn_answer_text(q, 200, "application/json", m->text);
 }
 
 static void dispose(struct cn_request *q)
@@ -140,3 +162,8 @@ const struct cn_handler cn_refresh_models = {.ctx_size = sizeof(struct managed),
                                              .resume = resume,
                                              .shutdown = on_shutdown,
                                              .dispose = dispose};
+const struct cn_handler cn_a1111_refresh = {.ctx_size = sizeof(struct managed),
+                                            .start = refresh_webui,
+                                            .resume = resume,
+                                            .shutdown = on_shutdown,
+                                            .dispose = dispose};

@@ -63,7 +63,7 @@ struct cn_ask;
 extern const struct cn_ask cn_ask_images, cn_ask_annotate, cn_ask_jobs, cn_ask_txt2img,
     cn_ask_img2img, cn_ask_generations, cn_ask_edits, cn_ask_detect;
 
-/* cn_route.what of cn_a1111_list; of cn_a1111_nothing, cn_a1111_interrupt and cn_a1111_refuse it is
+/* cn_route.what of cn_a1111_list; of cn_a1111_refresh, cn_a1111_interrupt and cn_a1111_refuse it is
  * the text of the answer. */
 struct cn_a1111_list {
     cn_a1111_list_fn put;
@@ -76,7 +76,7 @@ extern const struct cn_handler cn_submit, cn_list_jobs, cn_show_job, cn_cancel_j
     cn_list_samplers, cn_list_annotators, cn_list_adapters, cn_get_healthz, cn_get_readyz,
     cn_get_metrics, cn_get_openapi, cn_get_page;
 extern const struct cn_handler cn_a1111_png_info_handler, cn_a1111_list, cn_a1111_set_options,
-    cn_a1111_nothing, cn_a1111_refuse, cn_a1111_progress, cn_a1111_task, cn_a1111_pending,
+    cn_a1111_refresh, cn_a1111_refuse, cn_a1111_progress, cn_a1111_task, cn_a1111_pending,
     cn_a1111_interrupt;
 
 #endif

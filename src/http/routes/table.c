@@ -11,9 +11,8 @@
     {                                                                                              \
         put                                                                                        \
     }
-/* Models are taken up when their files come: nobody has to ask for it. */
-#define NOTHING                                                                                    \
-    &cn_a1111_nothing, A1111, .what = "null\n", .scope = CN_SCOPE_READ, .takes_body = true
+#define REFRESH                                                                                    \
+    &cn_a1111_refresh, A1111, .what = "null\n", .scope = CN_SCOPE_READ, .takes_body = true
 #define REFUSED(why) &cn_a1111_refuse, A1111, .what = why, .takes_body = true
 
 static const struct cn_route table[] = {
@@ -69,10 +68,10 @@ static const struct cn_route table[] = {
     {"/sdapi/v1/cmd-flags", READS, LIST(cn_a1111_put_flags)},
     {"/sdapi/v1/scripts", READS, LIST(cn_a1111_put_scripts)},
     {"/sdapi/v1/script-info", READS, LIST(cn_a1111_put_script_info)},
-    {"/sdapi/v1/refresh-checkpoints", CN_POST, NOTHING},
-    {"/sdapi/v1/refresh-vae", CN_POST, NOTHING},
-    {"/sdapi/v1/refresh-loras", CN_POST, NOTHING},
-    {"/sdapi/v1/refresh-embeddings", CN_POST, NOTHING},
+    {"/sdapi/v1/refresh-checkpoints", CN_POST, REFRESH},
+    {"/sdapi/v1/refresh-vae", CN_POST, REFRESH},
+    {"/sdapi/v1/refresh-loras", CN_POST, REFRESH},
+    {"/sdapi/v1/refresh-embeddings", CN_POST, REFRESH},
     {"/sdapi/v1/extra-single-image", CN_POST, REFUSED("there is no upscaler here")},
     {"/sdapi/v1/extra-batch-images", CN_POST, REFUSED("there is no upscaler here")},
     {"/sdapi/v1/interrogate", CN_POST, REFUSED("there is no model that describes pictures here")},
