@@ -300,8 +300,6 @@ static int open_models(struct cn_job *j, struct cn_err *err)
     double start = cn_now_s();
     int rc = cn_model_open(j->base, j->e->rt.backend, err);
 
-    for (int i = 0; i < j->base->n_texts && rc == CN_OK; i++)
-        rc = cn_token_triggers(j->base, i, &j->e->rt.embeddings, err);
     if (rc < 0)
         return rc;
     cn_plans_fix_layouts(j->base, j->positions);

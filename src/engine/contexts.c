@@ -143,8 +143,7 @@ static int encode_chunk(const struct encoding *e, int text, int n, int k, struct
 
     for (int i = 0; i < n; i++)
         memcpy(ids + (size_t)i * s, e->of[text + i].id + (size_t)k * s, s * sizeof(*ids));
-    rc = cn_token_rows(e->j->base, e->encoder, &e->j->e->rt.embeddings, ids, n, (int)s, e->rows,
-                       err);
+    rc = cn_token_rows(e->j->base, e->encoder, e->j->embeddings, ids, n, (int)s, e->rows, err);
     if (rc == CN_ENOTFOUND || rc == CN_EFORMAT)
         rc = cn_job_blame_model(e->j, &e->j->base->text[e->encoder].net, err);
     if (rc == CN_OK)

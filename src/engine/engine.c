@@ -110,12 +110,12 @@ int cn_engine_scan_embeddings(struct cn_engine *e, const char *dir, struct cn_er
 
 int cn_engine_embeddings(const struct cn_engine *e)
 {
-    return e->rt.embeddings.n;
+    return e->rt.embeddings.now != NULL ? e->rt.embeddings.now->n : 0;
 }
 
 const struct cn_embedding *cn_engine_embedding_at(const struct cn_engine *e, int i)
 {
-    return &e->rt.embeddings.item[i];
+    return e->rt.embeddings.now->item[i].of;
 }
 
 int cn_engine_scan_adapters(struct cn_engine *e, const char *dir, struct cn_err *err)

@@ -149,8 +149,8 @@ int cn_engine_add_annotator(struct cn_engine *e, const struct cn_engine_annotato
 int cn_engine_annotators(const struct cn_engine *e);
 const struct cn_engine_annotator *cn_engine_annotator_at(const struct cn_engine *e, int i);
 
-/* Adds every embedding in a directory and those below it (runtime/embeddings.h), before the first
- * job. Prompts name them. CN_ENOTFOUND when there is no such directory. */
+/* Adds every embedding in a directory and those below it (runtime/embeddings.h).
+ * Prompts name them. CN_ENOTFOUND when there is no such directory. */
 int cn_engine_scan_embeddings(struct cn_engine *e, const char *dir, struct cn_err *err);
 int cn_engine_embeddings(const struct cn_engine *e);
 const struct cn_embedding *cn_engine_embedding_at(const struct cn_engine *e, int i);
@@ -163,8 +163,8 @@ int cn_engine_add_adapter(struct cn_engine *e, const char *path, const char **re
 int cn_engine_adapters(const struct cn_engine *e);
 const struct cn_adapter_entry *cn_engine_adapter_at(const struct cn_engine *e, int i);
 
-/* Looks again where cn_engine_scan() and cn_engine_add() looked, and for adapters. Jobs that were
- * begun keep the models that they have. */
+/* Looks again where cn_engine_scan() and cn_engine_add() looked, and for embeddings and adapters.
+ * Jobs that were begun keep the models and the embeddings that they have. */
 struct cn_model_changes cn_engine_refresh(struct cn_engine *e);
 
 int cn_engine_count(const struct cn_engine *e);

@@ -438,6 +438,7 @@ int cn_job_new(struct cn_engine *e, const struct cn_spec *spec, const struct cn_
     j->serial = ++e->serial;
     j->steps_before = steps_before;
     j->pictures = cn_spec_pictures(spec);
+    j->embeddings = cn_embeddings_hold(&e->rt.embeddings);
     cn_arena_init(&j->arena);
     rc = resolve(j, err);
     if (rc < 0) {
@@ -458,6 +459,7 @@ void cn_job_free(struct cn_job *j)
     free(j->drawn_picture);
     free(j->own_spec);
     let_go_of_models(j);
+    cn_embeddings_let_go(j->embeddings);
     if (j->overlay != NULL)
         cn_overlay_let_go(j->overlay);
     for (size_t i = 0; i < j->n_buffers; i++)

@@ -98,6 +98,7 @@ struct cn_job {
     bool holds_models;
     bool warned; /* conditioning has told its warnings */
     struct cn_batcher *batcher;
+    struct cn_embedding_list *embeddings; /* held; NULL: there are none */
     struct cn_model *base;
     struct cn_overlay *overlay; /* the base under the job's adapters, or NULL */
     const char *prompt;         /* the request's, without tags that were read */

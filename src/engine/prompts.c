@@ -14,6 +14,7 @@
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
+#include "runtime/token_rows.h"
 #include "text/prompt.h"
 #include "base/mem.h"
 
@@ -266,17 +267,16 @@ static void warn_of_misfit(const struct cn_job *j, int row, const char *name)
     warn(j, CN_WARN_NO_EFFECT, row, text);
 }
 
-static int plain_ids(struct cn_job *j, int i, int row, struct cn_prompt_chunks *ret,
-                     struct cn_err *err)
+static int plain_ids(struct cn_job *j, int i, const struct cn_triggers *triggers, int row,
+                     struct cn_prompt_chunks *ret, struct cn_err *err)
 {
-    const struct cn_text_encoder *e = &j->base->text[i];
-    const struct cn_tokenizer *t = e->tokenizer;
+    const struct cn_tokenizer *t = j->base->text[i].tokenizer;
     struct cn_encoded how = {false, NULL};
     int rc;
 
     *ret = (struct cn_prompt_chunks){.length = j->positions};
     cn_prompt_chunks_add_empty(t, ret);
-    rc = cn_tokenizer_encode(t, e->triggers, prompt_of(j, row), ret->id, j->positions, &how, err);
+    rc = cn_tokenizer_encode(t, triggers, prompt_of(j, row), ret->id, j->positions, &how, err);
     ret->misfit = how.misfit;
     if (rc < 0)
         cn_prompt_chunks_release(ret);
@@ -289,13 +289,16 @@ int cn_prompts_tokenize(struct cn_job *j, int i, int text, struct cn_prompt_chun
                         struct cn_err *err)
 {
     const struct cn_job_text *t = &j->text[text];
-    int rc;
+    const struct cn_triggers *triggers;
+    int rc = cn_token_triggers(j->base, i, j->embeddings, &triggers, err);
 
+    if (rc < 0)
+        return rc;
     if (j->spec->prompt_syntax == CN_PROMPT_PLAIN)
-        rc = plain_ids(j, i, t->row, ret, err);
+        rc = plain_ids(j, i, triggers, t->row, ret, err);
     else
-        rc = cn_prompt_chunks(j->base->text[i].tokenizer, j->base->text[i].triggers, &t->pieces,
-                              j->positions, MAX_CHUNKS, ret, err);
+        rc = cn_prompt_chunks(j->base->text[i].tokenizer, triggers, &t->pieces, j->positions,
+                              MAX_CHUNKS, ret, err);
     if (rc == CN_OK)
         warn_of_misfit(j, t->row, ret->misfit);
     return blame(j, rc, t->row, err);

@@ -45,6 +45,9 @@ void cn_catalog_take(struct cn_catalog *c, struct cn_msg_catalog *m)
     free(c->model);
     free(c->passed);
     free(c->adapter);
+    free(c->embedding);
+    c->embedding = m->embedding;
+    c->n_embeddings = m->n_embeddings;
     c->adapter = m->adapter;
     c->n_adapters = m->n_adapters;
     c->model = m->model;

@@ -30,7 +30,8 @@ struct cn_model {
     /* Of a base model. */
     struct cn_text_encoder {
         struct cn_tokenizer *tokenizer;
-        struct cn_triggers *triggers; /* NULL: there are no embeddings, or nobody asked */
+        struct cn_triggers *triggers; /* token_rows.c; NULL: nobody asked */
+        uint64_t triggers_of;         /* the number of their list of embeddings */
         struct cn_tensor_view table;  /* token_rows.c: of tokens, set with position */
         float *position;              /* [max_position, hidden]; NULL: not read yet */
         struct cn_network net;

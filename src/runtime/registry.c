@@ -173,8 +173,7 @@ static bool is_note(const char *path)
     size_t len = strlen(path);
     bool yes = false;
 
-    if (len < 5 ||
-        (strcmp(path + len - 5, ".json") != 0 && strcmp(path + len - 5, ".yaml") != 0))
+    if (len < 5 || (strcmp(path + len - 5, ".json") != 0 && strcmp(path + len - 5, ".yaml") != 0))
         return false;
     for (size_t i = 0; i < CN_LEN(ending) && !yes; i++) {
         char *file = cn_xprintf("%.*s%s", (int)(len - 5), path, ending[i]);
@@ -291,6 +290,11 @@ static void retire(struct cn_runtime *rt, struct cn_model *m)
     m->retired = true;
 }
 
+static void on_embeddings_unread(void *ctx, const char *dir, const char *why)
+{
+    pass_over(ctx, dir, why);
+}
+
 struct cn_model_changes cn_runtime_refresh(struct cn_runtime *rt)
 {
     struct look l = {.rt = rt, .old = rt->model, .n_old = rt->n_models};
@@ -317,6 +321,7 @@ struct cn_model_changes cn_runtime_refresh(struct cn_runtime *rt)
         retire(rt, m);
     }
     free(l.old);
+    l.n.embeddings = cn_embeddings_refresh(&rt->embeddings, on_embeddings_unread, rt);
     return l.n;
 }
 

@@ -71,7 +71,7 @@ static int open_tables(struct cn_model *m, int i, struct cn_err *err)
     return rc;
 }
 
-static int read_row(const struct cn_model *m, int i, const struct cn_embeddings *e, int32_t id,
+static int read_row(const struct cn_model *m, int i, const struct cn_embedding_list *e, int32_t id,
                     float *ret, struct cn_err *err)
 {
     size_t width = (size_t)cn_checkpoint_text(m->checkpoint, i)->hidden_size;
@@ -88,7 +88,7 @@ static int read_row(const struct cn_model *m, int i, const struct cn_embeddings 
     return read_floats(&v, ret, err);
 }
 
-int cn_token_rows(struct cn_model *m, int i, const struct cn_embeddings *e, const int32_t *ids,
+int cn_token_rows(struct cn_model *m, int i, const struct cn_embedding_list *e, const int32_t *ids,
                   int n, int s, float *ret, struct cn_err *err)
 {
     size_t width = (size_t)cn_checkpoint_text(m->checkpoint, i)->hidden_size;
@@ -110,33 +110,55 @@ int cn_token_rows(struct cn_model *m, int i, const struct cn_embeddings *e, cons
     return rc;
 }
 
-static int add_trigger(struct cn_text_encoder *t, const struct cn_embedding *x, bool fits,
+static int add_trigger(struct cn_text_encoder *t, const struct cn_embedding_at *at, bool fits,
                        struct cn_err *err)
 {
+    const struct cn_embedding *x = at->of;
     int32_t id[3 * CN_MODEL_NAME]; /* a byte gives at most three ids */
     int n, rc = cn_tokenize(t->tokenizer, x->name, id, CN_LEN(id), &n, err);
 
     if (rc == CN_OK)
-        cn_triggers_add(t->triggers, x->name, id, CN_MIN(n, (int)CN_LEN(id)), x->token, x->first,
+        cn_triggers_add(t->triggers, x->name, id, CN_MIN(n, (int)CN_LEN(id)), x->token, at->first,
                         fits ? x->vectors : 0);
     return rc;
 }
 
-int cn_token_triggers(struct cn_model *m, int i, const struct cn_embeddings *e, struct cn_err *err)
+static int list_triggers(const struct cn_model *m, struct cn_text_encoder *t,
+                         const struct cn_embedding_list *e, struct cn_err *err)
 {
-    struct cn_text_encoder *t = &m->text[i];
     int width[CN_MAX_TEXTS] = {0}, rc = CN_OK;
 
-    if (t->triggers != NULL || e->n == 0)
-        return CN_OK;
     for (int k = 0; k < m->n_texts; k++)
         width[k] = cn_checkpoint_text(m->checkpoint, k)->hidden_size;
-    t->triggers = cn_triggers_new();
     for (int k = 0; k < e->n && rc == CN_OK; k++) {
-        const struct cn_embedding *x = &e->item[k];
+        const struct cn_embedding_at *at = &e->item[k];
 
-        if (x->broken == NULL)
-            rc = add_trigger(t, x, cn_embedding_fits(x, width, m->n_texts), err);
+        if (at->of->broken == NULL)
+            rc = add_trigger(t, at, cn_embedding_fits(at->of, width, m->n_texts), err);
     }
+    return rc;
+}
+
+int cn_token_triggers(struct cn_model *m, int i, const struct cn_embedding_list *e,
+                      const struct cn_triggers **ret, struct cn_err *err)
+{
+    struct cn_text_encoder *t = &m->text[i];
+    int rc = CN_OK;
+
+    *ret = NULL;
+    if (e == NULL || e->n == 0)
+        return CN_OK;
+    if (t->triggers == NULL || t->triggers_of != e->number) {
+        cn_triggers_free(t->triggers);
+        t->triggers = cn_triggers_new();
+        t->triggers_of = e->number;
+        rc = list_triggers(m, t, e, err);
+    }
+    if (rc == CN_OK) {
+        *ret = t->triggers;
+        return CN_OK;
+    }
+    cn_triggers_free(t->triggers);
+    t->triggers = NULL;
     return rc;
 }

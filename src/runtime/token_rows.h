@@ -3,7 +3,7 @@
  * The table of tokens, a third of the encoder, is never loaded: the rows that a text names are read
  * from the file, and those of embeddings (embeddings.h) stand beside them. Owning worker.
  *
- *     cn_token_rows(base, 0, &embeddings, ids, 2, 77, rows, err);    -- ids [2, 77]
+ *     cn_token_rows(base, 0, embeddings, ids, 2, 77, rows, err);    -- ids [2, 77]
  */
 #ifndef CN_RUNTIME_TOKEN_ROWS_H
 #define CN_RUNTIME_TOKEN_ROWS_H
@@ -13,10 +13,12 @@
 
 /* ret is [n, s, hidden size] of text encoder i. CN_EFORMAT, CN_ENOTFOUND: the model's tables are
  * not what its configuration says. */
-int cn_token_rows(struct cn_model *m, int i, const struct cn_embeddings *e, const int32_t *ids,
+int cn_token_rows(struct cn_model *m, int i, const struct cn_embedding_list *e, const int32_t *ids,
                   int n, int s, float *ret, struct cn_err *err);
 
-/* The triggers of a model's text encoder, when there are embeddings. */
-int cn_token_triggers(struct cn_model *m, int i, const struct cn_embeddings *e, struct cn_err *err);
+/* The triggers of a list of embeddings in a model's text encoder; *ret is NULL when there are none,
+ * and lives until the next call for this encoder. The model is open. */
+int cn_token_triggers(struct cn_model *m, int i, const struct cn_embedding_list *e,
+                      const struct cn_triggers **ret, struct cn_err *err);
 
 #endif

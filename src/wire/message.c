@@ -101,6 +101,24 @@ static void get_embedding(struct cn_unpack *u, struct cn_embedding_info *e)
     cn_get_text(u, e->broken, sizeof(e->broken));
 }
 
+void cn_put_embeddings(struct cn_pack *p, const struct cn_embedding_info *e, int n)
+{
+    cn_put_i32(p, n);
+    for (int i = 0; i < n; i++)
+        put_embedding(p, &e[i]);
+}
+
+struct cn_embedding_info *cn_get_embeddings(struct cn_unpack *u, int *ret_n)
+{
+    struct cn_embedding_info *e;
+
+    *ret_n = cn_get_range(u, 0, CN_WIRE_MAX_EMBEDDINGS);
+    e = cn_xcalloc((size_t)*ret_n + 1, sizeof(*e));
+    for (int i = 0; i < *ret_n && u->rc == CN_OK; i++)
+        get_embedding(u, &e[i]);
+    return e;
+}
+
 static void put_annotator(struct cn_pack *p, const struct cn_annotator_info *a)
 {
     cn_put_str(p, a->name);
@@ -206,9 +224,7 @@ int cn_msg_put_hello(struct cn_buf *b, const struct cn_msg_hello *m, struct cn_e
     cn_put_i32(p, m->n_annotators);
     for (int i = 0; i < m->n_annotators; i++)
         put_annotator(p, &m->annotator[i]);
-    cn_put_i32(p, m->n_embeddings);
-    for (int i = 0; i < m->n_embeddings; i++)
-        put_embedding(p, &m->embedding[i]);
+    cn_put_embeddings(p, m->embedding, m->n_embeddings);
     cn_put_adapters(p, m->adapter, m->n_adapters);
     return cn_writer_end(&w, err);
 }
@@ -246,10 +262,7 @@ int cn_msg_get_hello(const struct cn_frame *f, struct cn_msg_hello *m, struct cn
     m->annotator = cn_xcalloc((size_t)m->n_annotators + 1, sizeof(*m->annotator));
     for (int i = 0; i < m->n_annotators && u.rc == CN_OK; i++)
         get_annotator(&u, &m->annotator[i]);
-    m->n_embeddings = cn_get_range(&u, 0, CN_WIRE_MAX_EMBEDDINGS);
-    m->embedding = cn_xcalloc((size_t)m->n_embeddings + 1, sizeof(*m->embedding));
-    for (int i = 0; i < m->n_embeddings && u.rc == CN_OK; i++)
-        get_embedding(&u, &m->embedding[i]);
+    m->embedding = cn_get_embeddings(&u, &m->n_embeddings);
     m->adapter = cn_get_adapters(&u, &m->n_adapters);
     rc = cn_unpack_end(&u, "a hello frame", err);
     if (rc < 0)

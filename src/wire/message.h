@@ -24,7 +24,7 @@
 #include "wire/frame.h"
 
 enum {
-    CN_WIRE_VERSION = 6,
+    CN_WIRE_VERSION = 7,
     CN_WIRE_MAX_MODELS = 512,
     CN_WIRE_MAX_PASSED = 512,
     CN_WIRE_MAX_ANNOTATORS = 64,
@@ -190,7 +190,7 @@ struct cn_passed_over {
     char why[200];
 };
 
-/* What models there are, all of them. */
+/* What models, adapters and embeddings there are, all of them. */
 struct cn_msg_catalog {
     int added, changed, removed; /* models, since the last one */
     int n_models;
@@ -199,6 +199,8 @@ struct cn_msg_catalog {
     struct cn_passed_over *passed; /* n_passed of them */
     int n_adapters;
     struct cn_adapter_info *adapter; /* n_adapters of them */
+    int n_embeddings;
+    struct cn_embedding_info *embedding; /* n_embeddings of them */
 };
 
 void cn_msg_catalog_release(struct cn_msg_catalog *m);

@@ -19,6 +19,8 @@ int cn_writer_end(struct cn_writer *w, struct cn_err *err);
 /* Parts of more than one message. */
 void cn_put_model_info(struct cn_pack *p, const struct cn_model_info *m);
 void cn_get_model_info(struct cn_unpack *u, struct cn_model_info *m);
+void cn_put_embeddings(struct cn_pack *p, const struct cn_embedding_info *e, int n);
+struct cn_embedding_info *cn_get_embeddings(struct cn_unpack *u, int *ret_n); /* the caller's */
 void cn_put_adapters(struct cn_pack *p, const struct cn_adapter_info *a, int n);
 struct cn_adapter_info *cn_get_adapters(struct cn_unpack *u, int *ret_n); /* the caller's to free */
 

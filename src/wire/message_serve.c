@@ -104,6 +104,7 @@ int cn_msg_put_catalog(struct cn_buf *b, const struct cn_msg_catalog *m, struct 
         cn_put_str(p, m->passed[i].why);
     }
     cn_put_adapters(p, m->adapter, m->n_adapters);
+    cn_put_embeddings(p, m->embedding, m->n_embeddings);
     return cn_writer_end(&w, err);
 }
 
@@ -112,6 +113,7 @@ void cn_msg_catalog_release(struct cn_msg_catalog *m)
     free(m->model);
     free(m->passed);
     free(m->adapter);
+    free(m->embedding);
     memset(m, 0, sizeof(*m));
 }
 
@@ -135,6 +137,7 @@ int cn_msg_get_catalog(const struct cn_frame *f, struct cn_msg_catalog *m, struc
         cn_get_text(&u, m->passed[i].why, sizeof(m->passed[i].why));
     }
     m->adapter = cn_get_adapters(&u, &m->n_adapters);
+    m->embedding = cn_get_embeddings(&u, &m->n_embeddings);
     rc = cn_unpack_end(&u, "a catalogue frame", err);
     if (rc < 0)
         cn_msg_catalog_release(m);

@@ -15,7 +15,6 @@ enum {
     WAITING = 2 /* jobs beyond the lanes: their pictures are read while others are drawn */
 };
 
-
 /* Why a model is broken, for clients: its files are named by the model, not by where they lie. */
 static void tell_broken(const char *broken, const char *path, const char *name, char *text,
                         size_t size)
@@ -94,18 +93,16 @@ static void describe_annotators(const struct cn_engine *e, struct cn_msg_hello *
     }
 }
 
-static void describe_embeddings(const struct cn_engine *e, struct cn_msg_hello *ret)
+/* As many as fit into a message. */
+static int describe_embeddings(const struct cn_engine *e, struct cn_embedding_info **ret)
 {
     int n = CN_MIN(cn_engine_embeddings(e), CN_WIRE_MAX_EMBEDDINGS);
 
-    ret->embedding = cn_xcalloc((size_t)n + 1, sizeof(*ret->embedding));
+    *ret = cn_xcalloc((size_t)n + 1, sizeof(**ret));
     for (int i = 0; i < n; i++) {
         const struct cn_embedding *from = cn_engine_embedding_at(e, i);
-        struct cn_embedding_info *to = &ret->embedding[ret->n_embeddings++];
+        struct cn_embedding_info *to = &(*ret)[i];
 
-        if (from->broken != NULL)
-            cn_log(CN_LOG_WARNING, "worker.embedding_broken", from->broken, "embedding=%s",
-                   from->name);
         snprintf(to->name, sizeof(to->name), "%s", from->name);
         snprintf(to->token, sizeof(to->token), "%s", from->token);
         to->vectors = from->vectors;
@@ -113,6 +110,7 @@ static void describe_embeddings(const struct cn_engine *e, struct cn_msg_hello *
         to->width_2 = from->width[1];
         tell_broken(from->broken, from->path, from->name, to->broken, sizeof(to->broken));
     }
+    return n;
 }
 
 static void describe_adapter(const struct cn_adapter_entry *from, struct cn_adapter_info *to)
@@ -186,6 +184,16 @@ void cn_facts_log_broken(const struct cn_engine *e)
     }
 }
 
+void cn_facts_log_broken_embeddings(const struct cn_engine *e)
+{
+    for (int i = 0; i < cn_engine_embeddings(e); i++) {
+        const struct cn_embedding *x = cn_engine_embedding_at(e, i);
+
+        if (x->broken != NULL)
+            cn_log(CN_LOG_WARNING, "worker.embedding_broken", x->broken, "embedding=%s", x->name);
+    }
+}
+
 int cn_facts_hello(const struct cn_engine *e, struct cn_msg_hello *ret, struct cn_err *err)
 {
     if (cn_engine_default(e) == NULL)
@@ -199,9 +207,10 @@ int cn_facts_hello(const struct cn_engine *e, struct cn_msg_hello *ret, struct c
     ret->lanes = cn_engine_options(e)->lanes;
     ret->capacity = ret->lanes + WAITING;
     cn_facts_log_broken(e);
+    cn_facts_log_broken_embeddings(e);
     ret->n_models = describe_models(e, &ret->model);
     describe_annotators(e, ret);
-    describe_embeddings(e, ret);
+    ret->n_embeddings = describe_embeddings(e, &ret->embedding);
     ret->n_adapters = describe_adapters(e, &ret->adapter);
     return CN_OK;
 }
@@ -215,4 +224,5 @@ void cn_facts_catalog(const struct cn_engine *e, struct cn_model_changes n,
     ret->n_models = describe_models(e, &ret->model);
     ret->n_passed = describe_passed(e, &ret->passed);
     ret->n_adapters = describe_adapters(e, &ret->adapter);
+    ret->n_embeddings = describe_embeddings(e, &ret->embedding);
 }

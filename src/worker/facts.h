@@ -14,11 +14,13 @@
 /* Fills all but pid. CN_ENOTFOUND: there is no base model. Logs what is broken. */
 int cn_facts_hello(const struct cn_engine *e, struct cn_msg_hello *ret, struct cn_err *err);
 
-/* All models, and what was passed over, after a look that found so many changes. */
+/* All models, embeddings and adapters, and what was passed over, after a look that found so many
+ * changes. */
 void cn_facts_catalog(const struct cn_engine *e, struct cn_model_changes n,
                       struct cn_msg_catalog *ret);
 
-/* A line for each model that cannot be used. */
+/* A line for each model, or embedding, that cannot be used. */
 void cn_facts_log_broken(const struct cn_engine *e);
+void cn_facts_log_broken_embeddings(const struct cn_engine *e);
 
 #endif

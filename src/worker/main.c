@@ -31,11 +31,11 @@ struct worker {
     struct cn_decoder *decoder; /* the engine's reading thread has it, from its first job on */
     unsigned layers;            /* of the wall around the last one; 0: there was none yet */
     atomic_int decoders_lost;
-    pthread_mutex_t lock;         /* of loop, which the hooks may use on other threads */
-    struct cn_worker *loop;       /* NULL before it asks to load, and after it has returned */
-    const char *watched[2 * WORKER_MAX_DIRS]; /* directories of models and of adapters */
-    struct cn_model_watch *watch; /* NULL: nobody looks at the directories */
-    bool missed;                  /* under lock: they changed while there was no loop to tell */
+    pthread_mutex_t lock;   /* of loop, which the hooks may use on other threads */
+    struct cn_worker *loop; /* NULL before it asks to load, and after it has returned */
+    const char *watched[3 * WORKER_MAX_DIRS]; /* of models, embeddings and adapters */
+    struct cn_model_watch *watch;             /* NULL: nobody looks at the directories */
+    bool missed; /* under lock: they changed while there was no loop to tell */
 };
 
 /* ---- what there is ---- */
@@ -74,7 +74,7 @@ static int load(void *ctx, struct cn_worker *loop, struct cn_err *err)
     if (rc < 0)
         return rc;
     set_loop(w, loop);
-    send_catalog(w, (struct cn_model_changes){0, 0, 0});
+    send_catalog(w, (struct cn_model_changes){.added = 0});
     return cn_engine_load(w->engine, cn_engine_default(w->engine), err);
 }
 
@@ -96,6 +96,11 @@ static void refresh(struct worker *w)
 
     if (n.added + n.changed > 0)
         cn_facts_log_broken(w->engine);
+    if (n.embeddings) {
+        cn_log(CN_LOG_INFO, "worker.embeddings", "the embeddings are others now", "embeddings=%d",
+               cn_engine_embeddings(w->engine));
+        cn_facts_log_broken_embeddings(w->engine);
+    }
     send_catalog(w, n);
 }
 
@@ -286,6 +291,8 @@ static void watch(const struct worker_options *o, struct worker *w)
 
     for (int i = 0; i < o->models.n; i++)
         w->watched[n++] = o->models.dir[i];
+    for (int i = 0; i < o->embeddings.n; i++)
+        w->watched[n++] = o->embeddings.dir[i];
     for (int i = 0; i < o->adapters.n; i++)
         w->watched[n++] = o->adapters.dir[i];
     if (cn_model_watch_start(w->watched, n, o->settle_s, models_changed, w, &w->watch, &full,

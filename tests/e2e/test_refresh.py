@@ -255,6 +255,83 @@ class Refresh(Case):
             self.assertGreater(drawn["goes"], 0)
             self.assertEqual(sum(e["changed"] for e in d.events("worker.models")), 8)
 
+    def embedding(self, folder, name, value):
+        """Two vectors for the model tiny, by a rename. Its layers do not see equal numbers."""
+        data = struct.pack("<72f", *[value * (i % 5) for i in range(72)])
+        header = json.dumps({"emb_params": {"dtype": "F32", "shape": [2, 36],
+                                            "data_offsets": [0, len(data)]}}).encode()
+        with open(os.path.join(self.dir, "new"), "wb") as f:
+            f.write(struct.pack("<Q", len(header)) + header + data)
+        os.rename(os.path.join(self.dir, "new"), os.path.join(folder, name + ".safetensors"))
+
+    @staticmethod
+    def embeddings(d):
+        return {e["name"]: e for e in json.loads(d.get("/v1/models").body)["embeddings"]}
+
+    def test_embeddings_come_change_and_go(self):
+        folder = os.path.join(self.dir, "words")
+        os.mkdir(folder)
+        spec = dict(SPEC, prompt="a zork apple", prompt_syntax="a1111")
+        with self.daemon(0, "--set", "models.embeddings=" + folder) as d:
+            text = d.images(spec).body
+            self.assertEqual(self.embeddings(d), {})
+            self.embedding(folder, "zork", 0.5)
+            self.assertEqual(d.images(spec).body, text)  # nobody has looked
+            doc = self.refresh(d)
+            self.assertEqual([(e["name"], e["vectors"]) for e in doc["embeddings"]], [("zork", 2)])
+            one = d.images(spec).body
+            self.assertNotEqual(one, text)
+            self.embedding(folder, "aa", 0.25)  # it comes first: the other's ids are others
+            self.refresh(d)
+            self.assertEqual(sorted(self.embeddings(d)), ["aa", "zork"])
+            self.assertEqual(d.images(spec).body, one)
+            self.embedding(folder, "zork", -0.5)
+            self.refresh(d)
+            self.assertNotIn(d.images(spec).body, (one, text))
+            with open(os.path.join(folder, "zork.safetensors"), "wb") as f:
+                f.write(struct.pack("<Q", 100) + b"{")
+            self.refresh(d)
+            broken = self.embeddings(d)["zork"]["broken"]
+            self.assertIn("zork", broken)
+            self.assertNotIn(self.dir, broken)
+            self.assertIn("zork.safetensors", d.log())
+            self.assertEqual(d.images(spec).body, text)
+            self.embedding(folder, "zork", 0.5)
+            self.refresh(d)
+            self.assertEqual(d.images(spec).body, one)
+            shutil.rmtree(folder)
+            d.proc.send_signal(signal.SIGHUP)
+            d.until(lambda: self.embeddings(d) == {}, 20)
+            self.assertEqual(d.images(spec).body, text)
+
+    def test_embeddings_by_themselves(self):
+        folder = os.path.join(self.dir, "words")
+        os.makedirs(os.path.join(folder, "more"))
+        with self.daemon(1, "--set", "models.embeddings=" + folder) as d:
+            self.embedding(os.path.join(folder, "more"), "zork", 0.5)
+            d.until(lambda: "zork" in self.embeddings(d), 30)
+            os.unlink(os.path.join(folder, "more", "zork.safetensors"))
+            d.until(lambda: "zork" not in self.embeddings(d), 30)
+
+    def test_a_job_keeps_the_embeddings_it_began_with(self):
+        """It waits behind another one that fills the lanes, and was begun before they changed."""
+        folder = os.path.join(self.dir, "words")
+        os.mkdir(folder)
+        self.embedding(folder, "zork", 0.5)
+        spec = dict(SPEC, prompt="a zork apple", prompt_syntax="a1111", steps=40, width=64, height=64)
+        with self.daemon(0, "--set", "models.embeddings=" + folder,
+                         "--set", "worker.lanes=1") as d:
+            first = d.images(dict(spec, format="png")).body
+            r = d.jobs(dict(spec, n=4))
+            self.assertEqual(r.status, 202, r.body)
+            id = json.loads(r.body)["id"]
+            d.until(lambda: d.job(id)["state"] == "running", 20)
+            shutil.rmtree(folder)
+            self.refresh(d)
+            self.assertEqual(d.wait_job(id)["state"], "succeeded")
+            self.assertEqual(d.request("GET", "/v1/jobs/%s/images/0" % id).body, first)
+            self.assertNotEqual(d.images(spec).body, first)
+
     def test_only_for_administrators(self):
         keys = os.path.join(self.dir, "keys")
         with open(keys, "w") as f:

@@ -548,9 +548,10 @@ static void a_catalogue_survives_the_wire(void **state)
     struct cn_model_info model[] = {{.name = "emoji", .width = 64, .height = 64, .multiple = 8},
                                     {.name = "edges", .kind = CN_MODEL_CONTROLNET}};
     struct cn_passed_over passed[] = {{"notes.txt", "its name says so"}};
-    struct cn_adapter_info adapter[] = {{.name = "detail", .kind = "LoRA", .rank_max = 8,
-                                         .unet = true, .triggers = "a, b"}};
-    struct cn_msg_catalog m = {1, 2, 3, 2, model, 1, passed, 1, adapter}, got;
+    struct cn_adapter_info adapter[] = {
+        {.name = "detail", .kind = "LoRA", .rank_max = 8, .unet = true, .triggers = "a, b"}};
+    struct cn_embedding_info embedding[] = {{.name = "style", .token = "<s>", .vectors = 2}};
+    struct cn_msg_catalog m = {1, 2, 3, 2, model, 1, passed, 1, adapter, 1, embedding}, got;
     struct cn_frame_decoder d;
     struct cn_frame f;
     struct cn_buf b;
@@ -571,6 +572,9 @@ static void a_catalogue_survives_the_wire(void **state)
     assert_int_equal(got.model[1].kind, CN_MODEL_CONTROLNET);
     assert_int_equal(got.n_passed, 1);
     assert_string_equal(got.passed[0].why, "its name says so");
+    assert_int_equal(got.n_embeddings, 1);
+    assert_string_equal(got.embedding[0].token, "<s>");
+    assert_int_equal(got.embedding[0].vectors, 2);
     cn_msg_catalog_release(&got);
     cn_frame_decoder_release(&d);
     cn_buf_release(&b);
