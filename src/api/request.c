@@ -324,6 +324,7 @@ static int read_kind(struct cn_reader *r, const json_t *v, const char *where, vo
 static const struct cn_member spec_members[] = {
     {"kind", read_kind, 0, NULL},
     {"model", cn_read_text, IN_SPEC(model), NULL},
+    {"vae", cn_read_text, IN_SPEC(vae), NULL},
     {"prompt", cn_read_text, IN_SPEC(prompt), NULL},
     {"negative_prompt", cn_read_text, IN_SPEC(negative_prompt), NULL},
     {"prompt_syntax", cn_read_enum, IN_SPEC(prompt_syntax), &cn_enum_prompt_syntax},

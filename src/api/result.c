@@ -192,6 +192,8 @@ static json_t *drawing_json(const struct cn_spec *s)
     cn_json_set(&o, "pag_scale", json_real(s->pag_scale));
     cn_json_set(&o, "pag_adaptive_scale", json_real(s->pag_adaptive_scale));
     cn_json_set(&o, "decoder", json_string(cn_enum_decoder.name[s->decoder]));
+    if (s->vae[0] != '\0')
+        cn_json_set(&o, "vae", json_string(s->vae));
     if (s->hires.on)
         cn_json_set(&o, "hires", hires_json(&s->hires));
     cn_json_set(&o, "controls", controls);
@@ -357,6 +359,10 @@ static json_t *model_json(const struct cn_model_info *m, const struct cn_model_v
         cn_json_set(&o, "default", json_boolean(is_default));
         cn_json_set(&o, "tiny_decoder", json_boolean(m->tiny_decoder));
     }
+    if (m->latent_channels > 0)
+        cn_json_set(&o, "latent_channels", json_integer(m->latent_channels));
+    if (m->kind == CN_MODEL_VAE && m->multiple > 0)
+        cn_json_set(&o, "multiple", json_integer(m->multiple));
     if (m->guidance > 0)
         cn_json_set(&o, "guidance_scale", json_real(m->guidance));
     set_broken(&o, m->broken);

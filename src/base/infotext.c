@@ -142,6 +142,8 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
                   s->hires.on && s->width > 0 ? s->width : f->width,
                   s->hires.on && s->height > 0 ? s->height : f->height);
     put(b, "Model", f->model);
+    if (s->vae[0] != '\0')
+        put(b, "VAE", s->vae);
     if (s->init_image.len > 0)
         put_real(b, "Denoising strength", s->denoise);
     if (s->decoder == CN_DECODER_TAESD)
@@ -254,6 +256,8 @@ char *cn_infotext_json(const struct cn_spec *s, const struct cn_infotext_facts *
                   s->hires.on && s->width > 0 ? s->width : f->width,
                   s->hires.on && s->height > 0 ? s->height : f->height, s->steps, f->seed);
     put_text(&b, "model", f->model);
+    if (s->vae[0] != '\0')
+        put_text(&b, "vae", s->vae);
     put_text(&b, "prompt", s->prompt);
     put_text(&b, "negative_prompt", s->negative_prompt);
     put_text(&b, "prompt_syntax", cn_enum_prompt_syntax.name[s->prompt_syntax]);

@@ -83,6 +83,7 @@ void cn_spec_init(struct cn_spec *s)
 {
     *s = (struct cn_spec){
         .model = cn_xstrdup(""),
+        .vae = cn_xstrdup(""),
         .prompt = cn_xstrdup(""),
         .negative_prompt = cn_xstrdup(""),
         .steps = 20,
@@ -113,6 +114,7 @@ void cn_spec_release(struct cn_spec *s)
     for (int i = 0; i < s->n_adapters; i++)
         free(s->adapter[i].name);
     free(s->model);
+    free(s->vae);
     free(s->prompt);
     free(s->negative_prompt);
     free(s->hires.prompt);

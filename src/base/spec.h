@@ -193,6 +193,7 @@ enum { CN_HIRES_SAME = -1 };
 struct cn_spec {
     enum cn_job_kind kind;
     char *model;                    /* "" means the server's default model */
+    char *vae;                      /* an autoencoder in place of the model's own, which "" means */
     char *prompt, *negative_prompt; /* UTF-8 */
     enum cn_prompt_syntax prompt_syntax;
     int width, height;              /* pixels; 0 means the model's own size */

@@ -159,6 +159,10 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
     }
     if (s->decoder != CN_DECODER_VAE)
         add_text(&h, cn_enum_decoder.name[s->decoder]);
+    if (s->vae[0] != '\0') {
+        add_text(&h, "vae");
+        add_text(&h, s->vae);
+    }
     for (int i = 0; i < s->n_adapters; i++)
         add_adapter(&h, &s->adapter[i]);
     if (s->hires.on) {

@@ -50,6 +50,15 @@ static void check_hires(const struct cn_spec *s, struct cn_warnings *w)
                         second.guidance_scale);
 }
 
+static void check_vae(const struct cn_spec *s, struct cn_warnings *w)
+{
+    bool encodes =
+        s->init_image.len > 0 || (s->hires.on && cn_upscaler_is_pixel(s->hires.upscaler));
+
+    if (s->vae[0] != '\0' && s->decoder == CN_DECODER_TAESD && !encodes)
+        cn_warnings_add(w, NONE, "/vae", "the tiny autoencoder makes the picture (decoder: taesd)");
+}
+
 void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
 {
     struct cn_spec preset;
@@ -57,6 +66,7 @@ void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
     if (s->kind != CN_KIND_DRAW)
         return;
     cn_spec_init(&preset);
+    check_vae(s, w);
     if (s->negative_prompt[0] != '\0' && !cn_spec_is_guided(s))
         cn_warnings_add(w, NONE, "/negative_prompt",
                         "guidance is off (guidance_scale is %g, not above 1)", s->guidance_scale);

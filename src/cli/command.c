@@ -79,6 +79,7 @@ static const struct {
     {"/hires/prompt", "--hires-prompt"},
     {"/hires/negative_prompt", "--hires-negative"},
     {"/decoder", "--decoder"},
+    {"/vae", "--vae"},
     {"/quality", "--quality"},
 };
 

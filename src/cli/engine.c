@@ -229,7 +229,11 @@ int cn_cli_resolve_spec(struct cn_cli_models *m, struct cn_spec *s, struct cn_er
         if (is_path(s->control[i].model) &&
             (rc = resolve_field(m, &s->control[i].model, err)) < 0)
             return rc;
+    if (is_path(s->vae) && (rc = resolve_field(m, &s->vae, err)) < 0)
+        return rc;
     if ((rc = resolve_base(m, s, err)) < 0)
+        return rc;
+    if (s->vae[0] != '\0' && (rc = resolve_field(m, &s->vae, err)) < 0)
         return rc;
     for (int i = 0; i < s->n_controls; i++)
         if ((rc = resolve_field(m, &s->control[i].model, err)) < 0)

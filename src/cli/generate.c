@@ -18,7 +18,7 @@
 struct options {
     struct cn_cli_engine_opts engine;
     struct cn_spec spec;
-    const char *model, *prompt, *negative, *output, *init, *mask, *depth;
+    const char *model, *vae, *prompt, *negative, *output, *init, *mask, *depth;
     struct cn_option_list controls, adapters_used;
     struct cn_option_seed seed;
     double guidance;    /* negative: not given */
@@ -94,6 +94,12 @@ static const struct cn_option table[] = {
      AT(model),
      .help = "base model: a name in the directories of models, or the path of a diffusers "
              "directory or a file of weights (default: the first one)"},
+    {.kind = CN_OPT_TEXT,
+     .name = "vae",
+     .arg = "NAME|PATH",
+     AT(vae),
+     .help = "autoencoder in place of the model's own: a name, a file, or a directory of "
+             "diffusers"},
     CN_CLI_ENGINE_OPTIONS(struct options, engine),
     {.kind = CN_OPT_TEXT,
      .name = "taesd",
@@ -465,6 +471,7 @@ static int make_spec(struct options *o, struct cn_err *err)
     if (o->spec.has_guidance)
         o->spec.guidance_scale = o->guidance;
     set_text(&o->spec.model, o->model);
+    set_text(&o->spec.vae, o->vae);
     set_text(&o->spec.prompt, o->prompt);
     set_text(&o->spec.negative_prompt, o->negative);
     if ((rc = check_text("--prompt", o->spec.prompt, err)) < 0 ||
@@ -582,6 +589,8 @@ static int print_result(const struct run *r, const struct cn_engine *e)
     json_t *o = json_object();
 
     json_object_set_new(o, "model", cn_cli_json_text(s->model));
+    if (s->vae[0] != '\0')
+        json_object_set_new(o, "vae", cn_cli_json_text(s->vae));
     json_object_set_new(o, "backend", json_string(cn_engine_backend(e)));
     json_object_set_new(o, "prompt", cn_cli_json_text(s->prompt));
     json_object_set_new(o, "negative_prompt", cn_cli_json_text(s->negative_prompt));

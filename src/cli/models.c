@@ -39,16 +39,19 @@ static const struct cn_option table[] = {
 static const struct cn_cli_help help = {
     .name = "models",
     .usage = "[options]",
-    .about = "Lists the models that are there, by the names that --model and --control take,\n"
-             "and embeddings and adapters, by the names that prompts have for them. A\n"
-             "ControlNet can be used with base models of its family. What else lies in the\n"
-             "directories of models is listed behind them, with the reason why it is no\n"
-             "model.\n",
+    .about = "Lists the models that are there, by the names that --model, --control and\n"
+             "--vae take, and embeddings and adapters, by the names that prompts have for\n"
+             "them. A ControlNet can be used with base models of its family. What else lies\n"
+             "in the directories of models is listed behind them, with the reason why it is\n"
+             "no model.\n",
     .options = table};
 
 static const char *kind(const struct cn_model_facts *m)
 {
-    return m->broken != NULL ? "-" : m->control ? "controlnet" : "base";
+    static const char *const name[] = {
+        [CN_ROLE_BASE] = "base", [CN_ROLE_CONTROL] = "controlnet", [CN_ROLE_VAE] = "vae"};
+
+    return m->broken != NULL ? "-" : name[m->role];
 }
 
 static void print_row(const struct cn_model_facts *m, int width)
@@ -134,7 +137,7 @@ static json_t *model_json(const struct cn_model_facts *m)
     }
     json_object_set_new(o, "kind", json_string(kind(m)));
     json_object_set_new(o, "family", json_string(m->family));
-    if (!m->control) {
+    if (m->role == CN_ROLE_BASE) {
         json_object_set_new(o, "width", json_integer(m->width));
         json_object_set_new(o, "height", json_integer(m->height));
         json_object_set_new(o, "multiple", json_integer(m->multiple));

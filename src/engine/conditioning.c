@@ -191,8 +191,8 @@ static int encode_whole(struct cn_job *j, const float *pixels, float *ret, struc
 {
     struct cn_plan_entry *p;
     double start = cn_now_s(), at;
-    int rc = cn_job_planned(j, cn_plan_for_encoder(j->base, j->height, j->width, &p, err),
-                            &j->base->vae, start, err);
+    int rc = cn_job_planned(j, cn_plan_for_encoder(j->vae_model, j->height, j->width, &p, err),
+                            &j->vae_model->vae, start, err);
 
     if (rc < 0)
         return rc;
@@ -220,7 +220,7 @@ static int encode_bands(struct cn_job *j, const float *pixels, enum cn_dtype sto
     opts.store = store;
     opts.cancelled = cancelled;
     opts.ctx = j;
-    if ((rc = cn_bands_for_encoder(j->base, j->height, j->width, &opts, &b, err)) < 0)
+    if ((rc = cn_bands_for_encoder(j->vae_model, j->height, j->width, &opts, &b, err)) < 0)
         return rc;
     rc = cn_bands_write(b, pixels, err);
     while (rc == CN_OK && !*again && (more = cn_bands_next(b, err)) > 0) {
@@ -228,7 +228,7 @@ static int encode_bands(struct cn_job *j, const float *pixels, enum cn_dtype sto
         *again = rc == CN_OK && store != CN_F32 && cn_bands_not_finite(b);
     }
     if (more < 0)
-        rc = cn_job_planned(j, more, &j->base->vae, cn_now_s(), err);
+        rc = cn_job_planned(j, more, &j->vae_model->vae, cn_now_s(), err);
     if (rc == CN_OK && !*again)
         cn_bands_read(b, ret);
     cn_bands_free(b);
@@ -239,7 +239,7 @@ static int encode_bands(struct cn_job *j, const float *pixels, enum cn_dtype sto
 /* Mean and log variance of pixels [3, H, W], from which each image draws its own latent. */
 static int encode_pixels(struct cn_job *j, const float *pixels, float *ret, struct cn_err *err)
 {
-    bool split = cn_engine_wants_bands(j->e, cn_encoder_bytes(j->base, j->height, j->width));
+    bool split = cn_engine_wants_bands(j->e, cn_encoder_bytes(j->vae_model, j->height, j->width));
     int rc = cn_job_go_on(j, "the encoder", err);
     bool again;
 
@@ -303,6 +303,9 @@ static int open_models(struct cn_job *j, struct cn_err *err)
     if (rc < 0)
         return rc;
     cn_plans_fix_layouts(j->base, j->positions);
+    if ((rc = cn_model_open_vae(j->vae_model, j->e->rt.backend, err)) < 0)
+        return rc;
+    cn_plans_fix_vae_layouts(j->vae_model);
     if (j->overlay != NULL && (rc = cn_overlay_open(j->overlay, err)) < 0)
         return rc;
     for (int i = 0; i < j->n_controls; i++) {

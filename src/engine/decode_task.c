@@ -27,14 +27,16 @@ static int take_plan(struct cn_decode_task *f, struct cn_err *err)
     struct cn_job *j = f->job;
     struct cn_plan_entry *plan;
     double start = cn_now_s();
-    int rc = is_tiny(f) ? cn_tiny_decoder_plan(j->e->tiny, j->e->rt.backend, j->h, j->w,
-                                               CN_PLAN_CONCURRENT, &plan, err)
-                        : cn_plan_for_decoder(j->base, j->h, j->w, CN_PLAN_CONCURRENT, &plan, err);
+    int rc = is_tiny(f)
+                 ? cn_tiny_decoder_plan(j->e->tiny, j->e->rt.backend, j->h, j->w,
+                                        CN_PLAN_CONCURRENT, &plan, err)
+                 : cn_plan_for_decoder(j->vae_model, j->h, j->w, CN_PLAN_CONCURRENT, &plan, err);
 
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     if (rc < 0)
-        return rc == CN_ENOTFOUND || rc == CN_EFORMAT ? cn_job_blame_model(j, &j->base->vae, err)
-                                                      : rc;
+        return rc == CN_ENOTFOUND || rc == CN_EFORMAT
+                   ? cn_job_blame_model(j, &j->vae_model->vae, err)
+                   : rc;
     f->plan = plan;
     f->plan->pins++;
     rc = cn_plan_input(plan, 0, &f->in, err);
@@ -57,7 +59,7 @@ static int take_bands(struct cn_decode_task *f, struct cn_err *err)
     opts.flags = CN_PLAN_CONCURRENT;
     opts.cancelled = cancelled;
     opts.ctx = j;
-    rc = cn_bands_for_decoder(j->base, j->h, j->w, &opts, &f->bands, err);
+    rc = cn_bands_for_decoder(j->vae_model, j->h, j->w, &opts, &f->bands, err);
     if (rc < 0)
         return rc;
     f->band_bytes = cn_bands_expected_bytes(f->bands);
@@ -90,7 +92,7 @@ int cn_decode_task_go_on(struct cn_decode_task *f, struct cn_err *err)
     cn_job_stage(j, CN_ENGINE_LOAD, &start);
     f->more = false;
     if (rc == CN_ENOTFOUND || rc == CN_EFORMAT)
-        return cn_job_blame_model(j, &j->base->vae, err);
+        return cn_job_blame_model(j, &j->vae_model->vae, err);
     return rc < 0 ? rc : CN_OK;
 }
 
@@ -136,7 +138,7 @@ struct cn_decode_task *cn_decode_task_new(struct cn_lane *l, struct cn_err *err)
     for (size_t i = 0; i < j->latent; i++)
         f->latent[i] =
             is_tiny(f) ? l->x[i] : l->x[i] / (float)c->scaling_factor + (float)c->shift_factor;
-    if (!is_tiny(f) && cn_engine_wants_bands(j->e, cn_decoder_bytes(j->base, j->h, j->w)))
+    if (!is_tiny(f) && cn_engine_wants_bands(j->e, cn_decoder_bytes(j->vae_model, j->h, j->w)))
         rc = take_bands(f, err);
     else
         rc = take_plan(f, err);
@@ -175,7 +177,7 @@ void cn_decode_task_free(struct cn_decode_task *f)
 
 int cn_decode_task_widen(struct cn_decode_task *f, struct cn_err *err)
 {
-    struct cn_model *m = f->job->base;
+    struct cn_model *m = f->job->vae_model;
 
     if (f->bands != NULL && f->store != CN_F32) {
         cn_model_widen_vae(m, f->job->e->rt.backend);
@@ -227,7 +229,7 @@ static int run_bands(struct cn_decode_task *f)
         return cn_fail(&f->err, CN_EINTERNAL,
                        "the autoencoder of model \"%s\" made image %d of values that are not "
                        "numbers",
-                       f->job->base->name, f->index);
+                       f->job->vae_model->name, f->index);
     }
     f->more = !cn_bands_at_end(f->bands);
     if (!f->more)
@@ -254,6 +256,6 @@ int cn_decode_task_run(struct cn_decode_task *f)
     return cn_fail(&f->err, CN_EINTERNAL,
                    "the autoencoder of model \"%s\" made image %d of values that are not numbers "
                    "(%zu of %zu)",
-                   f->job->base->name, f->index, bad,
+                   f->job->vae_model->name, f->index, bad,
                    (size_t)3 * (size_t)f->width * (size_t)f->height);
 }

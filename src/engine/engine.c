@@ -168,7 +168,7 @@ void cn_engine_at(const struct cn_engine *e, int i, struct cn_model_facts *ret)
     const struct cn_model *m = e->rt.model[i];
 
     cn_model_describe(m, ret);
-    ret->tiny_decoder = !m->control && m->broken == NULL &&
+    ret->tiny_decoder = m->role == CN_ROLE_BASE && m->broken == NULL &&
                         cn_tiny_decoder_fits(e->tiny, cn_checkpoint_vae(m->checkpoint));
 }
 

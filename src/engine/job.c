@@ -86,7 +86,8 @@ int cn_job_blame_model(const struct cn_job *j, const struct cn_network *net, str
     if (err == NULL)
         return CN_EFORMAT;
     err->code = CN_EFORMAT;
-    snprintf(err->where, sizeof(err->where), "/model");
+    snprintf(err->where, sizeof(err->where), "%s",
+             j->vae_model != j->base && net == &j->vae_model->vae ? "/vae" : "/model");
     for (int i = j->n_controls - 1; i >= 0; i--) {
         const struct cn_job_control *c = &j->control[i];
 
@@ -107,6 +108,21 @@ int cn_job_planned(struct cn_job *j, int rc, const struct cn_network *net, doubl
 
 /* ---- models ---- */
 
+/* Latents are as large as the model's UNet was trained with, whatever autoencoder takes them: files
+ * of one alone do not say. */
+static int find_vae(struct cn_job *j, struct cn_err *err)
+{
+    int rc = cn_runtime_find_vae(&j->e->rt, j->spec->vae, j->base, &j->vae_model, err);
+
+    if (rc < 0)
+        return rc;
+    j->own_vae = *cn_checkpoint_vae(j->vae_model->checkpoint);
+    j->own_vae.scaling_factor = cn_checkpoint_vae(j->base->checkpoint)->scaling_factor;
+    j->own_vae.shift_factor = cn_checkpoint_vae(j->base->checkpoint)->shift_factor;
+    j->vae = &j->own_vae;
+    return CN_OK;
+}
+
 static int find_base(struct cn_job *j, struct cn_err *err)
 {
     const char *name = j->spec->model;
@@ -121,12 +137,11 @@ static int find_base(struct cn_job *j, struct cn_err *err)
     if (j->base->broken != NULL)
         return cn_fail_at(err, CN_EFORMAT, "/model", "model \"%s\" cannot be used: %s", name,
                           j->base->broken);
-    if (j->base->control)
-        return cn_fail_at(err, CN_EINVAL, "/model", "\"%s\" is a ControlNet, not a base model",
-                          name);
+    if (j->base->role != CN_ROLE_BASE)
+        return cn_fail_at(err, CN_EINVAL, "/model", "\"%s\" is %s, not a base model", name,
+                          cn_role_title(j->base->role));
     j->unet = cn_checkpoint_unet(j->base->checkpoint);
-    j->vae = cn_checkpoint_vae(j->base->checkpoint);
-    return CN_OK;
+    return find_vae(j, err);
 }
 
 /* Whether the ControlNet and the base model can work together. */
@@ -192,9 +207,9 @@ static int find_control(struct cn_job *j, int i, struct cn_err *err)
     if (m->broken != NULL)
         return cn_fail_at(err, CN_EFORMAT, where, "ControlNet \"%s\" cannot be used: %s",
                           spec->model, m->broken);
-    if (!m->control)
-        return cn_fail_at(err, CN_EINVAL, where, "\"%s\" is a base model, not a ControlNet",
-                          spec->model);
+    if (m->role != CN_ROLE_CONTROL)
+        return cn_fail_at(err, CN_EINVAL, where, "\"%s\" is %s, not a ControlNet", spec->model,
+                          cn_role_title(m->role));
     c->model = m;
     c->own = *spec;
     c->spec = &c->own;
@@ -277,7 +292,7 @@ static int check_kind(const struct cn_job *j, struct cn_err *err)
     if (j->vae->decoder_only && j->spec->init_image.len > 0)
         return cn_fail_at(err, CN_EINVAL, "/init_image",
                           "the autoencoder of model \"%s\" has no encoder, only a decoder",
-                          j->base->name);
+                          j->vae_model->name);
     if (j->spec->decoder == CN_DECODER_TAESD && !cn_job_has_tiny(j))
         return cn_fail_at(err, CN_EINVAL, "/decoder",
                           "there is no tiny autoencoder (TAESD) here for model \"%s\"",
@@ -346,6 +361,7 @@ static void hold_models(struct cn_job *j)
     if (j->base == NULL)
         return;
     cn_runtime_hold(j->base);
+    cn_runtime_hold(j->vae_model);
     for (int i = 0; i < j->n_controls; i++)
         cn_runtime_hold(j->control[i].model);
     j->holds_models = true;
@@ -356,6 +372,7 @@ static void let_go_of_models(struct cn_job *j)
     if (!j->holds_models || j->base == NULL)
         return;
     cn_runtime_let_go(j->base);
+    cn_runtime_let_go(j->vae_model);
     for (int i = 0; i < j->n_controls; i++)
         cn_runtime_let_go(j->control[i].model);
 }

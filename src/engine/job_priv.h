@@ -100,9 +100,11 @@ struct cn_job {
     struct cn_batcher *batcher;
     struct cn_embedding_list *embeddings; /* held; NULL: there are none */
     struct cn_model *base;
+    struct cn_model *vae_model; /* whose autoencoder it uses: the base, or one alone */
     struct cn_overlay *overlay; /* the base under the job's adapters, or NULL */
     const char *prompt;         /* the request's, without tags that were read */
     const struct cn_unet_config *unet;
+    struct cn_vae_config own_vae; /* of vae_model, with the scale of base's latents */
     const struct cn_vae_config *vae;
     int width, height;   /* pixels */
     int rows;            /* 1; with guidance the negative prompt, then each part of the prompt; at

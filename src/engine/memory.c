@@ -15,12 +15,13 @@
 
 int cn_engine_pin_models(struct cn_engine *e, struct cn_job *j, struct cn_err *err)
 {
-    struct cn_model *model[1 + CN_MAX_CONTROLS];
+    struct cn_model *model[2 + CN_MAX_CONTROLS];
     int n = 0, rc;
 
     if (j->base == NULL) /* it has none */
         return CN_OK;
     model[n++] = j->base;
+    model[n++] = j->vae_model; /* may be the same */
     for (int i = 0; i < j->n_controls; i++)
         model[n++] = j->control[i].model;
     rc = cn_runtime_make_room(&e->rt, model, n, j->overlay, err);
@@ -40,6 +41,7 @@ void cn_engine_unpin_models(struct cn_engine *e, struct cn_job *j)
     if (!j->pinned)
         return;
     cn_runtime_unpin(&e->rt, j->base);
+    cn_runtime_unpin(&e->rt, j->vae_model);
     if (j->overlay != NULL)
         cn_runtime_unpin_overlay(&e->rt, j->overlay);
     for (int i = 0; i < j->n_controls; i++)

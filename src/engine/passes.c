@@ -89,7 +89,7 @@ static int check_encoder(const struct cn_job *first, const struct cn_spec *spec,
         return CN_OK;
     return cn_fail_at(err, CN_EINVAL, "/hires/upscaler",
                       "the autoencoder of model \"%s\" has no encoder, which \"%s\" needs",
-                      first->base->name, cn_enum_upscaler.name[spec->hires.upscaler]);
+                      first->vae_model->name, cn_enum_upscaler.name[spec->hires.upscaler]);
 }
 
 /* Where what the first pass drew is kept. */

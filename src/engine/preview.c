@@ -121,20 +121,28 @@ static int fit_round(struct cn_job *j, const struct cn_plan_entry *p, struct cn_
     return rc;
 }
 
+static bool is_for(const struct cn_rgb_map *map, const struct cn_job *j)
+{
+    return map->made && map->scaling == j->vae->scaling_factor &&
+           map->shift == j->vae->shift_factor;
+}
+
 /* Once for each loading of the model. Previews are no reason to fail: a failure is remembered, but
  * not a lack of memory, which may be over at the next preview. */
 static void make_map(struct cn_job *j)
 {
-    struct cn_rgb_map *map = &j->base->rgb;
+    struct cn_rgb_map *map = &j->vae_model->rgb;
     struct fit *f = cn_xcalloc(1, sizeof(*f));
     struct cn_plan_entry *p;
     struct cn_noise z;
     int rc;
 
-    map->channels = j->channels;
+    *map = (struct cn_rgb_map){.channels = j->channels,
+                               .scaling = j->vae->scaling_factor,
+                               .shift = j->vae->shift_factor};
     f->n = j->channels + 1;
     cn_noise_init(&z, CN_RNG_CPU, 0);
-    rc = cn_plan_for_decoder(j->base, SIDE, SIDE, 0, &p, NULL);
+    rc = cn_plan_for_decoder(j->vae_model, SIDE, SIDE, 0, &p, NULL);
     for (int i = 0; i < ROUNDS && rc == CN_OK; i++)
         rc = fit_round(j, p, &z, f, NULL);
     if (rc == CN_OK) {
@@ -205,17 +213,17 @@ static int draw_tiny(struct cn_job *j, const float *latent, struct cn_image *ret
 
 int cn_preview_draw(struct cn_job *j, const float *latent, struct cn_image *ret, struct cn_err *err)
 {
-    struct cn_rgb_map *map = &j->base->rgb;
+    struct cn_rgb_map *map = &j->vae_model->rgb;
     struct cn_image cells = CN_IMAGE_NONE;
     struct cn_fit fit = CN_FIT_DEFAULTS;
     int grow = GROW, rc;
 
     if (cn_job_has_tiny(j))
         return draw_tiny(j, latent, ret, err);
-    if (!map->made && j->channels <= CN_MAX_LATENT_CHANNELS)
+    if (!is_for(map, j) && j->channels <= CN_MAX_LATENT_CHANNELS)
         make_map(j);
     if (!map->usable)
-        return cn_fail(err, CN_ENOTFOUND, "model \"%s\" gives no previews", j->base->name);
+        return cn_fail(err, CN_ENOTFOUND, "model \"%s\" gives no previews", j->vae_model->name);
     while (grow > 1 && CN_MAX(j->w, j->h) * grow > MAX_SIDE)
         grow--;
     rc = cn_image_init(&cells, j->w, j->h, 3, err);

@@ -73,7 +73,7 @@ static const struct cn_model *base_for(const struct cn_engine *e, const struct c
     for (int i = 0; i < e->rt.n_models; i++) {
         const struct cn_model *m = e->rt.model[i];
 
-        if (m->broken != NULL || m->control || !draws_from_nothing(m) ||
+        if (m->broken != NULL || m->role != CN_ROLE_BASE || !draws_from_nothing(m) ||
             cn_control_matches(c, cn_checkpoint_unet(m->checkpoint), NULL) < 0)
             continue;
         if (best == NULL || (cn_model_loaded(m) && !cn_model_loaded(best)))
@@ -91,7 +91,9 @@ int cn_engine_load(struct cn_engine *e, const char *name, struct cn_err *err)
         return cn_fail(err, CN_ENOTFOUND, "there is no model \"%s\"", name);
     if (m->broken != NULL)
         return cn_fail(err, CN_EFORMAT, "model \"%s\" cannot be used: %s", name, m->broken);
-    if (m->control) {
+    if (m->role == CN_ROLE_VAE) /* its weights load with its first picture */
+        return cn_model_open_vae(m, e->rt.backend, err);
+    if (m->role == CN_ROLE_CONTROL) {
         base = base_for(e, m);
         if (base == NULL)
             return cn_fail(err, CN_ENOTFOUND, "there is no base model for ControlNet \"%s\"", name);

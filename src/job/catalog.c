@@ -164,6 +164,8 @@ void cn_catalog_merge(struct cn_catalog *ret, const struct cn_catalog *const *fr
 
 /* ---- finding ---- */
 
+static const char *const kind_titles[CN_MODEL_KIND_COUNT] = {"model", "ControlNet", "autoencoder"};
+
 const struct cn_model_info *cn_catalog_find(const struct cn_catalog *c, enum cn_model_kind kind,
                                             const char *name)
 {
@@ -254,7 +256,7 @@ static int unknown(const struct cn_catalog *c, enum cn_model_kind kind, const ch
         return cn_fail_at(err, CN_ENOTFOUND, where, "\"%.60s\" is no model: %s", name, passed->why);
     n = list_usable(c, kind, list, sizeof(list));
     return cn_fail_at(err, CN_ENOTFOUND, where, "there is no %s \"%.60s\": there %s %s",
-                      kind == CN_MODEL_BASE ? "model" : "ControlNet", name, n > 1 ? "are" : "is",
+                      kind_titles[kind], name, n > 1 ? "are" : "is",
                       list);
 }
 
@@ -377,6 +379,28 @@ static int check_adapters(const struct cn_catalog *c, const struct cn_spec *spec
     return CN_OK;
 }
 
+/* In place of base's own; "" is that. */
+static int check_vae(const struct cn_catalog *c, const struct cn_model_info *base,
+                     const char *name, struct cn_err *err)
+{
+    const struct cn_model_info *m = cn_catalog_find(c, CN_MODEL_VAE, name);
+
+    if (name[0] == '\0')
+        return CN_OK;
+    if (m == NULL)
+        return unknown(c, CN_MODEL_VAE, "/vae", name, err);
+    if (m->broken[0] != '\0')
+        return cn_fail_at(err, CN_EINVAL, "/vae", "autoencoder \"%.60s\" cannot be used: %s", name,
+                          m->broken);
+    if (m->latent_channels != base->latent_channels || m->multiple != base->multiple)
+        return cn_fail_at(err, CN_EINVAL, "/vae",
+                          "autoencoder \"%.60s\" has latents of %d channels for cells of %d "
+                          "pixels, model \"%.60s\" of %d for %d",
+                          name, m->latent_channels, m->multiple, base->name, base->latent_channels,
+                          base->multiple);
+    return CN_OK;
+}
+
 static int resolve_drawing(const struct cn_catalog *c, struct cn_spec *spec, struct cn_err *err)
 {
     const struct cn_model_info *m = spec->model[0] == '\0'
@@ -399,6 +423,8 @@ static int resolve_drawing(const struct cn_catalog *c, struct cn_spec *spec, str
     if ((rc = resolve_side(&spec->width, m->width, m->multiple, "/width", err)) < 0 ||
         (rc = resolve_side(&spec->height, m->height, m->multiple, "/height", err)) < 0)
         return rc;
+    if ((rc = check_vae(c, m, spec->vae, err)) < 0)
+        return rc;
     if (spec->decoder == CN_DECODER_TAESD && !m->tiny_decoder)
         return cn_fail_at(err, CN_EINVAL, "/decoder",
                           "the server has no tiny autoencoder (TAESD) for model \"%.60s\"",
@@ -419,7 +445,7 @@ static int check_model(const struct cn_catalog *c, enum cn_model_kind kind, cons
                        const char *where, struct cn_err *err)
 {
     const struct cn_model_info *m = cn_catalog_find(c, kind, name);
-    const char *what = kind == CN_MODEL_BASE ? "model" : "ControlNet";
+    const char *what = kind_titles[kind];
 
     if (m == NULL)
         return cn_fail_at(err, CN_ENOTFOUND, where,
@@ -439,6 +465,8 @@ int cn_catalog_check(const struct cn_catalog *c, const struct cn_spec *spec, str
     if (spec->kind == CN_KIND_ANNOTATE)
         return check_annotator(c, spec, 0, err);
     rc = check_model(c, CN_MODEL_BASE, spec->model, "/model", err);
+    if (rc == CN_OK && spec->vae[0] != '\0')
+        rc = check_model(c, CN_MODEL_VAE, spec->vae, "/vae", err);
     for (int i = 0; i < spec->n_controls && rc == CN_OK; i++) {
         snprintf(where, sizeof(where), "/controls/%d/model", i);
         rc = check_model(c, CN_MODEL_CONTROLNET, spec->control[i].model, where, err);

@@ -64,6 +64,14 @@ int cn_dispatch_affinity(const struct cn_slot *s, const struct cn_job *job)
     return m == NULL ? 0 : value[m->state];
 }
 
+static bool is_listed(const struct cn_catalog *c, const char *name)
+{
+    for (int i = 0; i < CN_MODEL_KIND_COUNT; i++)
+        if (cn_catalog_find(c, (enum cn_model_kind)i, name) != NULL)
+            return true;
+    return false;
+}
+
 void cn_dispatch_prune_models(struct cn_slot *s)
 {
     size_t n = 0;
@@ -71,8 +79,7 @@ void cn_dispatch_prune_models(struct cn_slot *s)
     for (size_t i = 0; i < s->models; i++) {
         const struct cn_msg_model *m = &s->model[i];
 
-        if (cn_catalog_find(&s->catalog, CN_MODEL_BASE, m->name) != NULL ||
-            cn_catalog_find(&s->catalog, CN_MODEL_CONTROLNET, m->name) != NULL)
+        if (is_listed(&s->catalog, m->name))
             s->model[n++] = *m;
         else
             s->loading -= m->state == CN_MODEL_LOADING;
@@ -255,8 +262,7 @@ int cn_dispatch_manage(struct cn_dispatch *d, const struct cn_msg_manage *what, 
 
     if (m.action == CN_MANAGE_REFRESH)
         note_refresh(d);
-    else if (cn_catalog_find(&d->catalog, CN_MODEL_BASE, m.name) == NULL &&
-             cn_catalog_find(&d->catalog, CN_MODEL_CONTROLNET, m.name) == NULL)
+    else if (!is_listed(&d->catalog, m.name))
         return cn_fail(err, CN_ENOTFOUND, "there is no model \"%.60s\"", m.name);
     if (d->stopping || (mask = who_is_asked(d, &m, worker)) == 0)
         return cn_fail(err, CN_EBUSY, "no worker is ready to %s%s%.60s", word(m.action),

@@ -34,6 +34,10 @@ struct walk {
     const struct cn_model_finder *f;
     struct folder *folder; /* those that were seen, and behind `next` are still to be looked into */
     size_t n, cap, next;
+    struct vae {
+        char *path, *name, *folder;
+    } *vae; /* told last: they take no name from a model */
+    size_t n_vaes, vaes_cap;
 };
 
 static void pass_over(const struct walk *w, const char *path, const char *why)
@@ -164,29 +168,58 @@ static void look_at_dir(struct walk *w, const char *path, const char *name, cons
     free(copy);
 }
 
-/* Named as what models share (checkpoint/open.c): "vae.safetensors", "sd15.vae.pt", and what is in
- * a folder VAE. */
-static bool is_part(const char *name, const char *folder)
+static bool is_called(const char *name, const char *part)
 {
-    static const char *const parts[] = {"vae", "text_encoder"};
     size_t len = strlen(name) - cn_checkpoint_ending(name);
 
-    for (size_t i = 0; i < CN_LEN(parts); i++)
-        if (len == strlen(parts[i]) && memcmp(name, parts[i], len) == 0)
-            return true;
-    if (strcasecmp(folder, "vae") == 0)
-        return true;
-    return name[len] != '\0' && len > 4 && memcmp(name + len - 4, ".vae", 4) == 0;
+    return len == strlen(part) && memcmp(name, part, len) == 0;
+}
+
+/* Named as what models share (checkpoint/open.c): "vae.safetensors", "sd15.vae.pt", and what is in
+ * a folder VAE. */
+static bool is_vae(const char *name, const char *folder)
+{
+    size_t len = strlen(name) - cn_checkpoint_ending(name);
+
+    return is_called(name, "vae") || strcasecmp(folder, "vae") == 0 ||
+           (name[len] != '\0' && len > 4 && memcmp(name + len - 4, ".vae", 4) == 0);
+}
+
+static void keep_vae(struct walk *w, const char *path, const char *name, const struct folder *in)
+{
+    mark(w);
+    w->vae = cn_grow(w->vae, w->n_vaes, &w->vaes_cap, sizeof(*w->vae));
+    w->vae[w->n_vaes++] =
+        (struct vae){cn_xstrdup(path), cn_xstrdup(name), cn_xstrdup(in->name)};
+}
+
+static void tell_vaes(struct walk *w, bool well)
+{
+    for (size_t i = 0; i < w->n_vaes; i++) {
+        struct vae *v = &w->vae[i];
+        struct cn_found_model m = {.path = v->path, .name = v->name, .folder = v->folder};
+
+        if (well)
+            w->f->found(w->f->ctx, &m);
+        free(v->path);
+        free(v->name);
+        free(v->folder);
+    }
+    free(w->vae);
 }
 
 static void look_at(struct walk *w, const char *path, const char *name, const struct folder *in)
 {
-    if (is_part(name, in->name) && (cn_file_exists(path) || is_model_dir(path))) {
+    bool file = cn_checkpoint_ending(name) > 0 && cn_file_exists(path);
+
+    if (is_vae(name, in->name) && (file || is_model_dir(path))) {
+        keep_vae(w, path, name, in);
+    } else if (is_called(name, "text_encoder") && (file || is_model_dir(path))) {
         mark(w);
         pass_over(w, path, "a part of models that lie beside it");
     } else if (cn_dir_exists(path))
         look_at_dir(w, path, name, in);
-    else if (cn_checkpoint_ending(name) > 0 && cn_file_exists(path))
+    else if (file)
         found(w, path, name, in->name);
     else if (cn_checkpoint_ending(name) > 0)
         pass_over(w, path, "no file, or a link to one that is not there");
@@ -245,6 +278,7 @@ int cn_find_models(const char *dir, const struct cn_model_finder *f, struct cn_e
         else
             pass_over(&w, in.path, why.msg);
     }
+    tell_vaes(&w, rc == CN_OK);
     for (size_t i = 0; i < w.n; i++) {
         if (rc == CN_OK && w.folder[i].level == 1 && !w.folder[i].has_model)
             pass_over(&w, w.folder[i].path,

@@ -3,7 +3,8 @@
  *
  * Nothing is opened: what a file holds is found out by whoever is told of it. What lies directly in
  * the directory comes first, then what is in its folders, level by level, each in the order of the
- * names; so a new folder takes no name from what was there. Any thread.
+ * names; so a new folder takes no name from what was there. Autoencoders that are named as such, or
+ * lie in a folder VAE, come last. Any thread.
  *
  *     static void found(void *ctx, const struct cn_found_model *m) { ... }
  *     struct cn_model_finder f = {.found = found, .passed_over = passed_over};

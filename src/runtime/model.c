@@ -7,6 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *cn_role_title(enum cn_model_role role)
+{
+    static const char *const title[] = {"a base model", "a ControlNet", "an autoencoder"};
+
+    return title[role];
+}
+
 /* A file with one part only can be opened, but it is no model that draws. */
 static int check_complete(const struct cn_model *m, struct cn_err *err)
 {
@@ -34,6 +41,16 @@ static bool is_control(const struct cn_checkpoint *c)
            (!cn_checkpoint_has(c, CN_COMP_UNET) || cn_checkpoint_kind(c) == CN_CKPT_FILE);
 }
 
+static enum cn_model_role role_of(const struct cn_checkpoint *c)
+{
+    if (is_control(c))
+        return CN_ROLE_CONTROL;
+    return cn_checkpoint_has(c, CN_COMP_VAE) && !cn_checkpoint_has(c, CN_COMP_UNET) &&
+                   !cn_checkpoint_has(c, CN_COMP_TEXT)
+               ? CN_ROLE_VAE
+               : CN_ROLE_BASE;
+}
+
 int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_err *err)
 {
     struct cn_model *m = cn_xcalloc(1, sizeof(*m));
@@ -45,8 +62,8 @@ int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_
     m->vae_dtype = CN_DTYPE_COUNT;
     rc = cn_checkpoint_open(path, &m->checkpoint, &why);
     if (rc == CN_OK) {
-        m->control = is_control(m->checkpoint);
-        if (!m->control)
+        m->role = role_of(m->checkpoint);
+        if (m->role == CN_ROLE_BASE)
             rc = check_complete(m, &why);
         while (cn_checkpoint_text(m->checkpoint, m->n_texts) != NULL)
             m->n_texts++;
@@ -104,6 +121,14 @@ static int open_text(struct cn_model *m, struct cn_backend *backend, int i, stru
     return cn_network_open(&t->net, backend, m->checkpoint, part, NULL, err);
 }
 
+int cn_model_open_vae(struct cn_model *m, struct cn_backend *backend, struct cn_err *err)
+{
+    int rc = cn_network_open(&m->vae, backend, m->checkpoint, CN_COMP_VAE, NULL, err);
+
+    m->vae.dtype = m->vae_dtype;
+    return rc;
+}
+
 int cn_model_open(struct cn_model *m, struct cn_backend *backend, struct cn_err *err)
 {
     int rc;
@@ -112,11 +137,7 @@ int cn_model_open(struct cn_model *m, struct cn_backend *backend, struct cn_err 
         if ((rc = open_text(m, backend, i, err)) < 0)
             return rc;
     rc = cn_network_open(&m->unet, backend, m->checkpoint, CN_COMP_UNET, NULL, err);
-    if (rc < 0)
-        return rc;
-    rc = cn_network_open(&m->vae, backend, m->checkpoint, CN_COMP_VAE, NULL, err);
-    m->vae.dtype = m->vae_dtype;
-    return rc;
+    return rc < 0 ? rc : cn_model_open_vae(m, backend, err);
 }
 
 /* That of the base, else one that is not loaded, else a new one. */
@@ -226,7 +247,7 @@ bool cn_model_loaded(const struct cn_model *m)
     for (size_t i = 0; i < m->n_nets; i++)
         if (m->nets[i]->net.weights != NULL)
             return true;
-    return m->unet.weights != NULL;
+    return m->role == CN_ROLE_VAE ? m->vae.weights != NULL : m->unet.weights != NULL;
 }
 
 size_t cn_model_bytes(const struct cn_model *m)

@@ -10,10 +10,21 @@
 
 enum { CN_MAX_LATENT_CHANNELS = 64 };
 
+/* What can be done with a model. */
+enum cn_model_role {
+    CN_ROLE_BASE, /* draws */
+    CN_ROLE_CONTROL,
+    CN_ROLE_VAE /* an autoencoder alone, which base models take instead of their own */
+};
+
+/* "a base model", "a ControlNet", "an autoencoder" */
+const char *cn_role_title(enum cn_model_role role);
+
 /* A linear guess at the colours of a latent, for previews. */
 struct cn_rgb_map {
     bool made, usable;
     int channels;
+    double scaling, shift; /* of the latents: models that share an autoencoder may differ */
     float weight[3][CN_MAX_LATENT_CHANNELS + 1]; /* the last one is added */
 };
 
@@ -26,7 +37,7 @@ struct cn_control_net {
 struct cn_model {
     char *name, *path, *broken;
     struct cn_checkpoint *checkpoint;
-    bool control;
+    enum cn_model_role role;
     /* Of a base model. */
     struct cn_text_encoder {
         struct cn_tokenizer *tokenizer;
@@ -59,6 +70,8 @@ void cn_model_free(struct cn_model *m);
 
 /* Tokenizers and weight stores of a base model; nothing is read from the weights yet. */
 int cn_model_open(struct cn_model *m, struct cn_backend *backend, struct cn_err *err);
+/* The weight store of the autoencoder of a base model or of one alone. */
+int cn_model_open_vae(struct cn_model *m, struct cn_backend *backend, struct cn_err *err);
 /* The network of a ControlNet for work with this base model. */
 int cn_model_control(struct cn_model *m, struct cn_backend *backend, const struct cn_model *base,
                      struct cn_network **ret, struct cn_err *err);

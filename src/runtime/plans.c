@@ -249,16 +249,26 @@ static struct cn_step_size own_size(const struct cn_model *base, int tokens)
                                  .s = tokens};
 }
 
+static void fix_vae(struct cn_model *m, const struct cn_step_size *z)
+{
+    struct vae_arg decoder = {cn_checkpoint_vae(m->checkpoint), z->h, z->w};
+    int factor = cn_vae_factor(decoder.c);
+    struct vae_arg encoder = {decoder.c, z->h * factor, z->w * factor};
+
+    cn_network_fix_layouts(&m->vae, build_decoder, &decoder);
+    if (!decoder.c->decoder_only)
+        cn_network_fix_layouts(&m->vae, build_encoder, &encoder);
+    m->vae.own_latent = z->h;
+    m->vae.own_pixels = encoder.h;
+    m->vae.layouts_fixed = true;
+}
+
 void cn_plans_fix_layouts(struct cn_model *base, int tokens)
 {
     struct unet_arg u = {cn_checkpoint_unet(base->checkpoint), CN_NET_UNET, own_size(base, tokens)};
-    struct vae_arg decoder = {cn_checkpoint_vae(base->checkpoint), u.z.h, u.z.w};
-    struct vae_arg encoder = decoder;
 
     if (base->unet.layouts_fixed)
         return;
-    encoder.h *= cn_vae_factor(decoder.c);
-    encoder.w *= cn_vae_factor(decoder.c);
     for (int i = 0; i < base->n_texts; i++) {
         const struct cn_text_config *c = cn_checkpoint_text(base->checkpoint, i);
         struct text_arg text = {c, 2, tokens, cn_text_usual(c, 0)};
@@ -267,11 +277,17 @@ void cn_plans_fix_layouts(struct cn_model *base, int tokens)
     }
     cn_network_fix_layouts(&base->unet, build_unet, &u);
     cn_network_fix_layouts(&base->unet, build_context, &u);
-    cn_network_fix_layouts(&base->vae, build_decoder, &decoder);
-    cn_network_fix_layouts(&base->vae, build_encoder, &encoder);
-    base->unet.own_latent = base->vae.own_latent = u.z.h;
-    base->vae.own_pixels = encoder.h;
+    base->unet.own_latent = u.z.h;
     base->unet.layouts_fixed = true;
+    fix_vae(base, &u.z);
+}
+
+void cn_plans_fix_vae_layouts(struct cn_model *m)
+{
+    const struct cn_step_size z = {.h = USUAL_SIDE, .w = USUAL_SIDE};
+
+    if (!m->vae.layouts_fixed)
+        fix_vae(m, &z);
 }
 
 void cn_plans_fix_control_layouts(struct cn_network *net, const struct cn_control_config *c,

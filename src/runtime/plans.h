@@ -54,6 +54,8 @@ size_t cn_encoder_bytes(const struct cn_model *base, int height, int width);
 /* Which kernels a network uses is decided by these, once, and not by the sizes of the first
  * request: the same request gives the same picture to the last bit, whatever was drawn before. */
 void cn_plans_fix_layouts(struct cn_model *base, int tokens);
+/* Of an autoencoder alone: by a size that is no base model's, because many may share it. */
+void cn_plans_fix_vae_layouts(struct cn_model *m);
 void cn_plans_fix_control_layouts(struct cn_network *net, const struct cn_control_config *c,
                                   const struct cn_model *base, int tokens);
 

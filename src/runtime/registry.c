@@ -28,6 +28,43 @@ struct cn_model *cn_runtime_find(const struct cn_runtime *rt, const char *name)
     return NULL;
 }
 
+static int check_vae(const struct cn_model *m, const struct cn_model *base, struct cn_err *err)
+{
+    const struct cn_vae_config *c = cn_checkpoint_vae(m->checkpoint);
+    const struct cn_vae_config *own = cn_checkpoint_vae(base->checkpoint);
+
+    if (c->in_channels != 3 || c->out_channels != 3)
+        return cn_fail_at(err, CN_EINVAL, "/vae",
+                          "autoencoder \"%s\" has %d to %d channels of colour, not 3", m->name,
+                          c->in_channels, c->out_channels);
+    if (c->latent_channels != own->latent_channels || cn_vae_factor(c) != cn_vae_factor(own))
+        return cn_fail_at(err, CN_EINVAL, "/vae",
+                          "autoencoder \"%s\" has latents of %d channels for cells of %d pixels, "
+                          "model \"%s\" of %d for %d",
+                          m->name, c->latent_channels, cn_vae_factor(c), base->name,
+                          own->latent_channels, cn_vae_factor(own));
+    return CN_OK;
+}
+
+int cn_runtime_find_vae(const struct cn_runtime *rt, const char *name, struct cn_model *base,
+                        struct cn_model **ret, struct cn_err *err)
+{
+    struct cn_model *m = name[0] != '\0' ? cn_runtime_find(rt, name) : base;
+
+    if (m == NULL)
+        return cn_fail_at(err, CN_ENOTFOUND, "/vae", "there is no autoencoder \"%s\"", name);
+    *ret = m;
+    if (name[0] == '\0')
+        return CN_OK;
+    if (m->broken != NULL)
+        return cn_fail_at(err, CN_EFORMAT, "/vae", "autoencoder \"%s\" cannot be used: %s", name,
+                          m->broken);
+    if (m->role != CN_ROLE_VAE)
+        return cn_fail_at(err, CN_EINVAL, "/vae", "\"%s\" is %s, not an autoencoder alone", name,
+                          cn_role_title(m->role));
+    return check_vae(m, base, err);
+}
+
 /* ---- what is passed over ---- */
 
 static void pass_over(struct cn_runtime *rt, const char *path, const char *why)
@@ -354,21 +391,24 @@ static void count_weights(const struct cn_model *m, struct cn_model_facts *ret)
 void cn_model_describe(const struct cn_model *m, struct cn_model_facts *ret)
 {
     *ret = (struct cn_model_facts){
-        .name = m->name, .path = m->path, .control = m->control, .broken = m->broken};
+        .name = m->name, .path = m->path, .role = m->role, .broken = m->broken};
     if (m->broken != NULL)
         return;
     ret->loaded = cn_model_loaded(m);
     ret->resident = cn_model_bytes(m);
     count_weights(m, ret);
-    if (m->control) {
+    if (m->role == CN_ROLE_CONTROL) {
         cn_unet_family(&cn_checkpoint_control(m->checkpoint)->unet, ret->family,
                        sizeof(ret->family));
         return;
     }
-    if (cn_checkpoint_unet(m->checkpoint) == NULL || cn_checkpoint_vae(m->checkpoint) == NULL)
+    if (cn_checkpoint_vae(m->checkpoint) != NULL) {
+        ret->multiple = cn_vae_factor(cn_checkpoint_vae(m->checkpoint));
+        ret->latent_channels = cn_checkpoint_vae(m->checkpoint)->latent_channels;
+    }
+    if (m->role == CN_ROLE_VAE)
         return;
     cn_unet_family(cn_checkpoint_unet(m->checkpoint), ret->family, sizeof(ret->family));
-    ret->multiple = cn_vae_factor(cn_checkpoint_vae(m->checkpoint));
     ret->guidance = cn_checkpoint_guidance(m->checkpoint);
     ret->width = cn_checkpoint_unet(m->checkpoint)->sample_width * ret->multiple;
     ret->height = cn_checkpoint_unet(m->checkpoint)->sample_height * ret->multiple;
@@ -378,10 +418,10 @@ const char *cn_runtime_default(const struct cn_runtime *rt)
 {
     const struct cn_model *m = rt->chosen != NULL ? cn_runtime_find(rt, rt->chosen) : NULL;
 
-    if (m != NULL && m->broken == NULL && !m->control)
+    if (m != NULL && m->broken == NULL && m->role == CN_ROLE_BASE)
         return m->name;
     for (int i = 0; i < rt->n_models; i++)
-        if (!rt->model[i]->control && rt->model[i]->broken == NULL)
+        if (rt->model[i]->role == CN_ROLE_BASE && rt->model[i]->broken == NULL)
             return rt->model[i]->name;
     return NULL;
 }
@@ -394,8 +434,9 @@ int cn_runtime_set_default(struct cn_runtime *rt, const char *name, struct cn_er
         return cn_fail(err, CN_ENOTFOUND, "there is no model \"%s\"", name);
     if (m->broken != NULL)
         return cn_fail(err, CN_EFORMAT, "model \"%s\" cannot be used: %s", name, m->broken);
-    if (m->control)
-        return cn_fail(err, CN_EINVAL, "\"%s\" is a ControlNet, not a base model", name);
+    if (m->role != CN_ROLE_BASE)
+        return cn_fail(err, CN_EINVAL, "\"%s\" is %s, not a base model", name,
+                       cn_role_title(m->role));
     free(rt->chosen);
     rt->chosen = cn_xstrdup(name);
     return CN_OK;

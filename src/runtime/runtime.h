@@ -68,10 +68,11 @@ struct cn_runtime {
 /* What a person or a server lists. Strings belong to the model. */
 struct cn_model_facts {
     const char *name, *path;
-    bool control;               /* a ControlNet; otherwise a base model */
+    enum cn_model_role role;
     char family[64];            /* models of one family fit together */
-    int width, height;          /* the model's own size; 0 for a ControlNet */
-    int multiple;               /* sides must be multiples of this */
+    int width, height;          /* a base model's own size, or 0 */
+    int multiple;               /* sides must be multiples of this; 0 for a ControlNet */
+    int latent_channels;        /* of the autoencoder; 0 for a ControlNet */
     uint64_t parameters, bytes; /* elements; bytes on disk */
     double guidance;            /* guidance_scale where a request names none; 0: no wish */
     bool tiny_decoder;          /* base: the engine's tiny autoencoder fits */
@@ -97,6 +98,10 @@ struct cn_model_changes cn_runtime_refresh(struct cn_runtime *rt);
 /* A job holds the model: it is not freed, whatever becomes of its files. */
 void cn_runtime_hold(struct cn_model *m);
 void cn_runtime_let_go(struct cn_model *m);
+/* The autoencoder of a request that names one: CN_ENOTFOUND, CN_EFORMAT, or CN_EINVAL when its
+ * latents are not those of the base model; at "/vae". "" is the base model itself. */
+int cn_runtime_find_vae(const struct cn_runtime *rt, const char *name, struct cn_model *base,
+                        struct cn_model **ret, struct cn_err *err);
 struct cn_model *cn_runtime_find(const struct cn_runtime *rt, const char *name);
 void cn_model_describe(const struct cn_model *m, struct cn_model_facts *ret);
 /* The base model that "" means: the first one, unless set; also when the one that was set is not

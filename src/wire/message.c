@@ -13,7 +13,7 @@
 
 static const char *const stage_names[CN_STAGE_COUNT] = {
     "load", "decode", "preprocess", "text", "controlnet", "unet", "vae", "encode"};
-static const char *const kind_names[CN_MODEL_KIND_COUNT] = {"base", "controlnet"};
+static const char *const kind_names[CN_MODEL_KIND_COUNT] = {"base", "controlnet", "vae"};
 
 static const char *const residence_names[CN_RESIDENCE_COUNT] = {"unloaded", "loading", "loaded",
                                                                 "broken"};
@@ -55,6 +55,7 @@ void cn_put_model_info(struct cn_pack *p, const struct cn_model_info *m)
     cn_put_i32(p, m->width);
     cn_put_i32(p, m->height);
     cn_put_i32(p, m->multiple);
+    cn_put_i32(p, m->latent_channels);
     cn_put_u8(p, m->is_default);
     cn_put_u64(p, m->parameters);
     cn_put_u64(p, m->bytes);
@@ -73,6 +74,7 @@ void cn_get_model_info(struct cn_unpack *u, struct cn_model_info *m)
     m->width = cn_get_range(u, 0, 65536);
     m->height = cn_get_range(u, 0, 65536);
     m->multiple = cn_get_range(u, 0, 4096);
+    m->latent_channels = cn_get_range(u, 0, 65536);
     m->is_default = cn_get_enum(u, 2) != 0;
     m->parameters = cn_get_u64(u);
     m->bytes = cn_get_u64(u);

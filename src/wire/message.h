@@ -51,7 +51,7 @@ enum cn_stage {
 
 extern const struct cn_enum cn_enum_stage;
 
-enum cn_model_kind { CN_MODEL_BASE, CN_MODEL_CONTROLNET, CN_MODEL_KIND_COUNT };
+enum cn_model_kind { CN_MODEL_BASE, CN_MODEL_CONTROLNET, CN_MODEL_VAE, CN_MODEL_KIND_COUNT };
 
 extern const struct cn_enum cn_enum_model_kind;
 
@@ -62,8 +62,9 @@ struct cn_model_info {
     char family[64];    /* "sd15", or what the worker calls it; models of one family fit together */
     char title[128];    /* for people; may be empty */
     char annotator[64]; /* ControlNet: the control map it was trained on ("canny"), or empty */
-    int width, height;  /* default size; 0 for a ControlNet */
+    int width, height;  /* default size of a base model, or 0 */
     int multiple;       /* sides must be a multiple of this many pixels */
+    int latent_channels; /* of the autoencoder; 0: not known, or a ControlNet */
     bool is_default;
     uint64_t parameters; /* 0: not known */
     uint64_t bytes;      /* on disk; 0: not known */

@@ -1,6 +1,7 @@
 /* Job description on the wire. The order below is the format. */
 #include "base/base.h"
 #include "wire/spec.h"
+#include "base/mem.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -124,6 +125,7 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_u8(p, (unsigned)s->n_adapters);
     for (int i = 0; i < s->n_adapters; i++)
         put_adapter(p, &s->adapter[i]);
+    cn_put_str(p, s->vae);
 }
 
 static void get_adapter(struct cn_unpack *u, struct cn_spec_adapter *a)
@@ -289,6 +291,7 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
     n = version >= 12 ? cn_get_enum(u, CN_MAX_ADAPTERS + 1) : 0;
     for (int i = 0; i < n && u->rc == CN_OK; i++)
         get_adapter(u, &s->adapter[s->n_adapters++]);
+    s->vae = version >= 13 ? cn_get_str(u, CN_WIRE_MAX_NAME) : cn_xstrdup("");
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

@@ -36,23 +36,27 @@ static void tell_broken(const char *broken, const char *path, const char *name, 
 static void describe_model(const struct cn_engine *e, const struct cn_model_facts *m,
                            struct cn_model_info *ret)
 {
+    static const enum cn_model_kind kind[] = {[CN_ROLE_BASE] = CN_MODEL_BASE,
+                                              [CN_ROLE_CONTROL] = CN_MODEL_CONTROLNET,
+                                              [CN_ROLE_VAE] = CN_MODEL_VAE};
     const char *chosen = cn_engine_default(e);
 
     memset(ret, 0, sizeof(*ret));
     snprintf(ret->name, sizeof(ret->name), "%s", m->name);
     snprintf(ret->family, sizeof(ret->family), "%s", m->family);
     snprintf(ret->annotator, sizeof(ret->annotator), "%s",
-             m->control ? cn_annotator_of_model(m->name) : "");
-    ret->kind = m->control ? CN_MODEL_CONTROLNET : CN_MODEL_BASE;
+             m->role == CN_ROLE_CONTROL ? cn_annotator_of_model(m->name) : "");
+    ret->kind = kind[m->role];
     ret->width = m->width;
     ret->height = m->height;
     ret->multiple = m->multiple;
+    ret->latent_channels = m->latent_channels;
     ret->guidance = m->guidance;
     ret->tiny_decoder = m->tiny_decoder;
     ret->parameters = m->parameters;
     ret->bytes = m->bytes;
     tell_broken(m->broken, m->path, m->name, ret->broken, sizeof(ret->broken));
-    ret->is_default = !m->control && chosen != NULL && strcmp(chosen, m->name) == 0;
+    ret->is_default = m->role == CN_ROLE_BASE && chosen != NULL && strcmp(chosen, m->name) == 0;
 }
 
 static void describe_params(const struct cn_annotator *from, struct cn_annotator_info *ret)

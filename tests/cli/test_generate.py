@@ -170,6 +170,15 @@ class Files(Case):
         self.assertEqual(size(rough), (40, 48))
         self.assertNotEqual(rough, self.draw("fine.png", "-S", "7", "--taesd", tiny))
 
+    def test_another_autoencoder(self):
+        own = os.path.join(DATA, "models/tiny/vae")
+        plain = self.draw("plain.png", "-S", "7")
+        named = self.draw("named.png", "-S", "7", "--vae", own, "--metadata")
+        self.assertIn("VAE: vae", str(texts(named)))
+        self.assertEqual(self.draw("own.png", "-S", "7", "--vae", own), plain)
+        self.fails("generate", *QUICK, "--vae", os.path.join(DATA, "models/tiny2/vae"), "-o", "x.png",
+                   says=["--vae", "latents of 4 channels for cells of 8 pixels"])
+
     def test_a_second_pass(self):
         small = self.draw("small.png", "-S", "7")
         large = self.draw("large.png", "-S", "7", "--hires-scale", "1.5", "--hires-steps", "2", "--metadata")

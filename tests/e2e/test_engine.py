@@ -327,6 +327,27 @@ class BrokenModels(Case):
                     wait=False) as d:
             d.until(lambda: "directory of embeddings" in d.log(), 20)
 
+    def test_another_autoencoder(self):
+        with tempfile.TemporaryDirectory() as top:
+            for name in ("tiny", "tiny2"):
+                shutil.copytree(os.path.join(MODELS, name), os.path.join(top, name))
+            os.mkdir(os.path.join(top, "VAE"))
+            for name, model in (("same", "tiny"), ("other", "tiny2")):
+                shutil.copytree(os.path.join(MODELS, model, "vae"), os.path.join(top, "VAE", name))
+            with daemon(models=top) as d:
+                kinds = {m["name"]: m["kind"] for m in json.loads(d.get("/v1/models").body)["models"]}
+                self.assertEqual(kinds, {"tiny": "base", "tiny2": "base", "same": "vae", "other": "vae"})
+                spec = dict(SIZE, prompt="a")
+                plain, same = d.images(spec), d.images(dict(spec, vae="same"))
+                self.assertEqual((plain.status, same.status), (200, 200), same.body)
+                self.assertEqual(plain.body, same.body)
+                for vae, text in (("sane", '"same"'), ("other", "latents of 4 channels"), ("tiny", "autoencoder")):
+                    r = d.images(dict(spec, vae=vae))
+                    self.assertEqual(r.status, 422, r.body)
+                    doc = json.loads(r.body)
+                    self.assertEqual(doc["errors"][0]["pointer"], "/vae", doc)
+                    self.assertIn(text, doc["detail"] + doc["errors"][0]["detail"])
+
     def test_default_model(self):
         with daemon("--set", "models.default_model=tiny9",
                     "--models", "/nonexistent") as d:

@@ -69,6 +69,11 @@ tests_engine_test_passes_SOURCES = %reldir%/test_passes.c %reldir%/crowd.h %reld
 tests_engine_test_passes_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_passes
 
+check_PROGRAMS += tests/engine/test_vae
+tests_engine_test_vae_SOURCES = %reldir%/test_vae.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_vae_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/engine/test_vae
+
 check_PROGRAMS += tests/engine/test_tiny_decoder
 tests_engine_test_tiny_decoder_SOURCES = \
     %reldir%/test_tiny_decoder.c %reldir%/crowd.h %reldir%/crowd.c

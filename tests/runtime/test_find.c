@@ -103,13 +103,13 @@ static void folders_are_looked_into(void **state)
          "x.safetensors|x.safetensors|.\n"
          "x.ckpt|x.ckpt|.\n"
          "a/Some Model \xe7\x8c\xab.SAFETENSORS|Some Model \xe7\x8c\xab.SAFETENSORS|a\n"
-         "a/deep/x.safetensors|x.safetensors|deep\n",
+         "a/deep/x.safetensors|x.safetensors|deep\n"
+         "x.vae.pt|x.vae.pt|.\n"
+         "VAE/ft-mse.ckpt|ft-mse.ckpt|VAE\n"
+         "a/vae.safetensors|vae.safetensors|a\n",
          "README.md: its name ends in none of .safetensors, .ckpt, .pt, .pth and .bin\n"
          "gone.safetensors: no file, or a link to one that is not there\n"
          "text_encoder: a part of models that lie beside it\n"
-         "x.vae.pt: a part of models that lie beside it\n"
-         "VAE/ft-mse.ckpt: a part of models that lie beside it\n"
-         "a/vae.safetensors: a part of models that lie beside it\n"
          "empty: a directory with neither model_index.json nor config.json, and no weights\n");
     make_remove(top);
 }

@@ -73,6 +73,8 @@ static void full_spec(struct cn_spec *s)
     s->preview_every = 4;
     s->priority = -3;
     s->timeout_s = 17;
+    free(s->vae);
+    s->vae = cn_xstrdup("mse");
     for (int i = 0; i < 2; i++) {
         struct cn_spec_control *c = cn_spec_add_control(s);
 
@@ -164,7 +166,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 42 + 34 + 35 + 9 + 16 + 29; /* nor the syntax of prompts, nor what came after it */
+    f.len -= 42 + 34 + 35 + 9 + 16 + 29 + 7; /* nor the syntax of prompts, nor what came after it */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -176,7 +178,7 @@ static void kinds_and_versions_of_jobs(void **state)
 
     b.data[CN_FRAME_HEAD + 8] = 2;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD,
-                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29};
+                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29 - 7};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -243,6 +245,12 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.pag_scale == 3 && s.n_adapters == 0);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 12;
+    f.len += 29;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_true(s.n_adapters == 1 && s.vae[0] == '\0');
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
@@ -260,6 +268,7 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.hires.has_guidance && s.hires.guidance_scale == 2.5);
     assert_true(s.depth.len == 5 && memcmp(s.depth.data, "depth", 5) == 0);
     assert_true(s.pag_scale == 3 && s.pag_adaptive_scale == 0.25);
+    assert_string_equal(s.vae, "mse");
     assert_int_equal(s.n_adapters, 1);
     assert_string_equal(s.adapter[0].name, "detail");
     assert_true(s.adapter[0].strength == 0.5 && s.adapter[0].text_strength == -1);
