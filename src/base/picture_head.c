@@ -38,7 +38,8 @@ int cn_exif_orientation(const uint8_t *exif, size_t len)
         return 1;
     ifd = number(&t, 4, 4);
     entries = number(&t, ifd, 2);
-    for (size_t i = 0; i < entries; i++) {
+    /* no further than the block: a file has many of them, each of which may claim 65535 entries */
+    for (size_t i = 0; i < entries && ifd + 2 + i * ENTRY_BYTES < t.len; i++) {
         size_t at = ifd + 2 + i * ENTRY_BYTES, type = number(&t, at + 2, 2);
         size_t v = number(&t, at + 8, type == TYPE_LONG ? 4 : 2);
 
