@@ -4,10 +4,10 @@
 #include "api/a1111.h"
 #include "api/a1111_priv.h"
 #include "api/json_priv.h"
+#include "base/mem.h"
 #include "image/codec.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,13 +35,20 @@ static int read_root(struct cn_reader *r, const json_t *root)
 
 static void add(json_t **o, const char *key, size_t key_len, const char *value, size_t len)
 {
-    char name[64];
+    char *name = cn_try_alloc(key_len + 1);
     json_t *v = NULL;
 
-    snprintf(name, sizeof(name), "%.*s", (int)CN_MIN(key_len, sizeof(name) - 1), key);
+    if (name == NULL) {
+        json_decref(*o);
+        *o = NULL;
+        return;
+    }
+    memcpy(name, key, key_len);
+    name[key_len] = '\0';
     if (len > 1 && value[0] == '"')
         v = json_loadb(value, len, JSON_DECODE_ANY, NULL);
     cn_json_set(o, name, v != NULL ? v : json_stringn(value, len));
+    free(name);
 }
 
 /* Past the value at p: up to a comma that is not in quotes. */
