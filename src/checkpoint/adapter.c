@@ -274,6 +274,14 @@ void cn_adapter_ranks(const struct cn_adapter *a, int64_t *ret_min, int64_t *ret
     }
 }
 
+/* a + b of counts, which the file chose; INT64_MAX when there is no such number. */
+static json_int_t add_counts(json_int_t a, json_int_t b)
+{
+    json_int_t sum;
+
+    return __builtin_add_overflow(CN_MAX(a, 0), CN_MAX(b, 0), &sum) ? INT64_MAX : sum;
+}
+
 /* Sums kohya's {"folder": {"tag": times}} over the folders. */
 static json_t *count_tags(const char *text)
 {
@@ -283,9 +291,10 @@ static json_t *count_tags(const char *text)
     json_object_foreach(folders, folder, tags)
         json_object_foreach(tags, tag, n)
             if (tag[0] != '\0' && json_is_integer(n))
-                json_object_set_new(sum, tag,
-                                    json_integer(json_integer_value(json_object_get(sum, tag)) +
-                                                 json_integer_value(n)));
+                json_object_set_new(
+                    sum, tag,
+                    json_integer(add_counts(json_integer_value(json_object_get(sum, tag)),
+                                            json_integer_value(n))));
     json_decref(folders);
     return sum;
 }
