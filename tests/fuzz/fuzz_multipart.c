@@ -15,9 +15,7 @@ static void check(const struct cn_part *part, int n, const uint8_t *body, size_t
     for (int i = 0; i < n; i++) {
         CN_ASSERT(part[i].name[0] != '\0');
         CN_ASSERT(part[i].data >= at && part[i].len <= len - (size_t)(part[i].data - body));
-        at = part[i].data + part[i].len;
-        for (int k = 0; k < i; k++)
-            CN_ASSERT(strcmp(part[i].name, part[k].name) != 0);
+        at = part[i].data + part[i].len; /* two may have one name */
     }
 }
 

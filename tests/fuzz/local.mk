@@ -97,3 +97,45 @@ TESTS += tests/fuzz/fuzz_webhook
 
 EXTRA_DIST += tests/data/fuzz/base64 tests/data/fuzz/head tests/data/fuzz/reply \
     tests/data/fuzz/webhook
+
+# What the daemon itself reads of pictures, and what comes in other servers' dialects.
+check_PROGRAMS += tests/fuzz/fuzz_picture_head
+tests_fuzz_fuzz_picture_head_SOURCES = %reldir%/fuzz_picture_head.c %reldir%/driver.c
+tests_fuzz_fuzz_picture_head_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/picture"'
+tests_fuzz_fuzz_picture_head_LDADD = libcnimage.a libcnbase.a $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS)
+TESTS += tests/fuzz/fuzz_picture_head
+
+check_PROGRAMS += tests/fuzz/fuzz_metadata
+tests_fuzz_fuzz_metadata_SOURCES = %reldir%/fuzz_metadata.c %reldir%/driver.c
+tests_fuzz_fuzz_metadata_CPPFLAGS = $(AM_CPPFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/picture"'
+tests_fuzz_fuzz_metadata_LDADD = libcnimage.a libcnbase.a $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS)
+TESTS += tests/fuzz/fuzz_metadata
+
+check_PROGRAMS += tests/fuzz/fuzz_dialects
+tests_fuzz_fuzz_dialects_SOURCES = %reldir%/fuzz_dialects.c %reldir%/driver.c
+tests_fuzz_fuzz_dialects_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/dialects"'
+tests_fuzz_fuzz_dialects_LDADD = libcnapi.a libcnjob.a libcnimage.a $(CNSTORE_LIBS) $(JANSSON_LIBS) \
+    $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS)
+TESTS += tests/fuzz/fuzz_dialects
+
+check_PROGRAMS += tests/fuzz/fuzz_infotext
+tests_fuzz_fuzz_infotext_SOURCES = %reldir%/fuzz_infotext.c %reldir%/driver.c
+tests_fuzz_fuzz_infotext_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBUV_CFLAGS) \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/infotext"'
+tests_fuzz_fuzz_infotext_LDADD = libcnapi.a libcnjob.a libcnimage.a $(CNSTORE_LIBS) $(JANSSON_LIBS) \
+    $(SPNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS)
+TESTS += tests/fuzz/fuzz_infotext
+
+check_PROGRAMS += tests/fuzz/fuzz_adapter
+tests_fuzz_fuzz_adapter_SOURCES = %reldir%/fuzz_adapter.c %reldir%/driver.c
+tests_fuzz_fuzz_adapter_CPPFLAGS = $(AM_CPPFLAGS) -DCN_FUZZ_DATA='"$(srcdir)/tests/data"' \
+    -DCN_FUZZ_CORPUS='"$(srcdir)/tests/data/fuzz/adapter"'
+tests_fuzz_fuzz_adapter_LDADD = libcnruntime.a libcnmodel.a libcncheckpoint.a libcntext.a \
+    $(CNBACKEND_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(OPENMP_CFLAGS)
+TESTS += tests/fuzz/fuzz_adapter
+
+EXTRA_DIST += tests/data/fuzz/picture tests/data/fuzz/dialects tests/data/fuzz/infotext \
+    tests/data/fuzz/adapter
