@@ -308,6 +308,7 @@ class Http(Case):
                 (b"preamble\r\n" + good, kind + "xXxBoundaryxXx"), (good, "multipart/form-data"),
                 (good, kind + "x" * 71), (good, kind + '"'), (good, kind + "other"),
                 (multipart([params, params])[0], kind + "xXxBoundaryxXx"),
+                (multipart([params, ("edge", PNG), ("edge", PNG)])[0], kind + "xXxBoundaryxXx"),
                 (multipart([("a/b", b"x")])[0], kind + "xXxBoundaryxXx"),
                 (multipart([("other", b"x")])[0], kind + "xXxBoundaryxXx"),
                 (good.replace(b'; name="params"', b""), kind + "xXxBoundaryxXx"),
