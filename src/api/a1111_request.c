@@ -433,6 +433,7 @@ static int set_img2img(struct cn_reader *r, const struct request *a)
     s->denoise = a->denoise;
     if (s->mask.len == 0)
         return CN_OK;
+    s->mask_alpha = CN_MASK_OPAQUE;
     s->mask_invert = a->invert != 0;
     s->mask_blur = a->blur >= 0 ? a->blur : a->blur_x;
     if (a->blur < 0 && a->blur_x != a->blur_y)

@@ -194,6 +194,8 @@ static int finish(struct cn_reader *r, const struct request *a)
         s->quality = CN_MAX(a->compression, 1);
     if (set_size(r, a->size) < 0 || set_response(r, a) < 0)
         return r->err->code;
+    if (s->mask.len > 0)
+        s->mask_alpha = CN_MASK_TRANSPARENT;
     if (s->mask.len > 0 && !a->has_denoise)
         s->denoise = 1;
     return cn_spec_check(s, r->in->limits, r->err);

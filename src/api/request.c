@@ -347,6 +347,7 @@ static const struct cn_member spec_members[] = {
     {"mask", cn_read_image, IN_SPEC(mask), NULL},
     {"depth", cn_read_image, IN_SPEC(depth), NULL},
     {"resize", cn_read_enum, IN_SPEC(resize), &cn_enum_resize},
+    {"mask_alpha", cn_read_enum, IN_SPEC(mask_alpha), &cn_enum_mask_alpha},
     {"mask_invert", cn_read_bool, IN_SPEC(mask_invert), NULL},
     {"mask_blur", cn_read_real, IN_SPEC(mask_blur), NULL},
     {"paste_back", cn_read_bool, IN_SPEC(paste_back), NULL},

@@ -161,6 +161,7 @@ static void set_pictures(json_t **o, const struct cn_spec *s)
     }
     if (s->mask.len > 0) {
         cn_json_set(o, "mask_bytes", json_integer((json_int_t)s->mask.len));
+        cn_json_set(o, "mask_alpha", json_string(cn_enum_mask_alpha.name[s->mask_alpha]));
         cn_json_set(o, "mask_invert", json_boolean(s->mask_invert));
         cn_json_set(o, "mask_blur", json_real(s->mask_blur));
         cn_json_set(o, "paste_back", json_boolean(s->paste_back));

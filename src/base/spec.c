@@ -27,6 +27,7 @@ static const char *const branch_names[CN_BRANCH_COUNT] = {"both", "cond"};
 static const char *const weights_names[CN_WEIGHTS_COUNT] = {"uniform", "soft", "resolution",
                                                             "custom"};
 static const char *const resize_names[CN_RESIZE_COUNT] = {"stretch", "crop", "pad"};
+static const char *const mask_alpha_names[CN_MASK_ALPHA_COUNT] = {"auto", "opaque", "transparent"};
 static const char *const map_rules_names[CN_MAP_RULES_COUNT] = {"diffusers", "a1111"};
 static const char *const format_names[CN_FORMAT_COUNT] = {"png", "jpeg", "webp"};
 
@@ -55,6 +56,7 @@ const struct cn_enum cn_enum_decoder = {"decoder", decoder_names, CN_DECODER_COU
 const struct cn_enum cn_enum_branch = {"branch", branch_names, CN_BRANCH_COUNT};
 const struct cn_enum cn_enum_weights = {"weights", weights_names, CN_WEIGHTS_COUNT};
 const struct cn_enum cn_enum_resize = {"resize", resize_names, CN_RESIZE_COUNT};
+const struct cn_enum cn_enum_mask_alpha = {"mask_alpha", mask_alpha_names, CN_MASK_ALPHA_COUNT};
 const struct cn_enum cn_enum_map_rules = {"rules", map_rules_names, CN_MAP_RULES_COUNT};
 const struct cn_enum cn_enum_format = {"format", format_names, CN_FORMAT_COUNT};
 

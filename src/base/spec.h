@@ -102,6 +102,11 @@ enum cn_weighting { CN_W_UNIFORM, CN_W_SOFT, CN_W_RESOLUTION, CN_W_CUSTOM, CN_WE
 /* How an image of another size becomes the picture's size. */
 enum cn_resize { CN_STRETCH, CN_CROP, CN_PAD, CN_RESIZE_COUNT };
 
+/* What of a mask with transparent parts is painted: what it looks like (colours that speak for
+ * themselves, strokes on an empty canvas, holes in a picture); what is opaque; what is
+ * transparent. Of one without transparent parts, white is. */
+enum cn_mask_alpha { CN_MASK_AUTO, CN_MASK_OPAQUE, CN_MASK_TRANSPARENT, CN_MASK_ALPHA_COUNT };
+
 /* By whose rules a control map is resampled: Pillow's Lanczos, as diffusers' pipelines do (maps of
  * thin lines apart, which would fade); or as the ControlNet extension of AUTOMATIC1111's program
  * does, which looks at the map to choose, and pads with the border's median. */
@@ -218,6 +223,7 @@ struct cn_spec {
     struct cn_blob mask;       /* white is painted anew */
     struct cn_blob depth;      /* of init_image, near is white: for depth-to-image models */
     enum cn_resize resize;     /* of both */
+    enum cn_mask_alpha mask_alpha;
     bool mask_invert;          /* black is */
     double mask_blur;          /* pixels (sigma) by which the mask's border is softened */
     bool paste_back;           /* what the mask spares comes back from init_image as it was */
@@ -333,7 +339,7 @@ struct cn_enum {
 
 extern const struct cn_enum cn_enum_job_kind, cn_enum_sampler, cn_enum_schedule, cn_enum_spacing,
     cn_enum_rng, cn_enum_prompt_syntax, cn_enum_upscaler, cn_enum_decoder, cn_enum_branch,
-    cn_enum_weights, cn_enum_resize, cn_enum_map_rules, cn_enum_format;
+    cn_enum_weights, cn_enum_resize, cn_enum_mask_alpha, cn_enum_map_rules, cn_enum_format;
 
 int cn_enum_find(const struct cn_enum *e, const char *name);
 

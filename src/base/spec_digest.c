@@ -68,6 +68,10 @@ static void add_pictures(struct cn_sha256 *h, const struct cn_spec *s)
 {
     if (s->resize != CN_STRETCH)
         add_text(h, cn_enum_resize.name[s->resize]);
+    if (s->mask_alpha != CN_MASK_AUTO) {
+        add_text(h, "mask_alpha");
+        add_text(h, cn_enum_mask_alpha.name[s->mask_alpha]);
+    }
     if (s->mask_invert)
         add_text(h, "mask_invert");
     if (s->depth.len > 0) {

@@ -90,6 +90,8 @@ void cn_spec_warn(const struct cn_spec *s, struct cn_warnings *w)
     if ((s->mask_invert || s->mask_blur > 0) && s->mask.len == 0)
         cn_warnings_add(w, NONE, s->mask_invert ? "/mask_invert" : "/mask_blur",
                         "there is no mask");
+    if (s->mask_alpha != CN_MASK_AUTO && s->mask.len == 0)
+        cn_warnings_add(w, NONE, "/mask_alpha", "there is no mask");
     for (int i = 0; i < s->n_controls; i++)
         check_control(s, i, w);
     check_hires(s, w);

@@ -204,7 +204,8 @@ int cn_job_read_depth(struct cn_job *j, struct cn_err *err);
 
 /* masks.c */
 /* Levels (c = 1) of a mask file, white where it is to be painted, w x h. */
-int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_resize mode, int w, int h,
+int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_mask_alpha alpha,
+                 enum cn_resize mode, int w, int h,
                  struct cn_image *ret, struct cn_err *err);
 /* The request's, after its init_image. */
 int cn_job_read_mask(struct cn_job *j, struct cn_err *err);

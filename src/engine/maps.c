@@ -30,7 +30,8 @@ static int hide(struct cn_job *j, const struct cn_blob *mask, bool invert, struc
                 struct cn_err *err)
 {
     struct cn_image levels = CN_IMAGE_NONE, rgba;
-    int rc = cn_mask_read(j, mask, CN_STRETCH, img->w, img->h, &levels, err);
+    enum cn_mask_alpha alpha = mask == &j->spec->mask ? j->spec->mask_alpha : CN_MASK_AUTO;
+    int rc = cn_mask_read(j, mask, alpha, CN_STRETCH, img->w, img->h, &levels, err);
 
     if (rc == CN_OK)
         rc = cn_image_to_rgba(img, &rgba, err);

@@ -31,7 +31,7 @@ static bool border_is_opaque(const struct cn_image *img)
     return sum > 255 * (w + h);
 }
 
-static enum meaning meaning_of(const struct cn_image *img)
+static enum meaning meaning_of(const struct cn_image *img, enum cn_mask_alpha alpha)
 {
     enum { BLACK = 16, WHITE = 239 };
     size_t n = (size_t)img->w * (size_t)img->h, opaque = 0, black = 0, white = 0, clear = 0;
@@ -49,15 +49,18 @@ static enum meaning meaning_of(const struct cn_image *img)
     }
     if (clear == 0)
         return OPAQUE;
+    if (alpha != CN_MASK_AUTO)
+        return alpha == CN_MASK_TRANSPARENT ? HOLES : STROKES;
     if (black > 0 && white > 0 && black + white >= opaque - opaque / 50)
         return COLOURS;
     return border_is_opaque(img) ? HOLES : STROKES;
 }
 
 /* c = 1: what is to be painted is white. */
-static int levels_of(const struct cn_image *img, struct cn_image *ret, struct cn_err *err)
+static int levels_of(const struct cn_image *img, enum cn_mask_alpha alpha, struct cn_image *ret,
+                     struct cn_err *err)
 {
-    enum meaning meaning = meaning_of(img);
+    enum meaning meaning = meaning_of(img, alpha);
     struct cn_image rgb;
     int rc;
 
@@ -97,14 +100,14 @@ static int fit_levels(const struct cn_image *levels, enum cn_resize mode, int w,
     return rc;
 }
 
-int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_resize mode, int w, int h,
-                 struct cn_image *ret, struct cn_err *err)
+int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_mask_alpha alpha,
+                 enum cn_resize mode, int w, int h, struct cn_image *ret, struct cn_err *err)
 {
     struct cn_image raw = CN_IMAGE_NONE, levels = CN_IMAGE_NONE;
     int rc = cn_job_decode(j, file, &raw, err);
 
     if (rc == CN_OK)
-        rc = levels_of(&raw, &levels, err);
+        rc = levels_of(&raw, alpha, &levels, err);
     if (rc == CN_OK)
         rc = fit_levels(&levels, mode, w, h, !j->spec->paste_back, ret, err);
     cn_image_release(&raw);
@@ -146,7 +149,8 @@ static int read_levels(struct cn_job *j, struct cn_err *err)
 {
     size_t pixels = (size_t)j->width * (size_t)j->height;
     struct cn_image levels = CN_IMAGE_NONE;
-    int rc = cn_mask_read(j, &j->spec->mask, j->spec->resize, j->width, j->height, &levels, err);
+    int rc = cn_mask_read(j, &j->spec->mask, j->spec->mask_alpha, j->spec->resize, j->width,
+                          j->height, &levels, err);
 
     for (size_t i = 0; rc == CN_OK && j->spec->mask_invert && i < pixels; i++)
         levels.px[i] = (uint8_t)(255 - levels.px[i]);

@@ -126,6 +126,7 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     for (int i = 0; i < s->n_adapters; i++)
         put_adapter(p, &s->adapter[i]);
     cn_put_str(p, s->vae);
+    cn_put_u8(p, s->mask_alpha);
 }
 
 static void get_adapter(struct cn_unpack *u, struct cn_spec_adapter *a)
@@ -292,6 +293,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
     for (int i = 0; i < n && u->rc == CN_OK; i++)
         get_adapter(u, &s->adapter[s->n_adapters++]);
     s->vae = version >= 13 ? cn_get_str(u, CN_WIRE_MAX_NAME) : cn_xstrdup("");
+    if (version >= 14)
+        s->mask_alpha = (enum cn_mask_alpha)cn_get_enum(u, CN_MASK_ALPHA_COUNT);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

@@ -22,8 +22,9 @@
  * 6: without a decoder, read as the autoencoder; 7: without what a second pass has of its own, read
  * as the first one's; 8: without what version 9 says of masks, maps and metadata, read as off;
  * 10: without perturbed-attention guidance, read as none;
- * 11: without adapters, read as none; 12: without an autoencoder, read as the model's own. */
-enum { CN_WIRE_SPEC_VERSION = 13 };
+ * 11: without adapters, read as none; 12: without an autoencoder, read as the model's own;
+ * 13: without what transparent parts of a mask mean, read as guessed. */
+enum { CN_WIRE_SPEC_VERSION = 14 };
 
 /* Longest name and text, largest image file; larger is CN_ETOOBIG on the reading side. */
 #define CN_WIRE_MAX_NAME  ((size_t)1024)

@@ -132,6 +132,37 @@ class Pictures(Case):
         large = png(320, 384, 1, lambda x, y: (255 * (x == 100),))
         self.assertTrue(self.masked(large))
 
+    def test_a_mask_of_two_halves(self):
+        """No border tells strokes from holes; each dialect has its own meaning of transparency."""
+        for colour in ((0, 0, 0), (255, 255, 255), (90, 20, 60)):
+            mask = png(40, 48, 4, lambda x, y: colour + (255 if x >= 20 else 0,))
+            for alpha, side in (("transparent", range(20)), ("opaque", range(20, 40))):
+                with self.subTest(colour=colour, alpha=alpha):
+                    changed = self.masked(mask, mask_alpha=alpha)
+                    self.assertGreater(len(changed), 480)
+                    self.assertTrue({i % 40 for i in changed} <= set(side))
+            ask = {"prompt": "a", "steps": 3, "seed": 11, "size": "40x48", "model": "tiny",
+                   "response_format": "b64_json", "image": b64(INIT), "mask": b64(mask)}
+            r = self.d.request("POST", "/v1/images/edits", json.dumps(ask),
+                               {"Content-Type": "application/json"})
+            self.assertEqual(r.status, 200, r.body[:300])
+            self.assertTrue(self.columns(json.loads(r.body)["data"][0]["b64_json"]) <=
+                            set(range(20)))
+            ask = {"prompt": "a", "steps": 3, "width": 40, "height": 48, "mask_blur": 0,
+                   "init_images": [b64(INIT)], "mask": b64(mask), "denoising_strength": 1,
+                   "override_settings": {"sd_model_checkpoint": "tiny"}}
+            r = self.d.request("POST", "/sdapi/v1/img2img", json.dumps(ask))
+            self.assertEqual(r.status, 200, r.body[:300])
+            self.assertTrue(self.columns(json.loads(r.body)["images"][0]) <= set(range(20, 40)))
+
+    def columns(self, text):
+        """Of the pixels that are not as they were; there are some."""
+        _, _, _, was = pixels(INIT)
+        w, h, _, now = pixels(base64.b64decode(text))
+        found = {i % w for i in range(w * h) if was[3 * i:3 * i + 3] != now[3 * i:3 * i + 3]}
+        self.assertTrue(found)
+        return found
+
     def test_nothing_changes(self):
         self.assertEqual(pixels(self.draw(init_image=b64(INIT), denoise=0)), pixels(INIT))
         nothing = png(40, 48, 1, lambda x, y: (0,))

@@ -39,6 +39,7 @@ static void full_spec(struct cn_spec *s)
     s->decoder = CN_DECODER_TAESD;
     s->pag_scale = 3;
     s->pag_adaptive_scale = 0.25;
+    s->mask_alpha = CN_MASK_TRANSPARENT;
     s->adapter[0] = (struct cn_spec_adapter){
         .name = cn_xstrdup("detail"), .strength = 0.5, .has_text = true, .text_strength = -1};
     s->n_adapters = 1;
@@ -166,7 +167,7 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 42 + 34 + 35 + 9 + 16 + 29 + 7; /* nor the syntax of prompts, nor what came after it */
+    f.len -= 42 + 34 + 35 + 9 + 16 + 29 + 8; /* nor the syntax of prompts, nor what came after it */
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -178,7 +179,7 @@ static void kinds_and_versions_of_jobs(void **state)
 
     b.data[CN_FRAME_HEAD + 8] = 2;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD,
-                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29 - 7};
+                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29 - 8};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -251,6 +252,12 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.n_adapters == 1 && s.vae[0] == '\0');
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 13;
+    f.len += 7;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_true(strcmp(s.vae, "mse") == 0 && s.mask_alpha == CN_MASK_AUTO);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
@@ -267,6 +274,7 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_null(s.hires.negative_prompt);
     assert_true(s.hires.has_guidance && s.hires.guidance_scale == 2.5);
     assert_true(s.depth.len == 5 && memcmp(s.depth.data, "depth", 5) == 0);
+    assert_int_equal(s.mask_alpha, CN_MASK_TRANSPARENT);
     assert_true(s.pag_scale == 3 && s.pag_adaptive_scale == 0.25);
     assert_string_equal(s.vae, "mse");
     assert_int_equal(s.n_adapters, 1);
