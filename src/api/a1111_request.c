@@ -527,16 +527,18 @@ static int read_img2img(struct cn_reader *r, const json_t *root)
     return rc;
 }
 
-/* All of them may be sent back: those without a meaning here are nobody's warning. */
+/* All of them may be sent back: those without a meaning here are nobody's warning. They are held
+ * against their ranges here, for they join requests that were checked before. */
 static int read_settings(struct cn_reader *r, const json_t *root)
 {
+    static const struct cn_limits limits = CN_LIMITS_DEFAULTS;
     struct cn_warnings *w = &r->in->beside->warnings;
     int rc;
 
     r->is_loose = true;
     rc = cn_read_members(r, root, overrides, CN_LEN(overrides), "", r->spec);
     cn_warnings_release(w);
-    return rc;
+    return rc == CN_OK ? cn_spec_check(r->spec, &limits, r->err) : rc;
 }
 
 int cn_api_read_overrides(struct cn_api_input *in, struct cn_spec *ret, struct cn_err *err)

@@ -150,6 +150,9 @@ class WebUi(Case):
         post(self.d, "/sdapi/v1/options", whole)
         r = post(self.d, "/sdapi/v1/options", {"sd_model_checkpoint": "nope"})
         self.assertEqual((r.status, "model 'nope' not found" in r.doc["detail"]), (422, True))
+        r = post(self.d, "/sdapi/v1/options", {"CLIP_stop_at_last_layers": 42})
+        self.assertEqual((r.status, "CLIP_stop_at_last_layers" in json.dumps(r.doc)), (422, True))
+        self.assertEqual(json.loads(self.draw(SMALL)["info"])["clip_skip"], 1)
 
     def test_progress_and_interrupt(self):
         self.assertEqual(get(self.d, "/sdapi/v1/progress").doc["progress"], 0)
