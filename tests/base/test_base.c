@@ -377,8 +377,8 @@ static void put_chunk(struct cn_buf *b, const char *type, const void *data, size
     assert_int_equal(cn_buf_add(b, "sums", 4, NULL), CN_OK);
 }
 
-/* Each of the blocks says that it has 65535 entries, and has none: two minutes of a processor, were
- * they all looked for. */
+/* Each of the blocks says that it has 65535 entries, and has none: most of a minute of a processor,
+ * were they all looked for. */
 static void pictures_of_many_exif_blocks_are_cheap(void **state)
 {
     static const uint8_t size[13] = {0, 0, 0, 3, 0, 0, 0, 2, 8, 2};
