@@ -51,6 +51,7 @@ class WebUi(Case):
         self.assertEqual(len(doc["images"]), 4)
         self.assertEqual(info["all_seeds"], [7, 8, 9, 10])
         self.assertEqual(info["seed"], 7)
+        self.assertEqual(info["sd_model_hash"], "")  # strict clients want a text
         self.assertEqual(len(info["infotexts"]), 4)
         self.assertEqual(info["all_negative_prompts"], ["n"] * 4)
         self.assertEqual(doc["parameters"]["cfg_scale"], 7.0)
