@@ -229,7 +229,7 @@ static struct cn_step_size step_size(struct golden *f, int controls)
     struct cn_tensor_view x = tensor(f, "sample"), ctx = tensor(f, "context");
 
     return (struct cn_step_size){(int)x.dim[0], (int)x.dim[2], (int)x.dim[3], (int)ctx.dim[1],
-                                 controls};
+                                 controls, false};
 }
 
 static void feed_residuals(struct run *r, const struct cn_unet_config *c, struct golden *f)

@@ -168,8 +168,9 @@ static const char *no_credentials(const struct cn_request *q)
     return NULL;
 }
 
-static const struct cn_dialect plain = {"text/plain", put_shape, no_credentials, NULL};
-static const struct cn_dialect other = {"application/x-shape", put_shape, no_credentials, "Shape"};
+static const struct cn_dialect plain = {"text/plain", put_shape, no_credentials, NULL, 0};
+static const struct cn_dialect other = {"application/x-shape", put_shape, no_credentials, "Shape",
+                                       0};
 
 static const struct cn_route table[] = {
     {"/waits", CN_GET | CN_POST, &waits, &other, .takes_body = true},
