@@ -13,6 +13,7 @@ enum { CN_A1111_QUALITY = 80 /* jpeg_quality */ };
 
 struct cn_a1111_settings {
     char model[CN_MODEL_NAME]; /* "": the server's default */
+    char vae[CN_MODEL_NAME];   /* "": the model's own, which the web UI calls "Automatic" */
     int clip_skip;             /* 1: the last layer */
     enum cn_format format;
     enum cn_rng rng;
@@ -61,6 +62,7 @@ typedef int (*cn_a1111_list_fn)(const struct cn_a1111_facts *f, struct cn_buf *o
 /* a1111_lists.c */
 int cn_a1111_put_options(const struct cn_a1111_facts *f, struct cn_buf *out, struct cn_err *err);
 int cn_a1111_put_models(const struct cn_a1111_facts *f, struct cn_buf *out, struct cn_err *err);
+int cn_a1111_put_vaes(const struct cn_a1111_facts *f, struct cn_buf *out, struct cn_err *err);
 int cn_a1111_put_samplers(const struct cn_a1111_facts *f, struct cn_buf *out, struct cn_err *err);
 int cn_a1111_put_schedules(const struct cn_a1111_facts *f, struct cn_buf *out, struct cn_err *err);
 int cn_a1111_put_embeddings(const struct cn_a1111_facts *f, struct cn_buf *out, struct cn_err *err);

@@ -28,7 +28,8 @@ int cn_a1111_put_options(const struct cn_a1111_facts *f, struct cn_buf *out, str
     static const char *const formats[CN_FORMAT_COUNT] = {"png", "jpg", "webp"};
     json_t *o = json_pack(
         "{ss sn ss si ss si sb ss si sb si ss sb sb si}", "sd_model_checkpoint", current_model(f),
-        "sd_checkpoint_hash", "sd_vae", "Automatic", "CLIP_stop_at_last_layers",
+        "sd_checkpoint_hash", "sd_vae",
+        f->settings->vae[0] != '\0' ? f->settings->vae : "Automatic", "CLIP_stop_at_last_layers",
         f->settings->clip_skip, "samples_format", formats[f->settings->format], "jpeg_quality", 80,
         "samples_save", 0, "randn_source", f->settings->rng == CN_RNG_CPU ? "CPU" : "GPU",
         "eta_noise_seed_delta", 0, "live_previews_enable", 1, "show_progress_every_n_steps", 1,
@@ -49,6 +50,19 @@ int cn_a1111_put_models(const struct cn_a1111_facts *f, struct cn_buf *out, stru
         if (m->kind == CN_MODEL_BASE && m->broken[0] == '\0')
             cn_json_add(&list, json_pack("{ss ss sn sn ss sn}", "title", m->name, "model_name",
                                          m->name, "hash", "sha256", "filename", m->name, "config"));
+    }
+    return put_take(out, list, err);
+}
+
+int cn_a1111_put_vaes(const struct cn_a1111_facts *f, struct cn_buf *out, struct cn_err *err)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < f->catalog->n; i++) {
+        const struct cn_model_info *m = &f->catalog->model[i];
+
+        if (m->kind == CN_MODEL_VAE && m->broken[0] == '\0')
+            cn_json_add(&list, json_pack("{ss ss}", "model_name", m->name, "filename", m->name));
     }
     return put_take(out, list, err);
 }

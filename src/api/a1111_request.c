@@ -124,6 +124,14 @@ static int read_checkpoint(struct cn_reader *r, const json_t *v, const char *whe
     return CN_OK;
 }
 
+/* "Automatic" is kept until the settings have been asked: it is not the same as nothing. */
+static int read_vae(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                    const struct cn_enum *e)
+{
+    return json_is_string(v) && json_string_length(v) == 0 ? CN_OK
+                                                           : cn_read_text(r, v, where, target, e);
+}
+
 static int read_samples_format(struct cn_reader *r, const json_t *v, const char *where,
                                void *target, const struct cn_enum *e)
 {
@@ -172,6 +180,7 @@ static int read_quality(struct cn_reader *r, const json_t *v, const char *where,
 
 static const struct cn_member overrides[] = {
     {"sd_model_checkpoint", read_checkpoint, IN_SPEC(model), NULL},
+    {"sd_vae", read_vae, IN_SPEC(vae), NULL},
     {"CLIP_stop_at_last_layers", cn_read_int, IN_SPEC(clip_skip), NULL},
     {"samples_format", read_samples_format, 0, NULL},
     {"jpeg_quality", read_quality, 0, NULL},

@@ -116,7 +116,7 @@ static json_t *info_json(const struct cn_spec *s)
     cn_json_set(&o, "face_restoration_model", json_null());
     cn_json_set(&o, "sd_model_name", json_string(s->model));
     cn_json_set(&o, "sd_model_hash", json_string(""));
-    cn_json_set(&o, "sd_vae_name", json_null());
+    cn_json_set(&o, "sd_vae_name", s->vae[0] != '\0' ? json_string(s->vae) : json_null());
     cn_json_set(&o, "sd_vae_hash", json_null());
     cn_json_set(&o, "seed_resize_from_w", json_integer(-1));
     cn_json_set(&o, "seed_resize_from_h", json_integer(-1));

@@ -24,27 +24,49 @@ const struct cn_model_info *cn_a1111_find_model(const struct cn_catalog *c, enum
     return m;
 }
 
+static void set_text(char **text, const char *value)
+{
+    char *copy = cn_xstrdup(value);
+
+    free(*text);
+    *text = copy;
+}
+
 static void match(const struct cn_catalog *c, enum cn_model_kind kind, char **name)
 {
     const struct cn_model_info *m = cn_a1111_find_model(c, kind, *name);
 
     if (m == NULL || strcmp(m->name, *name) == 0)
         return;
-    free(*name);
-    *name = cn_xstrdup(m->name);
+    set_text(name, m->name);
+}
+
+static bool is_own_vae(const char *name)
+{
+    return strcasecmp(name, "Automatic") == 0 || strcasecmp(name, "None") == 0;
+}
+
+static void complete_models(const struct cn_catalog *c, const struct cn_a1111_settings *o,
+                            struct cn_spec *spec)
+{
+    if (spec->model[0] == '\0')
+        set_text(&spec->model, o->model);
+    if (spec->vae[0] == '\0')
+        set_text(&spec->vae, o->vae);
+    if (is_own_vae(spec->vae))
+        set_text(&spec->vae, "");
+    if (spec->model[0] != '\0')
+        match(c, CN_MODEL_BASE, &spec->model);
+    if (spec->vae[0] != '\0')
+        match(c, CN_MODEL_VAE, &spec->vae);
+    for (int i = 0; i < spec->n_controls; i++)
+        match(c, CN_MODEL_CONTROLNET, &spec->control[i].model);
 }
 
 void cn_a1111_complete(const struct cn_catalog *c, const struct cn_a1111_settings *o,
                        const struct cn_api_beside *beside, struct cn_spec *spec)
 {
-    if (spec->model[0] == '\0') {
-        free(spec->model);
-        spec->model = cn_xstrdup(o->model);
-    }
-    if (spec->model[0] != '\0')
-        match(c, CN_MODEL_BASE, &spec->model);
-    for (int i = 0; i < spec->n_controls; i++)
-        match(c, CN_MODEL_CONTROLNET, &spec->control[i].model);
+    complete_models(c, o, spec);
     if (spec->clip_skip == 0)
         spec->clip_skip = o->clip_skip;
     if (spec->clip_skip == 1)
@@ -66,6 +88,8 @@ int cn_a1111_settings_read(struct cn_api_input *in, struct cn_a1111_settings *o,
         return rc;
     if (s.model[0] != '\0')
         snprintf(o->model, sizeof(o->model), "%s", s.model);
+    if (s.vae[0] != '\0')
+        snprintf(o->vae, sizeof(o->vae), "%s", is_own_vae(s.vae) ? "" : s.vae);
     if (s.clip_skip > 0)
         o->clip_skip = s.clip_skip;
     if (in->beside->has_format)

@@ -347,6 +347,38 @@ class BrokenModels(Case):
                     doc = json.loads(r.body)
                     self.assertEqual(doc["errors"][0]["pointer"], "/vae", doc)
                     self.assertIn(text, doc["detail"] + doc["errors"][0]["detail"])
+                self.the_web_ui_names_it(d)
+            keys = os.path.join(top, "keys")
+            with open(keys, "w") as f:
+                f.write("anna:key-of-anna-0000 models=tiny\nbert:key-of-bert-0000 models=tiny,same\n")
+            with daemon("--set", "auth.keys_file=" + keys, models=top) as d:
+                for key, status in (("key-of-anna-0000", 403), ("key-of-bert-0000", 200)):
+                    r = d.images(dict(spec, vae="same"), headers={"X-Api-Key": key})
+                    self.assertEqual(r.status, status, r.body)
+                    if status == 403:
+                        self.problem(r, 403, "forbidden", "/vae")
+
+    def the_web_ui_names_it(self, d):
+        def post(path, doc, status=200):
+            r = d.request("POST", "/sdapi/v1/" + path, json.dumps(doc), {"Content-Type": "application/json"})
+            self.assertEqual(r.status, status, r.body)
+            return json.loads(r.body)
+
+        def named(**spec):
+            doc = post("txt2img", dict(SIZE, prompt="a", steps=1, seed=1, **spec))
+            return json.loads(doc["info"])["sd_vae_name"]
+
+        self.assertEqual({v["model_name"] for v in json.loads(d.get("/sdapi/v1/sd-vae").body)}, {"same", "other"})
+        self.assertIsNone(named())
+        self.assertEqual(named(override_settings={"sd_vae": "SAME"}), "same")
+        post("txt2img", {"override_settings": {"sd_vae": "nope"}}, 422)
+        post("options", {"sd_vae": "nope"}, 422)
+        self.assertIsNone(post("options", {"sd_vae": "same"}))
+        self.assertEqual(json.loads(d.get("/sdapi/v1/options").body)["sd_vae"], "same")
+        self.assertEqual(named(), "same")
+        self.assertIsNone(named(override_settings={"sd_vae": "Automatic"}))
+        post("options", {"sd_vae": "Automatic"})
+        self.assertIsNone(named())
 
     def test_default_model(self):
         with daemon("--set", "models.default_model=tiny9",

@@ -100,26 +100,27 @@ void cn_a1111_settings_set(const struct cn_request *q, const struct cn_a1111_set
     a->tenant[best].used = ++a->uses;
 }
 
-/* False: answered. */
-static bool check_model(struct cn_request *q, struct cn_a1111_settings *s)
+/* Gives a setting the model's own name. False: answered. */
+static bool check_model(struct cn_request *q, enum cn_model_kind kind, const char *field,
+                        char name[CN_MODEL_NAME])
 {
     const struct cn_catalog *c = cn_dispatch_catalog(cn_app_of(q)->o.dispatch);
-    const struct cn_model_info *m = cn_a1111_find_model(c, CN_MODEL_BASE, s->model);
+    const struct cn_model_info *m = cn_a1111_find_model(c, kind, name);
     char text[CN_MODEL_NAME + 40];
 
-    if (s->model[0] == '\0')
+    if (name[0] == '\0')
         return true;
     if (m == NULL) {
-        snprintf(text, sizeof(text), "model '%.200s' not found", s->model);
-        cn_answer_problem(q, CN_PROBLEM_VALIDATION, text, "/sd_model_checkpoint");
+        snprintf(text, sizeof(text), "%s '%.200s' not found",
+                 kind == CN_MODEL_VAE ? "vae" : "model", name);
+        cn_answer_problem(q, CN_PROBLEM_VALIDATION, text, field);
         return false;
     }
     if (!cn_guard_allows_model(q->who.models, m->name)) {
-        cn_answer_problem(q, CN_PROBLEM_FORBIDDEN, "the key does not allow this model",
-                          "/sd_model_checkpoint");
+        cn_answer_problem(q, CN_PROBLEM_FORBIDDEN, "the key does not allow this model", field);
         return false;
     }
-    memcpy(s->model, m->name, sizeof(s->model));
+    memcpy(name, m->name, CN_MODEL_NAME);
     return true;
 }
 
@@ -135,7 +136,8 @@ static void set_options(struct cn_request *q)
 
     if (cn_a1111_settings_read(&in, &s, &err) < 0) {
         cn_answer_err(q, &err);
-    } else if (check_model(q, &s)) {
+    } else if (check_model(q, CN_MODEL_BASE, "/sd_model_checkpoint", s.model) &&
+               check_model(q, CN_MODEL_VAE, "/sd_vae", s.vae)) {
         cn_a1111_settings_set(q, &s);
         cn_answer_text(q, 200, "application/json", "null\n");
     }

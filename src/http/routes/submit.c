@@ -201,6 +201,10 @@ static bool check_models(struct cn_request *q, const struct cn_spec *spec)
 
     if (spec->kind != CN_KIND_DRAW) /* it has none */
         return true;
+    if (name == NULL && spec->vae[0] != '\0' && !cn_guard_allows_model(q->who.models, spec->vae)) {
+        name = spec->vae;
+        snprintf(where, sizeof(where), "/vae");
+    }
     for (int i = 0; name == NULL && i < spec->n_controls; i++)
         if (!cn_guard_allows_model(q->who.models, spec->control[i].model)) {
             name = spec->control[i].model;

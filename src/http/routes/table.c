@@ -53,7 +53,7 @@ static const struct cn_route table[] = {
     {"/sdapi/v1/sd-models", READS, LIST(cn_a1111_put_models)},
     {"/sdapi/v1/samplers", READS, LIST(cn_a1111_put_samplers)},
     {"/sdapi/v1/schedulers", READS, LIST(cn_a1111_put_schedules)},
-    {"/sdapi/v1/sd-vae", READS, LIST(cn_a1111_put_empty_list)},
+    {"/sdapi/v1/sd-vae", READS, LIST(cn_a1111_put_vaes)},
     {"/sdapi/v1/sd-modules", READS, LIST(cn_a1111_put_empty_list)},
     {"/sdapi/v1/loras", READS, LIST(cn_a1111_put_loras)},
     {"/sdapi/v1/embeddings", READS, LIST(cn_a1111_put_embeddings)},
