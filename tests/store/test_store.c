@@ -506,7 +506,7 @@ static void every_file_is_kept_apart(void **state)
     rig_job(&j, "anna", 1, 1);
     rig_spec(&spec, 1, 0);
     for (int i = 0; i < 2; i++)
-        cn_spec_add_control(&spec)->model = cn_xstrdup("canny");
+        assert_non_null(cn_spec_add_control(&spec));
     for (; (file = cn_spec_file(&spec, n)) != NULL; n++) {
         file->len = 10 + (size_t)n;
         file->data = cn_try_alloc(file->len);
