@@ -282,13 +282,14 @@ static const struct cn_member webhook_members[] = {
 static int read_webhook(struct cn_reader *r, const json_t *v, const char *where, void *target,
                         const struct cn_enum *e)
 {
-    struct cn_api_webhook *w = &r->in->beside->webhook;
+    struct cn_api_webhook *w;
 
     (void)target;
     (void)e;
     if (!r->takes_webhook)
         return cn_fail_at(r->err, CN_EINVAL, where,
                           "only jobs of POST /v1/jobs have one: here the answer tells the end");
+    w = &r->in->beside->webhook;
     if (!json_is_object(v))
         return cn_read_wrong_type(r, v, where, "an object");
     if (cn_read_members(r, v, webhook_members, CN_LEN(webhook_members), where, w) < 0)
