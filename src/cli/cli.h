@@ -29,7 +29,7 @@ struct cn_cli_help {
     const char *name, *usage; /* "generate", "[options] -p PROMPT -o FILE" */
     const char *about;        /* paragraphs, ready for 79 columns */
     const struct cn_option *options;
-    const char *examples; /* may be NULL */
+    const char *examples;    /* may be NULL */
     void (*more)(FILE *out); /* printed after the options; may be NULL */
 };
 
@@ -109,8 +109,9 @@ struct cn_cli_engine_opts {
 struct cn_cli_models {
     struct cn_engine *e;
     const struct cn_option_list *dirs;
-    struct cn_option_list paths; /* added already; models paths[i] is number[i] of the engine */
+    char *path[CN_OPTION_LIST_MAX]; /* added already, copies; path[i] is number[i] of the engine */
     int number[CN_OPTION_LIST_MAX];
+    int n_paths;
     bool scanned;
 };
 

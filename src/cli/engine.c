@@ -32,6 +32,8 @@ void cn_cli_engine_close(struct cn_cli_models *m)
 {
     cn_engine_free(m->e);
     m->e = NULL;
+    while (m->n_paths > 0)
+        free(m->path[--m->n_paths]);
 }
 
 /* The directories of a list like $PATH; one that does not exist is passed over when optional. */
@@ -96,8 +98,8 @@ static bool is_same(const char *a, const char *b)
 {
     struct stat x, y;
 
-    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-                                 x.st_ino == y.st_ino);
+    return strcmp(a, b) == 0 ||
+           (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
 /* Adds a path once; the same path may be both named twice and found in a directory. */
@@ -106,9 +108,9 @@ static int add_path(struct cn_cli_models *m, const char *path, char **ret, struc
     struct cn_model_facts found;
     int i = 0, rc;
 
-    while (i < m->paths.n && !is_same(m->paths.item[i], path))
+    while (i < m->n_paths && !is_same(m->path[i], path))
         i++;
-    if (i == m->paths.n) {
+    if (i == m->n_paths) {
         if (i == CN_OPTION_LIST_MAX)
             return cn_fail(err, CN_EINVAL, "more than %d models", CN_OPTION_LIST_MAX);
         if (!cn_file_exists(path) && !cn_dir_exists(path))
@@ -116,7 +118,7 @@ static int add_path(struct cn_cli_models *m, const char *path, char **ret, struc
         rc = cn_engine_add(m->e, path, err);
         if (rc < 0)
             return rc;
-        m->paths.item[m->paths.n++] = path;
+        m->path[m->n_paths++] = cn_xstrdup(path);
         m->number[i] = cn_engine_count(m->e) - 1;
     }
     cn_engine_at(m->e, m->number[i], &found);
@@ -226,8 +228,7 @@ int cn_cli_resolve_spec(struct cn_cli_models *m, struct cn_spec *s, struct cn_er
         free(name);
     }
     for (int i = 0; i < s->n_controls; i++)
-        if (is_path(s->control[i].model) &&
-            (rc = resolve_field(m, &s->control[i].model, err)) < 0)
+        if (is_path(s->control[i].model) && (rc = resolve_field(m, &s->control[i].model, err)) < 0)
             return rc;
     if (is_path(s->vae) && (rc = resolve_field(m, &s->vae, err)) < 0)
         return rc;
