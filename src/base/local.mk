@@ -7,6 +7,7 @@ libcnbase_a_SOURCES = \
     %reldir%/dtype.h %reldir%/dtype.c \
     %reldir%/escape.h %reldir%/escape.c \
     %reldir%/file.h %reldir%/file.c \
+    %reldir%/tiff.h %reldir%/tiff.c \
     %reldir%/picture_head.h %reldir%/picture_head.c \
     %reldir%/program.h %reldir%/program.c \
     %reldir%/infotext.h %reldir%/infotext.c \

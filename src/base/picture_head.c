@@ -1,52 +1,25 @@
 /* How large a picture is, and how it was held (EXIF 2.3, tag 0x0112). */
 #include "base/base.h"
 #include "base/picture_head.h"
+#include "base/tiff.h"
 
 #include <string.h>
 
-enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4, ENTRY_BYTES = 12 };
-
-/* The TIFF inside of an APP1 segment; every offset in it comes from the file. */
-struct tiff {
-    const uint8_t *data;
-    size_t len;
-    bool big_endian;
-};
-
-/* n = 2 or 4 bytes at an offset; 0 beyond the end. */
-static size_t number(const struct tiff *t, size_t at, size_t n)
-{
-    size_t v = 0;
-
-    if (at > t->len || t->len - at < n)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        v = v << 8 | t->data[at + (t->big_endian ? i : n - 1 - i)];
-    return v;
-}
+enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4 };
 
 int cn_exif_orientation(const uint8_t *exif, size_t len)
 {
-    bool marked = len >= 6 && memcmp(exif, "Exif\0", 6) == 0;
-    struct tiff t = {.data = marked ? exif + 6 : exif, .len = marked ? len - 6 : len};
-    size_t ifd, entries;
+    struct cn_tiff t;
+    size_t entry, type, v;
 
-    if (t.len < 8)
+    if (!cn_tiff_open(&t, exif, len))
         return 1;
-    t.big_endian = memcmp(t.data, "MM\0*", 4) == 0;
-    if (!t.big_endian && memcmp(t.data, "II*\0", 4) != 0)
+    entry = cn_tiff_find(&t, cn_tiff_number(&t, 4, 4), TAG_ORIENTATION);
+    type = entry == 0 ? 0 : cn_tiff_number(&t, entry + 2, 2);
+    if (type != TYPE_SHORT && type != TYPE_LONG)
         return 1;
-    ifd = number(&t, 4, 4);
-    entries = number(&t, ifd, 2);
-    /* no further than the block: a file has many of them, each of which may claim 65535 entries */
-    for (size_t i = 0; i < entries && ifd + 2 + i * ENTRY_BYTES < t.len; i++) {
-        size_t at = ifd + 2 + i * ENTRY_BYTES, type = number(&t, at + 2, 2);
-        size_t v = number(&t, at + 8, type == TYPE_LONG ? 4 : 2);
-
-        if (number(&t, at, 2) == TAG_ORIENTATION && (type == TYPE_SHORT || type == TYPE_LONG))
-            return v >= 1 && v <= 8 ? (int)v : 1;
-    }
-    return 1;
+    v = cn_tiff_number(&t, entry + 8, type == TYPE_LONG ? 4 : 2);
+    return v >= 1 && v <= 8 ? (int)v : 1;
 }
 
 /* ---- sizes ---- */
@@ -62,12 +35,12 @@ struct head {
 /* n bytes at an offset; 0 beyond the end. */
 static size_t big(const struct head *f, size_t at, size_t n)
 {
-    return number(&(struct tiff){f->data, f->len, true}, at, n);
+    return cn_tiff_number(&(struct cn_tiff){f->data, f->len, true}, at, n);
 }
 
 static size_t little(const struct head *f, size_t at, size_t n)
 {
-    return number(&(struct tiff){f->data, f->len, false}, at, n);
+    return cn_tiff_number(&(struct cn_tiff){f->data, f->len, false}, at, n);
 }
 
 static bool has(const struct head *f, size_t at, const char *mark, size_t n)

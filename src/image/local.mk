@@ -18,7 +18,7 @@ libcnimage_a_SOURCES = \
     %reldir%/png_chunk.h %reldir%/png_chunk.c \
     %reldir%/profile.h %reldir%/profile.c \
     %reldir%/riff.h %reldir%/riff.c \
-    %reldir%/metadata.h %reldir%/metadata.c \
+    %reldir%/metadata.h %reldir%/metadata.c %reldir%/metadata_read.c \
     %reldir%/png_text.h %reldir%/png_text.c \
     %reldir%/exif.c
 libcnimage_a_CPPFLAGS = $(AM_CPPFLAGS) $(SPNG_CFLAGS) $(JPEG_CFLAGS) $(WEBP_CFLAGS) \
