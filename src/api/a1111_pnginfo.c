@@ -6,6 +6,7 @@
 #include "api/json_priv.h"
 #include "base/mem.h"
 #include "image/codec.h"
+#include "image/metadata.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -113,9 +114,10 @@ static json_t *parse(const char *info)
     return o;
 }
 
-static int put(const struct cn_png_texts *t, struct cn_buf *out, struct cn_err *err)
+/* info: NULL when the picture says nothing. t: what else a PNG says. */
+static int put(const char *info, const struct cn_png_texts *t, struct cn_buf *out,
+               struct cn_err *err)
 {
-    const char *info = cn_png_text_find(t, "parameters");
     json_t *items = json_object();
     int rc;
 
@@ -134,15 +136,18 @@ int cn_a1111_png_info(struct cn_api_input *in, struct cn_buf *out, struct cn_err
     struct cn_png_texts texts = {NULL, 0};
     struct cn_err why = CN_ERR_INIT;
     struct cn_spec s;
+    char *info;
     int rc = cn_reader_run(in, read_root, &s, err);
 
     if (rc < 0)
         return rc;
+    info = cn_metadata_read(s.init_image.data, s.init_image.len);
     if (cn_png_read_text(s.init_image.data, s.init_image.len, &texts, &why) < 0 &&
         why.code == CN_ENOMEM)
         rc = cn_fail(err, CN_ENOMEM, "no memory for the picture's text");
     else
-        rc = put(&texts, out, err); /* a file that is no PNG says nothing */
+        rc = put(info, &texts, out, err); /* a file that is no PNG has no other texts */
+    free(info);
     cn_png_texts_release(&texts);
     cn_spec_release(&s);
     return rc;

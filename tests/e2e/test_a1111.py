@@ -227,6 +227,11 @@ class Engine(Case):
             self.assertEqual(png_size(base64.b64decode(one.doc["images"][0])), (40, 48))
             again = post(d, "/sdapi/v1/txt2img", dict(small, seed=2, batch_size=2)).doc
             self.assertEqual(again["images"][1], one.doc["images"][0])
+            for name in ("png", "jpg", "webp"):
+                settings = dict(small["override_settings"], samples_format=name)
+                picture = post(d, "/sdapi/v1/txt2img", dict(small, override_settings=settings))
+                said = post(d, "/sdapi/v1/png-info", {"image": picture.doc["images"][0]}).doc
+                self.assertEqual(said["parameters"].get("Seed"), "3", (name, said))
             edges = post(d, "/controlnet/detect",
                          {"controlnet_module": "canny", "controlnet_input_images": [EDGES]})
             self.assertEqual(edges.status, 200, edges.body[:300])
