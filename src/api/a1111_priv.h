@@ -6,6 +6,10 @@
 #include "base/base.h"
 #include "api/reader_priv.h"
 
+/* a1111_overrides.c: override_settings, into r->spec. */
+int cn_a1111_read_overrides(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                            const struct cn_enum *e);
+
 /* a1111_units.c: alwayson_scripts, whose scripts other than the ControlNet extension's are refused
  * when they have arguments. Units go into r->spec as controls; those without an image of their own
  * are left without (cn_a1111_finish_units). */
