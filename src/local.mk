@@ -24,8 +24,44 @@ include src/conf/local.mk
 include src/front/local.mk
 include src/worker/local.mk
 
-controlnetdconfdir = $(sysconfdir)/controlnetd
-dist_controlnetdconf_DATA = etc/controlnetd.conf
+# Files of the tree that name places name those of the default prefix: the installed ones name theirs.
+to_prefix = $(SED) -e 's|/usr/local/share/controlnetd|$(pkgdatadir)|g' -e 's|/var/lib/controlnetd|$(localstatedir)/lib/controlnetd|g' \
+    -e 's|/etc/controlnetd|$(sysconfdir)/controlnetd|g'
+EXTRA_DIST += etc/controlnetd.conf
+CLEANFILES += installed/controlnetd.conf
+all-local: installed/controlnetd.conf
+installed/controlnetd.conf: $(srcdir)/etc/controlnetd.conf
+	$(AM_V_GEN)$(MKDIR_P) installed && $(to_prefix) $(srcdir)/etc/controlnetd.conf >$@
+
+# The configuration belongs to whoever runs the daemon: one that is there, and says something else, stays,
+# and the new one is put beside it. The folder for models of one's own is made, and the state folder around
+# it, which is nobody else's business.
+confdir = $(DESTDIR)$(sysconfdir)/controlnetd
+statedir = $(DESTDIR)$(localstatedir)/lib/controlnetd
+install-data-local: install-conf install-state
+uninstall-local: uninstall-conf uninstall-state
+install-conf: installed/controlnetd.conf
+	@$(MKDIR_P) "$(confdir)"
+	@if test ! -e "$(confdir)/controlnetd.conf" || \
+	    cmp -s installed/controlnetd.conf "$(confdir)/controlnetd.conf"; then \
+	    echo " $(INSTALL_DATA) installed/controlnetd.conf '$(confdir)'"; \
+	    $(INSTALL_DATA) installed/controlnetd.conf "$(confdir)/controlnetd.conf"; \
+	else \
+	    echo "$(confdir)/controlnetd.conf is kept; the new one is controlnetd.conf.new beside it"; \
+	    $(INSTALL_DATA) installed/controlnetd.conf "$(confdir)/controlnetd.conf.new"; \
+	fi
+uninstall-conf:
+	@rm -f "$(confdir)/controlnetd.conf.new"
+	@! cmp -s installed/controlnetd.conf "$(confdir)/controlnetd.conf" || \
+	    rm -f "$(confdir)/controlnetd.conf"
+	@rmdir "$(confdir)" 2>/dev/null || :
+install-state:
+	@test -e "$(statedir)" || test -h "$(statedir)" || \
+	    { $(MKDIR_P) "$$(dirname "$(statedir)")" && $(INSTALL) -d -m 700 "$(statedir)"; }
+	@test ! -d "$(statedir)" || $(MKDIR_P) "$(statedir)/models"
+uninstall-state:
+	@rmdir "$(statedir)/models" "$(statedir)" 2>/dev/null || :
+.PHONY: install-conf uninstall-conf install-state uninstall-state
 
 systemdsystemunit_DATA = systemd/controlnetd.service systemd/controlnetd.socket \
     systemd/controlnetd-admin.socket

@@ -9,6 +9,7 @@ libcnbase_a_SOURCES = \
     %reldir%/file.h %reldir%/file.c \
     %reldir%/tiff.h %reldir%/tiff.c \
     %reldir%/picture_head.h %reldir%/picture_head.c \
+    %reldir%/places.h %reldir%/places.c \
     %reldir%/program.h %reldir%/program.c \
     %reldir%/infotext.h %reldir%/infotext.c \
     %reldir%/log.h %reldir%/log.c \

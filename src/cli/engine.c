@@ -3,10 +3,12 @@
 #include "cli/cli.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/places.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 int cn_cli_engine_open(const struct cn_cli_engine_opts *o, bool profile, struct cn_cli_models *ret,
                        struct cn_err *err)
@@ -36,7 +38,7 @@ void cn_cli_engine_close(struct cn_cli_models *m)
         free(m->path[--m->n_paths]);
 }
 
-/* The directories of a list like $PATH; one that does not exist is passed over when optional. */
+/* The directories of a list like $PATH; one that cannot be read is passed over when optional. */
 static int scan_list(struct cn_cli_models *m, const char *list, bool optional, struct cn_err *err)
 {
     int rc = CN_OK;
@@ -45,7 +47,7 @@ static int scan_list(struct cn_cli_models *m, const char *list, bool optional, s
         size_t len = strcspn(list, ":");
         char *dir = cn_xprintf("%.*s", (int)len, list);
 
-        if (len > 0 && (!optional || cn_dir_exists(dir)))
+        if (len > 0 && (!optional || access(dir, R_OK | X_OK) == 0))
             rc = cn_engine_scan(m->e, dir, err);
         free(dir);
         list += len + (list[len] == ':');
@@ -56,6 +58,7 @@ static int scan_list(struct cn_cli_models *m, const char *list, bool optional, s
 int cn_cli_scan(struct cn_cli_models *m, struct cn_err *err)
 {
     const char *list = getenv("CONTROLNETD_MODELS");
+    char *installed;
     int rc = CN_OK;
 
     if (m->scanned)
@@ -67,7 +70,10 @@ int cn_cli_scan(struct cn_cli_models *m, struct cn_err *err)
         return rc;
     if (list != NULL && list[0] != '\0')
         return scan_list(m, list, false, err);
-    return scan_list(m, CN_DATADIR "/models", true, err);
+    installed = cn_models_dirs_take();
+    rc = scan_list(m, installed, true, err);
+    free(installed);
+    return rc;
 }
 
 bool cn_cli_find(const struct cn_cli_models *m, const char *name, struct cn_model_facts *ret)

@@ -6,6 +6,7 @@
 #include "conf/conf_file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/places.h"
 #include "conf/keyring.h"
 #include "http/auth/peer.h"
 #include "http/auth/site.h"
@@ -74,7 +75,7 @@ static const struct key table[] = {
     NUMBER("queue", priority_step_s, 60, 0, 86400, RELOAD),
     NUMBER("queue", max_attempts, 2, 1, 10, RELOAD),
     NUMBER("queue", drain_s, 300, 0, 86400, RELOAD),
-    TEXT("store", dir, CN_STORE_DIR, RESTART),
+    TEXT("store", dir, "", RESTART),
     NUMBER("store", result_ttl_s, 86400, 1, 365 * 86400, RELOAD),
     NUMBER("store", tombstone_ttl_s, 7 * 86400, 0, 365 * 86400, RELOAD),
     NUMBER("store", key_ttl_s, 86400, 1, 365 * 86400, RESTART),
@@ -96,7 +97,7 @@ static const struct key table[] = {
     NUMBER("worker", vae_memory_mb, 0, 0, 1 << 24, RESTART),
     NUMBER("worker", start_timeout_s, 600, 1, 86400, RESTART),
     NUMBER("worker", hang_timeout_s, 600, 1, 86400, RELOAD),
-    TEXT("models", dirs, CN_DATADIR "/models:" CN_STORE_DIR "/models", RESTART),
+    TEXT("models", dirs, "", RESTART),
     TEXT("models", default_model, "", RESTART),
     NUMBER("models", settle_s, 2, 0, 600, RESTART),
     TEXT("models", embeddings, "", RESTART),
@@ -123,28 +124,32 @@ static int *number_of(const struct cn_conf *c, const struct key *k)
     return (int *)((char *)c + k->offset);
 }
 
-/* systemd makes the directory and says where it is; of several the first is meant. The store is
- * there, and models. */
-static void use_state_directory(struct cn_conf *c)
+static const struct key *find(const char *section, const char *name)
 {
-    const char *dir = getenv("STATE_DIRECTORY");
-    int n = dir == NULL ? 0 : (int)strcspn(dir, ":");
+    for (size_t i = 0; i < CN_LEN(table); i++)
+        if (strcmp(table[i].section, section) == 0 && strcmp(table[i].name, name) == 0)
+            return &table[i];
+    return NULL;
+}
 
-    if (n == 0)
-        return;
+/* The store's folder, and those of models, for who was told nothing else. */
+static void choose_places(struct cn_conf *c)
+{
     free(c->dir);
     free(c->dirs);
-    c->dir = cn_xprintf("%.*s", n, dir);
-    c->dirs = cn_xprintf(CN_DATADIR "/models:%s/models", c->dir);
+    c->default_dir = cn_state_dir_take();
+    c->dir = cn_xstrdup(c->default_dir);
+    c->dirs = cn_models_dirs_take();
+}
+
+bool cn_conf_default_dir(const struct cn_conf *c)
+{
+    return c->place[find("store", "dir") - table] == NULL && !cn_state_dir_is_systemds();
 }
 
 const char *cn_conf_state_dir(const struct cn_conf *c)
 {
-    const char *dir = getenv("STATE_DIRECTORY");
-
-    if (c->dir[0] != '\0')
-        return c->dir;
-    return dir != NULL && dir[0] == '/' && strchr(dir, ':') == NULL ? dir : CN_STORE_DIR;
+    return c->dir[0] != '\0' ? c->dir : c->default_dir;
 }
 
 void cn_conf_init(struct cn_conf *c)
@@ -157,7 +162,7 @@ void cn_conf_init(struct cn_conf *c)
             *number_of(c, &table[i]) = table[i].number;
     }
     c->place = cn_xcalloc(CN_LEN(table), sizeof(*c->place));
-    use_state_directory(c);
+    choose_places(c);
 }
 
 void cn_conf_release(struct cn_conf *c)
@@ -168,6 +173,7 @@ void cn_conf_release(struct cn_conf *c)
     for (size_t i = 0; c->place != NULL && i < CN_LEN(table); i++)
         free(c->place[i]);
     free(c->place);
+    free(c->default_dir);
     memset(c, 0, sizeof(*c));
 }
 
@@ -176,14 +182,6 @@ static void remember(struct cn_conf *c, const struct key *k, char *place_take)
 {
     free(c->place[k - table]);
     c->place[k - table] = place_take;
-}
-
-static const struct key *find(const char *section, const char *name)
-{
-    for (size_t i = 0; i < CN_LEN(table); i++)
-        if (strcmp(table[i].section, section) == 0 && strcmp(table[i].name, name) == 0)
-            return &table[i];
-    return NULL;
 }
 
 /* Of a switch: 0 or 1; -1: the word means neither. */

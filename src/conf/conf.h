@@ -63,11 +63,13 @@ struct cn_conf {
     int max_per_s, requests_per_s; /* lines of each event; 0: no limit */
     int prompts;                   /* 1: prompts are logged */
 
+    char *default_dir; /* what store.dir is for who says nothing */
     char **place; /* of each key of the table: "FILE:LINE" or an option; NULL: it is the default */
 };
 
-/* Where jobs are kept unless the configuration or systemd says otherwise. */
-#define CN_STORE_DIR CN_LOCALSTATEDIR "/lib/controlnetd"
+/* true: nobody said where the store is (base/places.h). It is made when it is not there, and where
+ * it cannot be used the daemon does without; one that somebody chose must work. */
+bool cn_conf_default_dir(const struct cn_conf *c);
 
 /* Borrowed from c. */
 struct cn_webhook_settings cn_conf_webhook(const struct cn_conf *c);

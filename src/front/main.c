@@ -619,12 +619,12 @@ static int open_store(struct front *f, struct cn_err *err)
     o.min_free_percent = c->min_free_percent;
     o.on_open = cn_jobs_on_store;
     o.arg = f->jobs;
-    if (strcmp(c->dir, CN_STORE_DIR) == 0)
+    if (cn_conf_default_dir(c))
         cn_make_dirs(c->dir, 0700); /* what cannot be made the store will tell */
     rc = cn_store_open(&o, &f->store, err);
     if (rc == CN_OK) {
         cn_jobs_set_store(f->jobs, f->store, c->result_ttl_s);
-    } else if (strcmp(c->dir, CN_STORE_DIR) == 0 && access(c->dir, W_OK | X_OK) < 0) {
+    } else if (cn_conf_default_dir(c) && access(c->dir, W_OK | X_OK) < 0) {
         cn_log(CN_LOG_WARNING, "store.none", err->msg, "dir=%s", c->dir);
         cn_jobs_without_store(f->jobs, "its directory cannot be used, the log says why");
         *err = (struct cn_err)CN_ERR_INIT;

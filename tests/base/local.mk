@@ -12,3 +12,8 @@ check_PROGRAMS += tests/base/test_warnings
 tests_base_test_warnings_SOURCES = %reldir%/test_warnings.c
 tests_base_test_warnings_LDADD = libcnbase.a $(CMOCKA_LIBS)
 TESTS += tests/base/test_warnings
+
+check_PROGRAMS += tests/base/test_places
+tests_base_test_places_SOURCES = %reldir%/test_places.c
+tests_base_test_places_LDADD = libcnbase.a $(CMOCKA_LIBS)
+TESTS += tests/base/test_places

@@ -4,8 +4,8 @@
     installed.py DAEMON STATE_DIR
 
 Starts the daemon by hand, asks for a job, waits for its picture. STATE_DIR, where it keeps its jobs
-by default, is made by it, with whatever folders are missing above, and is removed afterwards; when
-there is something in it already, nothing is touched and nothing is checked (77).
+by default, is emptied afterwards, save for the folder of models that "make install" has made; when
+there was something else in it already, nothing is touched and nothing is checked (77).
 """
 import json
 import os
@@ -18,19 +18,18 @@ import urllib.error
 import urllib.request
 
 
-def missing(path):
-    """The uppermost of the folders of path that are not there."""
-    while not os.path.exists(os.path.dirname(path)):
-        path = os.path.dirname(path)
-    return path
+def used(state):
+    """What is in the state folder, and its folder of models, besides that folder."""
+    models = os.path.join(state, "models")
+    found = set(os.listdir(state)) - {"models"}
+    return sorted(found) + (os.listdir(models) if os.path.isdir(models) else [])
 
 
 def main():
     daemon, state = sys.argv[1:3]
-    if os.path.exists(state):
+    if used(state):
         print("installed.py: %s is in use: not checked" % state)
         return 77
-    made = missing(state)
     with tempfile.TemporaryDirectory() as tmp:
         port_file = os.path.join(tmp, "port")
         log = open(os.path.join(tmp, "log"), "w+")
@@ -69,7 +68,9 @@ def main():
         finally:
             d.terminate()
             d.wait()
-            shutil.rmtree(made, ignore_errors=True)
+            for name in set(os.listdir(state)) - {"models"}:
+                path = os.path.join(state, name)
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
     return 0
 
 
