@@ -48,7 +48,7 @@ static bool is_space(uint32_t cp)
 
 static bool is_word(uint32_t cp)
 {
-    enum cn_uc_class class = cn_uc_class(cp);
+    enum cn_uc_class class = cn_uc_class(cp, CN_UC_PYTHON);
 
     return class == CN_UC_LETTER || class == CN_UC_NUMBER || cp == '_';
 }

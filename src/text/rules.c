@@ -9,6 +9,7 @@
  *
  * Beside the other way (tokenizer.c) controls and ideographs are characters like others, and each
  * character is lowercased by itself: a capital sigma at the end of a word becomes the other one.
+ * Which characters are letters, marks and capitals is what that library says (CN_UC_TOKENIZERS).
  */
 #include "base/base.h"
 #include "base/mem.h"
@@ -29,7 +30,7 @@ static bool is_space(uint32_t cp)
 
 static enum cn_uc_class class_of(uint32_t cp)
 {
-    enum cn_uc_class class = cn_uc_class(cp);
+    enum cn_uc_class class = cn_uc_class(cp, CN_UC_TOKENIZERS);
 
     if (is_space(cp))
         return CN_UC_SPACE;
@@ -142,13 +143,13 @@ static char *normalise(const struct cn_rules *r, struct cn_cps *cps, struct cn_c
     for (int i = 0; i < r->steps; i++)
         switch (r->step[i]) {
         case CN_RULE_NFC:
-            cn_uc_nfc(cps, scratch);
+            cn_uc_nfc(cps, scratch, CN_UC_TOKENIZERS);
             break;
         case CN_RULE_COLLAPSE:
             collapse(cps);
             break;
         case CN_RULE_LOWERCASE:
-            cn_uc_lowercase(cps, scratch, false);
+            cn_uc_lowercase(cps, scratch, CN_UC_TOKENIZERS);
             break;
         }
     text = cn_xmalloc(cps->n * 4 + 1);

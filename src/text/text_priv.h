@@ -6,7 +6,7 @@
 #include "base/strmap.h"
 #include "text/triggers.h"
 
-/* ---- characters (unicode.c; tables written by tools/unicode/make-tables) ---- */
+/* ---- characters (unicode.c; tables written by tools/unicode) ---- */
 
 enum cn_uc_class {
     CN_UC_OTHER,  /* punctuation, symbols, combining marks */
@@ -25,6 +25,18 @@ struct cn_uc_pair {
     uint32_t cp, a, b;
 };
 
+struct cn_uc_run {
+    uint32_t first, last;
+    int32_t value;
+};
+
+/* Whose Unicode counts. */
+enum cn_uc_edition {
+    CN_UC_PYTHON,    /* one version; a capital sigma at the end of a word becomes the final one */
+    CN_UC_TOKENIZERS /* the library `tokenizers`: newer classes and lower case, older normal forms;
+                      * each character is lowercased by itself, as Rust's char::to_lowercase() */
+};
+
 extern const uint32_t cn_uc_classes[], cn_uc_cases[], cn_uc_combining[], cn_uc_singles[];
 extern const size_t cn_uc_classes_count, cn_uc_cases_count, cn_uc_combining_count,
     cn_uc_singles_count;
@@ -34,6 +46,8 @@ extern const struct cn_uc_pair cn_uc_pairs[];
 extern const size_t cn_uc_pairs_count;
 extern const uint16_t cn_uc_composing[]; /* indices of pairs that compose, by (a, b) */
 extern const size_t cn_uc_composing_count;
+extern const struct cn_uc_run cn_uc_newer_classes[], cn_uc_newer_lowers[], cn_uc_plain[];
+extern const size_t cn_uc_newer_classes_count, cn_uc_newer_lowers_count, cn_uc_plain_count;
 
 /* A growing array of code points. */
 struct cn_cps {
@@ -44,14 +58,13 @@ struct cn_cps {
 void cn_cps_add(struct cn_cps *s, uint32_t cp);
 void cn_cps_release(struct cn_cps *s);
 
-enum cn_uc_class cn_uc_class(uint32_t cp);
+enum cn_uc_class cn_uc_class(uint32_t cp, enum cn_uc_edition edition);
 
 /* Replaces the text by its normalisation form C. */
-void cn_uc_nfc(struct cn_cps *s, struct cn_cps *scratch);
+void cn_uc_nfc(struct cn_cps *s, struct cn_cps *scratch, enum cn_uc_edition edition);
 
-/* Replaces the text by its lower case. final: with a final sigma, as Python's str.lower(); else
- * each character by itself, as Rust's char::to_lowercase(). */
-void cn_uc_lowercase(struct cn_cps *s, struct cn_cps *scratch, bool final);
+/* Replaces the text by its lower case. */
+void cn_uc_lowercase(struct cn_cps *s, struct cn_cps *scratch, enum cn_uc_edition edition);
 
 /* ---- byte pairs (bpe.c) ---- */
 

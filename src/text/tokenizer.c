@@ -58,7 +58,7 @@ static size_t match_any(const struct cn_cps *s, size_t i, const char *const *pat
 
 static enum cn_uc_class class_at(const struct cn_cps *s, size_t i)
 {
-    return s->cp[i] == YPOGEGRAMMENI ? CN_UC_SPACE : cn_uc_class(s->cp[i]);
+    return s->cp[i] == YPOGEGRAMMENI ? CN_UC_SPACE : cn_uc_class(s->cp[i], CN_UC_PYTHON);
 }
 
 /* End of the piece that starts at i, by the pattern; a class that is none of the three ends at
@@ -113,8 +113,8 @@ static int end_word(struct cn_words *w)
 
     if (w->word.n == 0)
         return CN_OK;
-    cn_uc_nfc(&w->word, &w->scratch);
-    cn_uc_lowercase(&w->word, &w->scratch, true);
+    cn_uc_nfc(&w->word, &w->scratch, CN_UC_PYTHON);
+    cn_uc_lowercase(&w->word, &w->scratch, CN_UC_PYTHON);
     for (size_t i = 0, to; rc == CN_OK && i < w->word.n; i = to) {
         to = piece_end(&w->word, i);
         if (class_at(&w->word, i) != CN_UC_SPACE)
@@ -139,7 +139,7 @@ static bool is_cjk(uint32_t cp)
 
 static int add_character(struct cn_words *w, uint32_t cp)
 {
-    enum cn_uc_class class = cn_uc_class(cp);
+    enum cn_uc_class class = cn_uc_class(cp, CN_UC_PYTHON);
     int rc = CN_OK;
 
     if (class == CN_UC_DROP)

@@ -112,8 +112,8 @@ static void golden_prompts_have_their_ids(void **state)
     json_decref(root);
 }
 
-/* 300 prompts and what the library `tokenizers` makes of them by a tokenizer.json; see
- * tools/goldens. */
+/* 360 prompts and what the library `tokenizers` makes of them by a tokenizer.json; 60 are of
+ * characters by which versions of Unicode differ. See tools/goldens. */
 static void a_tokenizer_json_is_read_by_its_rules(void **state)
 {
     const char *src = getenv("srcdir");
@@ -142,7 +142,7 @@ static void a_tokenizer_json_is_read_by_its_rules(void **state)
         assert_int_equal(cn_tokenize(t, text, ids, CN_LEN(ids), &n, NULL), CN_OK);
         assert_int_equal(n + 2, json_array_size(want));
     }
-    assert_int_equal(i, 300);
+    assert_int_equal(i, 360);
     assert_int_equal(cn_tokenizer_pad(t), cn_tokenizer_eos(t));
     cn_tokenizer_close(t);
     json_decref(root);

@@ -52,6 +52,17 @@ def prompts(n):
         yield "".join(rng.choice(WORDS) + rng.choice(gaps) for _ in range(count))
 
 
+# Characters that the library's three versions of Unicode know and older ones do not, or the other way round.
+NEWER = """\ua7cb \ua7da \ua7dc \u1c89 \u1c8a \U00010d50 \U00010d45 \U0001e030 \U00016ea0 \U00031350 \U0001e4f3 \u0898 \u1ac5 \u09fe
+\u1df6 \U00011935\U00011930 \U00011938 \U00011943 a\u0301\u1df9\u0323 \u0323\u0898 a \u00c9 \u2c2f \U0001e130""".split()
+
+
+def newer_prompts(n):
+    rng = random.Random(2)
+    for _ in range(n):
+        yield "".join(rng.choice(NEWER) + rng.choice(["", "", " "]) for _ in range(rng.randrange(1, 9)))
+
+
 def make(out):
     t = build(out / "models" / "tiny")
     folder = out / "tokenizer-json"
@@ -59,6 +70,6 @@ def make(out):
     t.save(str(folder / "tokenizer.json"), pretty=False)
     config = dict(bos_token=BOS, eos_token=EOS, unk_token=EOS, pad_token=EOS, model_max_length=int(1e30))
     (folder / "tokenizer_config.json").write_text(json.dumps(config) + "\n")
-    rows = [dict(text=p, ids=t.encode(p).ids) for p in prompts(300)]
+    rows = [dict(text=p, ids=t.encode(p).ids) for p in [*prompts(300), *newer_prompts(60)]]
     lines = ",\n".join(json.dumps(row) for row in rows)
     (out / "golden" / "tokenizer-json.json").write_text(f"[\n{lines}\n]\n")
