@@ -92,7 +92,7 @@ void cn_sampler_advance_dpm2_a(struct cn_sampler_state *s, float *x, const float
                                const float *z)
 {
     struct middle m = middle_at(s);
-    struct cn_ancestral a = cn_sampler_ancestral((double)m.from, (double)m.to);
+    struct cn_ancestral a = cn_sampler_ancestral_single(m.from, m.to);
 
     dpm2(s, x, out, &m, (float)a.down);
     if (m.second)

@@ -315,6 +315,16 @@ struct cn_ancestral cn_sampler_ancestral(double from, double to)
     return (struct cn_ancestral){down, sqrt(fmax(to * to - down * down, 0))};
 }
 
+struct cn_ancestral cn_sampler_ancestral_single(float from, float to)
+{
+    float from2 = from * from, to2 = to * to, up;
+
+    if (from <= to)
+        return (struct cn_ancestral){(double)to, 0};
+    up = sqrtf(to2 * (from2 - to2) / from2);
+    return (struct cn_ancestral){(double)sqrtf(fmaxf(to2 - up * up, 0)), (double)up};
+}
+
 static void call(struct cn_timetable *t, struct cn_visit v)
 {
     t->timestep[t->calls] = (float)v.t;
@@ -346,15 +356,17 @@ static struct cn_visit level(double sigma, const float *table, int total)
 }
 
 /* A second call in the middle of step i, in log sigma; for ancestral steps of the way down. */
-static void call_middle(struct cn_timetable *t, const struct cn_visit *v, int i, bool ancestral,
-                        const float *table)
+static void call_middle(struct cn_timetable *t, const struct cn_visit *v, int i,
+                        enum cn_calls pattern, const float *table)
 {
     double from = v[i].sigma, to = v[i + 1].sigma;
 
     if (to <= 0)
         return;
-    if (ancestral)
+    if (pattern == CN_CALLS_ANCESTRAL)
         to = cn_sampler_ancestral(from, to).down;
+    if (pattern == CN_CALLS_KDPM2_A)
+        to = cn_sampler_ancestral_single((float)from, (float)to).down;
     call(t, level(sqrt(from * to), table, t->train_steps));
 }
 
@@ -375,7 +387,8 @@ static void call_step(struct cn_timetable *t, enum cn_calls pattern, const struc
         break;
     case CN_CALLS_MIDDLE:
     case CN_CALLS_ANCESTRAL:
-        call_middle(t, v, i, pattern == CN_CALLS_ANCESTRAL, table);
+    case CN_CALLS_KDPM2_A:
+        call_middle(t, v, i, pattern, table);
         break;
     case CN_CALLS_HEUNPP:
         for (int k = i + 1; k <= CN_MIN(i + 2, n - 1); k++)
@@ -405,6 +418,7 @@ int cn_timetable_call_of_step(const struct cn_timetable *t, enum cn_sampler kind
     case CN_CALLS_HEUN:
     case CN_CALLS_MIDDLE:
     case CN_CALLS_ANCESTRAL:
+    case CN_CALLS_KDPM2_A:
     case CN_CALLS_RESTART:
         return 2 * step;
     case CN_CALLS_HEUNPP:

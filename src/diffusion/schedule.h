@@ -77,6 +77,8 @@ struct cn_ancestral {
 };
 
 struct cn_ancestral cn_sampler_ancestral(double from, double to);
+/* As KDPM2AncestralDiscreteScheduler computes it: in float32, where to^2 - up^2 cancels. */
+struct cn_ancestral cn_sampler_ancestral_single(float from, float to);
 
 /* First call of step number 0 <= step < t->steps. */
 int cn_timetable_call_of_step(const struct cn_timetable *t, enum cn_sampler kind, int step);

@@ -110,7 +110,7 @@ static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
     [CN_DPMPP_2S_A] = {KD, .zero = CN_ZERO_CLAMPED, .calls = CN_CALLS_ANCESTRAL},
     [CN_DPM2] = {KD, .zero = CN_ZERO_UNKNOWN, .calls = CN_CALLS_MIDDLE, .betas = CN_BETAS_LATENT,
                  .rounds = true},
-    [CN_DPM2_A] = {KD, .zero = CN_ZERO_UNKNOWN, .calls = CN_CALLS_ANCESTRAL,
+    [CN_DPM2_A] = {KD, .zero = CN_ZERO_UNKNOWN, .calls = CN_CALLS_KDPM2_A,
                    .betas = CN_BETAS_LATENT, .rounds = true},
     [CN_LMS] = {KD, .zero = CN_ZERO_UNKNOWN},
     [CN_HEUNPP2] = {KD, .zero = CN_ZERO_CLAMPED, .calls = CN_CALLS_HEUNPP},

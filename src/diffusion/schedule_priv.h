@@ -23,6 +23,7 @@ enum cn_calls {
     CN_CALLS_PNDM,      /* the second timestep twice; or a warm-up of twelve calls */
     CN_CALLS_MIDDLE,    /* a second in the middle, in log sigma */
     CN_CALLS_ANCESTRAL, /* a second in the middle between its start and sigma_down */
+    CN_CALLS_KDPM2_A,   /* likewise, with sigma_down in float32 */
     CN_CALLS_HEUNPP,    /* three, at its start, its end and the next one's end; before last two */
     CN_CALLS_RESTART    /* as Heun's, over a list of levels of its own */
 };

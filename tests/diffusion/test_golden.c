@@ -192,8 +192,12 @@ static void follow(struct one *c, struct cn_sampler_state *s, struct cn_noise *z
         float t = cn_sampler_timestep(s);
 
         assert_int_equal(cn_sampler_call(s), call);
-        /* between its levels DPM2 a goes by a float32 difference there, which cancels */
-        assert_true(fabsf(t - timesteps[call]) <= (c->kind == CN_DPM2_A ? 2e-3f : 1e-4f));
+        /* sigma_down of DPM2 a is a float32 difference there, which cancels: the last bit of
+         * torch's square root, which is not always the nearest number, moves its middle timesteps
+         * by up to 1.2e-3 */
+        if (!(fabsf(t - timesteps[call]) <= (c->kind == CN_DPM2_A ? 2e-3f : 1e-4f)))
+            fail_msg("%s: timestep %d is %.9g, not %.9g", c->name, call, (double)t,
+                     (double)timesteps[call]);
         cn_sampler_scale_input(s, x, in);
         c->worst = fmax(c->worst, distance(in, inputs + (size_t)call * c->n, c->n));
         network(c->n, in, t, out);
