@@ -123,6 +123,9 @@ enum cn_average cn_checkpoint_average(const struct cn_checkpoint *c)
     return c->average.count > 0 ? CN_AVERAGE_UNUSED : CN_AVERAGE_NONE;
 }
 
+static const char *const ema_names[CN_EMA_COUNT] = {"model", "yes", "no"};
+const struct cn_enum cn_enum_ema = {"ema", ema_names, CN_EMA_COUNT};
+
 double cn_checkpoint_guidance(const struct cn_checkpoint *c)
 {
     return c->guidance;

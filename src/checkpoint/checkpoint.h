@@ -21,6 +21,7 @@
 #define CN_CHECKPOINT_CHECKPOINT_H
 
 #include "base/base.h"
+#include "base/spec.h"
 #include "checkpoint/config.h"
 #include "checkpoint/tensor_file.h"
 
@@ -51,8 +52,16 @@ size_t cn_checkpoint_ending(const char *path);
  * revision in use, or NULL; to be free()d. */
 char *cn_checkpoint_snapshot(const char *dir);
 
+/* Whether the averages of the UNet's weights over its training (EMA) count, where a model has both:
+ * as the files beside it say (else no for a single file, yes for a directory), yes, or no. */
+enum cn_ema_choice { CN_EMA_MODEL, CN_EMA_YES, CN_EMA_NO, CN_EMA_COUNT };
+extern const struct cn_enum cn_enum_ema;
+
 /* Opens every file and reads every configuration, but no weights. */
 int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err);
+/* CN_EINVAL or CN_ENOTFOUND when a model with a UNet has not the weights that are asked for. */
+int cn_checkpoint_open_with(const char *path, enum cn_ema_choice ema, struct cn_checkpoint **ret,
+                            struct cn_err *err);
 void cn_checkpoint_close(struct cn_checkpoint *c); /* NULL is fine */
 
 /* Are the files that were opened, also those of parts that lie elsewhere, still what lies at their

@@ -35,7 +35,7 @@ struct cn_checkpoint {
     bool openclip; /* the text encoder came in OpenCLIP's layout */
     struct cn_component_tensors average; /* of the training's weights of the UNet: EMA */
     bool uses_average; /* it is in the place of the UNet's tensors, and they are in its */
-    enum cn_weights_wish { CN_WEIGHTS_USUAL, CN_WEIGHTS_EMA, CN_WEIGHTS_PLAIN } weights;
+    enum cn_ema_choice asked, weights; /* by whoever opens it; and which count */
     char *wish[CN_COMP_COUNT];                  /* files that components shall come from, or NULL */
     struct cn_checkpoint *donor[CN_COMP_COUNT]; /* that they come from, or NULL */
 };

@@ -49,12 +49,13 @@ static void check_part(struct cn_conf *f, const struct part *p)
     cn_conf_bad(f, p->name, "\"%.60s\" instead of \"%s\"", class, p->class[0]);
 }
 
-/* Pipelines that do something else with the same parts. */
+/* Pipelines that do something else with the same parts. Those of perturbed-attention guidance (PAG)
+ * are models like others: requests say how much of it they want. */
 static void check_class(struct cn_conf *f)
 {
     static const char *const other[] = {
         "InstructPix2Pix", "Upscale", "ImageVariation", "GLIGEN", "Adapter",     "UnCLIP", "LDM3D",
-        "AttendAndExcite", "PAG",     "ModelEditing",   "SAG",    "Pix2PixZero", "Panorama"};
+        "AttendAndExcite", "ModelEditing", "SAG", "Pix2PixZero", "Panorama"};
     static const char *const own[] = {"StableDiffusion", "LatentConsistencyModel"};
     json_t *v = json_object_get(f->root, "_class_name");
     const char *class = json_string_value(json_is_array(v) ? json_array_get(v, 1) : v);

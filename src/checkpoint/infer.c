@@ -285,6 +285,9 @@ static int use_average(struct cn_checkpoint *c, struct cn_err *err)
 {
     struct cn_component_tensors *unet = &c->comp[CN_COMP_UNET], plain = *unet;
 
+    if (c->average.count == 0)
+        return cn_fail(err, CN_EINVAL,
+                       "\"%s\" has no averages of the training's weights (model_ema)", c->path);
     if (c->average.count != plain.count)
         return cn_fail(err, CN_EFORMAT,
                        "\"%s\": there are averages (model_ema) of %zu of the unet's %zu tensors",
@@ -323,7 +326,9 @@ int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_tensor_file *st
     rc = cn_checkpoint_yaml(c, err);
     if (rc == CN_OK)
         rc = cn_checkpoint_sidecar(c, err);
-    if (rc == CN_OK && c->weights == CN_WEIGHTS_EMA)
+    if (c->asked != CN_EMA_MODEL)
+        c->weights = c->asked;
+    if (rc == CN_OK && c->weights == CN_EMA_YES && c->comp[CN_COMP_UNET].present)
         rc = use_average(c, err);
     if (rc < 0)
         return rc;

@@ -30,13 +30,15 @@ static void go_to_snapshot(struct cn_checkpoint *c)
     }
 }
 
-static int open_one(const char *path, struct cn_checkpoint **ret, struct cn_err *err)
+static int open_one(const char *path, enum cn_ema_choice ema, struct cn_checkpoint **ret,
+                    struct cn_err *err)
 {
     struct cn_checkpoint *c = cn_xcalloc(1, sizeof(*c));
     size_t len = strlen(path);
     int rc;
 
     c->path = cn_xstrdup(path);
+    c->asked = ema;
     while (len > 1 && c->path[len - 1] == '/')
         c->path[--len] = '\0';
     go_to_snapshot(c);
@@ -158,7 +160,7 @@ static int borrow(struct cn_checkpoint *c, enum cn_component comp, struct cn_err
 
     if (rc < 0 || path == NULL)
         return rc;
-    rc = open_one(path, &d, err);
+    rc = open_one(path, CN_EMA_MODEL, &d, err);
     if (rc < 0) {
         cn_err_prefix(err, "the %s of \"%s\"", cn_component_name(comp), c->path);
     } else if (!d->comp[comp].present) {
@@ -174,8 +176,14 @@ static int borrow(struct cn_checkpoint *c, enum cn_component comp, struct cn_err
 
 int cn_checkpoint_open(const char *path, struct cn_checkpoint **ret, struct cn_err *err)
 {
+    return cn_checkpoint_open_with(path, CN_EMA_MODEL, ret, err);
+}
+
+int cn_checkpoint_open_with(const char *path, enum cn_ema_choice ema, struct cn_checkpoint **ret,
+                            struct cn_err *err)
+{
     struct cn_checkpoint *c;
-    int rc = open_one(path, &c, err);
+    int rc = open_one(path, ema, &c, err);
 
     if (rc == CN_OK && c->kind == CN_CKPT_FILE && c->comp[CN_COMP_UNET].present) {
         rc = borrow(c, CN_COMP_VAE, err);

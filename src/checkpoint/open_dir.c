@@ -140,8 +140,8 @@ static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const ch
     };
 
     enum { N = CN_LEN(forms), PLAIN = N - 2 }; /* the last two are no averages */
-    enum cn_weights_wish wish = comp == CN_COMP_UNET ? c->weights : CN_WEIGHTS_USUAL;
-    size_t first = wish == CN_WEIGHTS_PLAIN ? PLAIN : 0, end = wish == CN_WEIGHTS_EMA ? PLAIN : N;
+    enum cn_ema_choice wish = comp == CN_COMP_UNET ? c->weights : CN_EMA_MODEL;
+    size_t first = wish == CN_EMA_NO ? PLAIN : 0, end = wish == CN_EMA_YES ? PLAIN : N;
 
     for (size_t i = 2 * first; i < 2 * end; i++) {
         size_t form = i / 2;
@@ -162,8 +162,8 @@ static int add_weights(struct cn_checkpoint *c, enum cn_component comp, const ch
     return cn_fail(err, CN_ENOTFOUND,
                    "\"%s\" has no weights: neither diffusion_pytorch_model%s.safetensors nor "
                    "model%s.safetensors, the same in .bin, or an index of shards",
-                   dir, wish == CN_WEIGHTS_PLAIN ? ".non_ema" : "",
-                   wish == CN_WEIGHTS_PLAIN ? ".non_ema" : "");
+                   dir, wish == CN_EMA_NO ? ".non_ema" : "",
+                   wish == CN_EMA_NO ? ".non_ema" : "");
 }
 
 /* Which parts there are. */
@@ -180,7 +180,9 @@ static void read_index(struct cn_checkpoint *c, struct cn_conf *index)
     c->zeroes_empty = p.zeroes_empty;
     c->guidance = p.guidance;
     if (p.chooses_ema)
-        c->weights = p.ema ? CN_WEIGHTS_EMA : CN_WEIGHTS_PLAIN;
+        c->weights = p.ema ? CN_EMA_YES : CN_EMA_NO;
+    if (c->asked != CN_EMA_MODEL)
+        c->weights = c->asked;
 }
 
 static int read_config(struct cn_checkpoint *c, enum cn_component comp, const char *path,

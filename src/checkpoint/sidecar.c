@@ -99,8 +99,8 @@ static void read_weights(struct cn_conf *f, struct cn_checkpoint *c)
 
     if (!cn_conf_has(f, key))
         return;
-    c->weights = cn_conf_bool(f, key, false) ? CN_WEIGHTS_EMA : CN_WEIGHTS_PLAIN;
-    if (c->weights == CN_WEIGHTS_EMA && c->average.count == 0)
+    c->weights = cn_conf_bool(f, key, false) ? CN_EMA_YES : CN_EMA_NO;
+    if (c->weights == CN_EMA_YES && c->average.count == 0 && c->asked == CN_EMA_MODEL)
         cn_conf_bad(f, key, "the file has no averages of the training's weights (model_ema)");
 }
 

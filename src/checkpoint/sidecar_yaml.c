@@ -175,7 +175,7 @@ static int use_ema(const struct entry *e)
     int rc = read_bool(e, &yes);
 
     if (rc == CN_OK && yes && e->c->average.count > 0)
-        e->c->weights = CN_WEIGHTS_EMA;
+        e->c->weights = CN_EMA_YES;
     return rc;
 }
 

@@ -73,6 +73,7 @@ struct cn_cli_engine_opts {
     struct cn_option_list adapters;   /* --adapters */
     const char *backend;
     const char *taesd; /* --taesd, of generate */
+    enum cn_ema_choice ema;
     int threads;
 };
 
@@ -93,6 +94,13 @@ struct cn_cli_engine_opts {
          .arg = "DIR",                                                                             \
          .offset = offsetof(type, member.adapters),                                                \
          .help = "directory of adapters (LoRA and its kin), repeatable"},                          \
+        {.kind = CN_OPT_WORD,                                                                      \
+         .name = "ema",                                                                            \
+         .arg = "NAME",                                                                            \
+         .offset = offsetof(type, member.ema),                                                     \
+         .words = &cn_enum_ema,                                                                    \
+         .help = "whether averages of a base model's weights (EMA) count; model is what the "      \
+                 "files beside it say"},                                                           \
         {.kind = CN_OPT_TEXT,                                                                      \
          .name = "backend",                                                                        \
          .arg = "NAME",                                                                            \

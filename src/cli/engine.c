@@ -20,6 +20,7 @@ int cn_cli_engine_open(const struct cn_cli_engine_opts *o, bool profile, struct 
         opts.backend = o->backend;
     opts.threads = o->threads;
     opts.taesd = o->taesd;
+    opts.ema = o->ema;
     opts.profile = profile;
     *ret = (struct cn_cli_models){.dirs = &o->models};
     rc = cn_engine_new(&opts, &ret->e, err);

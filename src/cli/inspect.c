@@ -11,6 +11,7 @@
 
 struct options {
     bool json, all, help;
+    enum cn_ema_choice ema;
 };
 
 #define AT(member) .offset = offsetof(struct options, member)
@@ -26,6 +27,13 @@ static const struct cn_option table[] = {
      .name = "json",
      AT(json),
      .help = "as JSON, with every tensor that does not fit"},
+    {.kind = CN_OPT_WORD,
+     .name = "ema",
+     .arg = "NAME",
+     AT(ema),
+     .words = &cn_enum_ema,
+     .help = "whether averages of a base model's weights (EMA) count; model is what the files "
+             "beside it say"},
     CN_CLI_HELP(struct options),
     CN_OPTION_END};
 
@@ -69,7 +77,7 @@ static int inspect(int n, char **paths, const struct options *o)
 
     for (int i = 0; i < n; i++) {
         list[i].path = paths[i];
-        cn_inspected_gather(&list[i]);
+        cn_inspected_gather(&list[i], o->ema);
     }
     cn_inspected_find_fits(list, n);
     status = print_all(list, n, o);

@@ -130,12 +130,12 @@ static void look_at_file(const char *path, struct cn_inspected_file *ret)
     cn_tensor_file_close(f);
 }
 
-void cn_inspected_gather(struct cn_inspected *m)
+void cn_inspected_gather(struct cn_inspected *m, enum cn_ema_choice ema)
 {
     struct cn_err err = CN_ERR_INIT;
 
     look_at_file(m->path, &m->file);
-    if (cn_checkpoint_open(m->path, &m->c, &err) < 0) {
+    if (cn_checkpoint_open_with(m->path, ema, &m->c, &err) < 0) {
         m->c = NULL;
         complain(m, "%s", err.msg);
         return;

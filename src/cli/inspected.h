@@ -41,7 +41,7 @@ struct cn_inspected {
 
 /* Opens m->path, which the caller has set in a zeroed struct, and fills the rest: what cannot be
  * opened is a problem too. */
-void cn_inspected_gather(struct cn_inspected *m);
+void cn_inspected_gather(struct cn_inspected *m, enum cn_ema_choice ema);
 void cn_inspected_release(struct cn_inspected *m);
 
 /* Fills in which base models of the list each of its ControlNets fits. */

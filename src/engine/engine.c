@@ -53,6 +53,7 @@ int cn_engine_new(const struct cn_engine_opts *opts, struct cn_engine **ret, str
         return rc;
     }
     e->rt.memory = opts->memory;
+    e->rt.ema = opts->ema;
     e->rt.model_hook = opts->hooks.model;
     e->rt.change_hook = opts->hooks.change;
     e->rt.hook_ctx = opts->hooks.ctx;

@@ -61,6 +61,7 @@ struct cn_engine_opts {
     size_t vae_memory;   /* working memory of the autoencoder above which it goes through a picture
                             in bands of rows; 0: CN_ENGINE_VAE_MEMORY on processors, and on other
                             devices only when there is no room */
+    enum cn_ema_choice ema; /* whether models' averages of their training's weights count */
     const char *taesd;   /* file of a tiny autoencoder, which makes the previews; NULL: none */
     enum cn_dtype dtype; /* of values, where the backend has a choice; CN_DTYPE_COUNT: its best */
     int device;          /* which, of several */

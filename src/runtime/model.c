@@ -51,7 +51,8 @@ static enum cn_model_role role_of(const struct cn_checkpoint *c)
                : CN_ROLE_BASE;
 }
 
-int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_err *err)
+int cn_model_new(char *name, const char *path, enum cn_ema_choice ema, struct cn_model **ret,
+                 struct cn_err *err)
 {
     struct cn_model *m = cn_xcalloc(1, sizeof(*m));
     struct cn_err why = CN_ERR_INIT;
@@ -60,7 +61,7 @@ int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_
     m->name = name;
     m->path = cn_xstrdup(path);
     m->vae_dtype = CN_DTYPE_COUNT;
-    rc = cn_checkpoint_open(path, &m->checkpoint, &why);
+    rc = cn_checkpoint_open_with(path, ema, &m->checkpoint, &why);
     if (rc == CN_OK) {
         m->role = role_of(m->checkpoint);
         if (m->role == CN_ROLE_BASE)

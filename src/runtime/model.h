@@ -65,7 +65,8 @@ struct cn_model {
 };
 
 /* path is opened; a model that cannot be used is one with broken set, and the reason in err. */
-int cn_model_new(char *name, const char *path, struct cn_model **ret, struct cn_err *err);
+int cn_model_new(char *name, const char *path, enum cn_ema_choice ema, struct cn_model **ret,
+                 struct cn_err *err);
 void cn_model_free(struct cn_model *m);
 
 /* Tokenizers and weight stores of a base model; nothing is read from the weights yet. */

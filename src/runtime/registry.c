@@ -186,7 +186,7 @@ static int take(struct look *l, const struct cn_found_model *f, bool named, stru
         free(name);
         return CN_OK;
     }
-    rc = cn_model_new(name, path, &m, err);
+    rc = cn_model_new(name, path, l->rt->ema, &m, err);
     if (rc < 0 && !named && is_no_model(path, &class)) {
         cn_model_free(m);
         pass_over(l->rt, path, class.what);

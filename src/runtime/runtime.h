@@ -41,6 +41,7 @@ struct cn_overlay;
 struct cn_runtime {
     struct cn_backend *backend; /* the caller's */
     size_t memory;              /* bytes of models that may be resident; 0: no limit */
+    enum cn_ema_choice ema;     /* of models that are scanned for and added from now on */
     /* May be NULL. A model was loaded (or grew), or unloaded. bytes: resident. */
     void (*model_hook)(void *ctx, const char *name, bool loaded, size_t bytes);
     /* May be NULL. cn_runtime_refresh found it so. */

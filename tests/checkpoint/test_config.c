@@ -277,6 +277,7 @@ static void pipelines_are_read(void **state)
         TEXT,
         TEXT ",\"_class_name\":\"StableDiffusionControlNetImg2ImgPipeline\"",
         TEXT ",\"_class_name\":\"LatentConsistencyModelPipeline\"",
+        TEXT ",\"_class_name\":\"StableDiffusionControlNetPAGPipeline\"",
         TEXT ",\"_class_name\":\"StableDiffusionDepth2ImgPipeline\",\"depth_estimator\":"
              "[\"transformers\",\"DPTForDepthEstimation\"]",
         TEXT ",\"requires_safety_checker\":true,\"safety_checker\":[\"stable_diffusion\","

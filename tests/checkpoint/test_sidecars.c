@@ -277,6 +277,14 @@ static void averages_are_used_when_asked_for(void **state)
                          row[i].average ? CN_AVERAGE_USED : CN_AVERAGE_UNUSED);
         cn_checkpoint_close(c);
     }
+    for (int i = 0; i < 2; i++) { /* who opens it has the last word */
+        make_text(i == 0 ? "{}" : "{\"ema\":true}", "%s/m.json", folder);
+        assert_int_equal(
+            cn_checkpoint_open_with(path, i == 0 ? CN_EMA_YES : CN_EMA_NO, &c, &err), CN_OK);
+        assert_int_equal(sample_of(c) != plain, i == 0);
+        cn_checkpoint_close(c);
+    }
+    make_text("{}", "%s/m.json", folder);
     write_model(path, true, 3);
     assert_int_equal(open_with(folder, NULL, NULL, &c, &err), CN_OK);
     cn_checkpoint_close(c);
@@ -284,6 +292,9 @@ static void averages_are_used_when_asked_for(void **state)
     assert_non_null(strstr(err.msg, "model_ema"));
     write_model(path, false, 0);
     assert_int_equal(open_with(folder, NULL, "{\"ema\":true}", &c, NULL), CN_EINVAL);
+    assert_int_equal(cn_checkpoint_open_with(path, CN_EMA_YES, &c, NULL), CN_EINVAL);
+    assert_int_equal(cn_checkpoint_open_with(path, CN_EMA_NO, &c, NULL), CN_OK);
+    cn_checkpoint_close(c);
     free(path);
     make_remove(folder);
 }

@@ -56,7 +56,7 @@ static struct cn_model *open_model(const char *path)
     struct cn_err err = CN_ERR_INIT;
     struct cn_model *m;
 
-    if (cn_model_new(cn_xstrdup("model"), path, &m, &err) < 0)
+    if (cn_model_new(cn_xstrdup("model"), path, CN_EMA_MODEL, &m, &err) < 0)
         fail_msg("%s", err.msg);
     return m;
 }
