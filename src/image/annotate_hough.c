@@ -1,6 +1,6 @@
 /* Straight lines of an edge map: the progressive probabilistic Hough transform (Matas, Galambos,
- * Kittler 2000), with the steps and the random numbers of OpenCV's HoughLinesP. Ends of lines may
- * differ from its where sums of floats round differently. */
+ * Kittler 2000), with the steps and the random numbers of OpenCV's HoughLinesP, and its
+ * drawing of lines. */
 #include "base/base.h"
 #include "image/annotate.h"
 #include "base/mem.h"
@@ -169,27 +169,22 @@ static void consume(struct hough *s, struct walk w, const int end[2], bool is_li
     }
 }
 
-/* Bresenham's, from end to end. */
+/* Bresenham's from the left end on, as OpenCV draws: halfway between two pixels it keeps to the one
+ * where it is. */
 static void draw_line(uint8_t *out, int w, const int from[2], const int to[2])
 {
-    int dx = abs(to[0] - from[0]), dy = -abs(to[1] - from[1]);
-    int step_x = from[0] < to[0] ? 1 : -1, step_y = from[1] < to[1] ? 1 : -1;
-    int x = from[0], y = from[1], error = dx + dy;
+    const int *left = from[0] <= to[0] ? from : to, *right = left == from ? to : from;
+    int dx = right[0] - left[0], dy = abs(right[1] - left[1]);
+    ptrdiff_t down = right[1] < left[1] ? -w : w;
+    int major = CN_MAX(dx, dy), minor = CN_MIN(dx, dy), error = major - 2 * minor;
+    ptrdiff_t step = dx >= dy ? 1 : down, side = dx >= dy ? down : 1;
+    uint8_t *px = out + (ptrdiff_t)left[1] * w + left[0];
 
-    for (;;) {
-        int twice = 2 * error;
-
-        out[(size_t)y * (size_t)w + (size_t)x] = 255;
-        if (x == to[0] && y == to[1])
-            return;
-        if (twice >= dy) {
-            error += dy;
-            x += step_x;
-        }
-        if (twice <= dx) {
-            error += dx;
-            y += step_y;
-        }
+    for (int i = 0; i <= major; i++) {
+        *px = 255;
+        if (i < major)
+            px += error < 0 ? step + side : step;
+        error += error < 0 ? 2 * (major - minor) : -2 * minor;
     }
 }
 

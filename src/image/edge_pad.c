@@ -5,11 +5,12 @@
 #include <math.h>
 #include <string.h>
 
-static int surround(const struct cn_image *img, int w, int h, struct cn_image *ret,
-                    struct cn_err *err)
+/* The picture's first pixel goes to (left, top). */
+static int surround(const struct cn_image *img, int left, int top, int w, int h,
+                    struct cn_image *ret, struct cn_err *err)
 {
     size_t c = (size_t)img->c;
-    int left = (w - img->w) / 2, top = (h - img->h) / 2, rc = cn_image_init(ret, w, h, img->c, err);
+    int rc = cn_image_init(ret, w, h, img->c, err);
 
     for (int y = 0; rc == CN_OK && y < h; y++)
         for (int x = 0; x < w; x++) {
@@ -35,8 +36,20 @@ int cn_edge_pad_fit(const struct cn_image *src, int w, int h, enum cn_resize mod
     rc = cn_image_resize(src, (int)fmax(rint(src->w * k), 1), (int)fmax(rint(src->h * k), 1),
                          filter, &inner, err);
     if (rc == CN_OK) {
-        rc = surround(&inner, w, h, ret, err);
+        rc = surround(&inner, (w - inner.w) / 2, (h - inner.h) / 2, w, h, ret, err);
         cn_image_release(&inner);
     }
     return rc;
+}
+
+int cn_edge_pad_extend(const struct cn_image *src, int w, int h, struct cn_image *ret,
+                       struct cn_err *err)
+{
+    return surround(src, 0, 0, w, h, ret, err);
+}
+
+int cn_edge_pad_cut(const struct cn_image *src, int w, int h, struct cn_image *ret,
+                    struct cn_err *err)
+{
+    return surround(src, 0, 0, w, h, ret, err);
 }

@@ -11,6 +11,7 @@ libcnimage_a_SOURCES = \
     %reldir%/edge_pad.h %reldir%/edge_pad.c \
     %reldir%/map_fit.h %reldir%/map_fit.c \
     %reldir%/map_thin.h %reldir%/map_thin.c \
+    %reldir%/map_resample.h %reldir%/map_resample.c \
     %reldir%/resize.h %reldir%/resize.c \
     %reldir%/codec.h %reldir%/codec_priv.h %reldir%/codec.c \
     %reldir%/codec_common.c %reldir%/codec_png.c %reldir%/codec_jpeg.c \

@@ -1,158 +1,14 @@
-/* Control maps of another size. Filters are OpenCV's: areas when it shrinks, without which cubic
- * convolution with a = -0.75 does not blur. */
+/* Control maps of another size, by what they look like, and where they go in a picture. */
 #include "base/base.h"
 #include "image/map_fit.h"
 #include "base/mem.h"
 #include "image/annotate.h"
+#include "image/map_resample.h"
 #include "image/map_thin.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum kernel { KERNEL_NEAREST, KERNEL_AREA, KERNEL_CUBIC };
-
-/* ---- resampling ---- */
-
-/* What each place along one side is made of. */
-struct side {
-    int n, most;   /* places; taps of each, at most */
-    int *from;     /* [n, most]: positions in the source */
-    float *weight; /* [n, most] */
-};
-
-static void side_release(struct side *s)
-{
-    free(s->from);
-    free(s->weight);
-}
-
-static void set_tap(struct side *s, int i, int k, int at, int in, double weight)
-{
-    size_t to = (size_t)i * (size_t)s->most + (size_t)k;
-
-    s->from[to] = CN_MIN(CN_MAX(at, 0), in - 1);
-    s->weight[to] = (float)weight;
-}
-
-/* How much of each source pixel lies in [i, i + 1) scale. */
-static void area_taps(struct side *s, int i, int in, double scale)
-{
-    double begin = i * scale, end = fmin(begin + scale, in);
-
-    for (int k = 0; k < s->most; k++) {
-        int at = (int)begin + k;
-        double part = fmin(end, at + 1.0) - fmax(begin, at);
-
-        set_tap(s, i, k, at, in, part > 1e-3 ? part / (end - begin) : 0);
-    }
-}
-
-static void cubic_taps(struct side *s, int i, int in, double scale)
-{
-    static const double a = -0.75;
-    double at = (i + 0.5) * scale - 0.5, t = at - floor(at);
-    double w0 = ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a;
-    double w1 = ((a + 2) * t - (a + 3)) * t * t + 1;
-    double w2 = ((a + 2) * (1 - t) - (a + 3)) * (1 - t) * (1 - t) + 1;
-    const double w[4] = {w0, w1, w2, 1 - w0 - w1 - w2};
-
-    for (int k = 0; k < 4; k++)
-        set_tap(s, i, k, (int)floor(at) - 1 + k, in, w[k]);
-}
-
-static int side_init(struct side *s, int in, int n, enum kernel kernel)
-{
-    double scale = (double)in / n;
-    size_t taps;
-
-    *s = (struct side){.n = n, .most = kernel == KERNEL_CUBIC ? 4 : 1};
-    if (kernel == KERNEL_AREA)
-        s->most = (int)ceil(scale) + 1;
-    taps = (size_t)n * (size_t)s->most;
-    s->from = cn_try_alloc(taps * sizeof(*s->from));
-    s->weight = cn_try_alloc(taps * sizeof(*s->weight));
-    if (s->from == NULL || s->weight == NULL)
-        return CN_ENOMEM;
-    for (int i = 0; i < n; i++)
-        if (kernel == KERNEL_AREA)
-            area_taps(s, i, in, scale);
-        else if (kernel == KERNEL_CUBIC)
-            cubic_taps(s, i, in, scale);
-        else
-            set_tap(s, i, 0, (int)(i * scale), in, 1);
-    return CN_OK;
-}
-
-/* One row [x->n, c] of sums along x. */
-static void sum_row(const struct cn_image *src, int y, const struct side *x, float *to)
-{
-    size_t c = (size_t)src->c;
-    const uint8_t *row = src->px + (size_t)y * (size_t)src->w * c;
-
-    for (int i = 0; i < x->n; i++, to += c)
-        for (size_t k = 0; k < c; k++) {
-            const int *from = x->from + (size_t)i * (size_t)x->most;
-            const float *w = x->weight + (size_t)i * (size_t)x->most;
-            float sum = 0;
-
-            for (int t = 0; t < x->most; t++)
-                sum += w[t] * (float)row[(size_t)from[t] * c + k];
-            to[k] = sum;
-        }
-}
-
-static uint8_t to_byte(float v)
-{
-    return (uint8_t)lrintf(v < 0 ? 0 : v > 255 ? 255 : v);
-}
-
-static int resample_sides(const struct cn_image *src, const struct side *x, const struct side *y,
-                          struct cn_image *dst)
-{
-    size_t n = (size_t)dst->w * (size_t)dst->c;
-    float *row = cn_try_alloc(n * sizeof(*row)), *sum = cn_try_alloc(n * sizeof(*sum));
-
-    for (int i = 0; i < y->n && row != NULL && sum != NULL; i++) {
-        memset(sum, 0, n * sizeof(*sum));
-        for (int t = 0; t < y->most; t++) {
-            size_t tap = (size_t)i * (size_t)y->most + (size_t)t;
-
-            if (y->weight[tap] == 0)
-                continue;
-            sum_row(src, y->from[tap], x, row);
-            for (size_t k = 0; k < n; k++)
-                sum[k] += y->weight[tap] * row[k];
-        }
-        for (size_t k = 0; k < n; k++)
-            dst->px[(size_t)i * n + k] = to_byte(sum[k]);
-    }
-    free(sum);
-    free(row);
-    return row == NULL || sum == NULL ? CN_ENOMEM : CN_OK;
-}
-
-static int resample(const struct cn_image *src, int w, int h, enum kernel kernel,
-                    struct cn_image *ret, struct cn_err *err)
-{
-    struct side x = {0}, y = {0};
-    int rc = cn_image_init(ret, w, h, src->c, err);
-
-    if (rc < 0)
-        return rc;
-    rc = side_init(&x, src->w, w, kernel);
-    if (rc == CN_OK)
-        rc = side_init(&y, src->h, h, kernel);
-    if (rc == CN_OK)
-        rc = resample_sides(src, &x, &y, ret);
-    side_release(&x);
-    side_release(&y);
-    if (rc < 0) {
-        cn_image_release(ret);
-        return cn_fail(err, rc, "no memory to resize a control map to %d by %d pixels", w, h);
-    }
-    return CN_OK;
-}
 
 /* ---- what kind of map ---- */
 
@@ -214,19 +70,37 @@ static uint8_t *mean_of(const struct cn_image *img)
     return mean;
 }
 
-/* Most of what is white goes when it is eroded and grown again. */
+static bool is_grey(const struct cn_image *img)
+{
+    size_t c = (size_t)img->c, n = cn_image_bytes(img);
+
+    for (size_t i = 0; i < n; i += c)
+        if (img->px[i] != img->px[i + 1] || img->px[i] != img->px[i + 2])
+            return false;
+    return true;
+}
+
+/* Most of what is bright goes when it is eroded and grown again. Channels count each. */
 static int is_thin(const struct cn_image *img, bool *ret)
 {
-    size_t pixels = (size_t)img->w * (size_t)img->h, gone = 0, white = 0;
-    uint8_t *px = mean_of(img), *opened = mean_of(img);
-    int rc = px == NULL || opened == NULL ? CN_ENOMEM : cn_map_open(opened, img->w, img->h);
+    size_t pixels = (size_t)img->w * (size_t)img->h, c = (size_t)img->c, gone = 0, white = 0;
+    int channels = is_grey(img) ? 1 : 3, rc = CN_OK;
+    uint8_t *opened = cn_try_alloc(pixels);
 
-    for (size_t i = 0; rc == CN_OK && i < pixels; i++) {
-        gone += opened[i] < px[i];
-        white += px[i] > 127;
+    if (opened == NULL)
+        return CN_ENOMEM;
+    for (int k = 0; k < channels && rc == CN_OK; k++) {
+        const uint8_t *px = img->px + k;
+
+        for (size_t i = 0; i < pixels; i++)
+            opened[i] = px[i * c];
+        rc = cn_map_open(opened, img->w, img->h);
+        for (size_t i = 0; i < pixels; i++) {
+            gone += opened[i] < px[i * c];
+            white += px[i * c] > 127;
+        }
     }
     *ret = 2 * gone > white;
-    free(px);
     free(opened);
     return rc;
 }
@@ -274,27 +148,52 @@ static int sharpen(struct cn_image *img, const struct look *look, bool grew)
     return rc;
 }
 
+/* What hides is what counts: halves of a pixel are rounded as those of a mask of what is missing. */
+static void turn_alpha(struct cn_image *img)
+{
+    for (size_t i = 3; img->c == 4 && i < cn_image_bytes(img); i += 4)
+        img->px[i] = (uint8_t)(255 - img->px[i]);
+}
+
+static int resample_hiding(const struct cn_image *src, int w, int h, enum cn_map_kernel kernel,
+                           struct cn_image *ret, struct cn_err *err)
+{
+    struct cn_image turned;
+    int rc;
+
+    if (src->c != 4)
+        return cn_map_resample(src, w, h, kernel, ret, err);
+    if ((rc = cn_image_copy(src, &turned, err)) < 0)
+        return rc;
+    turn_alpha(&turned);
+    rc = cn_map_resample(&turned, w, h, kernel, ret, err);
+    cn_image_release(&turned);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 3; i < cn_image_bytes(ret); i += 4)
+        ret->px[i] = ret->px[i] > 127 ? 0 : 255;
+    return CN_OK;
+}
+
 int cn_map_resize(const struct cn_image *src, int w, int h, struct cn_image *ret,
                   struct cn_err *err)
 {
     bool grows = (double)w * h >= (double)src->w * src->h;
     struct look look;
-    enum kernel kernel;
+    enum cn_map_kernel kernel;
     int rc;
 
     if (w == src->w && h == src->h)
         return cn_image_copy(src, ret, err);
     if ((rc = look_at(src, &look)) < 0)
         return cn_fail(err, rc, "no memory for a control map");
-    kernel = grows ? KERNEL_CUBIC : KERNEL_AREA;
+    kernel = grows ? CN_MAP_CUBIC : CN_MAP_AREA;
     if (look.colours > 2 && look.colours < FEW)
-        kernel = KERNEL_NEAREST;
-    if ((rc = resample(src, w, h, kernel, ret, err)) < 0)
+        kernel = CN_MAP_NEAREST;
+    if ((rc = resample_hiding(src, w, h, kernel, ret, err)) < 0)
         return rc;
     if (look.binary)
         rc = sharpen(ret, &look, grows);
-    for (size_t i = 3; src->c == 4 && i < cn_image_bytes(ret); i += 4)
-        ret->px[i] = ret->px[i] > 127 ? 255 : 0;
     if (rc < 0) {
         cn_image_release(ret);
         return cn_fail(err, rc, "no memory for a control map");
