@@ -272,7 +272,7 @@ static int finish_unit(struct cn_reader *r, struct unit *u, const char *base)
     cn_json_pointer(where, sizeof(where), base, "module");
     if (cn_a1111_set_module(r, c, u->module, where, u->resolution, u->threshold) < 0)
         return r->err->code;
-    if (u->pixel_perfect)
+    if (u->pixel_perfect && c->resolution != 0)
         c->resolution = CN_RESOLUTION_PIXEL_PERFECT;
     c->return_map = u->save_map && strcmp(c->annotator, "none") != 0;
     cn_json_pointer(where, sizeof(where), base, "model");

@@ -25,6 +25,19 @@ bool cn_upscaler_is_pixel(enum cn_upscaler upscaler)
     return upscaler >= CN_UP_NEAREST;
 }
 
+/* Lines of a few pixels hold a larger picture too hard: the ControlNet extension weighs such maps
+ * softly in the second pass, whatever the mode. */
+static void soften_lines(struct cn_spec *second)
+{
+    for (int i = 0; i < second->n_controls; i++) {
+        struct cn_spec_control *c = &second->control[i];
+
+        if (c->rules == CN_MAP_A1111 && c->weights == CN_W_UNIFORM &&
+            (strcmp(c->annotator, "canny") == 0 || strcmp(c->annotator, "hough") == 0))
+            c->weights = CN_W_SOFT;
+    }
+}
+
 void cn_spec_second(const struct cn_spec *s, struct cn_spec *ret)
 {
     const struct cn_spec_hires *h = &s->hires;
@@ -44,6 +57,7 @@ void cn_spec_second(const struct cn_spec *s, struct cn_spec *ret)
         ret->negative_prompt = h->negative_prompt;
     if (h->has_guidance)
         ret->guidance_scale = h->guidance_scale;
+    soften_lines(ret);
 }
 
 /* Such a job takes int(levels * strength) steps. */

@@ -19,9 +19,13 @@ int cn_control_check(const struct cn_spec_control *c, int index, int levels, str
                       c->n_weights, c->model, levels);
 }
 
-bool cn_control_active(const struct cn_spec_control *c, int call, int calls)
+bool cn_control_active(const struct cn_spec_control *c, enum cn_sampler sampler, int call,
+                       int calls)
 {
-    if (c->strength == 0 || !cn_spec_in_window(c, call, calls))
+    int per_step = c->window == CN_WINDOW_A1111 ? cn_spec_calls_per_step(sampler) : 1;
+
+    if (c->strength == 0 ||
+        !cn_spec_in_window(c, call / per_step, (calls + per_step - 1) / per_step))
         return false;
     if (c->weights != CN_W_CUSTOM)
         return true;

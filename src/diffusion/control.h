@@ -5,7 +5,7 @@
  * that is not controlled has zeros. Pure functions; any thread.
  *
  *     cn_control_check(c, i, levels, &err);                     -- once per job
- *     if (cn_control_active(c, call, calls)) {                  -- per network call; else zeros
+ *     if (cn_control_active(c, sampler, call, calls)) {         -- per network call; else zeros
  *         cn_control_weights(c, CN_ROW_COND, k, side, w_cond);
  *         cn_control_weights(c, CN_ROW_UNCOND, k, side, w_uncond);
  *     }
@@ -25,8 +25,10 @@ enum cn_row { CN_ROW_COND, CN_ROW_UNCOND };
 int cn_control_check(const struct cn_spec_control *c, int index, int levels,
                      struct cn_err *err) CN_MUST_USE;
 
-/* Must the ControlNet run in this call? False outside the window and when every weight is zero. */
-bool cn_control_active(const struct cn_spec_control *c, int call, int calls);
+/* Must the ControlNet run in this call? False outside the window and when every weight is zero.
+ * Windows of diffusers are of calls, those of the ControlNet extension of steps. */
+bool cn_control_active(const struct cn_spec_control *c, enum cn_sampler sampler, int call,
+                       int calls);
 
 /* The caller sets branch to CN_BRANCH_COND for a ControlNet with global pooling (content shuffle):
  * it acts on the conditional row only, whatever was asked for (diffusers does the same).

@@ -44,7 +44,8 @@ unsigned cn_lane_controls(const struct cn_lane *l)
     unsigned set = 0;
 
     for (int i = 0; i < j->n_controls; i++)
-        if (cn_control_active(j->control[j->order[i]].spec, cn_sampler_call(l->sampler), j->calls))
+        if (cn_control_active(j->control[j->order[i]].spec, j->spec->sampler,
+                              cn_sampler_call(l->sampler), j->calls))
             set |= 1u << i;
     return set;
 }

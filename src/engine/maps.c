@@ -1,13 +1,16 @@
 /* From the image of a control to its map, on the reading thread; networks are left to the owner.
  *
  * The image gets the picture's size (or that of "resolution"), is annotated, and only then padded:
- * an edge detector would see the border of a padding as an edge. */
+ * an edge detector would see the border of a padding as an edge. By the rules of the ControlNet
+ * extension (CN_MAP_A1111) one without a resolution is annotated as large as it came. */
 #include "base/base.h"
 #include "engine/job_priv.h"
 #include "base/clock.h"
 #include "image/annotate.h"
 #include "image/convert.h"
+#include "image/edge_pad.h"
 #include "image/map_fit.h"
+#include "image/map_resample.h"
 #include "image/resize.h"
 
 #include <math.h>
@@ -81,25 +84,66 @@ static int annotate(const struct cn_job_control *c, const struct cn_image *img,
     return rc < 0 ? rc : cn_annotate(a->name, &p, img, ret, err);
 }
 
+/* The extension's preprocessors of a resolution look at sides of whole 64 pixels. */
+static bool widened(const struct cn_job_control *c)
+{
+    return c->spec->rules == CN_MAP_A1111 && c->spec->resolution != 0 && !hides(c->annotator);
+}
+
+/* The right and lower edges are repeated, and what is made of that is cut off again. */
+static int annotate_widened(const struct cn_job_control *c, const struct cn_image *img,
+                            struct cn_image *ret, struct cn_err *err)
+{
+    enum { CELL = 64 };
+    int w = (img->w + CELL - 1) / CELL * CELL, h = (img->h + CELL - 1) / CELL * CELL;
+    struct cn_image wide = CN_IMAGE_NONE, map = CN_IMAGE_NONE;
+    int rc;
+
+    if (w == img->w && h == img->h)
+        return annotate(c, img, ret, err);
+    rc = cn_edge_pad_extend(img, w, h, &wide, err);
+    if (rc == CN_OK)
+        rc = annotate(c, &wide, &map, err);
+    if (rc == CN_OK)
+        rc = cn_edge_pad_cut(&map, img->w, img->h, ret, err);
+    cn_image_release(&wide);
+    cn_image_release(&map);
+    return rc;
+}
+
+/* The shorter side at which the annotator looks; 0: as the picture is drawn, or the image came. */
+static int resolution_of(const struct cn_job *j, const struct cn_job_control *c,
+                         const struct cn_image *img)
+{
+    if (c->spec->resolution != CN_RESOLUTION_PIXEL_PERFECT)
+        return c->spec->resolution;
+    return j->width == 0 ? 0
+                         : cn_map_resolution(img->w, img->h, j->width, j->height, c->spec->resize);
+}
+
+static int scale_to(const struct cn_image *img, int side, struct cn_image *ret, struct cn_err *err)
+{
+    double k = (double)side / CN_MIN(img->w, img->h);
+
+    if (fmax(img->w, img->h) * k > 4.0 * CN_MAX_RESOLUTION)
+        return cn_fail(err, CN_ETOOBIG,
+                       "an image of %d by %d pixels is too long for a resolution of %d", img->w,
+                       img->h, side);
+    return cn_map_resample(img, CN_MAX((int)rint(img->w * k), 1), CN_MAX((int)rint(img->h * k), 1),
+                           k > 1 ? CN_MAP_CUBIC : CN_MAP_AREA, ret, err);
+}
+
 /* Before it is annotated: no padding, and white behind what is transparent. */
 static int scale_image(const struct cn_job *j, const struct cn_job_control *c,
                        const struct cn_image *img, struct cn_image *ret, struct cn_err *err)
 {
     struct cn_fit fit = CN_FIT_DEFAULTS;
-    int side = c->spec->resolution, w = j->width, h = j->height;
+    int side = resolution_of(j, c, img), w = j->width, h = j->height;
     double k;
 
-    if (side == CN_RESOLUTION_PIXEL_PERFECT)
-        side = w > 0 ? cn_map_resolution(img->w, img->h, w, h, c->spec->resize) : 0;
-    if (side > 0) {
-        k = (double)side / CN_MIN(img->w, img->h);
-        if (fmax(img->w, img->h) * k > 4.0 * CN_MAX_RESOLUTION)
-            return cn_fail(err, CN_ETOOBIG, "an image of %d by %d pixels is too long for a "
-                           "resolution of %d", img->w, img->h, side);
-        return cn_map_resize(img, CN_MAX((int)rint(img->w * k), 1),
-                             CN_MAX((int)rint(img->h * k), 1), ret, err);
-    }
-    if (w == 0)
+    if (side > 0)
+        return scale_to(img, side, ret, err);
+    if (w == 0 || c->spec->rules == CN_MAP_A1111)
         return cn_image_copy(img, ret, err);
     if (c->spec->resize == CN_PAD) {
         k = fmin((double)w / img->w, (double)h / img->h);
@@ -157,7 +201,8 @@ static int make(const struct cn_job *j, struct cn_job_control *c, const struct c
         return rc;
     }
     if (rc == CN_OK)
-        rc = annotate(c, &scaled, &map, err);
+        rc = widened(c) ? annotate_widened(c, &scaled, &map, err)
+                        : annotate(c, &scaled, &map, err);
     if (rc == CN_OK)
         rc = fit_map(j, c, &map, ret, err);
     cn_image_release(&scaled);

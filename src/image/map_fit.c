@@ -148,7 +148,8 @@ static int sharpen(struct cn_image *img, const struct look *look, bool grew)
     return rc;
 }
 
-/* What hides is what counts: halves of a pixel are rounded as those of a mask of what is missing. */
+/* What hides is what counts: halves of a pixel are rounded as those of a mask of what is missing.
+ */
 static void turn_alpha(struct cn_image *img)
 {
     for (size_t i = 3; img->c == 4 && i < cn_image_bytes(img); i += 4)

@@ -1,8 +1,8 @@
 /* Pictures of another size, as OpenCV's resize.cpp makes them of 8-bit ones.
  *
  * Sums along a row are kept for each source row as they are needed, and rows are summed in order.
- * Areas and cubic convolution are sums of floats. Linear coefficients are whole multiples of 1/2048;
- * sums along rows are exact, those of columns are 16-bit products that lose bits on the way.
+ * Areas and cubic convolution are sums of floats. Linear coefficients are multiples of 1/2048: sums
+ * along rows are exact, those of columns are 16-bit products that lose bits on the way.
  */
 #include "base/base.h"
 #include "image/map_resample.h"

@@ -127,6 +127,41 @@ static void thresholds_outside_count_as_presets(void **state)
     assert_string_equal(cn_a1111_module_find("")->annotator, "none");
 }
 
+/* Edges and straight lines are weighed softly there; other maps and given weights are not. */
+static void lines_are_soft_in_the_second_pass(void **state)
+{
+    static const struct {
+        const char *module, *mode, *more;
+        enum cn_weighting first, second;
+    } row[] = {
+        {"canny", "Balanced", "", CN_W_UNIFORM, CN_W_SOFT},
+        {"hough", "Balanced", "", CN_W_UNIFORM, CN_W_SOFT},
+        {"scribble_xdog", "Balanced", "", CN_W_UNIFORM, CN_W_UNIFORM},
+        {"canny", "ControlNet is more important", "", CN_W_SOFT, CN_W_SOFT},
+        {"canny", "Balanced", ",\"advanced_weighting\":[1,1,1]", CN_W_CUSTOM, CN_W_CUSTOM},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(row); i++) {
+        struct cn_api_beside b;
+        struct cn_spec s, second;
+        struct cn_err err;
+        char json[400];
+
+        snprintf(json, sizeof(json),
+                 "{\"enable_hr\":true,\"hr_upscaler\":\"Latent\",\"alwayson_scripts\":{"
+                 "\"controlnet\":{\"args\":[{\"model\":\"c\",\"image\":\"ZWRnZQ==\","
+                 "\"module\":\"%s\",\"control_mode\":\"%s\"%s}]}}}",
+                 row[i].module, row[i].mode, row[i].more);
+        assert_int_equal(read_with(cn_api_read_txt2img, json, &s, &b, &err), CN_OK);
+        cn_spec_second(&s, &second);
+        assert_int_equal(s.control[0].weights, row[i].first);
+        assert_int_equal(second.control[0].weights, row[i].second);
+        cn_spec_release(&s);
+        cn_api_beside_release(&b);
+    }
+}
+
 static void the_second_pass(void **state)
 {
     struct cn_api_beside b;
@@ -249,6 +284,7 @@ int main(void)
         cmocka_unit_test(modes_windows_and_sizes),
         cmocka_unit_test(thresholds_outside_count_as_presets),
         cmocka_unit_test(the_second_pass),
+        cmocka_unit_test(lines_are_soft_in_the_second_pass),
         cmocka_unit_test(defaults_are_the_web_uis),
         cmocka_unit_test(forms_of_openai),
         cmocka_unit_test(errors_name_the_clients_fields),

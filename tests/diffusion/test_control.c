@@ -123,8 +123,8 @@ static void test_window(void **state)
         assert_int_equal(count_inside(CN_WINDOW_DIFFUSERS, row[i].start, row[i].end, row[i].calls),
                          row[i].inside);
     c.end = 0.5;
-    assert_true(cn_control_active(&c, 9, 20));
-    assert_false(cn_control_active(&c, 10, 20));
+    assert_true(cn_control_active(&c, CN_DDIM, 9, 20));
+    assert_false(cn_control_active(&c, CN_DDIM, 10, 20));
 }
 
 /* The pipelines' own words: 1.0 - float(i / N < start or (i + 1) / N > end). */
@@ -155,20 +155,37 @@ static void test_window_as_a1111(void **state)
     assert_int_equal(count_inside(CN_WINDOW_A1111, 0, 0.01, 10), 1);
 }
 
+/* Its windows are of steps: of 20 steps of two calls, the last has one, those up to number 10. */
+static void test_window_of_steps(void **state)
+{
+    struct cn_spec_control c = plain();
+
+    (void)state;
+    c.window = CN_WINDOW_A1111;
+    c.end = 0.5;
+    for (int call = 0; call < 39; call++)
+        assert_int_equal(cn_control_active(&c, CN_HEUN, call, 39), call / 2 <= 10);
+    for (int call = 0; call < 20; call++)
+        assert_int_equal(cn_control_active(&c, CN_EULER, call, 20), call <= 10);
+    c.window = CN_WINDOW_DIFFUSERS;
+    for (int call = 0; call < 39; call++)
+        assert_int_equal(cn_control_active(&c, CN_HEUN, call, 39), (call + 1) / 39.0 <= 0.5);
+}
+
 static void test_active(void **state)
 {
     struct cn_spec_control c = plain();
 
     (void)state;
-    assert_true(cn_control_active(&c, 0, 1));
+    assert_true(cn_control_active(&c, CN_DDIM, 0, 1));
     c.strength = 0;
-    assert_false(cn_control_active(&c, 0, 1));
+    assert_false(cn_control_active(&c, CN_DDIM, 0, 1));
     c = plain();
     c.weights = CN_W_CUSTOM;
     c.n_weights = 13;
-    assert_false(cn_control_active(&c, 0, 1));
+    assert_false(cn_control_active(&c, CN_DDIM, 0, 1));
     c.weight[12] = 0.1;
-    assert_true(cn_control_active(&c, 0, 1));
+    assert_true(cn_control_active(&c, CN_DDIM, 0, 1));
 }
 
 static void test_guidance(void **state)
@@ -237,7 +254,8 @@ int main(void)
         cmocka_unit_test(test_uniform),         cmocka_unit_test(test_soft),
         cmocka_unit_test(test_resolution),      cmocka_unit_test(test_custom),
         cmocka_unit_test(test_window),          cmocka_unit_test(test_window_as_diffusers),
-        cmocka_unit_test(test_window_as_a1111), cmocka_unit_test(test_active),
+        cmocka_unit_test(test_window_as_a1111), cmocka_unit_test(test_window_of_steps),
+        cmocka_unit_test(test_active),
         cmocka_unit_test(test_guidance),
         cmocka_unit_test(test_guidance_rescale),
         cmocka_unit_test(test_mask),
