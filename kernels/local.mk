@@ -11,6 +11,7 @@ libcnkref_a_SOURCES = \
     %reldir%/ref/timestep.c \
     %reldir%/ref/layout.c \
     %reldir%/ref/linear.c \
+    %reldir%/ref/low_rank.c \
     %reldir%/ref/matmul.c \
     %reldir%/ref/norm.c \
     %reldir%/ref/resample.c

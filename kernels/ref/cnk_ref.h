@@ -51,6 +51,16 @@ struct cnk_linear {
 void cnk_ref_linear(float *y, const float *x, const float *w, const float *bias,
                     const float *residual, const struct cnk_linear *a);
 
+/* y += strength up t, in place, where t is what a layer of `rank` outputs made of the same input:
+ * tokens: t [n,positions,rank] · y [n,positions,out]; else t [n,rank,positions] ·
+ * y [n,out,positions] · up [out,rank]. Hu et al. 2021, arXiv:2106.09685 */
+struct cnk_low_rank {
+    int n, positions, rank, out, tokens;
+    float strength;
+};
+
+void cnk_ref_add_low_rank(float *y, const float *t, const float *up, const struct cnk_low_rank *a);
+
 /* x, y [n,c,hw] · gamma, beta and t may be NULL. */
 void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const float *beta,
                         const float *t, const struct cnk_group_norm *a);
@@ -58,7 +68,7 @@ void cnk_ref_group_norm(float *y, const float *x, const float *gamma, const floa
 void cnk_ref_layer_norm(float *y, const float *x, const float *gamma, const float *beta,
                         const struct cnk_layer_norm *a);
 
-/* y[i] = act(x[i]), count elements */
+/* y[i] = act(x[i]), count elements; y may be x */
 void cnk_ref_act(float *y, const float *x, size_t count, enum cn_activation act, float slope);
 
 void cnk_ref_prelu(float *y, const float *x, const float *slope, const struct cnk_prelu *a);

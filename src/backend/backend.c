@@ -192,6 +192,44 @@ int cn_plan_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer
     return p->ops->run(p, in, out, err);
 }
 
+int cn_plan_run_adapted(struct cn_plan *p, struct cn_buffer *const *in,
+                        struct cn_buffer *const *out, const struct cn_row_adapter *adapter, int n,
+                        struct cn_err *err)
+{
+    int rc;
+
+    for (int i = 0; i < n; i++)
+        CN_ASSERT(adapter[i].factors->ops == p->ops && adapter[i].row >= 0 && adapter[i].rows > 0);
+    p->adapter = adapter;
+    p->n_adapters = n;
+    rc = cn_plan_run(p, in, out, err);
+    p->adapter = NULL;
+    p->n_adapters = 0;
+    return rc;
+}
+
+int cn_factors_new(struct cn_backend *b, struct cn_factors **ret, struct cn_err *err)
+{
+    CN_ASSERT(b->caps.adapts_rows);
+    return b->ops->factors_new(b, ret, err);
+}
+
+int cn_factors_add(struct cn_factors *f, const struct cn_factor *x, struct cn_err *err)
+{
+    return f->ops->factors_add(f, x, err);
+}
+
+void cn_factors_free(struct cn_factors *f)
+{
+    if (f != NULL)
+        f->ops->factors_free(f);
+}
+
+size_t cn_factors_bytes(const struct cn_factors *f)
+{
+    return f->ops->factors_bytes(f);
+}
+
 size_t cn_plan_arena_bytes(const struct cn_plan *p)
 {
     return p->ops->arena_bytes(p);

@@ -80,11 +80,26 @@ struct cn_backend_caps {
                             only small pictures gain, whose steps leave cores waiting */
     bool mixes_controls; /* it pays to run a ControlNet for rows that do not use it, when a larger
                             batch is what one gets for it */
+    bool adapts_rows;    /* it has factors: cn_plan_run_adapted() */
     unsigned stores;     /* 1u << t for each type t in which plans can store real values */
     enum cn_dtype dtype; /* one of them: what CN_DTYPE_COUNT stands for */
 };
 
+/* A larger one costs more in every step than a weight of its own does once. */
+enum { CN_MAX_FACTOR_RANK = 128 };
+
+/* One layer of an adapter: low-rank factors of what is added to the layer's weight. */
+struct cn_factor {
+    const char *layer; /* the weight's name without ".weight" */
+    int64_t out, in;   /* channels of the layer */
+    int k;             /* its window is k * k; 1: a linear layer, or a 1x1 convolution */
+    int64_t rank;      /* 1 to CN_MAX_FACTOR_RANK */
+    float *down; /* [rank, in, k, k], from cn_try_alloc() */
+    float *up;   /* [out, rank], likewise */
+};
+
 struct cn_backend;
+struct cn_factors; /* those of one adapter, resident, for the plans of one network */
 struct cn_weights; /* the parameters of one network, resident, shared by all its plans */
 struct cn_plan;    /* a compiled graph */
 struct cn_buffer;  /* an input or output of plans */
@@ -150,6 +165,28 @@ void cn_plan_free(struct cn_plan *p);
  * the plan's working memory: after cn_backend_trim() it is allocated here. */
 int cn_plan_run(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
                 struct cn_err *err);
+
+/* Low-rank factors, held once and used by any rows of any plans (cn_graph_adapt()): only for a
+ * backend whose caps.adapts_rows says so. */
+int cn_factors_new(struct cn_backend *b, struct cn_factors **ret, struct cn_err *err);
+/* The next entry, of a layer that has none yet; takes down and up, also on failure. */
+int cn_factors_add(struct cn_factors *f, const struct cn_factor *x, struct cn_err *err);
+void cn_factors_free(struct cn_factors *f); /* NULL is fine */
+size_t cn_factors_bytes(const struct cn_factors *f);
+
+/* Rows [row, row + rows) of a run get what these factors add. Several may be for one row: they
+ * add up in their order. */
+struct cn_row_adapter {
+    int row, rows;
+    struct cn_factors *factors;
+    const float *strength; /* of each entry, in the order of cn_factors_add() */
+};
+
+/* cn_plan_run() with adapters: n of them, for inputs whose outermost dimension is the rows. Each is
+ * computed at its own rank; layers that none of them has cost nothing. Not for concurrent plans. */
+int cn_plan_run_adapted(struct cn_plan *p, struct cn_buffer *const *in,
+                        struct cn_buffer *const *out, const struct cn_row_adapter *adapter, int n,
+                        struct cn_err *err);
 size_t cn_plan_arena_bytes(const struct cn_plan *p); /* working memory of one run */
 
 /* One line per kind of step: op, count, milliseconds, share; "" when not profiling. free() it. */

@@ -28,6 +28,11 @@ struct cn_backend_ops {
     /* dtype is one that caps.stores has */
     int (*compile)(struct cn_backend *b, const struct cn_graph *g, struct cn_weights *w,
                    enum cn_dtype dtype, int flags, struct cn_plan **ret, struct cn_err *err);
+    /* NULL: it has no low-rank factors */
+    int (*factors_new)(struct cn_backend *b, struct cn_factors **ret, struct cn_err *err);
+    int (*factors_add)(struct cn_factors *f, const struct cn_factor *x, struct cn_err *err);
+    void (*factors_free)(struct cn_factors *f);
+    size_t (*factors_bytes)(const struct cn_factors *f);
     void (*plan_free)(struct cn_plan *p);
     int (*run)(struct cn_plan *p, struct cn_buffer *const *in, struct cn_buffer *const *out,
                struct cn_err *err);
@@ -62,8 +67,14 @@ static inline struct cn_weights *cn_weights_holder(struct cn_weights *w, const c
     return w->under != NULL && !w->over->changes(w->over->ctx, name) ? w->under : w;
 }
 
+struct cn_factors {
+    const struct cn_backend_ops *ops;
+};
+
 struct cn_plan {
     const struct cn_backend_ops *ops;
+    const struct cn_row_adapter *adapter; /* of the run: backend.c fills in both */
+    int n_adapters;
 };
 
 /* Filled by backend.c, but ops. */

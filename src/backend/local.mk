@@ -6,6 +6,8 @@ libcnlist_a_SOURCES = %reldir%/list.c
 libcnreference_a_SOURCES = \
     %reldir%/cpu/cpu_common.h \
     %reldir%/cpu/cpu_common.c \
+    %reldir%/cpu/cpu_factors.h \
+    %reldir%/cpu/cpu_factors.c \
     %reldir%/cpu/reference.c \
     %reldir%/cpu/reference_ops.c \
     %reldir%/cpu/reference_priv.h

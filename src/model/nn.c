@@ -32,9 +32,18 @@ const char *nn_name(struct nn *nn, const char *name, const char *suffix)
                            nn->path[0] != '\0' && name[0] != '\0' ? "." : "", name, suffix);
 }
 
+/* A layer that multiplies by a weight. */
+static cn_val layer(struct nn *nn, cn_val v)
+{
+    if (nn->adapts)
+        cn_graph_adapt(nn->g, v);
+    return v;
+}
+
 static cn_val conv(struct nn *nn, cn_val x, const char *name, struct cn_conv c)
 {
-    return cn_conv2d(nn->g, x, nn_name(nn, name, "weight"), nn_name(nn, name, "bias"), &c);
+    return layer(nn, cn_conv2d(nn->g, x, nn_name(nn, name, "weight"), nn_name(nn, name, "bias"),
+                               &c));
 }
 
 cn_val nn_conv3(struct nn *nn, cn_val x, const char *name, int out)
@@ -56,7 +65,8 @@ cn_val nn_conv1(struct nn *nn, cn_val x, const char *name, int out)
 
 cn_val nn_linear(struct nn *nn, cn_val x, const char *name, int out)
 {
-    return cn_linear(nn->g, x, nn_name(nn, name, "weight"), nn_name(nn, name, "bias"), out);
+    return layer(nn, cn_linear(nn->g, x, nn_name(nn, name, "weight"), nn_name(nn, name, "bias"),
+                               out));
 }
 
 cn_val nn_linear_of_conv1(struct nn *nn, cn_val x, const char *name, int out)
@@ -65,12 +75,12 @@ cn_val nn_linear_of_conv1(struct nn *nn, cn_val x, const char *name, int out)
     const char *weight = nn_name(nn, name, "weight");
 
     cn_param(nn->g, weight, cn_shape4(out, s->dim[s->rank - 1], 1, 1));
-    return cn_linear(nn->g, x, weight, nn_name(nn, name, "bias"), out);
+    return layer(nn, cn_linear(nn->g, x, weight, nn_name(nn, name, "bias"), out));
 }
 
 cn_val nn_linear_no_bias(struct nn *nn, cn_val x, const char *name, int out)
 {
-    return cn_linear(nn->g, x, nn_name(nn, name, "weight"), NULL, out);
+    return layer(nn, cn_linear(nn->g, x, nn_name(nn, name, "weight"), NULL, out));
 }
 
 cn_val nn_group_norm(struct nn *nn, cn_val x, const char *name, int groups, double eps)

@@ -22,6 +22,7 @@ struct nn {
     char path[256];
     size_t mark[NN_DEPTH]; /* length of path before each enter */
     int depth;
+    bool adapts; /* adapters may add to the layers: cn_graph_adapt() */
 };
 
 void nn_enter(struct nn *nn, const char *fmt, ...) CN_PRINTF(2, 3);

@@ -63,7 +63,7 @@ static cn_val final_norm(struct nn *nn, cn_val x, const struct cn_text_config *c
 struct cn_graph *cn_text_graph(const struct cn_text_config *c, int n, int s,
                                const struct cn_text_use *use)
 {
-    struct nn nn = {.g = cn_graph_new("text")};
+    struct nn nn = {.g = cn_graph_new("text"), .adapts = true};
     cn_val x = cn_graph_input(nn.g, "rows", cn_shape3(n, s, c->hidden_size), CN_F32, 0), end = -1;
     int used = c->layers - use->skip;
 

@@ -307,6 +307,7 @@ struct cn_graph *cn_unet_graph(const struct cn_unet_config *c, const struct cn_s
     struct net u;
     cn_val x = begin_step(&u, c, z, "unet"), perturbed = -1;
 
+    u.nn.adapts = true;
     if (z->perturbed)
         perturbed = cn_graph_input(u.nn.g, "perturbed", cn_shape2(z->n, 1), CN_F32, 0);
     x = encoder(&u, nn_conv3(&u.nn, x, "conv_in", c->channels[0]), perturbed);
@@ -411,7 +412,7 @@ static cn_val guidance_projection(struct nn *nn, const struct cn_unet_config *c,
 
 struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, int rows)
 {
-    struct nn nn = {.g = cn_graph_new("time")};
+    struct nn nn = {.g = cn_graph_new("time"), .adapts = net == CN_NET_UNET};
     cn_val t = cn_graph_input(nn.g, "t", cn_shape1(rows), CN_F32, 0), out = -1;
     int width = c->channels[0] * 4;
     struct net u;
@@ -440,7 +441,7 @@ struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, 
 
 struct cn_graph *cn_context_graph(const struct cn_unet_config *c, enum cn_net net, int n, int s)
 {
-    struct nn nn = {.g = cn_graph_new("context")};
+    struct nn nn = {.g = cn_graph_new("context"), .adapts = net == CN_NET_UNET};
     struct cn_shape shape = cn_shape3(n, s, c->cross_attention_dim);
     cn_val x = cn_graph_input(nn.g, "context", shape, CN_F32, CN_IO_NATIVE);
     struct net u;

@@ -4,7 +4,8 @@
  * What is constant over the steps of a job stands in graphs of its own: the projections of the time
  * embedding for all steps, keys and values of the cross-attentions, the hint encoder. The step
  * graphs take their results as inputs. Both networks have the same encoder, so they share the
- * functions; cn_net says which is meant. Any thread.
+ * functions; cn_net says which is meant. Adapters may add to every layer of the UNet, and to none
+ * of a ControlNet. Any thread.
  */
 #ifndef CN_MODEL_UNET_H
 #define CN_MODEL_UNET_H

@@ -111,6 +111,7 @@ struct cn_attr {
     float eps;           /* GROUP_NORM, LAYER_NORM */
     enum cn_activation act; /* ACT; GROUP_NORM, CONV2D, LINEAR: applied last (after residual) */
     float slope;         /* where act is CN_LEAKY_RELU */
+    bool adapts;         /* CONV2D, LINEAR: cn_graph_adapt() */
     int heads;           /* ATTENTION */
     float alpha;         /* ATTENTION: scale; SCALE, MATMUL: factor */
     bool causal;         /* ATTENTION */
@@ -175,9 +176,17 @@ cn_val cn_param(struct cn_graph *g, const char *name, struct cn_shape shape);
 const struct cn_shape *cn_shape_of(const struct cn_graph *g, cn_val x);
 
 /* Makes parameter p an input, in the host's layout: its values are no longer the file's, constant
- * and packed ahead, but what a buffer holds when the plan runs (training, adapters). Later uses of
+ * and packed ahead, but what a buffer holds when the plan runs (training). Later uses of
  * its name give the same value. */
 void cn_graph_bind(struct cn_graph *g, cn_val p);
+
+/* Lets adapters add to v, a linear layer or convolution (plain, with a weight of the file): where a
+ * run of the plan has some for rows of it, they get low-rank products of the same input,
+ *     y[row] += strength * up (down x[row])
+ * (LoRA, arXiv:2106.09685; backend.h: cn_row_adapter), before an activation that was folded into
+ * the layer. A run without them costs nothing, and gives the same bits as if this were not called
+ * (an activation of a convolution stays a node of its own). */
+void cn_graph_adapt(struct cn_graph *g, cn_val v);
 
 /* What the operations below are made of: a node with a shape that the caller answers for. */
 cn_val cn_graph_add(struct cn_graph *g, const struct cn_node *n, struct cn_shape shape,

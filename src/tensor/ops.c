@@ -26,7 +26,8 @@ enum field {
     TRANSPOSE = 1 << 15,
     REDUCTION = 1 << 16,
     CORNERS = 1 << 17,
-    FACTOR = 1 << 18
+    FACTOR = 1 << 18,
+    ADAPTS = 1 << 19
 };
 
 struct op {
@@ -91,6 +92,15 @@ bool cn_conv_is_plain(const struct cn_conv *c)
 {
     return c->k == c->k_w && c->stride == c->stride_w && c->dilation == 1 && c->dilation_w == 1 &&
            c->groups == 1;
+}
+
+void cn_graph_adapt(struct cn_graph *g, cn_val v)
+{
+    CN_ASSERT(v >= 0 && v < g->count);
+    CN_ASSERT(g->node[v].op == CN_OP_CONV2D || g->node[v].op == CN_OP_LINEAR);
+    CN_ASSERT(g->node[v].op == CN_OP_LINEAR || cn_conv_is_plain(&g->node[v].attr.conv));
+    CN_ASSERT(g->node[g->node[v].in[1]].op == CN_OP_PARAM);
+    g->node[v].attr.adapts = true;
 }
 
 cn_val cn_conv2d(struct cn_graph *g, cn_val x, const char *weight, const char *bias,
@@ -429,8 +439,8 @@ cn_val cn_grad(struct cn_graph *g, cn_val v, int k, cn_val dy)
 static const struct op ops[CN_OP_COUNT] = {
     [CN_OP_INPUT] = {"input", 0, 0, NULL, 0, NULL},
     [CN_OP_PARAM] = {"param", 0, 0, NULL, 0, NULL},
-    [CN_OP_CONV2D] = {"conv2d", 4, 2, cn_shape_conv2d, WINDOW | PAD | ACT, NULL},
-    [CN_OP_LINEAR] = {"linear", 4, 2, cn_shape_linear, ACT, NULL},
+    [CN_OP_CONV2D] = {"conv2d", 4, 2, cn_shape_conv2d, WINDOW | PAD | ACT | ADAPTS, NULL},
+    [CN_OP_LINEAR] = {"linear", 4, 2, cn_shape_linear, ACT | ADAPTS, NULL},
     [CN_OP_GROUP_NORM] = {"group_norm", 4, 1, cn_shape_group_norm, GROUPS | EPS | OFFSET | ACT,
                           NULL},
     [CN_OP_LAYER_NORM] = {"layer_norm", 3, 3, cn_shape_layer_norm, EPS, NULL},
@@ -538,6 +548,8 @@ static void print_fields(unsigned f, const struct cn_attr *a, int rank, struct c
         cn_buf_printf(b, NULL, " factor=%d", a->factor);
     if (f & TIME)
         cn_buf_printf(b, NULL, " %s shift=%d", a->cos_first ? "cos,sin" : "sin,cos", a->freq_shift);
+    if (f & ADAPTS && a->adapts)
+        cn_buf_adds(b, " adapts", NULL);
     if (f & ACT && a->act != CN_NONE)
         cn_buf_printf(b, NULL, " act=%s", activation_name(a->act));
     if (f & ACT && a->act == CN_LEAKY_RELU)

@@ -58,7 +58,8 @@ static void fold_activation(struct fusion *f, int i)
     enum cn_activation act = f->node[i].attr.act;
     float slope = f->node[i].attr.slope;
 
-    if (f->uses[p] != 1 || !takes_activation(f->node[p].op) || f->node[p].attr.act != CN_NONE)
+    if (f->uses[p] != 1 || !takes_activation(f->node[p].op) || f->node[p].attr.act != CN_NONE ||
+        (f->node[p].attr.adapts && f->node[p].op == CN_OP_CONV2D)) /* adapters add before it */
         return;
     absorb_into_place(f, i, p);
     f->node[i].attr.act = act;

@@ -27,6 +27,11 @@ tests_backend_test_views_SOURCES = %reldir%/test_views.c $(op_table_sources)
 tests_backend_test_views_LDADD = $(op_table_libs)
 TESTS += tests/backend/test_views
 
+check_PROGRAMS += tests/backend/test_low_rank
+tests_backend_test_low_rank_SOURCES = %reldir%/test_low_rank.c $(op_table_sources)
+tests_backend_test_low_rank_LDADD = $(op_table_libs)
+TESTS += tests/backend/test_low_rank
+
 if HAVE_ONEDNN
 check_PROGRAMS += tests/backend/test_sgemm
 tests_backend_test_sgemm_SOURCES = %reldir%/test_sgemm.c $(op_table_sources)

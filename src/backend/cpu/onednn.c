@@ -1,5 +1,6 @@
 /* The oneDNN backend: opening, buffers, the table of functions. */
 #include "base/base.h"
+#include "backend/cpu/cpu_factors.h"
 #include "backend/cpu/onednn_priv.h"
 #include "base/mem.h"
 
@@ -13,12 +14,15 @@ static void backend_close(struct cn_backend *base)
         dnnl_stream_destroy(b->stream[i]);
     dnnl_engine_destroy(b->engine);
     cpu_workspace_release(&b->ws);
+    free(b->between);
     free(b);
 }
 
 static size_t backend_bytes(const struct cn_backend *b)
 {
-    return cpu_workspace_bytes(&((const struct onednn_backend *)b)->ws);
+    const struct onednn_backend *o = (const struct onednn_backend *)b;
+
+    return cpu_workspace_bytes(&o->ws) + o->between_bytes;
 }
 
 /* The library keeps the code of kernels for plans to come, with that of plans that are gone. */
@@ -34,8 +38,14 @@ static void drop_kernels(void)
 
 static size_t backend_trim(struct cn_backend *b)
 {
+    struct onednn_backend *o = (struct onednn_backend *)b;
+    size_t between = o->between_bytes;
+
     drop_kernels();
-    return cpu_workspace_trim(&((struct onednn_backend *)b)->ws);
+    free(o->between);
+    o->between = NULL;
+    o->between_bytes = 0;
+    return between + cpu_workspace_trim(&o->ws);
 }
 
 static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **ret,
@@ -46,7 +56,7 @@ static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **
 
     b->base.ops = &cn_backend_onednn;
     b->base.caps = (struct cn_backend_caps){
-        .host_memory = true, .stores = 1u << CN_F32, .dtype = CN_F32};
+        .host_memory = true, .adapts_rows = true, .stores = 1u << CN_F32, .dtype = CN_F32};
     b->opts = *opts;
     cpu_workspace_init(&b->ws, opts);
     rc = onednn_check(dnnl_engine_create(&b->engine, dnnl_cpu, 0), "open the CPU engine", err);
@@ -60,6 +70,13 @@ static int backend_open(const struct cn_backend_opts *opts, struct cn_backend **
     }
     *ret = &b->base;
     return CN_OK;
+}
+
+static int factors_new(struct cn_backend *b, struct cn_factors **ret, struct cn_err *err)
+{
+    (void)b;
+    (void)err;
+    return cpu_factors_new(&cn_backend_onednn, onednn_packed_factor_free, ret);
 }
 
 static int buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
@@ -139,6 +156,10 @@ const struct cn_backend_ops cn_backend_onednn = {
     .weights_trim = onednn_weights_trim,
     .weights_fix_layouts = onednn_fix_layouts,
     .compile = onednn_compile,
+    .factors_new = factors_new,
+    .factors_add = cpu_factors_add,
+    .factors_free = cpu_factors_free,
+    .factors_bytes = cpu_factors_bytes,
     .plan_free = onednn_plan_free,
     .run = onednn_run,
     .arena_bytes = onednn_arena_bytes,

@@ -10,7 +10,7 @@ libcnonednn_a_SOURCES = \
     %reldir%/attention.c \
     %reldir%/kernels.h %reldir%/kernels.c %reldir%/kernels_flat.c \
     %reldir%/onednn.c %reldir%/onednn_ops.c %reldir%/onednn_places.c %reldir%/onednn_plan.c \
-    %reldir%/onednn_primitive.c %reldir%/onednn_priv.h %reldir%/onednn_values.c \
+    %reldir%/onednn_low_rank.c %reldir%/onednn_primitive.c %reldir%/onednn_priv.h %reldir%/onednn_values.c \
     %reldir%/onednn_weights.c \
     %reldir%/onednn_status.c %reldir%/simd.h %reldir%/winograd.c \
     %reldir%/winograd_kernel.h %reldir%/winograd_kernel.c %reldir%/winograd_step.c

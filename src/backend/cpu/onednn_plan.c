@@ -1,5 +1,6 @@
 /* Compiling a graph into steps, and running them. */
 #include "base/base.h"
+#include "backend/cpu/cpu_factors.h"
 #include "backend/cpu/onednn_priv.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -87,8 +88,10 @@ void onednn_plan_free(struct cn_plan *base)
 {
     struct onednn_plan *p = (struct onednn_plan *)base;
 
-    for (int i = 0; i < p->n_steps; i++)
+    for (int i = 0; i < p->n_steps; i++) {
+        onednn_low_rank_free(p->step[i].low_rank);
         onednn_primitive_release(&p->step[i]);
+    }
     cn_graph_free(p->g);
     free(p->place);
     free(p->step);
@@ -120,6 +123,8 @@ static int run_steps(struct onednn_plan *p, struct cn_err *err)
         int64_t start = profile ? cn_now_ns() : 0;
         int rc = s->run(p, s);
 
+        if (rc == CN_OK && cpu_adapts(&p->base, p->g, s->out))
+            rc = onednn_adapt(p, s, err);
         if (rc < 0)
             return cn_fail(err, rc, "step %d (%s) of plan \"%s\" failed", i, s->label, p->g->name);
         if (profile) {

@@ -1,6 +1,7 @@
 /* Convolutions and linear layers as oneDNN primitives. Weights that are constant were packed ahead
  * in the layout that the kernel likes; those that a buffer holds are packed in every run. */
 #include "base/base.h"
+#include "backend/cpu/cpu_factors.h"
 #include "backend/cpu/onednn_priv.h"
 
 #include <stdio.h>
@@ -235,6 +236,11 @@ dnnl_primitive_attr_t onednn_attributes(float factor)
     return attr;
 }
 
+dnnl_primitive_attr_t onednn_sum_attributes(bool sum)
+{
+    return attributes(sum, NULL);
+}
+
 static bool is_constant(const struct onednn_plan *p, cn_val v)
 {
     return p->g->node[v].op == CN_OP_PARAM;
@@ -246,6 +252,23 @@ static int execute_reorder(struct onednn_plan *p, dnnl_primitive_t r, dnnl_memor
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
 
     return dnnl_primitive_execute(r, p->stream, 2, args) == dnnl_success ? CN_OK : CN_EDEVICE;
+}
+
+int onednn_reorder(struct onednn_plan *p, dnnl_memory_t from, dnnl_memory_t to, struct cn_err *err)
+{
+    const dnnl_memory_desc_t *a, *b;
+    dnnl_primitive_t r = NULL;
+    int rc;
+
+    dnnl_memory_get_memory_desc(from, &a);
+    dnnl_memory_get_memory_desc(to, &b);
+    rc = make_reorder(p->backend, a, b, false, &r, err);
+    if (rc == CN_OK && execute_reorder(p, r, from, to) < 0)
+        rc = cn_fail(err, CN_EDEVICE, "a reorder failed");
+    dnnl_stream_wait(p->stream);
+    if (r != NULL)
+        dnnl_primitive_destroy(r);
+    return rc;
 }
 
 /* The residual must stand in the destination before the product is added to it. */
@@ -275,6 +298,24 @@ static int prepare_weights(struct onednn_plan *p, struct onednn_step *s, unsigne
     return execute_reorder(p, s->pack, s->given, s->packed);
 }
 
+/* The kernel itself, without its activation where adapters add before that. */
+static int execute_kernel(struct onednn_plan *p, struct onednn_step *s, unsigned char *scratch)
+{
+    bool bare = s->bare != NULL && cpu_adapts(&p->base, p->g, s->out);
+    dnnl_exec_arg_t arg[STEP_ARGS];
+
+    memcpy(arg, s->arg, sizeof(arg));
+    for (int i = 0; i < s->n_args && bare; i++)
+        if (arg[i].arg == DNNL_ARG_SCRATCHPAD)
+            arg[i].memory = s->bare_scratch;
+    if (bare)
+        dnnl_memory_set_data_handle(s->bare_scratch, scratch + s->scratch_at);
+    return dnnl_primitive_execute(bare ? s->bare : s->primitive, p->stream, s->n_args, arg) ==
+                   dnnl_success
+               ? CN_OK
+               : CN_EDEVICE;
+}
+
 static int primitive_run(struct onednn_plan *p, struct onednn_step *s)
 {
     unsigned char *scratch = onednn_scratch(p);
@@ -290,9 +331,8 @@ static int primitive_run(struct onednn_plan *p, struct onednn_step *s)
         dnnl_memory_set_data_handle(s->dst_tmp, scratch + s->dst_tmp_at);
         rc = execute_reorder(p, s->before, s->src, s->src_tmp);
     }
-    if (rc == CN_OK &&
-        dnnl_primitive_execute(s->primitive, p->stream, s->n_args, s->arg) != dnnl_success)
-        rc = CN_EDEVICE;
+    if (rc == CN_OK)
+        rc = execute_kernel(p, s, scratch);
     if (rc == CN_OK && s->after != NULL) {
         rc = execute_reorder(p, s->after, s->dst_tmp, s->dst);
         if (s->node.in[3] >= 0 && s->node.attr.act != CN_NONE) {
@@ -468,12 +508,13 @@ int onednn_conv_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err
     return rc;
 }
 
+/* act NULL: none */
 static int matmul_pd(struct onednn_plan *p, const struct onednn_step *s,
                      const dnnl_memory_desc_t *src, const dnnl_memory_desc_t *weights,
                      const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *dst,
-                     dnnl_primitive_desc_t *ret)
+                     const struct cn_attr *act, dnnl_primitive_desc_t *ret)
 {
-    dnnl_primitive_attr_t attr = attributes(s->node.in[3] >= 0, &s->node.attr);
+    dnnl_primitive_attr_t attr = attributes(s->node.in[3] >= 0, act);
     dnnl_matmul_desc_t md;
     dnnl_status_t st;
 
@@ -509,12 +550,12 @@ static int find_linear(struct onednn_plan *p, const struct onednn_step *s, const
                        const struct onednn_param *w, dnnl_primitive_desc_t *ret)
 {
     if (w != NULL && w->layout_fixed &&
-        matmul_pd(p, s, &d->src, &w->layout, &d->bias, &d->dst, ret) == CN_OK) {
+        matmul_pd(p, s, &d->src, &w->layout, &d->bias, &d->dst, &s->node.attr, ret) == CN_OK) {
         if (!onednn_implemented_by(*ret, "ref"))
             return CN_OK;
         dnnl_primitive_desc_destroy(*ret);
     }
-    return matmul_pd(p, s, &d->src, &d->weights, &d->bias, &d->dst, ret);
+    return matmul_pd(p, s, &d->src, &d->weights, &d->bias, &d->dst, &s->node.attr, ret);
 }
 
 void onednn_linear_fix_layout(struct onednn_plan *p, const struct onednn_step *s)
@@ -526,6 +567,30 @@ void onednn_linear_fix_layout(struct onednn_plan *p, const struct onednn_step *s
     describe_linear(p, s, &d);
     if (w != NULL && !w->layout_fixed && find_linear(p, s, &d, w, &pd) == CN_OK)
         fix_layout(w, pd);
+}
+
+/* The same kernel, of the same weights, without the activation. */
+static int make_bare(struct onednn_plan *p, struct onednn_step *s, const struct linear *d,
+                     dnnl_primitive_desc_t pd, struct cn_err *err)
+{
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *scratch;
+    dnnl_primitive_desc_t bare;
+    int rc;
+
+    if (!s->node.attr.adapts || s->node.attr.act == CN_NONE)
+        return CN_OK;
+    if (matmul_pd(p, s, &d->src, weights, &d->bias, &d->dst, NULL, &bare) < 0)
+        return cn_fail(err, CN_EDEVICE, "oneDNN has no kernel for linear layer \"%s\"",
+                       p->g->value[s->node.in[1]].name);
+    scratch = dnnl_primitive_desc_query_md(bare, dnnl_query_scratchpad_md, 0);
+    s->scratch_bytes = CN_MAX(s->scratch_bytes,
+                              s->scratch_at + onednn_align(dnnl_memory_desc_get_size(scratch)));
+    rc = onednn_memory(p->backend, scratch, &s->bare_scratch, err);
+    if (rc == CN_OK)
+        rc = onednn_check(dnnl_primitive_create(&s->bare, bare), "prepare a kernel", err);
+    dnnl_primitive_desc_destroy(bare);
+    return rc;
 }
 
 int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
@@ -544,6 +609,8 @@ int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_e
         rc = onednn_memory(p->backend, &d.dst, &s->dst, err);
     if (rc == CN_OK)
         rc = make_primitive(p, s, pd, &d.plain, &d.bias, err);
+    if (rc == CN_OK)
+        rc = make_bare(p, s, &d, pd, err);
     snprintf(s->label, sizeof(s->label), "linear");
     dnnl_primitive_desc_destroy(pd);
     return rc;
@@ -551,9 +618,9 @@ int onednn_linear_init(struct onednn_plan *p, struct onednn_step *s, struct cn_e
 
 void onednn_primitive_release(struct onednn_step *s)
 {
-    dnnl_primitive_t prim[] = {s->primitive, s->before, s->after, s->pack};
+    dnnl_primitive_t prim[] = {s->primitive, s->before, s->after, s->pack, s->bare};
     dnnl_memory_t mem[] = {s->src,     s->dst,     s->bias,  s->scratch,
-                           s->src_tmp, s->dst_tmp, s->given, s->packed};
+                           s->src_tmp, s->dst_tmp, s->given, s->packed, s->bare_scratch};
 
     onednn_packed_release(s->held);
     for (size_t i = 0; i < CN_LEN(prim); i++)

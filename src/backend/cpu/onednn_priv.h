@@ -20,6 +20,8 @@ struct onednn_backend {
     dnnl_stream_t stream[2]; /* of plans in the main arena, and of concurrent ones */
     struct cn_backend_opts opts;
     struct cpu_workspace ws;
+    float *between; /* onednn_low_rank.c: memory of a step that adds adapters */
+    _Atomic size_t between_bytes;
 };
 
 /* One parameter, in a form in which plans want it: packed for one of the library's kernels, or
@@ -64,6 +66,7 @@ struct onednn_place {
 
 struct onednn_step;
 struct onednn_plan;
+struct onednn_low_rank;
 typedef int (*onednn_run_fn)(struct onednn_plan *p, struct onednn_step *s);
 
 enum { STEP_ARGS = 8 };
@@ -86,6 +89,9 @@ struct onednn_step {
     size_t packed_at;
     size_t scratch_bytes; /* all scratch of the step */
     struct onednn_param *param[3]; /* gamma, beta; weight, bias; table, position */
+    dnnl_primitive_t bare; /* a linear layer without its activation, for runs with adapters */
+    dnnl_memory_t bare_scratch;
+    struct onednn_low_rank *low_rank; /* onednn_low_rank.c: kernels for what adapters add */
     struct onednn_packed *held;    /* constant weights; NULL: none */
     char label[48];
     int64_t ns; /* profile: time spent */
@@ -154,9 +160,19 @@ void onednn_describe(dnnl_memory_desc_t *md, const struct cn_shape *s, int64_t b
 bool onednn_implemented_by(dnnl_primitive_desc_t pd, const char *word);
 /* Scratch memory from our arena, and the result multiplied by factor. */
 dnnl_primitive_attr_t onednn_attributes(float factor);
+/* Scratch memory from our arena; the result is added to what stands in its place. */
+dnnl_primitive_attr_t onednn_sum_attributes(bool sum);
+/* Copies from one layout to another, and waits. */
+int onednn_reorder(struct onednn_plan *p, dnnl_memory_t from, dnnl_memory_t to, struct cn_err *err);
 int onednn_memory(struct onednn_backend *b, const dnnl_memory_desc_t *md, dnnl_memory_t *ret,
                   struct cn_err *err);
 void onednn_arg(struct onednn_step *s, int arg, dnnl_memory_t m);
+
+/* onednn_low_rank.c: adds what the run's adapters add to the result of step s, then activates what
+ * was bare. CN_EDEVMEM, CN_EDEVICE */
+int onednn_adapt(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err);
+void onednn_low_rank_free(struct onednn_low_rank *l);
+void onednn_packed_factor_free(void *packed);
 
 /* onednn_values.c: POOL, RESIZE, MATMUL, CONV_TRANSPOSE. CN_ENOTFOUND: the library has no good
  * kernel. */

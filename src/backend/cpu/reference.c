@@ -7,6 +7,7 @@
  * the place is their input's, and no step is theirs. */
 #include "base/base.h"
 #include "backend/cpu/cpu_common.h"
+#include "backend/cpu/cpu_factors.h"
 #include "backend/cpu/reference_priv.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -71,6 +72,7 @@ static int reference_open(const struct cn_backend_opts *opts, struct cn_backend 
     b->base.ops = &cn_backend_reference;
     b->base.caps = (struct cn_backend_caps){
         .host_memory = true,
+        .adapts_rows = true,
         .stores = 1u << CN_F32 | 1u << CN_F16 | 1u << CN_BF16,
         .dtype = opts->dtype == CN_F16 || opts->dtype == CN_BF16 ? opts->dtype : CN_F32,
     };
@@ -365,6 +367,28 @@ static void *data_of(const struct run *r, cn_val v)
     return (unsigned char *)base + at->shift;
 }
 
+/* Node i with what adapters add, which stands before its activation. */
+static int adapted_step(const struct plan *p, int i, const void *const *data, float *out,
+                        struct cn_err *err)
+{
+    struct cn_attr *a = &p->g->node[i].attr;
+    enum cn_activation act = a->act;
+    int rc;
+
+    a->act = CN_NONE;
+    rc = cn_reference_step(p->g, i, data, out, err);
+    a->act = act;
+    for (int k = 0; k < p->base.n_adapters && rc == CN_OK; k++) {
+        struct cpu_addition x = cpu_addition(&p->base, p->g, i, k);
+
+        if (x.factor != NULL)
+            rc = cn_reference_adapt(p->g, i, &x, data[0], out, err);
+    }
+    if (rc == CN_OK)
+        cn_reference_act(p->g, i, out);
+    return rc;
+}
+
 static int run_node(const struct run *r, int i, struct cn_err *err)
 {
     struct plan *p = r->p;
@@ -388,7 +412,8 @@ static int run_node(const struct run *r, int i, struct cn_err *err)
     }
     if (is_half(&p->place[i]))
         out = wide;
-    rc = cn_reference_step(p->g, i, data, out, err);
+    rc = cpu_adapts(&p->base, p->g, i) ? adapted_step(p, i, data, out, err)
+                                       : cn_reference_step(p->g, i, data, out, err);
     if (rc == CN_OK && out != result)
         cn_from_f32(result, out, p->place[i].dtype, p->place[i].bytes / 2);
     return rc;
@@ -480,6 +505,13 @@ static char *reference_profile(const struct cn_plan *base)
     return text;
 }
 
+static int reference_factors_new(struct cn_backend *b, struct cn_factors **ret, struct cn_err *err)
+{
+    (void)b;
+    (void)err;
+    return cpu_factors_new(&cn_backend_reference, NULL, ret);
+}
+
 static int reference_buffer_new(struct cn_backend *b, const struct cn_value *value, int flags,
                                 struct cn_buffer **ret, struct cn_err *err)
 {
@@ -498,6 +530,10 @@ const struct cn_backend_ops cn_backend_reference = {
     .weights_free = reference_weights_free,
     .weights_bytes = reference_weights_bytes,
     .compile = reference_compile,
+    .factors_new = reference_factors_new,
+    .factors_add = cpu_factors_add,
+    .factors_free = cpu_factors_free,
+    .factors_bytes = cpu_factors_bytes,
     .plan_free = reference_plan_free,
     .run = reference_run,
     .arena_bytes = reference_arena_bytes,

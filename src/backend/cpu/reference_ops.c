@@ -1,8 +1,11 @@
 /* From graph nodes to kernels/ref. */
 #include "base/base.h"
 #include "backend/cpu/reference_priv.h"
+#include "backend/cpu/cpu_factors.h"
+#include "base/mem.h"
 #include "kernels/ref/cnk_ref.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* One node with its data. */
@@ -423,4 +426,52 @@ int cn_reference_step(const struct cn_graph *g, int i, const void *const *in, fl
     if (t.bad_ids > 0)
         return cn_fail(err, CN_EINVAL, "%d ids are outside the %d rows", t.bad_ids, dim(t.s[0], 1));
     return CN_OK;
+}
+
+/* The layer `down` alone: x -> t, of a's rows. */
+static void run_down(const struct cn_graph *g, int i, const struct cpu_addition *a, const float *x,
+                     float *t)
+{
+    const struct cn_node *n = &g->node[i];
+    struct cn_shape in = g->value[n->in[0]].shape, out = g->value[i].shape;
+    struct cn_attr attr = n->attr;
+    struct step s = {.a = &attr, .s = {&in}, .o = &out, .in = {x, a->factor->down}, .out = t};
+
+    attr.act = CN_NONE;
+    in.dim[0] = out.dim[0] = a->rows;
+    out.dim[n->op == CN_OP_CONV2D ? 1 : out.rank - 1] = a->factor->rank;
+    if (n->op == CN_OP_CONV2D)
+        conv2d(&s);
+    else
+        linear(&s);
+}
+
+int cn_reference_adapt(const struct cn_graph *g, int i, const struct cpu_addition *a,
+                       const float *x, float *y, struct cn_err *err)
+{
+    const struct cn_shape *in = &g->value[g->node[i].in[0]].shape, *out = &g->value[i].shape;
+    int64_t x_row = cn_shape_elements(in) / in->dim[0];
+    int64_t y_row = cn_shape_elements(out) / out->dim[0];
+    struct cnk_low_rank k = {.n = a->rows,
+                             .positions = (int)(y_row / a->factor->out),
+                             .rank = (int)a->factor->rank,
+                             .out = (int)a->factor->out,
+                             .tokens = g->node[i].op == CN_OP_LINEAR,
+                             .strength = a->strength};
+    size_t bytes = (size_t)(k.n * k.rank) * (size_t)k.positions * sizeof(float);
+    float *t = cn_try_alloc(bytes);
+
+    if (t == NULL)
+        return cn_fail(err, CN_EDEVMEM, "no memory for %zu bytes of an adapter", bytes);
+    run_down(g, i, a, x + a->row * x_row, t);
+    cnk_ref_add_low_rank(y + a->row * y_row, t, a->factor->up, &k);
+    free(t);
+    return CN_OK;
+}
+
+void cn_reference_act(const struct cn_graph *g, int i, float *y)
+{
+    const struct cn_attr *a = &g->node[i].attr;
+
+    cnk_ref_act(y, y, (size_t)cn_shape_elements(&g->value[i].shape), a->act, a->slope);
 }
