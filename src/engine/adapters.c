@@ -1,6 +1,6 @@
 /* The adapters of a job: those of the request's list, then those that tags of its prompt name, as
- * the web UI writes them. Together they are one overlay of the base model (runtime/overlay.h),
- * which jobs with the same list share.
+ * the web UI writes them. Those that can be are rows of a batch, the others an overlay of the base
+ * model, which jobs with the same list share (runtime/adapted.h).
  *
  * Tags are read where the prompt is read by the web UI's grammar. <lora:NAME:TEXT:UNET> has two
  * strengths, of the text encoders and of the UNet: the first is 1 unless it is given, the second
@@ -8,7 +8,7 @@
  * "lyco" means the same. An adapter that is named twice acts twice. */
 #include "base/base.h"
 #include "engine/job_priv.h"
-#include "runtime/overlay.h"
+#include "runtime/adapted.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,7 +183,7 @@ int cn_job_find_adapters(struct cn_job *j, struct cn_err *err)
         rc = read_tags(j, &w, err);
     if (rc < 0 || w.n == 0)
         return rc;
-    rc = cn_overlay_get(&j->e->rt, j->base, w.use, w.n, &j->overlay, &bad, err);
+    rc = cn_adapted_new(&j->e->rt, j->base, w.use, w.n, &j->adapted, &bad, err);
     if (rc < 0) {
         cn_err_prefix(err, "adapter \"%s\" cannot be used with model \"%s\"",
                       w.use[bad].entry->name, j->base->name);
@@ -195,17 +195,23 @@ int cn_job_find_adapters(struct cn_job *j, struct cn_err *err)
 
 struct cn_network *cn_job_network(const struct cn_job *j, enum cn_component comp)
 {
-    if (j->overlay != NULL)
-        return cn_overlay_net(j->overlay, comp);
+    if (j->adapted != NULL)
+        return cn_adapted_net(j->adapted, comp);
     return comp == CN_COMP_UNET ? &j->base->unet : &j->base->text[comp - CN_COMP_TEXT].net;
+}
+
+int cn_job_adapters(const struct cn_job *j, enum cn_component comp, int row, int rows,
+                    struct cn_row_adapter *ret)
+{
+    return cn_adapted_rows(j->adapted, comp, row, rows, ret);
 }
 
 void cn_job_warn_of_adapters(const struct cn_job *j)
 {
-    if (j->overlay == NULL || j->cb.warning == NULL || j->warned)
+    if (j->adapted == NULL || j->cb.warning == NULL || j->warned)
         return;
-    for (int i = 0; i < j->overlay->n; i++) {
-        const struct cn_overlay_adapter *a = &j->overlay->adapter[i];
+    for (int i = 0; i < j->adapted->n; i++) {
+        const struct cn_fitted *a = j->adapted->adapter[i].of;
         char text[CN_WARNING_TEXT], where[48] = "/prompt";
 
         if (a->match.matched_keys == a->match.keys)

@@ -218,9 +218,46 @@ static struct cn_buffer *find_named(struct named_buffers *l, const char *name)
     return NULL;
 }
 
-/* Gives each input of the plan's graph the buffer of its name. */
+/* What adapters add to the rows of a step. */
+struct step_adapters {
+    struct cn_row_adapter list[CN_MAX_ROWS * CN_MAX_ADAPTERS];
+    int n;
+};
+
+/* Row number i of the map, as one more row of those before it where these are the same job's. */
+static void add_adapters(struct step_adapters *a, const struct row_map *m, int i, int before)
+{
+    struct cn_row_adapter own[CN_MAX_ADAPTERS];
+    const struct cn_job *j = m->from[i].lane->job;
+    int n = cn_job_adapters(j, CN_COMP_UNET, m->row[i].at, 1, own);
+
+    if (before >= 0 && m->from[before].lane->job == j) {
+        for (int k = 0; k < n; k++)
+            a->list[a->n - n + k].rows++;
+        return;
+    }
+    memcpy(a->list + a->n, own, (size_t)n * sizeof(*own));
+    a->n += n;
+}
+
+/* In the order of the rows' places. */
+static void collect_adapters(struct step_adapters *a, const struct row_map *m)
+{
+    int before = -1;
+
+    a->n = 0;
+    for (int at = 0; at < m->n; at++)
+        for (int i = 0; i < m->n; i++)
+            if (m->row[i].at == at) {
+                add_adapters(a, m, i, before);
+                before = i;
+            }
+}
+
+/* Gives each input of the plan's graph the buffer of its name. adapters NULL: none act. */
 static int run_plan(const struct cn_plan_entry *p, const struct cn_net_buffers *b,
-                    struct named_buffers *own, struct cn_buffer *const *out, struct cn_err *err)
+                    struct named_buffers *own, struct cn_buffer *const *out,
+                    const struct step_adapters *adapters, struct cn_err *err)
 {
     struct cn_buffer **in = cn_xcalloc((size_t)p->g->n_inputs, sizeof(*in));
     size_t hint = 0;
@@ -237,7 +274,8 @@ static int run_plan(const struct cn_plan_entry *p, const struct cn_net_buffers *
                 cn_fail(err, CN_EINTERNAL, "the network wants \"%s\", which nobody prepares", name);
     }
     if (rc == CN_OK)
-        rc = cn_plan_run(p->plan, in, out, err);
+        rc = cn_plan_run_adapted(p->plan, in, out, adapters != NULL ? adapters->list : NULL,
+                                 adapters != NULL ? adapters->n : 0, err);
     free(in);
     return rc;
 }
@@ -337,7 +375,8 @@ static int run_control(struct step *s, int i, struct cn_err *err)
                 : s->unet->latent ? s->unet->latent
                                   : s->unet->sample,
                 "sample");
-    rc = run_plan(p, b, &own, all ? s->unet->added[i].residual : b->added[0].residual, err);
+    rc = run_plan(p, b, &own, all ? s->unet->added[i].residual : b->added[0].residual,
+                  NULL, err);
     return rc < 0 || all ? rc : copy_residuals(s, i, &b->added[0], &m, err);
 }
 
@@ -352,6 +391,7 @@ static int run_unet(struct step *s, unsigned set, struct cn_err *err)
                              .controls = __builtin_popcount(set),
                              .perturbed = write_perturbed(s)};
     struct named_buffers own = {.n = 0};
+    struct step_adapters adapters;
     struct cn_plan_entry *p;
     double start = cn_now_s();
     int j = 0, rc = cn_plan_for_unet(&s->g->unet.of, &z, &p, err);
@@ -369,7 +409,8 @@ static int run_unet(struct step *s, unsigned set, struct cn_err *err)
             name_buffer(&own, b->added[i].residual[k], "control.%d.%d", j, k);
         j++;
     }
-    return run_plan(p, b, &own, &b->out, err);
+    collect_adapters(&adapters, &s->map);
+    return run_plan(p, b, &own, &b->out, &adapters, err);
 }
 
 static void show_preview(struct cn_lane *l, const float *eps, float *work)

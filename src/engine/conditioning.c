@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "image/convert.h"
-#include "runtime/overlay.h"
+#include "runtime/adapted.h"
 #include "runtime/token_rows.h"
 
 #include <stdio.h>
@@ -38,10 +38,18 @@ static int add_fixed(struct cn_job *j, struct cn_net_inputs *to, const struct cn
 
 /* ---- what every step of a network needs ---- */
 
+/* Of all rows: the same. ControlNets have none. */
+static int adapters_of(const struct cn_job *j, const struct cn_net_inputs *b, int rows,
+                       struct cn_row_adapter *ret)
+{
+    return b->of.kind == CN_NET_UNET ? cn_job_adapters(j, CN_COMP_UNET, 0, rows, ret) : 0;
+}
+
 /* Keys and values of the texts, for each attention: [texts, s, width] native. */
 static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
                            struct cn_err *err)
 {
+    struct cn_row_adapter list[CN_MAX_ADAPTERS];
     struct cn_plan_entry *p;
     struct cn_buffer **kv;
     double start = cn_now_s();
@@ -56,7 +64,8 @@ static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_
     for (int i = 0; i < p->g->n_outputs; i++)
         if ((rc = add_fixed(j, b, p, &p->g->output[i], j->n_texts, &kv[i], err)) < 0)
             return rc;
-    return cn_plan_run(p->plan, &context, kv, err);
+    return cn_plan_run_adapted(p->plan, &context, kv, list,
+                               adapters_of(j, b, j->n_texts, list), err);
 }
 
 /* [CN_TIME_ROWS, width]: the scale of guidance for a network that takes it; NULL: it does not. */
@@ -80,7 +89,8 @@ static int embed_guidance(struct cn_job *j, const struct cn_net_inputs *b, float
 static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *timesteps,
                         struct cn_err *err)
 {
-    int padded = (j->calls + CN_TIME_ROWS - 1) / CN_TIME_ROWS * CN_TIME_ROWS;
+    int padded = (j->calls + CN_TIME_ROWS - 1) / CN_TIME_ROWS * CN_TIME_ROWS, n;
+    struct cn_row_adapter list[CN_MAX_ADAPTERS];
     struct cn_plan_entry *p;
     double start = cn_now_s();
     float *all, *time, *guidance;
@@ -96,10 +106,11 @@ static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *
         (rc = cn_job_floats(j, (size_t)padded, &all, err)) < 0 ||
         (rc = embed_guidance(j, b, &guidance, err)) < 0)
         return rc;
+    n = adapters_of(j, b, CN_TIME_ROWS, list);
     memcpy(all, timesteps, (size_t)j->calls * sizeof(*all));
     for (int i = 0; i < padded && rc == CN_OK; i += CN_TIME_ROWS)
-        rc = cn_plan_run_hosts(p, (const void *const[]){all + i, guidance},
-                               time + (size_t)i * width, err);
+        rc = cn_plan_run_hosts_adapted(p, (const void *const[]){all + i, guidance}, list, n,
+                                       time + (size_t)i * width, err);
     b->rows.calls = j->calls;
     cn_row_inputs_add(&b->rows, CN_ROW_BY_CALL, p->g->output[0].name, cn_shape2(1, (int64_t)width),
                       0)
@@ -306,7 +317,7 @@ static int open_models(struct cn_job *j, struct cn_err *err)
     if ((rc = cn_model_open_vae(j->vae_model, j->e->rt.backend, err)) < 0)
         return rc;
     cn_plans_fix_vae_layouts(j->vae_model);
-    if (j->overlay != NULL && (rc = cn_overlay_open(j->overlay, err)) < 0)
+    if (j->adapted != NULL && (rc = cn_adapted_open(j->adapted, err)) < 0)
         return rc;
     for (int i = 0; i < j->n_controls; i++) {
         struct cn_job_control *c = &j->control[i];

@@ -103,9 +103,11 @@ static int check_skip(const struct cn_job *j, const struct cn_text_config *c, st
 static int run_encoder(struct cn_job *j, int i, const float *rows, int n, int skip, float *ret,
                        struct cn_err *err)
 {
-    struct cn_network *net = cn_job_network(j, (enum cn_component)(CN_COMP_TEXT + i));
+    enum cn_component comp = (enum cn_component)(CN_COMP_TEXT + i);
+    struct cn_network *net = cn_job_network(j, comp);
     const struct cn_text_config *c = cn_checkpoint_text(j->base->checkpoint, i);
     struct cn_text_use use = cn_text_usual(c, skip);
+    struct cn_row_adapter list[CN_MAX_ADAPTERS];
     struct cn_plan_entry *p;
     double start = cn_now_s();
     int rc = cn_job_go_on(j, "the text encoder", err);
@@ -113,7 +115,9 @@ static int run_encoder(struct cn_job *j, int i, const float *rows, int n, int sk
     if (rc == CN_OK)
         rc = cn_job_planned(j, cn_plan_for_text(net, c, n, j->positions, &use, &p, err), net, start,
                             err);
-    return rc < 0 ? rc : cn_plan_run_host(p, rows, ret, err);
+    return rc < 0 ? rc
+                  : cn_plan_run_hosts_adapted(p, (const void *const[]){rows}, list,
+                                              cn_job_adapters(j, comp, 0, n, list), ret, err);
 }
 
 /* One encoder's work on the texts of a job. */

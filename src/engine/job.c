@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "model/vae.h"
-#include "runtime/overlay.h"
+#include "runtime/adapted.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -477,8 +477,7 @@ void cn_job_free(struct cn_job *j)
     free(j->own_spec);
     let_go_of_models(j);
     cn_embeddings_let_go(j->embeddings);
-    if (j->overlay != NULL)
-        cn_overlay_let_go(j->overlay);
+    cn_adapted_free(j->adapted);
     for (size_t i = 0; i < j->n_buffers; i++)
         cn_buffer_free(j->buffers[i]);
     for (size_t i = 0; i < j->n_floats; i++)

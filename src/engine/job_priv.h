@@ -101,7 +101,7 @@ struct cn_job {
     struct cn_embedding_list *embeddings; /* held; NULL: there are none */
     struct cn_model *base;
     struct cn_model *vae_model; /* whose autoencoder it uses: the base, or one alone */
-    struct cn_overlay *overlay; /* the base under the job's adapters, or NULL */
+    struct cn_adapted *adapted; /* the base under the job's adapters; NULL: it has none */
     const char *prompt;         /* the request's, without tags that were read */
     const struct cn_unet_config *unet;
     struct cn_vae_config own_vae; /* of vae_model, with the scale of base's latents */
@@ -267,11 +267,15 @@ void cn_prompts_warn_unseen(const struct cn_job *j);
 
 /* ---- adapters.c ---- */
 
-/* Looks up what the request and the tags of its prompt name; the job holds the overlay. Before the
- * prompts are read. */
+/* Looks up what the request and the tags of its prompt name; the job holds them. Before the prompts
+ * are read. */
 int cn_job_find_adapters(struct cn_job *j, struct cn_err *err);
-/* The job's UNet or text encoder: the base's, or that of the overlay. */
+/* The job's UNet or text encoder: the base's, or one with weights that adapters changed. */
 struct cn_network *cn_job_network(const struct cn_job *j, enum cn_component comp);
+/* What the job's adapters add to rows [row, row + rows) of such a network: at most CN_MAX_ADAPTERS;
+ * returns how many. */
+int cn_job_adapters(const struct cn_job *j, enum cn_component comp, int row, int rows,
+                    struct cn_row_adapter *ret);
 /* Tells of adapters that fit the model in part only. */
 void cn_job_warn_of_adapters(const struct cn_job *j);
 /* One chunk of a text: z [tokens, width], the weights of its tokens, how often it counts. */

@@ -8,7 +8,7 @@
  */
 #include "base/base.h"
 #include "engine/job_priv.h"
-#include "runtime/overlay.h"
+#include "runtime/adapted.h"
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -24,14 +24,14 @@ int cn_engine_pin_models(struct cn_engine *e, struct cn_job *j, struct cn_err *e
     model[n++] = j->vae_model; /* may be the same */
     for (int i = 0; i < j->n_controls; i++)
         model[n++] = j->control[i].model;
-    rc = cn_runtime_make_room(&e->rt, model, n, j->overlay, err);
+    rc = cn_runtime_make_room(&e->rt, model, n, j->adapted, err);
     cn_batchers_drop_unloaded(e);
     if (rc < 0)
         return rc;
     for (int i = 0; i < n && !j->pinned; i++)
         cn_runtime_pin(&e->rt, model[i]);
-    if (j->overlay != NULL && !j->pinned)
-        cn_runtime_pin_overlay(&e->rt, j->overlay);
+    if (!j->pinned)
+        cn_adapted_pin(&e->rt, j->adapted);
     j->pinned = true;
     return CN_OK;
 }
@@ -42,8 +42,7 @@ void cn_engine_unpin_models(struct cn_engine *e, struct cn_job *j)
         return;
     cn_runtime_unpin(&e->rt, j->base);
     cn_runtime_unpin(&e->rt, j->vae_model);
-    if (j->overlay != NULL)
-        cn_runtime_unpin_overlay(&e->rt, j->overlay);
+    cn_adapted_unpin(&e->rt, j->adapted);
     for (int i = 0; i < j->n_controls; i++)
         cn_runtime_unpin(&e->rt, j->control[i].model);
     j->pinned = false;

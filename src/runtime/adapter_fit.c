@@ -15,6 +15,21 @@ bool cn_adapter_changes_weight(const struct cn_adapter_part *p)
     return p->form != CN_ADAPTER_FULL || has(p, CN_ROLE_DIFF);
 }
 
+int64_t cn_adapter_low_rank(const struct cn_adapter_part *p)
+{
+    if (p->form != CN_ADAPTER_LORA || has(p, CN_ROLE_MAGNITUDE) || has(p, CN_ROLE_DIFF_BIAS) ||
+        has(p, CN_ROLE_RESCALE))
+        return 0;
+    return has(p, CN_ROLE_MID) ? p->tensor[CN_ROLE_UP].dim[1] : p->rank;
+}
+
+bool cn_adapter_is_additive(const struct cn_adapter_part *p)
+{
+    return (p->form == CN_ADAPTER_LORA || p->form == CN_ADAPTER_LOHA ||
+            p->form == CN_ADAPTER_LOKR || p->form == CN_ADAPTER_FULL) &&
+           !has(p, CN_ROLE_MAGNITUDE) && !has(p, CN_ROLE_RESCALE);
+}
+
 bool cn_adapter_changes_bias(const struct cn_adapter_part *p)
 {
     return has(p, CN_ROLE_DIFF_BIAS);

@@ -14,6 +14,7 @@
 struct site {
     const char *name;
     struct cn_layer layer;
+    bool multiplies;
     int block;
 };
 
@@ -110,6 +111,15 @@ static void add_tensor(void *ctx, const char *name, int rank, const int64_t *dim
     }
 }
 
+static void mark_site(void *ctx, const struct cn_site *of)
+{
+    struct sites *s = ctx;
+    struct site *site = cn_strmap_get(&s->name[s->comp], of->name);
+
+    if (site != NULL)
+        site->multiplies = true;
+}
+
 static void list_sites(struct sites *s, const struct cn_checkpoint *base)
 {
     const struct cn_unet_config *u = cn_checkpoint_unet(base);
@@ -122,11 +132,13 @@ static void list_sites(struct sites *s, const struct cn_checkpoint *base)
     for (int i = 0; (t = cn_checkpoint_text(base, i)) != NULL; i++) {
         s->comp = (enum cn_component)(CN_COMP_TEXT + i);
         cn_expect_text(t, add_tensor, s);
+        cn_sites_text(t, mark_site, s);
     }
     s->comp = CN_COMP_UNET;
     s->layout = (struct cn_layout){.levels = u->blocks, .layers = u->layers_per_block};
     memcpy(s->layout.up_attention, u->up_attention, sizeof(s->layout.up_attention));
     cn_expect_unet(u, add_tensor, s);
+    cn_sites_unet(u, mark_site, s);
 }
 
 static void free_sites(struct sites *s)
@@ -160,7 +172,11 @@ static void match_part(struct cn_adapter_match *m, const struct sites *s,
         return;
     }
     m->pair = cn_grow(m->pair, m->n, &m->cap, sizeof(*m->pair));
-    m->pair[m->n++] = (struct cn_adapter_pair){p, site->name, site->layer, site->block};
+    m->pair[m->n++] = (struct cn_adapter_pair){.part = p,
+                                               .name = site->name,
+                                               .layer = site->layer,
+                                               .multiplies = site->multiplies,
+                                               .block = site->block};
     m->matched_keys += (size_t)__builtin_popcount(p->roles);
 }
 
@@ -194,4 +210,11 @@ void cn_adapter_match_release(struct cn_adapter_match *m)
 {
     cn_arena_release(&m->arena);
     free(m->pair);
+}
+
+double cn_adapter_strength(const struct cn_adapter_use *u, const struct cn_adapter_pair *p)
+{
+    double strength = p->part->comp == CN_COMP_UNET ? u->unet : u->text;
+
+    return p->block >= 0 ? strength * u->block[p->block] : strength;
 }

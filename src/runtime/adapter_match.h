@@ -13,13 +13,22 @@
 #define CN_RUNTIME_ADAPTER_MATCH_H
 
 #include "runtime/adapter_math.h"
+#include "runtime/adapters.h"
 
 enum { CN_LAYER_BLOCKS = 26 /* of block weights: the text, 12 in, the middle, 12 out */ };
+
+/* One adapter of a request. */
+struct cn_adapter_use {
+    const struct cn_adapter_entry *entry;
+    double unet, text;             /* strengths of the networks' parts */
+    double block[CN_LAYER_BLOCKS]; /* factors of them: [0] the text's, then as cn_adapter_pair */
+};
 
 struct cn_adapter_pair {
     const struct cn_adapter_part *part; /* the adapter's */
     const char *name;                   /* the layer's in diffusers' files, without ".weight" */
     struct cn_layer layer;
+    bool multiplies; /* the layer multiplies by its weight: no norm */
     int block; /* of CN_LAYER_BLOCKS, as LDM's names count them; -1: of none */
 };
 
@@ -35,5 +44,8 @@ struct cn_adapter_match {
 int cn_adapter_match(const struct cn_adapter *a, const struct cn_checkpoint *base,
                      struct cn_adapter_match *ret, struct cn_err *err);
 void cn_adapter_match_release(struct cn_adapter_match *m);
+
+/* The strength that a request gives to a part. */
+double cn_adapter_strength(const struct cn_adapter_use *u, const struct cn_adapter_pair *p);
 
 #endif

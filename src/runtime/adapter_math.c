@@ -101,26 +101,34 @@ static int transposed(struct work *k, const float *a, int64_t m, int64_t n, floa
     return rc;
 }
 
+/* ret [ra, in, taps] = sum over y of core[x, y, taps] right[y, in] */
+static int core_right(struct work *k, const float *core, const float *right, int64_t ra, int64_t rb,
+                      int64_t in, float **ret)
+{
+    int64_t taps = k->l->taps;
+    int rc = get_floats(k, (size_t)(ra * in * taps), ret);
+
+    for (int64_t x = 0; x < ra && rc == CN_OK; x++)
+        for (int64_t y = 0; y < rb; y++)
+            for (int64_t i = 0; i < in; i++)
+                for (int64_t t = 0; t < taps; t++)
+                    (*ret)[(x * in + i) * taps + t] +=
+                        core[(x * rb + y) * taps + t] * right[y * in + i];
+    return rc;
+}
+
 /* ret [out, in, taps] = sum over x, y of left[out, x] core[x, y, taps] right[y, in]: Tucker. */
 static int core_product(struct work *k, const float *left, const float *core, const float *right,
                         int64_t out, int64_t ra, int64_t rb, int64_t in, float **ret)
 {
-    int64_t taps = k->l->taps;
     float *between;
-    int rc = get_floats(k, (size_t)(ra * in * taps), &between);
+    int rc = core_right(k, core, right, ra, rb, in, &between);
 
     if (rc == CN_OK)
-        rc = get_floats(k, (size_t)(out * in * taps), ret);
-    if (rc < 0)
-        return rc;
-    for (int64_t x = 0; x < ra; x++)
-        for (int64_t y = 0; y < rb; y++)
-            for (int64_t i = 0; i < in; i++)
-                for (int64_t t = 0; t < taps; t++)
-                    between[(x * in + i) * taps + t] +=
-                        core[(x * rb + y) * taps + t] * right[y * in + i];
-    add_product(*ret, left, between, out, ra, (size_t)(in * taps));
-    return CN_OK;
+        rc = get_floats(k, (size_t)(out * in * k->l->taps), ret);
+    if (rc == CN_OK)
+        add_product(*ret, left, between, out, ra, (size_t)(in * k->l->taps));
+    return rc;
 }
 
 /* Two factors, or three with a core; left_turned: beside a core the left one is [x, out]. */
@@ -522,6 +530,66 @@ int cn_adapter_apply_bias(const struct cn_adapter_part *p, const struct cn_layer
     if (rc == CN_OK) {
         add_scaled(bias, d, (float)strength, k.n);
         rc = check_finite(&k, bias, k.n);
+    }
+    free_work(&k);
+    return rc;
+}
+
+/* ---- factors ---- */
+
+/* [rank, in, taps]: with a core, of this and the right factor; of fewer inputs than the layer has,
+ * zeros for the others. */
+static int down_factor(struct work *k, int64_t rank, float **ret)
+{
+    int64_t narrow = cn_adapter_inputs(k->p, k->l), taps = k->l->taps;
+    float *down, *core;
+    int rc = get_tensor(k, CN_ROLE_DOWN, &down);
+
+    if (rc == CN_OK && has(k->p, CN_ROLE_MID)) {
+        rc = get_tensor(k, CN_ROLE_MID, &core);
+        return rc < 0 ? rc
+                      : core_right(k, core, down, rank, dim(k, CN_ROLE_DOWN, 0), k->l->in, ret);
+    }
+    *ret = down;
+    if (rc < 0 || narrow == k->l->in)
+        return rc;
+    rc = get_floats(k, (size_t)(rank * k->l->in * taps), ret);
+    for (int64_t r = 0; r < rank && rc == CN_OK; r++)
+        memcpy(*ret + r * k->l->in * taps, down + r * narrow * taps,
+               (size_t)(narrow * taps) * sizeof(*down));
+    return rc;
+}
+
+/* It outlives the work. */
+static float *kept(struct work *k, float *x)
+{
+    for (int i = 0; i < k->n_owned; i++)
+        if (k->owned[i] == x)
+            k->owned[i] = NULL;
+    return x;
+}
+
+int cn_adapter_factors(const struct cn_adapter_part *p, const struct cn_layer *l, float **ret_down,
+                       float **ret_up, struct cn_err *err)
+{
+    struct work k = {.p = p, .l = l, .err = err};
+    int64_t rank = cn_adapter_low_rank(p);
+    size_t n = (size_t)(l->out * rank);
+    float *down, *up;
+    int rc = down_factor(&k, rank, &down);
+
+    CN_ASSERT(rank > 0);
+    if (rc == CN_OK)
+        rc = get_tensor(&k, CN_ROLE_UP, &up);
+    for (size_t i = 0; i < n && rc == CN_OK; i++)
+        up[i] *= (float)p->scale;
+    if (rc == CN_OK)
+        rc = check_finite(&k, up, n);
+    if (rc == CN_OK && has(p, CN_ROLE_MID))
+        rc = check_finite(&k, down, (size_t)(rank * l->in * l->taps));
+    if (rc == CN_OK) {
+        *ret_down = kept(&k, down);
+        *ret_up = kept(&k, up);
     }
     free_work(&k);
     return rc;

@@ -38,6 +38,15 @@ int cn_adapter_apply_bias(const struct cn_adapter_part *p, const struct cn_layer
 int64_t cn_adapter_inputs(const struct cn_adapter_part *p, const struct cn_layer *l);
 /* Does its magnitude (DoRA) say the lengths of the rows, or of the columns? */
 bool cn_adapter_magnitude_of_rows(const struct cn_adapter_part *p, const struct cn_layer *l);
+/* The rank of what it adds, when that is a low-rank product and nothing else (LoRA, LoCon; with a
+ * core, the rank of the left factor); 0: it is something else. */
+int64_t cn_adapter_low_rank(const struct cn_adapter_part *p);
+/* Is what it adds the same whatever the weights are? */
+bool cn_adapter_is_additive(const struct cn_adapter_part *p);
+/* The two factors of a low-rank product, of which up has the part's own scale: down [rank, in,
+ * taps], up [out, rank]. The caller free()s both. */
+int cn_adapter_factors(const struct cn_adapter_part *p, const struct cn_layer *l, float **down,
+                       float **up, struct cn_err *err);
 bool cn_adapter_changes_weight(const struct cn_adapter_part *p);
 bool cn_adapter_changes_bias(const struct cn_adapter_part *p);
 

@@ -3,6 +3,8 @@ libcnruntime_a_SOURCES = \
     %reldir%/adapter_fit.c %reldir%/adapter_math.h %reldir%/adapter_math.c \
     %reldir%/adapter_match.h %reldir%/adapter_match.c \
     %reldir%/adapters.h %reldir%/adapters.c \
+    %reldir%/adapted.h %reldir%/adapted.c \
+    %reldir%/fitted.h %reldir%/fitted.c \
     %reldir%/overlay.h %reldir%/overlay.c \
     %reldir%/bands.h %reldir%/bands_priv.h %reldir%/bands.c %reldir%/bands_graph.c \
     %reldir%/tiny_decoder.h %reldir%/tiny_decoder.c \

@@ -147,38 +147,38 @@ static void add_change(struct cn_overlay *o, const struct cn_adapter_pair *pair,
 
 static void add_changes(struct cn_overlay *o, const struct cn_overlay_adapter *a)
 {
-    for (size_t i = 0; i < a->match.n; i++) {
-        const struct cn_adapter_pair *pair = &a->match.pair[i];
-        double strength = pair->part->comp == CN_COMP_UNET ? a->use.unet : a->use.text;
+    const struct cn_adapter_match *m = &a->of->match;
 
-        if (pair->block >= 0)
-            strength *= a->use.block[pair->block];
+    for (size_t i = 0; i < m->n; i++) {
+        double strength = cn_adapter_strength(&a->use, &m->pair[i]);
+
         if (strength == 0)
             continue;
-        if (cn_adapter_changes_weight(pair->part))
-            add_change(o, pair, strength, false);
-        if (cn_adapter_changes_bias(pair->part))
-            add_change(o, pair, strength, true);
+        if (cn_adapter_changes_weight(m->pair[i].part))
+            add_change(o, &m->pair[i], strength, false);
+        if (cn_adapter_changes_bias(m->pair[i].part))
+            add_change(o, &m->pair[i], strength, true);
     }
 }
 
 /* ---- overlays ---- */
 
-static bool is_use(const struct cn_overlay_adapter *a, const struct cn_adapter_use *u)
+static bool is_use(const struct cn_overlay_adapter *a, const struct cn_adapter_use *u,
+                   const struct cn_fitted *of)
 {
-    return a->version == u->entry->version && strcmp(a->path, u->entry->path) == 0 &&
-           a->use.unet == u->unet && a->use.text == u->text &&
+    return a->of == of && a->use.unet == u->unet && a->use.text == u->text &&
            memcmp(a->use.block, u->block, sizeof(u->block)) == 0;
 }
 
 static struct cn_overlay *find(const struct cn_runtime *rt, const struct cn_model *base,
-                               const struct cn_adapter_use *use, int n)
+                               const struct cn_adapter_use *use, struct cn_fitted *const *of, int n)
 {
     for (size_t i = 0; i < rt->n_overlays; i++) {
         struct cn_overlay *o = rt->overlay[i];
         int same = 0;
 
-        while (o->base == base && o->n == n && same < n && is_use(&o->adapter[same], &use[same]))
+        while (o->base == base && o->n == n && same < n &&
+               is_use(&o->adapter[same], &use[same], of[same]))
             same++;
         if (o->base == base && o->n == n && same == n)
             return o;
@@ -186,47 +186,38 @@ static struct cn_overlay *find(const struct cn_runtime *rt, const struct cn_mode
     return NULL;
 }
 
-static int open_adapter(struct cn_overlay_adapter *a, const struct cn_adapter_use *u,
-                        const struct cn_model *base, struct cn_err *err)
+static struct cn_overlay *new_overlay(struct cn_model *base, const struct cn_adapter_use *use,
+                                      struct cn_fitted *const *of, int n)
 {
-    int rc;
+    struct cn_overlay *o = cn_xcalloc(1, sizeof(*o));
 
-    *a = (struct cn_overlay_adapter){.name = cn_xstrdup(u->entry->name),
-                                     .path = cn_xstrdup(u->entry->path),
-                                     .version = u->entry->version,
-                                     .use = *u};
-    a->use.entry = NULL;
-    rc = cn_adapter_open(a->path, &a->file, err);
-    return rc < 0 ? rc : cn_adapter_match(a->file, base->checkpoint, &a->match, err);
+    o->base = base;
+    o->adapter = cn_xcalloc((size_t)n, sizeof(*o->adapter));
+    for (; o->n < n; o->n++) {
+        struct cn_overlay_adapter *a = &o->adapter[o->n];
+
+        *a = (struct cn_overlay_adapter){.of = of[o->n], .use = use[o->n]};
+        a->use.entry = NULL;
+        a->of->holders++;
+        add_changes(o, a);
+    }
+    return o;
 }
 
-int cn_overlay_get(struct cn_runtime *rt, struct cn_model *base, const struct cn_adapter_use *use,
-                   int n, struct cn_overlay **ret, int *ret_bad, struct cn_err *err)
+struct cn_overlay *cn_overlay_get(struct cn_runtime *rt, struct cn_model *base,
+                                  const struct cn_adapter_use *use, struct cn_fitted *const *of,
+                                  int n)
 {
-    struct cn_overlay *o = find(rt, base, use, n);
-    int rc = CN_OK;
+    struct cn_overlay *o = find(rt, base, use, of, n);
 
     if (o == NULL) {
-        o = cn_xcalloc(1, sizeof(*o));
-        o->base = base;
-        o->adapter = cn_xcalloc((size_t)n, sizeof(*o->adapter));
-        for (; o->n < n && rc == CN_OK; o->n++) {
-            *ret_bad = o->n;
-            rc = open_adapter(&o->adapter[o->n], &use[o->n], base, err);
-        }
-        if (rc < 0) {
-            cn_overlay_free(o);
-            return rc;
-        }
-        for (int i = 0; i < n; i++)
-            add_changes(o, &o->adapter[i]);
+        o = new_overlay(base, use, of, n);
         rt->overlay = cn_grow(rt->overlay, rt->n_overlays, &rt->overlays_cap, sizeof(*rt->overlay));
         rt->overlay[rt->n_overlays++] = o;
     }
     o->used = ++rt->clock;
     cn_overlay_hold(o);
-    *ret = o;
-    return CN_OK;
+    return o;
 }
 
 void cn_overlay_hold(struct cn_overlay *o)
@@ -267,12 +258,8 @@ void cn_overlay_free(struct cn_overlay *o)
     cn_overlay_close(o);
     for (int c = 0; c < CN_COMP_COUNT; c++)
         free_part(o->part[c]);
-    for (int i = 0; i < o->n; i++) {
-        cn_adapter_match_release(&o->adapter[i].match);
-        cn_adapter_close(o->adapter[i].file);
-        free(o->adapter[i].name);
-        free(o->adapter[i].path);
-    }
+    for (int i = 0; i < o->n; i++)
+        cn_fitted_let_go(o->adapter[i].of);
     free(o->adapter);
     free(o);
 }

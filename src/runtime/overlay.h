@@ -7,10 +7,9 @@
  * share steps. A network that no adapter changes is the base's own.
  *
  * Adapters apply in their order: each sees what the one before it made (forms that multiply do not
- * commute). Their files stay open as long as the overlay. Owning worker.
+ * commute). Jobs with low-rank adapters need none of this (adapted.h). Owning worker.
  *
- *     struct cn_adapter_use use = CN_ADAPTER_USE(entry);
- *     if (cn_overlay_get(rt, base, &use, 1, &o, &bad, err) < 0) ...    -- the caller holds it
+ *     o = cn_overlay_get(rt, base, &use, &fitted, 1);    -- the caller holds it
  *     if (cn_overlay_open(o, err) < 0) ...                             -- the base is open
  *     net = cn_overlay_unet(o);
  *     cn_overlay_let_go(o);
@@ -18,23 +17,12 @@
 #ifndef CN_RUNTIME_OVERLAY_H
 #define CN_RUNTIME_OVERLAY_H
 
-#include "runtime/adapter_match.h"
-#include "runtime/runtime.h"
+#include "runtime/fitted.h"
 
-/* One adapter of a request. */
-struct cn_adapter_use {
-    const struct cn_adapter_entry *entry;
-    double unet, text;             /* strengths of the networks' parts */
-    double block[CN_LAYER_BLOCKS]; /* factors of them: [0] the text's, then as cn_adapter_pair */
-};
-
-/* What has become of it. */
+/* One of its adapters, with the strengths of a request. */
 struct cn_overlay_adapter {
-    char *name, *path;
-    uint64_t version;
+    struct cn_fitted *of; /* held */
     struct cn_adapter_use use; /* entry is NULL: the list of adapters moves */
-    struct cn_adapter *file;
-    struct cn_adapter_match match;
 };
 
 struct cn_overlay_part; /* the parameters of one network: overlay.c */
@@ -51,11 +39,11 @@ struct cn_overlay {
     uint64_t used;   /* of the runtime's clock */
 };
 
-/* The base under these adapters, all of which can be used: found among those that are there, or a
- * new one; nothing is computed. The caller holds it. CN_EINVAL: adapter *ret_bad is for other
- * models; CN_EFORMAT, CN_EIO: its file cannot be read. */
-int cn_overlay_get(struct cn_runtime *rt, struct cn_model *base, const struct cn_adapter_use *use,
-                   int n, struct cn_overlay **ret, int *ret_bad, struct cn_err *err);
+/* The base under these adapters of this base, use[i] of of[i]: found among those that are there, or
+ * a new one; nothing is computed. The caller holds it. */
+struct cn_overlay *cn_overlay_get(struct cn_runtime *rt, struct cn_model *base,
+                                  const struct cn_adapter_use *use, struct cn_fitted *const *of,
+                                  int n);
 void cn_overlay_hold(struct cn_overlay *o);
 void cn_overlay_let_go(struct cn_overlay *o);
 

@@ -325,8 +325,9 @@ int cn_plan_output(const struct cn_plan_entry *p, int i, struct cn_buffer **ret,
 
 enum { MAX_HOST_INPUTS = 4 };
 
-int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, float *out,
-                      struct cn_err *err)
+int cn_plan_run_hosts_adapted(const struct cn_plan_entry *p, const void *const *in,
+                              const struct cn_row_adapter *adapter, int n_adapters, float *out,
+                              struct cn_err *err)
 {
     struct cn_buffer *from[MAX_HOST_INPUTS] = {NULL}, *to = NULL;
     int n = p->g->n_inputs, rc = CN_OK;
@@ -339,7 +340,7 @@ int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, floa
     if (rc == CN_OK) {
         for (int i = 0; i < n; i++)
             cn_buffer_write(from[i], in[i]);
-        rc = cn_plan_run(p->plan, from, &to, err);
+        rc = cn_plan_run_adapted(p->plan, from, &to, adapter, n_adapters, err);
     }
     if (rc == CN_OK) {
         cn_buffer_read(to, out);
@@ -349,6 +350,12 @@ int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, floa
         cn_buffer_free(from[i]);
     cn_buffer_free(to);
     return rc;
+}
+
+int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, float *out,
+                      struct cn_err *err)
+{
+    return cn_plan_run_hosts_adapted(p, in, NULL, 0, out, err);
 }
 
 int cn_plan_run_host(const struct cn_plan_entry *p, const void *in, float *out, struct cn_err *err)

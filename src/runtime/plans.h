@@ -67,5 +67,9 @@ int cn_plan_output(const struct cn_plan_entry *p, int i, struct cn_buffer **ret,
 int cn_plan_run_host(const struct cn_plan_entry *p, const void *in, float *out, struct cn_err *err);
 int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, float *out,
                       struct cn_err *err);
+/* With n adapters: cn_plan_run_adapted(). */
+int cn_plan_run_hosts_adapted(const struct cn_plan_entry *p, const void *const *in,
+                              const struct cn_row_adapter *adapter, int n, float *out,
+                              struct cn_err *err);
 
 #endif

@@ -449,6 +449,11 @@ void cn_runtime_release(struct cn_runtime *rt)
     free(rt->overlay);
     rt->overlay = NULL;
     rt->n_overlays = 0;
+    for (size_t i = 0; i < rt->n_fitted; i++)
+        cn_fitted_free(rt->fitted[i]);
+    free(rt->fitted);
+    rt->fitted = NULL;
+    rt->n_fitted = 0;
     for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         cn_model_free(rt->model[i]);
     cn_adapters_release(&rt->adapters);

@@ -7,13 +7,15 @@
  * afterwards. The plans' working memory counts, and is the first to go when room is needed; when it
  * does not fit beside the models that work at hand needs, it is taken all the same.
  *
- * An overlay (a model under adapters) is made of its base and its adapters' files again within a
- * second, so idle overlays go before idle models, and only a few are kept however large the budget
- * is. One that is closed is freed when nobody holds it and the batchers that knew it are gone.
+ * An overlay (a model with weights that adapters changed) is made of its base and its adapters'
+ * files again within a second, and an adapter's factors of its file in less, so idle ones go before
+ * idle models, and only a few are kept however large the budget is. An overlay that is closed is
+ * freed when nobody holds it and the batchers that knew it are gone; an adapter that is unloaded,
+ * when nobody holds it.
  */
 #include "base/base.h"
 #include "runtime/runtime.h"
-#include "runtime/overlay.h"
+#include "runtime/adapted.h"
 
 #include <string.h>
 
@@ -25,6 +27,8 @@ size_t cn_runtime_bytes(const struct cn_runtime *rt)
         sum += cn_model_bytes(rt->model[i]);
     for (size_t i = 0; i < rt->n_overlays; i++)
         sum += cn_overlay_bytes(rt->overlay[i]);
+    for (size_t i = 0; i < rt->n_fitted; i++)
+        sum += cn_fitted_bytes(rt->fitted[i]);
     return sum;
 }
 
@@ -53,6 +57,9 @@ static void unload_model(struct cn_runtime *rt, struct cn_model *m)
     for (size_t i = 0; i < rt->n_overlays; i++)
         if (rt->overlay[i]->base == m)
             cn_overlay_close(rt->overlay[i]);
+    for (size_t i = 0; i < rt->n_fitted; i++)
+        if (rt->fitted[i]->base == m)
+            cn_fitted_unload(rt->fitted[i]);
     for (int i = 0; i < rt->n_models + rt->n_retired; i++)
         cn_model_close_for_base(rt->model[i], m);
     cn_model_close(m);
@@ -103,20 +110,43 @@ static struct cn_overlay *find_idle_overlay(const struct cn_runtime *rt,
     return oldest;
 }
 
-/* Gives up the oldest of what nobody pins or needs: an overlay, else a model. False: there is
- * nothing. */
+/* The same of the factors of adapters that are none of `needed`. */
+static struct cn_fitted *find_idle_adapter(const struct cn_runtime *rt,
+                                           const struct cn_adapted *needed, int *ret_n)
+{
+    struct cn_fitted *oldest = NULL;
+
+    *ret_n = 0;
+    for (size_t i = 0; i < rt->n_fitted; i++) {
+        struct cn_fitted *f = rt->fitted[i];
+
+        if (f->users > 0 || !f->loaded || (needed != NULL && cn_adapted_needs(needed, f)))
+            continue;
+        ++*ret_n;
+        if (oldest == NULL || f->used < oldest->used)
+            oldest = f;
+    }
+    return oldest;
+}
+
+/* Gives up the oldest of what nobody pins or needs: an overlay or an adapter's factors, else a
+ * model. False: there is nothing. */
 static bool unload_oldest(struct cn_runtime *rt, struct cn_model *const *needed, int n,
-                          const struct cn_overlay *overlay)
+                          const struct cn_adapted *adapted)
 {
     int idle;
-    struct cn_overlay *o = find_idle_overlay(rt, overlay, &idle);
-    struct cn_model *m = o == NULL ? find_victim(rt, needed, n) : NULL;
+    struct cn_overlay *o =
+        find_idle_overlay(rt, adapted != NULL ? adapted->overlay : NULL, &idle);
+    struct cn_fitted *f = find_idle_adapter(rt, adapted, &idle);
+    struct cn_model *m = o == NULL && f == NULL ? find_victim(rt, needed, n) : NULL;
 
-    if (o != NULL)
+    if (f != NULL && (o == NULL || f->used < o->used))
+        cn_fitted_unload(f);
+    else if (o != NULL)
         cn_overlay_close(o);
     else if (m != NULL)
         unload_model(rt, m);
-    return o != NULL || m != NULL;
+    return o != NULL || f != NULL || m != NULL;
 }
 
 void cn_runtime_free_overlays(struct cn_runtime *rt)
@@ -129,6 +159,13 @@ void cn_runtime_free_overlays(struct cn_runtime *rt)
         else
             rt->overlay[n++] = rt->overlay[i];
     rt->n_overlays = n;
+    n = 0; /* overlays held some */
+    for (size_t i = 0; i < rt->n_fitted; i++)
+        if (rt->fitted[i]->holders == 0 && !rt->fitted[i]->loaded)
+            cn_fitted_free(rt->fitted[i]);
+        else
+            rt->fitted[n++] = rt->fitted[i];
+    rt->n_fitted = n;
 }
 
 int cn_runtime_unload(struct cn_runtime *rt, const char *name, struct cn_err *err)
@@ -217,15 +254,15 @@ static size_t bytes_held(const struct cn_runtime *rt)
 }
 
 int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, int n,
-                         struct cn_overlay *overlay, struct cn_err *err)
+                         const struct cn_adapted *adapted, struct cn_err *err)
 {
     size_t all = 0, more = 0;
 
     if (rt->memory == 0)
         return CN_OK;
-    if (overlay != NULL) {
-        more = cn_overlay_bytes_to_come(overlay);
-        all = more + cn_overlay_bytes(overlay);
+    if (adapted != NULL) {
+        more = cn_adapted_bytes_to_come(adapted);
+        all = more + cn_adapted_bytes(adapted);
     }
     for (int i = 0; i < n; i++) {
         if (is_among(model[i], model, i))
@@ -241,7 +278,7 @@ int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, i
     if (bytes_held(rt) + more > rt->memory)
         cn_backend_trim(rt->backend); /* plans take what they need when they run */
     while (bytes_held(rt) + more > rt->memory)
-        if (!unload_oldest(rt, model, n, overlay))
+        if (!unload_oldest(rt, model, n, adapted))
             return cn_fail(err, CN_EBUSY, "other jobs use the memory");
     cn_runtime_tell_models(rt);
     return CN_OK;
@@ -260,27 +297,17 @@ static bool has_users(const struct cn_runtime *rt)
 void cn_runtime_trim(struct cn_runtime *rt)
 {
     struct cn_overlay *o;
+    struct cn_fitted *f;
     int idle;
 
+    while ((f = find_idle_adapter(rt, NULL, &idle)) != NULL && idle > CN_IDLE_ADAPTERS)
+        cn_fitted_unload(f);
     while ((o = find_idle_overlay(rt, NULL, &idle)) != NULL && idle > CN_IDLE_OVERLAYS)
         cn_overlay_close(o);
     if (rt->memory > 0 && bytes_held(rt) > rt->memory && !has_users(rt))
         cn_backend_trim(rt->backend);
     while (rt->memory > 0 && bytes_held(rt) > rt->memory && unload_oldest(rt, NULL, 0, NULL))
         ;
-}
-
-void cn_runtime_pin_overlay(struct cn_runtime *rt, struct cn_overlay *o)
-{
-    o->users++;
-    o->used = ++rt->clock;
-}
-
-void cn_runtime_unpin_overlay(struct cn_runtime *rt, struct cn_overlay *o)
-{
-    CN_ASSERT(o->users > 0);
-    o->users--;
-    o->used = ++rt->clock;
 }
 
 void cn_runtime_pin(struct cn_runtime *rt, struct cn_model *m)

@@ -4,8 +4,9 @@
  * Owning worker. Files: file_name, param_reader (tensors of a checkpoint), network (weights and
  * plans), model, plans (graphs by their sizes), embeddings (words that are vectors), token_rows
  * (what a text encoder is given), adapters (the list of them), adapter_fit, adapter_math and
- * adapter_match (what they change), overlay (a model under adapters), version (whether files have
- * changed), registry (the list of models, and how it follows the directories), residency (the
+ * adapter_match (what they change), fitted (an adapter and a base model), overlay (a model with
+ * weights that adapters changed), adapted (a model under a job's adapters), version (whether files
+ * have changed), registry (the list of models, and how it follows the directories), residency (the
  * memory budget).
  *
  *     struct cn_runtime rt = {.backend = backend};
@@ -36,6 +37,8 @@ struct cn_source {
     bool folder; /* of models; else one model */
 };
 
+struct cn_adapted;
+struct cn_fitted;
 struct cn_overlay;
 
 struct cn_runtime {
@@ -61,7 +64,9 @@ struct cn_runtime {
     struct cn_adapters adapters;
     struct cn_overlay **overlay; /* base models under adapters (overlay.h): loaded, or held */
     size_t n_overlays, overlays_cap;
-    uint64_t clock; /* of uses of models and overlays */
+    struct cn_fitted **fitted; /* adapters held against base models (fitted.h): loaded, or held */
+    size_t n_fitted, fitted_cap;
+    uint64_t clock; /* of uses of models, overlays and adapters */
 };
 
 /* ---- registry.c ---- */
@@ -114,27 +119,26 @@ void cn_runtime_release(struct cn_runtime *rt);
 
 /* ---- residency.c ---- */
 
-/* Overlays that nobody uses and that stay loaded for the next who wants them, budget or not: each
- * may be as large as its base. */
-enum { CN_IDLE_OVERLAYS = 4 };
+/* What nobody uses and stays loaded for the next who wants it, budget or not: overlays, each of
+ * which may be as large as its base, and adapters' factors. */
+enum { CN_IDLE_OVERLAYS = 4, CN_IDLE_ADAPTERS = 16 };
 
-size_t cn_runtime_bytes(const struct cn_runtime *rt); /* of all models and overlays */
-/* Unloads what nobody pins, overlays before models and the oldest first, until the n models and the
- * overlay (may be NULL) fit into the budget; one model may be named twice. CN_EBUSY: they will when
- * others are unpinned. CN_EDEVMEM: they never will. */
+/* Of all models, overlays and adapters. */
+size_t cn_runtime_bytes(const struct cn_runtime *rt);
+/* Unloads what nobody pins, adapters and overlays before models and the oldest first, until the n
+ * models and a job's adapters (may be NULL) fit into the budget; one model may be named twice.
+ * CN_EBUSY: they will when others are unpinned. CN_EDEVMEM: they never will. */
 int cn_runtime_make_room(struct cn_runtime *rt, struct cn_model *const *model, int n,
-                         struct cn_overlay *overlay, struct cn_err *err);
+                         const struct cn_adapted *adapted, struct cn_err *err);
 /* Unloads what nobody pins, oldest first, while more is resident than the budget allows. */
 void cn_runtime_trim(struct cn_runtime *rt);
 /* Pinned models stay resident. One may be pinned many times. */
 void cn_runtime_pin(struct cn_runtime *rt, struct cn_model *m);
 void cn_runtime_unpin(struct cn_runtime *rt, struct cn_model *m);
-void cn_runtime_pin_overlay(struct cn_runtime *rt, struct cn_overlay *o);
-void cn_runtime_unpin_overlay(struct cn_runtime *rt, struct cn_overlay *o);
-/* Frees the overlays that nobody holds and that are not loaded; nothing else knows their networks.
- */
+/* Frees the overlays and adapters that nobody holds and that are not loaded; nothing else knows the
+ * overlays' networks. */
 void cn_runtime_free_overlays(struct cn_runtime *rt);
-/* Gives up everything that was loaded of a model, and of overlays of it. CN_EBUSY while it is
+/* Gives up everything that was loaded of a model, and of adapters on it. CN_EBUSY while it is
  * pinned. */
 int cn_runtime_unload(struct cn_runtime *rt, const char *name, struct cn_err *err);
 /* Models that are not listed any more and that nobody holds: gives up what was loaded of them, and

@@ -81,6 +81,8 @@ tests_engine_test_tiny_decoder_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_tiny_decoder
 
 check_PROGRAMS += tests/engine/test_adapters
-tests_engine_test_adapters_SOURCES = %reldir%/test_adapters.c %reldir%/crowd.h %reldir%/crowd.c
+tests_engine_test_adapters_SOURCES = %reldir%/test_adapters.c %reldir%/crowd.h %reldir%/crowd.c \
+    %reldir%/lora.h %reldir%/lora.c tests/checkpoint/make.c
+tests_engine_test_adapters_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/checkpoint
 tests_engine_test_adapters_LDADD = $(CNENGINE_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/engine/test_adapters

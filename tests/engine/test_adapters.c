@@ -2,7 +2,9 @@
  * The pictures themselves are compared with the reference's in images-tiny. */
 #include "base/base.h"
 #include "tests/engine/crowd.h"
+#include "tests/engine/lora.h"
 #include "base/mem.h"
+#include "tests/checkpoint/make.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -101,6 +103,132 @@ static void neighbours_with_other_adapters_change_nothing(void **state)
     for (size_t i = 0; i < CN_LEN(forms); i++)
         crowd_free(alone[i]);
     crowd_free(together);
+}
+
+/* ---- rows ---- */
+
+/* Eight LoRAs of several ranks, some with convolutions, some with the text encoder. */
+static const struct lora loras[] = {
+    {4, true, true, 0.2, 1},   {8, false, false, 0.2, 2}, {16, true, false, 0.2, 3},
+    {24, false, true, 0.2, 4}, {32, true, true, 0.2, 5},  {64, false, false, 0.2, 6},
+    {100, true, true, 0.1, 7}, {128, true, true, 0.1, 8},
+};
+
+static char *lora_folder(void)
+{
+    const char *top = getenv("srcdir");
+    char *folder = make_folder();
+    char *model = cn_xprintf("%s/tests/data/models/tiny", top != NULL ? top : ".");
+
+    for (size_t i = 0; i < CN_LEN(loras); i++) {
+        char *path = cn_xprintf("%s/r%d.safetensors", folder, loras[i].rank);
+
+        make_lora(path, model, &loras[i]);
+        free(path);
+    }
+    free(model);
+    return folder;
+}
+
+static struct crowd *open_lora_crowd(const char *folder)
+{
+    struct crowd *c = open_crowd(0);
+
+    assert_int_equal(cn_engine_scan_adapters(c->e, folder, NULL), CN_OK);
+    return c;
+}
+
+static void add_lora(struct job *j, size_t i)
+{
+    char *name = cn_xprintf("r%d", loras[i].rank);
+
+    add_adapter(j, name, i % 2 == 0 ? 0.9 : -1.2);
+    free(name);
+}
+
+/* One has two, and one has a single row. */
+static void add_loras(struct job *j, size_t i)
+{
+    add_lora(j, i);
+    if (i == 3)
+        add_lora(j, 5);
+    j->spec.has_guidance = true;
+    j->spec.guidance_scale = i == 6 ? 1 : 5;
+}
+
+static void jobs_with_different_loras_share_steps(void **state)
+{
+    char *folder = lora_folder();
+    struct crowd *together = open_lora_crowd(folder), *alone = open_lora_crowd(folder);
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(loras); i++) {
+        add_loras(add_drawing(together), i);
+        add_loras(add_drawing(alone), i);
+        draw(&alone->job[i]);
+    }
+    for (size_t i = 0; i < CN_LEN(loras); i++)
+        begin(&together->job[i]);
+    run_until_over(together);
+    assert_int_equal(together->largest, 8);
+    for (size_t i = 0; i < CN_LEN(loras); i++) {
+        expect_ok(&together->job[i]);
+        assert_true(psnr(&alone->job[i].image[0], &together->job[i].image[0]) >= 60);
+        if (i > 0)
+            assert_true(psnr(&alone->job[i].image[0], &alone->job[0].image[0]) < 50);
+    }
+    crowd_free(alone);
+    crowd_free(together);
+    make_remove(folder);
+}
+
+/* Behind an adapter that multiplies weights, be it by 1, a LoRA goes by an overlay. */
+static void rows_do_what_an_overlay_does(void **state)
+{
+    char *folder = lora_folder();
+    struct crowd *c = open_lora_crowd(folder);
+
+    (void)state;
+    for (size_t i = 0; i + 4 < CN_LEN(loras); i++) {
+        struct job *rows = add_drawing(c), *overlay = add_drawing(c);
+
+        add_lora(rows, i);
+        add_lora(overlay, i);
+        add_adapter(overlay, "oft", 0);
+        draw(rows);
+        draw(overlay);
+        assert_true(psnr(&rows->image[0], &overlay->image[0]) >= 60);
+    }
+    crowd_free(c);
+    make_remove(folder);
+}
+
+/* Rows add to what an overlay made. */
+static void rows_and_overlays_meet(void **state)
+{
+    struct crowd *c = open_crowd(0);
+    struct job *mixed = add_drawing(c), *other = add_drawing(c), *merged = add_drawing(c);
+
+    (void)state;
+    add_adapter(mixed, "loha", 0.7);
+    add_adapter(mixed, "locon", 0.8);
+    add_adapter(mixed, "norm", 0.8);
+    add_adapter(other, "locon", 0.8);
+    add_adapter(other, "loha", 0.7);
+    add_adapter(other, "norm", 0.8);
+    add_adapter(merged, "loha", 0.7);
+    add_adapter(merged, "locon", 0.8);
+    add_adapter(merged, "norm", 0.8);
+    add_adapter(merged, "oft", 0);
+    for (int i = 0; i < c->n; i++)
+        begin(&c->job[i]);
+    run_until_over(c);
+    for (int i = 0; i < c->n; i++)
+        expect_ok(&c->job[i]);
+    assert_int_equal(c->largest, 2);
+    assert_true(psnr(&mixed->image[0], &other->image[0]) >= 60);
+    assert_true(psnr(&mixed->image[0], &merged->image[0]) >= 60);
+    crowd_free(c);
 }
 
 static void jobs_with_the_same_adapters_share_steps(void **state)
@@ -225,6 +353,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(neighbours_with_other_adapters_change_nothing),
+        cmocka_unit_test(jobs_with_different_loras_share_steps),
+        cmocka_unit_test(rows_do_what_an_overlay_does),
+        cmocka_unit_test(rows_and_overlays_meet),
         cmocka_unit_test(jobs_with_the_same_adapters_share_steps),
         cmocka_unit_test(tags_say_what_the_list_says),
         cmocka_unit_test(the_base_is_as_before),
