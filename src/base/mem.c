@@ -66,7 +66,7 @@ char *cn_xstrdup(const char *s)
     return or_die(strdup(s));
 }
 
-static char *format(const char *fmt, va_list ap)
+char *cn_xvprintf(const char *fmt, va_list ap)
 {
     char *s = NULL;
 
@@ -81,7 +81,7 @@ char *cn_xprintf(const char *fmt, ...)
     char *s;
 
     va_start(ap, fmt);
-    s = format(fmt, ap);
+    s = cn_xvprintf(fmt, ap);
     va_end(ap);
     return s;
 }
@@ -179,7 +179,7 @@ char *cn_arena_printf(struct cn_arena *a, const char *fmt, ...)
     char *s, *r;
 
     va_start(ap, fmt);
-    s = format(fmt, ap);
+    s = cn_xvprintf(fmt, ap);
     va_end(ap);
     r = cn_arena_strdup(a, s);
     free(s);

@@ -12,12 +12,15 @@
 
 #include "base/base.h"
 
+#include <stdarg.h>
+
 /* For small sizes that no request or file decides: abort when there is no memory. */
 void *cn_xmalloc(size_t size) CN_MUST_USE;
 void *cn_xcalloc(size_t n, size_t size) CN_MUST_USE;
 void *cn_xrealloc(void *p, size_t size) CN_MUST_USE;
 char *cn_xstrdup(const char *s) CN_MUST_USE;
 char *cn_xprintf(const char *fmt, ...) CN_PRINTF(1, 2) CN_MUST_USE;
+char *cn_xvprintf(const char *fmt, va_list ap) CN_PRINTF(1, 0) CN_MUST_USE;
 
 /* For sizes that a request or a file influences: aligned to 64 bytes, NULL when refused.
  * Release with free(). size 0 gives a valid pointer. */

@@ -285,8 +285,10 @@ static void a_request_waits_and_goes_on(void **state)
     assert_int_equal(f.resumed, 1);
     assert_int_equal(cn_exchange_step(q, &none), CN_EXCHANGE_GO_ON); /* not yet */
     ((struct ctx *)q->ctx)->ready = true;
+    cn_answer_field(q, "Link", "<%3000s>", "next"); /* however long, it is not cut */
     cn_request_resume(q);
     assert_int_equal(cn_exchange_step(q, &none), CN_EXCHANGE_SEND);
+    assert_int_equal(strlen(field(q, "Link")), 3002);
     assert_int_equal(q->status, 200);
     assert_string_equal(field(q, "Cache-Control"), "no-store");
     assert_string_equal(finish(q), "here");

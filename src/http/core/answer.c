@@ -25,13 +25,11 @@ static void add(struct cn_request *q, const char *name, const char *value, bool 
 
 void cn_answer_field(struct cn_request *q, const char *name, const char *fmt, ...)
 {
-    char text[512];
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    add(q, name, cn_xvprintf(fmt, ap), true);
     va_end(ap);
-    add(q, name, cn_xstrdup(text), true);
 }
 
 static bool has_field(const struct cn_request *q, const char *name)

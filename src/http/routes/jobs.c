@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "http/core/fields.h"
+#include "http/core/head_check.h"
 #include "http/routes/routes_priv.h"
 
 #include <ctype.h>
@@ -19,7 +20,7 @@ enum {
     LIST_PRESET = 20,
     LINKS_PRESET_S = 3600,
     LINKS_MAX_S = 7 * 86400,
-    LINK_MAX = 2048
+    LINK_MAX = 3 * CN_HEAD_MAX_URI /* every byte of the question as %XX */
 };
 
 /* Shared by the handlers below. */
