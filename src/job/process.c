@@ -53,7 +53,10 @@ struct cn_process {
     int64_t started_ns, ready_ns, restart_ns, ping_ns, end_ns;
     int64_t backoff_ns, heard_us;
     uint64_t pings;
-    int unanswered; /* pings since the last byte from it */
+    int unanswered; /* pings since the last sign of life: a byte from it, or one that it took */
+    size_t given;   /* bytes that were given to its pipe */
+    size_t taken;   /* of them, by the pipe, when the last ping went */
+    bool full;      /* the pipe took no more then */
     bool stopping, cause_known, killed;
     enum cn_process_cause cause;
     char text[400]; /* why it ended or ends */
@@ -343,6 +346,8 @@ void cn_process_start(struct cn_process *p)
     p->started_ns = cn_now_ns();
     p->ready_ns = p->ping_ns = p->end_ns = 0;
     p->unanswered = 0;
+    p->given = p->taken = 0;
+    p->full = false;
     p->cause_known = p->killed = false;
     inc->owner = p;
     cn_frame_decoder_init(&inc->in);
@@ -405,7 +410,21 @@ void cn_process_send(struct cn_process *p, struct cn_buf *b)
     if (uv_write(&w->req, (uv_stream_t *)&p->inc->pipe, &buf, 1, on_written) < 0) {
         free(w->data);
         free(w);
+        return;
     }
+    p->given += len;
+}
+
+/* A worker that is short of processor time may need long to take a job of many megabytes, and the
+ * pings stand behind it in the pipe: that a full pipe takes more shows that its reader is there. */
+static void note_taken(struct cn_process *p)
+{
+    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&p->inc->pipe);
+
+    if (p->full && p->given - left > p->taken)
+        p->unanswered = 0;
+    p->taken = p->given - left;
+    p->full = left > 0;
 }
 
 static void send_number(struct cn_process *p, enum cn_frame_type type, uint64_t number)
@@ -499,6 +518,7 @@ void cn_process_tick(struct cn_process *p)
         cn_process_kill(p, CN_CAUSE_START, "the worker was not ready in time");
     if (p->state == CN_PROCESS_STARTING || now - p->ping_ns <= p->o.ping_ms * INT64_C(1000000))
         return;
+    note_taken(p);
     if (p->unanswered >= SILENT_PINGS) {
         cn_process_kill(p, CN_CAUSE_HANG, "the worker answers no pings");
         return;

@@ -1,7 +1,7 @@
 job_test_libs = libcnjob.a libcnwire.a libcnbase.a $(LIBUV_LIBS) $(CMOCKA_LIBS)
 
 job_tests = tests/job/test_job tests/job/test_tenants tests/job/test_queue tests/job/test_fair \
-    tests/job/test_dispatch tests/job/test_catalog
+    tests/job/test_dispatch tests/job/test_catalog tests/job/test_process
 check_PROGRAMS += $(job_tests)
 tests_job_test_job_SOURCES = %reldir%/test_job.c
 tests_job_test_job_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
@@ -12,11 +12,15 @@ tests_job_test_queue_SOURCES = %reldir%/test_queue.c
 tests_job_test_queue_LDADD = $(job_test_libs)
 tests_job_test_fair_SOURCES = %reldir%/test_fair.c %reldir%/farm.h %reldir%/farm.c
 tests_job_test_fair_LDADD = $(job_test_libs)
+tests_job_test_process_SOURCES = %reldir%/test_process.c
+tests_job_test_process_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_job_test_process_LDADD = $(job_test_libs)
 tests_job_test_dispatch_SOURCES = %reldir%/test_dispatch.c %reldir%/rig.h %reldir%/rig.c
 tests_job_test_dispatch_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
 tests_job_test_dispatch_LDADD = $(job_test_libs)
 tests_job_test_catalog_SOURCES = %reldir%/test_catalog.c %reldir%/rig.h %reldir%/rig.c
 tests_job_test_catalog_CPPFLAGS = $(AM_CPPFLAGS) $(LIBUV_CFLAGS)
+tests_job_test_catalog_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=cn_now_ns
 tests_job_test_catalog_LDADD = $(job_test_libs)
 TESTS += $(job_tests)
 
