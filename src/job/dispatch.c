@@ -101,6 +101,7 @@ struct cn_dispatch *cn_dispatch_new(const struct cn_dispatch_options *o)
     d->tenants = cn_tenants_new(&o->tenant);
     cn_queue_init(&d->queue, o->queue_capacity, o->priority_step_s);
     cn_dispatch_metrics_init(d);
+    TAILQ_INIT(&d->roomless);
     d->slot = cn_xcalloc((size_t)o->workers, sizeof(*d->slot));
     for (int i = 0; i < o->workers; i++) {
         struct cn_slot *s = &d->slot[i];

@@ -73,7 +73,7 @@ static void told(struct cn_slot *s)
             list[n++] = &d->slot[i].catalog;
     cn_catalog_merge(&d->catalog, list, n);
     fail_orphans(d);
-    d->pump_wanted = true;
+    d->pump_wanted = d->models_changed = true;
 }
 
 void cn_dispatch_introduce(struct cn_slot *s, struct cn_msg_hello *hello)

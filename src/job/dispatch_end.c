@@ -61,12 +61,20 @@ static void leave_service(struct cn_dispatch *d, struct cn_job *job)
     cn_queue_done(&d->queue, job, charged);
 }
 
+void cn_dispatch_leave_delays(struct cn_dispatch *d, struct cn_job *job)
+{
+    if (job->is_roomless)
+        TAILQ_REMOVE(&d->roomless, job, roomless);
+    job->is_roomless = false;
+    if (cn_treap_has(&job->delay))
+        cn_treap_remove(&d->delayed, &job->delay);
+}
+
 static void take_out(struct cn_dispatch *d, struct cn_job *job)
 {
     if (cn_treap_has(&job->deadline))
         cn_treap_remove(&d->deadlines, &job->deadline);
-    if (cn_treap_has(&job->delay))
-        cn_treap_remove(&d->delayed, &job->delay);
+    cn_dispatch_leave_delays(d, job);
     d->fetching -= job->fetching;
     job->fetching = false;
     if (cn_treap_has(&job->age))

@@ -50,6 +50,7 @@ struct cn_slot {
     struct cn_assigned job[CN_SLOT_JOBS];
     struct cn_job *reserved_for; /* a suspect that waits until the worker is empty */
     bool exclusive;              /* a suspect is in it, and nothing else may come */
+    bool had_room;               /* for a job, when jobs were handed out last */
     char backend[32];
     struct cn_catalog catalog;         /* what it has, as it told last; it may be down */
     bool has_catalog;                  /* it told */
@@ -93,6 +94,8 @@ struct cn_dispatch {
     struct cn_treap suspects;  /* jobs that wait for a worker to themselves, by seq */
     struct cn_treap deadlines; /* of all jobs that are not final */
     struct cn_treap delayed;   /* jobs that wait for a while, by its end */
+    TAILQ_HEAD(, cn_job) roomless; /* of these, jobs whose models only full workers have, in the
+                                      order in which it was their turn */
     int fetching;              /* jobs whose images are being read */
     struct cn_catalog catalog; /* of all workers together */
     struct cn_slot *slot;
@@ -102,6 +105,7 @@ struct cn_dispatch {
     int handles;              /* open ones of this struct */
     bool known;
     bool pump_wanted;    /* something may be handed out: at the end of this iteration of the loop */
+    bool models_changed; /* of a worker, since then */
     bool draining;       /* nothing more is accepted */
     bool ending;         /* durable jobs are not begun any more */
     bool stopping;       /* nothing is */
@@ -141,6 +145,9 @@ bool cn_dispatch_fail_orphan(struct cn_dispatch *d, struct cn_job *job);
 /* A job that is with the worker; NULL: it has none of this number. */
 struct cn_assigned *cn_dispatch_find(struct cn_slot *s, uint64_t id);
 
+/* It waits no longer, neither for a while nor for a worker with its models. */
+void cn_dispatch_leave_delays(struct cn_dispatch *d, struct cn_job *job);
+
 /* The worker has done with it: its place is free. */
 void cn_dispatch_unassign(struct cn_slot *s, struct cn_assigned *a);
 
@@ -167,8 +174,13 @@ bool cn_dispatch_is_due(struct cn_dispatch *d, struct cn_job *job);
  * while, each time longer, and at last fails. That is no attempt. */
 void cn_dispatch_worker_busy(struct cn_dispatch *d, struct cn_job *job);
 
-/* No worker that has room has its model (it is in no place any more): it waits for a moment. */
-void cn_dispatch_wait_for_model(struct cn_dispatch *d, struct cn_job *job);
+/* No worker that has room has its models (it is in no place any more): it waits until one has, and
+ * is looked at again after a moment in any case. */
+void cn_dispatch_wait_for_room(struct cn_dispatch *d, struct cn_job *job);
+
+/* Ends the waits of those for whom there is a worker now. */
+typedef bool (*cn_dispatch_fits_fn)(struct cn_dispatch *d, struct cn_job *job);
+void cn_dispatch_end_roomless(struct cn_dispatch *d, cn_dispatch_fits_fn fits);
 
 /* Every tick. */
 void cn_dispatch_end_delays(struct cn_dispatch *d, int64_t now);

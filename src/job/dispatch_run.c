@@ -145,6 +145,29 @@ static void place_suspects(struct cn_dispatch *d)
     }
 }
 
+static bool fits(struct cn_dispatch *d, struct cn_job *job)
+{
+    return best_slot(d, job) != NULL;
+}
+
+/* A worker has room that had none, or other models: it may be what some have waited for. */
+static void end_roomless(struct cn_dispatch *d)
+{
+    bool more = d->models_changed;
+
+    for (int i = 0; i < d->o.workers; i++)
+        more = more || (has_room(&d->slot[i]) && !d->slot[i].had_room);
+    d->models_changed = false;
+    if (more)
+        cn_dispatch_end_roomless(d, fits);
+}
+
+static void note_room(struct cn_dispatch *d)
+{
+    for (int i = 0; i < d->o.workers; i++)
+        d->slot[i].had_room = has_room(&d->slot[i]);
+}
+
 void cn_dispatch_pump(struct cn_dispatch *d)
 {
     enum { ASIDE_MAX = 1000 }; /* in one go: workers of different models, and a long queue */
@@ -154,13 +177,14 @@ void cn_dispatch_pump(struct cn_dispatch *d)
     if (d->stopping)
         return;
     place_suspects(d);
+    end_roomless(d);
     while (count_room(d) > 0 && aside < ASIDE_MAX && (job = cn_queue_pop(&d->queue)) != NULL) {
         struct cn_slot *s = best_slot(d, job);
 
         if (s == NULL && cn_dispatch_fail_orphan(d, job))
             continue;
         if (s == NULL) {
-            cn_dispatch_wait_for_model(d, job);
+            cn_dispatch_wait_for_room(d, job);
             aside++;
         } else if (!job->inputs_evicted) {
             assign(s, job);
@@ -168,4 +192,5 @@ void cn_dispatch_pump(struct cn_dispatch *d)
             break;
         }
     }
+    note_room(d);
 }

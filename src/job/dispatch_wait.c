@@ -36,7 +36,7 @@ void cn_dispatch_end_delays(struct cn_dispatch *d, int64_t now)
     while ((node = cn_treap_first(&d->delayed)) != NULL && node->key <= (double)now) {
         struct cn_job *job = CN_TREAP_OF(node, struct cn_job, delay);
 
-        cn_treap_remove(&d->delayed, node);
+        cn_dispatch_leave_delays(d, job);
         end_wait(d, job);
     }
 }
@@ -75,10 +75,26 @@ void cn_dispatch_inputs_ready(struct cn_dispatch *d, struct cn_job *job, const s
     }
 }
 
-void cn_dispatch_wait_for_model(struct cn_dispatch *d, struct cn_job *job)
+void cn_dispatch_wait_for_room(struct cn_dispatch *d, struct cn_job *job)
 {
     cn_queue_put_aside(&d->queue, job);
     cn_treap_add(&d->delayed, &job->delay, (double)(cn_now_ns() + DELAY_FIRST), job->id, 0);
+    TAILQ_INSERT_TAIL(&d->roomless, job, roomless);
+    job->is_roomless = true;
+}
+
+void cn_dispatch_end_roomless(struct cn_dispatch *d, cn_dispatch_fits_fn fits)
+{
+    enum { LOOK_MAX = 256 }; /* in one go; the end of their delay brings the others */
+    struct cn_job *job = TAILQ_FIRST(&d->roomless), *next;
+
+    for (int i = 0; i < LOOK_MAX && job != NULL; i++, job = next) {
+        next = TAILQ_NEXT(job, roomless);
+        if (!fits(d, job))
+            continue;
+        cn_dispatch_leave_delays(d, job);
+        end_wait(d, job);
+    }
 }
 
 void cn_dispatch_worker_busy(struct cn_dispatch *d, struct cn_job *job)

@@ -23,6 +23,8 @@
 #include "job/treap.h"
 #include "wire/message.h"
 
+#include <sys/queue.h>
+
 enum cn_job_state {
     CN_JOB_QUEUED,
     CN_JOB_RUNNING,
@@ -72,6 +74,8 @@ struct cn_job {
     struct cn_treap_node age;      /* among all waiting jobs */
     struct cn_treap_node deadline; /* among all jobs that are not final */
     struct cn_treap_node delay;    /* among those that wait for a while before it is their turn */
+    TAILQ_ENTRY(cn_job) roomless;  /* among those whose models only full workers have */
+    bool is_roomless;              /* it stands there; and among the delayed */
     bool fetching;                 /* its images are being read again */
     int delays;                    /* in a row: each is longer than the one before */
     int busy;                      /* workers that had no room for it after all, in a row */
