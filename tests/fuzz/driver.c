@@ -70,6 +70,7 @@ static void catch_crashes(void)
 
     if (__sanitizer_set_death_callback != NULL) {
         __sanitizer_set_death_callback(keep_input);
+        signal(SIGABRT, on_signal); /* an assertion: sanitizers leave that signal alone */
         return;
     }
     for (size_t i = 0; i < CN_LEN(fatal); i++)
