@@ -13,12 +13,20 @@
 enum { MAX_N = 10, MAX_PARTIAL = 3, FORM_MAX = 1 << 17 };
 
 struct request {
-    bool stream, has_denoise;
+    bool stream, has_denoise, has_steps;
     int partial_images, compression;
     char *response_format, *size, *background;
 };
 
 /* ---- members that are more than a value ---- */
+
+/* Two names of one number: a request may have both when they say the same. */
+static int agree(struct cn_reader *r, const char *where, bool is_second, double first, double v)
+{
+    if (!is_second || v == first)
+        return CN_OK;
+    return cn_fail_at(r->err, CN_EINVAL, where, "is %g here and %g under its other name", v, first);
+}
 
 static int read_seed(struct cn_reader *r, const json_t *v, const char *where, void *target,
                      const struct cn_enum *e)
@@ -40,16 +48,40 @@ static int read_seed(struct cn_reader *r, const json_t *v, const char *where, vo
 static int read_guidance(struct cn_reader *r, const json_t *v, const char *where, void *target,
                          const struct cn_enum *e)
 {
+    const double first = r->spec->guidance_scale;
+    const bool is_second = r->spec->has_guidance;
+
     (void)target;
     r->spec->has_guidance = true;
-    return cn_read_real(r, v, where, &r->spec->guidance_scale, e);
+    if (cn_read_real(r, v, where, &r->spec->guidance_scale, e) < 0)
+        return r->err->code;
+    return agree(r, where, is_second, first, r->spec->guidance_scale);
 }
 
 static int read_denoise(struct cn_reader *r, const json_t *v, const char *where, void *target,
                         const struct cn_enum *e)
 {
-    ((struct request *)target)->has_denoise = true;
-    return cn_read_real(r, v, where, &r->spec->denoise, e);
+    struct request *a = target;
+    const double first = r->spec->denoise;
+    const bool is_second = a->has_denoise;
+
+    a->has_denoise = true;
+    if (cn_read_real(r, v, where, &r->spec->denoise, e) < 0)
+        return r->err->code;
+    return agree(r, where, is_second, first, r->spec->denoise);
+}
+
+static int read_steps(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                      const struct cn_enum *e)
+{
+    struct request *a = target;
+    const int first = r->spec->steps;
+    const bool is_second = a->has_steps;
+
+    a->has_steps = true;
+    if (cn_read_int(r, v, where, &r->spec->steps, e) < 0)
+        return r->err->code;
+    return agree(r, where, is_second, first, r->spec->steps);
 }
 
 /* One, or a list whose first one counts. */
@@ -100,7 +132,6 @@ static int read_model(struct cn_reader *r, const json_t *v, const char *where, v
 OF_SPEC(prompt, cn_read_text(r, v, where, &r->spec->prompt, e))
 OF_SPEC(negative, cn_read_text(r, v, where, &r->spec->negative_prompt, e))
 OF_SPEC(n, cn_read_int(r, v, where, &r->spec->n, e))
-OF_SPEC(steps, cn_read_int(r, v, where, &r->spec->steps, e))
 OF_SPEC(format, cn_read_enum(r, v, where, &r->spec->format, e))
 OF_SPEC(sampler, cn_read_enum(r, v, where, &r->spec->sampler, e))
 OF_SPEC(schedule, cn_read_enum(r, v, where, &r->spec->schedule, e))

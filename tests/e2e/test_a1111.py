@@ -137,6 +137,9 @@ class WebUi(Case):
         self.assertEqual(get(self.d, "/internal/ping").doc, {})
         self.assertEqual(get(self.d, "/controlnet/version").doc, {"version": 3})
         self.assertIn("emoji-canny", get(self.d, "/controlnet/model_list").doc["model_list"])
+        for path in ("/controlnet/module_list?alias_names=", "/sdapi/v1/progress?skip_current_image="):
+            self.assertEqual([self.d.get(path + v).status for v in ("True", "0", "null", "")],
+                             [200, 200, 400, 400])
         modules = get(self.d, "/controlnet/module_list").doc
         self.assertEqual(set(modules["module_list"]), set(modules["module_detail"]))
         for name in ("checkpoints", "vae", "loras", "embeddings"):

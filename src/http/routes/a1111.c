@@ -146,23 +146,35 @@ static void set_options(struct cn_request *q)
 
 /* ---- lists ---- */
 
-static bool is_true(const char *text)
+int cn_a1111_flag(struct cn_request *q, const char *name)
 {
-    return text != NULL && (strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0);
+    static const char *const word[] = {"false", "False", "0", "true", "True", "1"};
+    const char *text = cn_request_argument(q, name);
+
+    if (text == NULL)
+        return 0;
+    for (int i = 0; i < (int)CN_LEN(word); i++)
+        if (strcmp(text, word[i]) == 0)
+            return i >= 3;
+    cn_answer_parameter(q, name, "expected true or false");
+    return -1;
 }
 
 static void list(struct cn_request *q)
 {
     const struct cn_a1111_list *what = q->route->what;
+    const int alias_names = cn_a1111_flag(q, "alias_names");
     struct cn_dispatch *d = cn_app_of(q)->o.dispatch;
     struct cn_a1111_facts f = {.catalog = cn_dispatch_catalog(d),
                                .settings = cn_a1111_settings_of(q),
                                .limits = &cn_app_of(q)->o.limits,
-                               .alias_names = is_true(cn_request_argument(q, "alias_names"))};
+                               .alias_names = alias_names > 0};
     struct cn_err err = CN_ERR_INIT;
     struct sysinfo si;
     struct cn_buf b;
 
+    if (alias_names < 0)
+        return;
     if (!cn_dispatch_known(d)) {
         cn_answer_problem(q, CN_PROBLEM_NOT_READY, "no worker has told its models yet", NULL);
         return;

@@ -23,6 +23,10 @@ struct cn_a1111 {
 
 struct cn_a1111 *cn_a1111_of(const struct cn_request *q);
 
+/* A question that is yes or no: 0, also when it was not asked, or 1; -1: neither, and that is
+ * answered. */
+int cn_a1111_flag(struct cn_request *q, const char *name);
+
 /* Of who asks. */
 const struct cn_a1111_settings *cn_a1111_settings_of(const struct cn_request *q);
 void cn_a1111_settings_set(const struct cn_request *q, const struct cn_a1111_settings *s);

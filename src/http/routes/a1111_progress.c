@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 enum { ANSWER_MAX = 4 << 20, PENDING_MAX = 1 << 16 };
 
@@ -126,22 +125,20 @@ static void look(const struct cn_request *q, const struct cn_submit_ctx *c, bool
         cn_jobs_forget(cn_jobs_follow(js, q->who.tenant, c->id, 0, nothing, on_followed, ret));
 }
 
-static bool is_true(const char *text)
-{
-    return text != NULL && (strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0);
-}
-
 static void get_progress(struct cn_request *q)
 {
     const struct cn_submit_ctx *c = find(q, NULL);
     struct glance g = {.p = {.text = ""}};
+    const int skip = cn_a1111_flag(q, "skip_current_image");
     struct cn_err err = CN_ERR_INIT;
     struct cn_buf b;
 
+    if (skip < 0)
+        return;
     cn_buf_init(&g.preview, ANSWER_MAX);
     cn_buf_init(&b, ANSWER_MAX);
     if (c != NULL)
-        look(q, c, !is_true(cn_request_argument(q, "skip_current_image")), &g);
+        look(q, c, skip == 0, &g);
     if (cn_a1111_put_progress(&g.p, g.preview.len > 0 ? (const char *)g.preview.data : NULL, &b,
                               &err) < 0)
         cn_answer_err(q, &err);
