@@ -23,6 +23,26 @@ enum { KEEP_STDERR = 0 };
 
 enum { MS_NS = 1000000, DYING_MS = 1000 };
 
+/* ---- the program ---- */
+
+void cn_child_program_init(struct cn_child_program *p, const char *path)
+{
+    int fd = open(path, O_PATH | O_CLOEXEC);
+
+    /* Above what a decoder's descriptors overwrite. */
+    p->path = path;
+    p->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CN_DECODING_PROGRAM_FD + 1);
+    if (fd >= 0)
+        close(fd);
+}
+
+void cn_child_program_release(struct cn_child_program *p)
+{
+    if (p->fd >= 0)
+        close(p->fd);
+    p->fd = -1;
+}
+
 /* ---- starting ---- */
 
 static bool wanted_env(const char *e)
@@ -36,8 +56,11 @@ static bool wanted_env(const char *e)
     return false;
 }
 
-static int add_files(posix_spawn_file_actions_t *f, int fd)
+/* program: its descriptor, which the decoder closes; -1: none. */
+static int add_files(posix_spawn_file_actions_t *f, int fd, int program)
 {
+    const int beyond = program >= 0 ? CN_DECODING_PROGRAM_FD + 1 : CN_DECODING_FD + 1;
+
     int e = posix_spawn_file_actions_addopen(f, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
     if (e == 0)
@@ -46,7 +69,9 @@ static int add_files(posix_spawn_file_actions_t *f, int fd)
         e = posix_spawn_file_actions_addopen(f, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     if (e == 0)
         e = posix_spawn_file_actions_adddup2(f, fd, CN_DECODING_FD);
-    return e != 0 ? e : posix_spawn_file_actions_addclosefrom_np(f, CN_DECODING_FD + 1);
+    if (e == 0 && program >= 0)
+        e = posix_spawn_file_actions_adddup2(f, program, CN_DECODING_PROGRAM_FD);
+    return e != 0 ? e : posix_spawn_file_actions_addclosefrom_np(f, beyond);
 }
 
 /* Signals as a program expects them, whatever the caller has blocked or ignored. */
@@ -61,7 +86,7 @@ static int set_signals(posix_spawnattr_t *a)
     return posix_spawnattr_setflags(a, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
-static int spawn(const char *program, int fd, pid_t *ret)
+static int spawn(const char *path, int program, int fd, pid_t *ret)
 {
     char name[] = "controlnet-decoder", option[] = "--fd", number[] = "3";
     char *args[] = {name, option, number, NULL};
@@ -76,24 +101,35 @@ static int spawn(const char *program, int fd, pid_t *ret)
             env[n++] = *v;
     posix_spawn_file_actions_init(&files);
     posix_spawnattr_init(&attr);
-    e = add_files(&files, fd);
+    e = add_files(&files, fd, program);
     if (e == 0)
         e = set_signals(&attr);
     if (e == 0)
-        e = posix_spawn(ret, program, &files, &attr, args, env);
+        e = posix_spawn(ret, path, &files, &attr, args, env);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&files);
     return e;
 }
 
-int cn_child_start(const char *program, struct cn_child *ret, struct cn_err *err)
+/* By its descriptor, or by its path where there is no /proc. */
+static int spawn_program(const struct cn_child_program *p, int fd, pid_t *ret)
+{
+    char path[40];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", CN_DECODING_PROGRAM_FD);
+    if (p->fd >= 0 && spawn(path, p->fd, fd, ret) == 0)
+        return 0;
+    return spawn(p->path, -1, fd, ret);
+}
+
+int cn_child_start(const struct cn_child_program *p, struct cn_child *ret, struct cn_err *err)
 {
     struct cn_child c = {.pid = 0};
     int pair[2], e;
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return cn_fail(err, CN_EIO, "cannot make a socket for a decoder: %s", strerror(errno));
-    e = spawn(program, pair[1], &c.pid);
+    e = spawn_program(p, pair[1], &c.pid);
     close(pair[1]);
     if (e != 0) {
         close(pair[0]);

@@ -7,6 +7,16 @@
 #include <sys/types.h>
 #include <time.h>
 
+/* The program, held open from the beginning: after an upgrade in place the path may lead to a
+ * decoder of another release, which its worker would not understand. */
+struct cn_child_program {
+    const char *path;
+    int fd; /* -1: it could not be opened, and the path says why at the start */
+};
+
+void cn_child_program_init(struct cn_child_program *p, const char *path);
+void cn_child_program_release(struct cn_child_program *p);
+
 struct cn_child {
     pid_t pid; /* 0: none */
     int fd;
@@ -21,7 +31,7 @@ struct cn_child_end {
 
 /* Executes it with no descriptors but its socket, no environment but what loaders and sanitizers
  * read, and nothing on standard error unless it is a sanitizer's. */
-int cn_child_start(const char *program, struct cn_child *ret, struct cn_err *err);
+int cn_child_start(const struct cn_child_program *p, struct cn_child *ret, struct cn_err *err);
 
 /* Kills it unless it has ended, and takes its status. */
 void cn_child_end(struct cn_child *c, struct cn_child_end *ret);

@@ -19,6 +19,7 @@
 
 struct cn_decoder {
     struct cn_decoder_opts o;
+    struct cn_child_program program;
     struct cn_child child; /* has the picture */
     struct cn_keeper keeper;
 };
@@ -30,7 +31,8 @@ struct cn_decoder *cn_decoder_new(const struct cn_decoder_opts *o)
     struct cn_decoder *d = cn_xcalloc(1, sizeof(*d));
 
     d->o = *o;
-    cn_keeper_init(&d->keeper, o->program);
+    cn_child_program_init(&d->program, o->program);
+    cn_keeper_init(&d->keeper, &d->program);
     return d;
 }
 
@@ -54,6 +56,7 @@ void cn_decoder_free(struct cn_decoder *d)
         return;
     stop(d, NULL);
     cn_keeper_release(&d->keeper);
+    cn_child_program_release(&d->program);
     free(d);
 }
 
@@ -77,7 +80,7 @@ static int greet(struct cn_decoder *d, struct cn_err *err)
 
 static int start(struct cn_decoder *d, struct cn_err *err)
 {
-    int rc = cn_child_start(d->o.program, &d->child, err);
+    int rc = cn_child_start(&d->program, &d->child, err);
 
     return rc < 0 ? rc : greet(d, err);
 }

@@ -76,7 +76,7 @@ static bool runs(struct cn_keeper *k)
 
 /* ---- for its user ---- */
 
-void cn_keeper_init(struct cn_keeper *k, const char *program)
+void cn_keeper_init(struct cn_keeper *k, const struct cn_child_program *program)
 {
     memset(k, 0, sizeof(*k));
     k->program = program;

@@ -11,7 +11,7 @@
 enum { CN_KEEPER_MOST = 16 };
 
 struct cn_keeper {
-    const char *program;
+    const struct cn_child_program *program;
     pthread_t thread;
     bool running;
     pthread_mutex_t lock; /* of all below */
@@ -23,7 +23,8 @@ struct cn_keeper {
     int n;
 };
 
-void cn_keeper_init(struct cn_keeper *k, const char *program);
+/* The program stays the caller's. */
+void cn_keeper_init(struct cn_keeper *k, const struct cn_child_program *program);
 
 /* Ends the spare one, and waits for those that were killed. */
 void cn_keeper_release(struct cn_keeper *k);

@@ -18,6 +18,7 @@ enum {
     CN_DECODING_REPLY,
     CN_DECODING_FDS = 2, /* of a request: input, output */
     CN_DECODING_FD = 3,  /* of the decoder: its end of the socketpair */
+    CN_DECODING_PROGRAM_FD = 4, /* the decoder's own program, which it closes */
     CN_DECODING_CHANNELS = 4
 };
 

@@ -83,11 +83,13 @@ static void answer(const struct order *o, cn_decoding_fn decode, struct cn_decod
 
 int cn_decoding_serve(int fd, cn_decoding_fn decode)
 {
-    struct cn_decoding_hello hello = {CN_DECODING_HELLO, cn_wall_raise(CN_WALL_ALL)};
+    struct cn_decoding_hello hello = {.type = CN_DECODING_HELLO};
     struct cn_decoding_reply reply;
     struct order o;
     int rc = 1;
 
+    close(CN_DECODING_PROGRAM_FD); /* it was started by it, if it is there */
+    hello.layers = cn_wall_raise(CN_WALL_ALL);
     if (send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello))
         return CN_EFORMAT;
     while ((rc = receive(fd, &o)) > 0) {

@@ -20,7 +20,7 @@ EXTRA_PROGRAMS += tests/decoding/bench_decoding
 tests_decoding_bench_decoding_SOURCES = %reldir%/bench_decoding.c
 tests_decoding_bench_decoding_LDADD = libcndecoding.a libcnimage.a libcnbase.a $(SPNG_LIBS) \
     $(JPEG_LIBS) $(WEBP_LIBS)
-bench-decoding: tests/decoding/bench_decoding controlnet-decoder
+bench-decoding: tests/decoding/bench_decoding tests/decoding/bad-decoder controlnet-decoder
 	./tests/decoding/bench_decoding
 CLEANFILES += tests/decoding/bench_decoding
 bench: bench-decoding

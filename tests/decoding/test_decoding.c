@@ -3,6 +3,7 @@
 #include "base/base.h"
 #include "decoding/client.h"
 #include "base/file.h"
+#include "base/mem.h"
 #include "decoding/wall.h"
 
 #include <dirent.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -443,6 +445,38 @@ static void test_killed_early(void **state)
     cn_decoder_free(d);
 }
 
+/* Its path leads to something else from now on, as after an upgrade: the one that was there at the
+ * beginning goes on. */
+static void test_upgraded(void **state)
+{
+    char dir[] = "decoder.XXXXXX", *path, *other;
+    struct cn_decoder *d;
+    struct cn_buf file;
+    struct told t;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    path = cn_xprintf("%s/controlnet-decoder", dir);
+    other = cn_xprintf("%s/new", dir);
+    cn_buf_init(&file, 1u << 30);
+    assert_int_equal(cn_file_read("tests/decoding/bad-decoder", &file, NULL), CN_OK);
+    assert_int_equal(cn_file_write(path, file.data, file.len, NULL), CN_OK);
+    assert_int_equal(chmod(path, 0755), 0);
+    d = open_decoder(path, &t);
+    assert_int_equal(cn_decoder_check(d, NULL), CN_OK);
+    assert_int_equal(symlink("/bin/false", other), 0);
+    assert_int_equal(rename(other, path), 0);
+    for (int i = 0; i < 3; i++)
+        assert_reads(d);
+    assert_int_equal(t.died, 0);
+    cn_decoder_free(d);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+    cn_buf_release(&file);
+    free(path);
+    free(other);
+}
+
 /* Not there, no decoder, none that says what it should. */
 static void test_no_decoder(void **state)
 {
@@ -511,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_text),         cmocka_unit_test(test_sleep),
         cmocka_unit_test(test_memory),       cmocka_unit_test(test_killed),
         cmocka_unit_test(test_killed_early), cmocka_unit_test(test_forgets),
+        cmocka_unit_test(test_upgraded),
         cmocka_unit_test(test_no_decoder),   cmocka_unit_test(test_descriptors),
     };
 
