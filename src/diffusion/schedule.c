@@ -243,10 +243,10 @@ static int follow_curve(const struct cn_timetable *t, const struct cn_sampler_op
         c.max = sigma_at(table, g->total, grid_at(g, 0));
         c.min = sigma_at(table, g->total, grid_at(g, g->n - 1));
     }
-    if (s->sigma_max > 0)
-        c.max = s->sigma_max;
-    if (s->sigma_min > 0)
-        c.min = s->sigma_min;
+    if (t->schedule != CN_KARRAS || !cn_class_rule(o->kind)->karras_unbound) {
+        c.max = s->sigma_max > 0 ? s->sigma_max : c.max;
+        c.min = s->sigma_min > 0 ? s->sigma_min : c.min;
+    }
     return cn_curve_fill(&c, g->n, ret);
 }
 

@@ -13,7 +13,10 @@ enum {
     UNDONE_DPM = UNDONE(ALGORITHM) | UNDONE(FLOW) | UNDONE(VARIANCE),
     UNDONE_UNIPC = UNDONE(FLOW) | UNDONE(CORRECTOR) | UNDONE(PREDICT_X0) | UNDONE(SOLVER_P) |
                    UNDONE(THIRD_ORDER) | UNDONE(FULL_ORDER),
-    READS_DPM = CN_READS_SIGMAS | CN_READS_LU | CN_READS_FINAL | CN_READS_LAMBDA
+    /* Bounds of the levels are keys of Euler's class alone, but whatever a file says stays in the
+     * configuration of the class that reads it, where all that have curves look. */
+    READS_CURVES = CN_READS_SIGMAS | CN_READS_BOUNDS,
+    READS_DPM = READS_CURVES | CN_READS_LU | CN_READS_FINAL | CN_READS_LAMBDA
 };
 
 /* Settings of enum cn_undone, as the file spells them. */
@@ -33,7 +36,7 @@ static const char *const undone_keys[CN_UNDONE_COUNT] = {
 /* What k-diffusion's samplers have in common. */
 #define KD                                                                                         \
     .spacing = CN_LINSPACE, .grid = CN_GRID_REAL, .sigmas = true, .choosable = true,               \
-    .scaled = true, .reads = CN_READS_SIGMAS
+    .scaled = true, .reads = READS_CURVES
 
 static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
     [CN_DDIM] = {.spacing = CN_LEADING,
@@ -46,7 +49,7 @@ static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
                   .sigmas = true,
                   .choosable = true,
                   .scaled = true,
-                  .reads = CN_READS_SIGMAS | CN_READS_FINAL | CN_READS_BOUNDS,
+                  .reads = READS_CURVES | CN_READS_FINAL,
                   .undone = UNDONE(INTERPOLATION) | UNDONE(CONTINUOUS)},
     /* diffusers has no curves here; k-diffusion, and so every web user, has them: on request */
     [CN_EULER_A] = {.spacing = CN_LINSPACE,
@@ -62,7 +65,7 @@ static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
                  .sigmas = true,
                  .choosable = true,
                  .scaled = true,
-                 .reads = CN_READS_SIGMAS | CN_READS_CLIP,
+                 .reads = READS_CURVES | CN_READS_CLIP,
                  .betas = CN_BETAS_LATENT},
     [CN_DPMPP_2M] = {.spacing = CN_LINSPACE,
                      .grid = CN_GRID_OPEN,
@@ -83,7 +86,7 @@ static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
                   .zero = CN_ZERO_CLAMPED,
                   .sigmas = true,
                   .choosable = true,
-                  .reads = CN_READS_SIGMAS | CN_READS_FINAL,
+                  .reads = READS_CURVES | CN_READS_FINAL,
                   .undone = UNDONE_UNIPC},
     [CN_LCM] = {.spacing = CN_LEADING,
                 .grid = CN_GRID_DISTILLED,
@@ -98,7 +101,7 @@ static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
      * LMSDiscreteScheduler, DEISMultistepScheduler, TCDScheduler; the others have no class there,
      * and read what Euler's class reads of sigmas */
     [CN_DPMPP_SDE] = {KD, .zero = CN_ZERO_UNKNOWN, .calls = CN_CALLS_MIDDLE,
-                      .betas = CN_BETAS_LATENT},
+                      .betas = CN_BETAS_LATENT, .karras_unbound = true},
     [CN_DPMPP_2M_SDE_HEUN] = {.spacing = CN_LINSPACE,
                               .grid = CN_GRID_OPEN,
                               .zero = CN_ZERO_CLAMPED,
@@ -112,14 +115,14 @@ static const struct cn_class_rule rules[CN_SAMPLER_COUNT] = {
                  .rounds = true},
     [CN_DPM2_A] = {KD, .zero = CN_ZERO_UNKNOWN, .calls = CN_CALLS_KDPM2_A,
                    .betas = CN_BETAS_LATENT, .rounds = true},
-    [CN_LMS] = {KD, .zero = CN_ZERO_UNKNOWN},
+    [CN_LMS] = {KD, .zero = CN_ZERO_UNKNOWN, .karras_unbound = true},
     [CN_HEUNPP2] = {KD, .zero = CN_ZERO_CLAMPED, .calls = CN_CALLS_HEUNPP},
     [CN_DEIS] = {.spacing = CN_LINSPACE,
                  .grid = CN_GRID_OPEN,
                  .zero = CN_ZERO_UNKNOWN,
                  .sigmas = true,
                  .choosable = true,
-                 .reads = CN_READS_SIGMAS,
+                 .reads = READS_CURVES,
                  .undone = UNDONE(FLOW),
                  .ends_low = true},
     [CN_TCD] = {.spacing = CN_LEADING,

@@ -51,6 +51,7 @@ struct cn_class_rule {
     unsigned reads;  /* enum cn_reads */
     unsigned undone; /* 1 << enum cn_undone: settings that the class knows and that are not done */
     enum cn_class_betas { CN_BETAS_DDPM, CN_BETAS_LATENT, CN_BETAS_SCALED } betas; /* defaults */
+    bool karras_unbound; /* sigma_min, sigma_max: not for Karras's curve */
     bool rounds;   /* tells whole timesteps of Karras sigmas, though its grid is real */
     bool ends_low; /* the last step ends at the least noise level, not at 0 */
     bool alpha_to_one, clip_sample, prk_steps; /* defaults */

@@ -126,8 +126,15 @@ static void ends_and_bounds(void **state)
     assert_true(fabsf(t.sigma[0] - 10) < 1e-5f && fabsf(t.sigma[9] - 0.1f) < 1e-6f);
     assert_true(fabsf(t.init_sigma - 10) < 1e-5f);
     cn_timetable_release(&t);
-    t = make(&c, CN_UNIPC, 10); /* repeats its last level */
-    assert_true(t.sigma[10] == t.sigma[9] && fabsf(t.sigma[9] - 0.0291672f) < 1e-6f);
+    t = make(&c, CN_UNIPC, 10); /* repeats its last level; has the bounds from the file alone */
+    assert_true(t.sigma[10] == t.sigma[9] && fabsf(t.sigma[9] - 0.1f) < 1e-6f);
+    cn_timetable_release(&t);
+    t = make(&c, CN_LMS, 10); /* whose Karras curve has none */
+    assert_true(fabsf(t.sigma[9] - 0.0291672f) < 1e-6f);
+    cn_timetable_release(&t);
+    c.solver.sigmas = CN_SIGMAS_EXPONENTIAL;
+    t = make(&c, CN_LMS, 10);
+    assert_true(fabsf(t.sigma[0] - 10) < 1e-5f && fabsf(t.sigma[9] - 0.1f) < 1e-6f);
     cn_timetable_release(&t);
 }
 
