@@ -196,6 +196,16 @@ struct cn_queue_view {
 
 struct cn_queue_view cn_dispatch_queue(const struct cn_dispatch *d, const char *tenant);
 
+/* Calls visit for every tenant that has a rule, has jobs, or had some lately; in no order. */
+struct cn_tenant_view {
+    const char *name;
+    int waiting, running; /* jobs */
+    struct cn_tenant_limits limits;
+};
+
+void cn_dispatch_each_tenant(const struct cn_dispatch *d,
+                             void (*visit)(const struct cn_tenant_view *v, void *arg), void *arg);
+
 /* When to come back, for answers that refuse: 1 .. 120, with jitter. tenant NULL: for anybody. */
 int cn_dispatch_retry_after_s(const struct cn_dispatch *d, const char *tenant);
 

@@ -90,3 +90,37 @@ struct cn_queue_view cn_dispatch_queue(const struct cn_dispatch *d, const char *
                                   .own_running = t == NULL ? 0 : t->running,
                                   .own = cn_tenants_limits(d->tenants, name)};
 }
+
+struct each_tenant {
+    const struct cn_tenants *tenants;
+    void (*visit)(const struct cn_tenant_view *v, void *arg);
+    void *arg;
+};
+
+static void visit_live(struct cn_tenant *t, void *arg)
+{
+    const struct each_tenant *e = arg;
+
+    e->visit(&(struct cn_tenant_view){.name = t->name,
+                                      .waiting = t->queued,
+                                      .running = t->running,
+                                      .limits = t->limits},
+             e->arg);
+}
+
+static void visit_rule(const struct cn_tenant_rule *rule, void *arg)
+{
+    const struct each_tenant *e = arg;
+
+    if (cn_tenants_find(e->tenants, rule->name) == NULL) /* else it was visited */
+        e->visit(&(struct cn_tenant_view){.name = rule->name, .limits = rule->limits}, e->arg);
+}
+
+void cn_dispatch_each_tenant(const struct cn_dispatch *d,
+                             void (*visit)(const struct cn_tenant_view *v, void *arg), void *arg)
+{
+    struct each_tenant e = {d->tenants, visit, arg};
+
+    cn_tenants_each(d->tenants, visit_live, &e);
+    cn_tenants_each_rule(d->tenants, visit_rule, &e);
+}

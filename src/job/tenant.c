@@ -181,3 +181,10 @@ size_t cn_tenants_count(const struct cn_tenants *ts)
 {
     return ts->live.n;
 }
+
+void cn_tenants_each_rule(const struct cn_tenants *ts,
+                          void (*visit)(const struct cn_tenant_rule *rule, void *arg), void *arg)
+{
+    for (size_t i = 0; i < ts->n_rules; i++)
+        visit(&ts->rule[i], arg);
+}

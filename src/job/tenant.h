@@ -88,4 +88,8 @@ void cn_tenants_each(const struct cn_tenants *ts, void (*visit)(struct cn_tenant
                      void *arg);
 size_t cn_tenants_count(const struct cn_tenants *ts); /* live ones, idle included */
 
+/* Calls visit for every rule, in the order of names. */
+void cn_tenants_each_rule(const struct cn_tenants *ts,
+                          void (*visit)(const struct cn_tenant_rule *rule, void *arg), void *arg);
+
 #endif

@@ -269,6 +269,28 @@ class Models(Case):
             self.assertEqual(states(), ["loading", "loaded", "unloaded"])
             self.problem(f.ask("root", "POST", "/v1/models/nope/load"), 404, "not-found")
 
+    def test_tenants_are_an_administrators(self):
+        """All of the keys, with what each has in the queue; and whose a job is, in the list of all."""
+        with Farm("--set", "queue.capacity=20", fake="capacity=1 step=20",
+                  options={"bert": "weight=3 max_running=2", "cleo": "max_queued=7"}) as f:
+            running = f.submit("anna", "step=1000", steps=150)
+            f.d.until(lambda: f.job("anna", running)["state"] == "running")
+            waiting = f.submit("bert")
+            self.problem(f.ask("anna", "GET", "/v1/tenants"), 403, "forbidden")
+            r = f.ask("root", "GET", "/v1/tenants")
+            self.assertEqual(r.status, 200, r.body)
+            have = {t.pop("name"): t for t in json.loads(r.body)["tenants"]}
+            self.assertEqual(sorted(have), sorted(NAMES + ("root",)))
+            self.assertEqual((have["anna"]["running"], have["anna"]["waiting"]), (1, 0))
+            self.assertEqual((have["bert"]["running"], have["bert"]["waiting"]), (0, 1))
+            self.assertEqual((have["bert"]["weight"], have["bert"]["max_running"]), (3, 2))
+            self.assertEqual((have["cleo"]["max_waiting"], have["cleo"]["max_priority"]), (7, 10))
+            jobs = json.loads(f.ask("root", "GET", "/v1/jobs?all=true").body)["jobs"]
+            self.assertEqual({j["id"]: j["tenant"] for j in jobs}, {running: "anna", waiting: "bert"})
+            for job in json.loads(f.ask("root", "GET", "/v1/jobs").body)["jobs"]:
+                self.assertNotIn("tenant", job)
+            f.ask("anna", "DELETE", "/v1/jobs/" + running)
+
 
 if __name__ == "__main__":
     main()

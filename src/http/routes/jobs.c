@@ -3,6 +3,7 @@
 #include "base/base.h"
 #include "api/result.h"
 #include "base/clock.h"
+#include "base/escape.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "http/core/fields.h"
@@ -33,6 +34,7 @@ struct look {
     bool viewed;
     struct cn_job_view view;
     struct cn_buf page; /* of the list */
+    bool all;           /* of the list: of all tenants */
     int64_t expires_s;  /* links: since 1970 */
 };
 
@@ -105,13 +107,26 @@ static bool read_query(struct cn_request *q, struct cn_jobs_query *ret, bool *re
     return !*ret_all || cn_access_is_admin(q);
 }
 
-static int put_page(const struct cn_jobs_page *page, struct cn_buf *b, struct cn_err *err)
+/* Adds whose it is to the job that ends the text. */
+static int put_tenant(const struct cn_job_view *v, struct cn_buf *b, struct cn_err *err)
+{
+    int rc;
+
+    b->len--; /* the brace */
+    if ((rc = cn_buf_adds(b, ",\"tenant\":", err)) == CN_OK &&
+        (rc = cn_escape_json(b, v->tenant, strlen(v->tenant), err)) == CN_OK)
+        rc = cn_buf_adds(b, "}", err);
+    return rc;
+}
+
+static int put_page(const struct cn_jobs_page *page, bool all, struct cn_buf *b, struct cn_err *err)
 {
     int rc = cn_buf_adds(b, "{\"jobs\":[", err);
 
     for (int i = 0; rc == CN_OK && i < page->n; i++)
-        if (i == 0 || (rc = cn_buf_adds(b, ",", err)) == CN_OK)
-            rc = cn_result_view(&page->view[i], false, b, err);
+        if ((i == 0 || (rc = cn_buf_adds(b, ",", err)) == CN_OK) &&
+            (rc = cn_result_view(&page->view[i], false, b, err)) == CN_OK && all)
+            rc = put_tenant(&page->view[i], b, err);
     if (rc == CN_OK)
         rc = cn_buf_adds(b, "]", err);
     if (rc == CN_OK && page->next[0] != '\0')
@@ -151,7 +166,7 @@ static void on_listed(void *arg, const struct cn_jobs_page *page, const struct c
     l->done = true;
     if (page == NULL)
         l->err = *err;
-    else if (put_page(page, &l->page, &l->err) == CN_OK && page->next[0] != '\0')
+    else if (put_page(page, l->all, &l->page, &l->err) == CN_OK && page->next[0] != '\0')
         link_next(q, page->next);
     cn_request_resume(q);
 }
@@ -175,12 +190,11 @@ static void list(struct cn_request *q)
     struct look *l = q->ctx;
     struct cn_jobs_query query;
     struct cn_jobs_read *read;
-    bool all;
 
-    if (!read_query(q, &query, &all))
+    if (!read_query(q, &query, &l->all))
         return;
     cn_buf_init(&l->page, LIST_MAX);
-    read = cn_jobs_browse(cn_jobs_of(q), all ? NULL : q->who.tenant, &query, on_listed, q);
+    read = cn_jobs_browse(cn_jobs_of(q), l->all ? NULL : q->who.tenant, &query, on_listed, q);
     if (!l->done)
         l->read = read;
     answer_list(q);

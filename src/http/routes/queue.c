@@ -1,9 +1,13 @@
-/* GET /v1/queue: what waits, and whether a job would be accepted now. */
+/* GET /v1/queue: what waits, and whether a job would be accepted now. GET /v1/tenants: what each
+ * tenant has there, for administrators. */
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/escape.h"
 #include "http/routes/routes_priv.h"
 
-enum { QUEUE_MAX = 4096 };
+#include <string.h>
+
+enum { QUEUE_MAX = 4096, TENANTS_MAX = 16 << 20 };
 
 static int put_numbers(const struct cn_request *q, struct cn_buf *b, struct cn_err *err)
 {
@@ -42,4 +46,32 @@ static void get_queue(struct cn_request *q)
     cn_buf_release(&b);
 }
 
+/* ---- tenants ---- */
+
+static void put_tenant(const struct cn_tenant_view *v, void *arg)
+{
+    struct cn_buf *b = arg;
+
+    cn_buf_adds(b, b->data[b->len - 1] == '[' ? "{\"name\":" : ",{\"name\":", NULL);
+    cn_escape_json(b, v->name, strlen(v->name), NULL);
+    cn_buf_printf(b, NULL,
+                  ",\"waiting\":%d,\"running\":%d,\"max_waiting\":%d,\"max_running\":%d,"
+                  "\"max_priority\":%d,\"weight\":%g}",
+                  v->waiting, v->running, v->limits.max_queued, v->limits.max_running,
+                  v->limits.max_priority, v->limits.weight);
+}
+
+static void list_tenants(struct cn_request *q)
+{
+    struct cn_buf b;
+
+    cn_buf_init(&b, TENANTS_MAX);
+    cn_buf_adds(&b, "{\"tenants\":[", NULL);
+    cn_dispatch_each_tenant(cn_app_of(q)->o.dispatch, put_tenant, &b);
+    cn_buf_adds(&b, "]}\n", NULL);
+    cn_answer_buf(q, 200, "application/json", &b);
+    cn_buf_release(&b);
+}
+
 const struct cn_handler cn_get_queue = {.start = get_queue};
+const struct cn_handler cn_list_tenants = {.start = list_tenants};

@@ -29,6 +29,7 @@ static const struct cn_route table[] = {
     {"/v1/jobs/{id}/images/{index}", READS, &cn_get_image, NATIVE,
      .takes_ticket = CN_TICKET_RESULTS},
     {"/v1/queue", READS, &cn_get_queue, NATIVE},
+    {"/v1/tenants", READS, &cn_list_tenants, NATIVE, .admins_only = true},
     {"/v1/inputs", CN_POST, &cn_post_input, NATIVE, .takes_body = true},
     {"/v1/inputs/{id}", READS, &cn_show_input, NATIVE},
     {"/v1/inputs/{id}", CN_DELETE, &cn_delete_input, NATIVE},
