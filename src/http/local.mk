@@ -48,7 +48,7 @@ libcnhttproutes_a_SOURCES = \
     %reldir%/routes/images.c %reldir%/routes/info.c %reldir%/routes/jobs.c \
     %reldir%/routes/models.c %reldir%/routes/openai.c \
     %reldir%/routes/parse_body.h %reldir%/routes/parse_body.c \
-    %reldir%/routes/parts.c \
+    %reldir%/routes/page.c %reldir%/routes/parts.c \
     %reldir%/routes/picture.h %reldir%/routes/picture.c \
     %reldir%/routes/problems.c %reldir%/routes/queue.c %reldir%/routes/results.c %reldir%/routes/routes_priv.h \
     %reldir%/routes/submit_priv.h %reldir%/routes/submit.c \
@@ -60,11 +60,24 @@ libcnhttpserver_a_SOURCES = \
     %reldir%/server/listen.h %reldir%/server/listen.c \
     %reldir%/server/server.h %reldir%/server/server.c
 
-CLEANFILES += %reldir%/routes/assets.c
-EXTRA_DIST += %reldir%/routes/embed.sh %reldir%/routes/page.html
+# The console as one page; the files in the order in which index.html names them.
+console_files = \
+    %reldir%/console/index.html %reldir%/console/style.css \
+    %reldir%/console/base.js %reldir%/console/api.js %reldir%/console/board.js \
+    %reldir%/console/fields.js %reldir%/console/catalog.js %reldir%/console/controls.js \
+    %reldir%/console/request.js %reldir%/console/infotext.js %reldir%/console/stage.js \
+    %reldir%/console/gallery.js %reldir%/console/run.js %reldir%/console/code.js \
+    %reldir%/console/server.js %reldir%/console/main.js
 
-src/http/routes/assets.c: $(srcdir)/src/http/routes/embed.sh $(srcdir)/src/http/routes/page.html \
+CLEANFILES += %reldir%/routes/assets.c %reldir%/console/page.html
+EXTRA_DIST += %reldir%/routes/embed.sh %reldir%/console/assemble.sh $(console_files)
+
+src/http/console/page.html: $(srcdir)/src/http/console/assemble.sh $(console_files)
+	$(AM_V_GEN)$(MKDIR_P) src/http/console && \
+	    sh $(srcdir)/src/http/console/assemble.sh $(srcdir)/src/http/console >$@.tmp && mv $@.tmp $@
+
+src/http/routes/assets.c: $(srcdir)/src/http/routes/embed.sh src/http/console/page.html \
     $(srcdir)/openapi.yaml
 	$(AM_V_GEN)$(MKDIR_P) src/http/routes && sh $(srcdir)/src/http/routes/embed.sh \
-	    openapi $(srcdir)/openapi.yaml page $(srcdir)/src/http/routes/page.html >$@.tmp \
+	    openapi $(srcdir)/openapi.yaml page src/http/console/page.html >$@.tmp \
 	    && mv $@.tmp $@

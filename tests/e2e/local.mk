@@ -170,3 +170,7 @@ TESTS += tests/e2e/a1111.sh
 dist_check_SCRIPTS += %reldir%/openai.sh
 EXTRA_DIST += %reldir%/test_openai.py
 TESTS += tests/e2e/openai.sh
+
+dist_check_SCRIPTS += %reldir%/console.sh
+EXTRA_DIST += %reldir%/test_console.py
+TESTS += tests/e2e/console.sh

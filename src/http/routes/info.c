@@ -1,4 +1,4 @@
-/* What there is: models, samplers, annotators, the contract, and the page to try it. */
+/* What there is: models, samplers, annotators, and the contract. */
 #include "base/base.h"
 #include "api/result.h"
 #include "http/routes/routes_priv.h"
@@ -71,19 +71,8 @@ static void get_openapi(struct cn_request *q)
     cn_answer_text(q, 200, "application/yaml", cn_asset_openapi);
 }
 
-static void get_page(struct cn_request *q)
-{
-    cn_answer_field(q, "Cache-Control", "no-cache");
-    cn_answer_field(q, "Content-Security-Policy",
-                    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-                    "connect-src 'self'; img-src blob: data:; frame-ancestors 'none'; "
-                    "base-uri 'none'; form-action 'none'");
-    cn_answer_text(q, 200, "text/html; charset=utf-8", cn_asset_page);
-}
-
 const struct cn_handler cn_list_models = {.start = list_models};
 const struct cn_handler cn_list_samplers = {.start = list_samplers};
 const struct cn_handler cn_list_annotators = {.start = list_annotators};
 const struct cn_handler cn_list_adapters = {.start = list_adapters};
 const struct cn_handler cn_get_openapi = {.start = get_openapi};
-const struct cn_handler cn_get_page = {.start = get_page};
