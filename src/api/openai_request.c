@@ -130,7 +130,8 @@ static int read_model(struct cn_reader *r, const json_t *v, const char *where, v
     }
 
 OF_SPEC(prompt, cn_read_text(r, v, where, &r->spec->prompt, e))
-OF_SPEC(negative, cn_read_text(r, v, where, &r->spec->negative_prompt, e))
+OF_SPEC(negative, (r->spec->zero_negative = false,
+                   cn_read_text(r, v, where, &r->spec->negative_prompt, e)))
 OF_SPEC(n, cn_read_int(r, v, where, &r->spec->n, e))
 OF_SPEC(format, cn_read_enum(r, v, where, &r->spec->format, e))
 OF_SPEC(sampler, cn_read_enum(r, v, where, &r->spec->sampler, e))

@@ -165,6 +165,55 @@ int cn_read_controls(struct cn_reader *r, const json_t *v, const char *where, vo
     return CN_OK;
 }
 
+/* ---- sizes that a model is told ---- */
+
+static int read_pair(struct cn_reader *r, const json_t *v, const char *where,
+                     const struct cn_member m[2], bool both)
+{
+    if (!json_is_object(v))
+        return cn_read_wrong_type(r, v, where, "an object");
+    for (int i = 0; i < 2 && both; i++)
+        if (!json_is_number(json_object_get(v, m[i].name)))
+            return cn_fail_at(r->err, CN_EINVAL, where, "\"%s\" and \"%s\" come together",
+                              m[0].name, m[1].name);
+    return cn_read_members(r, v, m, 2, where, &r->spec->sizes);
+}
+
+#define IN_SIZES(field) offsetof(struct cn_spec_sizes, field)
+
+static int read_original_size(struct cn_reader *r, const json_t *v, const char *where,
+                              void *target, const struct cn_enum *e)
+{
+    static const struct cn_member m[] = {{"width", cn_read_int, IN_SIZES(original_width), NULL},
+                                         {"height", cn_read_int, IN_SIZES(original_height), NULL}};
+
+    (void)target;
+    (void)e;
+    return read_pair(r, v, where, m, true);
+}
+
+static int read_crop(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                     const struct cn_enum *e)
+{
+    static const struct cn_member m[] = {{"left", cn_read_int, IN_SIZES(crop_left), NULL},
+                                         {"top", cn_read_int, IN_SIZES(crop_top), NULL}};
+
+    (void)target;
+    (void)e;
+    return read_pair(r, v, where, m, false);
+}
+
+static int read_target_size(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                            const struct cn_enum *e)
+{
+    static const struct cn_member m[] = {{"width", cn_read_int, IN_SIZES(target_width), NULL},
+                                         {"height", cn_read_int, IN_SIZES(target_height), NULL}};
+
+    (void)target;
+    (void)e;
+    return read_pair(r, v, where, m, true);
+}
+
 /* ---- the second pass ---- */
 
 /* ---- adapters ---- */
@@ -328,9 +377,13 @@ static const struct cn_member spec_members[] = {
     {"vae", cn_read_text, IN_SPEC(vae), NULL},
     {"prompt", cn_read_text, IN_SPEC(prompt), NULL},
     {"negative_prompt", cn_read_text, IN_SPEC(negative_prompt), NULL},
+    {"zero_negative", cn_read_bool, IN_SPEC(zero_negative), NULL},
     {"prompt_syntax", cn_read_enum, IN_SPEC(prompt_syntax), &cn_enum_prompt_syntax},
     {"width", cn_read_int, IN_SPEC(width), NULL},
     {"height", cn_read_int, IN_SPEC(height), NULL},
+    {"original_size", read_original_size, 0, NULL},
+    {"crop", read_crop, 0, NULL},
+    {"target_size", read_target_size, 0, NULL},
     {"steps", cn_read_int, IN_SPEC(steps), NULL},
     {"guidance_scale", read_guidance, 0, NULL},
     {"guidance_rescale", cn_read_real, IN_SPEC(guidance_rescale), NULL},
@@ -398,6 +451,10 @@ static int read_root(struct cn_reader *r, const json_t *root)
 {
     if (cn_read_members(r, root, spec_members, CN_LEN(spec_members), "", r->spec) < 0)
         return r->err->code;
+    /* One that is there is encoded, and only what is left out is zeros. */
+    if (json_is_string(json_object_get(root, "negative_prompt")) &&
+        !json_is_boolean(json_object_get(root, "zero_negative")))
+        r->spec->zero_negative = false;
     choose_size(r->spec, r->in->limits);
     return check(r);
 }

@@ -173,6 +173,19 @@ static void set_pictures(json_t **o, const struct cn_spec *s)
     cn_json_set(o, "metadata", json_boolean(s->metadata));
 }
 
+/* Sizes that the model is told, as far as the request says them. */
+static void set_sizes(json_t **o, const struct cn_spec_sizes *z)
+{
+    if (z->original_width > 0)
+        cn_json_set(o, "original_size",
+                    json_pack("{si si}", "width", z->original_width, "height", z->original_height));
+    if (z->crop_left > 0 || z->crop_top > 0)
+        cn_json_set(o, "crop", json_pack("{si si}", "left", z->crop_left, "top", z->crop_top));
+    if (z->target_width > 0)
+        cn_json_set(o, "target_size",
+                    json_pack("{si si}", "width", z->target_width, "height", z->target_height));
+}
+
 static json_t *drawing_json(const struct cn_spec *s)
 {
     json_t *o = json_pack(
@@ -189,6 +202,9 @@ static json_t *drawing_json(const struct cn_spec *s)
     for (int i = 0; i < s->n_controls; i++)
         cn_json_add(&controls, control_json(&s->control[i]));
     set_pictures(&o, s);
+    set_sizes(&o, &s->sizes);
+    if (s->negative_prompt[0] == '\0')
+        cn_json_set(&o, "zero_negative", json_boolean(s->zero_negative));
     cn_json_set(&o, "guidance_rescale", json_real(s->guidance_rescale));
     cn_json_set(&o, "pag_scale", json_real(s->pag_scale));
     cn_json_set(&o, "pag_adaptive_scale", json_real(s->pag_adaptive_scale));

@@ -125,6 +125,17 @@ static void put_hires(struct cn_buf *b, const struct cn_spec_hires *h)
         put(b, "Hires negative prompt", h->negative_prompt);
 }
 
+/* No field of theirs says these, so that they have names of our own. */
+static void put_sizes(struct cn_buf *b, const struct cn_spec_sizes *z)
+{
+    if (z->original_width > 0)
+        cn_buf_printf(b, NULL, ", Original size: %dx%d", z->original_width, z->original_height);
+    if (z->crop_left > 0 || z->crop_top > 0)
+        cn_buf_printf(b, NULL, ", Crop: %dx%d", z->crop_left, z->crop_top);
+    if (z->target_width > 0)
+        cn_buf_printf(b, NULL, ", Target size: %dx%d", z->target_width, z->target_height);
+}
+
 static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
                            const struct cn_infotext_facts *f)
 {
@@ -141,6 +152,7 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
     cn_buf_printf(b, NULL, ", Seed: %" PRIu64 ", Size: %dx%d", f->seed,
                   s->hires.on && s->width > 0 ? s->width : f->width,
                   s->hires.on && s->height > 0 ? s->height : f->height);
+    put_sizes(b, &s->sizes);
     put(b, "Model", f->model);
     if (s->vae[0] != '\0')
         put(b, "VAE", s->vae);
@@ -246,6 +258,18 @@ static void put_hires_json(struct cn_buf *b, const struct cn_spec_hires *h)
     cn_buf_adds(b, "}", NULL);
 }
 
+static void put_sizes_json(struct cn_buf *b, const struct cn_spec_sizes *z)
+{
+    if (z->original_width > 0)
+        cn_buf_printf(b, NULL, ",\"original_size\":{\"width\":%d,\"height\":%d}", z->original_width,
+                      z->original_height);
+    if (z->crop_left > 0 || z->crop_top > 0)
+        cn_buf_printf(b, NULL, ",\"crop\":{\"left\":%d,\"top\":%d}", z->crop_left, z->crop_top);
+    if (z->target_width > 0)
+        cn_buf_printf(b, NULL, ",\"target_size\":{\"width\":%d,\"height\":%d}", z->target_width,
+                      z->target_height);
+}
+
 char *cn_infotext_json(const struct cn_spec *s, const struct cn_infotext_facts *f)
 {
     struct cn_buf b;
@@ -260,6 +284,9 @@ char *cn_infotext_json(const struct cn_spec *s, const struct cn_infotext_facts *
         put_text(&b, "vae", s->vae);
     put_text(&b, "prompt", s->prompt);
     put_text(&b, "negative_prompt", s->negative_prompt);
+    if (s->negative_prompt[0] == '\0')
+        cn_buf_printf(&b, NULL, ",\"zero_negative\":%s", s->zero_negative ? "true" : "false");
+    put_sizes_json(&b, &s->sizes);
     put_text(&b, "prompt_syntax", cn_enum_prompt_syntax.name[s->prompt_syntax]);
     put_number(&b, "guidance_scale", s->guidance_scale);
     put_number(&b, "guidance_rescale", s->guidance_rescale);

@@ -20,7 +20,7 @@ libcnbase_a_SOURCES = \
     %reldir%/reexec.h %reldir%/reexec.c \
     %reldir%/sha256.h %reldir%/sha256.c %reldir%/hmac.h %reldir%/hmac.c \
     %reldir%/simd.h \
-    %reldir%/image_meta.h %reldir%/spec.h %reldir%/spec.c %reldir%/spec_hires.c \
+    %reldir%/image_meta.h %reldir%/spec.h %reldir%/spec.c %reldir%/spec_hires.c %reldir%/spec_sizes.c \
     %reldir%/spec_adapters.c %reldir%/spec_digest.h %reldir%/spec_digest.c \
     %reldir%/strmap.h %reldir%/strmap.c %reldir%/table.h %reldir%/table.c \
     %reldir%/text.h %reldir%/text.c \

@@ -88,6 +88,7 @@ void cn_spec_init(struct cn_spec *s)
         .vae = cn_xstrdup(""),
         .prompt = cn_xstrdup(""),
         .negative_prompt = cn_xstrdup(""),
+        .zero_negative = true,
         .steps = 20,
         .guidance_scale = 7.5,
         .sampler = CN_DPMPP_2M,
@@ -397,7 +398,8 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
     if (l->max_pixels != 0 && (long)s->width * s->height > l->max_pixels)
         return cn_fail_at(err, CN_EINVAL, "/width", "%d x %d is over the limit of %ld pixels",
                           s->width, s->height, l->max_pixels);
-    if ((rc = cn_spec_hires_check(s, l, err)) < 0 || (rc = cn_spec_adapters_check(s, err)) < 0)
+    if ((rc = cn_spec_hires_check(s, l, err)) < 0 || (rc = cn_spec_adapters_check(s, err)) < 0 ||
+        (rc = cn_spec_sizes_check(s, err)) < 0)
         return rc;
     if (s->mask.len > 0 && s->init_image.len == 0)
         return cn_fail_at(err, CN_EINVAL, "/mask", "a mask needs an \"init_image\"");

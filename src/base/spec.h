@@ -177,6 +177,14 @@ struct cn_spec_adapter {
     double block[CN_BLOCK_WEIGHTS];
 };
 
+/* What a model that was trained with the sizes of its pictures (SDXL) is told of them, pixels. A
+ * side that is 0 is the picture's own. */
+struct cn_spec_sizes {
+    int original_width, original_height; /* that the picture is said to have had */
+    int crop_left, crop_top;             /* where it is said to have been cut out of a larger one */
+    int target_width, target_height;     /* that it is to have */
+};
+
 /* A second pass over a larger picture, from what the first one drew. */
 struct cn_spec_hires {
     bool on;
@@ -200,8 +208,11 @@ struct cn_spec {
     char *model;                    /* "" means the server's default model */
     char *vae;                      /* an autoencoder in place of the model's own, which "" means */
     char *prompt, *negative_prompt; /* UTF-8 */
+    bool zero_negative; /* zeros stand for a negative prompt that is empty, where a model's pipeline
+                           has it so (SDXL); else it is encoded as any other */
     enum cn_prompt_syntax prompt_syntax;
     int width, height;              /* pixels; 0 means the model's own size */
+    struct cn_spec_sizes sizes;
     int steps;
     double guidance_scale; /* <= 1 switches guidance off: one row per image */
     bool has_guidance;     /* false: the model's own default, if it has one */
@@ -285,6 +296,12 @@ int cn_spec_hires_levels(const struct cn_spec *s);
 /* Its size is looked at only when it is known: sides that are 0 are the model's own. */
 int cn_spec_hires_check(const struct cn_spec *s, const struct cn_limits *limits,
                         struct cn_err *err);
+
+/* ---- spec_sizes.c ---- */
+
+/* Does the request say any of the sizes that a model is told? */
+bool cn_spec_has_sizes(const struct cn_spec *s);
+int cn_spec_sizes_check(const struct cn_spec *s, struct cn_err *err);
 
 /* ---- spec_adapters.c ---- */
 

@@ -126,6 +126,23 @@ static void add_adapter(struct cn_sha256 *h, const struct cn_spec_adapter *a)
         add_real(h, a->block[i]);
 }
 
+static void add_sizes(struct cn_sha256 *h, const struct cn_spec *s)
+{
+    const struct cn_spec_sizes *z = &s->sizes;
+
+    if (!s->zero_negative && s->negative_prompt[0] == '\0')
+        add_text(h, "encode_negative");
+    if (!cn_spec_has_sizes(s))
+        return;
+    add_text(h, "sizes");
+    add_number(h, z->original_width);
+    add_number(h, z->original_height);
+    add_number(h, z->crop_left);
+    add_number(h, z->crop_top);
+    add_number(h, z->target_width);
+    add_number(h, z->target_height);
+}
+
 void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTES])
 {
     const int64_t number[] = {s->width,    s->height,    s->steps,         s->sampler,
@@ -180,5 +197,6 @@ void cn_spec_digest(const struct cn_spec *s, unsigned char digest[CN_SHA256_BYTE
         add_own(&h, &s->hires);
     }
     add_pictures(&h, s);
+    add_sizes(&h, s);
     cn_sha256_end(&h, digest);
 }

@@ -53,8 +53,10 @@ void cn_spec_second(const struct cn_spec *s, struct cn_spec *ret)
         ret->schedule = (enum cn_schedule)h->schedule;
     if (h->prompt != NULL)
         ret->prompt = h->prompt;
-    if (h->negative_prompt != NULL)
+    if (h->negative_prompt != NULL) {
         ret->negative_prompt = h->negative_prompt;
+        ret->zero_negative = false;
+    }
     if (h->has_guidance)
         ret->guidance_scale = h->guidance_scale;
     soften_lines(ret);

@@ -161,6 +161,14 @@ int cn_cli_find_annotator(const char *what, const char *name, const struct cn_an
 /* The whole file, at most 32 MiB; "-" is standard input. */
 int cn_cli_read_image(const char *path, struct cn_blob *ret, struct cn_err *err);
 
+/* ---- sizes.c ---- */
+
+/* As they were given; NULL: they were not. */
+struct cn_cli_sizes {
+    const char *original, *crop, *target;
+};
+int cn_cli_read_sizes(const struct cn_cli_sizes *o, struct cn_spec_sizes *ret, struct cn_err *err);
+
 /* ---- throughput.c ---- */
 
 /* Draws so many jobs like s, one after another and at once with each size of batch, in turns, as

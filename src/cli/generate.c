@@ -20,6 +20,7 @@ struct options {
     struct cn_spec spec;
     const char *model, *vae, *prompt, *negative, *output, *init, *mask, *depth;
     struct cn_option_list controls, adapters_used;
+    struct cn_cli_sizes sizes;
     struct cn_option_seed seed;
     double guidance;    /* negative: not given */
     double hires_scale; /* 0: no second pass */
@@ -212,6 +213,21 @@ static const struct cn_option table[] = {
      .help =
          "layers of the text encoder to leave out at its end (default: 0); with the syntax a1111 "
          "the layer to read, 1 is the last"},
+    {.kind = CN_OPT_TEXT,
+     .name = "original-size",
+     .arg = "WxH",
+     AT(sizes.original),
+     .help = "SDXL: the size that the picture is said to have had (default: its own)"},
+    {.kind = CN_OPT_TEXT,
+     .name = "crop",
+     .arg = "LEFT,TOP",
+     AT(sizes.crop),
+     .help = "SDXL: where it is said to have been cut out (default: 0,0)"},
+    {.kind = CN_OPT_TEXT,
+     .name = "target-size",
+     .arg = "WxH",
+     AT(sizes.target),
+     .help = "SDXL: the size that it is said to be for (default: its own)"},
     CN_OPTION_HEADING("from a picture"),
     {.kind = CN_OPT_TEXT,
      .name = "init",
@@ -474,9 +490,12 @@ static int make_spec(struct options *o, struct cn_err *err)
     set_text(&o->spec.vae, o->vae);
     set_text(&o->spec.prompt, o->prompt);
     set_text(&o->spec.negative_prompt, o->negative);
+    o->spec.zero_negative = o->negative == NULL;
     if ((rc = check_text("--prompt", o->spec.prompt, err)) < 0 ||
         (rc = check_text("--negative", o->spec.negative_prompt, err)) < 0 ||
-        (rc = read_hires(o, err)) < 0 || (rc = choose_format(o, err)) < 0 ||
+        (rc = read_hires(o, err)) < 0 ||
+        (rc = cn_cli_read_sizes(&o->sizes, &o->spec.sizes, err)) < 0 ||
+        (rc = choose_format(o, err)) < 0 ||
         (rc = read_files(o, err)) < 0 || (rc = cn_spec_check(&o->spec, &limits, err)) < 0)
         return rc;
     o->spec.seed = o->seed.given ? o->seed.value : cn_random_seed();

@@ -8,7 +8,7 @@ controlnet_SOURCES = \
     %reldir%/command.c \
     %reldir%/control.c \
     %reldir%/engine.c \
-    %reldir%/generate.c \
+    %reldir%/generate.c %reldir%/sizes.c \
     %reldir%/inspect.c %reldir%/inspect_print.c \
     %reldir%/inspected.h %reldir%/inspected.c \
     %reldir%/interrupt.c \

@@ -66,6 +66,16 @@ static void put_adapter(struct cn_pack *p, const struct cn_spec_adapter *a)
         cn_put_f64(p, a->block[i]);
 }
 
+static void put_sizes(struct cn_pack *p, const struct cn_spec_sizes *z)
+{
+    cn_put_i32(p, z->original_width);
+    cn_put_i32(p, z->original_height);
+    cn_put_i32(p, z->crop_left);
+    cn_put_i32(p, z->crop_top);
+    cn_put_i32(p, z->target_width);
+    cn_put_i32(p, z->target_height);
+}
+
 void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
 {
     cn_put_u8(p, CN_WIRE_SPEC_VERSION);
@@ -127,6 +137,8 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
         put_adapter(p, &s->adapter[i]);
     cn_put_str(p, s->vae);
     cn_put_u8(p, s->mask_alpha);
+    put_sizes(p, &s->sizes);
+    cn_put_u8(p, s->zero_negative);
 }
 
 static void get_adapter(struct cn_unpack *u, struct cn_spec_adapter *a)
@@ -214,6 +226,16 @@ static void get_hires_own(struct cn_unpack *u, struct cn_spec_hires *h)
     h->guidance_scale = cn_get_f64(u);
 }
 
+static void get_sizes(struct cn_unpack *u, struct cn_spec_sizes *z)
+{
+    z->original_width = cn_get_range(u, 0, INT_MAX);
+    z->original_height = cn_get_range(u, 0, INT_MAX);
+    z->crop_left = cn_get_range(u, 0, INT_MAX);
+    z->crop_top = cn_get_range(u, 0, INT_MAX);
+    z->target_width = cn_get_range(u, 0, INT_MAX);
+    z->target_height = cn_get_range(u, 0, INT_MAX);
+}
+
 static unsigned get_version(struct cn_unpack *u)
 {
     unsigned version = cn_get_u8(u);
@@ -295,6 +317,9 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
     s->vae = version >= 13 ? cn_get_str(u, CN_WIRE_MAX_NAME) : cn_xstrdup("");
     if (version >= 14)
         s->mask_alpha = (enum cn_mask_alpha)cn_get_enum(u, CN_MASK_ALPHA_COUNT);
+    if (version >= 15)
+        get_sizes(u, &s->sizes);
+    s->zero_negative = version < 15 || cn_get_enum(u, 2) != 0;
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

@@ -105,6 +105,37 @@ static void every_field_is_read(void **state)
     cn_spec_release(&s);
 }
 
+/* One that is left out is another thing than an empty one, for models whose pipeline has it so. */
+static void sizes_and_empty_negative_prompts_are_read(void **state)
+{
+    static const struct {
+        const char *json;
+        bool zero;
+    } prompts[] = {{"{}", true},
+                   {"{\"negative_prompt\":null}", true},
+                   {"{\"negative_prompt\":\"\"}", false},
+                   {"{\"negative_prompt\":\"\",\"zero_negative\":true}", true},
+                   {"{\"zero_negative\":false}", false}};
+    struct cn_err err;
+    struct cn_spec s;
+
+    (void)state;
+    for (size_t i = 0; i < CN_LEN(prompts); i++) {
+        assert_int_equal(read_text(prompts[i].json, &s, &err), CN_OK);
+        assert_int_equal(s.zero_negative, prompts[i].zero);
+        assert_false(cn_spec_has_sizes(&s));
+        cn_spec_release(&s);
+    }
+    assert_int_equal(read_text("{\"original_size\":{\"width\":1,\"height\":2},\"crop\":{\"top\":4,"
+                               "\"left\":3},\"target_size\":{\"width\":5,\"height\":6}}",
+                               &s, &err),
+                     CN_OK);
+    assert_true(s.sizes.original_width == 1 && s.sizes.original_height == 2);
+    assert_true(s.sizes.crop_left == 3 && s.sizes.crop_top == 4);
+    assert_true(s.sizes.target_width == 5 && s.sizes.target_height == 6);
+    cn_spec_release(&s);
+}
+
 static int read_with_webhook(const char *json, struct cn_api_beside *beside, struct cn_err *err)
 {
     struct cn_api_input in = {.json = json,
@@ -202,6 +233,11 @@ static void wrong_fields_are_named(void **state)
         {"{\"hires\":{\"size\":64}}", "/hires/size", "no such field"},
         {"{\"hires\":{},\"init_image\":\"aW5pdA==\"}", "/hires", "init_image"},
         {"{\"clip_skip\":33}", "/clip_skip", "0 to 32"},
+        {"{\"original_size\":512}", "/original_size", "an object"},
+        {"{\"original_size\":{\"width\":512}}", "/original_size", "come together"},
+        {"{\"target_size\":{\"width\":512,\"height\":0}}", "/target_size/height", "1 to 65536"},
+        {"{\"crop\":{\"left\":-1}}", "/crop/left", "0 to 65536"},
+        {"{\"crop\":{\"right\":1}}", "/crop/right", "no such field"},
         {"{\"init_image\":7}", "/init_image", "expected an image"},
         {"{\"init_image\":\"\"}", "/init_image", "empty"},
         {"{\"init_image\":\"part:x\"}", "/init_image", "no part \"x\""},
@@ -550,6 +586,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_request_has_the_defaults),
         cmocka_unit_test(every_field_is_read),
+        cmocka_unit_test(sizes_and_empty_negative_prompts_are_read),
         cmocka_unit_test(a_webhook_goes_beside_the_description),
         cmocka_unit_test(wrong_fields_are_named),
         cmocka_unit_test(what_is_no_json_is_refused_without_a_place),

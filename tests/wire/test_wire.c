@@ -76,6 +76,8 @@ static void full_spec(struct cn_spec *s)
     s->timeout_s = 17;
     free(s->vae);
     s->vae = cn_xstrdup("mse");
+    s->sizes = (struct cn_spec_sizes){512, 640, 3, 4, 1024, 768};
+    s->zero_negative = false;
     for (int i = 0; i < 2; i++) {
         struct cn_spec_control *c = cn_spec_add_control(s);
 
@@ -167,7 +169,8 @@ static void kinds_and_versions_of_jobs(void **state)
     old[8] = 1;
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
-    f.len -= 42 + 34 + 35 + 9 + 16 + 29 + 8; /* nor the syntax of prompts, nor what came after it */
+    /* nor the syntax of prompts, nor what came after it */
+    f.len -= 42 + 34 + 35 + 9 + 16 + 29 + 8 + 25;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -179,7 +182,7 @@ static void kinds_and_versions_of_jobs(void **state)
 
     b.data[CN_FRAME_HEAD + 8] = 2;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD,
-                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29 - 8};
+                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29 - 8 - 25};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -256,6 +259,12 @@ static void kinds_and_versions_of_jobs(void **state)
     f.len += 7;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_true(strcmp(s.vae, "mse") == 0 && s.mask_alpha == CN_MASK_AUTO);
+    cn_spec_release(&s);
+
+    b.data[CN_FRAME_HEAD + 8] = 14;
+    f.len += 1;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_true(s.mask_alpha == CN_MASK_TRANSPARENT && !cn_spec_has_sizes(&s) && s.zero_negative);
     cn_spec_release(&s);
 
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
