@@ -158,7 +158,9 @@ int cn_control_matches(const struct cn_control_config *control, const struct cn_
 {
     const struct cn_unet_config *c = &control->unet;
 
-    if (c->cross_attention_dim != unet->cross_attention_dim)
+    if (c->add_dim != unet->add_dim)
+        return mismatch(err, "the width of pooled text and sizes", c->add_dim, unet->add_dim);
+    if (c->cross_attention_dim != 0 && c->cross_attention_dim != unet->cross_attention_dim)
         return mismatch(err, "cross_attention_dim", c->cross_attention_dim,
                         unet->cross_attention_dim);
     if (c->blocks != unet->blocks)

@@ -34,7 +34,10 @@ enum cn_component {
     CN_COMP_COUNT
 };
 
-enum { CN_MAX_TEXTS = 2 }; /* text encoders of a model: CN_COMP_TEXT + i */
+enum {
+    CN_MAX_TEXTS = 2,   /* text encoders of a model: CN_COMP_TEXT + i */
+    CN_POOLING_TEXT = 1 /* the one that makes the pooled vector of a text */
+};
 
 enum cn_checkpoint_kind {
     CN_CKPT_PIPELINE,    /* diffusers directory with model_index.json */

@@ -32,7 +32,10 @@ struct cn_checkpoint {
     char *tokenizer[CN_MAX_TEXTS]; /* directories or NULL */
     bool zeroes_empty;
     bool difference;
-    bool openclip; /* the text encoder came in OpenCLIP's layout */
+    bool openclip[CN_MAX_TEXTS]; /* the text encoder came in OpenCLIP's layout */
+    /* Of single files: what makes the pooled vector, which is the encoder's own where that is asked
+     * for; name NULL: none. */
+    struct cn_tensor_view projection[CN_MAX_TEXTS];
     struct cn_component_tensors average; /* of the training's weights of the UNet: EMA */
     bool uses_average; /* it is in the place of the UNet's tensors, and they are in its */
     enum cn_ema_choice asked, weights; /* by whoever opens it; and which count */
@@ -78,6 +81,9 @@ int cn_checkpoint_open_file(struct cn_checkpoint *c, struct cn_err *err);
  * may correct them. */
 int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_tensor_file *st,
                         struct cn_err *err);
+/* Decides what only the whole model tells, once all its parts are there: which layers of its text
+ * encoders are read, the scale of its latents. */
+int cn_checkpoint_settle(struct cn_checkpoint *c, struct cn_err *err);
 int cn_checkpoint_sidecar(struct cn_checkpoint *c, struct cn_err *err);
 int cn_checkpoint_yaml(struct cn_checkpoint *c, struct cn_err *err);
 
@@ -116,11 +122,12 @@ const char *cn_conf_string(struct cn_conf *f, const char *key, const char *other
 
 bool cn_conf_is_list(const struct cn_conf *f, const char *key);
 
-/* A list of at most max whole numbers; returns how many, or -1 when the key is absent. */
-int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long limit);
+/* A list of at most max whole numbers from least to limit; returns how many, or -1 when the key is
+ * absent. */
+int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long least, long limit);
 
 /* A number for all n, or a list of n. False when the key is absent. */
-bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long limit);
+bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long least, long limit);
 
 /* A list of n strings, each one of yes (true) or no (false); absent: ret is unchanged. */
 void cn_conf_kinds(struct cn_conf *f, const char *key, bool *ret, int n, const char *yes,

@@ -12,7 +12,15 @@
 
 enum { CN_MAX_BLOCKS = 6, CN_MAX_HINT = 8 };
 
+/* Numbers that a row is told beside the pooled text: height and width that the picture is said to
+ * have had, the top and left edge at which it was cut, height and width that it is to have. */
+enum { CN_ADD_NUMBERS = 6 };
+
 enum cn_prediction { CN_PREDICT_EPSILON, CN_PREDICT_V };
+
+/* eos_token of configurations from before transformers 4.30, where the end of a text is its largest
+ * id, whatever the tokenizer's end token is. */
+enum { CN_OLD_EOS = 2 };
 
 /* CLIPTextModel, CLIPTextModelWithProjection */
 struct cn_text_config {
@@ -44,7 +52,10 @@ struct cn_unet_config {
     bool flip_sin_to_cos;
     int freq_shift;
     int time_cond_proj_dim; /* LCM guidance embedding; 0: none */
-    int add_dim; /* width of what add_embedding adds to the time embedding (text_time); 0: none */
+    /* "text_time": a row is told a vector beside its time, the pooled text and then some numbers
+     * (sizes), each as a sinusoid. */
+    int add_dim;      /* its width (projection_class_embeddings_input_dim); 0: there is none */
+    int add_time_dim; /* of each number's sinusoid (addition_time_embed_dim); 0: not said */
 };
 
 /* ControlNetModel: the encoder of unet, and the hint encoder */

@@ -177,7 +177,8 @@ const char *cn_conf_string(struct cn_conf *f, const char *key, const char *other
     return json_string_value(v);
 }
 
-int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long limit)
+int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long least,
+                 long limit)
 {
     json_t *v = get_key(f, key);
     char text[80];
@@ -190,8 +191,8 @@ int cn_conf_ints(struct cn_conf *f, const char *key, int *ret, int max, long lim
         return -1;
     }
     for (size_t i = 0; i < json_array_size(v); i++)
-        if (!whole(json_array_get(v, i), 1, limit, &ret[i]))
-            cn_conf_bad(f, key, "%s: not whole numbers from 1 to %ld", text, limit);
+        if (!whole(json_array_get(v, i), least, limit, &ret[i]))
+            cn_conf_bad(f, key, "%s: not whole numbers from %ld to %ld", text, least, limit);
     return (int)json_array_size(v);
 }
 
@@ -200,7 +201,7 @@ bool cn_conf_is_list(const struct cn_conf *f, const char *key)
     return json_is_array(json_object_get(f->root, key));
 }
 
-bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long limit)
+bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long least, long limit)
 {
     json_t *v = get_key(f, key);
     int one;
@@ -210,9 +211,9 @@ bool cn_conf_each(struct cn_conf *f, const char *key, int *ret, int n, long limi
     if (json_is_array(v) && json_array_size(v) != (size_t)n) {
         cn_conf_bad(f, key, "a list of %zu numbers for %d blocks", json_array_size(v), n);
     } else if (json_is_array(v)) {
-        cn_conf_ints(f, key, ret, n, limit);
+        cn_conf_ints(f, key, ret, n, least, limit);
     } else {
-        one = (int)cn_conf_int(f, key, 1, 1, limit);
+        one = (int)cn_conf_int(f, key, least, least, limit);
         for (int i = 0; i < n; i++)
             ret[i] = one;
     }

@@ -29,6 +29,9 @@ static const struct cn_rule unet_rules[] = {
     {.key = "freq_shift"},
     {.key = "time_cond_proj_dim", .kind = CN_RULE_OPTIONAL},
     {.key = "time_embedding_dim", .kind = CN_RULE_OPTIONAL},
+    {.key = "addition_embed_type", .kind = CN_RULE_OPTIONAL},
+    {.key = "addition_time_embed_dim", .kind = CN_RULE_OPTIONAL},
+    {.key = "projection_class_embeddings_input_dim", .kind = CN_RULE_OPTIONAL},
     {.key = "conditioning_channels"},
     {.key = "conditioning_embedding_out_channels", .kind = CN_RULE_OPTIONAL},
     {.key = "controlnet_conditioning_channel_order"},
@@ -37,7 +40,6 @@ static const struct cn_rule unet_rules[] = {
     {.key = "dropout", .kind = CN_RULE_FREE},          /* training */
     /* parts of features that are refused below */
     {.key = "addition_embed_type_num_heads", .kind = CN_RULE_FREE},
-    {.key = "addition_time_embed_dim", .kind = CN_RULE_FREE},
     /* traces of training averages, which diffusers' EMAModel leaves in the file */
     {.key = "decay", .kind = CN_RULE_FREE},
     {.key = "min_decay", .kind = CN_RULE_FREE},
@@ -56,11 +58,9 @@ static const struct cn_rule unet_rules[] = {
     {.key = "resnet_out_scale_factor", .kind = CN_RULE_NUMBER, .number = 1},
     {.key = "conv_in_kernel", .kind = CN_RULE_NUMBER, .number = 3},
     {.key = "conv_out_kernel", .kind = CN_RULE_NUMBER, .number = 3},
-    {.key = "addition_embed_type", .kind = CN_RULE_NONE},
     {.key = "class_embed_type", .kind = CN_RULE_NONE},
     {.key = "num_class_embeds", .kind = CN_RULE_NONE},
     {.key = "class_embeddings_concat", .kind = CN_RULE_NONE},
-    {.key = "projection_class_embeddings_input_dim", .kind = CN_RULE_NONE},
     {.key = "encoder_hid_dim", .kind = CN_RULE_NONE},
     {.key = "encoder_hid_dim_type", .kind = CN_RULE_NONE},
     {.key = "dual_cross_attention", .kind = CN_RULE_NONE},
@@ -107,7 +107,7 @@ static void need_class(struct cn_conf *f, const char *name)
 
 static int read_channels(struct cn_conf *f, int *ret, const int *otherwise, int n_otherwise)
 {
-    int n = cn_conf_ints(f, "block_out_channels", ret, CN_MAX_BLOCKS, MAX_CHANNELS);
+    int n = cn_conf_ints(f, "block_out_channels", ret, CN_MAX_BLOCKS, 1, MAX_CHANNELS);
 
     if (n > 0)
         return n;
@@ -120,7 +120,7 @@ static int read_uniform(struct cn_conf *f, const char *key, int n, int otherwise
 {
     int each[CN_MAX_BLOCKS];
 
-    if (!cn_conf_each(f, key, each, n, limit) || f->rc < 0)
+    if (!cn_conf_each(f, key, each, n, 1, limit) || f->rc < 0)
         return otherwise;
     for (int i = 1; i < n; i++)
         if (each[i] != each[0])
@@ -143,7 +143,7 @@ static void read_sample_size(struct cn_conf *f, struct cn_unet_config *u)
         u->sample_width = (int)cn_conf_int(f, "sample_size", side[1], 0, 4096);
         return;
     }
-    n = cn_conf_ints(f, "sample_size", side, 2, 4096);
+    n = cn_conf_ints(f, "sample_size", side, 2, 1, 4096);
     if (n == 1)
         cn_conf_bad(f, "sample_size", "one number in a list of height and width");
     u->sample_height = side[0];
@@ -172,19 +172,38 @@ static void read_attention(struct cn_conf *f, struct cn_unet_config *u)
     /* attention_head_dim is the number of heads: diffusers' own naming accident. */
     fill(u->heads, n, 8);
     fill(u->transformer_layers, n, 1);
-    if (!cn_conf_each(f, "num_attention_heads", u->heads, n, MAX_CHANNELS))
-        cn_conf_each(f, "attention_head_dim", u->heads, n, MAX_CHANNELS);
-    cn_conf_each(f, "transformer_layers_per_block", u->transformer_layers, n, MAX_LAYERS);
+    if (!cn_conf_each(f, "num_attention_heads", u->heads, n, 1, MAX_CHANNELS))
+        cn_conf_each(f, "attention_head_dim", u->heads, n, 1, MAX_CHANNELS);
+    cn_conf_each(f, "transformer_layers_per_block", u->transformer_layers, n, 0, MAX_LAYERS);
     u->cross_attention_dim = read_uniform(f, "cross_attention_dim", n, 1280, MAX_CHANNELS);
+}
+
+/* What a row is told beside its time. */
+static void read_added(struct cn_conf *f, struct cn_unet_config *u)
+{
+    const char *kind = cn_conf_string(f, "addition_embed_type", "");
+
+    if (strcmp(kind, "text_time") == 0) {
+        u->add_dim = (int)cn_conf_int(f, "projection_class_embeddings_input_dim", 0, 1, 1 << 16);
+        u->add_time_dim = (int)cn_conf_int(f, "addition_time_embed_dim", 0, 2, MAX_CHANNELS);
+        if (u->add_dim == 0)
+            cn_conf_bad(f, "projection_class_embeddings_input_dim", "\"text_time\" needs it");
+        if (u->add_time_dim == 0)
+            cn_conf_bad(f, "addition_time_embed_dim", "\"text_time\" needs it");
+        return;
+    }
+    if (kind[0] != '\0')
+        cn_conf_bad(f, "addition_embed_type", "\"%.40s\" is not supported", kind);
+    if (cn_conf_has(f, "projection_class_embeddings_input_dim"))
+        cn_conf_bad(f, "projection_class_embeddings_input_dim",
+                    "not without \"addition_embed_type\": \"text_time\"");
 }
 
 static void read_unet(struct cn_conf *f, struct cn_unet_config *u)
 {
     static const int sd[] = {320, 640, 1280, 1280};
-    const char *kind = cn_conf_string(f, "addition_embed_type", "");
 
-    if (strcmp(kind, "text_time") == 0)
-        cn_conf_bad(f, "addition_embed_type", "\"text_time\": SDXL models are not supported");
+    read_added(f, u);
     u->blocks = read_channels(f, u->channels, sd, CN_LEN(sd));
     u->in_channels = (int)cn_conf_int(f, "in_channels", 4, 1, MAX_CHANNELS);
     u->out_channels = (int)cn_conf_int(f, "out_channels", 4, 1, MAX_CHANNELS);
@@ -239,7 +258,7 @@ static void read_hint(struct cn_conf *f, struct cn_control_config *c)
 
     c->hint_channels = (int)cn_conf_int(f, "conditioning_channels", 3, 1, 256);
     c->hint_blocks = cn_conf_ints(f, "conditioning_embedding_out_channels", c->hint_out,
-                                  CN_MAX_HINT, MAX_CHANNELS);
+                                  CN_MAX_HINT, 1, MAX_CHANNELS);
     if (c->hint_blocks < 1) {
         c->hint_blocks = CN_LEN(hint);
         memcpy(c->hint_out, hint, sizeof(hint));
@@ -313,10 +332,13 @@ int cn_conf_vae(const char *path, struct cn_vae_config *ret, struct cn_err *err)
 /* Of UNets and ControlNets alike; what only one has is read by the caller. */
 static void amend_net(struct cn_conf *f, struct cn_unet_config *u)
 {
-    if (!cn_conf_each(f, "num_attention_heads", u->heads, u->blocks, MAX_CHANNELS))
-        cn_conf_each(f, "attention_head_dim", u->heads, u->blocks, MAX_CHANNELS);
+    if (!cn_conf_each(f, "num_attention_heads", u->heads, u->blocks, 1, MAX_CHANNELS))
+        cn_conf_each(f, "attention_head_dim", u->heads, u->blocks, 1, MAX_CHANNELS);
     u->norm_groups = (int)cn_conf_int(f, "norm_num_groups", u->norm_groups, 1, MAX_CHANNELS);
     u->norm_eps = cn_conf_real(f, "norm_eps", u->norm_eps, 0, 1);
+    if (u->add_dim > 0)
+        u->add_time_dim = (int)cn_conf_int(f, "addition_time_embed_dim", u->add_time_dim, 2,
+                                           MAX_CHANNELS);
     read_sample_size(f, u);
 }
 
@@ -326,6 +348,7 @@ void cn_conf_amend_unet(struct cn_conf *f, struct cn_unet_config *u)
                                            {.key = "attention_head_dim"},
                                            {.key = "norm_num_groups"},
                                            {.key = "norm_eps"},
+                                           {.key = "addition_time_embed_dim"},
                                            {.key = "sample_size"}};
 
     amend_net(f, u);
@@ -336,8 +359,9 @@ void cn_conf_amend_control(struct cn_conf *f, struct cn_control_config *c)
 {
     static const struct cn_rule rules[] = {
         {.key = "num_attention_heads"},    {.key = "attention_head_dim"},
-        {.key = "norm_num_groups"},        {.key = "norm_eps"},
-        {.key = "global_pool_conditions"}, {.key = "controlnet_conditioning_channel_order"}};
+        {.key = "norm_num_groups"},         {.key = "norm_eps"},
+        {.key = "addition_time_embed_dim"}, {.key = "global_pool_conditions"},
+        {.key = "controlnet_conditioning_channel_order"}};
 
     amend_net(f, &c->unet);
     read_order(f, c);

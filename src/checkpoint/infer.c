@@ -1,7 +1,7 @@
 /* The configuration of single files, from the shapes of their tensors. Shapes do not say
  * everything: heads, norm groups and the kind of prediction follow the family (model SD 1.x:
- * context width 768; SD 2.x: 1024), and a file "<model>.json" next to the model may correct them.
- */
+ * context width 768; SD 2.x: 1024; SDXL: rows are told sizes and pooled text), and a file
+ * "<model>.json" next to the model may correct them. */
 #include "base/base.h"
 #include "base/spec.h"
 #include "checkpoint/checkpoint_priv.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SD2_CONTEXT = 1024, SD_GROUPS = 32, CLIP_VOCAB = 49408 };
+enum { SD2_CONTEXT = 1024, BIG_G_WIDTH = 1280, SD_GROUPS = 32, CLIP_VOCAB = 49408 };
 
 /* Questions to one component; the first error sticks. */
 struct ask {
@@ -84,9 +84,11 @@ static int count_blocks(struct ask *a, const char *before, const char *after)
     return CN_MIN(CN_MAX(n, 1), (int)CN_MAX_BLOCKS);
 }
 
+/* Of its level, or of the middle block at the lowest one where that has none of its own. */
 static void infer_attention(struct ask *a, struct cn_unet_config *u, int b)
 {
-    const char *where = b == u->blocks - 1 ? "mid_block.attentions.0.transformer_blocks." : NULL;
+    bool last = b == u->blocks - 1;
+    const char *where = last ? "mid_block.attentions.0.transformer_blocks." : NULL;
     char text[80];
 
     u->down_attention[b] = has(a, "down_blocks.%d.attentions.0.norm.weight", b);
@@ -97,10 +99,29 @@ static void infer_attention(struct ask *a, struct cn_unet_config *u, int b)
         snprintf(text, sizeof(text), "down_blocks.%d.attentions.0.transformer_blocks.", b);
         where = text;
     }
-    u->transformer_layers[b] = CN_MAX(count_tensors(a, where, ".norm1.weight"), 1);
+    u->transformer_layers[b] = count_tensors(a, where, ".norm1.weight");
+    if (!u->down_attention[b] && !(last && has(a, "mid_block.attentions.0.norm.weight")))
+        u->transformer_layers[b] = CN_MAX(u->transformer_layers[b], 1); /* of nothing */
     u->heads[b] = 8;
-    if (u->cross_attention_dim == SD2_CONTEXT)
+    if (u->cross_attention_dim == SD2_CONTEXT || u->add_dim > 0)
         u->heads[b] = CN_MAX(u->channels[b] / 64, 1);
+}
+
+/* Width of the text, by the first block that reads it; 0: none does. */
+static int infer_context(struct ask *a)
+{
+    static const char *const first[] = {
+        "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+        "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"};
+
+    /* SDXL has ControlNets that look at the picture alone. */
+    if (has(a, "mid_block.attentions.0.norm.weight") && !has(a, "%s", first[0]))
+        return 0;
+    for (size_t i = 0; i < CN_LEN(first); i++)
+        if (has(a, "%s", first[i]))
+            return dim(a, 1, "%s", first[i]);
+    return dim(a, 1, "%s", first[0]);
 }
 
 static void infer_unet(struct ask *a, struct cn_unet_config *u)
@@ -113,13 +134,14 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
     u->out_channels = a->comp == CN_COMP_UNET ? dim(a, 0, "conv_out.weight") : u->in_channels;
     u->blocks = count_blocks(a, "down_blocks.", ".resnets.0.conv1.weight");
     u->layers_per_block = count_tensors(a, "down_blocks.0.resnets.", ".conv1.weight");
-    u->cross_attention_dim =
-        dim(a, 1, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight");
+    u->cross_attention_dim = infer_context(a);
+    if (has(a, "add_embedding.linear_1.weight"))
+        u->add_dim = dim(a, 1, "add_embedding.linear_1.weight");
     for (int b = 0; b < u->blocks; b++)
         u->channels[b] = dim(a, 0, "down_blocks.%d.resnets.0.conv1.weight", b);
     for (int b = 0; b < u->blocks; b++)
         infer_attention(a, u, b);
-    u->mid_attention = true;
+    u->mid_attention = has(a, "mid_block.attentions.0.norm.weight") || a->c->difference;
     proj = cn_checkpoint_get(a->c, a->comp, "mid_block.attentions.0.proj_in.weight");
     u->linear_projection = proj != NULL && proj->rank == 2;
     if (has(a, "time_embedding.cond_proj.weight"))
@@ -127,7 +149,7 @@ static void infer_unet(struct ask *a, struct cn_unet_config *u)
     u->norm_groups = SD_GROUPS;
     u->norm_eps = 1e-5;
     u->flip_sin_to_cos = true;
-    u->sample_height = u->sample_width = 64;
+    u->sample_height = u->sample_width = u->add_dim > 0 ? 128 : 64;
 }
 
 static const char *base_name(const char *path)
@@ -173,10 +195,10 @@ static void infer_vae(struct ask *a, struct cn_vae_config *v)
     v->mid_attention = has(a, "decoder.mid_block.attentions.0.to_q.weight");
     v->use_quant_conv = has(a, "quant_conv.weight");
     v->use_post_quant_conv = has(a, "post_quant_conv.weight");
-    v->scaling_factor = 0.18215;
+    v->scaling_factor = 0; /* of the family: cn_checkpoint_settle() */
 }
 
-static void infer_text(struct ask *a, struct cn_text_config *t)
+static void infer_text(struct ask *a, int i, struct cn_text_config *t)
 {
     const char *token = "text_model.embeddings.token_embedding.weight";
     const char *position = "text_model.embeddings.position_embedding.weight";
@@ -188,41 +210,42 @@ static void infer_text(struct ask *a, struct cn_text_config *t)
     t->intermediate_size = dim(a, 0, "text_model.encoder.layers.0.mlp.fc1.weight");
     t->heads = CN_MAX(t->hidden_size / 64, 1);
     t->layer_norm_eps = 1e-5;
-    /* SD 2's encoder is OpenCLIP's, with the exact GELU, which stops one layer early. */
-    t->act = t->hidden_size == SD2_CONTEXT ? CN_GELU : CN_QUICK_GELU;
-    if (a->c->openclip) {
-        t->act = CN_GELU;
-        t->layers = CN_MAX(t->layers - 1, 1);
-    }
+    /* SD 2's encoder is OpenCLIP's, with the exact GELU, and so is SDXL's second. */
+    t->act = t->hidden_size == SD2_CONTEXT || t->hidden_size == BIG_G_WIDTH || i > 0 ||
+                     a->c->openclip[i]
+                 ? CN_GELU
+                 : CN_QUICK_GELU;
     /* The two specials are CLIP's last; tokens that were added to a model come after them. */
     t->bos_token = CN_MAX(CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 2, 0);
     t->eos_token = CN_MIN(t->vocab_size, (int)CLIP_VOCAB) - 1;
+    if (i > 0) /* as the configuration that was published with SDXL */
+        t->eos_token = CN_OLD_EOS;
     t->pad_token = t->act == CN_GELU ? 0 : t->eos_token;
 }
 
-/* The last layer of an OpenCLIP encoder is never run: the component does not have it. */
-static void drop_layers(struct cn_checkpoint *c)
+/* What the notes beside the tensors say, in the words of trainers and of ComfyUI. */
+static const char *said_prediction(const struct cn_tensor_file *st)
 {
-    struct cn_component_tensors *k = &c->comp[CN_COMP_TEXT];
-    char prefix[64];
-    size_t n = 0;
+    static const char *const keys[] = {"modelspec.prediction_type", "modelspec.predict_key"};
 
-    snprintf(prefix, sizeof(prefix), "text_model.encoder.layers.%d.", c->text[0].layers);
-    for (size_t i = 0; i < k->count; i++)
-        if (strncmp(k->view[i].name, prefix, strlen(prefix)) != 0)
-            k->view[n++] = k->view[i];
-    k->count = n;
+    for (size_t i = 0; i < CN_LEN(keys); i++) {
+        const char *said = cn_tensor_file_metadata(st, keys[i]);
+
+        if (said != NULL && (strcmp(said, "v") == 0 || strcmp(said, "epsilon") == 0))
+            return said;
+    }
+    return NULL;
 }
 
 /* SD 2's 768 models predict v, its 512 "base" models (trained for 875,000 steps) and its
  * inpainting model noise. Newer tools mark their files with a tensor "v_pred". */
 static bool predicts_v(const struct cn_checkpoint *c, const struct cn_tensor_file *st)
 {
+    const char *said = said_prediction(st);
     struct cn_tensor_view step;
-    const char *said = cn_tensor_file_metadata(st, "modelspec.prediction_type");
     int64_t n = 0;
 
-    if (said != NULL && (strcmp(said, "v") == 0 || strcmp(said, "epsilon") == 0))
+    if (said != NULL)
         return said[0] == 'v';
     if (cn_tensor_file_has(st, "v_pred"))
         return true;
@@ -237,19 +260,49 @@ static bool predicts_v(const struct cn_checkpoint *c, const struct cn_tensor_fil
     return n != 875000;
 }
 
-/* The scheduler_config.json that was published with SD 1.5, which says nothing about the spacing:
- * the same model as a directory and as a file must give the same picture. */
+/* Noise levels up to a latent of noise alone. */
+static bool has_zero_snr(const struct cn_tensor_file *st)
+{
+    const char *said = cn_tensor_file_metadata(st, "ss_zero_terminal_snr");
+
+    return cn_tensor_file_has(st, "ztsnr") ||
+           (said != NULL && (strcmp(said, "True") == 0 || strcmp(said, "true") == 0));
+}
+
+/* Marks of models whose noise levels or whose answers are others altogether. */
+static int refuse_marks(const struct cn_checkpoint *c, const struct cn_tensor_file *st,
+                        struct cn_err *err)
+{
+    static const struct {
+        const char *tensor, *what;
+    } marks[] = {{"edm_mean", "Playground v2.5, whose latents have a mean of their own"},
+                 {"edm_vpred.sigma_max", "CosXL, whose noise levels are continuous"}};
+
+    for (size_t i = 0; c->comp[CN_COMP_UNET].present && i < CN_LEN(marks); i++)
+        if (cn_tensor_file_has(st, marks[i].tensor))
+            return cn_fail(err, CN_EINVAL, "\"%s\" is a model of %s (\"%s\"): not supported",
+                           c->path, marks[i].what, marks[i].tensor);
+    return CN_OK;
+}
+
+/* The scheduler_config.json that was published with SD 1.5, which says nothing about the spacing,
+ * or with SDXL: the same model as a directory and as a file must give the same picture. The last
+ * level of zero SNR is drawn from only when steps are counted from the end. */
 static void infer_schedule(struct cn_checkpoint *c, const struct cn_tensor_file *st)
 {
+    bool zero_snr = has_zero_snr(st);
+
     c->schedule = (struct cn_schedule_config){
         .train_steps = 1000,
         .beta_start = 0.00085,
         .beta_end = 0.012,
         .beta_schedule = CN_BETA_SCALED_LINEAR,
         .prediction = predicts_v(c, st) ? CN_PREDICT_V : CN_PREDICT_EPSILON,
-        .spacing = CN_SPACING_MODEL,
+        .spacing = zero_snr              ? CN_TRAILING
+                   : c->unet.add_dim > 0 ? CN_LEADING
+                                         : CN_SPACING_MODEL,
         .steps_offset = 1,
-        .rescale_zero_snr = cn_tensor_file_has(st, "ztsnr"),
+        .rescale_zero_snr = zero_snr,
     };
     if (c->schedule.prediction == CN_PREDICT_V && c->unet.cross_attention_dim == SD2_CONTEXT)
         c->unet.sample_height = c->unet.sample_width = 96;
@@ -263,9 +316,8 @@ static int infer_component(struct cn_checkpoint *c, enum cn_component comp, stru
         return CN_OK;
     switch (comp) {
     case CN_COMP_TEXT:
-        infer_text(&a, &c->text[0]);
-        if (a.rc == CN_OK && c->openclip)
-            drop_layers(c);
+    case CN_COMP_TEXT_2:
+        infer_text(&a, (int)(comp - CN_COMP_TEXT), &c->text[comp - CN_COMP_TEXT]);
         break;
     case CN_COMP_UNET:
         infer_unet(&a, &c->unet);
@@ -308,15 +360,16 @@ static int check(const struct cn_checkpoint *c, struct cn_err *err)
         rc = cn_check_unet(c->path, &c->control.unet, err);
     if (rc == CN_OK && c->comp[CN_COMP_VAE].present)
         rc = cn_check_vae(c->path, &c->vae, err);
-    if (rc == CN_OK && c->comp[CN_COMP_TEXT].present)
-        rc = cn_check_text(c->path, &c->text[0], err);
+    for (int i = 0; i < CN_MAX_TEXTS; i++)
+        if (rc == CN_OK && c->comp[CN_COMP_TEXT + i].present)
+            rc = cn_check_text(c->path, &c->text[i], err);
     return rc;
 }
 
 int cn_checkpoint_infer(struct cn_checkpoint *c, const struct cn_tensor_file *st,
                         struct cn_err *err)
 {
-    int rc = CN_OK;
+    int rc = refuse_marks(c, st, err);
 
     for (int i = 0; rc == CN_OK && i < CN_COMP_COUNT; i++)
         rc = infer_component(c, (enum cn_component)i, err);

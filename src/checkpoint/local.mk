@@ -9,7 +9,7 @@ libcncheckpoint_a_SOURCES = \
     %reldir%/config_pipeline.c %reldir%/config_schedule.c %reldir%/config_text.c \
     %reldir%/infer.c \
     %reldir%/names.h %reldir%/names.c \
-    %reldir%/open.c %reldir%/open_dir.c %reldir%/open_file.c \
+    %reldir%/open.c %reldir%/open_dir.c %reldir%/open_file.c %reldir%/settle.c \
     %reldir%/pickle_priv.h %reldir%/pickle.c %reldir%/pickle_call.c %reldir%/pickle_names.c \
     %reldir%/pickle_value.c \
     %reldir%/safetensors.h %reldir%/safetensors.c \

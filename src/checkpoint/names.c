@@ -11,6 +11,7 @@
 
 const char *const cn_ldm_prefix[CN_COMP_COUNT] = {
     [CN_COMP_TEXT] = "cond_stage_model.transformer.",
+    [CN_COMP_TEXT_2] = "conditioner.embedders.1.model.",
     [CN_COMP_UNET] = "model.diffusion_model.",
     [CN_COMP_VAE] = "first_stage_model.",
     [CN_COMP_CONTROL] = "control_model.",
@@ -27,6 +28,8 @@ static const struct row top_rows[] = {
     {{"time_embed.0", "time_embedding.linear_1"}},
     {{"time_embed.2", "time_embedding.linear_2"}},
     {{"time_embed.cond_proj", "time_embedding.cond_proj"}},
+    {{"label_emb.0.0", "add_embedding.linear_1"}},
+    {{"label_emb.0.2", "add_embedding.linear_2"}},
     {{"input_blocks.0.0", "conv_in"}},
     {{"out.0", "conv_norm_out"}},
     {{"out.2", "conv_out"}},
@@ -364,7 +367,7 @@ bool cn_name_from_ldm(enum cn_component comp, const struct cn_layout *l, const c
 {
     struct job j = {.l = l, .in = name, .out = ret, .size = size};
 
-    if (comp == CN_COMP_TEXT)
+    if (comp <= CN_COMP_TEXT_2)
         return emit(&j, "%s", name);
     return comp == CN_COMP_VAE ? vae_from_ldm(&j) : unet_from_ldm(&j);
 }
@@ -374,7 +377,7 @@ bool cn_name_to_ldm(enum cn_component comp, const struct cn_layout *l, const cha
 {
     struct job j = {.l = l, .in = name, .out = ret, .size = size};
 
-    if (comp == CN_COMP_TEXT)
+    if (comp <= CN_COMP_TEXT_2)
         return emit(&j, "%s", name);
     return comp == CN_COMP_VAE ? vae_to_ldm(&j) : unet_to_ldm(&j);
 }

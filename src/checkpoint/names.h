@@ -23,7 +23,7 @@ struct cn_layout {
     bool up_attention[CN_MAX_BLOCKS]; /* in up order; only cn_name_to_ldm() looks at it */
 };
 
-/* "model.diffusion_model." ...; the text encoder's is that of SD 1. */
+/* "model.diffusion_model." ...; the text encoders' are those of SD 1 and SDXL. */
 extern const char *const cn_ldm_prefix[CN_COMP_COUNT];
 
 /* Both write a NUL-terminated name and return true, or return false for a name that is not of the
@@ -33,7 +33,7 @@ bool cn_name_from_ldm(enum cn_component comp, const struct cn_layout *l, const c
 bool cn_name_to_ldm(enum cn_component comp, const struct cn_layout *l, const char *name, char *ret,
                     size_t size);
 
-/* OpenCLIP's text tower (SD 2, without "cond_stage_model.model.") to transformers' names. The
+/* OpenCLIP's text tower (SD 2, SDXL's second) without its prefix to transformers' names. The
  * joined "in_proj" tensors get the names of their first third with "q_proj"; *ret_split says so. */
 bool cn_name_from_openclip(const char *name, char *ret, size_t size, bool *ret_split);
 

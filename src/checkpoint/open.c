@@ -1,11 +1,11 @@
 /* Opens checkpoints: a directory or a file (open_dir.c, open_file.c), and for a file the parts that
  * it lacks, or shall have from elsewhere. These are, for SOMETHING.safetensors (or .ckpt ...),
  *
- *  1. what SOMETHING.json names: {"vae": "FILE"}, {"text_encoder": "FILE"};
+ *  1. what SOMETHING.json names: {"vae": "FILE"}, {"text_encoder": "FILE"}, "text_encoder_2" too;
  *  2. SOMETHING.vae.safetensors, .vae.pt or .vae.ckpt, as AUTOMATIC1111 has it;
  *  3. the file's own;
- *  4. vae.safetensors (.pt, .ckpt, .pth, .bin, or a directory) and text_encoder.safetensors in the
- *     same folder, which all files share that have none.
+ *  4. vae.safetensors (.pt, .ckpt, .pth, .bin, or a directory), text_encoder.safetensors and
+ *     text_encoder_2.safetensors in the same folder, which all files share that have none.
  *
  * A part may come from a file of its own, or from another model. */
 #include "base/base.h"
@@ -112,6 +112,10 @@ static char *own_vae(const struct cn_checkpoint *c)
     return found;
 }
 
+static const char *const shared[CN_COMP_COUNT] = {[CN_COMP_TEXT] = "text_encoder",
+                                                  [CN_COMP_TEXT_2] = "text_encoder_2",
+                                                  [CN_COMP_VAE] = "vae"};
+
 /* The path that a part comes from; NULL: it is the file's own, or nowhere. */
 static int find_part(const struct cn_checkpoint *c, enum cn_component comp, char **ret,
                      struct cn_err *err)
@@ -128,28 +132,41 @@ static int find_part(const struct cn_checkpoint *c, enum cn_component comp, char
     if (*ret == NULL && vae)
         *ret = own_vae(c);
     if (*ret == NULL && !c->comp[comp].present)
-        *ret = with_ending(c, vae ? "vae" : "text_encoder");
+        *ret = with_ending(c, shared[comp]);
     return CN_OK;
 }
 
 /* ---- taking them ---- */
 
+/* Which of d's is the part: a second text encoder alone in its file is its only one. */
+static enum cn_component part_of(const struct cn_checkpoint *d, enum cn_component comp)
+{
+    return comp == CN_COMP_TEXT_2 && !d->comp[comp].present ? CN_COMP_TEXT : comp;
+}
+
+static void take_text(struct cn_checkpoint *c, int to, struct cn_checkpoint *d, int from)
+{
+    c->text[to] = d->text[from];
+    c->openclip[to] = d->openclip[from];
+    c->projection[to] = d->projection[from];
+    free(c->tokenizer[to]);
+    c->tokenizer[to] = d->tokenizer[from];
+    d->tokenizer[from] = NULL;
+}
+
 static void take_part(struct cn_checkpoint *c, enum cn_component comp, struct cn_checkpoint *d)
 {
     struct cn_component_tensors *to = &c->comp[comp];
+    enum cn_component from = part_of(d, comp);
 
     free(to->view);
-    *to = d->comp[comp];
-    d->comp[comp] = (struct cn_component_tensors){0};
+    *to = d->comp[from];
+    d->comp[from] = (struct cn_component_tensors){0};
     c->donor[comp] = d;
-    if (comp == CN_COMP_VAE) {
+    if (comp == CN_COMP_VAE)
         c->vae = d->vae;
-        return;
-    }
-    c->text[0] = d->text[0];
-    free(c->tokenizer[0]);
-    c->tokenizer[0] = d->tokenizer[0];
-    d->tokenizer[0] = NULL;
+    else
+        take_text(c, (int)(comp - CN_COMP_TEXT), d, (int)(from - CN_COMP_TEXT));
 }
 
 static int borrow(struct cn_checkpoint *c, enum cn_component comp, struct cn_err *err)
@@ -163,7 +180,7 @@ static int borrow(struct cn_checkpoint *c, enum cn_component comp, struct cn_err
     rc = open_one(path, CN_EMA_MODEL, &d, err);
     if (rc < 0) {
         cn_err_prefix(err, "the %s of \"%s\"", cn_component_name(comp), c->path);
-    } else if (!d->comp[comp].present) {
+    } else if (!d->comp[part_of(d, comp)].present) {
         rc = cn_fail(err, CN_EFORMAT, "the %s of \"%s\": there is none in \"%s\"",
                      cn_component_name(comp), c->path, path);
         cn_checkpoint_close(d);
@@ -171,6 +188,18 @@ static int borrow(struct cn_checkpoint *c, enum cn_component comp, struct cn_err
         take_part(c, comp, d);
     }
     free(path);
+    return rc;
+}
+
+/* What a file lacks, or shall have from elsewhere. */
+static int borrow_parts(struct cn_checkpoint *c, struct cn_err *err)
+{
+    static const enum cn_component parts[] = {CN_COMP_VAE, CN_COMP_TEXT, CN_COMP_TEXT_2};
+    int rc = CN_OK;
+
+    for (size_t i = 0; i < CN_LEN(parts) && rc == CN_OK; i++)
+        if (parts[i] != CN_COMP_TEXT_2 || c->unet.add_dim > 0)
+            rc = borrow(c, parts[i], err);
     return rc;
 }
 
@@ -185,14 +214,15 @@ int cn_checkpoint_open_with(const char *path, enum cn_ema_choice ema, struct cn_
     struct cn_checkpoint *c;
     int rc = open_one(path, ema, &c, err);
 
-    if (rc == CN_OK && c->kind == CN_CKPT_FILE && c->comp[CN_COMP_UNET].present) {
-        rc = borrow(c, CN_COMP_VAE, err);
-        if (rc == CN_OK)
-            rc = borrow(c, CN_COMP_TEXT, err);
-        if (rc < 0)
-            cn_checkpoint_close(c);
-    }
+    if (rc < 0)
+        return rc;
+    if (c->kind == CN_CKPT_FILE && c->comp[CN_COMP_UNET].present)
+        rc = borrow_parts(c, err);
     if (rc == CN_OK)
+        rc = cn_checkpoint_settle(c, err);
+    if (rc < 0)
+        cn_checkpoint_close(c);
+    else
         *ret = c;
     return rc;
 }

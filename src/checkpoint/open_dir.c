@@ -247,9 +247,6 @@ static int open_pipeline(struct cn_checkpoint *c, const char *index_path, struct
         rc = add_parts(c, err);
     if (rc == CN_OK)
         rc = cn_conf_schedule(schedule, &c->schedule, err);
-    /* With two text encoders it is SDXL's pipeline, which takes both before their last layers. */
-    for (int i = 0; i < CN_MAX_TEXTS; i++)
-        c->text[i].penultimate = c->comp[CN_COMP_TEXT_2].present;
     for (int i = 0; i < CN_MAX_TEXTS; i++) {
         c->tokenizer[i] = cn_xprintf("%s/%s", c->path, tokenizers[i]);
         if (!cn_dir_exists(c->tokenizer[i])) {

@@ -33,6 +33,13 @@ static const struct {
     {CN_COMP_TEXT, "cond_stage_model.transformer.", "embeddings.token_embedding.weight",
      NAMED_DIFFUSERS},
     {CN_COMP_TEXT, "cond_stage_model.model.", "token_embedding.weight", NAMED_OPENCLIP},
+    /* SDXL's two, and SD Turbo's */
+    {CN_COMP_TEXT, "conditioner.embedders.0.transformer.",
+     "text_model.embeddings.token_embedding.weight", NAMED_DIFFUSERS},
+    {CN_COMP_TEXT, "conditioner.embedders.0.model.", "token_embedding.weight", NAMED_OPENCLIP},
+    {CN_COMP_TEXT_2, "conditioner.embedders.1.model.", "token_embedding.weight", NAMED_OPENCLIP},
+    {CN_COMP_TEXT_2, "conditioner.embedders.1.transformer.",
+     "text_model.embeddings.token_embedding.weight", NAMED_DIFFUSERS},
     {CN_COMP_CONTROL, "control_model.", "input_hint_block.0.weight", NAMED_LDM},
     {CN_COMP_CONTROL, "control_model.", "controlnet_cond_embedding.conv_in.weight",
      NAMED_DIFFUSERS},
@@ -102,11 +109,15 @@ static void find_layout(const struct cn_tensor_file *st, struct part *p)
     l->hint_convs = i;
 }
 
+static bool is_text(enum cn_component comp)
+{
+    return comp == CN_COMP_TEXT || comp == CN_COMP_TEXT_2;
+}
+
 /* Tensors that belong to a component's file and not to its network. */
 static bool ignored(enum cn_component comp, const char *name)
 {
-    static const char *const text[] = {"text_projection", "text_projection.weight", "logit_scale",
-                                       "attn_mask", "visual_projection.weight"};
+    static const char *const text[] = {"logit_scale", "attn_mask", "visual_projection.weight"};
 
     if (comp == CN_COMP_VAE)
         return strncmp(name, "loss.", 5) == 0 || strncmp(name, "model_ema.", 10) == 0;
@@ -114,16 +125,43 @@ static bool ignored(enum cn_component comp, const char *name)
         return strcmp(name, "difference") == 0;
     if (comp == CN_COMP_UNET) /* marks beside a UNet without a prefix, see infer.c */
         return strcmp(name, "v_pred") == 0 || strcmp(name, "ztsnr") == 0;
-    for (size_t i = 0; comp == CN_COMP_TEXT && i < CN_LEN(text); i++)
+    for (size_t i = 0; is_text(comp) && i < CN_LEN(text); i++)
         if (strcmp(name, text[i]) == 0)
             return true;
-    return comp == CN_COMP_TEXT &&
+    return is_text(comp) &&
            (cn_ends_with(name, "position_ids") || strncmp(name, "vision_model.", 13) == 0);
 }
 
+/* What a text encoder's pooled vector is made with. Under its own name it is multiplied from the
+ * right, as OpenCLIP does it: the weight of the linear layer is its transpose. */
+static int keep_projection(struct cn_checkpoint *c, enum cn_component comp, const char *name,
+                           const struct cn_tensor_view *v, struct cn_err *err)
+{
+    struct cn_tensor_view *to = &c->projection[comp - CN_COMP_TEXT];
+
+    if (v->rank != 2)
+        return cn_fail(err, CN_EFORMAT, "\"%s\": tensor \"%s\" is no matrix", v->file, v->name);
+    *to = *v;
+    to->name = "text_projection.weight";
+    if (strcmp(name, "text_projection") == 0)
+        cn_view_transpose(to, cn_arena_alloc(&c->arena, 2 * sizeof(int64_t)));
+    return CN_OK;
+}
+
+static bool is_projection(enum cn_component comp, const char *name)
+{
+    static const char *const names[] = {"text_projection", "text_projection.weight",
+                                        "text_projection.weight.weight"};
+
+    for (size_t i = 0; is_text(comp) && i < CN_LEN(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 /* OpenCLIP keeps q, k and v in one tensor, rows one after the other: three views of it. */
-static int add_split(struct cn_checkpoint *c, const char *q_name, const struct cn_tensor_view *v,
-                     struct cn_err *err)
+static int add_split(struct cn_checkpoint *c, enum cn_component comp, const char *q_name,
+                     const struct cn_tensor_view *v, struct cn_err *err)
 {
     const char *at = strstr(q_name, ".q_proj.");
 
@@ -135,7 +173,7 @@ static int add_split(struct cn_checkpoint *c, const char *q_name, const struct c
         struct cn_tensor_view one = *v;
 
         cn_view_rows(&one, i * (v->dim[0] / 3), v->dim[0] / 3);
-        cn_checkpoint_add(c, CN_COMP_TEXT,
+        cn_checkpoint_add(c, comp,
                           cn_arena_printf(&c->arena, "%.*s.%c_proj.%s", (int)(at - q_name), q_name,
                                           "qkv"[i], at + 8),
                           &one);
@@ -143,8 +181,8 @@ static int add_split(struct cn_checkpoint *c, const char *q_name, const struct c
     return CN_OK;
 }
 
-static int add_openclip(struct cn_checkpoint *c, const char *name, const struct cn_tensor_view *v,
-                        struct cn_err *err)
+static int add_openclip(struct cn_checkpoint *c, enum cn_component comp, const char *name,
+                        const struct cn_tensor_view *v, struct cn_err *err)
 {
     char text[MAX_NAME];
     bool split;
@@ -155,8 +193,8 @@ static int add_openclip(struct cn_checkpoint *c, const char *name, const struct 
                        "encoder",
                        v->file, v->name);
     if (split)
-        return add_split(c, text, v, err);
-    cn_checkpoint_add(c, CN_COMP_TEXT, cn_arena_strdup(&c->arena, text), v);
+        return add_split(c, comp, text, v, err);
+    cn_checkpoint_add(c, comp, cn_arena_strdup(&c->arena, text), v);
     return CN_OK;
 }
 
@@ -168,8 +206,10 @@ static int add_tensor(struct cn_checkpoint *c, const struct part *p, const struc
 
     if (ignored(p->comp, name))
         return CN_OK;
+    if (is_projection(p->comp, name))
+        return keep_projection(c, p->comp, name, v, err);
     if (p->naming == NAMED_OPENCLIP)
-        return add_openclip(c, name, v, err);
+        return add_openclip(c, p->comp, name, v, err);
     if (p->naming == NAMED_DIFFUSERS) {
         cn_checkpoint_add(c, p->comp, cn_checkpoint_canonical(c, p->comp, name), v);
         return CN_OK;
@@ -255,7 +295,7 @@ static bool may_be_model(const struct cn_file_class *k)
     case CN_FILE_VAE:
     case CN_FILE_TEXT:
     case CN_FILE_CONTROLNET:
-        return k->family <= CN_FAMILY_SD2;
+        return k->family <= CN_FAMILY_SDXL;
     default:
         return false;
     }
@@ -277,7 +317,7 @@ static int add_parts(struct cn_checkpoint *c, const struct cn_tensor_file *st, s
         if (rc < 0)
             return rc;
         if (p.naming == NAMED_OPENCLIP)
-            c->openclip = true;
+            c->openclip[p.comp - CN_COMP_TEXT] = true;
     }
     for (int i = 0; i < CN_COMP_COUNT; i++)
         if (c->comp[i].present)

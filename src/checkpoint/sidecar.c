@@ -41,6 +41,11 @@ static void amend_text(struct cn_conf *f, struct cn_checkpoint *c)
     cn_conf_amend_text(f, &c->text[0]);
 }
 
+static void amend_text_2(struct cn_conf *f, struct cn_checkpoint *c)
+{
+    cn_conf_amend_text(f, &c->text[1]);
+}
+
 static void amend_schedule(struct cn_conf *f, struct cn_checkpoint *c)
 {
     cn_conf_amend_schedule(f, &c->schedule);
@@ -55,6 +60,7 @@ static const struct {
     {"controlnet", CN_COMP_CONTROL, amend_control},
     {"vae", CN_COMP_VAE, amend_vae},
     {"text_encoder", CN_COMP_TEXT, amend_text},
+    {"text_encoder_2", CN_COMP_TEXT_2, amend_text_2},
     {"scheduler", CN_COMP_UNET, amend_schedule},
 };
 

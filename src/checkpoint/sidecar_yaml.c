@@ -122,7 +122,7 @@ static int text_layer(const struct entry *e)
     if (!e->c->comp[CN_COMP_TEXT].present)
         return CN_OK;
     return one_of(e, e->value,
-                  (const char *const[]){e->c->openclip ? "penultimate" : "last", NULL});
+                  (const char *const[]){e->c->openclip[0] ? "penultimate" : "last", NULL});
 }
 
 static int conditioning(const struct entry *e)

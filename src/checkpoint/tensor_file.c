@@ -385,6 +385,18 @@ void cn_view_rows(struct cn_tensor_view *v, int64_t first, int64_t n)
         v->data = (const char *)v->data + offset;
 }
 
+void cn_view_transpose(struct cn_tensor_view *v, int64_t stride[2])
+{
+    int64_t rows = v->dim[0];
+
+    CN_ASSERT(v->rank == 2);
+    stride[0] = v->stride != NULL ? v->stride[1] : 1;
+    stride[1] = v->stride != NULL ? v->stride[0] : v->dim[1];
+    v->dim[0] = v->dim[1];
+    v->dim[1] = rows;
+    v->stride = stride;
+}
+
 void cn_view_shape(const struct cn_tensor_view *v, char *text, size_t size)
 {
     size_t n = 0;

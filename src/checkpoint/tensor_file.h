@@ -101,6 +101,9 @@ int cn_view_scale(struct cn_tensor_view *v, float scale, struct cn_err *err);
 /* Narrows v to n of its rows (of the first dimension) from the first one on. */
 void cn_view_rows(struct cn_tensor_view *v, int64_t first, int64_t n);
 
+/* Exchanges rows and columns of a view of rank 2; stride lives as long as v. */
+void cn_view_transpose(struct cn_tensor_view *v, int64_t stride[2]);
+
 /* Bytes of it in the file: fewer than are read where a narrow type was stored. */
 size_t cn_view_stored(const struct cn_tensor_view *v);
 

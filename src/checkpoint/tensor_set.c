@@ -117,7 +117,7 @@ const char *cn_checkpoint_canonical(struct cn_checkpoint *c, enum cn_component c
                                    at + strlen(attention[i][0]));
     }
     /* transformers 5 writes CLIPTextModel without its outer name. */
-    if (comp == CN_COMP_TEXT && strncmp(name, "text_model.", 11) != 0 &&
+    if (comp <= CN_COMP_TEXT_2 && strncmp(name, "text_model.", 11) != 0 &&
         (strncmp(name, "encoder.", 8) == 0 || strncmp(name, "embeddings.", 11) == 0 ||
          strncmp(name, "final_layer_norm.", 17) == 0))
         return cn_arena_printf(&c->arena, "text_model.%s", name);

@@ -138,6 +138,13 @@ void cn_unet_family(const struct cn_unet_config *c, char *text, size_t size)
     static const int sd[4] = {320, 640, 1280, 1280};
     size_t at;
 
+    /* A small ControlNet reads no text: its width is not said in a single file. */
+    if (c->blocks == 3 && memcmp(c->channels, sd, 3 * sizeof(*sd)) == 0 && c->add_dim == 2816 &&
+        (c->cross_attention_dim == 2048 || c->cross_attention_dim == 0)) {
+        snprintf(text, size, "sdxl");
+        return;
+    }
+
     if (c->blocks == 4 && memcmp(c->channels, sd, sizeof(sd)) == 0 &&
         (c->cross_attention_dim == 768 || c->cross_attention_dim == 1024)) {
         snprintf(text, size, "%s", c->cross_attention_dim == 768 ? "sd15" : "sd2");

@@ -59,8 +59,8 @@ int cn_checkpoint_inspect(const char *path, cn_finding_fn fn, void *ctx, struct 
 void cn_inspect_checkpoint(const struct cn_checkpoint *c, cn_finding_fn fn, void *ctx,
                            struct cn_inspect *ret);
 
-/* What decides whether a ControlNet fits, as a word: "sd15", "sd2", or "unet-32-64-x48" (channels
- * of the levels, context width). */
+/* What decides whether a ControlNet fits, as a word: "sd15", "sd2", "sdxl", or "unet-32-64-x48"
+ * (channels of the levels, context width). */
 void cn_unet_family(const struct cn_unet_config *c, char *text, size_t size);
 
 const char *cn_finding_name(enum cn_finding_kind kind); /* "missing", "unexpected", ... */

@@ -17,14 +17,16 @@ const char *cn_role_title(enum cn_model_role role)
 /* A file with one part only can be opened, but it is no model that draws. */
 static int check_complete(const struct cn_model *m, struct cn_err *err)
 {
-    static const enum cn_component needed[] = {CN_COMP_TEXT, CN_COMP_VAE};
-    static const char *const keys[] = {"text_encoder", "vae"};
+    static const enum cn_component needed[] = {CN_COMP_TEXT, CN_COMP_TEXT_2, CN_COMP_VAE};
+    static const char *const keys[] = {"text_encoder", "text_encoder_2", "vae"};
     int stem = (int)(strlen(m->path) - cn_checkpoint_ending(m->path));
+    bool two; /* SDXL's UNet is told what the second text encoder makes of the whole text */
 
     if (!cn_checkpoint_has(m->checkpoint, CN_COMP_UNET))
         return cn_fail(err, CN_EFORMAT, "\"%s\" is a part of a model: it has no unet", m->path);
+    two = cn_checkpoint_unet(m->checkpoint)->add_dim > 0;
     for (size_t i = 0; i < CN_LEN(needed); i++)
-        if (!cn_checkpoint_has(m->checkpoint, needed[i]))
+        if (!cn_checkpoint_has(m->checkpoint, needed[i]) && (two || needed[i] != CN_COMP_TEXT_2))
             return cn_fail(
                 err, CN_EFORMAT,
                 "\"%s\" has no %s: put one beside it as %s.safetensors, or name its file "

@@ -27,6 +27,11 @@ tests_checkpoint_test_models_SOURCES = %reldir%/test_models.c %reldir%/make.c %r
 tests_checkpoint_test_models_LDADD = $(checkpoint_libs)
 TESTS += tests/checkpoint/test_models
 
+check_PROGRAMS += tests/checkpoint/test_sdxl
+tests_checkpoint_test_sdxl_SOURCES = %reldir%/test_sdxl.c %reldir%/make.c %reldir%/make.h
+tests_checkpoint_test_sdxl_LDADD = $(checkpoint_libs)
+TESTS += tests/checkpoint/test_sdxl
+
 check_PROGRAMS += tests/checkpoint/test_pickle
 tests_checkpoint_test_pickle_SOURCES = %reldir%/test_pickle.c %reldir%/make.c %reldir%/make.h
 tests_checkpoint_test_pickle_LDADD = $(checkpoint_libs)

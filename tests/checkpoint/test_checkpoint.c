@@ -360,7 +360,7 @@ static void a_second_text_encoder_is_read(void **state)
     assert_true(cn_checkpoint_zeroes_empty(c));
     cn_checkpoint_close(c);
     make_text("{\"addition_embed_type\":\"text_time\"}", "%s/unet/config.json", dir);
-    open_fails(dir, CN_EINVAL, "SDXL models are not supported");
+    open_fails(dir, CN_EINVAL, "\"projection_class_embeddings_input_dim\": \"text_time\" needs it");
     make_text("{\"unet\":[\"a\",\"UNet2DConditionModel\"],\"vae\":[\"a\",\"AutoencoderKL\"],"
               "\"text_encoder\":[\"a\",\"CLIPTextModel\"],\"text_encoder_2\":[\"a\",\"T5\"]}",
               "%s/model_index.json", dir);

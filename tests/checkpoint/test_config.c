@@ -83,6 +83,14 @@ static void known_variants_are_read(void **state)
     assert_int_equal(u.heads[1], 10);
     assert_int_equal(unet_with(good[2], &u, NULL), CN_OK);
     assert_int_equal(u.transformer_layers[3], 4);
+    assert_int_equal(unet_with("\"addition_embed_type\":\"text_time\","
+                               "\"addition_time_embed_dim\":256,"
+                               "\"projection_class_embeddings_input_dim\":2816,"
+                               "\"transformer_layers_per_block\":[0,0,2,10]",
+                               &u, NULL),
+                     CN_OK);
+    assert_true(u.add_dim == 2816 && u.add_time_dim == 256);
+    assert_true(u.transformer_layers[0] == 0 && u.transformer_layers[3] == 10);
     assert_int_equal(unet_with(good[12], &u, NULL), CN_OK);
     assert_true(u.sample_height == 64 && u.sample_width == 96);
     assert_int_equal(unet_with(good[13], &u, NULL), CN_OK);
@@ -97,7 +105,10 @@ static void what_we_cannot_do_is_refused_by_name(void **state)
         {"\"dual_cross_attention\":true", "dual_cross_attention"},
         {"\"only_cross_attention\":true", "only_cross_attention"},
         {"\"only_cross_attention\":[true,false,false,false]", "only_cross_attention"},
-        {"\"addition_embed_type\":\"text_time\"", "SDXL"},
+        {"\"addition_embed_type\":\"text_time\"", "projection_class_embeddings_input_dim"},
+        {"\"addition_embed_type\":\"text_time\",\"projection_class_embeddings_input_dim\":2816",
+         "addition_time_embed_dim"},
+        {"\"projection_class_embeddings_input_dim\":2816", "projection_class_embeddings_input_dim"},
         {"\"addition_embed_type\":\"image\"", "addition_embed_type"},
         {"\"encoder_hid_dim\":4096", "encoder_hid_dim"},
         {"\"act_fn\":\"gelu\"", "act_fn"},

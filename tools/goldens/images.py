@@ -64,11 +64,13 @@ def named_picture(folder, name):
     return Image.open(path)
 
 
+def is_xl(parts):
+    return "text_encoder_2" in parts
+
+
 @functools.cache
 def components(model):
-    base = diffusers.StableDiffusionPipeline.from_pretrained(
-        model, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
-    )
+    base = diffusers.DiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
     return base.components
 
 
@@ -98,12 +100,13 @@ def control_of(models, entry):
     return conditional_only(net) if entry.get("branch") == "cond" else net
 
 
-def pipeline_class(request):
+def pipeline_class(request, xl):
+    family = "StableDiffusionXL" if xl else "StableDiffusion"
     kind = "Inpaint" if "mask" in request else "Img2Img" if "init_image" in request else ""
     control = "ControlNet" if request.get("controls") else ""
     if "pag_scale" in request:
-        return getattr(diffusers, f"StableDiffusion{control}PAG{kind}Pipeline")
-    return getattr(diffusers, f"StableDiffusion{control}{kind}Pipeline")
+        return getattr(diffusers, f"{family}{control}PAG{kind}Pipeline")
+    return getattr(diffusers, f"{family}{control}{kind}Pipeline")
 
 
 def build(models, request):
@@ -123,7 +126,8 @@ def build(models, request):
     nets = [control_of(models, entry) for entry in request.get("controls", [])]
     if nets:
         parts["controlnet"] = nets[0] if len(nets) == 1 else list(nets)
-    pipe = pipeline_class(request)(**parts, requires_safety_checker=False)
+    more = {} if is_xl(parts) else dict(requires_safety_checker=False)
+    pipe = pipeline_class(request, is_xl(parts))(**parts, **more)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -146,12 +150,29 @@ def control_arguments(folder, request):
 
 
 def prompts(pipe, request, folder):
-    words = request["prompt"] + request["negative_prompt"]
+    words = request["prompt"] + request.get("negative_prompt", "")
     if words in map("".join, [weights.EMBEDDED, PLAIN_EMBEDDED]):
         embeddings.load(pipe, folder)
     if request.get("prompt_syntax") == "a1111":
         return weights.arguments(pipe, request)
-    return dict(prompt=request["prompt"], negative_prompt=request.get("negative_prompt", ""))
+    found = dict(prompt=request["prompt"], negative_prompt=request.get("negative_prompt", ""))
+    if "negative_prompt" not in request and is_xl(pipe.components):
+        found["negative_prompt"] = None  # zeros
+    return found
+
+
+def sizes(request):
+    """What a model that was trained with sizes is told of them."""
+
+    def pair(field, first, second):
+        return {field: tuple(request[names[field]][k] for k in (first, second))}
+
+    names = dict(original_size="original_size", crops_coords_top_left="crop", target_size="target_size")
+    found = {}
+    for field, name in names.items():
+        if name in request:
+            found |= pair(field, *(("top", "left") if name == "crop" else ("height", "width")))
+    return found
 
 
 OPTIONS = ("guidance_rescale", "eta", "pag_scale", "pag_adaptive_scale")
@@ -170,6 +191,7 @@ def arguments(pipe, folder, request):
         generator=[generator(request["seed"] + i) for i in range(request.get("n", 1))],
     )
     found |= {k: request[k] for k in OPTIONS if k in request}
+    found |= sizes(request)
     found |= control_arguments(folder, request)
     if request.get("init_image") == "":  # a latent stands for it
         found |= dict(strength=request["denoise"])
@@ -441,6 +463,35 @@ def tiny9_cases():
     yield "inpaint-part", base("tiny9", size, sampler="dpmpp_2m", steps=8, denoise=0.75, **start)
 
 
+def tinyxl_cases():
+    def case(**more):
+        return base("tinyxl", SIZE, **more)
+
+    a, mid, small = "tinyxl-control", "tinyxl-control-mid", "tinyxl-control-small"
+    edges, blocks = control(a, "edges-40x48.png"), "blocks-40x48.png"
+    no_negative = case(sampler="dpmpp_2m")
+    del no_negative["negative_prompt"]
+    yield "no-negative", no_negative
+    told = dict(
+        original_size=dict(width=512, height=640),
+        crop=dict(left=16, top=4),
+        target_size=dict(width=1024, height=768),
+    )
+    yield "sizes", case(sampler="ddim", **told)
+    yield "clip-skip", case(clip_skip=1, negative_prompt="", controls=[edges])
+    three = [edges, control(mid, blocks, 0.7), control(small, blocks, 1.2, start=0.2)]
+    yield "three-controls", case(sampler="euler_a", n=2, controls=three)
+    start = dict(init_image="photo-40x48.png", denoise=0.6, controls=[edges])
+    yield "img2img", case(sampler="unipc", **start)
+    yield "inpaint", case(**start | dict(mask="mask-40x48.png", controls=[]))
+    first, dark, _, _ = weights.PARTS
+    _, edited, alternating, _ = weights.CHANGING
+    read = dict(prompt_syntax="a1111", controls=[edges])
+    yield "weights", case(prompt=first, negative_prompt=dark, clip_skip=2, **read)
+    texts = dict(prompt=edited, negative_prompt=alternating, clip_skip=3)
+    yield "edited", case(sampler="dpmpp_2m", **texts, **read)
+
+
 CASES = {
     "tiny": [
         sampler_cases,
@@ -453,6 +504,7 @@ CASES = {
     ],
     "tiny2": [tiny2_cases],
     "tiny9": [tiny9_cases],
+    "tinyxl": [tinyxl_cases],
 }
 
 

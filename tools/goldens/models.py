@@ -3,7 +3,8 @@
 tiny   3 levels, heads of width 6, 5, 7, VAE f=4, quick_gelu, epsilon
 tiny2  like SD 2: linear projections, erf gelu, pad token 0, v-prediction, VAE f=8, two blocks deep
 tiny9  9-channel inpainting UNet, VAE f=2
-tiny-control-{a,b,zero}  for tiny; tiny2-control for tiny2
+tinyxl like SDXL: two text encoders, pooled text and sizes beside the time, deep transformers, VAE f=4
+tiny-control-{a,b,zero}  for tiny; tiny2-control for tiny2; tinyxl-control and -mid and -small for tinyxl
 """
 
 import gzip
@@ -12,9 +13,15 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, PNDMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    UNet2DConditionModel,
+)
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from common import generator, save_json
 
@@ -57,6 +64,22 @@ UNETS = {
         norm_num_groups=4,
         sample_size=24,
     ),
+    "tinyxl": dict(
+        in_channels=4,
+        block_out_channels=(8, 12, 16),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=(1, 2, 4),
+        transformer_layers_per_block=(1, 1, 2),
+        use_linear_projection=True,
+        cross_attention_dim=28,
+        norm_num_groups=4,
+        sample_size=12,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=6,
+        projection_class_embeddings_input_dim=20 + 6 * 6,
+    ),
 }
 
 VAES = {
@@ -68,6 +91,13 @@ VAES = {
         scaling_factor=0.13,
     ),
     "tiny9": dict(block_out_channels=(4, 8), layers_per_block=1, norm_num_groups=4),
+    "tinyxl": dict(
+        block_out_channels=(8, 8, 12),
+        layers_per_block=1,
+        norm_num_groups=4,
+        scaling_factor=0.13025,
+        force_upcast=True,
+    ),
 }
 
 TEXTS = {
@@ -80,6 +110,32 @@ TEXTS = {
         hidden_act="gelu",
     ),
     "tiny9": dict(hidden_size=12, num_attention_heads=2, num_hidden_layers=1, intermediate_size=32),
+    "tinyxl": dict(
+        hidden_size=12, num_attention_heads=2, num_hidden_layers=3, intermediate_size=32
+    ),
+}
+
+# The second encoder, which makes the pooled text; its end token is said as SDXL's file says it.
+TEXTS_2 = {
+    "tinyxl": dict(
+        hidden_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=3,
+        intermediate_size=40,
+        hidden_act="gelu",
+        projection_dim=20,
+    ),
+}
+
+# What the encoder of a ControlNet has in another way than its UNet's.
+SHALLOW = {
+    "tinyxl-control-mid": dict(
+        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+        transformer_layers_per_block=(0, 0, 1),
+    ),
+    "tinyxl-control-small": dict(
+        down_block_types=("DownBlock2D",) * 3, transformer_layers_per_block=(0, 0, 0)
+    ),
 }
 
 # name: (UNet it belongs to, hint channels, dtype of the file, zero-initialised outputs)
@@ -88,12 +144,16 @@ CONTROLS = {
     "tiny-control-b": ("tiny", (8, 8, 12), torch.bfloat16, False),
     "tiny-control-zero": ("tiny", (4, 4, 8), torch.float16, True),
     "tiny2-control": ("tiny2", (4, 6, 8, 10), torch.float16, False),
+    "tinyxl-control": ("tinyxl", (4, 6, 8), torch.float16, False),
+    "tinyxl-control-mid": ("tinyxl", (4, 6, 8), torch.float16, False),
+    "tinyxl-control-small": ("tinyxl", (4, 6, 8), torch.float16, False),
 }
 
 DTYPES = {
     "tiny": dict(unet=torch.float16, vae=torch.float32, text_encoder=torch.float32),
     "tiny2": dict(unet=torch.float16, vae=torch.float16, text_encoder=torch.float16),
     "tiny9": dict(unet=torch.float16, vae=torch.float16, text_encoder=torch.float16),
+    "tinyxl": dict(unet=torch.float16, vae=torch.float16, text_encoder=torch.float16),
 }
 
 SCHEDULE = dict(
@@ -179,29 +239,48 @@ def write_tokenizer(path, merges, pad="<|endoftext|>"):
     save_json(path / "tokenizer_config.json", config)
 
 
-def write_index(path):
+def write_index(path, two):
     def from_(library, name):
         return [library, name]
 
     index = dict(
-        _class_name="StableDiffusionPipeline",
+        _class_name="StableDiffusionXLPipeline" if two else "StableDiffusionPipeline",
         _diffusers_version="0.35.2",
         feature_extractor=[None, None],
         image_encoder=[None, None],
-        requires_safety_checker=False,
-        safety_checker=[None, None],
-        scheduler=from_("diffusers", "PNDMScheduler"),
+        scheduler=from_("diffusers", "EulerDiscreteScheduler" if two else "PNDMScheduler"),
         text_encoder=from_("transformers", "CLIPTextModel"),
         tokenizer=from_("transformers", "CLIPTokenizer"),
         unet=from_("diffusers", "UNet2DConditionModel"),
         vae=from_("diffusers", "AutoencoderKL"),
     )
+    if two:
+        index |= dict(
+            force_zeros_for_empty_prompt=True,
+            text_encoder_2=from_("transformers", "CLIPTextModelWithProjection"),
+            tokenizer_2=from_("transformers", "CLIPTokenizer"),
+        )
+    else:
+        index |= dict(requires_safety_checker=False, safety_checker=[None, None])
     save_json(Path(path) / "model_index.json", index, indent=2)
 
 
 def write_schedule(path, prediction, **more):
     schedule = PNDMScheduler(**SCHEDULE, prediction_type=prediction, **more)
     schedule.register_to_config(clip_sample=False)  # as SD 1.5's file has it; DDIM's default is true
+    schedule.save_pretrained(path)
+
+
+def write_euler(path):
+    """As it was published with SDXL, with settings of other classes in it."""
+    schedule = EulerDiscreteScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        steps_offset=1,
+        timestep_spacing="leading",
+    )
+    schedule.register_to_config(clip_sample=False, set_alpha_to_one=False, skip_prk_steps=True)
     schedule.save_pretrained(path)
 
 
@@ -239,9 +318,18 @@ def build_text(name, seed):
     return randomise(CLIPTextModel(config), seed)
 
 
+def build_text_2(name, seed):
+    config = CLIPTextConfig(
+        vocab_size=VOCAB, max_position_embeddings=77, bos_token_id=0, eos_token_id=2,
+        pad_token_id=1, **TEXTS_2[name],
+    )
+    return randomise(CLIPTextModelWithProjection(config), seed)
+
+
 def build_control(name, seed):
     base, hint, _, zero = CONTROLS[name]
     config = {k: v for k, v in UNETS[base].items() if k not in ("up_block_types", "sample_size")}
+    config |= SHALLOW.get(name, {})
     net = ControlNetModel(**config, conditioning_embedding_out_channels=hint)
     randomise(net, seed)
     for key, p in net.named_parameters():
@@ -257,20 +345,30 @@ def write_pipeline(path, name, seed, merges):
     store(build_unet(name, seed + 1), path / "unet", dtypes["unet"])
     store(build_vae(name, seed + 2), path / "vae", dtypes["vae"])
     store(build_text(name, seed + 3), path / "text_encoder", dtypes["text_encoder"])
+    two = name in TEXTS_2
+    if two:
+        store(build_text_2(name, seed + 4), path / "text_encoder_2", dtypes["text_encoder"])
+        write_tokenizer(path / "tokenizer_2", merges[:MERGES], "!")
     v_like = name == "tiny2"
     write_tokenizer(path / "tokenizer", merges[:MERGES], "!" if v_like else "<|endoftext|>")
     if v_like:
         write_schedule(path / "scheduler", "v_prediction", timestep_spacing="trailing")
+    elif two:
+        write_euler(path / "scheduler")
     else:
         write_schedule(path / "scheduler", "epsilon", timestep_spacing="leading")
-    write_index(path)
+    write_index(path, two)
 
 
-def make(out, bpe_gz):
+def make(out, bpe_gz, only=None):
     merges = read_merges(bpe_gz)
     for i, name in enumerate(UNETS):
+        if only and not name.startswith(only):
+            continue
         shutil.rmtree(out / name, ignore_errors=True)
         write_pipeline(out / name, name, 1000 * (i + 1), merges)
     for i, (name, (_, _, dtype, _)) in enumerate(CONTROLS.items()):
+        if only and not name.startswith(only):
+            continue
         shutil.rmtree(out / name, ignore_errors=True)
         store(build_control(name, 100 * (i + 1)), out / name, dtype)

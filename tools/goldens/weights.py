@@ -95,7 +95,16 @@ CHANGING = {
 }
 
 
+def encoders(pipe):
+    """(tokenizer, text encoder) of each; two are read before their last layers."""
+    found = [(pipe.tokenizer, pipe.text_encoder)]
+    if hasattr(pipe, "text_encoder_2"):
+        found.append((pipe.tokenizer_2, pipe.text_encoder_2))
+    return found
+
+
 def ids_of(pipe, text):
+    """The same in all tokenizers."""
     if isinstance(text, Vectors):
         return embeddings.ids(pipe, text)
     return pipe.tokenizer(text, add_special_tokens=False).input_ids
@@ -110,19 +119,31 @@ def chunks_of(pipe, parts):
     return found
 
 
-def encode(pipe, chunks, skip=0):
-    """The same chunk of all texts of a schedule: [texts, 77, width]."""
-    t = pipe.tokenizer
-    ids, weights = [], []
+def encode_with(tokenizer, encoder, chunks, skip, two):
+    ids, weights, ends = [], [], []
     for chunk in chunks:
         rest = 75 - len(chunk)
-        ids.append([t.bos_token_id, *(i for i, _ in chunk), t.eos_token_id])
-        ids[-1] += [t.pad_token_id] * rest
+        ids.append([tokenizer.bos_token_id, *(i for i, _ in chunk), tokenizer.eos_token_id])
+        ids[-1] += [tokenizer.pad_token_id] * rest
+        ends.append(len(chunk) + 1)
         weights.append([1.0, *(w for _, w in chunk)] + [1.0] * (rest + 1))
-    out = pipe.text_encoder(torch.tensor(ids), output_hidden_states=True)
-    z = pipe.text_encoder.text_model.final_layer_norm(out.hidden_states[-1 - skip])
+    out = encoder(torch.tensor(ids), output_hidden_states=True)
+    norm = encoder.text_model.final_layer_norm
+    z = out.hidden_states[-2 - skip] if two else norm(out.hidden_states[-1 - skip])
     weighted = z * torch.tensor(weights).unsqueeze(-1)
-    return weighted * (z.mean() / weighted.mean())
+    pooled = None
+    if two:
+        last = norm(out.hidden_states[-1])
+        pooled = torch.stack([last[i, end] for i, end in enumerate(ends)])
+    return weighted * (z.mean() / weighted.mean()), pooled
+
+
+def encode(pipe, chunks, skip=0):
+    """The same chunk of all texts of a schedule: [texts, 77, width], and the pooled vectors of the last encoder."""
+    both = encoders(pipe)
+    found = [encode_with(*pair, chunks, skip, len(both) > 1) for pair in both]
+    pooled = pipe.text_encoder_2.text_projection(found[1][1]) if len(both) > 1 else None
+    return torch.cat([z for z, _ in found], -1), pooled
 
 
 def texts_of(prompt):
@@ -133,12 +154,16 @@ def texts_of(prompt):
 
 
 def schedule(pipe, texts, skip):
-    """[(last step, context)] of one part: all texts have as many chunks as the longest."""
+    """[(last step, (context, pooled))] of one part: all texts have as many chunks as the longest."""
     chunks = [chunks_of(pipe, parts) for _, parts in texts]
     most = max(map(len, chunks))
     chunks = [c + [[]] * (most - len(c)) for c in chunks]
     encoded = [encode(pipe, [c[k] for c in chunks], skip) for k in range(most)]
-    return [(until, torch.cat([z[i] for z in encoded])) for i, (until, _) in enumerate(texts)]
+    first = encoded[0][1]
+    return [
+        (until, (torch.cat([z[i] for z, _ in encoded]), None if first is None else first[i]))
+        for i, (until, _) in enumerate(texts)
+    ]
 
 
 def at_call(found, call):
@@ -151,22 +176,30 @@ def grown(context, tokens, more):
     return torch.cat([context, *[more] * repeats])
 
 
+def skip_of(pipe, request):
+    """Two encoders are read before their last layers, which the web UI's 1 and 2 both mean."""
+    usual = len(encoders(pipe))
+    return max(request.get("clip_skip", 0), usual) - usual
+
+
 def rows(pipe, request):
-    """(weights of the parts, contexts of all rows at a call); the negative prompt's row is the first."""
-    skip = max(request.get("clip_skip", 0), 1) - 1
+    """(weights of the parts, contexts and pooled vectors of all rows at a call); the negative prompt's row is the
+    first."""
+    skip = skip_of(pipe, request)
     _, parts = texts_of(request["prompt"])
     _, negative = texts_of(request["negative_prompt"])
     found = [schedule(pipe, texts, skip) for _, texts in parts]
     uncond = schedule(pipe, negative[0][1], skip)
-    empty = encode(pipe, [[]], skip)[0]
+    empty = encode(pipe, [[]], skip)[0][0]
 
     def contexts(call):
-        now = [at_call(f, call) for f in found]
+        now, pooled = zip(*[at_call(f, call) for f in found])
         longest = max(map(len, now))
         now = [grown(c, longest, c[-1:]) for c in now]
-        first = at_call(uncond, call)
+        first, first_pooled = at_call(uncond, call)
         tokens = max(longest, len(first))
-        return torch.stack([grown(c, tokens, empty) for c in [first, *now]])
+        pooled = None if first_pooled is None else torch.stack([first_pooled, *pooled])
+        return torch.stack([grown(c, tokens, empty) for c in [first, *now]]), pooled
 
     return [weight for weight, _ in parts], contexts
 
@@ -179,11 +212,14 @@ def changing(net, contexts, weights):
     calls = iter(range(10**6))
 
     def forward(sample, timestep, encoder_hidden_states, *args, **kwargs):
-        context = contexts(next(calls))
+        context, pooled = contexts(next(calls))
         sample = sample[:1].expand(len(context), *sample.shape[1:])
         if kwargs.get("controlnet_cond") is not None:
             hint = kwargs["controlnet_cond"]
             kwargs["controlnet_cond"] = hint[:1].expand(len(context), *hint.shape[1:])
+        if pooled is not None:
+            ids = kwargs["added_cond_kwargs"]["time_ids"][:1].expand(len(context), 6)
+            kwargs["added_cond_kwargs"] = dict(text_embeds=pooled, time_ids=ids)
         out = as_is(sample, timestep, context, *args, **kwargs)
         if "controlnet_cond" in kwargs:
             return out
@@ -201,5 +237,10 @@ def arguments(pipe, request):
     pipe.unet = changing(pipe.unet, contexts, weights)
     if hasattr(pipe, "controlnet"):
         pipe.controlnet = changing(pipe.controlnet, contexts, weights)
-    first = contexts(0)
-    return dict(prompt_embeds=first[1:2], negative_prompt_embeds=first[:1])
+    first, pooled = contexts(0)
+    found = dict(prompt_embeds=first[1:2], negative_prompt_embeds=first[:1])
+    if pooled is not None:
+        found |= dict(
+            pooled_prompt_embeds=pooled[1:2], negative_pooled_prompt_embeds=pooled[:1]
+        )
+    return found
