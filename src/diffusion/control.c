@@ -102,6 +102,22 @@ void cn_guidance_embedding(double scale, int dim, float *ret)
         ret[dim - 1] = 0;
 }
 
+void cn_number_embedding(double x, int dim, bool cos_first, int freq_shift, float *ret)
+{
+    int half = dim / 2;
+
+    for (int i = 0; i < half; i++) {
+        /* float32, as there */
+        float exponent = -logf(10000.0f) * (float)i / (float)CN_MAX(half - freq_shift, 1);
+        float a = (float)x * expf(exponent);
+
+        ret[i] = cos_first ? cosf(a) : sinf(a);
+        ret[half + i] = cos_first ? sinf(a) : cosf(a);
+    }
+    if (dim % 2 != 0)
+        ret[dim - 1] = 0;
+}
+
 void cn_guidance_rescale(size_t n, const float *eps_c, float phi, float *eps)
 {
     double own = deviation(n, eps);

@@ -50,4 +50,8 @@ void cn_guidance_rescale(size_t n, const float *eps_c, float phi, float *eps);
  * is odd. */
 void cn_guidance_embedding(double scale, int dim, float *ret);
 
+/* A number as a network is told it beside the time: the sinusoid of dim values that a time has
+ * itself (tensor/graph.h: cn_timestep). */
+void cn_number_embedding(double x, int dim, bool cos_first, int freq_shift, float *ret);
+
 #endif

@@ -206,6 +206,12 @@ int cn_job_adapters(const struct cn_job *j, enum cn_component comp, int row, int
     return cn_adapted_rows(j->adapted, comp, row, rows, ret);
 }
 
+int cn_job_net_adapters(const struct cn_job *j, const struct cn_net_inputs *b, int rows,
+                        struct cn_row_adapter *ret)
+{
+    return b->of.kind == CN_NET_UNET ? cn_job_adapters(j, CN_COMP_UNET, 0, rows, ret) : 0;
+}
+
 void cn_job_warn_of_adapters(const struct cn_job *j)
 {
     if (j->adapted == NULL || j->cb.warning == NULL || j->warned)

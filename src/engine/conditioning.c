@@ -38,13 +38,6 @@ static int add_fixed(struct cn_job *j, struct cn_net_inputs *to, const struct cn
 
 /* ---- what every step of a network needs ---- */
 
-/* Of all rows: the same. ControlNets have none. */
-static int adapters_of(const struct cn_job *j, const struct cn_net_inputs *b, int rows,
-                       struct cn_row_adapter *ret)
-{
-    return b->of.kind == CN_NET_UNET ? cn_job_adapters(j, CN_COMP_UNET, 0, rows, ret) : 0;
-}
-
 /* Keys and values of the texts, for each attention: [texts, s, width] native. */
 static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
                            struct cn_err *err)
@@ -65,81 +58,15 @@ static int project_context(struct cn_job *j, struct cn_net_inputs *b, struct cn_
         if ((rc = add_fixed(j, b, p, &p->g->output[i], j->n_texts, &kv[i], err)) < 0)
             return rc;
     return cn_plan_run_adapted(p->plan, &context, kv, list,
-                               adapters_of(j, b, j->n_texts, list), err);
-}
-
-/* [CN_TIME_ROWS, width]: the scale of guidance for a network that takes it; NULL: it does not. */
-static int embed_guidance(struct cn_job *j, const struct cn_net_inputs *b, float **ret,
-                          struct cn_err *err)
-{
-    size_t width = (size_t)b->of.config->time_cond_proj_dim;
-    int rc;
-
-    *ret = NULL;
-    if (b->of.kind != CN_NET_UNET || !cn_unet_takes_guidance(b->of.config))
-        return CN_OK;
-    if ((rc = cn_job_floats(j, CN_TIME_ROWS * width, ret, err)) < 0)
-        return rc;
-    for (size_t i = 0; i < CN_TIME_ROWS; i++)
-        cn_guidance_embedding(j->spec->guidance_scale, (int)width, *ret + i * width);
-    return CN_OK;
-}
-
-/* The residual blocks' projections of the time embedding: [calls, width], the same for all rows. */
-static int project_time(struct cn_job *j, struct cn_net_inputs *b, const float *timesteps,
-                        struct cn_err *err)
-{
-    int padded = (j->calls + CN_TIME_ROWS - 1) / CN_TIME_ROWS * CN_TIME_ROWS, n;
-    struct cn_row_adapter list[CN_MAX_ADAPTERS];
-    struct cn_plan_entry *p;
-    double start = cn_now_s();
-    float *all, *time, *guidance;
-    int rc = cn_job_go_on(j, "times", err);
-    size_t width;
-
-    if (rc == CN_OK)
-        rc = cn_job_planned(j, cn_plan_for_time(&b->of, &p, err), b->of.net, start, err);
-    if (rc < 0)
-        return rc;
-    width = (size_t)cn_shape_of(p->g, p->g->output[0].val)->dim[1];
-    if ((rc = cn_job_floats(j, (size_t)padded * width, &time, err)) < 0 ||
-        (rc = cn_job_floats(j, (size_t)padded, &all, err)) < 0 ||
-        (rc = embed_guidance(j, b, &guidance, err)) < 0)
-        return rc;
-    n = adapters_of(j, b, CN_TIME_ROWS, list);
-    memcpy(all, timesteps, (size_t)j->calls * sizeof(*all));
-    for (int i = 0; i < padded && rc == CN_OK; i += CN_TIME_ROWS)
-        rc = cn_plan_run_hosts_adapted(p, (const void *const[]){all + i, guidance}, list, n,
-                                       time + (size_t)i * width, err);
-    b->rows.calls = j->calls;
-    cn_row_inputs_add(&b->rows, CN_ROW_BY_CALL, p->g->output[0].name, cn_shape2(1, (int64_t)width),
-                      0)
-        ->values = time;
-    return rc;
+                               cn_job_net_adapters(j, b, j->n_texts, list), err);
 }
 
 static int prepare_network(struct cn_job *j, struct cn_net_inputs *b, struct cn_buffer *context,
                            const float *timesteps, struct cn_err *err)
 {
-    int rc = project_context(j, b, context, err);
+    int rc = cn_unet_reads_text(b->of.config) ? project_context(j, b, context, err) : CN_OK;
 
-    return rc < 0 ? rc : project_time(j, b, timesteps, err);
-}
-
-/* The timesteps of all calls; they do not depend on the size of the latent. */
-static int find_timesteps(struct cn_job *j, float **ret, struct cn_err *err)
-{
-    struct cn_sampler_state *s;
-    int rc = cn_lane_sampler(j, 1, &s, err);
-
-    if (rc < 0)
-        return rc;
-    j->calls = cn_sampler_calls(s);
-    rc = cn_job_floats(j, (size_t)j->calls, ret, err);
-    for (int i = 0; i < j->calls && rc == CN_OK; i++)
-        (*ret)[i] = cn_sampler_timestep_at(s, i);
-    cn_sampler_free(s);
-    return rc;
+    return rc < 0 ? rc : cn_times_project(j, b, timesteps, err);
 }
 
 /* ---- pictures ---- */
@@ -336,7 +263,7 @@ static int prepare_text(struct cn_job *j, struct cn_err *err)
     float *timesteps;
     int rc;
 
-    if ((rc = find_timesteps(j, &timesteps, err)) < 0 ||
+    if ((rc = cn_times_find(j, &timesteps, err)) < 0 ||
         (rc = cn_contexts_encode(j, &context, err)) < 0)
         return rc;
     cn_prompts_warn_unseen(j);

@@ -254,6 +254,7 @@ static void order_controls(struct cn_job *j)
  * agree with each other. */
 static int check_parts(const struct cn_job *j, struct cn_err *err)
 {
+    int told = j->pooled > 0 ? j->pooled + CN_ADD_NUMBERS * j->unet->add_time_dim : 0;
     const char *name = j->base->name;
 
     if (j->context != j->unet->cross_attention_dim)
@@ -261,6 +262,12 @@ static int check_parts(const struct cn_job *j, struct cn_err *err)
                           "model \"%s\": the text encoder's hidden_size is %d, the UNet's "
                           "cross_attention_dim %d",
                           name, j->context, j->unet->cross_attention_dim);
+    if (j->unet->add_dim != told)
+        return cn_fail_at(err, CN_EFORMAT, "/model",
+                          "model \"%s\": the UNet is told %d numbers beside the time, which are "
+                          "not the %d of the pooled text and %d sizes of %d",
+                          name, j->unet->add_dim, j->pooled, CN_ADD_NUMBERS,
+                          j->unet->add_time_dim);
     if (j->positions < 3)
         return cn_fail_at(err, CN_EFORMAT, "/model",
                           "model \"%s\": the text encoder has no room for a prompt", name);
@@ -323,6 +330,8 @@ static void choose_context(struct cn_job *j)
         j->context += c->hidden_size;
     }
     j->tokens = j->positions;
+    c = cn_checkpoint_text(j->base->checkpoint, CN_POOLING_TEXT);
+    j->pooled = c != NULL && j->unet->add_dim > 0 ? c->projection : 0;
 }
 
 static int choose_sizes(struct cn_job *j, struct cn_err *err)
@@ -383,6 +392,10 @@ static void warn_of_model(const struct cn_job *j)
 {
     static const char text[] = "no effect: the model does guidance by itself, without it";
 
+    if (j->unet->add_dim == 0 && cn_spec_has_sizes(j->spec) && j->cb.warning != NULL &&
+        j->steps_before == 0)
+        j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/original_size",
+                      "the model is not told sizes (original_size, crop, target_size)");
     if (j->spec->depth.len > 0 && j->cb.warning != NULL && j->steps_before == 0 &&
         cn_unet_extra(j->unet, j->channels) != CN_UNET_SEES_DEPTH)
         j->cb.warning(j->cb.ctx, CN_WARN_NO_EFFECT, "/depth", "the model does not draw by depth");

@@ -115,6 +115,8 @@ struct cn_job {
     int positions;       /* that a text encoder reads at a time: one chunk */
     int chunks;          /* of all texts, once they are tokenized */
     int tokens, context; /* a text's: [tokens = positions * chunks, context] */
+    int pooled;          /* width of a text's pooled vector; 0: none is wanted */
+    float *added;        /* [n_texts, unet->add_dim]: what a row that shows the text is told */
     struct cn_job_text *text; /* by rows */
     int n_texts;
     size_t texts_cap;
@@ -276,6 +278,9 @@ struct cn_network *cn_job_network(const struct cn_job *j, enum cn_component comp
  * returns how many. */
 int cn_job_adapters(const struct cn_job *j, enum cn_component comp, int row, int rows,
                     struct cn_row_adapter *ret);
+/* Of a denoiser, in all rows the same; ControlNets have none. */
+int cn_job_net_adapters(const struct cn_job *j, const struct cn_net_inputs *b, int rows,
+                        struct cn_row_adapter *ret);
 /* Tells of adapters that fit the model in part only. */
 void cn_job_warn_of_adapters(const struct cn_job *j);
 /* One chunk of a text: z [tokens, width], the weights of its tokens, how often it counts. */
@@ -288,8 +293,24 @@ struct cn_emphasis {
  * by a number that restores their mean. */
 void cn_prompts_emphasize(const struct cn_emphasis *e, int n, size_t tokens, size_t width);
 
+/* times.c */
+/* The timesteps of all calls, [calls]; they do not depend on the size of the latent. */
+int cn_times_find(struct cn_job *j, float **ret, struct cn_err *err);
+/* The residual blocks' projections of the time embedding as an input of the network's rows: [calls,
+ * width], the same for all rows or one for each. */
+int cn_times_project(struct cn_job *j, struct cn_net_inputs *b, const float *timesteps,
+                     struct cn_err *err);
+
+/* added.c */
+/* Makes the vectors of all texts, of their pooled ones [n_texts, j->pooled]; nothing where the
+ * network is told none. */
+int cn_added_make(struct cn_job *j, const float *pooled, struct cn_err *err);
+/* The vector of a row in a call of the network, [unet->add_dim]. */
+const float *cn_added_of(const struct cn_job *j, int row, int call);
+
 /* contexts.c */
-/* The texts through the text encoders: [n_texts, tokens, context], native. */
+/* The texts through the text encoders: [n_texts, tokens, context], native; and what rows are told
+ * of them beside the time. */
 int cn_contexts_encode(struct cn_job *j, struct cn_buffer **ret, struct cn_err *err);
 
 /* passes.c: the job of a request, with that of its second pass. */

@@ -7,7 +7,7 @@ libcnengine_a_SOURCES = \
     %reldir%/batch_priv.h \
     %reldir%/batch_step.c \
     %reldir%/batcher.c \
-    %reldir%/contexts.c %reldir%/conditioning.c \
+    %reldir%/contexts.c %reldir%/added.c %reldir%/times.c %reldir%/conditioning.c \
     %reldir%/decode_task.c %reldir%/depth.c \
     %reldir%/helper_threads.c \
     %reldir%/inputs.c %reldir%/maps.c %reldir%/masks.c %reldir%/pictures.c \

@@ -64,7 +64,8 @@ static const struct cn_step_size least = {.n = 1, .h = 1, .w = 1, .s = 1};
 static void tell_inputs(const struct cn_unet_config *c, enum cn_net net, const struct listener *l)
 {
     tell(cn_time_graph(c, net, 1), l);
-    tell(cn_context_graph(c, net, 1, 1), l);
+    if (cn_unet_reads_text(c))
+        tell(cn_context_graph(c, net, 1, 1), l);
 }
 
 static void tell_text(const struct cn_text_config *t, const struct listener *l)

@@ -439,6 +439,16 @@ struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net, 
     return nn.g;
 }
 
+bool cn_unet_reads_text(const struct cn_unet_config *c)
+{
+    bool reads = c->mid_attention && c->transformer_layers[c->blocks - 1] > 0;
+
+    for (int i = 0; i < c->blocks; i++)
+        reads = reads || ((c->down_attention[i] || c->up_attention[c->blocks - 1 - i]) &&
+                          c->transformer_layers[i] > 0);
+    return reads;
+}
+
 struct cn_graph *cn_context_graph(const struct cn_unet_config *c, enum cn_net net, int n, int s)
 {
     struct nn nn = {.g = cn_graph_new("context"), .adapts = net == CN_NET_UNET};

@@ -35,6 +35,10 @@ enum { CN_MAX_SKIPS = CN_MAX_BLOCKS * 8 };
 struct cn_graph *cn_time_graph(const struct cn_unet_config *c, enum cn_net net,
                                int rows) CN_MUST_USE;
 
+/* Does any of its blocks look at the text? Small ControlNets of SDXL do not: they have no context
+ * graph, and their steps no keys and values. */
+bool cn_unet_reads_text(const struct cn_unet_config *c);
+
 /* input "context" [n, s, cross_attention_dim], native; outputs "k0", "v0", "k1", ... [n, s, width]
  * of each transformer block, native. */
 struct cn_graph *cn_context_graph(const struct cn_unet_config *c, enum cn_net net, int n,

@@ -300,7 +300,8 @@ void cn_plans_fix_control_layouts(struct cn_network *net, const struct cn_contro
     if (net->layouts_fixed)
         return;
     cn_network_fix_layouts(net, build_control, &a);
-    cn_network_fix_layouts(net, build_context, &u);
+    if (cn_unet_reads_text(&c->unet))
+        cn_network_fix_layouts(net, build_context, &u);
     cn_network_fix_layouts(net, build_hint, &a);
     net->own_latent = u.z.h;
     net->own_pixels = a.height;
@@ -323,43 +324,51 @@ int cn_plan_output(const struct cn_plan_entry *p, int i, struct cn_buffer **ret,
     return cn_buffer_new(p->backend, &p->g->value[io->val], p->dtype, io->flags, ret, err);
 }
 
-enum { MAX_HOST_INPUTS = 4 };
+enum { MAX_HOST_ARRAYS = 4 };
 
-int cn_plan_run_hosts_adapted(const struct cn_plan_entry *p, const void *const *in,
-                              const struct cn_row_adapter *adapter, int n_adapters, float *out,
-                              struct cn_err *err)
+/* Device buffers of a plan's inputs and outputs. */
+struct host_run {
+    struct cn_buffer *in[MAX_HOST_ARRAYS], *out[MAX_HOST_ARRAYS];
+};
+
+static int new_buffers(const struct cn_plan_entry *p, struct host_run *r, struct cn_err *err)
 {
-    struct cn_buffer *from[MAX_HOST_INPUTS] = {NULL}, *to = NULL;
-    int n = p->g->n_inputs, rc = CN_OK;
+    int rc = CN_OK;
 
-    CN_ASSERT(n <= MAX_HOST_INPUTS);
-    for (int i = 0; i < n && rc == CN_OK; i++)
-        rc = cn_plan_input(p, i, &from[i], err);
-    if (rc == CN_OK)
-        rc = cn_plan_output(p, 0, &to, err);
-    if (rc == CN_OK) {
-        for (int i = 0; i < n; i++)
-            cn_buffer_write(from[i], in[i]);
-        rc = cn_plan_run_adapted(p->plan, from, &to, adapter, n_adapters, err);
-    }
-    if (rc == CN_OK) {
-        cn_buffer_read(to, out);
-        rc = cn_backend_check(p->backend, err);
-    }
-    for (int i = 0; i < n; i++)
-        cn_buffer_free(from[i]);
-    cn_buffer_free(to);
+    for (int i = 0; i < p->g->n_inputs && rc == CN_OK; i++)
+        rc = cn_plan_input(p, i, &r->in[i], err);
+    for (int i = 0; i < p->g->n_outputs && rc == CN_OK; i++)
+        rc = cn_plan_output(p, i, &r->out[i], err);
     return rc;
 }
 
-int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, float *out,
-                      struct cn_err *err)
+int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, float *const *out,
+                      const struct cn_row_adapter *adapter, int n_adapters, struct cn_err *err)
 {
-    return cn_plan_run_hosts_adapted(p, in, NULL, 0, out, err);
+    struct host_run r = {{NULL}, {NULL}};
+    int rc;
+
+    CN_ASSERT(p->g->n_inputs <= MAX_HOST_ARRAYS && p->g->n_outputs <= MAX_HOST_ARRAYS);
+    rc = new_buffers(p, &r, err);
+    if (rc == CN_OK) {
+        for (int i = 0; i < p->g->n_inputs; i++)
+            cn_buffer_write(r.in[i], in[i]);
+        rc = cn_plan_run_adapted(p->plan, r.in, r.out, adapter, n_adapters, err);
+    }
+    if (rc == CN_OK) {
+        for (int i = 0; i < p->g->n_outputs; i++)
+            cn_buffer_read(r.out[i], out[i]);
+        rc = cn_backend_check(p->backend, err);
+    }
+    for (int i = 0; i < MAX_HOST_ARRAYS; i++) {
+        cn_buffer_free(r.in[i]);
+        cn_buffer_free(r.out[i]);
+    }
+    return rc;
 }
 
 int cn_plan_run_host(const struct cn_plan_entry *p, const void *in, float *out, struct cn_err *err)
 {
-    CN_ASSERT(p->g->n_inputs == 1);
-    return cn_plan_run_hosts(p, &in, out, err);
+    CN_ASSERT(p->g->n_inputs == 1 && p->g->n_outputs == 1);
+    return cn_plan_run_hosts(p, &in, &out, NULL, 0, err);
 }

@@ -63,13 +63,10 @@ void cn_plans_fix_control_layouts(struct cn_network *net, const struct cn_contro
 int cn_plan_input(const struct cn_plan_entry *p, int i, struct cn_buffer **ret, struct cn_err *err);
 int cn_plan_output(const struct cn_plan_entry *p, int i, struct cn_buffer **ret,
                    struct cn_err *err);
-/* Runs a plan of one output, not a side plan, on host arrays: one input, or all of them. */
+/* Runs a plan, not a side plan, on host arrays: one input and one output; or all of them, with what
+ * n adapters add (cn_plan_run_adapted()). */
 int cn_plan_run_host(const struct cn_plan_entry *p, const void *in, float *out, struct cn_err *err);
-int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, float *out,
-                      struct cn_err *err);
-/* With n adapters: cn_plan_run_adapted(). */
-int cn_plan_run_hosts_adapted(const struct cn_plan_entry *p, const void *const *in,
-                              const struct cn_row_adapter *adapter, int n, float *out,
-                              struct cn_err *err);
+int cn_plan_run_hosts(const struct cn_plan_entry *p, const void *const *in, float *const *out,
+                      const struct cn_row_adapter *adapter, int n, struct cn_err *err);
 
 #endif

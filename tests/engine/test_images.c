@@ -47,10 +47,11 @@ static struct cn_blob load(const char *folder, const char *name)
     return blob;
 }
 
-static void set_text(char **field, json_t *v)
+static bool set_text(char **field, json_t *v)
 {
     free(*field);
     *field = cn_xstrdup(json_string_value(v));
+    return true;
 }
 
 static int word(const struct cn_enum *e, json_t *v)
@@ -95,7 +96,7 @@ static bool read_text_or_word(struct cn_spec *s, const char *key, json_t *v, con
     else if (strcmp(key, "prompt") == 0)
         set_text(&s->prompt, v);
     else if (strcmp(key, "negative_prompt") == 0)
-        set_text(&s->negative_prompt, v);
+        s->zero_negative = !set_text(&s->negative_prompt, v);
     else if (strcmp(key, "sampler") == 0)
         s->sampler = (enum cn_sampler)word(&cn_enum_sampler, v);
     else if (strcmp(key, "schedule") == 0)
@@ -154,6 +155,26 @@ static void read_hires(struct cn_spec_hires *h, json_t *o)
     read_own(h, o);
 }
 
+/* What a model is told of its picture's size. */
+static bool read_sizes(struct cn_spec_sizes *s, const char *key, json_t *o)
+{
+    static const char *const sides[2][2] = {{"width", "height"}, {"left", "top"}};
+    struct {
+        const char *key;
+        int *to[2];
+    } fields[] = {{"original_size", {&s->original_width, &s->original_height}},
+                  {"crop", {&s->crop_left, &s->crop_top}},
+                  {"target_size", {&s->target_width, &s->target_height}}};
+
+    for (size_t i = 0; i < CN_LEN(fields); i++)
+        if (strcmp(key, fields[i].key) == 0) {
+            for (int k = 0; k < 2; k++)
+                *fields[i].to[k] = (int)json_integer_value(json_object_get(o, sides[i == 1][k]));
+            return true;
+        }
+    return false;
+}
+
 static void read_request(struct cn_spec *s, json_t *o, const char *folder)
 {
     struct {
@@ -167,7 +188,7 @@ static void read_request(struct cn_spec *s, json_t *o, const char *folder)
 
     json_object_foreach(o, key, v)
     {
-        bool known = read_text_or_word(s, key, v, folder);
+        bool known = read_text_or_word(s, key, v, folder) || read_sizes(&s->sizes, key, v);
 
         for (i = 0; i < CN_LEN(number); i++)
             if (strcmp(key, number[i].key) == 0) {
