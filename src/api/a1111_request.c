@@ -17,7 +17,8 @@ enum { PREVIEW_EVERY = 10 }; /* steps: the web UI's own default */
 /* The members that need each other to become a description. */
 struct request {
     char *sampler, *sampler_index, *schedule;
-    double seed, subseed_strength;
+    double seed, subseed;
+    int seed_width, seed_height;
     int batch_size, n_iter;
     int width, height;
     double denoise;
@@ -146,6 +147,13 @@ static int read_cfg(struct cn_reader *r, const json_t *v, const char *where, voi
     return cn_read_real(r, v, where, &r->spec->guidance_scale, e);
 }
 
+static int read_variation(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                          const struct cn_enum *e)
+{
+    (void)target;
+    return cn_read_real(r, v, where, &r->spec->subseed_strength, e);
+}
+
 static int read_eta(struct cn_reader *r, const json_t *v, const char *where, void *target,
                     const struct cn_enum *e)
 {
@@ -164,17 +172,17 @@ static int read_eta(struct cn_reader *r, const json_t *v, const char *where, voi
         {"batch_size", cn_read_int, IN(batch_size), NULL},                                         \
         {"n_iter", cn_read_int, IN(n_iter), NULL},                                                 \
         {"denoising_strength", cn_read_real, IN(denoise), NULL}, {"eta", read_eta, 0, NULL},       \
-        {"subseed_strength", cn_read_real, IN(subseed_strength), NULL},                            \
+        {"subseed_strength", read_variation, 0, NULL},                                             \
         {"send_images", cn_read_bool, IN(send_images), NULL},                                      \
         {"force_task_id", cn_read_text, IN(task), NULL},                                           \
         {"script_name", cn_read_text, IN(script), NULL},                                           \
         {"override_settings", cn_a1111_read_overrides, 0, NULL},                                   \
         {"alwayson_scripts", cn_read_alwayson_scripts, 0, NULL}, {"tiling", refuse_true, 0, NULL}, \
-        {"subseed", cn_read_nothing, 0, NULL}, {"script_args", cn_read_nothing, 0, NULL},          \
+        {"subseed", cn_read_real, IN(subseed), NULL}, {"script_args", cn_read_nothing, 0, NULL},   \
         {"save_images", cn_read_unused, 0, NULL}, {"styles", cn_read_unused, 0, NULL},             \
         {"restore_faces", cn_read_unused, 0, NULL},                                                \
-        {"seed_resize_from_h", cn_read_unused, 0, NULL},                                           \
-        {"seed_resize_from_w", cn_read_unused, 0, NULL},                                           \
+        {"seed_resize_from_h", cn_read_int, IN(seed_height), NULL},                                \
+        {"seed_resize_from_w", cn_read_int, IN(seed_width), NULL},                                 \
         {"do_not_save_samples", cn_read_nothing, 0, NULL},                                         \
         {"do_not_save_grid", cn_read_nothing, 0, NULL}, {"s_min_uncond", cn_read_unused, 0, NULL}, \
         {"s_churn", cn_read_unused, 0, NULL}, {"s_tmax", cn_read_unused, 0, NULL},                 \
@@ -227,17 +235,29 @@ static const struct cn_member img2img_members[] = {
 
 /* ---- from the members to the description ---- */
 
-static int set_seed(struct cn_reader *r, double seed)
+/* A negative one is drawn. */
+static int set_seed(struct cn_reader *r, double seed, const char *where, uint64_t *ret, bool *has)
 {
     if (seed != floor(seed))
-        return cn_fail_at(r->err, CN_EINVAL, "/seed", "expected an integer, got %g", seed);
-    if (seed < 0)
-        return CN_OK; /* drawn */
+        return cn_fail_at(r->err, CN_EINVAL, where, "expected an integer, got %g", seed);
     if (seed > 9007199254740992.0)
-        return cn_fail_at(r->err, CN_EINVAL, "/seed", "must be an integer up to 2^53");
-    r->spec->seed = (uint64_t)seed;
-    r->spec->has_seed = true;
+        return cn_fail_at(r->err, CN_EINVAL, where, "must be an integer up to 2^53");
+    *has = seed >= 0;
+    *ret = *has ? (uint64_t)seed : 0;
     return CN_OK;
+}
+
+static int set_seeds(struct cn_reader *r, const struct request *a)
+{
+    struct cn_spec *s = r->spec;
+
+    if (a->seed_width >= 8 && a->seed_height >= 8) { /* one alone means nothing */
+        s->seed_width = a->seed_width;
+        s->seed_height = a->seed_height;
+    }
+    if (set_seed(r, a->subseed, "/subseed", &s->subseed, &s->has_subseed) < 0)
+        return r->err->code;
+    return set_seed(r, a->seed, "/seed", &s->seed, &s->has_seed);
 }
 
 static int set_sampler(struct cn_reader *r, const char *name, const char *schedule,
@@ -287,10 +307,7 @@ static int finish(struct cn_reader *r, struct request *a)
 
     if (a->script[0] != '\0' && strcasecmp(a->script, "none") != 0)
         return cn_fail_at(r->err, CN_EINVAL, "/script_name", "Script '%.60s' not found", a->script);
-    if (a->subseed_strength != 0)
-        return cn_fail_at(r->err, CN_EINVAL, "/subseed_strength",
-                          "variations of a seed are not supported");
-    if (set_seed(r, a->seed) < 0 || set_count(r, a) < 0 ||
+    if (set_seeds(r, a) < 0 || set_count(r, a) < 0 ||
         set_sampler(r, sampler[0] != '\0' ? sampler : "Euler", a->schedule,
                     a->sampler[0] != '\0' ? "/sampler_name" : "/sampler_index", &chosen, &schedule,
                     &s->spacing) < 0)
@@ -346,13 +363,18 @@ static int set_hires(struct cn_reader *r, struct request *a)
 static int set_img2img(struct cn_reader *r, const struct request *a)
 {
     static const enum cn_resize modes[] = {CN_STRETCH, CN_CROP, CN_PAD, CN_STRETCH};
+    static const enum cn_mask_fill fills[] = {CN_FILL_AROUND, CN_FILL_ORIGINAL, CN_FILL_NOISE,
+                                              CN_FILL_NOTHING};
     struct cn_spec *s = r->spec;
 
     if (s->init_image.len == 0)
         return cn_fail(r->err, CN_ENOTFOUND, "Init image not found");
     if (a->resize < 0 || a->resize >= (int)CN_LEN(modes))
         return cn_fail_at(r->err, CN_EINVAL, "/resize_mode", "expected 0, 1, 2 or 3");
+    if (a->resize == 3)
+        cn_reader_warn(r, "/resize_mode", "the picture is stretched, not its latent (0)");
     s->resize = modes[a->resize];
+    s->picture_rules = CN_MAP_A1111;
     s->denoise = a->denoise;
     if (s->mask.len == 0)
         return CN_OK;
@@ -361,12 +383,11 @@ static int set_img2img(struct cn_reader *r, const struct request *a)
     s->mask_blur = a->blur >= 0 ? a->blur : a->blur_x;
     if (a->blur < 0 && a->blur_x != a->blur_y)
         cn_reader_warn(r, "/mask_blur_y", "both directions are blurred alike, by mask_blur_x");
-    if (a->fill < 0 || a->fill > 3)
+    if (a->fill < 0 || a->fill >= (int)CN_LEN(fills))
         return cn_fail_at(r->err, CN_EINVAL, "/inpainting_fill", "expected 0, 1, 2 or 3");
-    if (a->fill != 1 && a->denoise < 1)
-        cn_reader_warn(r, "/inpainting_fill", "what was there is where the painting begins (1)");
-    if (a->only_masked)
-        cn_reader_warn(r, "/inpaint_full_res", "the whole picture is drawn");
+    s->mask_fill = fills[a->fill];
+    s->mask_only = a->only_masked;
+    s->mask_padding = CN_MAX(a->padding, 0);
     return CN_OK;
 }
 
@@ -375,6 +396,7 @@ static int set_img2img(struct cn_reader *r, const struct request *a)
 static void init(struct cn_reader *r, struct request *a)
 {
     *a = (struct request){.seed = -1,
+                          .subseed = -1,
                           .batch_size = 1,
                           .n_iter = 1,
                           .width = 512,

@@ -47,12 +47,13 @@ static json_t *repeated(const char *text, int n)
     return list;
 }
 
-static json_t *seeds(const struct cn_spec *s)
+/* of: the seed, or the subseed, of image i. */
+static json_t *seeds(const struct cn_spec *s, uint64_t (*of)(const struct cn_spec *s, int i))
 {
     json_t *list = json_array();
 
     for (int i = 0; i < s->n; i++)
-        cn_json_add(&list, json_integer((json_int_t)(s->seed + (uint64_t)i)));
+        cn_json_add(&list, json_integer((json_int_t)of(s, i)));
     return list;
 }
 
@@ -65,7 +66,8 @@ static json_t *infotexts(const struct cn_spec *s)
     for (int i = 0; i < s->n; i++) {
         char *text;
 
-        f.seed = s->seed + (uint64_t)i;
+        f.seed = cn_spec_seed_of(s, i);
+        f.image = i;
         text = cn_infotext(s, &f);
         cn_json_add(&list, json_string(text == NULL ? "" : text));
         free(text);
@@ -97,6 +99,12 @@ static json_t *extra_parameters(const struct cn_spec *s)
     return o;
 }
 
+/* One that was given, or takes part; where it does neither, the seed stands for it. */
+static uint64_t subseed_of(const struct cn_spec *s, int i)
+{
+    return s->has_subseed ? cn_spec_subseed_of(s, i) : cn_spec_seed_of(s, i);
+}
+
 static json_t *info_json(const struct cn_spec *s)
 {
     int clip_skip = s->clip_skip < 1 ? 1 : s->clip_skip;
@@ -107,10 +115,10 @@ static json_t *info_json(const struct cn_spec *s)
 
     cn_json_set(&o, "all_prompts", repeated(s->prompt, s->n));
     cn_json_set(&o, "all_negative_prompts", repeated(s->negative_prompt, s->n));
-    cn_json_set(&o, "all_seeds", seeds(s));
-    cn_json_set(&o, "subseed", json_integer((json_int_t)s->seed));
-    cn_json_set(&o, "all_subseeds", seeds(s));
-    cn_json_set(&o, "subseed_strength", json_real(0));
+    cn_json_set(&o, "all_seeds", seeds(s, cn_spec_seed_of));
+    cn_json_set(&o, "subseed", json_integer((json_int_t)subseed_of(s, 0)));
+    cn_json_set(&o, "all_subseeds", seeds(s, subseed_of));
+    cn_json_set(&o, "subseed_strength", json_real(s->subseed_strength));
     cn_json_set(&o, "batch_size", json_integer(s->n));
     cn_json_set(&o, "restore_faces", json_false());
     cn_json_set(&o, "face_restoration_model", json_null());
@@ -118,8 +126,8 @@ static json_t *info_json(const struct cn_spec *s)
     cn_json_set(&o, "sd_model_hash", json_string(""));
     cn_json_set(&o, "sd_vae_name", s->vae[0] != '\0' ? json_string(s->vae) : json_null());
     cn_json_set(&o, "sd_vae_hash", json_null());
-    cn_json_set(&o, "seed_resize_from_w", json_integer(-1));
-    cn_json_set(&o, "seed_resize_from_h", json_integer(-1));
+    cn_json_set(&o, "seed_resize_from_w", json_integer(s->seed_width > 0 ? s->seed_width : -1));
+    cn_json_set(&o, "seed_resize_from_h", json_integer(s->seed_height > 0 ? s->seed_height : -1));
     cn_json_set(&o, "denoising_strength",
                 s->init_image.len > 0 ? json_real(s->denoise)
                 : s->hires.on         ? json_real(s->hires.strength)

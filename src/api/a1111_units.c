@@ -157,21 +157,20 @@ static int refuse_region(struct cn_reader *r, const json_t *v, const char *where
                       "controls of a part of the picture are not supported");
 }
 
-/* Both passes of a job have the same controls here. */
 static int read_hr_option(struct cn_reader *r, const json_t *v, const char *where, void *target,
                           const struct cn_enum *e)
 {
-    static const struct choice words[] = {{"Both", 0}, {"Low res only", 1}, {"High res only", 2}};
-    int i = 0;
+    static const struct choice words[] = {{"Both", CN_PASSES_BOTH},
+                                          {"Low res only", CN_PASSES_FIRST},
+                                          {"High res only", CN_PASSES_SECOND}};
+    int i = CN_PASSES_BOTH;
 
-    (void)target;
     (void)e;
     if (json_is_string(v) && json_string_length(v) == 0)
         return CN_OK;
     if (read_choice(r, v, where, words, CN_LEN(words), 2, &i) < 0)
         return r->err->code;
-    if (i != 0)
-        cn_reader_warn(r, where, "a control acts in both passes here");
+    ((struct unit *)target)->c->passes = (enum cn_passes)i;
     return CN_OK;
 }
 

@@ -40,6 +40,24 @@ static int read_seed(struct cn_reader *r, const json_t *v, const char *where, vo
     return CN_OK;
 }
 
+/* As a seed is. */
+static int read_subseed(struct cn_reader *r, const json_t *v, const char *where, void *target,
+                        const struct cn_enum *e)
+{
+    struct cn_spec *s = r->spec;
+    uint64_t seed = s->seed;
+    bool had = s->has_seed;
+    int rc = read_seed(r, v, where, target, e);
+
+    if (rc == CN_OK) {
+        s->subseed = s->seed;
+        s->has_subseed = true;
+    }
+    s->seed = seed;
+    s->has_seed = had;
+    return rc;
+}
+
 /* ---- controls ---- */
 
 static int read_weights(struct cn_reader *r, const json_t *v, const char *where, void *target,
@@ -137,6 +155,7 @@ static const struct cn_member control_members[] = {
     {"resolution", read_resolution, IN_CONTROL(resolution), NULL},
     {"rules", cn_read_enum, IN_CONTROL(rules), &cn_enum_map_rules},
     {"return_map", cn_read_bool, IN_CONTROL(return_map), NULL},
+    {"passes", cn_read_enum, IN_CONTROL(passes), &cn_enum_passes},
 };
 
 int cn_read_controls(struct cn_reader *r, const json_t *v, const char *where, void *target,
@@ -395,6 +414,10 @@ static const struct cn_member spec_members[] = {
     {"rng", cn_read_enum, IN_SPEC(rng), &cn_enum_rng},
     {"eta", cn_read_real, IN_SPEC(eta), NULL},
     {"seed", read_seed, 0, NULL},
+    {"subseed", read_subseed, 0, NULL},
+    {"subseed_strength", cn_read_real, IN_SPEC(subseed_strength), NULL},
+    {"seed_width", cn_read_int, IN_SPEC(seed_width), NULL},
+    {"seed_height", cn_read_int, IN_SPEC(seed_height), NULL},
     {"n", cn_read_int, IN_SPEC(n), NULL},
     {"clip_skip", cn_read_int, IN_SPEC(clip_skip), NULL},
     {"init_image", cn_read_image, IN_SPEC(init_image), NULL},
@@ -404,6 +427,10 @@ static const struct cn_member spec_members[] = {
     {"mask_alpha", cn_read_enum, IN_SPEC(mask_alpha), &cn_enum_mask_alpha},
     {"mask_invert", cn_read_bool, IN_SPEC(mask_invert), NULL},
     {"mask_blur", cn_read_real, IN_SPEC(mask_blur), NULL},
+    {"mask_fill", cn_read_enum, IN_SPEC(mask_fill), &cn_enum_mask_fill},
+    {"mask_only", cn_read_bool, IN_SPEC(mask_only), NULL},
+    {"mask_padding", cn_read_int, IN_SPEC(mask_padding), NULL},
+    {"picture_rules", cn_read_enum, IN_SPEC(picture_rules), &cn_enum_map_rules},
     {"paste_back", cn_read_bool, IN_SPEC(paste_back), NULL},
     {"denoise", cn_read_real, IN_SPEC(denoise), NULL},
     {"hires", read_hires, IN_SPEC(hires), NULL},

@@ -86,6 +86,8 @@ static void set_map(json_t **o, const struct cn_spec_control *c)
         cn_json_set(o, "rules", json_string(cn_enum_map_rules.name[c->rules]));
     if (c->return_map)
         cn_json_set(o, "return_map", json_true());
+    if (c->passes != CN_PASSES_BOTH)
+        cn_json_set(o, "passes", json_string(cn_enum_passes.name[c->passes]));
 }
 
 static json_t *control_json(const struct cn_spec_control *c)
@@ -164,12 +166,26 @@ static void set_pictures(json_t **o, const struct cn_spec *s)
         cn_json_set(o, "mask_alpha", json_string(cn_enum_mask_alpha.name[s->mask_alpha]));
         cn_json_set(o, "mask_invert", json_boolean(s->mask_invert));
         cn_json_set(o, "mask_blur", json_real(s->mask_blur));
+        cn_json_set(o, "mask_fill", json_string(cn_enum_mask_fill.name[s->mask_fill]));
+        cn_json_set(o, "mask_only", json_boolean(s->mask_only));
+        if (s->mask_only)
+            cn_json_set(o, "mask_padding", json_integer(s->mask_padding));
         cn_json_set(o, "paste_back", json_boolean(s->paste_back));
     }
     if (s->depth.len > 0)
         cn_json_set(o, "depth_bytes", json_integer((json_int_t)s->depth.len));
+    if (s->picture_rules != CN_MAP_DIFFUSERS)
+        cn_json_set(o, "picture_rules", json_string(cn_enum_map_rules.name[s->picture_rules]));
     if (s->same_seed)
         cn_json_set(o, "same_seed", json_true());
+    if (s->subseed_strength > 0) {
+        cn_json_set(o, "subseed", json_integer((json_int_t)s->subseed));
+        cn_json_set(o, "subseed_strength", json_real(s->subseed_strength));
+    }
+    if (s->seed_width > 0) {
+        cn_json_set(o, "seed_width", json_integer(s->seed_width));
+        cn_json_set(o, "seed_height", json_integer(s->seed_height));
+    }
     cn_json_set(o, "metadata", json_boolean(s->metadata));
 }
 

@@ -136,6 +136,35 @@ static void put_sizes(struct cn_buf *b, const struct cn_spec_sizes *z)
         cn_buf_printf(b, NULL, ", Target size: %dx%d", z->target_width, z->target_height);
 }
 
+static void put_variation(struct cn_buf *b, const struct cn_spec *s,
+                          const struct cn_infotext_facts *f)
+{
+    if (s->subseed_strength > 0) {
+        cn_buf_printf(b, NULL, ", Variation seed: %" PRIu64, cn_spec_subseed_of(s, f->image));
+        put_real(b, "Variation seed strength", s->subseed_strength);
+    }
+    if (s->seed_width > 0)
+        cn_buf_printf(b, NULL, ", Seed resize from: %dx%d", s->seed_width, s->seed_height);
+}
+
+/* What is not as usual. */
+static void put_mask(struct cn_buf *b, const struct cn_spec *s)
+{
+    static const char *const fills[CN_MASK_FILL_COUNT] = {NULL, "fill", "latent noise",
+                                                          "latent nothing"};
+
+    if (s->mask_blur > 0)
+        put_real(b, "Mask blur", s->mask_blur);
+    if (s->mask_invert)
+        put(b, "Mask mode", "Inpaint not masked");
+    if (fills[s->mask_fill] != NULL)
+        put(b, "Masked content", fills[s->mask_fill]);
+    if (s->mask_only) {
+        put(b, "Inpaint area", "Only masked");
+        cn_buf_printf(b, NULL, ", Masked area padding: %d", s->mask_padding);
+    }
+}
+
 static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
                            const struct cn_infotext_facts *f)
 {
@@ -156,8 +185,11 @@ static void put_parameters(struct cn_buf *b, const struct cn_spec *s,
     put(b, "Model", f->model);
     if (s->vae[0] != '\0')
         put(b, "VAE", s->vae);
+    put_variation(b, s, f);
     if (s->init_image.len > 0)
         put_real(b, "Denoising strength", s->denoise);
+    if (s->mask.len > 0)
+        put_mask(b, s);
     if (s->decoder == CN_DECODER_TAESD)
         put(b, "VAE Decoder", "TAESD");
     if (s->hires.on)
@@ -270,6 +302,18 @@ static void put_sizes_json(struct cn_buf *b, const struct cn_spec_sizes *z)
                       z->target_height);
 }
 
+static void put_variation_json(struct cn_buf *b, const struct cn_spec *s,
+                               const struct cn_infotext_facts *f)
+{
+    if (s->subseed_strength > 0) {
+        cn_buf_printf(b, NULL, ",\"subseed\":%" PRIu64, cn_spec_subseed_of(s, f->image));
+        put_number(b, "subseed_strength", s->subseed_strength);
+    }
+    if (s->seed_width > 0)
+        cn_buf_printf(b, NULL, ",\"seed_width\":%d,\"seed_height\":%d", s->seed_width,
+                      s->seed_height);
+}
+
 char *cn_infotext_json(const struct cn_spec *s, const struct cn_infotext_facts *f)
 {
     struct cn_buf b;
@@ -295,6 +339,7 @@ char *cn_infotext_json(const struct cn_spec *s, const struct cn_infotext_facts *
     put_text(&b, "spacing", cn_enum_spacing.name[s->spacing]);
     put_text(&b, "rng", cn_enum_rng.name[s->rng]);
     put_number(&b, "eta", s->eta);
+    put_variation_json(&b, s, f);
     cn_buf_printf(&b, NULL, ",\"clip_skip\":%d", s->clip_skip);
     put_text(&b, "decoder", cn_enum_decoder.name[s->decoder]);
     if (s->init_image.len > 0)

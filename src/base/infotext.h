@@ -18,6 +18,7 @@ struct cn_infotext_facts {
     const char *model;
     int width, height;
     uint64_t seed; /* of this picture */
+    int image;     /* its number in the batch */
 };
 
 /* free() it. NULL: no memory. */

@@ -28,6 +28,9 @@ static const char *const weights_names[CN_WEIGHTS_COUNT] = {"uniform", "soft", "
                                                             "custom"};
 static const char *const resize_names[CN_RESIZE_COUNT] = {"stretch", "crop", "pad"};
 static const char *const mask_alpha_names[CN_MASK_ALPHA_COUNT] = {"auto", "opaque", "transparent"};
+static const char *const mask_fill_names[CN_MASK_FILL_COUNT] = {"original", "around", "noise",
+                                                                "nothing"};
+static const char *const passes_names[CN_PASSES_COUNT] = {"both", "first", "second"};
 static const char *const map_rules_names[CN_MAP_RULES_COUNT] = {"diffusers", "a1111"};
 static const char *const format_names[CN_FORMAT_COUNT] = {"png", "jpeg", "webp"};
 
@@ -57,6 +60,8 @@ const struct cn_enum cn_enum_branch = {"branch", branch_names, CN_BRANCH_COUNT};
 const struct cn_enum cn_enum_weights = {"weights", weights_names, CN_WEIGHTS_COUNT};
 const struct cn_enum cn_enum_resize = {"resize", resize_names, CN_RESIZE_COUNT};
 const struct cn_enum cn_enum_mask_alpha = {"mask_alpha", mask_alpha_names, CN_MASK_ALPHA_COUNT};
+const struct cn_enum cn_enum_mask_fill = {"mask_fill", mask_fill_names, CN_MASK_FILL_COUNT};
+const struct cn_enum cn_enum_passes = {"passes", passes_names, CN_PASSES_COUNT};
 const struct cn_enum cn_enum_map_rules = {"rules", map_rules_names, CN_MAP_RULES_COUNT};
 const struct cn_enum cn_enum_format = {"format", format_names, CN_FORMAT_COUNT};
 
@@ -216,7 +221,14 @@ int cn_spec_map_of(const struct cn_spec *s, int k)
 
 uint64_t cn_spec_seed_of(const struct cn_spec *s, int k)
 {
-    return s->same_seed || k >= s->n ? s->seed : s->seed + (uint64_t)k;
+    bool same = s->same_seed || s->subseed_strength > 0;
+
+    return same || k >= s->n ? s->seed : s->seed + (uint64_t)k;
+}
+
+uint64_t cn_spec_subseed_of(const struct cn_spec *s, int k)
+{
+    return s->same_seed || k >= s->n ? s->subseed : s->subseed + (uint64_t)k;
 }
 
 void cn_spec_control_where(const struct cn_spec *s, int i, const char *field, char *text,
@@ -343,6 +355,24 @@ static int check_controls(const struct cn_spec *s, const struct cn_limits *l, st
     return rc;
 }
 
+static int check_variation(const struct cn_spec *s, struct cn_err *err)
+{
+    int rc;
+
+    if ((rc = check_real("/subseed_strength", s->subseed_strength, 0, 1, err)) < 0 ||
+        (rc = check_int("/seed_width", s->seed_width, 0, 16384, err)) < 0 ||
+        (rc = check_int("/seed_height", s->seed_height, 0, 16384, err)) < 0)
+        return rc;
+    if ((s->seed_width < 8) != (s->seed_height < 8))
+        return cn_fail_at(err, CN_EINVAL, s->seed_width < 8 ? "/seed_width" : "/seed_height",
+                          "\"seed_width\" and \"seed_height\" come together, of 8 pixels or more");
+    if (s->subseed > INT64_MAX || (uint64_t)CN_MAX(s->n - 1, 0) > INT64_MAX - s->subseed)
+        return cn_fail_at(err, CN_EINVAL, "/subseed",
+                          "%lu with %d images: seeds must be integers between 0 and 2^63-1",
+                          (unsigned long)s->subseed, s->n);
+    return CN_OK;
+}
+
 /* Nothing of nothing is no picture. */
 static int check_denoise(const struct cn_spec *s, struct cn_err *err)
 {
@@ -373,7 +403,9 @@ static int check_numbers(const struct cn_spec *s, const struct cn_limits *l, str
         (rc = check_real("/eta", s->eta, 0, 1, err)) < 0 ||
         (rc = check_real("/denoise", s->denoise, 0, 1, err)) < 0 ||
         (rc = check_denoise(s, err)) < 0 ||
-        (rc = check_real("/mask_blur", s->mask_blur, 0, 256, err)) < 0)
+        (rc = check_real("/mask_blur", s->mask_blur, 0, 256, err)) < 0 ||
+        (rc = check_int("/mask_padding", s->mask_padding, 0, 4096, err)) < 0 ||
+        (rc = check_variation(s, err)) < 0)
         return rc;
     /* seeds are told as JSON integers, and the last image's must be one that can be asked for */
     if (s->seed > INT64_MAX || (uint64_t)CN_MAX(s->n - 1, 0) > INT64_MAX - s->seed)

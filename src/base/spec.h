@@ -112,6 +112,19 @@ enum cn_mask_alpha { CN_MASK_AUTO, CN_MASK_OPAQUE, CN_MASK_TRANSPARENT, CN_MASK_
  * does, which looks at the map to choose, and pads with the border's median. */
 enum cn_map_rules { CN_MAP_DIFFUSERS, CN_MAP_A1111, CN_MAP_RULES_COUNT };
 
+/* What is under a mask when the painting begins: what was there; colours from around it; noise; or
+ * a latent of zeros. Of a strength of 1 little is left of it. */
+enum cn_mask_fill {
+    CN_FILL_ORIGINAL,
+    CN_FILL_AROUND,
+    CN_FILL_NOISE,
+    CN_FILL_NOTHING,
+    CN_MASK_FILL_COUNT
+};
+
+/* Of two passes, those that a control acts in. Of one pass, all do. */
+enum cn_passes { CN_PASSES_BOTH, CN_PASSES_FIRST, CN_PASSES_SECOND, CN_PASSES_COUNT };
+
 /* Of a control's "resolution": the shorter side of what the picture is enlarged or shrunk to. */
 enum { CN_RESOLUTION_PIXEL_PERFECT = -1, CN_MAX_RESOLUTION = 4096 };
 
@@ -165,6 +178,8 @@ struct cn_spec_control {
     struct cn_blob mask; /* white is missing: of annotators that hide; absent: the request's */
     int resolution;      /* shorter side at which the annotator looks; 0: as the picture is drawn */
     bool return_map;     /* as a picture, behind those that are drawn */
+    enum cn_passes passes;
+    int only_image; /* the image of the batch that it acts on, counted from 1; 0: all */
 };
 
 /* A LoRA or one of its kin, which changes the model for this request. */
@@ -227,6 +242,11 @@ struct cn_spec {
     uint64_t seed;
     bool has_seed; /* false: drawn from the operating system by whoever accepts the job */
     int n;         /* images; image i uses seed + i */
+    /* Variations: noise on the way from the seed's to that of subseed + i; all have one seed. */
+    double subseed_strength; /* [0,1]; 0: none */
+    uint64_t subseed;
+    bool has_subseed;            /* false: drawn as the seed is */
+    int seed_width, seed_height; /* pixels: noise as of a picture of that size; 0: its own */
     int clip_skip; /* 0: the last layer of the text encoder. CN_PROMPT_PLAIN: k layers earlier, of
                       the prompt only; CN_PROMPT_A1111: 1 is the last one as well, k the k-th last,
                       of both prompts */
@@ -237,6 +257,10 @@ struct cn_spec {
     enum cn_mask_alpha mask_alpha;
     bool mask_invert;          /* black is */
     double mask_blur;          /* pixels (sigma) by which the mask's border is softened */
+    enum cn_mask_fill mask_fill;
+    bool mask_only;            /* the part around the mask is drawn, as large as the whole */
+    int mask_padding;          /* pixels of init_image around it */
+    enum cn_map_rules picture_rules; /* by whose rules init_image and mask are prepared */
     bool paste_back;           /* what the mask spares comes back from init_image as it was */
     double denoise;            /* img2img strength, [0,1]; 0: init_image as it is */
     struct cn_spec_hires hires;
@@ -328,8 +352,9 @@ size_t cn_spec_image_bytes(const struct cn_spec *s);
 int cn_spec_pictures(const struct cn_spec *s);
 /* The control whose map picture number k is; -1: it is one that was drawn. */
 int cn_spec_map_of(const struct cn_spec *s, int k);
-/* The seed of picture number k. */
+/* The seed of picture number k, and what it is a variation towards. */
 uint64_t cn_spec_seed_of(const struct cn_spec *s, int k);
+uint64_t cn_spec_subseed_of(const struct cn_spec *s, int k);
 /* JSON pointer of control i's field, as the request of this kind has it. */
 void cn_spec_control_where(const struct cn_spec *s, int i, const char *field, char *text,
                            size_t size);
@@ -356,7 +381,8 @@ struct cn_enum {
 
 extern const struct cn_enum cn_enum_job_kind, cn_enum_sampler, cn_enum_schedule, cn_enum_spacing,
     cn_enum_rng, cn_enum_prompt_syntax, cn_enum_upscaler, cn_enum_decoder, cn_enum_branch,
-    cn_enum_weights, cn_enum_resize, cn_enum_mask_alpha, cn_enum_map_rules, cn_enum_format;
+    cn_enum_weights, cn_enum_resize, cn_enum_mask_alpha, cn_enum_mask_fill, cn_enum_map_rules,
+    cn_enum_passes, cn_enum_format;
 
 int cn_enum_find(const struct cn_enum *e, const char *name);
 

@@ -61,7 +61,27 @@ static void add_control(struct cn_sha256 *h, const struct cn_spec_control *c)
     add_number(h, c->resize);
     if (c->window != CN_WINDOW_DIFFUSERS) /* digests that are stored were made without it */
         add_number(h, c->window);
+    if (c->passes != CN_PASSES_BOTH)
+        add_text(h, cn_enum_passes.name[c->passes]);
+    if (c->only_image != 0) {
+        add_text(h, "only_image");
+        add_number(h, c->only_image);
+    }
     add_map(h, c);
+}
+
+static void add_variation(struct cn_sha256 *h, const struct cn_spec *s)
+{
+    if (s->subseed_strength > 0) {
+        add_text(h, "subseed");
+        add_real(h, s->subseed_strength);
+        add_number(h, s->has_subseed ? (int64_t)s->subseed : -1);
+    }
+    if (s->seed_width > 0) {
+        add_text(h, "seed_size");
+        add_number(h, s->seed_width);
+        add_number(h, s->seed_height);
+    }
 }
 
 static void add_pictures(struct cn_sha256 *h, const struct cn_spec *s)
@@ -82,12 +102,23 @@ static void add_pictures(struct cn_sha256 *h, const struct cn_spec *s)
         add_text(h, "mask_blur");
         add_real(h, s->mask_blur);
     }
+    if (s->mask_fill != CN_FILL_ORIGINAL) {
+        add_text(h, "mask_fill");
+        add_text(h, cn_enum_mask_fill.name[s->mask_fill]);
+    }
+    if (s->mask_only) {
+        add_text(h, "mask_only");
+        add_number(h, s->mask_padding);
+    }
+    if (s->picture_rules != CN_MAP_DIFFUSERS)
+        add_text(h, "picture_rules");
     if (!s->paste_back)
         add_text(h, "paste_back");
     if (!s->metadata)
         add_text(h, "metadata");
     if (s->same_seed)
         add_text(h, "same_seed");
+    add_variation(h, s);
 }
 
 /* What the second pass has of its own; nothing, in digests that are stored. */

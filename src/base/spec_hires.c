@@ -27,11 +27,13 @@ bool cn_upscaler_is_pixel(enum cn_upscaler upscaler)
 
 /* Lines of a few pixels hold a larger picture too hard: the ControlNet extension weighs such maps
  * softly in the second pass, whatever the mode. */
-static void soften_lines(struct cn_spec *second)
+static void adjust_controls(struct cn_spec *second)
 {
     for (int i = 0; i < second->n_controls; i++) {
         struct cn_spec_control *c = &second->control[i];
 
+        if (c->passes == CN_PASSES_FIRST)
+            c->strength = 0;
         if (c->rules == CN_MAP_A1111 && c->weights == CN_W_UNIFORM &&
             (strcmp(c->annotator, "canny") == 0 || strcmp(c->annotator, "hough") == 0))
             c->weights = CN_W_SOFT;
@@ -59,7 +61,7 @@ void cn_spec_second(const struct cn_spec *s, struct cn_spec *ret)
     }
     if (h->has_guidance)
         ret->guidance_scale = h->guidance_scale;
-    soften_lines(ret);
+    adjust_controls(ret);
 }
 
 /* Such a job takes int(levels * strength) steps. */

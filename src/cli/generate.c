@@ -566,7 +566,7 @@ static int write_image(void *ctx, const struct cn_engine_image *m, struct cn_err
 {
     struct run *r = ctx;
     const struct options *o = r->o;
-    struct cn_infotext_facts f = {o->spec.model, m->image->w, m->image->h, m->seed};
+    struct cn_infotext_facts f = {o->spec.model, m->image->w, m->image->h, m->seed, m->index};
     char *text = o->metadata ? cn_infotext(&o->spec, &f) : NULL, *path = NULL;
     struct cn_output_picture p = {m->image, m->index, text};
     double start = cn_now_s();

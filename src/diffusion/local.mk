@@ -12,4 +12,5 @@ libcndiffusion_a_SOURCES = \
     %reldir%/sampler_dpm.c %reldir%/sampler_kd.c %reldir%/sampler_predict.c \
     %reldir%/sampler_ve.c %reldir%/sampler_vp.c \
     %reldir%/schedule.h %reldir%/upscale.c %reldir%/upscale.h %reldir%/schedule.c %reldir%/schedule_class.c \
-    %reldir%/schedule_priv.h
+    %reldir%/schedule_priv.h \
+    %reldir%/variation.h %reldir%/variation.c

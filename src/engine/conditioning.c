@@ -221,7 +221,7 @@ int cn_job_encode_drawn(struct cn_job *j, int image, struct cn_err *err)
 static int encode_images(struct cn_job *j, struct cn_err *err)
 {
     bool nine = cn_unet_extra(j->unet, j->channels) == CN_UNET_SEES_MASK;
-    bool from_noise = j->mask != NULL && j->spec->denoise >= 1;
+    bool from_noise = cn_job_paints_from_noise(j);
     int rc = CN_OK;
 
     if (j->init_pixels != NULL && !(nine && from_noise))

@@ -248,7 +248,7 @@ int cn_decode_task_run(struct cn_decode_task *f)
     if (rc == CN_OK && bad == 0 && cn_passes_by_picture(f->job))
         return cn_passes_keep_picture(f->job, f->index, &f->picture, &f->err);
     if (rc == CN_OK && bad == 0)
-        cn_job_paste_back(f->job, &f->picture);
+        rc = cn_job_paste_back(f->job, &f->picture, &f->err);
     if (rc < 0 || bad == 0)
         return rc;
     f->not_finite = true;

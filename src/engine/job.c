@@ -76,6 +76,11 @@ bool cn_job_draws_nothing(const struct cn_job *j)
                                j->drawn == NULL && j->second == NULL);
 }
 
+bool cn_job_paints_from_noise(const struct cn_job *j)
+{
+    return j->mask != NULL && j->spec->denoise >= 1 && j->spec->picture_rules == CN_MAP_DIFFUSERS;
+}
+
 int cn_job_go_on(const struct cn_job *j, const char *what, struct cn_err *err)
 {
     return cn_job_cancelled(j) ? cn_fail(err, CN_ECANCELED, "cancelled before %s", what) : CN_OK;
@@ -501,6 +506,7 @@ void cn_job_free(struct cn_job *j)
         cn_image_release(&j->control[i].map);
     }
     cn_image_release(&j->init_image);
+    cn_image_release(&j->paste_level);
     cn_prompts_release(j);
     free(j->buffers);
     free(j->floats);

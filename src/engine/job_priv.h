@@ -15,6 +15,7 @@
 #include "diffusion/upscale.h"
 #include "engine/engine_priv.h"
 #include "engine/row_inputs.h"
+#include "image/webui_fit.h"
 #include "runtime/plans.h"
 #include "text/prompt.h"
 
@@ -131,8 +132,10 @@ struct cn_job {
     int n_controls;
     int order[CN_MAX_CONTROLS]; /* of the controls in a batch: by model, so that jobs agree */
     /* img2img and inpainting; NULL when absent */
-    struct cn_image init_image;           /* picture size */
-    float *mask_level;                    /* [H, W]: how much of each pixel is painted */
+    struct cn_image init_image;  /* what is painted over: as large as what comes out */
+    struct cn_image paste_level; /* of init_image, c = 1: how much of each pixel is painted */
+    struct cn_region part;       /* of init_image, that is drawn alone; w 0: all of it */
+    float *mask_level;           /* [H, W]: how much of each pixel that is drawn is painted */
     bool mask_is_empty;                   /* none of them half or more */
     float *init_pixels;                   /* [3, H, W] in [-1,1] */
     float *mask;                          /* [h, w], 1 is painted anew */
@@ -209,10 +212,17 @@ int cn_job_read_depth(struct cn_job *j, struct cn_err *err);
 int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_mask_alpha alpha,
                  enum cn_resize mode, int w, int h,
                  struct cn_image *ret, struct cn_err *err);
-/* The request's, after its init_image. */
-int cn_job_read_mask(struct cn_job *j, struct cn_err *err);
-/* On the decoding thread: what the mask spares comes back from init_image. */
-void cn_job_paste_back(const struct cn_job *j, struct cn_image *picture);
+/* Of the request's mask, turned and softened as it says. */
+int cn_mask_levels(struct cn_job *j, enum cn_resize mode, int w, int h, struct cn_image *ret,
+                   struct cn_err *err);
+/* The levels of what is drawn, after init_pixels. */
+int cn_job_set_mask(struct cn_job *j, const struct cn_image *levels, struct cn_err *err);
+
+/* painting.c: init_image and mask. */
+int cn_job_read_painting(struct cn_job *j, struct cn_err *err);
+/* On the decoding thread: what the mask spares comes back from init_image, whose size the picture
+ * gets when a part of it was drawn. */
+int cn_job_paste_back(const struct cn_job *j, struct cn_image *picture, struct cn_err *err);
 
 /* maps.c: the map of control i, or the picture that a network makes one of. */
 int cn_job_read_map(struct cn_job *j, int i, struct cn_err *err);
@@ -240,6 +250,8 @@ void cn_job_stage(struct cn_job *j, enum cn_engine_stage stage, double *start);
 /* Does the engine's tiny autoencoder know the latents of its model? */
 bool cn_job_has_tiny(const struct cn_job *j);
 bool cn_job_cancelled(const struct cn_job *j);
+/* A mask of strength 1 begins from noise alone, by diffusers' rules: what was there is not seen. */
+bool cn_job_paints_from_noise(const struct cn_job *j);
 /* Its pictures are there without a step. */
 bool cn_job_draws_nothing(const struct cn_job *j);
 /* Stands before every network call: whoever cancels does not wait for the rest. */

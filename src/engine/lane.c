@@ -8,6 +8,8 @@
 #include "engine/job_priv.h"
 #include "base/mem.h"
 #include "diffusion/inpaint.h"
+#include "diffusion/variation.h"
+#include "model/vae.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -45,13 +47,48 @@ static bool continues(const struct cn_job *j)
     return j->drawn != NULL || j->drawn_picture != NULL;
 }
 
+/* The seed's, or on the way to another one's. */
+static int first_noise(struct cn_lane *l, struct cn_err *err)
+{
+    const struct cn_job *j = l->job;
+    const struct cn_spec *s = j->spec;
+    int factor = cn_vae_factor(j->vae);
+    const struct cn_variation v = {.strength = s->subseed_strength,
+                                   .subseed = cn_spec_subseed_of(s, l->image),
+                                   .from_h = s->seed_height / factor,
+                                   .from_w = s->seed_width / factor};
+
+    if (v.strength <= 0 && s->seed_width == 0) {
+        cn_noise_normal(&l->noise, j->latent, l->start);
+        return CN_OK;
+    }
+    return cn_variation_noise(&l->noise, &v, j->channels, j->h, j->w, l->start, err);
+}
+
+/* Under the mask: the noise of the seed, or nothing. */
+static void fill_latent(struct cn_lane *l)
+{
+    const struct cn_job *j = l->job;
+    size_t cells = (size_t)j->h * (size_t)j->w;
+    bool noise = j->spec->mask_fill == CN_FILL_NOISE;
+    struct cn_noise z;
+
+    if (!noise && j->spec->mask_fill != CN_FILL_NOTHING)
+        return;
+    cn_noise_init(&z, j->spec->rng, l->seed);
+    cn_noise_normal(&z, j->latent, l->x); /* which is not in use yet */
+    for (size_t i = 0; i < j->latent; i++)
+        l->init_latent[i] = (1 - j->mask[i % cells]) * l->init_latent[i] +
+                            (noise ? j->mask[i % cells] * l->x[i] : 0);
+}
+
 /* The latent before the first call. */
-static void lane_start(struct cn_lane *l)
+static int lane_start(struct cn_lane *l, struct cn_err *err)
 {
     const struct cn_job *j = l->job;
     bool mask = j->mask != NULL;
-    bool from_noise =
-        !continues(j) && (j->init_pixels == NULL || (mask && j->spec->denoise >= 1));
+    bool from_noise = !continues(j) && (j->init_pixels == NULL || cn_job_paints_from_noise(j));
+    int rc;
 
     if (j->drawn != NULL)
         cn_latent_upscale(j->spec->hires.upscaler, j->drawn + (size_t)l->image * drawn_cells(j),
@@ -61,7 +98,10 @@ static void lane_start(struct cn_lane *l)
         sample_posterior(l, j->drawn_moments, l->init_latent);
     if (j->init_pixels != NULL && !(nine_channels(j) && from_noise))
         sample_posterior(l, j->init_moments, l->init_latent);
-    cn_noise_normal(&l->noise, j->latent, l->start);
+    if ((rc = first_noise(l, err)) < 0)
+        return rc;
+    if (!from_noise && mask)
+        fill_latent(l);
     if (from_noise)
         for (size_t i = 0; i < j->latent; i++)
             l->x[i] = l->start[i] * cn_sampler_init_sigma(l->sampler);
@@ -69,6 +109,7 @@ static void lane_start(struct cn_lane *l)
         cn_sampler_add_noise(l->sampler, l->init_latent, l->start, l->x);
     if (mask)
         sample_posterior(l, j->masked_moments, l->masked_latent);
+    return CN_OK;
 }
 
 int cn_lane_sampler(const struct cn_job *j, size_t n, struct cn_sampler_state **ret,
@@ -120,11 +161,12 @@ int cn_lane_new(struct cn_job *j, int image, struct cn_lane **ret, struct cn_err
     rc = allocate(l, err);
     if (rc == CN_OK)
         rc = cn_lane_sampler(j, j->latent, &l->sampler, err);
+    if (rc == CN_OK)
+        rc = lane_start(l, err);
     if (rc < 0) {
         cn_lane_free(l);
         return rc;
     }
-    lane_start(l);
     *ret = l;
     return CN_OK;
 }

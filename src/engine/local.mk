@@ -10,7 +10,7 @@ libcnengine_a_SOURCES = \
     %reldir%/contexts.c %reldir%/added.c %reldir%/times.c %reldir%/conditioning.c \
     %reldir%/decode_task.c %reldir%/depth.c \
     %reldir%/helper_threads.c \
-    %reldir%/inputs.c %reldir%/maps.c %reldir%/masks.c %reldir%/pictures.c \
+    %reldir%/inputs.c %reldir%/maps.c %reldir%/masks.c %reldir%/painting.c %reldir%/pictures.c \
     %reldir%/job_priv.h %reldir%/job.c \
     %reldir%/passes.c %reldir%/lane.c \
     %reldir%/memory.c \

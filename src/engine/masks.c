@@ -100,6 +100,11 @@ static int fit_levels(const struct cn_image *levels, enum cn_resize mode, int w,
     return rc;
 }
 
+static bool is_webui(const struct cn_job *j)
+{
+    return j->spec->picture_rules == CN_MAP_A1111;
+}
+
 int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_mask_alpha alpha,
                  enum cn_resize mode, int w, int h, struct cn_image *ret, struct cn_err *err)
 {
@@ -108,6 +113,9 @@ int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_mask_alph
 
     if (rc == CN_OK)
         rc = levels_of(&raw, alpha, &levels, err);
+    if (rc == CN_OK && raw.c == 4 && is_webui(j)) /* transparent or not */
+        for (size_t i = 0; i < cn_image_bytes(&levels); i++)
+            levels.px[i] = levels.px[i] > 128 ? 255 : 0;
     if (rc == CN_OK)
         rc = fit_levels(&levels, mode, w, h, !j->spec->paste_back, ret, err);
     cn_image_release(&raw);
@@ -115,20 +123,39 @@ int cn_mask_read(struct cn_job *j, const struct cn_blob *file, enum cn_mask_alph
     return rc;
 }
 
-/* Cells of the latent. As diffusers samples them where nothing is pasted back; otherwise each of
- * which a part is to be painted: what was not is put back as it was. */
-static void mask_cells(struct cn_job *j)
+/* The web UI shrinks the picture's mask as Pillow does, and rounds. */
+static int shrink(struct cn_job *j, const struct cn_image *levels, struct cn_err *err)
 {
-    size_t cells = (size_t)j->h * (size_t)j->w, n = 0;
+    struct cn_image cells;
+    int rc = cn_image_resize(levels, j->w, j->h, CN_BICUBIC, &cells, err);
 
-    cn_inpaint_mask(j->mask_level, j->width, j->height, j->w, j->h, j->mask);
-    for (size_t i = 0; i < cells; i++)
-        n += j->mask[i] > 0;
-    if (j->spec->paste_back || n == 0) /* strokes between the samples are not nothing */
-        cn_inpaint_cover(j->mask_level, j->width, j->height, j->w, j->h, j->mask);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < cn_image_bytes(&cells); i++)
+        j->mask[i] = cells.px[i] > 127;
+    cn_image_release(&cells);
+    return CN_OK;
 }
 
-/* In place, picture size. */
+/* Cells of the latent. As diffusers samples them where nothing is pasted back; otherwise each of
+ * which a part is to be painted: what was not is put back as it was. */
+static int mask_cells(struct cn_job *j, const struct cn_image *levels, struct cn_err *err)
+{
+    size_t cells = (size_t)j->h * (size_t)j->w, n = 0;
+    int rc = CN_OK;
+
+    if (is_webui(j))
+        rc = shrink(j, levels, err);
+    else
+        cn_inpaint_mask(j->mask_level, j->width, j->height, j->w, j->h, j->mask);
+    for (size_t i = 0; i < cells; i++)
+        n += j->mask[i] > 0;
+    if ((j->spec->paste_back && !is_webui(j)) || n == 0) /* no stroke between samples is nothing */
+        cn_inpaint_cover(j->mask_level, j->width, j->height, j->w, j->h, j->mask);
+    return rc;
+}
+
+/* In place. */
 static int soften(const struct cn_job *j, struct cn_image *levels, struct cn_err *err)
 {
     struct cn_image soft;
@@ -136,6 +163,8 @@ static int soften(const struct cn_job *j, struct cn_image *levels, struct cn_err
 
     if (j->spec->mask_blur <= 0)
         return CN_OK;
+    if (is_webui(j))
+        return cn_webui_blur(levels, j->spec->mask_blur, j->spec->mask_blur, err);
     rc = cn_image_init(&soft, levels->w, levels->h, 1, err);
     if (rc < 0)
         return rc;
@@ -145,24 +174,25 @@ static int soften(const struct cn_job *j, struct cn_image *levels, struct cn_err
     return rc < 0 ? cn_fail(err, rc, "no memory to soften a mask") : rc;
 }
 
-static int read_levels(struct cn_job *j, struct cn_err *err)
+int cn_mask_levels(struct cn_job *j, enum cn_resize mode, int w, int h, struct cn_image *ret,
+                   struct cn_err *err)
 {
-    size_t pixels = (size_t)j->width * (size_t)j->height;
     struct cn_image levels = CN_IMAGE_NONE;
-    int rc = cn_mask_read(j, &j->spec->mask, j->spec->mask_alpha, j->spec->resize, j->width,
-                          j->height, &levels, err);
+    int rc = cn_mask_read(j, &j->spec->mask, j->spec->mask_alpha, mode, w, h, &levels, err);
 
-    for (size_t i = 0; rc == CN_OK && j->spec->mask_invert && i < pixels; i++)
+    for (size_t i = 0; rc == CN_OK && j->spec->mask_invert && i < cn_image_bytes(&levels); i++)
         levels.px[i] = (uint8_t)(255 - levels.px[i]);
     if (rc == CN_OK)
         rc = soften(j, &levels, err);
-    for (size_t i = 0; rc == CN_OK && i < pixels; i++)
-        j->mask_level[i] = (float)levels.px[i] / 255.0f;
-    cn_image_release(&levels);
-    return rc;
+    if (rc < 0) {
+        cn_image_release(&levels);
+        return cn_job_blame_field(err, "/mask");
+    }
+    *ret = levels;
+    return CN_OK;
 }
 
-int cn_job_read_mask(struct cn_job *j, struct cn_err *err)
+int cn_job_set_mask(struct cn_job *j, const struct cn_image *levels, struct cn_err *err)
 {
     size_t pixels = (size_t)j->width * (size_t)j->height, painted = 0;
     int rc;
@@ -171,28 +201,14 @@ int cn_job_read_mask(struct cn_job *j, struct cn_err *err)
         (rc = cn_job_floats(j, (size_t)j->h * (size_t)j->w, &j->mask, err)) < 0 ||
         (rc = cn_job_floats(j, 3 * pixels, &j->masked_pixels, err)) < 0)
         return rc;
-    if (read_levels(j, err) < 0)
-        return cn_job_blame_field(err, "/mask");
-    mask_cells(j);
+    for (size_t i = 0; i < pixels; i++)
+        j->mask_level[i] = (float)levels->px[i] / 255.0f;
+    if ((rc = mask_cells(j, levels, err)) < 0)
+        return rc;
     for (size_t i = 0; i < 3 * pixels; i++)
         j->masked_pixels[i] = j->mask_level[i % pixels] < 0.5f ? j->init_pixels[i] : 0.0f;
     for (size_t i = 0; i < pixels; i++)
         painted += j->mask_level[i] >= 0.5f;
     j->mask_is_empty = painted == 0;
     return CN_OK;
-}
-
-void cn_job_paste_back(const struct cn_job *j, struct cn_image *picture)
-{
-    const struct cn_image *init = &j->init_image;
-
-    if (!j->spec->paste_back || j->mask_level == NULL || init->px == NULL)
-        return;
-    for (size_t i = 0; i < (size_t)init->w * (size_t)init->h; i++)
-        for (size_t k = 3 * i; k < 3 * i + 3; k++) {
-            float level = j->mask_level[i];
-
-            picture->px[k] = (uint8_t)((float)picture->px[k] * level +
-                                       (float)init->px[k] * (1 - level) + 0.5f);
-        }
 }

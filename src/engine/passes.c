@@ -47,8 +47,11 @@ static struct cn_spec *first_spec(const struct cn_spec *spec)
 
     *s = *spec;
     s->hires.on = false;
-    for (int i = 0; i < s->n_controls; i++) /* the map that is returned is the second pass's */
-        s->control[i].return_map = false;
+    for (int i = 0; i < s->n_controls; i++) {
+        s->control[i].return_map = false; /* the one that is returned is the second pass's */
+        if (s->control[i].passes == CN_PASSES_SECOND)
+            s->control[i].strength = 0;
+    }
     return s;
 }
 

@@ -13,6 +13,7 @@ libcnimage_a_SOURCES = \
     %reldir%/map_thin.h %reldir%/map_thin.c \
     %reldir%/map_resample.h %reldir%/map_resample.c \
     %reldir%/resize.h %reldir%/resize.c \
+    %reldir%/webui_fit.h %reldir%/webui_fit.c %reldir%/webui_fill.c \
     %reldir%/codec.h %reldir%/codec_priv.h %reldir%/codec.c \
     %reldir%/codec_common.c %reldir%/codec_png.c %reldir%/codec_jpeg.c \
     %reldir%/codec_webp.c \

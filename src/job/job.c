@@ -46,6 +46,10 @@ struct cn_job *cn_job_new(struct cn_spec *spec)
         job->spec.seed = cn_random_seed();
         job->spec.has_seed = true;
     }
+    if (job->spec.subseed_strength > 0 && !job->spec.has_subseed) {
+        job->spec.subseed = cn_random_seed();
+        job->spec.has_subseed = true;
+    }
     job->image = cn_xcalloc((size_t)cn_spec_pictures(&job->spec), sizeof(*job->image));
     job->queued_ns = cn_now_ns();
     cn_spec_warn(&job->spec, &job->warnings);

@@ -76,6 +76,24 @@ static void put_sizes(struct cn_pack *p, const struct cn_spec_sizes *z)
     cn_put_i32(p, z->target_height);
 }
 
+/* What version 16 brought: variations, how a mask is used, and when a control acts. */
+static void put_painting(struct cn_pack *p, const struct cn_spec *s)
+{
+    cn_put_f64(p, s->subseed_strength);
+    cn_put_u8(p, s->has_subseed);
+    cn_put_u64(p, s->subseed);
+    cn_put_i32(p, s->seed_width);
+    cn_put_i32(p, s->seed_height);
+    cn_put_u8(p, s->mask_fill);
+    cn_put_u8(p, s->mask_only);
+    cn_put_i32(p, s->mask_padding);
+    cn_put_u8(p, s->picture_rules);
+    for (int i = 0; i < s->n_controls; i++) {
+        cn_put_u8(p, s->control[i].passes);
+        cn_put_i32(p, s->control[i].only_image);
+    }
+}
+
 void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
 {
     cn_put_u8(p, CN_WIRE_SPEC_VERSION);
@@ -139,6 +157,7 @@ void cn_wire_put_spec(struct cn_pack *p, const struct cn_spec *s)
     cn_put_u8(p, s->mask_alpha);
     put_sizes(p, &s->sizes);
     cn_put_u8(p, s->zero_negative);
+    put_painting(p, s);
 }
 
 static void get_adapter(struct cn_unpack *u, struct cn_spec_adapter *a)
@@ -192,6 +211,23 @@ static void get_pictures(struct cn_unpack *u, struct cn_spec *s)
     s->same_seed = cn_get_enum(u, 2) != 0;
     for (int i = 0; i < s->n_controls; i++)
         get_map(u, &s->control[i]);
+}
+
+static void get_painting(struct cn_unpack *u, struct cn_spec *s)
+{
+    s->subseed_strength = cn_get_f64(u);
+    s->has_subseed = cn_get_enum(u, 2) != 0;
+    s->subseed = cn_get_u64(u);
+    s->seed_width = cn_get_range(u, 0, INT_MAX);
+    s->seed_height = cn_get_range(u, 0, INT_MAX);
+    s->mask_fill = (enum cn_mask_fill)cn_get_enum(u, CN_MASK_FILL_COUNT);
+    s->mask_only = cn_get_enum(u, 2) != 0;
+    s->mask_padding = cn_get_range(u, 0, INT_MAX);
+    s->picture_rules = (enum cn_map_rules)cn_get_enum(u, CN_MAP_RULES_COUNT);
+    for (int i = 0; i < s->n_controls; i++) {
+        s->control[i].passes = (enum cn_passes)cn_get_enum(u, CN_PASSES_COUNT);
+        s->control[i].only_image = cn_get_range(u, 0, CN_MAX_IMAGES);
+    }
 }
 
 static void get_hires(struct cn_unpack *u, struct cn_spec_hires *h)
@@ -320,6 +356,8 @@ int cn_wire_get_spec(struct cn_unpack *u, struct cn_spec *s)
     if (version >= 15)
         get_sizes(u, &s->sizes);
     s->zero_negative = version < 15 || cn_get_enum(u, 2) != 0;
+    if (version >= 16)
+        get_painting(u, s);
     if (u->rc != CN_OK)
         cn_spec_release(s);
     return u->rc;

@@ -24,7 +24,7 @@
  * 10: without perturbed-attention guidance, read as none;
  * 11: without adapters, read as none; 12: without an autoencoder, read as the model's own;
  * 13: without what transparent parts of a mask mean, read as guessed. */
-enum { CN_WIRE_SPEC_VERSION = 15 };
+enum { CN_WIRE_SPEC_VERSION = 16 };
 
 /* Longest name and text, largest image file; larger is CN_ETOOBIG on the reading side. */
 #define CN_WIRE_MAX_NAME  ((size_t)1024)

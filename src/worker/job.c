@@ -58,7 +58,7 @@ static int encode_flat(const struct cn_image *img, int quality, struct cn_buf *o
 static char *text_of(const struct cn_spec *s, const struct cn_engine_image *m,
                      char *(*text)(const struct cn_spec *s, const struct cn_infotext_facts *f))
 {
-    struct cn_infotext_facts f = {s->model, m->image->w, m->image->h, m->seed};
+    struct cn_infotext_facts f = {s->model, m->image->w, m->image->h, m->seed, m->index};
 
     return s->metadata && cn_spec_map_of(s, m->index) < 0 ? text(s, &f) : NULL;
 }

@@ -1,10 +1,12 @@
-diffusion_tests = tests/diffusion/test_noise tests/diffusion/test_schedule \
+diffusion_tests = tests/diffusion/test_noise tests/diffusion/test_variation tests/diffusion/test_schedule \
     tests/diffusion/test_class tests/diffusion/test_sampler tests/diffusion/test_control \
     tests/diffusion/test_kd tests/diffusion/test_golden
 check_PROGRAMS += $(diffusion_tests)
 TESTS += $(diffusion_tests)
 tests_diffusion_test_noise_SOURCES = %reldir%/test_noise.c
 tests_diffusion_test_noise_LDADD = libcndiffusion.a libcnbase.a $(CMOCKA_LIBS)
+tests_diffusion_test_variation_SOURCES = %reldir%/test_variation.c
+tests_diffusion_test_variation_LDADD = libcndiffusion.a libcnbase.a $(CMOCKA_LIBS)
 tests_diffusion_test_schedule_SOURCES = %reldir%/test_schedule.c
 tests_diffusion_test_schedule_LDADD = libcndiffusion.a libcnbase.a $(CMOCKA_LIBS)
 tests_diffusion_test_class_SOURCES = %reldir%/test_class.c

@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+from test_annotate import b64, pixels, png
+
 from cn_e2e import DATA, ENGINE, Aside, Case, Daemon, main, png_rows, png_size
 
 EDGES = base64.b64encode(open(os.path.join(DATA, "golden", "images", "tiny", "edges-40x48.png"),
@@ -90,7 +92,8 @@ class WebUi(Case):
         self.refused(dict(SMALL, cfg_scale=[]), "cfg_scale")
         self.refused(dict(SMALL, script_name="X/Y/Z plot"), "script_name")
         self.refused(dict(SMALL, tiling=True), "tiling")
-        self.refused(dict(SMALL, subseed_strength=0.5), "subseed_strength")
+        self.refused(dict(SMALL, subseed_strength=1.5), "subseed_strength")
+        self.refused(dict(SMALL, subseed=0.5), "subseed")
         self.refused(dict(SMALL, override_settings={"sd_model_checkpoint": "nope"}),
                      "override_settings.sd_model_checkpoint")
         self.assertEqual(self.draw({}, "img2img", 404)["detail"], "Init image not found")
@@ -242,6 +245,56 @@ class Engine(Case):
             self.assertEqual(edges.doc["images"], post(d, "/controlnet/detect", {
                 "controlnet_module": "canny", "controlnet_images": [EDGES]}).doc["images"])
             self.assertEqual(len(edges.doc["images"]), 1)
+
+
+    SMALL = {"prompt": "x", "width": 40, "height": 48, "steps": 2, "seed": 3,
+             "override_settings": {"sd_model_checkpoint": "tiny"}}
+
+    def test_only_the_masked_part(self):
+        """inpaint_full_res: as large as the init image, and outside of the mask as it was."""
+        photo = png(90, 70, 3, lambda x, y: (x * 2, y * 3, (x * y) % 256))
+        mask = png(90, 70, 1, lambda x, y: (255 if 30 <= x < 50 and 20 <= y < 40 else 0,))
+        seen = []
+        with Daemon("--models", os.path.join(DATA, "models"), worker=ENGINE) as d:
+            for fill in (0, 1, 2, 3):
+                r = post(d, "/sdapi/v1/img2img", dict(
+                    self.SMALL, init_images=[b64(photo)], mask=b64(mask), inpainting_fill=fill,
+                    inpaint_full_res_padding=8, mask_blur=0, denoising_strength=0.8))
+                self.assertEqual(r.status, 200, r.body[:300])
+                self.assertEqual(r.doc["warnings"], [])
+                w, h, c, was = pixels(photo)
+                data = base64.b64decode(r.doc["images"][0])
+                self.assertEqual(pixels(data)[:3], (w, h, c))
+                now = pixels(data)[3]
+                for i in range(w * h):
+                    if not (30 <= i % w < 50 and 20 <= i // w < 40):
+                        self.assertEqual(now[3 * i:3 * i + 3], was[3 * i:3 * i + 3], i)
+                seen.append(now)
+                text = post(d, "/sdapi/v1/png-info", {"image": r.doc["images"][0]}).doc
+                self.assertEqual(text["parameters"]["Masked area padding"], "8")
+            self.assertEqual(len(set(seen)), 4)
+            blank = png(90, 70, 1, lambda x, y: (0,))
+            r = post(d, "/sdapi/v1/img2img", dict(self.SMALL, init_images=[b64(photo)],
+                                                  mask=b64(blank)))
+            self.assertEqual(png_size(base64.b64decode(r.doc["images"][0])), (40, 48))
+
+    def test_variations(self):
+        with Daemon("--models", os.path.join(DATA, "models"), worker=ENGINE) as d:
+            plain = post(d, "/sdapi/v1/txt2img", self.SMALL).doc["images"][0]
+            vary = dict(self.SMALL, subseed=7, subseed_strength=0.3, batch_size=2)
+            doc = post(d, "/sdapi/v1/txt2img", vary).doc
+            info = json.loads(doc["info"])
+            self.assertEqual((info["all_seeds"], info["all_subseeds"]), ([3, 3], [7, 8]))
+            self.assertIn("Variation seed: 8, Variation seed strength: 0.3", info["infotexts"][1])
+            self.assertEqual(len({plain, *doc["images"]}), 3)
+            one = post(d, "/sdapi/v1/txt2img", dict(vary, subseed=8, batch_size=1)).doc
+            self.assertEqual(one["images"][0], doc["images"][1])
+            drawn = post(d, "/sdapi/v1/txt2img", dict(vary, subseed=-1, batch_size=1)).doc
+            self.assertGreaterEqual(json.loads(drawn["info"])["subseed"], 0)
+            resized = post(d, "/sdapi/v1/txt2img", dict(self.SMALL, seed_resize_from_w=24,
+                                                        seed_resize_from_h=32)).doc
+            self.assertNotEqual(resized["images"][0], plain)
+            self.assertIn("Seed resize from: 24x32", json.loads(resized["info"])["infotexts"][0])
 
 
 class Loras(Case):

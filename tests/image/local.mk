@@ -1,5 +1,5 @@
 EXTRA_DIST += tests/data/image/golden.py tests/data/image/golden_maps.py \
-    tests/data/image/golden_picture.py tests/data/image/make_corpus.py \
+    tests/data/image/golden_picture.py tests/data/image/golden_webui.py tests/data/image/make_corpus.py \
     tests/data/fuzz/image tests/image/make_jpeg.c
 
 cn_image_test_sources = %reldir%/picture.h %reldir%/picture.c \
@@ -27,6 +27,13 @@ tests_image_test_maps_SOURCES = %reldir%/test_maps.c %reldir%/golden_maps.h \
 tests_image_test_maps_LDFLAGS = $(cn_image_test_ldflags)
 tests_image_test_maps_LDADD = $(cn_image_test_libs)
 TESTS += tests/image/test_maps
+
+check_PROGRAMS += tests/image/test_webui
+tests_image_test_webui_SOURCES = %reldir%/test_webui.c %reldir%/golden_webui.h \
+    $(cn_image_test_sources)
+tests_image_test_webui_LDFLAGS = $(cn_image_test_ldflags)
+tests_image_test_webui_LDADD = $(cn_image_test_libs)
+TESTS += tests/image/test_webui
 
 check_PROGRAMS += tests/image/test_codec
 tests_image_test_codec_SOURCES = %reldir%/test_codec.c %reldir%/corpus.h \

@@ -40,6 +40,15 @@ static void full_spec(struct cn_spec *s)
     s->pag_scale = 3;
     s->pag_adaptive_scale = 0.25;
     s->mask_alpha = CN_MASK_TRANSPARENT;
+    s->subseed = 12;
+    s->has_subseed = true;
+    s->subseed_strength = 0.5;
+    s->seed_width = 64;
+    s->seed_height = 72;
+    s->mask_fill = CN_FILL_NOTHING;
+    s->mask_only = true;
+    s->mask_padding = 32;
+    s->picture_rules = CN_MAP_A1111;
     s->adapter[0] = (struct cn_spec_adapter){
         .name = cn_xstrdup("detail"), .strength = 0.5, .has_text = true, .text_strength = -1};
     s->n_adapters = 1;
@@ -96,6 +105,8 @@ static void full_spec(struct cn_spec *s)
             c->weight[k] = i + k / 16.0;
         c->resize = CN_PAD;
         c->window = CN_WINDOW_A1111;
+        c->passes = CN_PASSES_SECOND;
+        c->only_image = i + 1;
     }
 }
 
@@ -170,7 +181,7 @@ static void kinds_and_versions_of_jobs(void **state)
     f = (struct cn_frame){CN_FRAME_JOB, old, b.len - CN_FRAME_HEAD - 1};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_EFORMAT); /* no rules of windows yet */
     /* nor the syntax of prompts, nor what came after it */
-    f.len -= 42 + 34 + 35 + 9 + 16 + 29 + 8 + 25;
+    f.len -= 42 + 34 + 35 + 9 + 16 + 29 + 8 + 25 + 42;
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.control[1].window, CN_WINDOW_DIFFUSERS);
     assert_int_equal(s.kind, CN_KIND_DRAW);
@@ -182,7 +193,7 @@ static void kinds_and_versions_of_jobs(void **state)
 
     b.data[CN_FRAME_HEAD + 8] = 2;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD,
-                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29 - 8 - 25};
+                          b.len - CN_FRAME_HEAD - 42 - 34 - 35 - 9 - 16 - 29 - 8 - 25 - 42};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
     assert_int_equal(s.prompt_syntax, CN_PROMPT_PLAIN);
     assert_int_equal(s.control[1].resize, CN_PAD);
@@ -267,6 +278,12 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.mask_alpha == CN_MASK_TRANSPARENT && !cn_spec_has_sizes(&s) && s.zero_negative);
     cn_spec_release(&s);
 
+    b.data[CN_FRAME_HEAD + 8] = 15;
+    f.len += 25;
+    assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
+    assert_true(cn_spec_has_sizes(&s) && !s.mask_only && s.subseed_strength == 0);
+    cn_spec_release(&s);
+
     b.data[CN_FRAME_HEAD + 8] = CN_WIRE_SPEC_VERSION;
     f = (struct cn_frame){CN_FRAME_JOB, b.data + CN_FRAME_HEAD, b.len - CN_FRAME_HEAD};
     assert_int_equal(cn_msg_get_job(&f, &id, &s, NULL), CN_OK);
@@ -285,6 +302,12 @@ static void kinds_and_versions_of_jobs(void **state)
     assert_true(s.depth.len == 5 && memcmp(s.depth.data, "depth", 5) == 0);
     assert_int_equal(s.mask_alpha, CN_MASK_TRANSPARENT);
     assert_true(s.pag_scale == 3 && s.pag_adaptive_scale == 0.25);
+    assert_true(s.has_subseed && s.subseed == 12 && s.subseed_strength == 0.5);
+    assert_true(s.seed_width == 64 && s.seed_height == 72);
+    assert_true(s.mask_fill == CN_FILL_NOTHING && s.mask_only && s.mask_padding == 32);
+    assert_int_equal(s.picture_rules, CN_MAP_A1111);
+    assert_int_equal(s.control[1].passes, CN_PASSES_SECOND);
+    assert_int_equal(s.control[1].only_image, 2);
     assert_string_equal(s.vae, "mse");
     assert_int_equal(s.n_adapters, 1);
     assert_string_equal(s.adapter[0].name, "detail");
