@@ -184,6 +184,32 @@ def save_png(path, x, cols=8):
     Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path)
 
 
+NEWTON = 3.4445, -4.775, 2.0315
+
+
+def directly(x, rounds):
+    """Newton-Schulz: drives the singular values of x towards 1"""
+    p, q, r = NEWTON
+    for _ in range(rounds):
+        a = x @ x.T
+        x = p * x + (q * a + r * a @ a) @ x
+    return x
+
+
+def polynomial(a, rounds):
+    """the same for a = x x^T of a wide x: the matrix that x is to be multiplied
+    with. All rounds are products of small square matrices, so a kernel of
+    256 x 2304 costs half"""
+    p, q, r = NEWTON
+    one, product = torch.eye(len(a), dtype=a.dtype, device=a.device), None
+    for k in range(rounds):
+        m = p * one + q * a + r * a @ a
+        product = m if product is None else m @ product
+        if k + 1 < rounds:
+            a = m @ a @ m
+    return product
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum with orthogonalised updates (Newton-Schulz) for the weight
     matrices and convolution kernels inside the networks, AdamW for the
@@ -206,9 +232,8 @@ class Muon(torch.optim.Optimizer):
         if flip:
             x = x.T
         x = x / (x.norm() + 1e-7)
-        for _ in range(5 if g.is_cuda else 3):
-            a = x @ x.T
-            x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
+        rounds, wide = 5 if g.is_cuda else 3, x.shape[1] >= 3 * x.shape[0]
+        x = polynomial(x @ x.T, rounds) @ x if wide else directly(x, rounds)
         return (x.T if flip else x).float()
 
     @torch.no_grad()
