@@ -8,14 +8,14 @@ import os
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import annotate
 from captions import clean
 from common import Clock, Data, Ema, Log, autocast, lr_at, muon_for, on_white, save_png
 from team import Team
-from unet import sample, scheduler
+from unet import sample
 
 
 def wobble(m, rng, amount):
@@ -67,7 +67,7 @@ def main():
     ap.add_argument("--kind", choices=["canny", "scribble"], required=True)
     ap.add_argument("--data", required=True)
     ap.add_argument("--variants", required=True)
-    ap.add_argument("--base", required=True, help="folder with unet, text_encoder, ...")
+    ap.add_argument("--base", required=True, help="folder with unet, text_encoder, scheduler, ...")
     ap.add_argument("--src", default=annotate.DEFAULT, help="source of the C annotators")
     ap.add_argument("--init", help="start from this ControlNet, not from the copy")
     ap.add_argument("--out", required=True)
@@ -113,7 +113,8 @@ def main():
     opt = muon_for([net], args.lr, team)
     team.same_start([net])
     ema = Ema([net], 0.995)
-    ab = scheduler().alphas_cumprod
+    noise = DDIMScheduler.from_pretrained(os.path.join(args.base, "scheduler"))
+    ab = noise.alphas_cumprod
     clock = Clock(args.steps, args.minutes)
     if team.first:
         print("controlnet %.3f M" % (sum(p.numel() for p in net.parameters()) / 1e6))
@@ -122,7 +123,7 @@ def main():
         ema.swap()
         net.eval()
         y = sample(unet, text, tok, vae, names, steps=10, scale=1, control=net,
-                   hint=to_hint(maps).to(args.device))
+                   hint=to_hint(maps).to(args.device), noise=noise)
         out = (y * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
         f = [annotate.f1(make(o), m) for o, m in zip(out, maps)]
         log(step=step, f1=float(np.mean(f)))

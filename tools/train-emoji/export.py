@@ -5,16 +5,15 @@ import os
 import shutil
 
 import torch
-from diffusers import (AutoencoderKL, ControlNetModel, StableDiffusionPipeline,
+from diffusers import (AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionPipeline,
                        UNet2DConditionModel)
 from transformers import CLIPTextModel, CLIPTokenizer
-
-from unet import scheduler
 
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("--base", required=True, help="folder with unet, text_encoder, vae, tokenizer")
+    ap.add_argument("--base", required=True, help="folder with unet, text_encoder, "
+                    "vae, tokenizer, scheduler")
     ap.add_argument("--controlnet", action="append", default=[], metavar="NAME=DIR")
     ap.add_argument("--out", required=True, help="the folder models")
     args = ap.parse_args()
@@ -22,7 +21,8 @@ def main():
     pipe = StableDiffusionPipeline(
         vae=sub(AutoencoderKL, "vae"), text_encoder=sub(CLIPTextModel, "text_encoder"),
         tokenizer=CLIPTokenizer.from_pretrained(os.path.join(args.base, "tokenizer")),
-        unet=sub(UNet2DConditionModel, "unet"), scheduler=scheduler(),
+        unet=sub(UNet2DConditionModel, "unet"),
+        scheduler=DDIMScheduler.from_pretrained(os.path.join(args.base, "scheduler")),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     dest = os.path.join(args.out, "emoji")
     pipe.save_pretrained(dest, safe_serialization=True)

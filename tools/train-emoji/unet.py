@@ -34,10 +34,28 @@ def scheduler():
 
 
 def build_text(vocab, eos, width=192, layers=3):
-    return CLIPTextModel(CLIPTextConfig(
+    text = CLIPTextModel(CLIPTextConfig(
         vocab_size=vocab, hidden_size=width, intermediate_size=4 * width, projection_dim=width,
         num_hidden_layers=layers, num_attention_heads=width // 32, max_position_embeddings=77,
         hidden_act="quick_gelu", bos_token_id=eos - 1, eos_token_id=eos, pad_token_id=eos))
+    look_at_words(text, eos)
+    return text
+
+
+@torch.no_grad()
+def look_at_words(text, eos):
+    """A prompt is three words and seventy-odd places of padding. At first every
+    place looks at all before it alike, so the words are lost among the padding;
+    here all heads of the first layer begin by looking at the words alone, and
+    every place of the padding sums them up."""
+    model = text.text_model
+    words = model.embeddings.token_embedding.weight
+    words[:, 0] = 0.1
+    words[eos - 1:eos + 1, 0] = -0.1
+    look = model.encoder.layers[0].self_attn
+    head = slice(None, None, look.head_dim)
+    look.q_proj.bias[head] = 6.0
+    look.k_proj.weight[head, 0] += 1.0
 
 
 def build_unet(channels=(128, 256), layers=1, text=192, first_attention=False, head=32):
@@ -56,9 +74,9 @@ def build_unet(channels=(128, 256), layers=1, text=192, first_attention=False, h
 
 @torch.no_grad()
 def quiet_start(unet):
-    """every residual branch and the last layer begin at zero"""
+    """every residual block and the last layer begin at zero"""
     for n, m in unet.named_modules():
-        if n.endswith(("conv2", "to_out.0", "ff.net.2", "proj_out")) or n == "conv_out":
+        if n.endswith(("conv2", "proj_out")) or n == "conv_out":
             m.weight.zero_()
             m.bias.zero_()
 
@@ -112,6 +130,9 @@ def arguments():
     ap.add_argument("--tokenizer", required=True)
     ap.add_argument("--vae", required=True)
     ap.add_argument("--out", required=True)
+    ap.add_argument("--init", help="folder with unet, text_encoder and scheduler to go on from; "
+                    "their widths count, and --tokenizer has to be theirs")
+    ap.add_argument("--warm", type=int, default=50, help="steps of rising learning rate")
     ap.add_argument("--steps", type=int, default=0)
     ap.add_argument("--cpu-minutes", type=float, default=0,
                     help="instead of --steps: a budget of processor time, for experiments")
@@ -134,12 +155,18 @@ def arguments():
     ap.add_argument("--draws", type=int, default=2,
                     help="noise levels per picture and caption in a step: the text encoder "
                          "works once for all of them")
+    ap.add_argument("--first-time", type=int, default=0, metavar="T",
+                    help="least noise trained, 0 to 999: one that goes on with --init may know the "
+                         "finest grains already")
     ap.add_argument("--device", default="cpu", help="cuda: one process, procs is ignored")
     ap.add_argument("--procs", type=int, default=2)
     ap.add_argument("--save-minutes", type=float, default=5)
     ap.add_argument("--sheet-steps", type=int, default=1000)
     ap.add_argument("--sheet", choices=["shown", "data"], default="shown")
-    return ap.parse_args()
+    args = ap.parse_args()
+    if not 0 <= args.first_time < 1000:
+        ap.error("--first-time: %d is not from 0 to 999" % args.first_time)
+    return args
 
 
 class Deck:
@@ -160,10 +187,8 @@ class Run:
     def __init__(self, args, team, tok):
         torch.manual_seed(3)
         self.args, self.team = args, team
-        self.unet = build_unet([int(c) for c in args.channels.split(",")], args.layers,
-                               args.text_width, args.first_attention)
-        self.text = build_text(len(tok), tok.eos_token_id, args.text_width, args.text_layers)
-        quiet_start(self.unet)
+        self.noise = scheduler()
+        self.begin(len(tok), tok.eos_token_id)
         self.unet.to(args.device)
         self.text.to(args.device)
         self.nets = [self.unet, self.text]
@@ -178,6 +203,23 @@ class Run:
         team.same_start(self.nets)
         torch.manual_seed(1000 * self.step + 3 + team.rank)
         self.rng = np.random.RandomState((1000 * self.step + 3 + team.rank) % 2 ** 32)
+
+    def begin(self, vocab, eos):
+        """new nets, or those of --init"""
+        args = self.args
+        if args.init:
+            part = lambda c, n: c.from_pretrained(os.path.join(args.init, n)).float().train()
+            self.unet = part(UNet2DConditionModel, "unet")
+            self.text = part(CLIPTextModel, "text_encoder")
+            self.noise = DDIMScheduler.from_pretrained(os.path.join(args.init, "scheduler"))
+            if self.text.config.vocab_size != vocab:
+                raise SystemExit("--tokenizer has %d entries, the text encoder of --init %d"
+                                 % (vocab, self.text.config.vocab_size))
+            return
+        self.unet = build_unet([int(c) for c in args.channels.split(",")], args.layers,
+                               args.text_width, args.first_attention)
+        self.text = build_text(vocab, eos, args.text_width, args.text_layers)
+        quiet_start(self.unet)
 
     def load(self):
         s = torch.load(self.path, weights_only=True, map_location=self.args.device)
@@ -209,7 +251,7 @@ class Run:
         ema.swap()
         self.unet.save_pretrained(os.path.join(folder, "unet"))
         self.text.save_pretrained(os.path.join(folder, "text_encoder"))
-        scheduler().save_pretrained(os.path.join(folder, "scheduler"))
+        self.noise.save_pretrained(os.path.join(folder, "scheduler"))
         ema.swap()
 
     def sheet(self, tok, vae, prompts, name):
@@ -217,7 +259,7 @@ class Run:
             m.eval()
         for e in self.ema:
             e.swap()
-            y = torch.cat([sample(self.unet, self.text, tok, vae, prompts, seed=q)
+            y = torch.cat([sample(self.unet, self.text, tok, vae, prompts, seed=q, noise=self.noise)
                            for q in range(2)])
             save_png(os.path.join(self.args.out, "%s-ema%g.png" % (name, e.decay)), y,
                      cols=len(prompts) // 2)
@@ -243,7 +285,7 @@ def main():
 
     run = Run(args, team, tok)
     rng = run.rng
-    ab = scheduler().alphas_cumprod
+    ab = run.noise.alphas_cumprod
     if team.first:
         json.dump(vars(args), open(os.path.join(args.out, "args.json"), "w"), indent=1)
         print("unet %.3f M, text %.3f M" % tuple(sum(p.numel() for p in n.parameters()) / 1e6
@@ -275,14 +317,15 @@ def main():
         i = ids[j, torch.from_numpy(rng.randint(0, k, few))].long()
         i[torch.from_numpy(rng.rand(few) < args.drop)] = empty
         # noise levels evenly spread over the batch
-        t = torch.from_numpy(((np.arange(n) + rng.rand()) / n * 1000).astype(np.int64))
+        t = args.first_time + (np.arange(n) + rng.rand()) / n * (1000 - args.first_time)
+        t = torch.from_numpy(t.astype(np.int64))
         a = ab[t][:, None, None, None]
         e = torch.randn_like(z0)
         zt = a.sqrt() * z0 + (1 - a).sqrt() * e
         v = a.sqrt() * e - (1 - a).sqrt() * z0
         i, zt, v, t = (q.to(args.device) for q in (i, zt, v, t))
         for g in run.opt.param_groups:
-            g["lr"] = lr_at(p, run.step, args.lr, hold=args.hold)
+            g["lr"] = lr_at(p, run.step, args.lr, args.warm, args.hold)
         with autocast(args.device):
             ctx = run.text(i).last_hidden_state.repeat(args.draws, 1, 1)
             out = run.unet(zt, t, ctx).sample
@@ -300,11 +343,12 @@ def main():
         run.step += 1
         run.seen += args.batch
         acc.append(mean)
-        for b, q in zip(err.detach().view(4, -1).mean(1).tolist(), buckets):
-            q.append(b)
+        for b, q in zip(t.tolist(), err.tolist()):
+            buckets[b * 4 // 1000].append(q)
         if team.first and run.step % 50 == 0:
             log(step=run.step, seen=run.seen, p=float(p), cpu=run.cpu(),
-                loss=float(np.mean(acc)), quarters=[round(float(np.mean(q)), 4) for q in buckets])
+                loss=float(np.mean(acc)),
+                quarters=[round(float(np.mean(q)), 4) if q else None for q in buckets])
             acc, buckets = [], [[] for _ in range(4)]
         if team.first and run.step % args.sheet_steps == 0:
             run.sheet(tok, vae, prompts, "sheet-%06d" % run.step)
