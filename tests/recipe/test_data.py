@@ -91,6 +91,26 @@ class HeldOut(unittest.TestCase):
         self.assertFalse(any(names.unseen("anvil", c) for c in captions.COLOURS))
 
 
+class Drawings(unittest.TestCase):
+    rows = [(k, dict(source=s, nouns=n)) for k, (s, n) in enumerate([
+        ("noto", ["cat face", "cat"]), ("noto", ["cat"]), ("noto", ["cat"]), ("noto", ["dog"]),
+        ("twemoji", ["cat"]), ("openclipart", ["cat"]), ("fxemoji", ["cat"])])]
+    order = ["noto", "twemoji", "fxemoji"]
+
+    def first(self, each, prefer=None):
+        return names.first_drawings(self.rows, "cat", self.order, prefer, each)
+
+    def test_collections_take_turns(self):
+        self.assertEqual(self.first(1), [1])
+        self.assertEqual(self.first(3), [1, 4, 6])
+        self.assertEqual(self.first(9), [1, 4, 6, 2, 0])
+
+    def test_one_may_be_preferred(self):
+        self.assertEqual(self.first(1, "twemoji"), [4])
+        self.assertEqual(self.first(3, "twemoji"), [4, 1, 6])
+        self.assertEqual(names.first_drawings(self.rows, "heart", self.order, "noto", 3), [])
+
+
 class Names(unittest.TestCase):
     table = names.clip_nouns([t[:2] for t in things()])
 
@@ -182,6 +202,17 @@ class Captions(unittest.TestCase):
             self.assertIn(part, texts)
         self.assertTrue(any("fruit" in t for t in texts))
         self.assertTrue(any(t.endswith("emoji") for t in texts))
+
+
+    def test_a_few_words(self):
+        """a painted picture is always called by its colour, its own may go unsaid"""
+        painted = {captions.short("apple", "blue", False, "emoji", Rng(k)) for k in range(100)}
+        self.assertEqual(painted, {"blue apple", "a blue apple", "blue apple, emoji",
+                                   "a blue apple, emoji"})
+        own = {captions.short("apple", "red", True, "emoji", Rng(k)) for k in range(200)}
+        self.assertLessEqual({"apple", "an apple", "red apple", "a red apple"}, own)
+        none = {captions.short("apple", None, False, "emoji", Rng(k)) for k in range(100)}
+        self.assertLessEqual(none, {"apple", "an apple", "apple, emoji", "an apple, emoji"})
 
 
 class Tokens(unittest.TestCase):

@@ -62,3 +62,14 @@ def caption(meta, cols, recoloured, background, rng):
     elif rng.rand() < 0.06:
         text += rng.choice([", white background", " on a white background"])
     return text
+
+
+def short(noun, colour, natural, style, rng):
+    """A caption of a few words, for gallery.py: the noun and its colour (None: no
+    single one). natural: the picture has its own colour and may be asked for
+    without it."""
+    bare = colour is None or (natural and rng.rand() < 0.4)
+    text = noun if bare else colour + " " + noun
+    if rng.rand() < 0.7:
+        text = article(text)
+    return text + (", " + style if rng.rand() < 0.15 else "")

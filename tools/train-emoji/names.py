@@ -34,6 +34,23 @@ def unseen(noun, colour):
     return noun in SHOWN and share("%s %s" % (colour, noun)) < UNSEEN_PERCENT
 
 
+def first_drawings(rows, noun, order, prefer, each):
+    """of rows, (index, row of data.json), the indices of at most each drawings of
+    noun, from the collections of order. Those of whose names the noun is the first
+    go before those that it is a second name of, then those of the collection
+    prefer (None: of none); then the collections take turns, so that a few
+    drawings are of several styles"""
+    taken, keys = {}, []
+    for i, m in rows:
+        s = m["source"]
+        if noun in m["nouns"] and s in order:
+            second = m["nouns"][0] != noun
+            taken[s, second] = taken.get((s, second), 0) + 1
+            keys.append((second, prefer is not None and s != prefer, taken[s, second],
+                         order.index(s), i))
+    return [k[-1] for k in sorted(keys)[:each]]
+
+
 def letters(text):
     return re.sub(r"[^a-z]", "", text.lower())
 
