@@ -20,7 +20,7 @@ struct options {
     struct cn_cli_engine_opts engine;
     struct cn_spec spec;
     const char *model;
-    struct cn_option_list controls;
+    struct cn_option_list controls, adapters;
     double guidance; /* negative: not given */
     int repeat, jobs;
     bool csv, profile, quiet, help;
@@ -36,6 +36,9 @@ static const struct cn_option table[] = {
     {.kind = CN_OPT_LIST, .name = "control", .letter = 'C', .arg = "MODEL[=FILE][,KEY=VALUE...]",
      AT(controls),
      .help = "with a ControlNet; repeatable. Without FILE it follows a drawing made for this"},
+    {.kind = CN_OPT_LIST, .name = "adapter", .arg = "NAME|PATH[:X[:X]]", AT(adapters),
+     .help = "runs with these adapters (LoRA and its kin) too, each after one without, and "
+             "compares; repeatable"},
     {.kind = CN_OPT_INT, .name = "width", .letter = 'W', .arg = "PIXELS", AT(spec.width), .min = 8,
      .max = 16384, .help = "a multiple of 8 (default: the model's own size)"},
     {.kind = CN_OPT_INT, .name = "height", .letter = 'H', .arg = "PIXELS", AT(spec.height),
@@ -70,14 +73,16 @@ static const struct cn_cli_help help = {
     .options = table,
     .examples = "  controlnet bench -m emoji --jobs 8 --steps 20 --repeat 5\n"
                 "  controlnet bench -m sd15 --control canny -W 512 -H 512 --steps 5\n"
+                "  controlnet bench -m sd15 --adapter lora/detail.safetensors:0.8 --repeat 3\n"
                 "  controlnet bench -m sd15 --repeat 3 --csv > sd15.csv\n"};
 
 /* ---- samples ---- */
 
-enum row { LOAD, TEXT, HINT, STEP, CONTROL, UNET, VAE, ENCODE, TOTAL, ROWS };
+/* ADAPTED: a step with adapters; the other rows are of runs without. */
+enum row { LOAD, TEXT, HINT, STEP, ADAPTED, CONTROL, UNET, VAE, ENCODE, TOTAL, ROWS };
 
-static const char *const row_names[ROWS] = {"load", "text",       "hint", "step", "controlnet",
-                                            "unet", "vae", "encode",     "total"};
+static const char *const row_names[ROWS] = {"load",       "text", "hint", "step",   "adapted",
+                                            "controlnet", "unet", "vae",  "encode", "total"};
 
 struct samples {
     double *ms;
@@ -91,6 +96,9 @@ struct run {
     double stage_ms[CN_ENGINE_STAGE_COUNT], encode_ms, step_end_s;
     double control_ms, unet_ms; /* of the step that ends with the next progress() */
     int width, height;
+    int adapters;           /* of the job, in runs with them */
+    bool adapted;           /* this run has them */
+    double first_adapted_s; /* the first picture with them, whatever it had to load */
 };
 
 static void add_time(struct run *r, enum row row, double ms)
@@ -152,7 +160,9 @@ static void progress(void *ctx, int image, int step, int steps)
     double now = cn_now_s();
 
     (void)image;
-    if (step > 1) {
+    if (step > 1 && r->adapted) {
+        add_time(r, ADAPTED, (now - r->step_end_s) * 1e3);
+    } else if (step > 1) {
         add_time(r, STEP, (now - r->step_end_s) * 1e3);
         add_time(r, UNET, r->unet_ms);
         if (r->o->spec.n_controls > 0)
@@ -253,6 +263,8 @@ static int parse_spec(struct options *o, struct cn_err *err)
         o->spec.guidance_scale = o->guidance;
     for (int i = 0; i < o->controls.n && rc == CN_OK; i++)
         rc = cn_cli_add_control(o->controls.item[i], false, &o->spec, err);
+    for (int i = 0; i < o->adapters.n && rc == CN_OK; i++)
+        rc = cn_cli_add_adapter(o->adapters.item[i], &o->spec, err);
     return rc;
 }
 
@@ -290,6 +302,11 @@ static int run_once(struct run *r, struct cn_engine *e, bool first, struct cn_er
     if (rc < 0)
         return rc;
     load = r->stage_ms[CN_ENGINE_LOAD];
+    if (r->adapted) {
+        if (first)
+            r->first_adapted_s = cn_now_s() - start;
+        return CN_OK;
+    }
     if (first)
         add_time(r, LOAD, load);
     add_time(r, TEXT, r->stage_ms[CN_ENGINE_TEXT]);
@@ -299,6 +316,24 @@ static int run_once(struct run *r, struct cn_engine *e, bool first, struct cn_er
     add_time(r, ENCODE, r->encode_ms);
     add_time(r, TOTAL, (cn_now_s() - start) * 1e3 - load);
     return CN_OK;
+}
+
+/* A run, and one with the adapters behind it. */
+static int run_both(struct run *r, struct cn_engine *e, struct cn_spec *s, bool first,
+                    struct cn_err *err)
+{
+    int rc;
+
+    s->n_adapters = 0;
+    rc = run_once(r, e, first, err);
+    if (rc == CN_OK && r->adapters > 0) {
+        s->n_adapters = r->adapters;
+        r->adapted = true;
+        rc = run_once(r, e, first, err);
+        r->adapted = false;
+    }
+    s->n_adapters = r->adapters;
+    return rc;
 }
 
 /* ---- results ---- */
@@ -318,6 +353,8 @@ static void print_csv(const struct run *r, const struct cn_engine *e)
         for (size_t k = 0; k < r->row[i].n; k++)
             printf("%s,%.3f\n", row_names[i], r->row[i].ms[k]);
     printf("images_per_s,%.6g\n", 1 / picture_s(r, r->o->spec.steps - 1));
+    if (r->adapters > 0)
+        printf("first_adapted_s,%.3f\n", r->first_adapted_s);
     printf("rss_bytes,%" PRIu64 "\n", cn_cli_peak_rss());
     printf("engine_bytes,%zu\n", cn_engine_bytes(e));
 }
@@ -331,6 +368,8 @@ static void print_table(const struct run *r, const struct cn_engine *e)
     printf("%s", s->model);
     for (int i = 0; i < s->n_controls; i++)
         printf(" + %s", s->control[i].model);
+    for (int i = 0; i < s->n_adapters; i++)
+        printf(" + %s", s->adapter[i].name);
     printf(", %d x %d, guidance %g, %s, %s\n\n", r->width, r->height, s->guidance_scale,
            cn_enum_sampler.name[s->sampler], cn_engine_backend(e));
     printf("%-12s %12s %12s %8s\n", "stage", "median ms", "least ms", "samples");
@@ -340,6 +379,12 @@ static void print_table(const struct run *r, const struct cn_engine *e)
                    least(&r->row[i]), r->row[i].n);
     printf("\na picture of %d steps: %.3f s, %.3g a second\n", steps, picture_s(r, steps),
            1 / picture_s(r, steps));
+    if (r->adapters > 0)
+        printf("with adapters: a step takes %.3f times as long (least to least %.3f), the first "
+               "picture %.2f s longer\n",
+               median(&r->row[ADAPTED]) / median(&r->row[STEP]),
+               least(&r->row[ADAPTED]) / least(&r->row[STEP]),
+               r->first_adapted_s - median(&r->row[TOTAL]) / 1e3);
     printf("memory: %s at most, %s of it models and work\n",
            cn_cli_bytes(cn_cli_peak_rss(), peak, sizeof(peak)),
            cn_cli_bytes(cn_engine_bytes(e), held, sizeof(held)));
@@ -367,17 +412,18 @@ static int bench(struct options *o, struct cn_err *err)
     struct run r = {.o = o};
     int status, rc;
 
-    cn_progress_init(&r.progress, o->quiet, o->repeat);
+    cn_progress_init(&r.progress, o->quiet, o->repeat * (o->adapters.n > 0 ? 2 : 1));
     cn_cli_catch_signals();
     rc = parse_spec(o, err);
     if (rc == CN_OK)
         rc = cn_cli_engine_open(&o->engine, o->profile, &m, err);
     if (rc == CN_OK)
         rc = complete_spec(o, &m, err);
+    r.adapters = o->spec.n_adapters;
     if (o->jobs > 0 && rc == CN_OK)
         rc = cn_cli_throughput(m.e, &o->spec, o->jobs, o->repeat, err);
     for (int i = 0; i < o->repeat && o->jobs == 0 && rc == CN_OK; i++)
-        rc = run_once(&r, m.e, i == 0, err);
+        rc = run_both(&r, m.e, &o->spec, i == 0, err);
     cn_progress_release(&r.progress);
     if (rc == CN_OK) {
         status = o->jobs > 0 ? cn_cli_flush() : print_results(&r, m.e);
