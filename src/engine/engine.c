@@ -144,7 +144,6 @@ struct cn_model_changes cn_engine_refresh(struct cn_engine *e)
 {
     struct cn_model_changes n = cn_runtime_refresh(&e->rt);
 
-    cn_adapters_refresh(&e->rt.adapters);
     cn_engine_trim(e);
     return n;
 }

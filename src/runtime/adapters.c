@@ -262,7 +262,31 @@ static bool is_same(const struct cn_adapter_entry *x, const struct cn_adapter_en
            (x->broken == NULL) == (y->broken == NULL);
 }
 
-bool cn_adapters_refresh(struct cn_adapters *a)
+/* Does this path lie in the source, or is it that? */
+static bool lies_in(const char *path, const char *source)
+{
+    size_t n = strlen(source);
+
+    while (n > 1 && source[n - 1] == '/')
+        n--;
+    return strncmp(path, source, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* What was found in a source that cannot be read now, but for what was found again. */
+static void keep_old(struct look *l, const char *source)
+{
+    for (int i = 0; i < l->n_old; i++) {
+        struct cn_adapter_entry *x = &l->old[i];
+
+        if (x->path == NULL || !lies_in(x->path, source) || named(l->a, x->name) != NULL)
+            continue;
+        *append(l->a) = *x;
+        *x = (struct cn_adapter_entry){.name = NULL};
+    }
+}
+
+bool cn_adapters_refresh(struct cn_adapters *a,
+                         void (*unread)(void *ctx, const char *dir, const char *why), void *ctx)
 {
     struct cn_adapters before = *a;
     struct look l = {.a = a, .old = before.item, .n_old = before.n};
@@ -278,8 +302,16 @@ bool cn_adapters_refresh(struct cn_adapters *a)
     a->item = NULL;
     a->n = 0;
     a->cap = 0;
-    for (size_t i = 0; i < a->n_sources; i++)
-        look_at(&l, a->source[i], -1, NULL); /* what is gone has no entries */
+    for (size_t i = 0; i < a->n_sources; i++) {
+        struct cn_err why = CN_ERR_INIT;
+        int rc = look_at(&l, a->source[i], -1, &why);
+
+        if (rc == CN_OK || rc == CN_ENOTFOUND)
+            continue;
+        keep_old(&l, a->source[i]);
+        if (unread != NULL)
+            unread(ctx, a->source[i], why.msg);
+    }
     news = a->n != before.n;
     for (int i = 0; i < before.n; i++) {
         news = news || !is_same(&was[i], &a->item[i]);

@@ -9,7 +9,7 @@
  *     struct cn_adapters a = {0};
  *     cn_adapters_scan(&a, "lora", &err);
  *     const struct cn_adapter_entry *x = cn_adapters_find(&a, "detail");
- *     cn_adapters_refresh(&a);
+ *     cn_adapters_refresh(&a, NULL, NULL);
  *     cn_adapters_release(&a);
  */
 #ifndef CN_RUNTIME_ADAPTERS_H
@@ -52,8 +52,11 @@ struct cn_adapters {
 int cn_adapters_scan(struct cn_adapters *a, const char *dir, struct cn_err *err);
 /* Adds one by its path; *ret is its name, which lives as long as the entry. */
 int cn_adapters_add(struct cn_adapters *a, const char *path, const char **ret, struct cn_err *err);
-/* Looks again; says whether anything is new, changed or gone. Entries move. */
-bool cn_adapters_refresh(struct cn_adapters *a);
+/* Looks again; says whether anything is new, changed or gone. Entries move. A directory that is gone
+ * has none any more; of one that cannot be read, or that has too many, what was found before stays,
+ * and unread (may be NULL) is told why. */
+bool cn_adapters_refresh(struct cn_adapters *a,
+                         void (*unread)(void *ctx, const char *dir, const char *why), void *ctx);
 void cn_adapters_release(struct cn_adapters *a);
 
 /* By name, else by alias, if it is one adapter's only; NULL: there is none. */

@@ -327,7 +327,7 @@ static void retire(struct cn_runtime *rt, struct cn_model *m)
     m->retired = true;
 }
 
-static void on_embeddings_unread(void *ctx, const char *dir, const char *why)
+static void on_unread(void *ctx, const char *dir, const char *why)
 {
     pass_over(ctx, dir, why);
 }
@@ -358,7 +358,8 @@ struct cn_model_changes cn_runtime_refresh(struct cn_runtime *rt)
         retire(rt, m);
     }
     free(l.old);
-    l.n.embeddings = cn_embeddings_refresh(&rt->embeddings, on_embeddings_unread, rt);
+    l.n.embeddings = cn_embeddings_refresh(&rt->embeddings, on_unread, rt);
+    l.n.adapters = cn_adapters_refresh(&rt->adapters, on_unread, rt);
     return l.n;
 }
 

@@ -95,10 +95,11 @@ int cn_runtime_add(struct cn_runtime *rt, const char *path, struct cn_err *err);
 /* Looks again wherever models were scanned for and added: new ones are listed, those whose files
  * are gone are not any more, and one whose files have changed (or that was broken) is opened anew
  * and is another model of the same name. Models that jobs hold stay as they are for these. So with
- * embeddings. */
+ * embeddings and adapters. */
 struct cn_model_changes {
     int added, changed, removed; /* models */
     bool embeddings;             /* one of them is new, changed or gone */
+    bool adapters;               /* likewise */
 };
 struct cn_model_changes cn_runtime_refresh(struct cn_runtime *rt);
 /* A job holds the model: it is not freed, whatever becomes of its files. */

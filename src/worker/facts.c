@@ -198,6 +198,22 @@ void cn_facts_log_broken_embeddings(const struct cn_engine *e)
     }
 }
 
+void cn_facts_log_broken_adapters(const struct cn_engine *e)
+{
+    int n = cn_engine_adapters(e);
+
+    for (int i = 0; i < n; i++) {
+        const struct cn_adapter_entry *x = cn_engine_adapter_at(e, i);
+
+        if (x->broken != NULL)
+            cn_log(CN_LOG_WARNING, "worker.adapter_broken", x->broken, "adapter=%s", x->name);
+    }
+    if (n > CN_WIRE_MAX_ADAPTERS)
+        cn_log(CN_LOG_WARNING, "worker.adapters_cut",
+               "there are more adapters than can be listed: requests can only name the first",
+               "adapters=%d listed=%d", n, CN_WIRE_MAX_ADAPTERS);
+}
+
 int cn_facts_hello(const struct cn_engine *e, struct cn_msg_hello *ret, struct cn_err *err)
 {
     if (cn_engine_default(e) == NULL)
@@ -212,6 +228,7 @@ int cn_facts_hello(const struct cn_engine *e, struct cn_msg_hello *ret, struct c
     ret->capacity = ret->lanes + WAITING;
     cn_facts_log_broken(e);
     cn_facts_log_broken_embeddings(e);
+    cn_facts_log_broken_adapters(e);
     ret->n_models = describe_models(e, &ret->model);
     describe_annotators(e, ret);
     ret->n_embeddings = describe_embeddings(e, &ret->embedding);

@@ -19,8 +19,10 @@ int cn_facts_hello(const struct cn_engine *e, struct cn_msg_hello *ret, struct c
 void cn_facts_catalog(const struct cn_engine *e, struct cn_model_changes n,
                       struct cn_msg_catalog *ret);
 
-/* A line for each model, or embedding, that cannot be used. */
+/* A line for each model, embedding or adapter that cannot be used; and one when there are more
+ * adapters than a message has room for. */
 void cn_facts_log_broken(const struct cn_engine *e);
 void cn_facts_log_broken_embeddings(const struct cn_engine *e);
+void cn_facts_log_broken_adapters(const struct cn_engine *e);
 
 #endif

@@ -101,6 +101,11 @@ static void refresh(struct worker *w)
                cn_engine_embeddings(w->engine));
         cn_facts_log_broken_embeddings(w->engine);
     }
+    if (n.adapters) {
+        cn_log(CN_LOG_INFO, "worker.adapters", "the adapters are others now", "adapters=%d",
+               cn_engine_adapters(w->engine));
+        cn_facts_log_broken_adapters(w->engine);
+    }
     send_catalog(w, n);
 }
 
@@ -250,12 +255,6 @@ static int scan_adapters(const struct worker_options *o, struct cn_engine *e, st
 
     for (int i = 0; i < o->adapters.n && rc == CN_OK; i++)
         rc = cn_engine_scan_adapters(e, o->adapters.dir[i], err);
-    for (int i = 0; i < cn_engine_adapters(e) && rc == CN_OK; i++) {
-        const struct cn_adapter_entry *x = cn_engine_adapter_at(e, i);
-
-        if (x->broken != NULL)
-            cn_log(CN_LOG_WARNING, "worker.adapter_broken", x->broken, "adapter=%s", x->name);
-    }
     return rc;
 }
 

@@ -1,6 +1,7 @@
 /* Adapters in every form and naming, against what LyCORIS, PEFT and diffusers make of their layers
  * (tools/goldens/adapters.py); and what is said of files that do not fit. */
 #include "base/base.h"
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "runtime/adapter_match.h"
@@ -13,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static const char *top(void)
@@ -147,10 +150,78 @@ static void layers_are_those_of_the_references(void **state)
     cn_checkpoint_close(c);
 }
 
+/* ---- the list ---- */
+
+static void copy_adapter(const char *from, const char *folder, const char *to)
+{
+    char *in = cn_xprintf("%s/tests/data/adapters/%s", top(), from);
+    char *out = cn_xprintf("%s/%s", folder, to);
+    struct cn_buf b;
+
+    cn_buf_init(&b, 1 << 20);
+    assert_int_equal(cn_file_read(in, &b, NULL), CN_OK);
+    assert_int_equal(cn_file_write(out, b.data, b.len, NULL), CN_OK);
+    cn_buf_release(&b);
+    free(in);
+    free(out);
+}
+
+static int unread_count;
+
+static void count_unread(void *ctx, const char *dir, const char *why)
+{
+    assert_string_equal(dir, ctx);
+    assert_non_null(strstr(why, "Too many open files"));
+    unread_count++;
+}
+
+/* No descriptors are left: that says nothing about the adapters. */
+static void check_unread(struct cn_adapters *a, char *folder)
+{
+    struct rlimit before, none;
+    int fd = dup(STDIN_FILENO); /* the next one that would be given */
+    bool news;
+
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)fd;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    news = cn_adapters_refresh(a, count_unread, folder);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_false(news);
+    assert_int_equal(unread_count, 1);
+}
+
+static void a_directory_that_cannot_be_read_keeps_its_adapters(void **state)
+{
+    struct cn_adapters a = {0};
+    char *folder = make_folder();
+
+    (void)state;
+    copy_adapter("locon.safetensors", folder, "one.safetensors");
+    copy_adapter("loha.safetensors", folder, "two.safetensors");
+    assert_int_equal(cn_adapters_scan(&a, folder, NULL), CN_OK);
+    assert_int_equal(a.n, 2);
+    check_unread(&a, folder);
+    assert_int_equal(a.n, 2);
+    assert_non_null(cn_adapters_find(&a, "one"));
+    assert_non_null(cn_adapters_find(&a, "two"));
+    assert_false(cn_adapters_refresh(&a, count_unread, folder));
+    copy_adapter("oft.safetensors", folder, "three.safetensors");
+    assert_true(cn_adapters_refresh(&a, count_unread, folder));
+    assert_int_equal(a.n, 3);
+    assert_int_equal(unread_count, 1);
+    cn_adapters_release(&a);
+    make_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_are_those_of_the_references),
+        cmocka_unit_test(a_directory_that_cannot_be_read_keeps_its_adapters),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
