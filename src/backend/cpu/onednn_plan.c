@@ -114,6 +114,22 @@ static void copy_output(const struct onednn_plan *p, int i)
     }
 }
 
+/* What adapters add to the step, if anything. */
+static int run_adapters(struct onednn_plan *p, struct onednn_step *s, struct cn_err *err)
+{
+    int64_t start = p->backend->opts.profile ? cn_now_ns() : 0;
+    int rc;
+
+    if (!cpu_adapts(&p->base, p->g, s->out))
+        return CN_OK;
+    rc = onednn_adapt(p, s, err);
+    if (p->backend->opts.profile) {
+        s->adapters_ns += cn_now_ns() - start;
+        s->adapters_runs++;
+    }
+    return rc;
+}
+
 static int run_steps(struct onednn_plan *p, struct cn_err *err)
 {
     bool profile = p->backend->opts.profile;
@@ -123,14 +139,14 @@ static int run_steps(struct onednn_plan *p, struct cn_err *err)
         int64_t start = profile ? cn_now_ns() : 0;
         int rc = s->run(p, s);
 
-        if (rc == CN_OK && cpu_adapts(&p->base, p->g, s->out))
-            rc = onednn_adapt(p, s, err);
-        if (rc < 0)
-            return cn_fail(err, rc, "step %d (%s) of plan \"%s\" failed", i, s->label, p->g->name);
         if (profile) {
             s->ns += cn_now_ns() - start;
             s->runs++;
         }
+        if (rc == CN_OK)
+            rc = run_adapters(p, s, err);
+        if (rc < 0)
+            return cn_fail(err, rc, "step %d (%s) of plan \"%s\" failed", i, s->label, p->g->name);
     }
     return CN_OK;
 }
@@ -167,13 +183,19 @@ size_t onednn_arena_bytes(const struct cn_plan *base)
 char *onednn_profile(const struct cn_plan *base)
 {
     const struct onednn_plan *p = (const struct onednn_plan *)base;
-    struct cn_step_profile *step = cn_xcalloc((size_t)p->n_steps, sizeof(*step));
+    struct cn_step_profile *step = cn_xcalloc((size_t)p->n_steps * 2 + 1, sizeof(*step));
     char *text;
+    int n = p->n_steps;
 
-    for (int i = 0; i < p->n_steps; i++)
-        step[i] = (struct cn_step_profile){p->step[i].label, (double)p->step[i].ns * 1e-6,
-                                           p->step[i].runs};
-    text = cn_profile_text(step, p->n_steps);
+    for (int i = 0; i < p->n_steps; i++) {
+        const struct onednn_step *s = &p->step[i];
+
+        step[i] = (struct cn_step_profile){s->label, (double)s->ns * 1e-6, s->runs};
+        if (s->adapters_runs > 0)
+            step[n++] = (struct cn_step_profile){"adapters", (double)s->adapters_ns * 1e-6,
+                                                 s->adapters_runs};
+    }
+    text = cn_profile_text(step, n);
     free(step);
     return text;
 }

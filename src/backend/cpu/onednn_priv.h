@@ -96,6 +96,7 @@ struct onednn_step {
     char label[48];
     int64_t ns; /* profile: time spent */
     int64_t runs;
+    int64_t adapters_ns, adapters_runs; /* and what adapters added to it took */
 };
 
 struct onednn_plan {
