@@ -41,9 +41,10 @@ static const struct cn_cli_help help = {
     .name = "inspect",
     .usage = "[options] PATH...",
     .about = "Says what models hold: kind, sizes, types, parameters; which tensors are\n"
-             "missing, have the wrong shape, or are not needed; and, when base models and\n"
-             "ControlNets are named together, which of them fit. PATH is a diffusers\n"
-             "directory or a file (.safetensors, .ckpt, .pt, .pth, .bin). Weights are not\n"
+             "missing, have the wrong shape, or are not needed; and, when base models are\n"
+             "named together with ControlNets or adapters, which of them fit. Of an adapter\n"
+             "(LoRA and its kin): forms, ranks, trigger words. PATH is a diffusers directory,\n"
+             "PEFT's, or a file (.safetensors, .ckpt, .pt, .pth, .bin). Weights are not\n"
              "read, and nothing in a pickle is run. The status is 1 when a model is not in\n"
              "order. Of one picture (.png, .jpg, .webp): the parameters with which it\n"
              "was made, as AUTOMATIC1111's web UI writes them.\n",

@@ -172,6 +172,8 @@ void cn_inspected_print(const struct cn_inspected *m, bool all, FILE *out)
     fputc('\n', out);
     if (m->c == NULL && m->file.present)
         print_file(&m->file, out);
+    if (cn_inspected_adapter(m) != NULL)
+        cn_inspected_print_adapter(m, out);
     for (int c = 0; c < CN_COMP_COUNT; c++)
         if (m->r.part[c].present)
             print_part(m, (enum cn_component)c, out);
@@ -359,6 +361,8 @@ json_t *cn_inspected_json(const struct cn_inspected *m)
     json_object_set_new(o, "problems", problems);
     if (m->file.present)
         json_object_set_new(o, "file", file_json(&m->file));
+    if (cn_inspected_adapter(m) != NULL)
+        json_object_set_new(o, "adapter", cn_inspected_adapter_json(m));
     if (m->c != NULL)
         set_opened(o, m);
     return o;

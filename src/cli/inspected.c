@@ -135,6 +135,11 @@ void cn_inspected_gather(struct cn_inspected *m, enum cn_ema_choice ema)
     struct cn_err err = CN_ERR_INIT;
 
     look_at_file(m->path, &m->file);
+    if (cn_inspected_is_adapter(m)) {
+        if (cn_inspected_open_adapter(m, &err) < 0)
+            complain(m, "%s", err.msg);
+        return;
+    }
     if (cn_checkpoint_open_with(m->path, ema, &m->c, &err) < 0) {
         m->c = NULL;
         complain(m, "%s", err.msg);
@@ -152,6 +157,9 @@ void cn_inspected_find_fits(struct cn_inspected *list, int n)
     for (int i = 0; i < n; i++) {
         struct cn_inspected *m = &list[i];
 
+        for (int k = 0; k < n && cn_inspected_adapter(m) != NULL; k++)
+            if (list[k].c != NULL && list[k].r.part[CN_COMP_UNET].present)
+                cn_inspected_try_base(m, &list[k]);
         for (int k = 0; k < n && m->c != NULL && m->r.part[CN_COMP_CONTROL].present; k++) {
             if (list[k].c == NULL || !list[k].r.part[CN_COMP_UNET].present ||
                 cn_control_matches(&m->r.control, &list[k].r.unet, NULL) < 0)
@@ -171,6 +179,8 @@ void cn_inspected_release(struct cn_inspected *m)
     free(m->finding);
     free(m->problem);
     free(m->fits);
+    free(m->tried);
+    cn_adapters_release(&m->adapters);
     cn_checkpoint_close(m->c);
 }
 

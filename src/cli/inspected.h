@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "checkpoint/classify.h"
+#include "runtime/adapters.h"
 #include "runtime/inspect.h"
 
 #include <jansson.h>
@@ -35,6 +36,14 @@ struct cn_inspected {
     char family[64];     /* "": neither a UNet nor a ControlNet */
     char tokenizer[512]; /* "": needs none */
     int tokens;
+    struct cn_adapters adapters; /* one, when it is an adapter */
+    struct cn_inspected_try {    /* an adapter, held against a base model of the list */
+        const char *base;        /* its path */
+        bool fits;
+        size_t keys, matched; /* tensors */
+        char why[400];        /* the first that does not fit, or why the whole does not; "" */
+    } * tried;
+    size_t n_tried, tried_cap;
     const char **fits; /* paths of base models that a ControlNet fits */
     size_t n_fits, fits_cap;
 };
@@ -44,7 +53,7 @@ struct cn_inspected {
 void cn_inspected_gather(struct cn_inspected *m, enum cn_ema_choice ema);
 void cn_inspected_release(struct cn_inspected *m);
 
-/* Fills in which base models of the list each of its ControlNets fits. */
+/* Fills in which base models of the list each of its ControlNets and adapters fits. */
 void cn_inspected_find_fits(struct cn_inspected *list, int n);
 
 /* Missing, misshapen or unusable tensors, or any problem. */
@@ -59,5 +68,17 @@ int cn_inspected_sites(const struct cn_inspected *m, enum cn_component comp);
 /* all: every finding, not only the first of each component. */
 void cn_inspected_print(const struct cn_inspected *m, bool all, FILE *out);
 json_t *cn_inspected_json(const struct cn_inspected *m) CN_MUST_USE;
+
+/* ---- inspect_adapter.c ---- */
+
+/* Is it a file, or a directory of PEFT's, with an adapter (LoRA and its kin)? m->file is known. */
+bool cn_inspected_is_adapter(const struct cn_inspected *m);
+/* CN_EFORMAT and others: it cannot be used. */
+int cn_inspected_open_adapter(struct cn_inspected *m, struct cn_err *err);
+const struct cn_adapter_entry *cn_inspected_adapter(const struct cn_inspected *m); /* NULL: none */
+/* Notes how many of the adapter's tensors fit this base model. */
+void cn_inspected_try_base(struct cn_inspected *m, const struct cn_inspected *base);
+void cn_inspected_print_adapter(const struct cn_inspected *m, FILE *out);
+json_t *cn_inspected_adapter_json(const struct cn_inspected *m) CN_MUST_USE;
 
 #endif

@@ -9,7 +9,7 @@ controlnet_SOURCES = \
     %reldir%/control.c \
     %reldir%/engine.c \
     %reldir%/generate.c %reldir%/sizes.c \
-    %reldir%/inspect.c %reldir%/inspect_print.c \
+    %reldir%/inspect.c %reldir%/inspect_adapter.c %reldir%/inspect_print.c \
     %reldir%/inspected.h %reldir%/inspected.c \
     %reldir%/interrupt.c \
     %reldir%/models.c \

@@ -118,7 +118,7 @@ class Inspect(Case):
         self.assertEqual(m["file"], {
             "kind": "lora", "family": "sdxl", "what": "a LoRA for SDXL", "tensors": 1,
             "parameters": 8192, "bytes": 16384, "types": {"F16": 1}})
-        self.assertIn("is a LoRA for SDXL, neither a base model nor a ControlNet", m["problems"][0])
+        self.assertIn("none of its 1 tensors is understood as an adapter's", m["problems"][0])
         text = self.run_cli("inspect", self.path("x.safetensors"), status=1).text
         self.assertIn(": a LoRA for SDXL\n", text)
         self.assertIn("1, 8,192 numbers", text.replace("8192", "8,192"))
@@ -127,6 +127,24 @@ class Inspect(Case):
         p = self.run_cli("generate", "--models", self.dir, "-m", "x", "-p", "x", "-o",
                          "x.png", status=1)
         self.assertIn("a LoRA for SDXL", p.message)
+
+    def test_adapters(self):
+        data = os.path.dirname(MODELS)
+        lora = os.path.join(data, "adapters/locon.safetensors")
+        peft = os.path.join(data, "adapters/peft-dir")
+        tiny, other = os.path.join(MODELS, "tiny"), os.path.join(MODELS, "tiny2")
+        list_ = json.loads(self.run_cli("inspect", "--json", lora, peft, tiny, other).text)
+        a = list_[0]["adapter"]
+        self.assertTrue(list_[0]["good"])
+        self.assertEqual((a["forms"], a["rank_min"], a["rank_max"], a["layers"]), ("LoRA", 4, 4, 7))
+        self.assertEqual([(f["model"], f["fits"], f["tensors"], f["applied"]) for f in a["fits"]],
+                         [(tiny, True, 21, 21), (other, False, 21, 0)])
+        self.assertIn("0 of its 21 tensors fit this model", a["fits"][1]["why"])
+        self.assertEqual(list_[1]["adapter"]["rank_max"], 3)
+        self.assertNotIn("adapter", list_[2])
+        text = self.run_cli("inspect", lora, tiny).text
+        self.assertIn("LoRA of rank 4, 7 layers of UNet and text encoder", text)
+        self.assertIn("all 21 tensors", text)
 
     def test_list_has_folders_and_the_cache(self):
         snapshot = self.path("models--org--edges/snapshots/1f")
