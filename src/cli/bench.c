@@ -398,8 +398,8 @@ static void print_table(const struct run *r, const struct cn_engine *e)
     printf("\na picture of %d steps: %.3f s, %.3g a second\n", steps, picture_s(r, steps),
            1 / picture_s(r, steps));
     if (r->adapters > 0)
-        printf("with adapters: a step takes %.3f times as long (least to least %.3f, processor time "
-               "%.3f),\nthe first picture %.2f s longer\n",
+        printf("with adapters: a step takes %.3f times as long (least to least %.3f, processor "
+               "time %.3f),\nthe first picture %.2f s longer\n",
                median(&r->row[ADAPTED]) / median(&r->row[STEP]),
                least(&r->row[ADAPTED]) / least(&r->row[STEP]),
                median(&r->work[1]) / median(&r->work[0]),

@@ -52,9 +52,9 @@ struct cn_adapters {
 int cn_adapters_scan(struct cn_adapters *a, const char *dir, struct cn_err *err);
 /* Adds one by its path; *ret is its name, which lives as long as the entry. */
 int cn_adapters_add(struct cn_adapters *a, const char *path, const char **ret, struct cn_err *err);
-/* Looks again; says whether anything is new, changed or gone. Entries move. A directory that is gone
- * has none any more; of one that cannot be read, or that has too many, what was found before stays,
- * and unread (may be NULL) is told why. */
+/* Looks again; says whether anything is new, changed or gone. Entries move. A directory that is
+ * gone has none any more; of one that cannot be read, or that has too many, what was found before
+ * stays, and unread (may be NULL) is told why. */
 bool cn_adapters_refresh(struct cn_adapters *a,
                          void (*unread)(void *ctx, const char *dir, const char *why), void *ctx);
 void cn_adapters_release(struct cn_adapters *a);
