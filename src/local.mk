@@ -81,3 +81,7 @@ grafanadir = $(pkgdatadir)/grafana
 dist_grafana_DATA = etc/grafana/controlnetd.json
 proxydir = $(pkgdatadir)/proxy
 dist_proxy_DATA = etc/proxy/haproxy.cfg etc/proxy/nginx.conf
+containerdir = $(pkgdatadir)/container
+dist_container_DATA = etc/container/compose.yaml
+kubernetesdir = $(pkgdatadir)/kubernetes
+dist_kubernetes_DATA = etc/kubernetes/controlnetd.yaml
