@@ -14,7 +14,8 @@ engine_scripts = \
     tests/engine/modules-tiny.sh tests/engine/modules-tiny2.sh tests/engine/modules-tiny9.sh \
     tests/engine/modules-emoji.sh \
     tests/engine/images-tiny.sh tests/engine/images-tiny2.sh tests/engine/images-tiny9.sh \
-    tests/engine/images-tinyxl.sh tests/engine/images-emoji.sh
+    tests/engine/images-tinyxl.sh tests/engine/images-odd.sh \
+    tests/engine/images-emoji.sh
 dist_check_SCRIPTS += $(engine_scripts)
 TESTS += $(engine_scripts)
 EXTRA_DIST += tests/engine/golden.sh

@@ -107,6 +107,8 @@ static bool read_text_or_word(struct cn_spec *s, const char *key, json_t *v, con
         s->prompt_syntax = (enum cn_prompt_syntax)word(&cn_enum_prompt_syntax, v);
     else if (strcmp(key, "init_image") == 0)
         s->init_image = load(folder, json_string_value(v));
+    else if (strcmp(key, "depth") == 0)
+        s->depth = load(folder, json_string_value(v));
     else if (strcmp(key, "mask") == 0)
         s->mask = load(folder, json_string_value(v));
     else

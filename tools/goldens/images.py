@@ -104,6 +104,10 @@ def pipeline_class(request, xl):
     family = "StableDiffusionXL" if xl else "StableDiffusion"
     kind = "Inpaint" if "mask" in request else "Img2Img" if "init_image" in request else ""
     control = "ControlNet" if request.get("controls") else ""
+    if request["model"] == "tinylcm" and not kind:
+        return diffusers.LatentConsistencyModelPipeline
+    if request["model"] == "tiny5":
+        return diffusers.StableDiffusionDepth2ImgPipeline
     if "pag_scale" in request:
         return getattr(diffusers, f"{family}{control}PAG{kind}Pipeline")
     return getattr(diffusers, f"{family}{control}{kind}Pipeline")
@@ -126,7 +130,11 @@ def build(models, request):
     nets = [control_of(models, entry) for entry in request.get("controls", [])]
     if nets:
         parts["controlnet"] = nets[0] if len(nets) == 1 else list(nets)
-    more = {} if is_xl(parts) else dict(requires_safety_checker=False)
+    if "depth" in request:
+        parts = {k: parts[k] for k in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")}
+        more = dict(depth_estimator=None, feature_extractor=None)
+    else:
+        more = {} if is_xl(parts) else dict(requires_safety_checker=False)
     pipe = pipeline_class(request, is_xl(parts))(**parts, **more)
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -204,6 +212,11 @@ def arguments(pipe, folder, request):
         found["mask_image"] = named_picture(folder, request["mask"])
     elif "init_image" in request and "controls" not in request:
         found.pop("width"), found.pop("height")
+    if request["model"] == "tinylcm" and "init_image" not in request:
+        found.pop("negative_prompt")
+    if "depth" in request:
+        levels = np.asarray(named_picture(folder, request["depth"]).convert("L"), dtype=np.float32)
+        found |= dict(depth_map=torch.from_numpy(levels)[None])
     return found
 
 
@@ -492,6 +505,18 @@ def tinyxl_cases():
     yield "edited", case(sampler="dpmpp_2m", **texts, **read)
 
 
+def odd_cases():
+    """Depth-to-image and latent consistency models."""
+    size = dict(width=24, height=32)
+    start = dict(init_image="photo-24x32.png", depth="blocks-24x32.png", denoise=0.8)
+    yield "depth", base("tiny5", size, **start)
+    yield "depth-ddim", base("tiny5", size, sampler="ddim", steps=8, **(start | dict(denoise=1.0)))
+    for n, scale in ((4, 8.0), (2, 1.5)):
+        yield f"lcm-{n}", base("tinylcm", size, sampler="lcm", steps=n, guidance_scale=scale, n=2)
+    start = dict(init_image="photo-24x32.png", denoise=0.6)
+    yield "lcm-img2img", base("tinylcm", size, sampler="lcm", **(start | dict(steps=5)))
+
+
 CASES = {
     "tiny": [
         sampler_cases,
@@ -505,6 +530,7 @@ CASES = {
     "tiny2": [tiny2_cases],
     "tiny9": [tiny9_cases],
     "tinyxl": [tinyxl_cases],
+    "odd": [odd_cases],
 }
 
 
@@ -543,4 +569,5 @@ def write_cases(models, folder, cases):
 def make(models, out):
     for model, groups in CASES.items():
         for group in groups:
-            write_cases(models, out / model, group())
+            folder = models.parent / "odd-models" if model == "odd" else models
+            write_cases(folder, out / model, group())

@@ -14,7 +14,7 @@ def digest(path):
 def files(out):
     return sorted(
         p
-        for part in ("models", "golden")
+        for part in ("models", "odd-models", "golden")
         for p in (out / part).rglob("*")
         if p.is_file() and p.name != "MANIFEST"
     )

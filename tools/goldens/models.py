@@ -4,6 +4,7 @@ tiny   3 levels, heads of width 6, 5, 7, VAE f=4, quick_gelu, epsilon
 tiny2  like SD 2: linear projections, erf gelu, pad token 0, v-prediction, VAE f=8, two blocks deep
 tiny9  9-channel inpainting UNet, VAE f=2
 tinyxl like SDXL: two text encoders, pooled text and sizes beside the time, deep transformers, VAE f=4
+tiny5, tinylcm  as tiny9: SD 2's depth-to-image (5 channels), a latent consistency model; in odd-models
 tiny-control-{a,b,zero}  for tiny; tiny2-control for tiny2; tinyxl-control and -mid and -small for tinyxl
 """
 
@@ -80,6 +81,12 @@ UNETS = {
         addition_time_embed_dim=6,
         projection_class_embeddings_input_dim=20 + 6 * 6,
     ),
+}
+
+# Of tiny9 in all else.
+ODD = {
+    "tiny5": UNETS["tiny9"] | dict(in_channels=5),
+    "tinylcm": UNETS["tiny9"] | dict(in_channels=4, time_cond_proj_dim=16),
 }
 
 VAES = {
@@ -285,7 +292,7 @@ def write_euler(path):
 
 
 def build_unet(name, seed):
-    unet = randomise(UNet2DConditionModel(**UNETS[name]), seed)
+    unet = randomise(UNet2DConditionModel(**(UNETS | ODD)[name]), seed)
     scale_output(unet, 0.5, "conv_out")
     return unet
 
@@ -341,8 +348,9 @@ def build_control(name, seed):
 
 
 def write_pipeline(path, name, seed, merges):
+    unet, name = name, "tiny9" if name in ODD else name
     dtypes = DTYPES[name]
-    store(build_unet(name, seed + 1), path / "unet", dtypes["unet"])
+    store(build_unet(unet, seed + 1), path / "unet", dtypes["unet"])
     store(build_vae(name, seed + 2), path / "vae", dtypes["vae"])
     store(build_text(name, seed + 3), path / "text_encoder", dtypes["text_encoder"])
     two = name in TEXTS_2
@@ -367,6 +375,11 @@ def make(out, bpe_gz, only=None):
             continue
         shutil.rmtree(out / name, ignore_errors=True)
         write_pipeline(out / name, name, 1000 * (i + 1), merges)
+    for i, name in enumerate(ODD):
+        if only and not name.startswith(only):
+            continue
+        shutil.rmtree(out.parent / "odd-models" / name, ignore_errors=True)
+        write_pipeline(out.parent / "odd-models" / name, name, 9000 + 100 * i, merges)
     for i, (name, (_, _, dtype, _)) in enumerate(CONTROLS.items()):
         if only and not name.startswith(only):
             continue
