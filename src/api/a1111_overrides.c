@@ -76,6 +76,8 @@ static const struct cn_member overrides[] = {
     {"sd_model_checkpoint", read_checkpoint, IN_SPEC(model), NULL},
     {"sd_vae", read_vae, IN_SPEC(vae), NULL},
     {"CLIP_stop_at_last_layers", cn_read_int, IN_SPEC(clip_skip), NULL},
+    {"sdxl_crop_left", cn_read_int, IN_SPEC(sizes.crop_left), NULL},
+    {"sdxl_crop_top", cn_read_int, IN_SPEC(sizes.crop_top), NULL},
     {"samples_format", read_samples_format, 0, NULL},
     {"jpeg_quality", read_quality, 0, NULL},
     {"randn_source", read_randn_source, 0, NULL},

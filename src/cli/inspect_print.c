@@ -26,7 +26,16 @@ static void print_encoder(const struct cn_unet_config *u, FILE *out)
     print_channels(u->channels, u->blocks, out);
     fprintf(out, " channels, %d deep, heads ", u->layers_per_block);
     print_channels(u->heads, u->blocks, out);
-    fprintf(out, ", context %d\n", u->cross_attention_dim);
+    if (u->cross_attention_dim > 0) /* a small ControlNet's file does not say: it reads no text */
+        fprintf(out, ", context %d\n", u->cross_attention_dim);
+    else
+        fprintf(out, ", no context\n");
+    if (u->add_dim == 0)
+        return;
+    print_label("", out);
+    fprintf(out, "transformers of ");
+    print_channels(u->transformer_layers, u->blocks, out);
+    fprintf(out, " blocks; told %d numbers of the text and of sizes\n", u->add_dim);
 }
 
 static void print_unet(const struct cn_unet_config *u, FILE *out)

@@ -238,13 +238,19 @@ const char *cn_inspected_known(const struct cn_inspected *m, enum cn_component c
     } known[] = {
         {CN_COMP_TEXT, 123060480, "CLIP ViT-L/14 text encoder"},
         {CN_COMP_TEXT, 340387840, "OpenCLIP ViT-H/14 text encoder"},
+        {CN_COMP_TEXT_2, 694659840, "OpenCLIP ViT-bigG/14 text encoder"},
         {CN_COMP_UNET, 859520964, "SD 1.5 UNet"},
         {CN_COMP_UNET, 859535364, "SD 1.5 inpainting UNet"},
         {CN_COMP_UNET, 865910724, "SD 2 UNet"},
         {CN_COMP_UNET, 865925124, "SD 2 inpainting UNet"},
+        {CN_COMP_UNET, 2567463684, "SDXL UNet"},
+        {CN_COMP_UNET, 2567478084, "SDXL inpainting UNet"},
         {CN_COMP_VAE, 83653863, "Stable Diffusion VAE"},
         {CN_COMP_CONTROL, 361279120, "SD 1.5 ControlNet"},
         {CN_COMP_CONTROL, 364228240, "SD 2 ControlNet"},
+        {CN_COMP_CONTROL, 1251014160, "SDXL ControlNet"},
+        {CN_COMP_CONTROL, 270942480, "SDXL ControlNet, mid"},
+        {CN_COMP_CONTROL, 160111120, "SDXL ControlNet, small"},
     };
     uint64_t n = expected(m, comp);
 

@@ -214,6 +214,27 @@ static void defaults_are_the_web_uis(void **state)
     cn_api_beside_release(&b);
 }
 
+/* What SDXL's models are told; an empty negative prompt is zeros there. */
+static void what_sdxl_is_told(void **state)
+{
+    struct cn_api_beside b;
+    struct cn_err err;
+    struct cn_spec s;
+
+    (void)state;
+    assert_int_equal(read_with(cn_api_read_txt2img,
+                               "{\"negative_prompt\":\"\",\"override_settings\":{"
+                               "\"sdxl_crop_top\":16,\"sdxl_crop_left\":8}}",
+                               &s, &b, &err),
+                     CN_OK);
+    assert_true(s.zero_negative);
+    assert_true(s.sizes.crop_left == 8 && s.sizes.crop_top == 16);
+    assert_true(s.sizes.original_width == 0 && s.sizes.target_height == 0); /* its own */
+    assert_int_equal(b.warnings.n, 0);
+    cn_spec_release(&s);
+    cn_api_beside_release(&b);
+}
+
 static void forms_of_openai(void **state)
 {
     struct cn_api_part part[] = {{.name = "image[]", .data = (const void *)"one", .len = 3},
@@ -286,6 +307,7 @@ int main(void)
         cmocka_unit_test(the_second_pass),
         cmocka_unit_test(lines_are_soft_in_the_second_pass),
         cmocka_unit_test(defaults_are_the_web_uis),
+        cmocka_unit_test(what_sdxl_is_told),
         cmocka_unit_test(forms_of_openai),
         cmocka_unit_test(errors_name_the_clients_fields),
     };

@@ -49,6 +49,69 @@ static void sd15_has_its_published_size(void **state)
     check(&control, 340, 361279120);
 }
 
+static const struct cn_unet_config sdxl = {
+    .in_channels = 4,
+    .out_channels = 4,
+    .blocks = 3,
+    .channels = {320, 640, 1280},
+    .down_attention = {false, true, true},
+    .up_attention = {true, true, false},
+    .mid_attention = true,
+    .layers_per_block = 2,
+    .heads = {5, 10, 20},
+    .transformer_layers = {1, 2, 10},
+    .cross_attention_dim = 2048,
+    .norm_groups = 32,
+    .norm_eps = 1e-5,
+    .linear_projection = true,
+    .flip_sin_to_cos = true,
+    .add_dim = 2816,
+    .add_time_dim = 256,
+};
+
+static struct sum control_of(const struct cn_unet_config *u)
+{
+    struct cn_control_config c = sd15_control;
+    struct sum s = {0};
+
+    c.unet = *u;
+    cn_expect_control(&c, count, &s);
+    return s;
+}
+
+/* Of the files of stable-diffusion-xl-base-1.0, and of its ControlNets in three sizes. */
+static void sdxl_has_its_published_size(void **state)
+{
+    struct cn_text_config big = {.vocab_size = 49408,
+                                 .hidden_size = 1280,
+                                 .layers = 32,
+                                 .heads = 20,
+                                 .intermediate_size = 5120,
+                                 .max_position = 77,
+                                 .act = CN_GELU,
+                                 .layer_norm_eps = 1e-5,
+                                 .projection = 1280,
+                                 .penultimate = true};
+    struct cn_unet_config mid = sdxl, small = sdxl;
+    struct sum text = {0}, unet = {0}, control;
+
+    (void)state;
+    cn_expect_text(&big, count, &text);
+    cn_expect_unet(&sdxl, count, &unet);
+    check(&text, 517, 694659840);
+    check(&unet, 1680, 2567463684);
+    control = control_of(&sdxl);
+    check(&control, 844, 1251014160);
+    mid.down_attention[1] = false;
+    mid.transformer_layers[2] = 1;
+    control = control_of(&mid);
+    check(&control, 212, 270942480);
+    small.down_attention[1] = small.down_attention[2] = false;
+    small.transformer_layers[2] = 0;
+    control = control_of(&small);
+    check(&control, 140, 160111120);
+}
+
 struct sites {
     int all, attention, resnet, sampling;
     int64_t weights, rank_1; /* of those in attentions and of all texts: parameters, and of an
@@ -158,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapters_attach_where_published_ones_do),
         cmocka_unit_test(sd15_has_its_published_size),
+        cmocka_unit_test(sdxl_has_its_published_size),
         cmocka_unit_test(projections_have_the_ranks_of_the_files),
         cmocka_unit_test(inputs_stand_in_the_promised_order),
     };
