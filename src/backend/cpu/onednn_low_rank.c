@@ -5,8 +5,9 @@
  * takes any rank as it is. Convolutions: `down` is a convolution like the layer's own, `up` one of
  * 1x1, both primitives of the library. These are made for a number of rows and a rank, the first
  * time that they occur, and stay with the plan; ranks go in steps (8, 16, 32, 64, 128), with rows
- * of zeros in between, so that there are few. What is made of factors for them is kept with the
- * factors, instead of their plain form. */
+ * of zeros in between, so that there are few. Where the library has no good kernel for the layout
+ * that the maps have, they are reordered before and after, as for the layer itself. What is made
+ * of factors for them is kept with the factors, instead of their plain form. */
 #include "base/base.h"
 #include "backend/cpu/cpu_factors.h"
 #include "backend/cpu/onednn_priv.h"
@@ -56,10 +57,11 @@ static int add_linear(struct onednn_plan *p, const struct onednn_step *s,
 struct onednn_low_rank {
     int rows;
     int64_t rank; /* a step's */
-    dnnl_primitive_t down, up;
-    dnnl_memory_desc_t down_md, up_md; /* of weights */
+    dnnl_primitive_t down, up, before, after; /* before, after: reorders, or NULL */
+    dnnl_memory_desc_t down_md, up_md;        /* of weights */
     dnnl_memory_t src, dst, t, down_scratch, up_scratch;
-    size_t t_bytes, scratch_bytes;
+    dnnl_memory_t src_tmp, dst_tmp; /* in the kernels' layouts; NULL without a reorder */
+    size_t t_bytes, src_bytes, dst_bytes, scratch_bytes;
     struct onednn_low_rank *next;
 };
 
@@ -84,12 +86,13 @@ void onednn_low_rank_free(struct onednn_low_rank *l)
 {
     while (l != NULL) {
         struct onednn_low_rank *next = l->next;
-        dnnl_memory_t mem[] = {l->src, l->dst, l->t, l->down_scratch, l->up_scratch};
+        dnnl_memory_t mem[] = {l->src,        l->dst,     l->t,      l->down_scratch,
+                               l->up_scratch, l->src_tmp, l->dst_tmp};
+        dnnl_primitive_t prim[] = {l->down, l->up, l->before, l->after};
 
-        if (l->down != NULL)
-            dnnl_primitive_destroy(l->down);
-        if (l->up != NULL)
-            dnnl_primitive_destroy(l->up);
+        for (size_t i = 0; i < CN_LEN(prim); i++)
+            if (prim[i] != NULL)
+                dnnl_primitive_destroy(prim[i]);
         for (size_t i = 0; i < CN_LEN(mem); i++)
             if (mem[i] != NULL)
                 dnnl_memory_destroy(mem[i]);
@@ -137,17 +140,14 @@ static size_t scratch_of(dnnl_primitive_desc_t pd)
     return dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
 }
 
-/* Primitives and memories of both descriptions. */
-static int make_both(struct onednn_plan *p, struct onednn_low_rank *l, const dnnl_memory_desc_t *x,
-                     const dnnl_memory_desc_t *y, dnnl_primitive_desc_t down,
-                     dnnl_primitive_desc_t up, struct cn_err *err)
+static int make_memories(struct onednn_plan *p, struct onednn_low_rank *l,
+                         const dnnl_memory_desc_t *x, const dnnl_memory_desc_t *y,
+                         dnnl_primitive_desc_t down, dnnl_primitive_desc_t up, struct cn_err *err)
 {
     const dnnl_memory_desc_t *t = dnnl_primitive_desc_query_md(down, dnnl_query_dst_md, 0);
     struct onednn_backend *b = p->backend;
     int rc;
 
-    l->down_md = *dnnl_primitive_desc_query_md(down, dnnl_query_weights_md, 0);
-    l->up_md = *dnnl_primitive_desc_query_md(up, dnnl_query_weights_md, 0);
     l->t_bytes = onednn_align(dnnl_memory_desc_get_size(t));
     l->scratch_bytes = CN_MAX(scratch_of(down), scratch_of(up));
     if ((rc = onednn_memory(b, x, &l->src, err)) < 0 ||
@@ -155,14 +155,71 @@ static int make_both(struct onednn_plan *p, struct onednn_low_rank *l, const dnn
         return rc;
     rc = onednn_memory(b, dnnl_primitive_desc_query_md(down, dnnl_query_scratchpad_md, 0),
                        &l->down_scratch, err);
+    return rc < 0 ? rc
+                  : onednn_memory(b, dnnl_primitive_desc_query_md(up, dnnl_query_scratchpad_md, 0),
+                                  &l->up_scratch, err);
+}
+
+/* From the maps' layouts to the kernels', and back, where they differ. */
+static int make_reorders(struct onednn_plan *p, struct onednn_low_rank *l,
+                         const dnnl_memory_desc_t *x, const dnnl_memory_desc_t *y,
+                         dnnl_primitive_desc_t down, dnnl_primitive_desc_t up, struct cn_err *err)
+{
+    const dnnl_memory_desc_t *from = dnnl_primitive_desc_query_md(down, dnnl_query_src_md, 0);
+    const dnnl_memory_desc_t *to = dnnl_primitive_desc_query_md(up, dnnl_query_dst_md, 0);
+    int rc = CN_OK;
+
+    if (!dnnl_memory_desc_equal(from, x)) {
+        l->src_bytes = onednn_align(dnnl_memory_desc_get_size(from));
+        rc = onednn_memory(p->backend, from, &l->src_tmp, err);
+        if (rc == CN_OK)
+            rc = onednn_make_reorder(p->backend, x, from, false, &l->before, err);
+    }
+    if (rc == CN_OK && !dnnl_memory_desc_equal(to, y)) {
+        l->dst_bytes = onednn_align(dnnl_memory_desc_get_size(to));
+        rc = onednn_memory(p->backend, to, &l->dst_tmp, err);
+        if (rc == CN_OK)
+            rc = onednn_make_reorder(p->backend, to, y, true, &l->after, err);
+    }
+    return rc;
+}
+
+/* Primitives and memories of both descriptions. */
+static int make_both(struct onednn_plan *p, struct onednn_low_rank *l, const dnnl_memory_desc_t *x,
+                     const dnnl_memory_desc_t *y, dnnl_primitive_desc_t down,
+                     dnnl_primitive_desc_t up, struct cn_err *err)
+{
+    int rc = make_memories(p, l, x, y, down, up, err);
+
+    l->down_md = *dnnl_primitive_desc_query_md(down, dnnl_query_weights_md, 0);
+    l->up_md = *dnnl_primitive_desc_query_md(up, dnnl_query_weights_md, 0);
     if (rc == CN_OK)
-        rc = onednn_memory(b, dnnl_primitive_desc_query_md(up, dnnl_query_scratchpad_md, 0),
-                           &l->up_scratch, err);
+        rc = make_reorders(p, l, x, y, down, up, err);
     if (rc == CN_OK)
         rc = onednn_check(dnnl_primitive_create(&l->down, down), "prepare an adapter", err);
     if (rc == CN_OK)
         rc = onednn_check(dnnl_primitive_create(&l->up, up), "prepare an adapter", err);
     return rc;
+}
+
+/* With the layouts that the maps have where the library has a good kernel for them: `free` is the
+ * one that it may choose otherwise. */
+static int choose_pd(struct onednn_plan *p, const struct cn_conv *c, const dnnl_memory_desc_t *x,
+                     const dnnl_memory_desc_t *y, int64_t out, int64_t in, bool down,
+                     const struct cn_shape *free_shape, dnnl_primitive_desc_t *ret,
+                     struct cn_err *err)
+{
+    dnnl_memory_desc_t any;
+
+    if (conv_pd(p, c, x, y, out, in, !down, ret) == dnnl_success) {
+        if (!onednn_implemented_by(*ret, "ref"))
+            return CN_OK;
+        dnnl_primitive_desc_destroy(*ret);
+    }
+    *ret = NULL;
+    onednn_describe(&any, free_shape, 0);
+    return onednn_check(conv_pd(p, c, down ? &any : x, down ? y : &any, out, in, false, ret),
+                        "find a kernel for an adapter", err);
 }
 
 static int make_low_rank(struct onednn_plan *p, const struct onednn_step *s,
@@ -179,12 +236,10 @@ static int make_low_rank(struct onednn_plan *p, const struct onednn_step *s,
     onednn_describe(&x, &in, p->place[s->node.in[0]].block);
     onednn_describe(&y, &out, p->place[s->out].block);
     onednn_describe(&t, &mid, 0);
-    rc = onednn_check(conv_pd(p, &s->node.attr.conv, &x, &t, l->rank, in.dim[1], false, &down),
-                      "find a kernel for an adapter", err);
+    rc = choose_pd(p, &s->node.attr.conv, &x, &t, l->rank, in.dim[1], true, &in, &down, err);
     if (rc == CN_OK)
-        rc = onednn_check(conv_pd(p, &one, dnnl_primitive_desc_query_md(down, dnnl_query_dst_md, 0),
-                                  &y, out.dim[1], l->rank, true, &up),
-                          "find a kernel for an adapter", err);
+        rc = choose_pd(p, &one, dnnl_primitive_desc_query_md(down, dnnl_query_dst_md, 0), &y,
+                       out.dim[1], l->rank, false, &out, &up, err);
     if (rc == CN_OK)
         rc = make_both(p, l, &x, &y, down, up, err);
     if (down != NULL)
@@ -350,11 +405,33 @@ static float *reserve(struct onednn_backend *b, size_t bytes)
     return b->between;
 }
 
-static int add_conv(struct onednn_plan *p, struct onednn_step *s, const struct cpu_addition *a,
-                    struct cn_err *err)
+/* Gives every memory its place in `at`, and in the maps. */
+static void place_memories(const struct onednn_plan *p, const struct onednn_step *s,
+                           const struct cpu_addition *a, const struct onednn_low_rank *l,
+                           unsigned char *at)
 {
     const struct cn_shape *in = &p->g->value[s->node.in[0]].shape;
     const struct cn_shape *out = &p->g->value[s->out].shape;
+
+    dnnl_memory_set_data_handle(l->src, onednn_address(p, s->node.in[0]) +
+                                            a->row * (cn_shape_elements(in) / in->dim[0]));
+    dnnl_memory_set_data_handle(l->dst, onednn_address(p, s->out) +
+                                            a->row * (cn_shape_elements(out) / out->dim[0]));
+    dnnl_memory_set_data_handle(l->t, at);
+    at += l->t_bytes;
+    if (l->src_tmp != NULL)
+        dnnl_memory_set_data_handle(l->src_tmp, at);
+    at += l->src_bytes;
+    if (l->dst_tmp != NULL)
+        dnnl_memory_set_data_handle(l->dst_tmp, at);
+    at += l->dst_bytes;
+    dnnl_memory_set_data_handle(l->down_scratch, at);
+    dnnl_memory_set_data_handle(l->up_scratch, at);
+}
+
+static int add_conv(struct onednn_plan *p, struct onednn_step *s, const struct cpu_addition *a,
+                    struct cn_err *err)
+{
     struct onednn_low_rank *l = NULL;
     struct packed *k = NULL;
     float *t;
@@ -362,21 +439,21 @@ static int add_conv(struct onednn_plan *p, struct onednn_step *s, const struct c
 
     if (rc < 0 || (rc = pack_factor(p, a, l, &k, err)) < 0)
         return rc;
-    t = reserve(p->backend, l->t_bytes + l->scratch_bytes);
+    t = reserve(p->backend, l->t_bytes + l->src_bytes + l->dst_bytes + l->scratch_bytes);
     if (t == NULL)
         return cn_fail(err, CN_EDEVMEM, "no memory for an adapter");
-    dnnl_memory_set_data_handle(l->src, onednn_address(p, s->node.in[0]) +
-                                            a->row * (cn_shape_elements(in) / in->dim[0]));
-    dnnl_memory_set_data_handle(l->dst, onednn_address(p, s->out) +
-                                            a->row * (cn_shape_elements(out) / out->dim[0]));
-    dnnl_memory_set_data_handle(l->t, t);
-    dnnl_memory_set_data_handle(l->down_scratch, (unsigned char *)t + l->t_bytes);
-    dnnl_memory_set_data_handle(l->up_scratch, (unsigned char *)t + l->t_bytes);
-    rc = execute(p, l->down, l->src, k->down, l->t, l->down_scratch);
+    place_memories(p, s, a, l, (unsigned char *)t);
+    if (l->before != NULL)
+        rc = onednn_execute_reorder(p, l->before, l->src, l->src_tmp);
+    if (rc == CN_OK)
+        rc = execute(p, l->down, l->before != NULL ? l->src_tmp : l->src, k->down, l->t,
+                     l->down_scratch);
     if (rc == CN_OK && a->strength != 1)
         cn_cpu_scale(t, t, (int64_t)(l->t_bytes / sizeof(float)), a->strength);
     if (rc == CN_OK)
-        rc = execute(p, l->up, l->t, k->up, l->dst, l->up_scratch);
+        rc = execute(p, l->up, l->t, k->up, l->after != NULL ? l->dst_tmp : l->dst, l->up_scratch);
+    if (rc == CN_OK && l->after != NULL)
+        rc = onednn_execute_reorder(p, l->after, l->dst_tmp, l->dst);
     dnnl_stream_wait(p->stream);
     return rc;
 }

@@ -209,7 +209,7 @@ int onednn_memory(struct onednn_backend *b, const dnnl_memory_desc_t *md, dnnl_m
                         "describe a tensor", err);
 }
 
-static int make_reorder(struct onednn_backend *b, const dnnl_memory_desc_t *from,
+int onednn_make_reorder(struct onednn_backend *b, const dnnl_memory_desc_t *from,
                         const dnnl_memory_desc_t *to, bool sum, dnnl_primitive_t *ret,
                         struct cn_err *err)
 {
@@ -246,7 +246,7 @@ static bool is_constant(const struct onednn_plan *p, cn_val v)
     return p->g->node[v].op == CN_OP_PARAM;
 }
 
-static int execute_reorder(struct onednn_plan *p, dnnl_primitive_t r, dnnl_memory_t from,
+int onednn_execute_reorder(struct onednn_plan *p, dnnl_primitive_t r, dnnl_memory_t from,
                            dnnl_memory_t to)
 {
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
@@ -262,8 +262,8 @@ int onednn_reorder(struct onednn_plan *p, dnnl_memory_t from, dnnl_memory_t to, 
 
     dnnl_memory_get_memory_desc(from, &a);
     dnnl_memory_get_memory_desc(to, &b);
-    rc = make_reorder(p->backend, a, b, false, &r, err);
-    if (rc == CN_OK && execute_reorder(p, r, from, to) < 0)
+    rc = onednn_make_reorder(p->backend, a, b, false, &r, err);
+    if (rc == CN_OK && onednn_execute_reorder(p, r, from, to) < 0)
         rc = cn_fail(err, CN_EDEVICE, "a reorder failed");
     dnnl_stream_wait(p->stream);
     if (r != NULL)
@@ -295,7 +295,7 @@ static int prepare_weights(struct onednn_plan *p, struct onednn_step *s, unsigne
         return CN_OK;
     dnnl_memory_set_data_handle(s->given, onednn_address(p, s->node.in[1]));
     dnnl_memory_set_data_handle(s->packed, scratch + s->packed_at);
-    return execute_reorder(p, s->pack, s->given, s->packed);
+    return onednn_execute_reorder(p, s->pack, s->given, s->packed);
 }
 
 /* The kernel itself, without its activation where adapters add before that. */
@@ -329,12 +329,12 @@ static int primitive_run(struct onednn_plan *p, struct onednn_step *s)
     if (rc == CN_OK && s->before != NULL) {
         dnnl_memory_set_data_handle(s->src_tmp, scratch + s->src_tmp_at);
         dnnl_memory_set_data_handle(s->dst_tmp, scratch + s->dst_tmp_at);
-        rc = execute_reorder(p, s->before, s->src, s->src_tmp);
+        rc = onednn_execute_reorder(p, s->before, s->src, s->src_tmp);
     }
     if (rc == CN_OK)
         rc = execute_kernel(p, s, scratch);
     if (rc == CN_OK && s->after != NULL) {
-        rc = execute_reorder(p, s->after, s->dst_tmp, s->dst);
+        rc = onednn_execute_reorder(p, s->after, s->dst_tmp, s->dst);
         if (s->node.in[3] >= 0 && s->node.attr.act != CN_NONE) {
             float *d = onednn_address(p, s->out);
 
@@ -373,7 +373,7 @@ static int make_weights(struct onednn_plan *p, struct onednn_step *s, dnnl_primi
         (rc = onednn_memory(b, md, &s->packed, err)) < 0)
         return rc;
     *ret = s->packed;
-    return make_reorder(b, plain, md, false, &s->pack, err);
+    return onednn_make_reorder(b, plain, md, false, &s->pack, err);
 }
 
 static int make_bias(struct onednn_plan *p, struct onednn_step *s, const dnnl_memory_desc_t *md,
@@ -437,9 +437,9 @@ static int conv_memories(struct onednn_plan *p, struct onednn_step *s, dnnl_prim
     s->scratch_bytes = s->dst_tmp_at + onednn_align(dnnl_memory_desc_get_size(pdst));
     if ((rc = onednn_memory(b, psrc, &s->src_tmp, err)) < 0 ||
         (rc = onednn_memory(b, pdst, &s->dst_tmp, err)) < 0 ||
-        (rc = make_reorder(b, &src, psrc, false, &s->before, err)) < 0)
+        (rc = onednn_make_reorder(b, &src, psrc, false, &s->before, err)) < 0)
         return rc;
-    return make_reorder(b, pdst, &dst, s->node.in[3] >= 0, &s->after, err);
+    return onednn_make_reorder(b, pdst, &dst, s->node.in[3] >= 0, &s->after, err);
 }
 
 /* The kernel for a convolution: Winograd when that was decided and this size has it. w NULL: the

@@ -163,6 +163,12 @@ bool onednn_implemented_by(dnnl_primitive_desc_t pd, const char *word);
 dnnl_primitive_attr_t onednn_attributes(float factor);
 /* Scratch memory from our arena; the result is added to what stands in its place. */
 dnnl_primitive_attr_t onednn_sum_attributes(bool sum);
+/* A reorder, which adds to what stands in its place when `sum` says so; and its execution. */
+int onednn_make_reorder(struct onednn_backend *b, const dnnl_memory_desc_t *from,
+                        const dnnl_memory_desc_t *to, bool sum, dnnl_primitive_t *ret,
+                        struct cn_err *err);
+int onednn_execute_reorder(struct onednn_plan *p, dnnl_primitive_t r, dnnl_memory_t from,
+                           dnnl_memory_t to);
 /* Copies from one layout to another, and waits. */
 int onednn_reorder(struct onednn_plan *p, dnnl_memory_t from, dnnl_memory_t to, struct cn_err *err);
 int onednn_memory(struct onednn_backend *b, const dnnl_memory_desc_t *md, dnnl_memory_t *ret,
