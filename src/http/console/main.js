@@ -69,6 +69,7 @@ function showActive() {
 
 function setState(is, text) {
   if ($("state").textContent !== text) $("state").textContent = text;
+  if ($("state").dataset.is !== is) announce("The server: " + text);
   $("state").dataset.is = is;
 }
 
