@@ -44,6 +44,7 @@ include tests/ops/local.mk
 include tests/recipe/local.mk
 include tests/fuzz/local.mk
 include tests/contract/local.mk
+include tests/console/local.mk
 include tests/long/local.mk
 include tests/system/local.mk
 include tests/lint/local.mk

@@ -1,0 +1,2 @@
+# Not part of make check: it needs a browser.
+EXTRA_DIST += %reldir%/run
