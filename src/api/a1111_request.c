@@ -318,6 +318,10 @@ static int finish(struct cn_reader *r, struct request *a)
     s->height = a->height;
     if (s->eta > 0 && s->sampler != CN_DDIM && s->sampler != CN_TCD)
         s->eta = 0; /* of ancestral samplers there, 1 */
+    if (strlen(a->task) >= sizeof(r->in->beside->task))
+        return cn_fail_at(r->err, CN_EINVAL, "/force_task_id",
+                          "%zu bytes: at most %zu are accepted", strlen(a->task),
+                          sizeof(r->in->beside->task) - 1);
     r->in->beside->no_images = !a->send_images;
     snprintf(r->in->beside->task, sizeof(r->in->beside->task), "%s", a->task);
     return cn_a1111_finish_units(r);

@@ -486,6 +486,29 @@ static json_t *passed_json(const struct cn_catalog *c)
     return list;
 }
 
+int cn_result_model(const struct cn_dispatch *d, const char *name, struct cn_buf *out,
+                    struct cn_err *err)
+{
+    const struct cn_catalog *c = cn_dispatch_catalog(d);
+    const struct cn_model_info *m = NULL;
+    struct cn_model_view v = cn_dispatch_model(d, name);
+    json_t *o;
+    int rc;
+
+    for (int i = 0; i < c->n && m == NULL; i++)
+        if (strcmp(c->model[i].name, name) == 0)
+            m = &c->model[i];
+    if (m == NULL)
+        return cn_fail(err, CN_ENOTFOUND, "there is no model \"%s\"", name);
+    o = model_json(m, &v, m == cn_catalog_default(c));
+    cn_json_set(&o, "id", json_string(m->name));
+    cn_json_set(&o, "object", json_string("model"));
+    cn_json_set(&o, "created", json_integer(0));
+    cn_json_set(&o, "owned_by", json_string("controlnetd"));
+    rc = cn_json_put_take(out, o, err);
+    return rc == CN_OK ? cn_buf_adds(out, "\n", err) : rc;
+}
+
 int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_err *err)
 {
     const struct cn_catalog *c = cn_dispatch_catalog(d);

@@ -77,6 +77,9 @@ int cn_result_told(const struct cn_job_view *v, const char *context, struct cn_b
 int cn_result_event(const struct cn_job_event *e, const char *job_id,
                     const struct cn_problem *error, struct cn_buf *out, struct cn_err *err);
 
+/* One of them, for OpenAI's clients as well. */
+int cn_result_model(const struct cn_dispatch *d, const char *name, struct cn_buf *out,
+                    struct cn_err *err);
 int cn_result_models(const struct cn_dispatch *d, struct cn_buf *out, struct cn_err *err);
 int cn_result_samplers(struct cn_buf *out, struct cn_err *err);
 int cn_result_adapters(const struct cn_catalog *c, struct cn_buf *out, struct cn_err *err);

@@ -94,6 +94,12 @@ class WebUi(Case):
         self.refused(dict(SMALL, tiling=True), "tiling")
         self.refused(dict(SMALL, subseed_strength=1.5), "subseed_strength")
         self.refused(dict(SMALL, subseed=0.5), "subseed")
+        self.refused(dict(SMALL, force_task_id="t" * 64), "force_task_id")
+        for path in ("/sdapi/v1/nothing", "/controlnet/nothing", "/internal/nothing"):
+            r = get(self.d, path)
+            self.assertEqual((r.status, r.doc["error"]), (404, "HTTPException"))
+            self.assertTrue(r.doc["detail"])
+        self.assertIn("problem", get(self.d, "/v1/nothing").getheader("Content-Type"))
         self.refused(dict(SMALL, override_settings={"sd_model_checkpoint": "nope"}),
                      "override_settings.sd_model_checkpoint")
         self.assertEqual(self.draw({}, "img2img", 404)["detail"], "Init image not found")

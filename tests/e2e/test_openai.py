@@ -98,6 +98,9 @@ class Images(Case):
         self.assertEqual((r.status, json.loads(r.body)["error"]["param"]), (400, "image"))
 
     def test_models(self):
+        one = json.loads(self.d.get("/v1/models/emoji").body)
+        self.assertEqual((one["id"], one["object"], one["kind"]), ("emoji", "model", "base"))
+        self.assertEqual(self.d.get("/v1/models/nobody").status, 404)
         doc = json.loads(self.d.get("/v1/models").body)
         self.assertEqual(doc["object"], "list")
         self.assertIn("emoji", [m["id"] for m in doc["data"]])

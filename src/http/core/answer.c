@@ -104,7 +104,9 @@ void cn_answer_stream(struct cn_request *q, const char *type, struct cn_source *
 
 static const struct cn_dialect *dialect_of(const struct cn_request *q)
 {
-    return q->route != NULL ? q->route->dialect : q->core->o.routes.dialect;
+    if (q->route != NULL)
+        return q->route->dialect;
+    return q->dialect != NULL ? q->dialect : q->core->o.routes.dialect;
 }
 
 static void problem(struct cn_request *q, enum cn_problem_kind kind, struct cn_problem *p)

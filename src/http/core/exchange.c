@@ -225,6 +225,7 @@ enum cn_exchange cn_exchange_head(struct cn_request *q, const char *path, const 
         return send_answer(q);
     }
     q->route = offered(q, path);
+    q->dialect = cn_routes_dialect(&q->core->o.routes, path);
     admit(q);
     return q->status != 0 ? send_answer(q) : CN_EXCHANGE_GO_ON;
 }

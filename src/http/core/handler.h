@@ -69,6 +69,10 @@ void cn_routes_check(const struct cn_routes *t);
 const struct cn_route *cn_routes_find(const struct cn_routes *t, const char *path,
                                       enum cn_method method, char arg[CN_PATH_ARGS][CN_PATH_ARG]);
 
+/* Of a path that no row matches: that of the first row whose first segment is the same, else the
+ * table's. */
+const struct cn_dialect *cn_routes_dialect(const struct cn_routes *t, const char *path);
+
 /* "GET, HEAD, OPTIONS": the methods of all rows of a path. */
 void cn_routes_allow(const struct cn_routes *t, const struct cn_route *r, char *text, size_t size);
 

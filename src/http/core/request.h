@@ -85,6 +85,7 @@ struct cn_request {
     char subject[CN_SUBJECT]; /* what it is about: for the log and X-Job-Id; "" */
     enum cn_method method;
     const struct cn_route *route;        /* NULL: none matched */
+    const struct cn_dialect *dialect;    /* of errors where none did; NULL: the table's */
     char arg[CN_PATH_ARGS][CN_PATH_ARG]; /* what stands for {…} in the path, in order */
     struct cn_identity who;
     char peer[64]; /* the client's address, also behind a proxy: set by `access`; "": before */

@@ -91,6 +91,16 @@ const struct cn_route *cn_routes_find(const struct cn_routes *t, const char *pat
     return other;
 }
 
+const struct cn_dialect *cn_routes_dialect(const struct cn_routes *t, const char *path)
+{
+    size_t n = path[0] == '/' ? 1 + strcspn(path + 1, "/") : 0;
+
+    for (size_t i = 0; i < t->n && n > 1; i++)
+        if (strncmp(t->row[i].path, path, n) == 0 && t->row[i].path[n] == '/')
+            return t->row[i].dialect;
+    return t->dialect;
+}
+
 void cn_routes_allow(const struct cn_routes *t, const struct cn_route *r, char *text, size_t size)
 {
     static const struct {

@@ -28,6 +28,26 @@ static void list_models(struct cn_request *q)
     answer_json(q, cn_result_models(d, &b, &err), &b, &err);
 }
 
+static void show_model(struct cn_request *q)
+{
+    struct cn_dispatch *d = cn_app_of(q)->o.dispatch;
+    struct cn_err err = CN_ERR_INIT;
+    struct cn_buf b;
+    int rc;
+
+    if (!cn_dispatch_known(d)) {
+        cn_answer_problem(q, CN_PROBLEM_NOT_READY, "no worker has told its models yet", NULL);
+        return;
+    }
+    cn_buf_init(&b, INFO_MAX);
+    if ((rc = cn_result_model(d, q->arg[0], &b, &err)) == CN_ENOTFOUND) {
+        cn_answer_problem(q, CN_PROBLEM_NOT_FOUND, err.msg, NULL);
+        cn_buf_release(&b);
+    } else {
+        answer_json(q, rc, &b, &err);
+    }
+}
+
 static void list_samplers(struct cn_request *q)
 {
     struct cn_err err = CN_ERR_INIT;
@@ -72,6 +92,7 @@ static void get_openapi(struct cn_request *q)
 }
 
 const struct cn_handler cn_list_models = {.start = list_models};
+const struct cn_handler cn_show_model = {.start = show_model};
 const struct cn_handler cn_list_samplers = {.start = list_samplers};
 const struct cn_handler cn_list_annotators = {.start = list_annotators};
 const struct cn_handler cn_list_adapters = {.start = list_adapters};

@@ -57,7 +57,7 @@ static void resume(struct cn_request *q)
         cn_request_suspend(q, true);
     else if (m->rc == CN_OK && m->lists)
         answer_models(q);
-    else if (m->rc == CN_OK && m->text != NULL)
+    else if (m->text != NULL)
         cn_answer_text(q, 200, "application/json", m->text);
     else if (m->rc == CN_OK)
         cn_answer_empty(q, 204);
@@ -109,6 +109,8 @@ static void unload(struct cn_request *q)
     manage(q, CN_MANAGE_UNLOAD);
 }
 
+/* The web UI's clients are told that all is well also where no worker is there to look: one that
+ * comes looks by itself. */
 static void look_again(struct cn_request *q)
 {
     struct cn_msg_manage what = {.action = CN_MANAGE_REFRESH};
@@ -116,7 +118,10 @@ static void look_again(struct cn_request *q)
 
     if (cn_dispatch_manage(cn_app_of(q)->o.dispatch, &what, CN_WORKER_ANY, on_managed, q, &m->err) <
         0) {
-        refuse(q, &m->err, CN_PROBLEM_NOT_READY);
+        if (m->text != NULL)
+            cn_answer_text(q, 200, "application/json", m->text);
+        else
+            refuse(q, &m->err, CN_PROBLEM_NOT_READY);
         return;
     }
     m->asked = true;

@@ -73,7 +73,8 @@ struct cn_a1111_list {
 extern const struct cn_handler cn_submit, cn_list_jobs, cn_show_job, cn_cancel_job, cn_delete_job,
     cn_get_image, cn_follow_events, cn_make_ticket, cn_make_links, cn_refresh_models,
     cn_load_model, cn_unload_model, cn_get_queue, cn_list_tenants, cn_post_input, cn_show_input,
-    cn_delete_input, cn_list_models, cn_list_samplers, cn_list_annotators, cn_list_adapters,
+    cn_delete_input, cn_list_models, cn_show_model,
+    cn_list_samplers, cn_list_annotators, cn_list_adapters,
     cn_get_healthz, cn_get_readyz, cn_get_metrics, cn_get_openapi, cn_get_page;
 extern const struct cn_handler cn_a1111_png_info_handler, cn_a1111_list, cn_a1111_set_options,
     cn_a1111_refresh, cn_a1111_refuse, cn_a1111_progress, cn_a1111_task, cn_a1111_pending,

@@ -35,6 +35,7 @@ static const struct cn_route table[] = {
     {"/v1/inputs/{id}", CN_DELETE, &cn_delete_input, NATIVE},
     {"/v1/models", READS, &cn_list_models, NATIVE},
     {"/v1/models/refresh", CN_POST, &cn_refresh_models, NATIVE, .admins_only = true},
+    {"/v1/models/{name}", READS, &cn_show_model, NATIVE},
     {"/v1/models/{name}/load", CN_POST, &cn_load_model, NATIVE, .admins_only = true},
     {"/v1/models/{name}/unload", CN_POST, &cn_unload_model, NATIVE, .admins_only = true},
     {"/v1/samplers", READS, &cn_list_samplers, NATIVE},
