@@ -302,6 +302,40 @@ static int check_text(const char *where, const char *s, const struct cn_limits *
     return CN_OK;
 }
 
+static int check_name(const char *where, const char *name, struct cn_err *err)
+{
+    if (strlen(name) > CN_MAX_NAME)
+        return cn_fail_at(err, CN_EINVAL, where, "%zu bytes: a name has at most %d", strlen(name),
+                          CN_MAX_NAME);
+    return CN_OK;
+}
+
+/* What is not among the models is refused for that elsewhere, but later; and what goes
+ * over the wire has to be bounded. */
+static int check_names(const struct cn_spec *s, struct cn_err *err)
+{
+    char where[64];
+    int rc;
+
+    if ((rc = check_name("/model", s->model, err)) < 0 ||
+        (rc = check_name("/vae", s->vae, err)) < 0)
+        return rc;
+    for (int i = 0; i < s->n_controls; i++) {
+        cn_spec_control_where(s, i, "model", where, sizeof(where));
+        if ((rc = check_name(where, s->control[i].model, err)) < 0)
+            return rc;
+        cn_spec_control_where(s, i, "annotator", where, sizeof(where));
+        if ((rc = check_name(where, s->control[i].annotator, err)) < 0)
+            return rc;
+    }
+    for (int i = 0; i < s->n_adapters; i++) {
+        snprintf(where, sizeof(where), "/adapters/%d/name", i);
+        if ((rc = check_name(where, s->adapter[i].name, err)) < 0)
+            return rc;
+    }
+    return CN_OK;
+}
+
 static int check_map(const struct cn_spec *s, int i, struct cn_err *err)
 {
     const struct cn_spec_control *c = &s->control[i];
@@ -422,7 +456,7 @@ int cn_spec_check(const struct cn_spec *s, const struct cn_limits *l, struct cn_
     if ((unsigned)s->kind >= CN_JOB_KIND_COUNT)
         return cn_fail_at(err, CN_EINVAL, "/kind", "there is no kind of job with the number %d",
                           (int)s->kind);
-    if ((rc = check_text("/prompt", s->prompt, l, err)) < 0 ||
+    if ((rc = check_names(s, err)) < 0 || (rc = check_text("/prompt", s->prompt, l, err)) < 0 ||
         (rc = check_text("/negative_prompt", s->negative_prompt, l, err)) < 0 ||
         (rc = check_side("/width", s->width, l, err)) < 0 ||
         (rc = check_side("/height", s->height, l, err)) < 0 || (rc = check_numbers(s, l, err)) < 0)

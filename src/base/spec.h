@@ -18,6 +18,7 @@
 enum {
     CN_CONTROL_LEVELS = 13, /* 12 skips and the middle block of an SD 1.5 UNet */
     CN_MAX_CONTROLS = 8,
+    CN_MAX_NAME = 1024, /* bytes of a name of models, annotators and so on */
     CN_MAX_ADAPTERS = 16,
     CN_BLOCK_WEIGHTS = 26, /* the text encoders', 12 input blocks, the middle, 12 output blocks */
     CN_MAX_ADAPTER_STRENGTH = 20, /* of either sign */

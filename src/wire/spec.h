@@ -27,7 +27,7 @@
 enum { CN_WIRE_SPEC_VERSION = 16 };
 
 /* Longest name and text, largest image file; larger is CN_ETOOBIG on the reading side. */
-#define CN_WIRE_MAX_NAME  ((size_t)1024)
+#define CN_WIRE_MAX_NAME  ((size_t)CN_MAX_NAME)
 #define CN_WIRE_MAX_TEXT  ((size_t)1 << 20)
 #define CN_WIRE_MAX_IMAGE ((size_t)64 << 20)
 
