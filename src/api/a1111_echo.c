@@ -2,6 +2,7 @@
  * defaults for what it left out, and without what is large. */
 #include "base/base.h"
 #include "api/a1111_priv.h"
+#include "base/json.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -47,7 +48,7 @@ static void drop(json_t *o)
 
 char *cn_a1111_echo(const struct cn_reader *r, const char *preset, const json_t *root)
 {
-    json_t *o = json_loads(preset, 0, NULL), *given = without_images(r, root);
+    json_t *o = cn_json_load(preset, strlen(preset), 0, NULL), *given = without_images(r, root);
     char *text;
 
     if (o != NULL && given != NULL)

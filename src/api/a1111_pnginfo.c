@@ -4,6 +4,7 @@
 #include "api/a1111.h"
 #include "api/a1111_priv.h"
 #include "api/json_priv.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "image/codec.h"
 #include "image/metadata.h"
@@ -47,7 +48,7 @@ static void add(json_t **o, const char *key, size_t key_len, const char *value, 
     memcpy(name, key, key_len);
     name[key_len] = '\0';
     if (len > 1 && value[0] == '"')
-        v = json_loadb(value, len, JSON_DECODE_ANY, NULL);
+        v = cn_json_load(value, len, JSON_DECODE_ANY, NULL);
     cn_json_set(o, name, v != NULL ? v : json_stringn(value, len));
     free(name);
 }

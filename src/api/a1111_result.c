@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/infotext.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <ctype.h>
@@ -234,7 +235,7 @@ int cn_a1111_put_progress(const struct cn_a1111_progress *p, const char *preview
 int cn_a1111_read_task(const void *body, size_t len, char *task, size_t size, bool *ret_preview,
                        struct cn_err *err)
 {
-    json_t *root = len > CN_JSON_MAX_TEXT ? NULL : json_loadb(body, len, 0, NULL);
+    json_t *root = len > CN_JSON_MAX_TEXT ? NULL : cn_json_load(body, len, 0, NULL);
     const char *id = json_string_value(json_object_get(root, "id_task"));
 
     if (!json_is_object(root)) {

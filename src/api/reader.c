@@ -1,6 +1,7 @@
 /* The readers of typed members, and what goes over an object by its table. */
 #include "base/base.h"
 #include "api/reader_priv.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <math.h>
@@ -246,30 +247,20 @@ int cn_read_members(struct cn_reader *r, const json_t *object, const struct cn_m
 
 /* ---- the text ---- */
 
-/* jansson loses characters of a token without a word when there is no memory for them. Before
- * main(): its allocator is one for the whole program. */
-__attribute__((constructor)) static void note_what_fails(void)
-{
-    json_set_alloc_funcs(cn_noting_malloc, free);
-}
-
 /* An integer that does not fit into 64 bits is no fault of the text but of its field, whose reader
  * says so: it sees a real number there. */
 static int load(const struct cn_skeleton *sk, json_t **ret, struct cn_err *err)
 {
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
     const char *text = (const char *)sk->text.data;
-    unsigned long no_memory = cn_times_no_memory();
     json_error_t why;
 
-    *ret = json_loadb(text, sk->text.len, flags, &why);
+    *ret = cn_json_load(text, sk->text.len, flags, &why);
     if (*ret == NULL && json_error_code(&why) == json_error_numeric_overflow)
-        *ret = json_loadb(text, sk->text.len, flags | JSON_DECODE_INT_AS_REAL, &why);
-    no_memory = cn_times_no_memory() - no_memory;
-    if (*ret != NULL && no_memory == 0)
+        *ret = cn_json_load(text, sk->text.len, flags | JSON_DECODE_INT_AS_REAL, &why);
+    if (*ret != NULL)
         return CN_OK;
-    json_decref(*ret);
-    if (no_memory > 0 || json_error_code(&why) == json_error_out_of_memory)
+    if (json_error_code(&why) == json_error_out_of_memory)
         return cn_fail(err, CN_ENOMEM, "no memory for the JSON text");
     return cn_fail(err, CN_EFORMAT, "the JSON text cannot be read: %s (line %d, column %d)",
                    why.text, why.line, why.column);

@@ -14,6 +14,7 @@ libcnbase_a_SOURCES = \
     %reldir%/infotext.h %reldir%/infotext.c \
     %reldir%/log.h %reldir%/log.c \
     %reldir%/log_out.h %reldir%/log_out.c \
+    %reldir%/json.h %reldir%/json.c \
     %reldir%/mem.h %reldir%/mem.c \
     %reldir%/metrics.h %reldir%/metrics.c \
     %reldir%/random.h %reldir%/random.c \

@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "checkpoint/adapter_priv.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/strmap.h"
 
 #include <jansson.h>
@@ -285,7 +286,7 @@ static json_int_t add_counts(json_int_t a, json_int_t b)
 /* Sums kohya's {"folder": {"tag": times}} over the folders. */
 static json_t *count_tags(const char *text)
 {
-    json_t *folders = json_loads(text, 0, NULL), *sum = json_object(), *tags, *n;
+    json_t *folders = cn_json_load(text, strlen(text), 0, NULL), *sum = json_object(), *tags, *n;
     const char *folder, *tag;
 
     json_object_foreach(folders, folder, tags)

@@ -6,6 +6,7 @@
  * Without any of them the scale is 1. */
 #include "base/base.h"
 #include "checkpoint/adapter_priv.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint_priv.h"
 
 #include <jansson.h>
@@ -124,7 +125,7 @@ static int read_notes(const struct cn_adapter *a, const char *config, struct not
     *ret = (struct notes){.components = text != NULL};
     if (text != NULL) {
         if (strlen(text) <= CN_MAX_CONF)
-            ret->root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+            ret->root = cn_json_load(text, strlen(text), JSON_REJECT_DUPLICATES, NULL);
         return ret->root != NULL ? CN_OK
                                  : cn_fail(err, CN_EFORMAT,
                                            "\"%s\": the note lora_adapter_metadata is not JSON of "

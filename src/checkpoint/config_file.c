@@ -2,6 +2,7 @@
  * that every reader above gets a good value or an error that names file and key. */
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint_priv.h"
 
 #include <jansson.h>
@@ -40,9 +41,9 @@ int cn_conf_open(struct cn_conf *f, const char *path, struct cn_err *err)
     rc = cn_file_read(path, &b, err);
     if (rc == CN_OK) {
         write_infinity_out(b.data, b.len);
-        f->root = json_loadb((const char *)b.data, b.len, JSON_REJECT_DUPLICATES, &je);
+        f->root = cn_json_load((const char *)b.data, b.len, JSON_REJECT_DUPLICATES, &je);
         if (f->root == NULL)
-            rc = cn_fail(err, CN_EFORMAT, "\"%s\": line %d: %s", path, je.line, je.text);
+            rc = cn_json_fail(&je, path, err);
         else if (!json_is_object(f->root))
             rc = cn_fail(err, CN_EFORMAT, "\"%s\": not a JSON object", path);
     }

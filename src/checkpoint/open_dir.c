@@ -2,6 +2,7 @@
  * network, or one ControlNet. Which weight files count, and in which order they are preferred. */
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint_priv.h"
 
 #include <jansson.h>
@@ -104,9 +105,9 @@ static int add_index(struct cn_checkpoint *c, enum cn_component comp, const char
     cn_buf_init(&b, MAX_INDEX);
     rc = cn_file_read(path, &b, err);
     if (rc == CN_OK) {
-        root = json_loadb((const char *)b.data, b.len, JSON_REJECT_DUPLICATES, &je);
+        root = cn_json_load((const char *)b.data, b.len, JSON_REJECT_DUPLICATES, &je);
         if (root == NULL)
-            rc = cn_fail(err, CN_EFORMAT, "\"%s\": line %d: %s", path, je.line, je.text);
+            rc = cn_json_fail(&je, path, err);
         else if (!json_is_object(json_object_get(root, "weight_map")))
             rc = cn_fail(err, CN_EFORMAT, "\"%s\" has no \"weight_map\"", path);
         else

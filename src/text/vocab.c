@@ -3,6 +3,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "text/text_priv.h"
 
@@ -80,9 +81,9 @@ int cn_tok_load_json(const char *path, size_t max, size_t flags, json_t **ret, s
     cn_buf_init(&b, max);
     rc = cn_file_read(path, &b, err);
     if (rc == CN_OK) {
-        root = json_loadb((const char *)b.data, b.len, flags, &je);
+        root = cn_json_load((const char *)b.data, b.len, flags, &je);
         if (root == NULL)
-            rc = cn_fail(err, CN_EFORMAT, "\"%s\": line %d: %s", path, je.line, je.text);
+            rc = cn_json_fail(&je, path, err);
         else if (!json_is_object(root))
             rc = cn_fail(err, CN_EFORMAT, "\"%s\": not a JSON object", path);
     }

@@ -17,3 +17,9 @@ check_PROGRAMS += tests/base/test_places
 tests_base_test_places_SOURCES = %reldir%/test_places.c
 tests_base_test_places_LDADD = libcnbase.a $(CMOCKA_LIBS)
 TESTS += tests/base/test_places
+
+check_PROGRAMS += tests/base/test_json
+tests_base_test_json_SOURCES = %reldir%/test_json.c
+tests_base_test_json_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+tests_base_test_json_LDADD = libcnbase.a $(JANSSON_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/base/test_json
