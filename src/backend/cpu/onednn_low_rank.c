@@ -390,8 +390,7 @@ static int execute(struct onednn_plan *p, dnnl_primitive_t conv, dnnl_memory_t s
                                     {DNNL_ARG_DST, dst},
                                     {DNNL_ARG_SCRATCHPAD, scratch}};
 
-    return dnnl_primitive_execute(conv, p->stream, CN_LEN(args), args) == dnnl_success ? CN_OK
-                                                                                       : CN_EDEVICE;
+    return onednn_code(dnnl_primitive_execute(conv, p->stream, CN_LEN(args), args));
 }
 
 /* Memory between the two, which grows with what runs. */

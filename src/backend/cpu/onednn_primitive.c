@@ -251,7 +251,7 @@ int onednn_execute_reorder(struct onednn_plan *p, dnnl_primitive_t r, dnnl_memor
 {
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
 
-    return dnnl_primitive_execute(r, p->stream, 2, args) == dnnl_success ? CN_OK : CN_EDEVICE;
+    return onednn_code(dnnl_primitive_execute(r, p->stream, 2, args));
 }
 
 int onednn_reorder(struct onednn_plan *p, dnnl_memory_t from, dnnl_memory_t to, struct cn_err *err)
@@ -263,8 +263,8 @@ int onednn_reorder(struct onednn_plan *p, dnnl_memory_t from, dnnl_memory_t to, 
     dnnl_memory_get_memory_desc(from, &a);
     dnnl_memory_get_memory_desc(to, &b);
     rc = onednn_make_reorder(p->backend, a, b, false, &r, err);
-    if (rc == CN_OK && onednn_execute_reorder(p, r, from, to) < 0)
-        rc = cn_fail(err, CN_EDEVICE, "a reorder failed");
+    if (rc == CN_OK && (rc = onednn_execute_reorder(p, r, from, to)) < 0)
+        cn_fail(err, rc, "a reorder failed");
     dnnl_stream_wait(p->stream);
     if (r != NULL)
         dnnl_primitive_destroy(r);
@@ -310,10 +310,8 @@ static int execute_kernel(struct onednn_plan *p, struct onednn_step *s, unsigned
             arg[i].memory = s->bare_scratch;
     if (bare)
         dnnl_memory_set_data_handle(s->bare_scratch, scratch + s->scratch_at);
-    return dnnl_primitive_execute(bare ? s->bare : s->primitive, p->stream, s->n_args, arg) ==
-                   dnnl_success
-               ? CN_OK
-               : CN_EDEVICE;
+    return onednn_code(
+        dnnl_primitive_execute(bare ? s->bare : s->primitive, p->stream, s->n_args, arg));
 }
 
 static int primitive_run(struct onednn_plan *p, struct onednn_step *s)

@@ -113,6 +113,10 @@ struct onednn_plan {
     struct cn_buffer *const *in, *const *out; /* while running */
 };
 
+/* onednn_status.c: of what runs, whose caller says what it was: CN_EDEVMEM when memory is short,
+ * else CN_EDEVICE. */
+int onednn_code(dnnl_status_t status);
+
 /* onednn_status.c: "what failed: status" as CN_EDEVICE, or CN_EDEVMEM when memory is short; 0 for
  * success. */
 int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err);

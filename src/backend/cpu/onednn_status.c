@@ -2,6 +2,13 @@
 #include "base/base.h"
 #include "backend/cpu/onednn_priv.h"
 
+int onednn_code(dnnl_status_t status)
+{
+    return status == dnnl_success         ? CN_OK
+           : status == dnnl_out_of_memory ? CN_EDEVMEM
+                                          : CN_EDEVICE;
+}
+
 int onednn_check(dnnl_status_t status, const char *what, struct cn_err *err)
 {
     if (status == dnnl_success)

@@ -114,15 +114,16 @@ static void describe_matrices(dnnl_memory_desc_t *md, const struct cn_shape *s, 
 
 static int run_values(struct onednn_plan *p, struct onednn_step *s)
 {
+    int rc;
+
     dnnl_memory_set_data_handle(s->src, onednn_address(p, s->node.in[0]));
     if (s->op == CN_OP_MATMUL)
         dnnl_memory_set_data_handle(s->given, onednn_address(p, s->node.in[1]));
     dnnl_memory_set_data_handle(s->dst, onednn_address(p, s->out));
     dnnl_memory_set_data_handle(s->scratch, onednn_scratch(p));
-    if (dnnl_primitive_execute(s->primitive, p->stream, s->n_args, s->arg) != dnnl_success)
-        return CN_EDEVICE;
+    rc = onednn_code(dnnl_primitive_execute(s->primitive, p->stream, s->n_args, s->arg));
     dnnl_stream_wait(p->stream);
-    return CN_OK;
+    return rc;
 }
 
 /* Constant weights, packed ahead as pd wants them, and the bias. */
