@@ -46,8 +46,12 @@ EXTRA_DIST += %reldir%/test_clock.py
 TESTS += tests/e2e/clock.sh
 
 dist_check_SCRIPTS += %reldir%/memory.sh
-EXTRA_DIST += %reldir%/test_memory.py
+EXTRA_DIST += %reldir%/test_memory.py %reldir%/cn_memory.py
 TESTS += tests/e2e/memory.sh
+
+dist_check_SCRIPTS += %reldir%/worker_memory.sh
+EXTRA_DIST += %reldir%/test_worker_memory.py
+TESTS += tests/e2e/worker_memory.sh
 
 dist_check_SCRIPTS += %reldir%/shutdown.sh
 EXTRA_DIST += %reldir%/test_shutdown.py

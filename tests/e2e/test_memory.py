@@ -12,14 +12,13 @@ import base64
 import collections
 import http.client
 import json
-import mmap
 import os
 import random
-import struct
 import subprocess
 import unittest
 
 from cn_e2e import DAEMON, DATA, QUICK, SLOW, Case, Daemon, main, multipart, sanitized
+from cn_memory import Plan
 
 WHOLE = os.environ.get("CN_WHOLE", "0") not in ("", "0")
 POINTS = 300
@@ -33,26 +32,6 @@ SPEC = {"prompt": "a red apple", "seed": 7, "steps": 1, "width": 64, "height": 6
 CONTROL = {"model": "emoji-canny", "image": base64.b64encode(IMAGE).decode()}
 JSON = {"Content-Type": "application/json"}
 NO_MEMORY = (500, 503, 507)
-
-
-class Plan:
-    """What fails in the daemon: see bad_memory.c."""
-
-    def __init__(self, path):
-        with open(path, "wb") as f:
-            f.write(bytes(4096))
-        with open(path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), 4096)
-
-    def fail(self, at, length=1):
-        self.map[:24] = struct.pack("<3q", 0, 0, length)
-        self.map[8:16] = struct.pack("<q", at)
-
-    def count(self):
-        return struct.unpack("<q", self.map[:8])[0]
-
-    def rest(self):
-        self.map[8:16] = bytes(8)
 
 
 class Memory(Case):

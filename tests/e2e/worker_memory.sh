@@ -1,0 +1,2 @@
+#!/bin/sh
+. "${srcdir:-.}/tests/e2e/run.sh"
