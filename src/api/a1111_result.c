@@ -70,7 +70,7 @@ static json_t *infotexts(const struct cn_spec *s)
         f.seed = cn_spec_seed_of(s, i);
         f.image = i;
         text = cn_infotext(s, &f);
-        cn_json_add(&list, json_string(text == NULL ? "" : text));
+        cn_json_add(&list, text == NULL ? NULL : json_string(text));
         free(text);
     }
     return list;

@@ -54,27 +54,39 @@ static int encode_flat(const struct cn_image *img, int quality, struct cn_buf *o
     return rc;
 }
 
-/* What its file says of a picture that was drawn; NULL: nothing. */
-static char *text_of(const struct cn_spec *s, const struct cn_engine_image *m,
-                     char *(*text)(const struct cn_spec *s, const struct cn_infotext_facts *f))
+/* What its file says of a picture that was drawn: *ret is the caller's; NULL: nothing. */
+static int text_of(const struct cn_spec *s, const struct cn_engine_image *m,
+                   char *(*text)(const struct cn_spec *s, const struct cn_infotext_facts *f),
+                   char **ret, struct cn_err *err)
 {
     struct cn_infotext_facts f = {s->model, m->image->w, m->image->h, m->seed, m->index};
 
-    return s->metadata && cn_spec_map_of(s, m->index) < 0 ? text(s, &f) : NULL;
+    *ret = NULL;
+    if (!s->metadata || cn_spec_map_of(s, m->index) >= 0)
+        return CN_OK;
+    *ret = text(s, &f);
+    return *ret != NULL ? CN_OK : cn_fail(err, CN_ENOMEM, "no memory for the picture's metadata");
 }
 
 static int encode_png(const struct cn_spec *spec, const struct cn_engine_image *m,
                       struct cn_err *err)
 {
-    char *parameters = text_of(spec, m, cn_infotext), *json = text_of(spec, m, cn_infotext_json);
-    const struct cn_png_text text[] = {{CN_INFOTEXT_KEY, parameters}, {CN_INFOTEXT_JSON_KEY, json}};
-    int rc = cn_png_encode(m->image, text, parameters == NULL || json == NULL ? 0 : 2, CN_PNG_AUTO,
-                           m->file, err);
+    char *parameters = NULL, *json = NULL;
+    int rc = text_of(spec, m, cn_infotext, &parameters, err);
 
+    if (rc == CN_OK)
+        rc = text_of(spec, m, cn_infotext_json, &json, err);
+    if (rc == CN_OK) {
+        const struct cn_png_text text[] = {{CN_INFOTEXT_KEY, parameters},
+                                           {CN_INFOTEXT_JSON_KEY, json}};
+
+        rc = cn_png_encode(m->image, text, parameters == NULL ? 0 : 2, CN_PNG_AUTO, m->file, err);
+    }
     free(parameters);
     free(json);
     return rc;
 }
+
 /* The pixels' file, and then what it says: the formats but PNG have it put in afterwards. */
 static int encode(const struct cn_spec *spec, const struct cn_engine_image *m, struct cn_err *err)
 {
@@ -85,8 +97,9 @@ static int encode(const struct cn_spec *spec, const struct cn_engine_image *m, s
         return encode_png(spec, m, err);
     rc = spec->format == CN_JPEG ? encode_flat(m->image, spec->quality, m->file, err)
                                  : cn_webp_encode(m->image, spec->quality, m->file, err);
-    text = text_of(spec, m, cn_infotext);
-    if (rc == CN_OK && text != NULL)
+    if (rc < 0 || (rc = text_of(spec, m, cn_infotext, &text, err)) < 0)
+        return rc;
+    if (text != NULL)
         rc = cn_metadata_add(m->file, spec->format, text, err);
     free(text);
     return rc;
