@@ -240,8 +240,8 @@ static int set_seed(struct cn_reader *r, double seed, const char *where, uint64_
 {
     if (seed != floor(seed))
         return cn_fail_at(r->err, CN_EINVAL, where, "expected an integer, got %g", seed);
-    if (seed > 9007199254740992.0)
-        return cn_fail_at(r->err, CN_EINVAL, where, "must be an integer up to 2^53");
+    if (seed >= 9007199254740992.0) /* from there on a double may be another number's neighbour */
+        return cn_fail_at(r->err, CN_EINVAL, where, "must be an integer below 2^53");
     *has = seed >= 0;
     *ret = *has ? (uint64_t)seed : 0;
     return CN_OK;

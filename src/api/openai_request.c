@@ -38,7 +38,8 @@ static int read_seed(struct cn_reader *r, const json_t *v, const char *where, vo
         return r->err->code;
     if (d == -1)
         return CN_OK; /* drawn */
-    if (d < 0 || d != floor(d) || d > 9007199254740992.0)
+    if (d < 0 || d != floor(d) || d > 9007199254740992.0 ||
+        (json_is_integer(v) && json_integer_value(v) > INT64_C(9007199254740992)))
         return cn_fail_at(r->err, CN_EINVAL, where, "must be an integer between 0 and 2^53");
     r->spec->seed = (uint64_t)d;
     r->spec->has_seed = true;

@@ -127,6 +127,23 @@ static int to_sink(const uint8_t *data, size_t len, const WebPPicture *picture)
     return sink->rc == CN_OK;
 }
 
+/* The library has two codes for want of memory, and at some places none: then it is VP8_ENC_OK. */
+static int code_of(WebPEncodingError e)
+{
+    switch (e) {
+    case VP8_ENC_OK:
+    case VP8_ENC_ERROR_OUT_OF_MEMORY:
+    case VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY:
+        return CN_ENOMEM;
+    case VP8_ENC_ERROR_PARTITION0_OVERFLOW:
+    case VP8_ENC_ERROR_PARTITION_OVERFLOW:
+    case VP8_ENC_ERROR_FILE_TOO_BIG:
+        return CN_ETOOBIG;
+    default:
+        return CN_EINVAL;
+    }
+}
+
 static int write_picture(const struct cn_image *img, const WebPConfig *config, struct sink *sink)
 {
     WebPPicture picture;
@@ -147,9 +164,7 @@ static int write_picture(const struct cn_image *img, const WebPConfig *config, s
         return CN_OK;
     if (sink->rc < 0)
         return sink->rc;
-    return cn_fail(sink->err,
-                   picture.error_code == VP8_ENC_ERROR_OUT_OF_MEMORY ? CN_ENOMEM : CN_EINVAL,
-                   "cannot write a WebP of %d by %d pixels", img->w, img->h);
+    return cn_fail(sink->err, code_of(picture.error_code), "cannot write a WebP of %d by %d pixels", img->w, img->h);
 }
 
 int cn_webp_encode(const struct cn_image *img, int quality, struct cn_buf *out, struct cn_err *err)

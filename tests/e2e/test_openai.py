@@ -57,6 +57,7 @@ class Images(Case):
                                   ({"prompt": "a", "size": "9999x64"}, "size", "validation"),
                                   ({"prompt": "a", "model": "nope"}, "model", "model_not_found"),
                                   ({"prompt": "a", "n": "1"}, "n", "validation"),
+                                  ({"prompt": "a", "seed": 9007199254740993}, "seed", "validation"),
                                   ({"prompt": "a", "steps": 2, "num_inference_steps": 3},
                                    "num_inference_steps", "validation"),
                                   ({"prompt": "a", "guidance_scale": 2, "cfg_scale": 900},
