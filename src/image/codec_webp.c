@@ -164,7 +164,8 @@ static int write_picture(const struct cn_image *img, const WebPConfig *config, s
         return CN_OK;
     if (sink->rc < 0)
         return sink->rc;
-    return cn_fail(sink->err, code_of(picture.error_code), "cannot write a WebP of %d by %d pixels", img->w, img->h);
+    return cn_fail(sink->err, code_of(picture.error_code),
+                   "cannot write a WebP of %d by %d pixels", img->w, img->h);
 }
 
 int cn_webp_encode(const struct cn_image *img, int quality, struct cn_buf *out, struct cn_err *err)
