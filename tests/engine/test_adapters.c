@@ -289,7 +289,7 @@ static void again(struct job *j)
  * thousand jobs. */
 static void the_base_is_as_before(void **state)
 {
-    int jobs = getenv("CN_WHOLE") != NULL ? 1000 : 24;
+    int jobs = getenv("CN_WHOLE") != NULL ? 1000 : 36;
     char *folder = lora_folder();
     struct crowd *c = open_lora_crowd(folder);
     struct job *first = add_drawing(c), *last = add_drawing(c), *j = add_drawing(c);
@@ -304,10 +304,10 @@ static void the_base_is_as_before(void **state)
         if (i % 3 != 0)
             add_adapter(j, forms[1 + i % 7], 0.5 + 0.01 * (i % 40));
         draw(j);
-        if (i == jobs / 2)
+        if (i == jobs * 2 / 3) /* as many adapters as are kept idle have been there by now */
             bytes = cn_engine_bytes(c->e);
     }
-    print_message("%d jobs: %zu bytes after half of them, %zu after all\n", jobs, bytes,
+    print_message("%d jobs: %zu bytes after two thirds of them, %zu after all\n", jobs, bytes,
                   cn_engine_bytes(c->e));
     assert_true(cn_engine_bytes(c->e) <= bytes + bytes / 2);
     draw(last);
