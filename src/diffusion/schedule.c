@@ -317,12 +317,15 @@ struct cn_ancestral cn_sampler_ancestral(double from, double to)
 
 struct cn_ancestral cn_sampler_ancestral_single(float from, float to)
 {
-    float from2 = from * from, to2 = to * to, up;
+    float from2 = from * from, to2 = to * to, up, down;
 
     if (from <= to)
         return (struct cn_ancestral){(double)to, 0};
     up = sqrtf(to2 * (from2 - to2) / from2);
-    return (struct cn_ancestral){(double)sqrtf(fmaxf(to2 - up * up, 0)), (double)up};
+    down = sqrtf(fmaxf(to2 - up * up, 0));
+    if (to > 0 && down <= 0)
+        return cn_sampler_ancestral((double)from, (double)to);
+    return (struct cn_ancestral){(double)down, (double)up};
 }
 
 static void call(struct cn_timetable *t, struct cn_visit v)

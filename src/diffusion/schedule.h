@@ -77,7 +77,8 @@ struct cn_ancestral {
 };
 
 struct cn_ancestral cn_sampler_ancestral(double from, double to);
-/* As KDPM2AncestralDiscreteScheduler computes it: in float32, where to^2 - up^2 cancels. */
+/* As KDPM2AncestralDiscreteScheduler computes it: in float32, where to^2 - up^2 cancels. Where
+ * nothing is left of it (a step from zero SNR), that class divides by zero, and this is exact. */
 struct cn_ancestral cn_sampler_ancestral_single(float from, float to);
 
 /* First call of step number 0 <= step < t->steps. */

@@ -169,7 +169,7 @@ static void strange_names_are_refused(void **state)
                                       "input_blocks.01.0.in_layers.0.weight",
                                       "input_blocks.99999999999.0.op.weight",
                                       "middle_block.3.norm.weight",
-                                      "label_emb.0.0.weight",
+                                      "label_emb.0.1.weight",
                                       "output_blocks.12.0.in_layers.0.weight",
                                       "input_hint_block.1.weight",
                                       "input_hint_block.16.weight",
